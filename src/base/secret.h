@@ -1,0 +1,15 @@
+/* secret.h - a credential. Not a str: no printf, log or shape accepts it.
+ * secret_reveal() is the one word to search for in a review. */
+#ifndef BASE_SECRET_H
+#define BASE_SECRET_H
+#include "base/str.h"
+
+struct secret {
+    struct str hidden; /* use secret_reveal() */
+};
+static inline struct secret secret_of(struct str s) { return (struct secret){s}; }
+static inline struct str secret_reveal(struct secret s) { return s.hidden; }
+static inline bool secret_is_set(struct secret s) { return s.hidden.n > 0; }
+/* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces) */
+struct str secret_mask(struct arena *a, struct secret s);
+#endif

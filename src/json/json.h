@@ -1,0 +1,88 @@
+/* json.h - reading and writing JSON.
+ * Reading is yyjson with numbers kept as raw lexemes, in an arena. Writing is a streaming writer on a buf. */
+#ifndef JSON_JSON_H
+#define JSON_JSON_H
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include <yyjson.h>
+
+/* Strict RFC 8259, valid UTF-8, at most max_depth levels (0: 128), a BOM is skipped. Numbers come as raw
+ * lexemes (yyjson_is_raw). The document lives in the arena and borrows nothing from text.
+ * false: ERR_INPUT "invalid_json" with line, column and what was wrong. */
+bool json_parse(struct arena *a, struct str text, unsigned max_depth, yyjson_val **root, struct err *e) MUST_USE;
+/* The same for text with // and C comments and trailing commas. */
+bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err *e) MUST_USE;
+
+/* Tolerant accessors: a missing key, a NULL value or another kind gives the empty answer. */
+static inline yyjson_val *json_get(yyjson_val *obj, const char *key) { return yyjson_obj_get(obj, key); }
+struct str json_str(yyjson_val *v);                           /* view of a string value, else STR_NONE */
+static inline struct str json_get_str(yyjson_val *obj, const char *key) { return json_str(json_get(obj, key)); }
+/* Integer: accepts integral floats (1.0, 1e3); false on any other value. NULL and null give false. */
+bool json_int(yyjson_val *v, int64_t *out) MUST_USE;
+bool json_double(yyjson_val *v, double *out) MUST_USE;
+bool json_is_number(yyjson_val *v);
+int64_t json_get_int(yyjson_val *obj, const char *key, int64_t otherwise);
+bool json_get_bool(yyjson_val *obj, const char *key, bool otherwise);
+static inline bool json_absent(yyjson_val *v) { return !v || yyjson_is_null(v); } /* absent or null */
+struct str json_lexeme(yyjson_val *number);                   /* the number as it was written */
+bool json_equal(yyjson_val *a, yyjson_val *b);                /* objects: in any member order */
+
+/* ---- writer ---- */
+/* Commas and colons are its work; buf carries failure. Nesting up to 256 levels. */
+struct jw {
+    struct buf *b;
+    unsigned depth;
+    bool needs_comma;
+};
+static inline struct jw jw_on(struct buf *b) { return (struct jw){.b = b}; }
+void jw_object(struct jw *w);
+void jw_object_end(struct jw *w);
+void jw_array(struct jw *w);
+void jw_array_end(struct jw *w);
+void jw_key(struct jw *w, const char *key);                   /* key: a literal of ours, written unescaped */
+void jw_key_str(struct jw *w, struct str key);                /* any key, escaped */
+void jw_str(struct jw *w, struct str s);                      /* escaped; ill-formed UTF-8 becomes U+FFFD */
+void jw_int(struct jw *w, int64_t v);
+void jw_double(struct jw *w, double v);                       /* shortest form that reads back the same */
+void jw_bool(struct jw *w, bool v);
+void jw_null(struct jw *w);
+void jw_raw(struct jw *w, struct str json);                   /* text that is JSON already */
+void jw_val(struct jw *w, yyjson_val *v);                     /* a parsed value, lexemes and order kept; NULL writes null */
+void jw_cstr(struct jw *w, const char *z);                    /* NULL writes null */
+/* key and value in one call */
+#define JW(w, key, kind, value) (jw_key((w), (key)), jw_##kind((w), (value)))
+void jw_kv_str(struct jw *w, const char *key, struct str v);
+void jw_kv_cstr(struct jw *w, const char *key, const char *v);
+void jw_kv_int(struct jw *w, const char *key, int64_t v);
+void jw_kv_bool(struct jw *w, const char *key, bool v);
+void jw_kv_null(struct jw *w, const char *key);
+void jw_kv_val(struct jw *w, const char *key, yyjson_val *v);
+void json_escape(struct buf *b, struct str s);                /* the inside of a string, without quotes */
+
+/* The value as compact JSON text in the arena. */
+struct str json_text(struct arena *a, yyjson_val *v);
+
+/* ---- top-level scanner ---- */
+/* Validates the whole text (structure, literals, numbers, strings, UTF-8; depth <= max_depth) without building a tree
+ * and reports where top-level members of the object stand. Made for bodies of which all but one value passes untouched. */
+struct json_span {
+    size_t key_at, key_n;     /* of the key's text between its quotes */
+    size_t at, n;             /* of the value's text, quotes included */
+};
+struct json_want {
+    const char *key;          /* top-level key to look for (compared unescaped) */
+    struct json_span span;    /* of its last occurrence; n == 0: absent */
+    unsigned count;           /* how often it stands there */
+};
+/* want[]: filled. body_end: offset of the closing brace of the object (for inserting members); is_empty: no member at all.
+ * every (may be NULL) is called for each occurrence of a wanted key, in order. */
+struct json_scan {
+    size_t open, close;       /* offsets of { and } */
+    bool is_empty;
+};
+bool json_scan_object(struct str text, struct json_want *want, size_t n_want, unsigned max_depth,
+                      struct json_scan *out, struct err *e) MUST_USE;
+/* Decodes the span of a JSON string value (with its quotes). false: not a string. */
+bool json_unquote(struct arena *a, struct str quoted, struct str *out) MUST_USE;
+#endif
