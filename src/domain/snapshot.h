@@ -1,0 +1,112 @@
+/* snapshot.h - the configuration as the relay sees it: immutable, ref-counted, swapped whole.
+ * Built by the control plane from file, environment and store. A request pins the one that it started with. */
+#ifndef DOMAIN_SNAPSHOT_H
+#define DOMAIN_SNAPSHOT_H
+#include "base/map.h"
+#include "base/secret.h"
+#include "domain/provider_kind.h"
+#include "http/client.h"
+#include <stdatomic.h>
+
+enum origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENV, ORIGIN_API };
+
+struct upstream {               /* one provider entry: a base URL with its credentials */
+    struct str name;            /* unique */
+    uint32_t id;                /* small, stable for the process: index of counters */
+    const struct provider_kind *kind;
+    enum wire_id wires[4];      /* spoken here: the kind's, or the one that was configured */
+    struct http_origin origin;
+    struct str base_path;       /* "/v1": path of the base URL without trailing slash */
+    struct secret *keys;        /* rotated, one step a request */
+    size_t n_keys;
+    _Atomic uint32_t *next_key;
+    uint32_t quirks;
+    const char *const *strip;
+    struct http_header *headers; /* extra ones, sent always */
+    size_t n_headers;
+    struct str api_version;     /* azure */
+    bool is_enabled;
+    enum origin from;
+    uint64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
+    bool allow_hosted_tools, fetch_images;
+};
+
+struct target {
+    const struct upstream *upstream;
+    struct str model;           /* the upstream's id of it */
+};
+
+enum capability { CAP_TEXT = 1, CAP_VISION = 2, CAP_TOOLS = 4, CAP_EMBEDDING = 8, CAP_REASONING = 16, CAP_AUDIO = 32, CAP_IMAGE = 64,
+                  CAP_RERANK = 128, CAP_MODERATION = 256 };
+struct model {
+    struct str name;            /* as clients call it */
+    struct target *targets;     /* tried in order */
+    size_t n_targets;
+    uint32_t capabilities;
+    int64_t max_output_tokens, context_tokens; /* -1 unknown */
+    int64_t created;            /* Unix seconds, 0 unknown */
+    bool is_enabled, show_alias; /* show_alias: replies carry `name`, not the upstream's id */
+    enum origin from;
+};
+
+enum scope { SCOPE_INFERENCE = 1, SCOPE_MODELS = 2, SCOPE_ADMIN = 4 };
+struct key {
+    struct str id;              /* 8 hex or longer */
+    struct str label;
+    uint8_t hash[32];           /* SHA-256 of the key text */
+    uint32_t scopes;
+    struct str *allowed_models; /* exact names, or with * wildcards; none: all */
+    size_t n_allowed;
+    bool is_enabled;
+    int64_t expires_ms;         /* wall clock; 0: never */
+    int64_t created_ms;
+    enum origin from;
+};
+
+struct settings {               /* each a row in domain/setting.c: name, default, bounds, origin */
+    struct str host;
+    int64_t port, threads;
+    bool allow_anonymous;       /* data plane without a key */
+    struct str proxy;           /* global, for upstreams without their own */
+    int64_t max_body_bytes, max_upload_bytes, max_head_bytes, max_target_bytes, max_headers, max_conns;
+    int64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms, drain_timeout_ms;
+    int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
+    int64_t max_json_depth, max_event_bytes, max_reply_bytes, max_attempts, max_memory_bytes;
+    int64_t keepalive_ms;       /* comment or ping to a waiting client */
+    int64_t upstream_idle_ms, upstream_max_idle, upstream_max_conns;
+    int64_t image_max_bytes, image_timeout_ms;
+    int64_t response_ttl_ms, response_max; /* stored /v1/responses */
+    int64_t usage_retention_days;
+    bool expose_metrics_public, log_json, cors;
+    struct str cors_origins;    /* "*" or a comma list */
+    struct str log_level;
+};
+
+struct snapshot {
+    _Atomic int refs;
+    struct arena *arena;
+    uint64_t version;
+    struct settings settings;
+    struct upstream **upstreams;
+    size_t n_upstreams;
+    struct model **models;      /* sorted by name */
+    size_t n_models;
+    struct map models_by_name;  /* enabled ones -> struct model */
+    struct key **keys;
+    size_t n_keys;
+    struct map keys_by_hash;    /* the 32 bytes -> struct key */
+};
+
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot *s);
+/* The live one. snapshot_current() pins it: give back with snapshot_unref(). Safe from every thread, no lock on the reading side. */
+struct snapshot *snapshot_current(void) MUST_USE;
+void snapshot_publish(struct snapshot *s);                    /* takes the reference */
+
+const struct key *snapshot_key(const struct snapshot *s, struct str presented); /* by hash; NULL unknown. Says nothing of enabled or expired */
+const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* also "provider/model-id" of an enabled provider; NULL */
+/* Up to max names near to an unknown one, best first; count returned. */
+size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max);
+bool key_may_use(const struct key *k, struct str model) MUST_USE;
+const struct upstream *snapshot_upstream(const struct snapshot *s, struct str name);
+#endif

@@ -1,0 +1,41 @@
+/* usage_log.h - every request leaves one record: handed by the loops to one writer thread through bounded rings,
+ * committed in groups. A full ring sheds records and counts them; nothing on a loop ever waits. */
+#ifndef METER_USAGE_LOG_H
+#define METER_USAGE_LOG_H
+#include "base/err.h"
+#include "base/str.h"
+#include "wire/ir.h"
+
+enum usage_quality { USAGE_NONE, USAGE_ESTIMATED, USAGE_DERIVED, USAGE_REPORTED };
+struct usage_record {           /* fixed size: texts are cut */
+    char request_id[40];
+    int64_t start_ms;           /* wall clock */
+    char key_id[24];            /* empty: anonymous */
+    char model[96];             /* as the client called it */
+    char upstream[48];          /* the last one tried; empty: none */
+    char upstream_model[96];
+    char op[20];                /* op_name() */
+    char client_format[20], upstream_format[20];
+    int32_t status;             /* sent to the client; 499 gone before a reply */
+    int32_t attempts;
+    bool is_stream;
+    char error_code[48];        /* empty: none */
+    struct ir_usage usage;
+    enum usage_quality quality;
+    enum ir_stop stop;
+    int64_t ttft_us, duration_us; /* -1 unknown */
+    int64_t bytes_in, bytes_out;
+};
+
+struct usage_log;
+struct db_conf;
+/* path: the SQLite file; loops: number of producers. Starts the writer thread. */
+struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retention_days, struct err *e);
+void usage_log_free(struct usage_log *u);                     /* writes what is queued, ends the thread */
+void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* from loop `loop` only; copies */
+uint64_t usage_log_shed(const struct usage_log *u);           /* records lost to full rings */
+bool usage_log_is_degraded(const struct usage_log *u);        /* the store refuses writes at the moment */
+/* Work of other rooms on the same writer thread and connection (stored responses): runs fn(arg, db) inside the next group. */
+struct db;
+bool usage_log_post(struct usage_log *u, void (*fn)(void *arg, struct db *db), void *arg) MUST_USE; /* false: queue full */
+#endif
