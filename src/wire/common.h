@@ -1,0 +1,160 @@
+/* common.h - what the formats share: preparing a request for a target, ids and names of tools, arguments, data URLs,
+ * small tables, and the bookkeeping of a stream decoder. Everything lives in ctx->arena unless it says otherwise. */
+#ifndef WIRE_COMMON_H
+#define WIRE_COMMON_H
+#include "wire/wire.h"
+
+/* ---- names and ids of a reply ---- */
+struct str wire_model_shown(const struct wire_ctx *c, struct str upstream); /* ctx->shown_model, else upstream's, else what was asked */
+/* The id with the prefix ("chatcmpl-"), which is added only when missing; an empty id is made up. */
+struct str wire_prefixed_id(struct wire_ctx *c, struct str id, const char *prefix);
+int64_t wire_created(const struct wire_ctx *c, int64_t created); /* Unix seconds; 0 gives ctx->now_ms */
+bool wire_strips(const struct wire_ctx *c, const char *field);   /* the upstream refuses this top-level field (or one it depends on) */
+
+/* ---- preparing a request ---- */
+enum wire_system_mode {
+    WIRE_SYSTEM_KEEP,  /* later system messages stay where they are, role IR_SYSTEM */
+    WIRE_SYSTEM_FOLD,  /* they become text of the next user turn */
+    WIRE_SYSTEM_HOIST, /* they join the leading system text */
+};
+enum wire_id_rule { WIRE_IDS_ANY, WIRE_IDS_OPENAI, WIRE_IDS_ANTHROPIC, WIRE_IDS_9 };
+enum wire_name_rule { WIRE_NAMES_ANY, WIRE_NAMES_OPENAI, WIRE_NAMES_ANTHROPIC, WIRE_NAMES_GEMINI };
+struct wire_needs { /* what a target asks of a conversation */
+    enum wire_id target;
+    enum wire_system_mode mid_system;
+    enum wire_id_rule ids;
+    enum wire_name_rule names;
+    bool pairs_tools;             /* each call is answered right behind its turn; orphans are repaired */
+    bool merges_roles;            /* neighbours of one role become one message */
+    bool results_in_user;         /* tool results are part of user turns, in front of other content */
+    bool drops_empty_text;        /* empty text parts, and messages that become empty, are refused by the target */
+    bool keeps_foreign_reasoning; /* readable reasoning of other formats stays in the history */
+    bool has_custom_tools;        /* false: custom tools become functions of one string "input" */
+    const char *web_search;       /* hosted_type of its web search; NULL: it has no hosted tools */
+};
+/* A copy of the request, ready to be written: calls and results linked and paired (one IR_TOOL message behind each
+ * assistant turn with calls, results in call order), ids and names within the target's rules (renames go to ctx),
+ * foreign opaque parts and reasoning dropped, choice and parallel flag stripped when no tool is left, hosted tools mapped,
+ * dropped or refused. Resets ctx->renames and is_json_tool. The copy's lists are its own, to be changed at will.
+ * NULL: *e says what the target cannot carry. */
+struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req, const struct wire_needs *needs, struct err *e);
+
+/* Gives calls without an id one, results without an id the id of their call (by name in order of appearance, then by
+ * the prefix "<name>_", then by order), and results without a name the name of their call. In place. */
+void ir_link_calls(struct wire_ctx *c, struct ir_messages *m);
+
+/* Images (and other media) still known only by http(s) URL, for targets that need the bytes. NULL ends the walk;
+ * start with NULL. The caller may replace part->source by data. Walks tool results too. */
+struct ir_part *ir_find_remote_media(const struct ir_request *req, struct ir_part *after);
+/* ERR_UNSUPPORTED naming the URL. */
+bool wire_refuse_remote(const struct ir_source *s, struct err *e);
+
+/* ---- tools ---- */
+struct str wire_tool_name(struct wire_ctx *c, struct str client_name);            /* as sent upstream (after wire_prepare) */
+struct str wire_tool_name_back(const struct wire_ctx *c, struct str upstream_name); /* as the client wrote it */
+struct str wire_call_id(struct wire_ctx *c, struct str id, enum wire_id_rule rule); /* unchanged when allowed, else a hash */
+const struct ir_tool *ir_tool_find(const struct ir_request *req, struct str name);  /* NULL: none */
+bool wire_is_custom_tool(const struct wire_ctx *c, struct str client_name);       /* the client defined it as free text */
+
+/* Arguments for targets that need an object, as JSON text: empty gives {}, invalid JSON {"raw_arguments":…}, another
+ * kind {"input":…}; an object stays as it is. kind IR_CALL_CUSTOM: {"input": text}. */
+struct str wire_args_object(struct arena *a, struct str raw, enum ir_call_kind kind);
+/* Arguments for targets that need a string: empty gives "{}". kind IR_CALL_CUSTOM: {"input": text} as text. */
+struct str wire_args_string(struct arena *a, struct str raw, enum ir_call_kind kind);
+/* The free text of a custom tool whose call came back as {"input": text}; other JSON stays as it is. */
+struct str wire_args_custom(struct arena *a, struct str json);
+
+/* A tool result as text: its text parts joined without separator; structured values as compact JSON. Media are left out. */
+struct str wire_result_text(struct arena *a, const struct ir_part *result);
+bool ir_parts_have_media(const struct ir_parts *p);           /* an image, file, audio or video among them */
+struct str ir_parts_text(struct arena *a, const struct ir_parts *p); /* TEXT and REFUSAL joined with "" */
+struct str ir_system_text(struct arena *a, const struct ir_system *s); /* entries joined with "\n\n" */
+/* The description of a schema, for models that are only told: "Answer with JSON matching this schema: …". */
+struct str wire_schema_instruction(struct arena *a, const struct ir_request *r);
+
+/* ---- media ---- */
+/* data:<media>[;param]*;base64,<payload> in any case; other data URLs are re-coded. Anything else is a URL. */
+struct ir_source ir_source_of_url(struct arena *a, struct str url);
+struct str ir_source_url(struct arena *a, const struct ir_source *s); /* a URL: data: for bytes and text; empty for refs */
+struct str wire_media_of_name(struct str file_name);          /* by extension; empty when unknown */
+struct str wire_media_of_audio(struct str format);            /* "wav" -> "audio/wav" */
+struct str wire_audio_of_media(struct str media_type);        /* "audio/mpeg" -> "mp3" */
+
+/* ---- reasoning ---- */
+int64_t wire_effort_budget(enum ir_effort effort, int64_t cap); /* tokens; cap < 0: unknown */
+enum ir_effort wire_budget_effort(int64_t budget);
+enum ir_effort wire_effort_parse(struct str s);               /* IR_EFFORT_UNSET when unknown */
+const char *wire_effort_text(enum ir_effort effort);          /* NULL when unset */
+/* The effort a request means, from effort, budget or mode; UNSET: nothing was asked. */
+enum ir_effort wire_effort_of(const struct ir_request *r);
+
+/* <think>…</think> in text, its tags cut over any number of pieces. */
+struct think_split {
+    unsigned char matched;  /* bytes of the tag already seen and held back */
+    bool is_inside, is_done, is_trimming;
+};
+/* Calls out(arg, is_reasoning, text) for each piece that is certain. */
+typedef void think_fn(void *arg, bool is_reasoning, struct str text);
+void think_push(struct think_split *t, struct str text, think_fn *out, void *arg);
+void think_end(struct think_split *t, think_fn *out, void *arg); /* gives back what was held */
+/* Splits the text parts of a whole message. */
+void think_parts(struct wire_ctx *c, struct ir_parts *parts);
+
+/* ---- reply ---- */
+enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m); /* END with calls is TOOL */
+int64_t ir_usage_in(const struct ir_usage *u);                /* 0 when unknown */
+int64_t ir_usage_out(const struct ir_usage *u);
+int64_t ir_usage_total(const struct ir_usage *u);             /* total, or the sum when smaller or unknown */
+
+/* ---- errors ---- */
+const char *wire_openai_error_type(const struct err *e);      /* "rate_limit_error" */
+const char *wire_openai_error_code(const struct err *e);      /* NULL: null */
+/* {"message","type","param","code"}: the object inside an OpenAI envelope. */
+void wire_openai_error(struct jw *w, const struct err *e);
+const char *wire_anthropic_error_type(const struct err *e);
+const char *wire_google_error_status(const struct err *e);
+/* An error object found inside a stream: e becomes ERR_UPSTREAM or better. */
+void wire_read_error_value(struct arena *a, int status, yyjson_val *root, struct err *e);
+
+/* ---- bookkeeping of a stream decoder ----
+ * Keeps blocks sequential and dense, START and END single, and the EOF rules. Strings passed in are only borrowed. */
+#define FLOW_CHOICES 16
+struct flow_choice {
+    bool is_open, has_content, has_calls, is_finished;
+    enum ir_part_kind kind;   /* of the open block */
+    unsigned block;           /* its number */
+    unsigned next;            /* number of the next block */
+};
+struct flow {
+    struct wire_ctx *ctx;
+    bool is_started, is_ended, has_failed;
+    unsigned n_choices;       /* highest index seen + 1 */
+    struct flow_choice choices[FLOW_CHOICES];
+    wire_sink_fn *emit;       /* set for the length of one push: flow_on */
+    void *arg;
+};
+void flow_init(struct flow *f, struct wire_ctx *c);
+static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)
+{
+    f->emit = emit;
+    f->arg = arg;
+}
+/* Emits START once; an upstream that never says so is started by its first block. */
+void flow_start(struct flow *f, struct str id, struct str model, int64_t created);
+/* Opens a block unless one of the same kind is open; closes another. Calls always open a new block. ev carries the rest
+ * of BLOCK_START (call_id, name, call_kind, item_id, redacted …) or is NULL. */
+void flow_open(struct flow *f, unsigned choice, enum ir_part_kind kind, const struct ir_event *ev);
+void flow_close(struct flow *f, unsigned choice);             /* the open block, if any */
+/* TEXT, REASONING (text only) or refusal: opens the block as needed; empty text is ignored. */
+void flow_text(struct flow *f, unsigned choice, enum ir_part_kind kind, struct str text);
+void flow_args(struct flow *f, unsigned choice, struct str fragment); /* of the open call */
+/* Any event of the open block: sets choice and block. */
+void flow_event(struct flow *f, unsigned choice, struct ir_event *ev);
+void flow_usage(struct flow *f, const struct ir_usage *u);    /* nothing when unknown */
+/* Closes the block, applies the overlay (END with calls is TOOL), emits FINISH once a choice. */
+void flow_finish(struct flow *f, unsigned choice, enum ir_stop stop, struct str stop_sequence);
+void flow_error(struct flow *f, const struct err *e);         /* emits ERROR and END; the rest is ignored */
+/* EOF or the terminal marker. A choice with content but without finish: ERROR "upstream stream ended prematurely",
+ * unless is_complete (a terminal marker was seen: then it finishes with END). Nothing seen at all: the same error. */
+void flow_end(struct flow *f, bool is_complete);
+#endif
