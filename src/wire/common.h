@@ -1,7 +1,10 @@
-/* common.h - what the formats share: preparing a request for a target, ids and names of tools, arguments, data URLs,
- * small tables, and the bookkeeping of a stream decoder. Everything lives in ctx->arena unless it says otherwise. */
+/* common.h - what the formats share: ids and names of tools, arguments, data URLs, small tables, error objects; and, through
+ * its two companions, preparing a request (prepare.h) and decoding a stream (flow.h).
+ * Results live in the arena they are given, or in ctx->arena. */
 #ifndef WIRE_COMMON_H
 #define WIRE_COMMON_H
+#include "wire/flow.h"
+#include "wire/prepare.h"
 #include "wire/wire.h"
 
 /* ---- names and ids of a reply ---- */
@@ -10,38 +13,6 @@ struct str wire_model_shown(const struct wire_ctx *c, struct str upstream); /* c
 struct str wire_prefixed_id(struct wire_ctx *c, struct str id, const char *prefix);
 int64_t wire_created(const struct wire_ctx *c, int64_t created); /* Unix seconds; 0 gives ctx->now_ms */
 bool wire_strips(const struct wire_ctx *c, const char *field);   /* the upstream refuses this top-level field (or one it depends on) */
-
-/* ---- preparing a request ---- */
-enum wire_system_mode {
-    WIRE_SYSTEM_KEEP,  /* later system messages stay where they are, role IR_SYSTEM */
-    WIRE_SYSTEM_FOLD,  /* they become text of the next user turn */
-    WIRE_SYSTEM_HOIST, /* they join the leading system text */
-};
-enum wire_id_rule { WIRE_IDS_ANY, WIRE_IDS_OPENAI, WIRE_IDS_ANTHROPIC, WIRE_IDS_9 };
-enum wire_name_rule { WIRE_NAMES_ANY, WIRE_NAMES_OPENAI, WIRE_NAMES_ANTHROPIC, WIRE_NAMES_GEMINI };
-struct wire_needs { /* what a target asks of a conversation */
-    enum wire_id target;
-    enum wire_system_mode mid_system;
-    enum wire_id_rule ids;
-    enum wire_name_rule names;
-    bool pairs_tools;             /* each call is answered right behind its turn; orphans are repaired */
-    bool merges_roles;            /* neighbours of one role become one message */
-    bool results_in_user;         /* tool results are part of user turns, in front of other content */
-    bool drops_empty_text;        /* empty text parts, and messages that become empty, are refused by the target */
-    bool keeps_foreign_reasoning; /* readable reasoning of other formats stays in the history */
-    bool has_custom_tools;        /* false: custom tools become functions of one string "input" */
-    const char *web_search;       /* hosted_type of its web search; NULL: it has no hosted tools */
-};
-/* A copy of the request, ready to be written: calls and results linked and paired (one IR_TOOL message behind each
- * assistant turn with calls, results in call order), ids and names within the target's rules (renames go to ctx),
- * foreign opaque parts and reasoning dropped, choice and parallel flag stripped when no tool is left, hosted tools mapped,
- * dropped or refused. Resets ctx->renames and is_json_tool. The copy's lists are its own, to be changed at will.
- * NULL: *e says what the target cannot carry. */
-struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req, const struct wire_needs *needs, struct err *e);
-
-/* Gives calls without an id one, results without an id the id of their call (by name in order of appearance, then by
- * the prefix "<name>_", then by order), and results without a name the name of their call. In place. */
-void ir_link_calls(struct wire_ctx *c, struct ir_messages *m);
 
 /* Images (and other media) still known only by http(s) URL, for targets that need the bytes. NULL ends the walk;
  * start with NULL. The caller may replace part->source by data. Walks tool results too. */
@@ -116,45 +87,4 @@ const char *wire_google_error_status(const struct err *e);
 /* An error object found inside a stream: e becomes ERR_UPSTREAM or better. */
 void wire_read_error_value(struct arena *a, int status, yyjson_val *root, struct err *e);
 
-/* ---- bookkeeping of a stream decoder ----
- * Keeps blocks sequential and dense, START and END single, and the EOF rules. Strings passed in are only borrowed. */
-#define FLOW_CHOICES 16
-struct flow_choice {
-    bool is_open, has_content, has_calls, is_finished;
-    enum ir_part_kind kind;   /* of the open block */
-    unsigned block;           /* its number */
-    unsigned next;            /* number of the next block */
-};
-struct flow {
-    struct wire_ctx *ctx;
-    bool is_started, is_ended, has_failed;
-    unsigned n_choices;       /* highest index seen + 1 */
-    struct flow_choice choices[FLOW_CHOICES];
-    wire_sink_fn *emit;       /* set for the length of one push: flow_on */
-    void *arg;
-};
-void flow_init(struct flow *f, struct wire_ctx *c);
-static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)
-{
-    f->emit = emit;
-    f->arg = arg;
-}
-/* Emits START once; an upstream that never says so is started by its first block. */
-void flow_start(struct flow *f, struct str id, struct str model, int64_t created);
-/* Opens a block unless one of the same kind is open; closes another. Calls always open a new block. ev carries the rest
- * of BLOCK_START (call_id, name, call_kind, item_id, redacted …) or is NULL. */
-void flow_open(struct flow *f, unsigned choice, enum ir_part_kind kind, const struct ir_event *ev);
-void flow_close(struct flow *f, unsigned choice);             /* the open block, if any */
-/* TEXT, REASONING (text only) or refusal: opens the block as needed; empty text is ignored. */
-void flow_text(struct flow *f, unsigned choice, enum ir_part_kind kind, struct str text);
-void flow_args(struct flow *f, unsigned choice, struct str fragment); /* of the open call */
-/* Any event of the open block: sets choice and block. */
-void flow_event(struct flow *f, unsigned choice, struct ir_event *ev);
-void flow_usage(struct flow *f, const struct ir_usage *u);    /* nothing when unknown */
-/* Closes the block, applies the overlay (END with calls is TOOL), emits FINISH once a choice. */
-void flow_finish(struct flow *f, unsigned choice, enum ir_stop stop, struct str stop_sequence);
-void flow_error(struct flow *f, const struct err *e);         /* emits ERROR and END; the rest is ignored */
-/* EOF or the terminal marker. A choice with content but without finish: ERROR "upstream stream ended prematurely",
- * unless is_complete (a terminal marker was seen: then it finishes with END). Nothing seen at all: the same error. */
-void flow_end(struct flow *f, bool is_complete);
 #endif

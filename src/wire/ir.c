@@ -1,0 +1,191 @@
+/* Helpers of the records in ir.h and of the conversion context. */
+#include "wire/wire.h"
+#include "base/codec.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+#define DROPPED_MAX 64 /* a hostile request must not fill a header or the log */
+
+void wire_ctx_init(struct wire_ctx *c, struct arena *a)
+{
+    *c = (struct wire_ctx){.arena = a, .scratch = a, .max_output_tokens = -1};
+    c->dropped_tail = &c->dropped;
+}
+
+void wire_drop(struct wire_ctx *c, const char *why, const char *what_fmt, ...)
+{
+    char what[128];
+    va_list ap;
+    va_start(ap, what_fmt);
+    int n = vsnprintf(what, sizeof what, what_fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return;
+    struct str text = str_n(what, (size_t)n < sizeof what ? (size_t)n : sizeof what - 1);
+    unsigned seen = 0;
+    for (const struct wire_dropped *d = c->dropped; d; d = d->next)
+        if (str_eq(d->what, text) || ++seen == DROPPED_MAX)
+            return;
+    struct wire_dropped *d = ARENA_NEW(c->arena, struct wire_dropped);
+    d->what = str_dup(c->arena, text);
+    d->why = str_dup(c->arena, str_of(why));
+    if (!c->dropped_tail)
+        c->dropped_tail = &c->dropped;
+    *c->dropped_tail = d;
+    c->dropped_tail = &d->next;
+}
+
+static uint64_t mix(uint64_t x) /* splitmix64 */
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+struct str wire_make_id(struct wire_ctx *c, const char *prefix, unsigned hex_digits)
+{
+    size_t n = strlen(prefix);
+    char *p = arena_alloc(c->arena, n + hex_digits + 1);
+    if (n > 0)
+        memcpy(p, prefix, n);
+    uint64_t bits = 0;
+    uint64_t state = mix(c->seed) ^ mix(++c->ids_made);
+    for (unsigned i = 0; i < hex_digits; i++, bits >>= 4) {
+        if (i % 16 == 0)
+            bits = mix(state + i);
+        p[n + i] = "0123456789abcdef"[bits & 15];
+    }
+    p[n + hex_digits] = '\0';
+    return str_n(p, n + hex_digits);
+}
+
+void ir_request_init(struct ir_request *r)
+{
+    *r = (struct ir_request){
+        .max_tool_calls = -1, .max_tokens = -1, .n = -1, .top_logprobs = -1, .budget_tokens = -1};
+}
+
+struct ir_part *ir_part_add(struct arena *a, struct ir_parts *parts, enum ir_part_kind kind)
+{
+    struct ir_part *p = ARENA_NEW(a, struct ir_part);
+    p->kind = kind;
+    if (parts->last)
+        parts->last->next = p;
+    else
+        parts->first = p;
+    parts->last = p;
+    parts->n++;
+    return p;
+}
+
+struct ir_message *ir_message_add(struct arena *a, struct ir_messages *m, enum ir_role role)
+{
+    struct ir_message *p = ARENA_NEW(a, struct ir_message);
+    p->role = role;
+    if (m->last)
+        m->last->next = p;
+    else
+        m->first = p;
+    m->last = p;
+    m->n++;
+    return p;
+}
+
+struct ir_usage ir_usage_merge(struct ir_usage old, struct ir_usage newer)
+{
+#define MERGE(field) \
+    if (newer.field >= 0) \
+    old.field = newer.field
+    MERGE(input_total);
+    MERGE(cache_read);
+    MERGE(cache_write);
+    MERGE(cache_write_5m);
+    MERGE(cache_write_1h);
+    MERGE(output_total);
+    MERGE(reasoning);
+    MERGE(audio_in);
+    MERGE(audio_out);
+    MERGE(tool_prompt);
+    MERGE(total);
+#undef MERGE
+    return old;
+}
+
+bool ir_usage_known(const struct ir_usage *u)
+{
+    return u->input_total >= 0 || u->output_total >= 0 || u->total >= 0;
+}
+
+/* ---- estimate ---- */
+static int64_t text_tokens(struct str s)
+{
+    return (int64_t)(s.n + 3) / 4;
+}
+
+static int64_t value_tokens(yyjson_val *v) /* about its length as text, without writing it */
+{
+    if (!v)
+        return 0;
+    yyjson_val *key, *item;
+    size_t i, n;
+    int64_t sum = 0;
+    if (yyjson_is_obj(v)) {
+        yyjson_obj_foreach(v, i, n, key, item) sum += text_tokens(json_str(key)) + 1 + value_tokens(item);
+        return sum + 1;
+    }
+    if (yyjson_is_arr(v)) {
+        yyjson_arr_foreach(v, i, n, item) sum += value_tokens(item);
+        return sum + 1;
+    }
+    return yyjson_is_str(v) ? text_tokens(json_str(v)) : 1;
+}
+
+static int64_t parts_tokens(const struct ir_parts *parts)
+{
+    int64_t sum = 0;
+    for (const struct ir_part *p = parts->first; p; p = p->next) {
+        switch (p->kind) {
+        case IR_TEXT:
+        case IR_REFUSAL:
+        case IR_REASONING:
+            sum += text_tokens(p->text);
+            break;
+        case IR_IMAGE:
+            /* providers scale images down: 85 for a thumbnail, about 1600 for a full one */
+            sum += str_is(p->detail, "low") ? 85
+                   : p->source.kind == IR_SOURCE_DATA && p->source.base64.n < 16384 ? 300
+                                                                                   : 1600;
+            break;
+        case IR_FILE:
+        case IR_AUDIO:
+        case IR_VIDEO:
+            sum += text_tokens(p->source.text) + (int64_t)(p->source.base64.n / 16);
+            break;
+        case IR_TOOL_CALL:
+            sum += 8 + text_tokens(p->name) + text_tokens(p->args_raw);
+            break;
+        case IR_TOOL_RESULT:
+            sum += 8 + parts_tokens(&p->content) + value_tokens(p->result_json);
+            break;
+        case IR_OPAQUE:
+            sum += value_tokens(p->raw);
+            break;
+        }
+    }
+    return sum;
+}
+
+int64_t ir_estimate_tokens(const struct ir_request *r)
+{
+    int64_t sum = 3;
+    for (const struct ir_system *s = r->system; s; s = s->next)
+        sum += text_tokens(s->text) + 3;
+    for (const struct ir_message *m = r->messages.first; m; m = m->next)
+        sum += parts_tokens(&m->parts) + 3;
+    for (const struct ir_tool *t = r->tools; t; t = t->next)
+        sum += t->kind == IR_TOOL_HOSTED ? 8 + value_tokens(t->raw)
+                                         : 8 + text_tokens(t->name) + text_tokens(t->description) +
+                                               value_tokens(t->parameters);
+    return sum + value_tokens(r->format_schema);
+}
