@@ -1,0 +1,58 @@
+# Two commands matter: `make run` and `make test`. Each installs what is missing by itself.
+# CMake presets do the building; see CMakePresets.json for debug, asan, tsan, release, fuzz.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-clients check format status bench fuzz fresh install clean
+
+PREFIX ?= /usr/local
+DATA   ?= data
+# Seconds that each fuzz target runs under `make fuzz`.
+FUZZ_SECONDS ?= 300
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build/release/sluice ## Build and start sluice, keeping its state in data/
+	@tools/run $(DATA)
+
+build/release/sluice: FORCE
+	@tools/setup build
+	@tools/build release sluice
+FORCE:
+
+test: ## Everything: checks, unit tests, sanitizers, black-box tests, short fuzzing
+	@tools/setup test
+	@tests/setup
+	@tools/run-tests
+
+test-clients: ## Agent command lines and SDKs against sluice, more of them than in `make test`
+	@tools/setup test
+	@tests/setup --clients
+	@tools/run-tests clients
+
+check: ## Format, floors, lint and static analysis
+	@tools/setup test
+	@tools/check
+
+format: ## Rewrite the sources as .clang-format says
+	@tools/check format
+
+status: ## Write docs/status.md from the endpoint table and the calls of the last test run
+	@tools/make-status
+
+bench: ## Measure against nginx and write docs/benchmarks.md
+	@tools/setup bench
+	@tools/build release
+	@bench/run
+
+fuzz: ## Every fuzz target for FUZZ_SECONDS, from the golden cases
+	@tools/setup test
+	@tools/fuzz $(FUZZ_SECONDS)
+
+fresh: ## Prove `make run` and `make test` on a bare Debian 12 (root)
+	@tools/fresh
+
+install: build/release/sluice ## Install below DESTDIR and PREFIX, with a systemd unit
+	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)" --strip
+
+clean: ## Remove what was built (not data/, not downloads)
+	@rm -rf build
