@@ -1,0 +1,123 @@
+/* buf.c - growth by doubling, on the heap or in an arena, never beyond the maximum. */
+#include "base/buf.h"
+#include "base/banned.h"
+#include <stdarg.h>
+
+#define SMALLEST 256
+
+void buf_init(struct buf *b, size_t max)
+{
+    *b = (struct buf){.max = max};
+}
+
+void buf_init_arena(struct buf *b, struct arena *a, size_t max)
+{
+    *b = (struct buf){.max = max, .arena = a};
+}
+
+void buf_done(struct buf *b)
+{
+    if (!b->arena)
+        free(b->p);
+    *b = (struct buf){.max = b->max, .arena = b->arena};
+}
+
+void buf_clear(struct buf *b)
+{
+    b->n = 0;
+    b->failed = false;
+}
+
+static __attribute__((noinline)) bool grow(struct buf *b, size_t n)
+{
+    if (b->failed || n > b->max || b->n > b->max - n) {
+        b->failed = true;
+        return false;
+    }
+    size_t need = b->n + n, cap = b->cap < SMALLEST / 2 ? SMALLEST : b->cap * 2;
+    if (cap < need)
+        cap = need;
+    if (cap > b->max)
+        cap = b->max;
+    if (b->arena) {
+        b->p = arena_realloc(b->arena, b->p, b->cap, cap);
+    } else {
+        b->p = realloc(b->p, cap);
+        if (!b->p)
+            abort(); /* the maximum is ours, so the size is too */
+    }
+    b->cap = cap;
+    return true;
+}
+
+bool buf_reserve(struct buf *b, size_t n)
+{
+    if (!b->failed && n <= b->cap - b->n)
+        return true;
+    return grow(b, n);
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    if (n >= b->n) {
+        b->n = 0;
+        return;
+    }
+    if (n == 0)
+        return;
+    memmove(b->p, b->p + n, b->n - n);
+    b->n -= n;
+}
+
+void buf_add(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0 || !buf_reserve(b, n))
+        return;
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+
+void buf_char(struct buf *b, char c)
+{
+    if (buf_reserve(b, 1))
+        b->p[b->n++] = c;
+}
+
+void buf_fmt(struct buf *b, const char *fmt, ...)
+{
+    char small[512];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(small, sizeof small, fmt, args);
+    va_end(args);
+    if (n < 0) {
+        b->failed = true;
+        return;
+    }
+    if ((size_t)n < sizeof small) {
+        buf_add(b, small, (size_t)n);
+        return;
+    }
+    char *large = malloc((size_t)n + 1);
+    if (!large)
+        abort();
+    va_start(args, fmt);
+    (void)vsnprintf(large, (size_t)n + 1, fmt, args);
+    va_end(args);
+    buf_add(b, large, (size_t)n);
+    free(large);
+}
+
+void buf_int(struct buf *b, int64_t v)
+{
+    char digits[20];
+    size_t i = sizeof digits;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do {
+        digits[--i] = (char)('0' + u % 10);
+        u /= 10;
+    } while (u);
+    if (v < 0)
+        digits[--i] = '-';
+    buf_add(b, digits + i, sizeof digits - i);
+}

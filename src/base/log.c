@@ -1,0 +1,321 @@
+/* log.c - one write(2) a line, so that lines of several threads never mix.
+ * It walks the format itself instead of handing it to vsnprintf: only so is it known where a value begins and
+ * ends, and a value with spaces, quotes or line breaks cannot pass for another field or line. */
+#include "base/log.h"
+#include "base/banned.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+static const struct word levels[] = {
+    {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {0}};
+static _Atomic int lowest = LOG_INFO;
+static _Atomic bool writes_json;
+
+void log_setup(enum log_level level, bool is_json)
+{
+    lowest = (int)level;
+    writes_json = is_json;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return (int)level >= lowest;
+}
+
+bool log_level_parse(struct str name, enum log_level *out)
+{
+    int v = word_value(levels, name, str_is(name, "warning") ? LOG_WARN : -1);
+    if (v < 0)
+        return false;
+    *out = (enum log_level)v;
+    return true;
+}
+
+/* ---- a line ---- */
+
+struct line {
+    char text[4096];
+    size_t n;
+    bool is_json;
+};
+struct value {
+    char text[2048];
+    size_t n;
+    unsigned pieces; /* literal or converted */
+    bool is_number;  /* the last piece */
+};
+
+static void put(char *text, size_t cap, size_t *n, const char *p, size_t len)
+{
+    if (len > cap - *n)
+        len = cap - *n;
+    memcpy(text + *n, p, len);
+    *n += len;
+}
+
+static void line_add(struct line *l, const char *p, size_t n)
+{
+    put(l->text, sizeof l->text - 4, &l->n, p, n); /* leaves room for the quote, the brace and the line break */
+}
+
+static void line_escaped(struct line *l, struct str s)
+{
+    for (size_t i = 0; i < s.n;) {
+        unsigned char c = (unsigned char)s.p[i];
+        size_t bad, len = c < 0x80 ? 1 : utf8_step((const unsigned char *)s.p + i, s.n - i, &bad);
+        char hex[8];
+        if (c == '"' || c == '\\')
+            line_add(l, (const char[]){'\\', (char)c}, 2);
+        else if (c == '\n')
+            line_add(l, "\\n", 2);
+        else if (c < 0x20 || c == 0x7f)
+            line_add(l, hex, (size_t)snprintf(hex, sizeof hex, "\\u%04x", c));
+        else if (len == 0)
+            line_add(l, "\xef\xbf\xbd", 3);
+        else if (c == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0) /* C1 controls steer terminals too */
+            line_add(l, hex, (size_t)snprintf(hex, sizeof hex, "\\u%04x", (unsigned char)s.p[i + 1]));
+        else if (l->n + len <= sizeof l->text - 4) /* never half a character */
+            line_add(l, s.p + i, len);
+        i += len ? len : bad;
+    }
+}
+
+static bool is_plain(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
+            return false;
+    }
+    return s.n > 0;
+}
+
+static void line_field(struct line *l, struct str key, struct str value, bool is_bare)
+{
+    if (l->is_json) {
+        line_add(l, l->n > 1 ? ",\"" : "\"", l->n > 1 ? 2 : 1);
+        line_add(l, key.p, key.n);
+        line_add(l, "\":", 2);
+    } else {
+        if (l->n)
+            line_add(l, " ", 1);
+        line_add(l, key.p, key.n);
+        line_add(l, "=", 1);
+        is_bare = is_bare || is_plain(value);
+    }
+    if (is_bare) {
+        line_add(l, value.p, value.n);
+        return;
+    }
+    line_add(l, "\"", 1);
+    line_escaped(l, value);
+    line_add(l, "\"", 1);
+}
+
+/* ---- the format ---- */
+
+static void value_add(struct value *v, const char *p, size_t n, bool is_number)
+{
+    put(v->text, sizeof v->text, &v->n, p, n);
+    v->pieces++;
+    v->is_number = is_number;
+}
+
+struct conversion {
+    int precision; /* < 0: none */
+    unsigned longs;
+    bool is_size;
+    bool is_intmax;
+};
+
+struct args { /* a va_list that may be passed on by address */
+    va_list list;
+};
+
+static int64_t signed_arg(struct args *a, const struct conversion *c)
+{
+    if (c->is_size)
+        return va_arg(a->list, ssize_t);
+    if (c->is_intmax)
+        return va_arg(a->list, intmax_t);
+    if (c->longs > 1)
+        return va_arg(a->list, long long);
+    return c->longs ? va_arg(a->list, long) : va_arg(a->list, int);
+}
+
+static uint64_t unsigned_arg(struct args *a, const struct conversion *c)
+{
+    if (c->is_size)
+        return va_arg(a->list, size_t);
+    if (c->is_intmax)
+        return va_arg(a->list, uintmax_t);
+    if (c->longs > 1)
+        return va_arg(a->list, unsigned long long);
+    return c->longs ? va_arg(a->list, unsigned long) : va_arg(a->list, unsigned);
+}
+
+static void convert_text(struct value *v, struct args *a, const struct conversion *c)
+{
+    const char *z = va_arg(a->list, const char *);
+    if (!z)
+        z = "(none)";
+    size_t n = c->precision >= 0 ? strnlen(z, (size_t)c->precision) : strlen(z);
+    value_add(v, z, n, false);
+}
+
+static void convert(struct value *v, struct args *a, const struct conversion *c, char kind)
+{
+    char text[352]; /* the longest %f */
+    int n = 0;
+    switch (kind) {
+    case 's':
+        convert_text(v, a, c);
+        return;
+    case 'd':
+    case 'i':
+        n = snprintf(text, sizeof text, "%lld", (long long)signed_arg(a, c));
+        break;
+    case 'u':
+        n = snprintf(text, sizeof text, "%llu", (unsigned long long)unsigned_arg(a, c));
+        break;
+    case 'x':
+    case 'X':
+        n = snprintf(text, sizeof text, "%llx", (unsigned long long)unsigned_arg(a, c));
+        break;
+    case 'p':
+        n = snprintf(text, sizeof text, "%p", va_arg(a->list, void *));
+        break;
+    case 'c':
+        text[0] = (char)va_arg(a->list, int);
+        n = 1;
+        break;
+    case 'e':
+    case 'g':
+    case 'f':
+        n = snprintf(text, sizeof text, "%.*f", c->precision < 0 || c->precision > 12 ? 6 : c->precision,
+                     va_arg(a->list, double));
+        break;
+    default: /* a conversion nobody here uses; what follows cannot be read any more */
+        break;
+    }
+    bool is_number = strchr("diufeg", kind) && n > 0 && text[n - 1] >= '0' && text[n - 1] <= '9';
+    value_add(v, text, n > 0 ? (size_t)n : 0, is_number);
+}
+
+/* fmt stands behind a '%'; returns the address behind the conversion. */
+static const char *one_conversion(struct value *v, struct args *a, const char *fmt)
+{
+    struct conversion c = {.precision = -1};
+    fmt += strspn(fmt, "-+ #0123456789");
+    if (*fmt == '.') {
+        fmt++;
+        if (*fmt == '*') {
+            c.precision = va_arg(a->list, int);
+            fmt++;
+        } else {
+            for (c.precision = 0; *fmt >= '0' && *fmt <= '9' && c.precision < 10000; fmt++)
+                c.precision = c.precision * 10 + (*fmt - '0');
+        }
+    }
+    for (; *fmt && strchr("hlzjt", *fmt); fmt++) {
+        c.longs += *fmt == 'l';
+        c.is_size = c.is_size || *fmt == 'z' || *fmt == 't';
+        c.is_intmax = c.is_intmax || *fmt == 'j';
+    }
+    if (!*fmt)
+        return fmt;
+    convert(v, a, &c, *fmt);
+    return fmt + 1;
+}
+
+/* Length of the "key" of a "key=" that begins at fmt, else 0. */
+static size_t key_length(const char *fmt)
+{
+    size_t n = strspn(fmt, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
+    return fmt[n] == '=' ? n : 0;
+}
+
+static void end_field(struct line *l, struct str key, struct value *v)
+{
+    if (key.n == 0 && v->n == 0)
+        return;
+    line_field(l, key.n ? key : STR("msg"), str_n(v->text, v->n), v->pieces == 1 && v->is_number);
+    *v = (struct value){0};
+}
+
+/* "key=%s key=literal words": a new field begins where a key= follows a space or the start. */
+static void line_format(struct line *l, const char *fmt, struct args *a)
+{
+    struct value v;
+    v.n = v.pieces = 0;
+    v.is_number = false;
+    struct str key = STR_NONE;
+    for (bool is_start = true; *fmt; is_start = false) {
+        const char *next = *fmt == ' ' ? fmt + 1 : fmt;
+        size_t n = is_start || next != fmt ? key_length(next) : 0;
+        if (n) {
+            end_field(l, key, &v);
+            key = str_n(next, n);
+            fmt = next + n + 1;
+        } else if (fmt[0] == '%' && fmt[1] == '%') {
+            value_add(&v, "%", 1, false);
+            fmt += 2;
+        } else if (fmt[0] == '%') {
+            fmt = one_conversion(&v, a, fmt + 1);
+        } else {
+            value_add(&v, fmt++, 1, false);
+        }
+    }
+    end_field(l, key, &v);
+}
+
+static void write_line(const struct line *l)
+{
+    size_t done = 0;
+    while (done < l->n) {
+        ssize_t n = write(STDERR_FILENO, l->text + done, l->n - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; /* nobody listens: there is no better place to complain */
+        done += (size_t)n;
+    }
+}
+
+static struct str time_text(char *space, size_t cap)
+{
+    struct buf b = {.p = space, .cap = cap, .max = cap};
+    clock_rfc3339(&b, clock_wall_ms());
+    return buf_str(&b);
+}
+
+void log_event(enum log_level level, const char *id, const char *event, const char *fmt, ...)
+{
+    if (!log_enabled(level))
+        return;
+    int kept_errno = errno;
+    char space[64];
+    struct line l;
+    l.n = 0;
+    l.is_json = writes_json;
+    if (l.is_json)
+        line_add(&l, "{", 1);
+    line_field(&l, STR("time"), time_text(space, sizeof space), false);
+    line_field(&l, STR("level"), str_of(word_text(levels, (int)level, "error")), false);
+    line_field(&l, STR("event"), str_of(event), false);
+    if (id && *id)
+        line_field(&l, STR("id"), str_of(id), false);
+    struct args a;
+    va_start(a.list, fmt);
+    line_format(&l, fmt, &a);
+    va_end(a.list);
+    if (l.is_json)
+        l.text[l.n++] = '}';
+    l.text[l.n++] = '\n';
+    write_line(&l);
+    errno = kept_errno;
+}
