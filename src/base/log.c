@@ -57,14 +57,16 @@ static void put(char *text, size_t cap, size_t *n, const char *p, size_t len)
     *n += len;
 }
 
+#define LINE_ROOM (sizeof(((struct line *)0)->text) - 2) /* the brace and the line break always fit */
+
 static void line_add(struct line *l, const char *p, size_t n)
 {
-    put(l->text, sizeof l->text - 4, &l->n, p, n); /* leaves room for the quote, the brace and the line break */
+    put(l->text, LINE_ROOM, &l->n, p, n);
 }
 
 static void line_escaped(struct line *l, struct str s)
 {
-    for (size_t i = 0; i < s.n;) {
+    for (size_t i = 0; i < s.n && l->n + 8 <= LINE_ROOM;) { /* a cut value still gets its quote */
         unsigned char c = (unsigned char)s.p[i];
         size_t bad, len = c < 0x80 ? 1 : utf8_step((const unsigned char *)s.p + i, s.n - i, &bad);
         char hex[8];
@@ -78,7 +80,7 @@ static void line_escaped(struct line *l, struct str s)
             line_add(l, "\xef\xbf\xbd", 3);
         else if (c == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0) /* C1 controls steer terminals too */
             line_add(l, hex, (size_t)snprintf(hex, sizeof hex, "\\u%04x", (unsigned char)s.p[i + 1]));
-        else if (l->n + len <= sizeof l->text - 4) /* never half a character */
+        else
             line_add(l, s.p + i, len);
         i += len ? len : bad;
     }
@@ -96,6 +98,8 @@ static bool is_plain(struct str s)
 
 static void line_field(struct line *l, struct str key, struct str value, bool is_bare)
 {
+    if (l->n + key.n + (is_bare ? value.n : 0) + 8 > LINE_ROOM)
+        return; /* no room for the whole of it */
     if (l->is_json) {
         line_add(l, l->n > 1 ? ",\"" : "\"", l->n > 1 ? 2 : 1);
         line_add(l, key.p, key.n);
@@ -105,7 +109,7 @@ static void line_field(struct line *l, struct str key, struct str value, bool is
             line_add(l, " ", 1);
         line_add(l, key.p, key.n);
         line_add(l, "=", 1);
-        is_bare = is_bare || is_plain(value);
+        is_bare = is_bare || (is_plain(value) && l->n + value.n <= LINE_ROOM);
     }
     if (is_bare) {
         line_add(l, value.p, value.n);

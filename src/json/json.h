@@ -75,14 +75,20 @@ struct json_want {
     struct json_span span;    /* of its last occurrence; n == 0: absent */
     unsigned count;           /* how often it stands there */
 };
-/* want[]: filled. body_end: offset of the closing brace of the object (for inserting members); is_empty: no member at all.
- * every (may be NULL) is called for each occurrence of a wanted key, in order. */
 struct json_scan {
-    size_t open, close;       /* offsets of { and } */
-    bool is_empty;
+    size_t open, close;       /* offsets of { and }: members are inserted before close */
+    bool is_empty;            /* no member at all */
 };
+/* Fills want[] and *out. max_depth 0: 128. false: ERR_INPUT "invalid_json", as json_parse says it. */
 bool json_scan_object(struct str text, struct json_want *want, size_t n_want, unsigned max_depth,
                       struct json_scan *out, struct err *e) MUST_USE;
-/* Decodes the span of a JSON string value (with its quotes). false: not a string. */
+/* The same, and on_member (may be NULL) is called for each occurrence of a wanted key, in the order of the text,
+ * already while scanning: what it noted counts only when the scan succeeds. */
+typedef void json_member_fn(void *arg, size_t which, const struct json_span *span);
+bool json_scan_members(struct str text, struct json_want *want, size_t n_want, unsigned max_depth,
+                       json_member_fn *on_member, void *arg, struct json_scan *out, struct err *e) MUST_USE;
+/* Whether text is one well-formed JSON value (any kind), by the same rules. */
+bool json_valid(struct str text, unsigned max_depth, struct err *e) MUST_USE;
+/* Decodes the span of a JSON string value (with its quotes): a view of it where nothing is escaped. false: not a string. */
 bool json_unquote(struct arena *a, struct str quoted, struct str *out) MUST_USE;
 #endif

@@ -1,0 +1,456 @@
+/* scan.c - one pass over a JSON text: is it well-formed, and where do the top-level members stand.
+ * No tree and no allocation; time goes to strings, so those are skipped in blocks. Agrees with json_parse about
+ * what is well-formed. */
+#include "base/banned.h"
+#include "base/utf8.h"
+#include "json/json.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define DEFAULT_DEPTH 128
+#define DEEPEST 1024
+
+typedef unsigned char byte;
+
+struct scan {
+    const byte *p, *at, *end;
+    const char *why; /* what is wrong at `at`; NULL: nothing yet */
+};
+
+static bool fail(struct scan *s, const byte *at, const char *why)
+{
+    s->at = at;
+    s->why = why;
+    return false;
+}
+
+static inline void skip_space(struct scan *s)
+{
+    const byte *p = s->at;
+    while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    s->at = p;
+}
+
+/* ---- strings ---- */
+
+static bool hex4(const byte *p, const byte *end, uint32_t *out)
+{
+    uint32_t v = 0;
+    if (end - p < 4)
+        return false;
+    for (int i = 0; i < 4; i++) {
+        byte c = p[i], low = c | 0x20;
+        if (c >= '0' && c <= '9')
+            v = v << 4 | (uint32_t)(c - '0');
+        else if (low >= 'a' && low <= 'f')
+            v = v << 4 | (uint32_t)(low - 'a' + 10);
+        else
+            return false;
+    }
+    *out = v;
+    return true;
+}
+
+/* p at the backslash. Length of the escape, 0: malformed; *c is the character it stands for. Half a surrogate pair
+ * stands for nothing. */
+static size_t escape_length(const byte *p, const byte *end, uint32_t *c)
+{
+    static const byte short_forms[128] = {['"'] = '"',   ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                          ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+    uint32_t low;
+    if (end - p < 2)
+        return 0;
+    if (p[1] != 'u') {
+        *c = p[1] < 128 ? short_forms[p[1]] : 0;
+        return *c ? 2 : 0;
+    }
+    if (!hex4(p + 2, end, c))
+        return 0;
+    if (*c < 0xd800 || *c > 0xdfff)
+        return 6;
+    if (*c > 0xdbff || end - p < 12 || p[6] != '\\' || p[7] != 'u' || !hex4(p + 8, end, &low) ||
+        low < 0xdc00 || low > 0xdfff)
+        return 0;
+    *c = 0x10000 + ((*c - 0xd800) << 10) + (low - 0xdc00);
+    return 12;
+}
+
+/* First byte at or behind p that is no printable ASCII character, or is a quote or backslash. */
+static inline const byte *skip_clean(const byte *p, const byte *end)
+{
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+        stop = _mm_or_si128(stop, _mm_cmplt_epi8(v, space)); /* signed: also every byte >= 0x80 */
+        unsigned mask = (unsigned)_mm_movemask_epi8(stop);
+        if (mask)
+            return p + __builtin_ctz(mask);
+        p += 16;
+    }
+#endif
+    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
+/* s->at at the opening quote; afterwards behind the closing one. */
+static bool skip_string(struct scan *s)
+{
+    const byte *p = s->at + 1, *end = s->end;
+    for (;;) {
+        p = skip_clean(p, end);
+        if (p == end)
+            return fail(s, p, "unclosed string");
+        if (*p == '"') {
+            s->at = p + 1;
+            return true;
+        }
+        size_t n, bad;
+        uint32_t c;
+        if (*p == '\\') {
+            if ((n = escape_length(p, end, &c)) == 0)
+                return fail(s, p, "invalid escape in string");
+            p += n;
+            continue;
+        }
+        if (*p < 0x20)
+            return fail(s, p, "unescaped control character in string");
+        do { /* text outside ASCII comes in runs */
+            if ((n = utf8_step(p, (size_t)(end - p), &bad)) == 0)
+                return fail(s, p, "invalid UTF-8 in string");
+            p += n;
+        } while (p < end && *p >= 0x80);
+    }
+}
+
+/* ---- scalars ---- */
+
+static inline const byte *skip_digits(const byte *p, const byte *end)
+{
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p;
+}
+
+static bool skip_number(struct scan *s)
+{
+    const byte *p = s->at, *end = s->end, *from;
+    if (*p == '-')
+        p++;
+    from = p;
+    p = skip_digits(p, end);
+    if (p == from)
+        return fail(s, p, "no digit after minus sign");
+    if (*from == '0' && p - from > 1)
+        return fail(s, from, "number with leading zero");
+    if (p < end && *p == '.') {
+        from = ++p;
+        p = skip_digits(p, end);
+        if (p == from)
+            return fail(s, p, "no digit after decimal point");
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < end && (*p == '+' || *p == '-'))
+            p++;
+        from = p;
+        p = skip_digits(p, end);
+        if (p == from)
+            return fail(s, p, "no digit after exponent sign");
+    }
+    s->at = p;
+    return true;
+}
+
+static bool skip_literal(struct scan *s, struct str word)
+{
+    if ((size_t)(s->end - s->at) < word.n || memcmp(s->at, word.p, word.n) != 0)
+        return fail(s, s->at, "invalid literal");
+    s->at += word.n;
+    return true;
+}
+
+static bool skip_scalar(struct scan *s)
+{
+    switch (*s->at) {
+    case '"':
+        return skip_string(s);
+    case 't':
+        return skip_literal(s, STR("true"));
+    case 'f':
+        return skip_literal(s, STR("false"));
+    case 'n':
+        return skip_literal(s, STR("null"));
+    default:
+        if (*s->at == '-' || (*s->at >= '0' && *s->at <= '9'))
+            return skip_number(s);
+        return fail(s, s->at, "unexpected character");
+    }
+}
+
+/* ---- containers ---- */
+
+static bool skip_key(struct scan *s)
+{
+    if (s->at == s->end)
+        return fail(s, s->at, "unclosed object");
+    if (*s->at != '"')
+        return fail(s, s->at, "expected a key in quotes");
+    if (!skip_string(s))
+        return false;
+    skip_space(s);
+    if (s->at == s->end || *s->at != ':')
+        return fail(s, s->at, "expected ':' after the key");
+    s->at++;
+    return true;
+}
+
+/* One value of any kind, from its first byte to behind its last. One bit a level says whether it is an object. */
+static bool skip_value(struct scan *s, unsigned max_depth)
+{
+    uint64_t objects[DEEPEST / 64];
+    unsigned depth = 0;
+    for (;;) {
+        skip_space(s);
+        if (s->at == s->end)
+            return fail(s, s->at, "unexpected end");
+        byte c = *s->at;
+        if (c == '{' || c == '[') {
+            if (depth == max_depth)
+                return fail(s, s->at, "nested too deep");
+            uint64_t bit = (uint64_t)1 << depth % 64;
+            objects[depth / 64] = c == '{' ? (depth % 64 ? objects[depth / 64] : 0) | bit
+                                           : (depth % 64 ? objects[depth / 64] : 0) & ~bit;
+            depth++;
+            s->at++;
+            skip_space(s);
+            if (s->at < s->end && *s->at == (c == '{' ? '}' : ']')) {
+                s->at++;
+                depth--;
+            } else if (c == '{') {
+                if (!skip_key(s))
+                    return false;
+                continue;
+            } else {
+                continue;
+            }
+        } else if (!skip_scalar(s)) {
+            return false;
+        }
+        for (;;) { /* behind a value */
+            if (depth == 0)
+                return true;
+            bool in_object = objects[(depth - 1) / 64] >> (depth - 1) % 64 & 1;
+            skip_space(s);
+            if (s->at == s->end)
+                return fail(s, s->at, in_object ? "unclosed object" : "unclosed array");
+            c = *s->at++;
+            if (c == ',') {
+                skip_space(s);
+                if (in_object && !skip_key(s))
+                    return false;
+                break;
+            }
+            if (c != (in_object ? '}' : ']'))
+                return fail(s, s->at - 1, in_object ? "expected ',' or '}'" : "expected ',' or ']'");
+            depth--;
+        }
+    }
+}
+
+/* ---- the object ---- */
+
+/* Whether the inside of a JSON string, escapes undone, is the wanted key. */
+static bool key_is(const byte *p, size_t n, const char *key)
+{
+    size_t want = strlen(key);
+    if (n == want)
+        return memcmp(p, key, n) == 0; /* were there an escape, the text would be longer than what it means */
+    if (n < want || !memchr(p, '\\', n))
+        return false;
+    const byte *end = p + n;
+    const char *key_end = key + want;
+    while (p < end) {
+        char text[4];
+        uint32_t c;
+        size_t len = 1, taken = 1;
+        text[0] = (char)*p;
+        if (*p == '\\') {
+            taken = escape_length(p, end, &c);
+            len = utf8_put(text, c);
+        }
+        if ((size_t)(key_end - key) < len || memcmp(key, text, len) != 0)
+            return false;
+        key += len;
+        p += taken;
+    }
+    return key == key_end;
+}
+
+struct member_args {
+    struct json_want *want;
+    size_t n_want;
+    json_member_fn *on_member;
+    void *arg;
+};
+
+static void note_member(const struct member_args *m, const byte *text, const struct json_span *span)
+{
+    for (size_t i = 0; i < m->n_want; i++) {
+        if (!key_is(text + span->key_at, span->key_n, m->want[i].key))
+            continue;
+        m->want[i].span = *span;
+        m->want[i].count++;
+        if (m->on_member)
+            m->on_member(m->arg, i, span);
+    }
+}
+
+/* s->at at the opening brace. */
+static bool scan_members(struct scan *s, const struct member_args *m, unsigned max_depth, struct json_scan *out)
+{
+    out->open = (size_t)(s->at++ - s->p);
+    out->is_empty = true;
+    skip_space(s);
+    if (s->at < s->end && *s->at == '}') {
+        out->close = (size_t)(s->at++ - s->p);
+        return true;
+    }
+    out->is_empty = false;
+    for (;;) {
+        struct json_span span = {.key_at = (size_t)(s->at - s->p) + 1};
+        if (s->at == s->end)
+            return fail(s, s->at, "unclosed object");
+        if (*s->at != '"')
+            return fail(s, s->at, "expected a key in quotes");
+        if (!skip_string(s))
+            return false;
+        span.key_n = (size_t)(s->at - s->p) - 1 - span.key_at;
+        skip_space(s);
+        if (s->at == s->end || *s->at != ':')
+            return fail(s, s->at, "expected ':' after the key");
+        s->at++;
+        skip_space(s);
+        span.at = (size_t)(s->at - s->p);
+        if (!skip_value(s, max_depth - 1))
+            return false;
+        span.n = (size_t)(s->at - s->p) - span.at;
+        note_member(m, s->p, &span);
+        skip_space(s);
+        if (s->at == s->end)
+            return fail(s, s->at, "unclosed object");
+        if (*s->at == '}')
+            break;
+        if (*s->at != ',')
+            return fail(s, s->at, "expected ',' or '}'");
+        s->at++;
+        skip_space(s);
+    }
+    out->close = (size_t)(s->at++ - s->p);
+    return true;
+}
+
+static struct scan scan_of(struct str text)
+{
+    const byte *p = (const byte *)text.p;
+    struct scan s = {.p = p, .at = p, .end = text.n ? p + text.n : p};
+    if (str_starts(text, STR("\xef\xbb\xbf")))
+        s.at += 3;
+    skip_space(&s);
+    return s;
+}
+
+static bool at_end(struct scan *s)
+{
+    skip_space(s);
+    return s->at == s->end || fail(s, s->at, "unexpected text behind the value");
+}
+
+/* Columns count characters, not bytes. */
+static bool not_json(const struct scan *s, struct err *e)
+{
+    size_t line = 1, column = 1;
+    for (const byte *p = s->p; p < s->at; p++) {
+        if (*p == '\n') {
+            line++;
+            column = 1;
+        } else {
+            column += (*p & 0xc0) != 0x80;
+        }
+    }
+    return err_set(e, ERR_INPUT, "invalid_json", "invalid JSON at line %zu, column %zu: %s", line, column, s->why);
+}
+
+static unsigned depth_limit(unsigned max_depth)
+{
+    return max_depth == 0 ? DEFAULT_DEPTH : max_depth > DEEPEST ? DEEPEST : max_depth;
+}
+
+bool json_scan_members(struct str text, struct json_want *want, size_t n_want, unsigned max_depth,
+                       json_member_fn *on_member, void *arg, struct json_scan *out, struct err *e)
+{
+    const struct member_args m = {want, n_want, on_member, arg};
+    struct scan s = scan_of(text);
+    for (size_t i = 0; i < n_want; i++) {
+        want[i].span = (struct json_span){0};
+        want[i].count = 0;
+    }
+    if (s.at == s.end) {
+        (void)fail(&s, s.at, "empty text");
+        return not_json(&s, e);
+    }
+    if (*s.at != '{') {
+        (void)fail(&s, s.at, "expected an object");
+        return not_json(&s, e);
+    }
+    if (!scan_members(&s, &m, depth_limit(max_depth), out) || !at_end(&s))
+        return not_json(&s, e);
+    return true;
+}
+
+bool json_scan_object(struct str text, struct json_want *want, size_t n_want, unsigned max_depth,
+                      struct json_scan *out, struct err *e)
+{
+    return json_scan_members(text, want, n_want, max_depth, NULL, NULL, out, e);
+}
+
+bool json_valid(struct str text, unsigned max_depth, struct err *e)
+{
+    struct scan s = scan_of(text);
+    if (s.at == s.end) {
+        (void)fail(&s, s.at, "empty text");
+        return not_json(&s, e);
+    }
+    return (skip_value(&s, depth_limit(max_depth)) && at_end(&s)) || not_json(&s, e);
+}
+
+bool json_unquote(struct arena *a, struct str quoted, struct str *out)
+{
+    struct scan s = {.p = (const byte *)quoted.p, .at = (const byte *)quoted.p};
+    s.end = quoted.n ? s.p + quoted.n : s.p;
+    if (quoted.n < 2 || *s.p != '"' || !skip_string(&s) || s.at != s.end)
+        return false;
+    struct str inside = str_n(quoted.p + 1, quoted.n - 2);
+    if (str_index(inside, '\\') == inside.n) {
+        *out = inside; /* a view of the text */
+        return true;
+    }
+    char *to = arena_alloc(a, inside.n + 1);
+    size_t n = 0;
+    for (const byte *p = (const byte *)inside.p, *end = p + inside.n; p < end;) {
+        uint32_t c;
+        if (*p != '\\') {
+            to[n++] = (char)*p++;
+            continue;
+        }
+        p += escape_length(p, end, &c);
+        n += utf8_put(to + n, c);
+    }
+    to[n] = 0;
+    *out = str_n(to, n);
+    return true;
+}

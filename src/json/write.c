@@ -1,0 +1,333 @@
+/* write.c - the streaming writer. */
+#include "base/banned.h"
+#include "base/utf8.h"
+#include "json/json.h"
+#include <math.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define DEEPEST 256
+
+/* ---- strings ---- */
+
+/* Offset of the first byte at or behind i that cannot be copied unseen: control, quote, backslash, and with
+ * stop_high also any byte outside ASCII. */
+static size_t skip_clean(struct str s, size_t i, bool stop_high)
+{
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    for (; i + 16 <= s.n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i));
+        __m128i special = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+        /* unsigned v < 0x20, as max(v, 0x20) != v */
+        unsigned clean_low = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(v, space), v));
+        unsigned stop = (unsigned)_mm_movemask_epi8(special) | (~clean_low & 0xffff);
+        if (stop_high)
+            stop |= (unsigned)_mm_movemask_epi8(v);
+        if (stop)
+            return i + (size_t)__builtin_ctz(stop);
+    }
+#endif
+    for (; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c == '"' || c == '\\' || (stop_high && c >= 0x80))
+            break;
+    }
+    return i;
+}
+
+static void escape_one(struct buf *b, unsigned char c)
+{
+    static const char short_forms[32] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    static const char hex[] = "0123456789abcdef";
+    if (c == '"' || c == '\\')
+        buf_add(b, (const char[]){'\\', (char)c}, 2);
+    else if (short_forms[c])
+        buf_add(b, (const char[]){'\\', short_forms[c]}, 2);
+    else
+        buf_add(b, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+}
+
+static void escape(struct buf *b, struct str s, bool is_trusted)
+{
+    size_t from = 0, at = 0;
+    if (!buf_reserve(b, s.n))
+        return;
+    while ((at = skip_clean(s, at, !is_trusted)) < s.n) {
+        unsigned char c = (unsigned char)s.p[at];
+        if (c < 0x80) {
+            buf_add(b, s.p + from, at - from);
+            escape_one(b, c);
+            from = ++at;
+            continue;
+        }
+        size_t bad, len = utf8_step((const unsigned char *)s.p + at, s.n - at, &bad);
+        if (len) {
+            at += len;
+            continue;
+        }
+        buf_add(b, s.p + from, at - from);
+        buf_lit(b, "\xef\xbf\xbd");
+        at += bad;
+        from = at;
+    }
+    buf_add(b, s.p + from, s.n - from);
+}
+
+void json_escape(struct buf *b, struct str s)
+{
+    escape(b, s, false);
+}
+
+/* ---- values ---- */
+
+static inline void before_value(struct jw *w)
+{
+    if (w->needs_comma)
+        buf_char(w->b, ',');
+    w->needs_comma = true;
+}
+
+static void open_container(struct jw *w, char c)
+{
+    before_value(w);
+    buf_char(w->b, c);
+    w->needs_comma = false;
+    if (++w->depth > DEEPEST)
+        w->b->failed = true;
+}
+
+static void close_container(struct jw *w, char c)
+{
+    buf_char(w->b, c);
+    w->needs_comma = true;
+    w->depth--;
+}
+
+void jw_object(struct jw *w)
+{
+    open_container(w, '{');
+}
+
+void jw_object_end(struct jw *w)
+{
+    close_container(w, '}');
+}
+
+void jw_array(struct jw *w)
+{
+    open_container(w, '[');
+}
+
+void jw_array_end(struct jw *w)
+{
+    close_container(w, ']');
+}
+
+void jw_key(struct jw *w, const char *key)
+{
+    size_t n = strlen(key);
+    before_value(w);
+    w->needs_comma = false;
+    if (!buf_reserve(w->b, n + 3))
+        return;
+    char *to = w->b->p + w->b->n;
+    to[0] = '"';
+    memcpy(to + 1, key, n);
+    to[n + 1] = '"';
+    to[n + 2] = ':';
+    w->b->n += n + 3;
+}
+
+static void quoted(struct buf *b, struct str s, bool is_trusted)
+{
+    buf_char(b, '"');
+    escape(b, s, is_trusted);
+    buf_char(b, '"');
+}
+
+void jw_key_str(struct jw *w, struct str key)
+{
+    before_value(w);
+    quoted(w->b, key, false);
+    buf_char(w->b, ':');
+    w->needs_comma = false;
+}
+
+void jw_str(struct jw *w, struct str s)
+{
+    before_value(w);
+    quoted(w->b, s, false);
+}
+
+void jw_cstr(struct jw *w, const char *z)
+{
+    if (z)
+        jw_str(w, str_of(z));
+    else
+        jw_null(w);
+}
+
+void jw_int(struct jw *w, int64_t v)
+{
+    before_value(w);
+    buf_int(w->b, v);
+}
+
+void jw_double(struct jw *w, double v)
+{
+    char text[32];
+    int n = 0;
+    if (!isfinite(v)) { /* JSON has no word for it */
+        jw_null(w);
+        return;
+    }
+    for (int precision = 15; precision <= 17; precision++) {
+        n = snprintf(text, sizeof text, "%.*g", precision, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    before_value(w);
+    buf_add(w->b, text, (size_t)n);
+}
+
+void jw_bool(struct jw *w, bool v)
+{
+    before_value(w);
+    if (v)
+        buf_lit(w->b, "true");
+    else
+        buf_lit(w->b, "false");
+}
+
+void jw_null(struct jw *w)
+{
+    before_value(w);
+    buf_lit(w->b, "null");
+}
+
+void jw_raw(struct jw *w, struct str json)
+{
+    before_value(w);
+    buf_str_add(w->b, json);
+}
+
+static void write_scalar(struct buf *b, yyjson_val *v)
+{
+    struct jw number = jw_on(b);
+    switch (yyjson_get_type(v)) {
+    case YYJSON_TYPE_STR: /* the reader has checked it */
+        quoted(b, str_n(yyjson_get_str(v), yyjson_get_len(v)), true);
+        break;
+    case YYJSON_TYPE_RAW:
+        buf_add(b, yyjson_get_raw(v), yyjson_get_len(v));
+        break;
+    case YYJSON_TYPE_BOOL:
+        jw_bool(&number, yyjson_get_bool(v));
+        break;
+    case YYJSON_TYPE_NUM:
+        if (yyjson_is_real(v))
+            jw_double(&number, yyjson_get_real(v));
+        else if (yyjson_is_uint(v))
+            buf_fmt(b, "%llu", (unsigned long long)yyjson_get_uint(v));
+        else
+            buf_int(b, yyjson_get_sint(v));
+        break;
+    default:
+        buf_lit(b, "null");
+        break;
+    }
+}
+
+/* Without recursion: values lie in document order, and each open container remembers where it ends. In an
+ * object keys and values take turns. */
+static void write_tree(struct buf *b, yyjson_val *v, unsigned depth)
+{
+    struct level {
+        const yyjson_val *end;
+        bool is_object, is_key_next;
+    } levels[DEEPEST + 1];
+    size_t n = 0;
+    bool needs_comma = false;
+    for (const yyjson_val *end = unsafe_yyjson_get_next(v); v < end; v++) {
+        bool is_key = n && levels[n - 1].is_key_next;
+        if (needs_comma)
+            buf_char(b, ',');
+        if (n)
+            levels[n - 1].is_key_next = levels[n - 1].is_object && !is_key;
+        needs_comma = !is_key;
+        if (unsafe_yyjson_is_ctn(v)) {
+            if (depth + n >= DEEPEST) {
+                b->failed = true;
+                return;
+            }
+            bool is_object = yyjson_is_obj(v);
+            buf_char(b, is_object ? '{' : '[');
+            levels[n++] = (struct level){unsafe_yyjson_get_next(v), is_object, is_object};
+            needs_comma = false;
+        } else {
+            write_scalar(b, v);
+            if (is_key)
+                buf_char(b, ':');
+        }
+        for (; n && levels[n - 1].end == v + 1; needs_comma = true)
+            buf_char(b, levels[--n].is_object ? '}' : ']');
+    }
+}
+
+void jw_val(struct jw *w, yyjson_val *v)
+{
+    before_value(w);
+    if (!v)
+        buf_lit(w->b, "null");
+    else if (!unsafe_yyjson_is_ctn(v))
+        write_scalar(w->b, v);
+    else
+        write_tree(w->b, v, w->depth);
+}
+
+void jw_kv_str(struct jw *w, const char *key, struct str v)
+{
+    jw_key(w, key);
+    jw_str(w, v);
+}
+
+void jw_kv_cstr(struct jw *w, const char *key, const char *v)
+{
+    jw_key(w, key);
+    jw_cstr(w, v);
+}
+
+void jw_kv_int(struct jw *w, const char *key, int64_t v)
+{
+    jw_key(w, key);
+    jw_int(w, v);
+}
+
+void jw_kv_bool(struct jw *w, const char *key, bool v)
+{
+    jw_key(w, key);
+    jw_bool(w, v);
+}
+
+void jw_kv_null(struct jw *w, const char *key)
+{
+    jw_key(w, key);
+    jw_null(w);
+}
+
+void jw_kv_val(struct jw *w, const char *key, yyjson_val *v)
+{
+    jw_key(w, key);
+    jw_val(w, v);
+}
+
+struct str json_text(struct arena *a, yyjson_val *v)
+{
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 2);
+    struct jw w = jw_on(&b);
+    jw_val(&w, v);
+    return buf_str(&b);
+}
