@@ -34,7 +34,7 @@ check: ## Format, floors, lint and static analysis
 	@tools/check
 
 format: ## Rewrite the sources as .clang-format says
-	@tools/check format
+	@tools/format
 
 status: ## Write docs/status.md from the endpoint table and the calls of the last test run
 	@tools/make-status

@@ -64,7 +64,7 @@ static const char hex_digits_lower[] = "0123456789abcdef";
 void random_hex(char *out, size_t digits)
 {
     while (digits) {
-        unsigned char bytes[32];
+        unsigned char bytes[32] = {0};
         size_t now = digits < 2 * sizeof bytes ? digits : 2 * sizeof bytes;
         random_bytes(bytes, (now + 1) / 2);
         for (size_t i = 0; i < now; i++)

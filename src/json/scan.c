@@ -442,7 +442,7 @@ bool json_unquote(struct arena *a, struct str quoted, struct str *out)
     char *to = arena_alloc(a, inside.n + 1);
     size_t n = 0;
     for (const byte *p = (const byte *)inside.p, *end = p + inside.n; p < end;) {
-        uint32_t c;
+        uint32_t c = 0;
         if (*p != '\\') {
             to[n++] = (char)*p++;
             continue;
