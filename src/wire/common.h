@@ -23,6 +23,7 @@ bool wire_refuse_remote(const struct ir_source *s, struct err *e);
 /* ---- tools ---- */
 struct str wire_tool_name(struct wire_ctx *c, struct str client_name);            /* as sent upstream (after wire_prepare) */
 struct str wire_tool_name_back(const struct wire_ctx *c, struct str upstream_name); /* as the client wrote it */
+const struct wire_rename *wire_rename_back(const struct wire_ctx *c, struct str upstream_name); /* NULL: not renamed */
 struct str wire_call_id(struct wire_ctx *c, struct str id, enum wire_id_rule rule); /* unchanged when allowed, else a hash */
 const struct ir_tool *ir_tool_find(const struct ir_request *req, struct str name);  /* NULL: none */
 bool wire_is_custom_tool(const struct wire_ctx *c, struct str client_name);       /* the client defined it as free text */
@@ -60,8 +61,9 @@ const char *wire_effort_text(enum ir_effort effort);          /* NULL when unset
 enum ir_effort wire_effort_of(const struct ir_request *r);
 
 /* <think>…</think> in text, its tags cut over any number of pieces. */
-struct think_split {
-    unsigned char matched;  /* bytes of the tag already seen and held back */
+struct think_split { /* zeroed to begin */
+    char held[16];          /* line ends and bytes of a tag that may yet be text */
+    unsigned char n_held, n_tag;
     bool is_inside, is_done, is_trimming;
 };
 /* Calls out(arg, is_reasoning, text) for each piece that is certain. */

@@ -91,6 +91,7 @@ struct ir_part {
     /* TOOL_CALL, TOOL_RESULT */
     enum ir_call_kind call_kind;
     struct str call_id;
+    struct str space;              /* responses: namespace of the tool */
     struct str args_raw;           /* JSON text verbatim; custom: free text; empty: none */
     struct ir_parts content;       /* TOOL_RESULT: parts; when result_json is NULL */
     yyjson_val *result_json;       /* TOOL_RESULT: a structured value (Google response object) */

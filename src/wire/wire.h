@@ -45,6 +45,7 @@ struct wire_dropped { /* what could not be said in the target */
 struct wire_rename {
     struct wire_rename *next;
     struct str from, to; /* client's tool name -> the name sent upstream */
+    struct str space;    /* responses: the namespace it stands in; else empty */
 };
 
 /* One exchange: what both directions must know of each other. Lives as long as the request's arena. */

@@ -1,0 +1,609 @@
+#include "wire/common.h"
+#include "base/codec.h"
+#include "base/map.h"
+#include <stdio.h>
+
+/* ---- names and ids of a reply ---- */
+struct str wire_model_shown(const struct wire_ctx *c, struct str upstream)
+{
+    if (c->shown_model.n > 0)
+        return c->shown_model;
+    if (upstream.n > 0)
+        return upstream;
+    return c->req && c->req->model.n > 0 ? c->req->model : c->upstream_model;
+}
+
+struct str wire_prefixed_id(struct wire_ctx *c, struct str id, const char *prefix)
+{
+    if (id.n == 0)
+        return wire_make_id(c, prefix, 24);
+    if (str_starts(id, str_of(prefix)))
+        return str_dup(c->arena, id);
+    return str_fmt(c->arena, "%s" STR_FMT, prefix, STR_ARG(id));
+}
+
+int64_t wire_created(const struct wire_ctx *c, int64_t created)
+{
+    return created > 0 ? created : c->now_ms / 1000;
+}
+
+bool wire_strips(const struct wire_ctx *c, const char *field)
+{
+    static const struct {
+        const char *field, *needs;
+    } dependents[] = {
+        {"top_logprobs", "logprobs"},
+        {"tool_choice", "tools"},
+        {"parallel_tool_calls", "tools"},
+        {"stream_options", "stream"},
+    };
+    if (!c->strip)
+        return false;
+    for (const char *const *s = c->strip; *s; s++) {
+        if (strcmp(*s, field) == 0)
+            return true;
+        for (size_t i = 0; i < ARRAY_LEN(dependents); i++)
+            if (strcmp(dependents[i].field, field) == 0 && strcmp(dependents[i].needs, *s) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* ---- tools ---- */
+struct str wire_tool_name(struct wire_ctx *c, struct str client_name)
+{
+    for (const struct wire_rename *r = c->renames; r; r = r->next)
+        if (str_eq(r->from, client_name))
+            return r->to;
+    return client_name;
+}
+
+const struct wire_rename *wire_rename_back(const struct wire_ctx *c, struct str upstream_name)
+{
+    for (const struct wire_rename *r = c->renames; r; r = r->next)
+        if (str_eq(r->to, upstream_name))
+            return r;
+    return NULL;
+}
+
+struct str wire_tool_name_back(const struct wire_ctx *c, struct str upstream_name)
+{
+    const struct wire_rename *r = wire_rename_back(c, upstream_name);
+    return r ? r->from : upstream_name;
+}
+
+static bool id_fits(struct str id, enum wire_id_rule rule)
+{
+    if (rule == WIRE_IDS_ANY)
+        return true;
+    if (id.n == 0 || (rule == WIRE_IDS_OPENAI && id.n > 40) || (rule == WIRE_IDS_9 && id.n != 9))
+        return false;
+    for (size_t i = 0; i < id.n; i++) {
+        char ch = id.p[i];
+        bool is_alnum = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9');
+        if (rule == WIRE_IDS_9 && !is_alnum)
+            return false;
+        if (rule == WIRE_IDS_ANTHROPIC && !is_alnum && ch != '_' && ch != '-')
+            return false;
+        if ((unsigned char)ch < 0x20)
+            return false;
+    }
+    return true;
+}
+
+struct str wire_call_id(struct wire_ctx *c, struct str id, enum wire_id_rule rule)
+{
+    uint8_t sum[SHA256_SIZE];
+    char hex[24];
+    if (id_fits(id, rule))
+        return id;
+    sha256(id, sum);
+    hex_encode(hex, sum, sizeof hex / 2);
+    switch (rule) {
+    case WIRE_IDS_9:
+        return str_dup(c->arena, str_n(hex, 9));
+    case WIRE_IDS_ANTHROPIC:
+        return str_fmt(c->arena, "toolu_%.24s", hex);
+    case WIRE_IDS_ANY:
+    case WIRE_IDS_OPENAI:
+        break;
+    }
+    return str_fmt(c->arena, "call_%.24s", hex);
+}
+
+const struct ir_tool *ir_tool_find(const struct ir_request *req, struct str name)
+{
+    for (const struct ir_tool *t = req->tools; t; t = t->next)
+        if (str_eq(t->name, name))
+            return t;
+    return NULL;
+}
+
+bool wire_is_custom_tool(const struct wire_ctx *c, struct str client_name)
+{
+    const struct ir_tool *t = c->req ? ir_tool_find(c->req, client_name) : NULL;
+    return t && t->kind == IR_TOOL_CUSTOM;
+}
+
+static struct str wrapped(struct arena *a, const char *key, struct str text, bool is_json)
+{
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 2);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_key(&w, key);
+    if (is_json)
+        jw_raw(&w, text);
+    else
+        jw_str(&w, text);
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+struct str wire_args_object(struct arena *a, struct str raw, enum ir_call_kind kind)
+{
+    yyjson_val *root = NULL;
+    struct err e = ERR_INIT;
+    if (kind == IR_CALL_CUSTOM)
+        return wrapped(a, "input", raw, false);
+    raw = str_trim(raw);
+    if (raw.n == 0)
+        return STR("{}");
+    if (!json_parse(a, raw, 0, &root, &e))
+        return wrapped(a, "raw_arguments", raw, false);
+    if (yyjson_is_null(root))
+        return STR("{}");
+    return yyjson_is_obj(root) ? raw : wrapped(a, "input", raw, true);
+}
+
+struct str wire_args_string(struct arena *a, struct str raw, enum ir_call_kind kind)
+{
+    if (kind == IR_CALL_CUSTOM)
+        return wrapped(a, "input", raw, false);
+    return raw.n > 0 ? raw : STR("{}");
+}
+
+struct str wire_args_custom(struct arena *a, struct str json)
+{
+    yyjson_val *root = NULL;
+    struct err e = ERR_INIT;
+    if (!json_parse(a, json, 0, &root, &e))
+        return json;
+    yyjson_val *input = json_get(root, "input");
+    return yyjson_is_str(input) && yyjson_obj_size(root) == 1 ? json_str(input) : json;
+}
+
+struct str ir_parts_text(struct arena *a, const struct ir_parts *p)
+{
+    const struct ir_part *only = NULL;
+    size_t n = 0;
+    for (const struct ir_part *part = p->first; part; part = part->next)
+        if (part->kind == IR_TEXT || part->kind == IR_REFUSAL) {
+            only = n == 0 ? part : NULL;
+            n += part->text.n;
+        }
+    if (n == 0)
+        return STR_NONE;
+    if (only && only->text.n == n)
+        return only->text;
+    char *text = arena_alloc(a, n), *at = text;
+    for (const struct ir_part *part = p->first; part; part = part->next)
+        if ((part->kind == IR_TEXT || part->kind == IR_REFUSAL) && part->text.n > 0) {
+            memcpy(at, part->text.p, part->text.n);
+            at += part->text.n;
+        }
+    return str_n(text, n);
+}
+
+struct str wire_result_text(struct arena *a, const struct ir_part *result)
+{
+    if (!result->result_json)
+        return ir_parts_text(a, &result->content);
+    if (yyjson_is_str(result->result_json))
+        return json_str(result->result_json);
+    return json_text(a, result->result_json);
+}
+
+bool ir_parts_have_media(const struct ir_parts *p)
+{
+    for (const struct ir_part *part = p->first; part; part = part->next)
+        if (part->kind == IR_IMAGE || part->kind == IR_FILE || part->kind == IR_AUDIO ||
+            part->kind == IR_VIDEO)
+            return true;
+    return false;
+}
+
+struct str ir_system_text(struct arena *a, const struct ir_system *s)
+{
+    if (!s || !s->next)
+        return s ? s->text : STR_NONE;
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 2);
+    for (; s; s = s->next) {
+        if (b.n > 0)
+            buf_lit(&b, "\n\n");
+        buf_str_add(&b, s->text);
+    }
+    return buf_str(&b);
+}
+
+struct str wire_schema_instruction(struct arena *a, const struct ir_request *r)
+{
+    if (r->format == IR_FORMAT_JSON_SCHEMA && r->format_schema)
+        return str_fmt(a, "Answer with JSON matching this schema, and nothing else: " STR_FMT,
+                       STR_ARG(json_text(a, r->format_schema)));
+    return STR("Answer with a JSON object, and nothing else.");
+}
+
+/* ---- remote media ---- */
+static bool is_remote(const struct ir_part *p)
+{
+    return (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO || p->kind == IR_VIDEO) &&
+           p->source.kind == IR_SOURCE_URL &&
+           (str_starts_nocase(p->source.url, STR("http://")) ||
+            str_starts_nocase(p->source.url, STR("https://")));
+}
+
+static struct ir_part *find_in(struct ir_parts *parts, const struct ir_part *after, bool *is_past)
+{
+    for (struct ir_part *p = parts->first; p; p = p->next) {
+        if (*is_past && is_remote(p))
+            return p;
+        if (p == after)
+            *is_past = true;
+        if (p->kind == IR_TOOL_RESULT) {
+            struct ir_part *found = find_in(&p->content, after, is_past);
+            if (found)
+                return found;
+        }
+    }
+    return NULL;
+}
+
+struct ir_part *ir_find_remote_media(const struct ir_request *req, struct ir_part *after)
+{
+    bool is_past = after == NULL;
+    for (struct ir_message *m = req->messages.first; m; m = m->next) {
+        struct ir_part *found = find_in(&m->parts, after, &is_past);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+bool wire_refuse_remote(const struct ir_source *s, struct err *e)
+{
+    return err_set(e, ERR_UNSUPPORTED, "unsupported_image_url",
+                   "this upstream needs the image itself, and it could not be fetched: " STR_FMT,
+                   STR_ARG(str_first(s->url, 300)));
+}
+
+/* ---- media ---- */
+static int hex_digit(char ch)
+{
+    if (ch >= '0' && ch <= '9')
+        return ch - '0';
+    ch = (char)(ch | 32);
+    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
+}
+
+static struct str percent_decode(struct arena *a, struct str s)
+{
+    char *p = arena_alloc(a, s.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        int hi = s.p[i] == '%' && i + 2 < s.n + 0 ? hex_digit(s.p[i + 1]) : -1;
+        int lo = hi >= 0 ? hex_digit(s.p[i + 2]) : -1;
+        if (lo >= 0)
+            i += 2;
+        p[n++] = lo >= 0 ? (char)(hi * 16 + lo) : s.p[i];
+    }
+    return str_n(p, n);
+}
+
+struct ir_source ir_source_of_url(struct arena *a, struct str url)
+{
+    struct str trimmed = str_trim(url);
+    if (!str_starts_nocase(trimmed, STR("data:")))
+        return (struct ir_source){.kind = IR_SOURCE_URL, .url = url};
+    struct str head, payload = str_cut(str_skip(trimmed, 5), ',', &head);
+    struct str media, params = str_cut(head, ';', &media);
+    bool is_base64 = false;
+    while (params.n > 0) {
+        struct str one;
+        params = str_cut(params, ';', &one);
+        is_base64 = is_base64 || str_eq_nocase(str_trim(one), STR("base64"));
+    }
+    if (!is_base64)
+        payload = base64_encode(a, percent_decode(a, payload));
+    return (struct ir_source){.kind = IR_SOURCE_DATA,
+                              .media_type = str_lower(a, str_trim(media)),
+                              .base64 = str_trim(payload)};
+}
+
+struct str ir_source_url(struct arena *a, const struct ir_source *s)
+{
+    switch (s->kind) {
+    case IR_SOURCE_URL:
+        return s->url;
+    case IR_SOURCE_DATA: {
+        struct buf b;
+        buf_init_arena(&b, a, SIZE_MAX / 2);
+        buf_reserve(&b, s->media_type.n + s->base64.n + 16);
+        buf_lit(&b, "data:");
+        buf_str_add(&b, s->media_type);
+        buf_lit(&b, ";base64,");
+        buf_str_add(&b, s->base64);
+        return buf_str(&b);
+    }
+    case IR_SOURCE_TEXT: {
+        struct ir_source data = {.kind = IR_SOURCE_DATA,
+                                 .media_type = s->media_type.n > 0 ? s->media_type : STR("text/plain"),
+                                 .base64 = base64_encode(a, s->text)};
+        return ir_source_url(a, &data);
+    }
+    case IR_SOURCE_NONE:
+    case IR_SOURCE_REF:
+        break;
+    }
+    return STR_NONE;
+}
+
+struct str wire_media_of_name(struct str file_name)
+{
+    static const struct {
+        const char *end, *media;
+    } rows[] = {
+        /* clang-format off */
+        {".pdf",  "application/pdf"},  {".txt", "text/plain"},  {".md",   "text/markdown"},
+        {".csv",  "text/csv"},         {".html", "text/html"},  {".json", "application/json"},
+        {".xml",  "application/xml"},  {".png", "image/png"},   {".jpg",  "image/jpeg"},
+        {".jpeg", "image/jpeg"},       {".gif", "image/gif"},   {".webp", "image/webp"},
+        {".mp3",  "audio/mpeg"},       {".wav", "audio/wav"},   {".mp4",  "video/mp4"},
+        {".docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"},
+        {".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
+        /* clang-format on */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct str end = str_of(rows[i].end);
+        if (file_name.n >= end.n && str_eq_nocase(str_skip(file_name, file_name.n - end.n), end))
+            return str_of(rows[i].media);
+    }
+    return STR_NONE;
+}
+
+static const struct {
+    const char *format, *media;
+} audio_formats[] = {
+    {"wav", "audio/wav"},   {"mp3", "audio/mpeg"}, {"flac", "audio/flac"}, {"ogg", "audio/ogg"},
+    {"opus", "audio/opus"}, {"aac", "audio/aac"},  {"m4a", "audio/mp4"},   {"pcm16", "audio/pcm"},
+    {"webm", "audio/webm"}, {"aiff", "audio/aiff"}, {"wav", "audio/x-wav"}, {"mp3", "audio/mp3"},
+};
+
+struct str wire_media_of_audio(struct str format)
+{
+    for (size_t i = 0; i < ARRAY_LEN(audio_formats); i++)
+        if (str_eq_nocase(format, str_of(audio_formats[i].format)))
+            return str_of(audio_formats[i].media);
+    return STR("application/octet-stream");
+}
+
+struct str wire_audio_of_media(struct str media_type)
+{
+    struct str bare;
+    (void)str_cut(media_type, ';', &bare);
+    for (size_t i = 0; i < ARRAY_LEN(audio_formats); i++)
+        if (str_eq_nocase(str_trim(bare), str_of(audio_formats[i].media)))
+            return str_of(audio_formats[i].format);
+    return STR("wav");
+}
+
+/* ---- reasoning ---- */
+static const struct word efforts[] = {
+    /* clang-format off */
+    {"none",   IR_EFFORT_NONE},   {"minimal", IR_EFFORT_MINIMAL}, {"low",   IR_EFFORT_LOW},
+    {"medium", IR_EFFORT_MEDIUM}, {"high",    IR_EFFORT_HIGH},    {"xhigh", IR_EFFORT_XHIGH},
+    {"max",    IR_EFFORT_MAX},    {0},
+    /* clang-format on */
+};
+
+enum ir_effort wire_effort_parse(struct str s)
+{
+    return (enum ir_effort)word_value(efforts, s, IR_EFFORT_UNSET);
+}
+
+const char *wire_effort_text(enum ir_effort effort)
+{
+    return word_text(efforts, effort, NULL);
+}
+
+int64_t wire_effort_budget(enum ir_effort effort, int64_t cap)
+{
+    int64_t budget = 10240;
+    switch (effort) {
+    case IR_EFFORT_NONE:
+        return 0;
+    case IR_EFFORT_MINIMAL:
+    case IR_EFFORT_LOW:
+        budget = 1024;
+        break;
+    case IR_EFFORT_UNSET:
+    case IR_EFFORT_MEDIUM:
+        break;
+    case IR_EFFORT_HIGH:
+    case IR_EFFORT_XHIGH:
+        budget = 32768;
+        break;
+    case IR_EFFORT_MAX:
+        budget = cap > 0 ? cap : 32768;
+        break;
+    }
+    return cap > 0 && budget > cap ? cap : budget;
+}
+
+enum ir_effort wire_budget_effort(int64_t budget)
+{
+    if (budget == 0)
+        return IR_EFFORT_NONE;
+    if (budget < 0)
+        return IR_EFFORT_MEDIUM;
+    return budget <= 1024 ? IR_EFFORT_LOW : budget <= 10240 ? IR_EFFORT_MEDIUM : IR_EFFORT_HIGH;
+}
+
+enum ir_effort wire_effort_of(const struct ir_request *r)
+{
+    if (r->reasoning == IR_REASONING_DISABLED)
+        return IR_EFFORT_NONE;
+    if (r->effort != IR_EFFORT_UNSET)
+        return r->effort;
+    if (r->budget_tokens >= 0)
+        return wire_budget_effort(r->budget_tokens);
+    return r->reasoning == IR_REASONING_ENABLED ? IR_EFFORT_MEDIUM : IR_EFFORT_UNSET;
+}
+
+/* ---- <think> ---- */
+static const struct str think_open = STR_INIT("<think>"), think_close = STR_INIT("</think>");
+
+static void think_piece(struct think_split *t, struct str s, think_fn *out, void *arg)
+{
+    while (t->is_trimming && s.n > 0 && (s.p[0] == '\n' || s.p[0] == '\r'))
+        s = str_skip(s, 1); /* line ends behind a tag belong to it */
+    if (s.n == 0)
+        return;
+    t->is_trimming = false;
+    out(arg, t->is_inside, s);
+}
+
+static void think_give_back(struct think_split *t, think_fn *out, void *arg)
+{
+    size_t n = t->n_held;
+    t->n_held = t->n_tag = 0;
+    think_piece(t, str_n(t->held, n), out, arg);
+}
+
+/* One byte of what may be a tag. false: it is not; what was held is given back and the byte remains. */
+static bool think_match(struct think_split *t, struct str tag, char ch, think_fn *out, void *arg)
+{
+    if (ch == tag.p[t->n_tag]) {
+        t->held[t->n_held++] = ch;
+        if (++t->n_tag == tag.n) {
+            t->is_done = t->is_inside;
+            t->is_inside = !t->is_inside;
+            t->is_trimming = true;
+            t->n_held = t->n_tag = 0;
+        }
+        return true;
+    }
+    think_give_back(t, out, arg);
+    return false;
+}
+
+/* Before the opening tag only white space may stand: a later one may be what the text is about. */
+static bool think_begin(struct think_split *t, char ch, think_fn *out, void *arg)
+{
+    bool is_space = ch == '\n' || ch == '\r' || ch == ' ' || ch == '\t';
+    if (t->n_tag == 0 && is_space && t->n_held < 8) {
+        t->held[t->n_held++] = ch;
+        return true;
+    }
+    if (think_match(t, think_open, ch, out, arg))
+        return true;
+    t->is_done = true;
+    return false;
+}
+
+void think_push(struct think_split *t, struct str text, think_fn *out, void *arg)
+{
+    while (text.n > 0 && !t->is_done) {
+        if (!t->is_inside) {
+            if (think_begin(t, text.p[0], out, arg))
+                text = str_skip(text, 1);
+            continue;
+        }
+        if (t->n_tag == 0) {
+            size_t at = str_index(text, '<');
+            think_piece(t, str_first(text, at), out, arg);
+            text = str_skip(text, at);
+        }
+        if (text.n > 0 && think_match(t, think_close, text.p[0], out, arg))
+            text = str_skip(text, 1);
+    }
+    think_piece(t, text, out, arg);
+}
+
+void think_end(struct think_split *t, think_fn *out, void *arg)
+{
+    think_give_back(t, out, arg);
+}
+
+struct think_parts_to {
+    struct arena *a;
+    struct ir_parts *to;
+};
+
+static void on_think_part(void *arg, bool is_reasoning, struct str text)
+{
+    struct think_parts_to *k = arg;
+    enum ir_part_kind kind = is_reasoning ? IR_REASONING : IR_TEXT;
+    struct ir_part *last = k->to->last;
+    if (!last || last->kind != kind) {
+        last = ir_part_add(k->a, k->to, kind);
+        last->origin = WIRE_CHAT;
+    }
+    last->text = last->text.n == 0 ? str_dup(k->a, text)
+                                   : str_fmt(k->a, STR_FMT STR_FMT, STR_ARG(last->text), STR_ARG(text));
+}
+
+void think_parts(struct wire_ctx *c, struct ir_parts *parts)
+{
+    struct ir_part *first = parts->first;
+    while (first && first->kind == IR_REASONING)
+        first = first->next;
+    if (!first || first->kind != IR_TEXT)
+        return;
+    struct ir_parts out = {0};
+    struct think_split t = {0};
+    struct think_parts_to to = {c->arena, &out};
+    think_push(&t, first->text, on_think_part, &to);
+    think_end(&t, on_think_part, &to);
+    struct ir_part *head = parts->first, *tail = first->next;
+    if (!out.first || out.first->kind != IR_REASONING)
+        return;
+    out.last->next = tail;
+    for (struct ir_part **at = &head;; at = &(*at)->next)
+        if (*at == first) {
+            *at = out.first;
+            break;
+        }
+    parts->first = head;
+    parts->n += out.n - 1;
+    if (!tail)
+        parts->last = out.last;
+}
+
+/* ---- reply ---- */
+enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m)
+{
+    if (stop != IR_STOP_END && stop != IR_STOP_NONE)
+        return stop;
+    for (const struct ir_part *p = m->parts.first; p; p = p->next)
+        if (p->kind == IR_TOOL_CALL && p->call_kind != IR_CALL_HOSTED)
+            return IR_STOP_TOOL;
+    return IR_STOP_END;
+}
+
+int64_t ir_usage_in(const struct ir_usage *u)
+{
+    return u->input_total > 0 ? u->input_total : 0;
+}
+
+int64_t ir_usage_out(const struct ir_usage *u)
+{
+    return u->output_total > 0 ? u->output_total : 0;
+}
+
+int64_t ir_usage_total(const struct ir_usage *u)
+{
+    int64_t sum = ir_usage_in(u) + ir_usage_out(u);
+    return u->total > sum ? u->total : sum;
+}

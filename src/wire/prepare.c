@@ -1,0 +1,644 @@
+#include "wire/prepare.h"
+#include "base/codec.h"
+#include "base/map.h"
+#include "wire/common.h"
+
+#define TOOLS_MAX 2048 /* names are compared with each other */
+#define PREFIX_TRIES 256
+
+/* ---- linking ---- */
+struct link_call {
+    struct link_call *next;      /* in order of appearance */
+    struct link_call *next_name; /* of the same name */
+    struct ir_part *part;
+    bool is_answered;
+};
+struct link_name {
+    struct link_call *first, *last;
+};
+struct link {
+    struct wire_ctx *c;
+    struct map by_id, by_name;
+    struct link_call *first, *last; /* first: may be answered already, skipped lazily */
+};
+
+static void link_call(struct link *l, struct ir_part *part)
+{
+    if (part->call_id.n == 0)
+        part->call_id = wire_make_id(l->c, "call_", 24);
+    struct link_call *call = ARENA_NEW(l->c->arena, struct link_call);
+    call->part = part;
+    if (l->last)
+        l->last->next = call;
+    else
+        l->first = call;
+    l->last = call;
+    map_set(&l->by_id, part->call_id, call);
+    struct link_name *name = map_get(&l->by_name, part->name);
+    if (!name) {
+        name = ARENA_NEW(l->c->arena, struct link_name);
+        map_set(&l->by_name, part->name, name);
+        name->first = call;
+    } else if (name->last) {
+        name->last->next_name = call;
+    }
+    if (!name->first)
+        name->first = call;
+    name->last = call;
+}
+
+/* Ids of some Google clients look like <name>_<time>_<n>, and some send that as the name. */
+static struct link_call *find_by_prefix(struct link *l, struct str name)
+{
+    unsigned tries = 0;
+    for (struct link_call *call = l->first; call && tries < PREFIX_TRIES; call = call->next, tries++) {
+        struct str have = call->part->name;
+        if (!call->is_answered && have.n > 0 && str_starts(name, have) && name.n > have.n &&
+            name.p[have.n] == '_')
+            return call;
+    }
+    return NULL;
+}
+
+static struct link_call *find_unanswered(struct link *l, struct str name)
+{
+    while (l->first && l->first->is_answered)
+        l->first = l->first->next;
+    if (name.n == 0)
+        return l->first;
+    struct link_name *same = map_get(&l->by_name, name);
+    while (same && same->first && same->first->is_answered)
+        same->first = same->first->next_name;
+    if (same && same->first)
+        return same->first;
+    return find_by_prefix(l, name);
+}
+
+static void link_result(struct link *l, struct ir_part *part)
+{
+    struct link_call *call = part->call_id.n > 0 ? map_get(&l->by_id, part->call_id)
+                                                 : find_unanswered(l, part->name);
+    if (!call)
+        return;
+    call->is_answered = true;
+    part->call_id = call->part->call_id;
+    if (part->name.n == 0)
+        part->name = call->part->name;
+}
+
+void ir_link_calls(struct wire_ctx *c, struct ir_messages *m)
+{
+    struct link l = {.c = c};
+    map_init(&l.by_id);
+    map_init(&l.by_name);
+    for (struct ir_message *msg = m->first; msg; msg = msg->next)
+        for (struct ir_part *p = msg->parts.first; p; p = p->next) {
+            if (p->kind == IR_TOOL_CALL)
+                link_call(&l, p);
+            else if (p->kind == IR_TOOL_RESULT)
+                link_result(&l, p);
+        }
+    map_done(&l.by_id);
+    map_done(&l.by_name);
+}
+
+/* ---- copying and filtering ---- */
+struct prep {
+    struct wire_ctx *c;
+    const struct wire_needs *needs;
+    struct ir_request *out;
+};
+
+static void push_part(struct ir_parts *parts, struct ir_part *p)
+{
+    p->next = NULL;
+    if (parts->last)
+        parts->last->next = p;
+    else
+        parts->first = p;
+    parts->last = p;
+    parts->n++;
+}
+
+static void push_message(struct ir_messages *list, struct ir_message *m)
+{
+    m->next = NULL;
+    if (list->last)
+        list->last->next = m;
+    else
+        list->first = m;
+    list->last = m;
+    list->n++;
+}
+
+static bool keeps(struct prep *p, const struct ir_part *part)
+{
+    const struct wire_needs *n = p->needs;
+    switch (part->kind) {
+    case IR_TEXT:
+        return !(n->drops_empty_text && part->text.n == 0);
+    case IR_REASONING:
+        if (part->origin == n->target || (n->keeps_foreign_reasoning && part->text.n > 0))
+            return true;
+        wire_drop(p->c, "bound to the provider that made it", "reasoning");
+        return false;
+    case IR_TOOL_CALL:
+        if (part->name.n == 0) {
+            wire_drop(p->c, "a call without a name", "tool_call");
+            return false;
+        }
+        if (part->call_kind != IR_CALL_HOSTED || part->origin == n->target)
+            return true;
+        wire_drop(p->c, "a tool of another provider", "%.*s", STR_ARG(part->name));
+        return false;
+    case IR_OPAQUE: {
+        if (part->origin == n->target)
+            return true;
+        struct str type = json_get_str(part->raw, "type");
+        wire_drop(p->c, "known only to the format it came from", STR_FMT,
+                  STR_ARG(type.n > 0 ? type : STR("part")));
+        return false;
+    }
+    case IR_IMAGE:
+    case IR_FILE:
+    case IR_AUDIO:
+    case IR_VIDEO:
+    case IR_TOOL_RESULT:
+    case IR_REFUSAL:
+        return true;
+    }
+    return true;
+}
+
+static void copy_parts(struct prep *p, const struct ir_parts *from, struct ir_parts *to)
+{
+    *to = (struct ir_parts){0};
+    for (const struct ir_part *part = from->first; part; part = part->next) {
+        if (!keeps(p, part))
+            continue;
+        struct ir_part *copy = arena_alloc(p->c->arena, sizeof *copy);
+        *copy = *part;
+        if (part->kind == IR_TOOL_RESULT)
+            copy_parts(p, &part->content, &copy->content);
+        push_part(to, copy);
+    }
+}
+
+static void copy_messages(struct prep *p, const struct ir_messages *from)
+{
+    p->out->messages = (struct ir_messages){0};
+    for (const struct ir_message *m = from->first; m; m = m->next) {
+        struct ir_message *copy = arena_alloc(p->c->arena, sizeof *copy);
+        *copy = *m;
+        copy_parts(p, &m->parts, &copy->parts);
+        push_message(&p->out->messages, copy);
+    }
+}
+
+static void add_system(struct prep *p, const struct ir_system *s)
+{
+    if (s->text.n == 0)
+        return;
+    struct ir_system *copy = arena_alloc(p->c->arena, sizeof *copy), **tail = &p->out->system;
+    *copy = *s;
+    copy->next = NULL;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = copy;
+}
+
+static void hoist(struct prep *p, const struct ir_message *m)
+{
+    struct str text = ir_parts_text(p->c->arena, &m->parts);
+    add_system(p, &(struct ir_system){.text = text, .is_developer = m->is_developer});
+}
+
+static void place_systems(struct prep *p)
+{
+    struct ir_messages old = p->out->messages;
+    p->out->messages = (struct ir_messages){0};
+    for (struct ir_message *m = old.first, *next; m; m = next) {
+        next = m->next;
+        if (m->role == IR_SYSTEM && p->needs->mid_system == WIRE_SYSTEM_HOIST) {
+            hoist(p, m);
+            continue;
+        }
+        if (m->role == IR_SYSTEM && p->needs->mid_system == WIRE_SYSTEM_FOLD)
+            m->role = IR_USER; /* merging joins it to the next user turn */
+        push_message(&p->out->messages, m);
+    }
+}
+
+/* ---- pairing ---- */
+struct pair {
+    struct ir_part *call, *result;
+    struct ir_message *message;
+    struct pair *same;           /* an earlier call of the same id */
+};
+struct pairs {
+    struct pair *v;
+    unsigned n;
+};
+
+/* Among calls of one id in one turn the earliest unanswered takes the result; else the newest, so that a repeated result
+ * replaces the one before. */
+static void answer(struct prep *p, struct pair *newest, struct ir_part *result)
+{
+    struct pair *pair = newest;
+    for (struct pair *s = newest->same; s && s->message == newest->message; s = s->same)
+        if (!s->result)
+            pair = s;
+    if (pair->result)
+        wire_drop(p->c, "repeated, the last one counts", "tool_result");
+    pair->result = result;
+}
+
+static struct pairs find_pairs(struct prep *p)
+{
+    struct pairs pairs = {0};
+    struct map latest;
+    for (struct ir_message *m = p->out->messages.first; m; m = m->next)
+        for (struct ir_part *part = m->parts.first; part; part = part->next)
+            pairs.n += part->kind == IR_TOOL_CALL;
+    pairs.v = ARENA_ARRAY(p->c->arena, struct pair, pairs.n + 1);
+    struct pair *at = pairs.v;
+    map_init(&latest);
+    for (struct ir_message *m = p->out->messages.first; m; m = m->next)
+        for (struct ir_part *part = m->parts.first; part; part = part->next) {
+            if (part->kind == IR_TOOL_CALL) {
+                *at = (struct pair){.call = part, .message = m};
+                at->same = map_get(&latest, part->call_id);
+                map_set(&latest, part->call_id, at++);
+            } else if (part->kind == IR_TOOL_RESULT) {
+                struct pair *pair = part->call_id.n > 0 ? map_get(&latest, part->call_id) : NULL;
+                if (pair)
+                    answer(p, pair, part);
+                else if (p->needs->pairs_tools)
+                    wire_drop(p->c, "no call before it", "tool_result");
+            }
+        }
+    map_done(&latest);
+    return pairs;
+}
+
+/* Ids within the target's rule; a second call of the same id gets one of its own, since targets want them unique. */
+static void rule_ids(struct prep *p, struct pairs *pairs)
+{
+    for (struct pair *x = pairs->v; x < pairs->v + pairs->n; x++) {
+        struct str id = x->call->call_id;
+        if (x->same) {
+            struct str distinct = str_fmt(p->c->arena, STR_FMT "#%u", STR_ARG(id), (unsigned)(x - pairs->v));
+            uint8_t sum[SHA256_SIZE];
+            char hex[24];
+            sha256(distinct, sum);
+            hex_encode(hex, sum, sizeof hex / 2);
+            id = str_fmt(p->c->arena, "%s%.24s",
+                         p->needs->ids == WIRE_IDS_ANTHROPIC ? "toolu_" : "call_", hex);
+        }
+        x->call->call_id = wire_call_id(p->c, id, p->needs->ids);
+        if (x->result) {
+            x->result->call_id = x->call->call_id;
+            x->result->name = x->call->name;
+        }
+    }
+}
+
+static struct ir_part *placeholder(struct prep *p, const struct pair *x)
+{
+    struct ir_parts one = {0};
+    struct ir_part *result = ir_part_add(p->c->arena, &one, IR_TOOL_RESULT);
+    result->call_id = x->call->call_id;
+    result->name = x->call->name;
+    result->call_kind = x->call->call_kind;
+    ir_part_add(p->c->arena, &result->content, IR_TEXT)->text = STR("[No output available yet]");
+    return result;
+}
+
+static void take_results(struct ir_message *m) /* they stand in the pairs from now on */
+{
+    struct ir_parts old = m->parts;
+    m->parts = (struct ir_parts){0};
+    for (struct ir_part *part = old.first, *next; part; part = next) {
+        next = part->next;
+        if (part->kind != IR_TOOL_RESULT)
+            push_part(&m->parts, part);
+    }
+}
+
+static void rebuild(struct prep *p, struct pairs *pairs)
+{
+    struct ir_messages old = p->out->messages;
+    struct pair *x = pairs->v, *end = pairs->v + pairs->n;
+    p->out->messages = (struct ir_messages){0};
+    for (struct ir_message *m = old.first, *next; m; m = next) {
+        next = m->next;
+        take_results(m);
+        if (m->parts.n > 0 && m->role != IR_TOOL)
+            push_message(&p->out->messages, m);
+        if (x == end || x->message != m)
+            continue;
+        struct ir_message *tool = ir_message_add(p->c->arena, &p->out->messages, IR_TOOL);
+        for (; x < end && x->message == m; x++)
+            push_part(&tool->parts, x->result ? x->result : placeholder(p, x));
+    }
+}
+
+/* Ids follow the rule also when nothing is rearranged: results that found no call keep theirs, ruled. */
+static void rule_results(struct prep *p)
+{
+    for (struct ir_message *m = p->out->messages.first; m; m = m->next)
+        for (struct ir_part *part = m->parts.first; part; part = part->next)
+            if (part->kind == IR_TOOL_RESULT && part->call_id.n > 0)
+                part->call_id = wire_call_id(p->c, part->call_id, p->needs->ids);
+}
+
+static void drop_empty(struct prep *p)
+{
+    struct ir_messages old = p->out->messages;
+    p->out->messages = (struct ir_messages){0};
+    for (struct ir_message *m = old.first, *next; m; m = next) {
+        next = m->next;
+        if (m->parts.n > 0)
+            push_message(&p->out->messages, m);
+    }
+}
+
+static void merge(struct prep *p)
+{
+    struct ir_messages old = p->out->messages;
+    p->out->messages = (struct ir_messages){0};
+    for (struct ir_message *m = old.first, *next; m; m = next) {
+        next = m->next;
+        if (p->needs->results_in_user && m->role == IR_TOOL)
+            m->role = IR_USER;
+        struct ir_message *last = p->out->messages.last;
+        if (!p->needs->merges_roles || !last || last->role != m->role || m->role == IR_SYSTEM) {
+            push_message(&p->out->messages, m);
+            continue;
+        }
+        for (struct ir_part *part = m->parts.first, *after; part; part = after) {
+            after = part->next;
+            push_part(&last->parts, part);
+        }
+    }
+}
+
+/* ---- tools ---- */
+static bool is_name_char(char ch, enum wire_name_rule rule)
+{
+    if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+        ch == '_' || ch == '-')
+        return true;
+    return rule == WIRE_NAMES_GEMINI && (ch == '.' || ch == ':');
+}
+
+static struct str clean_name(struct arena *a, struct str name, enum wire_name_rule rule)
+{
+    size_t max = rule == WIRE_NAMES_ANTHROPIC ? 128 : 64;
+    bool starts_ill = rule == WIRE_NAMES_GEMINI && name.n > 0 &&
+                      !((name.p[0] | 32) >= 'a' && (name.p[0] | 32) <= 'z') && name.p[0] != '_';
+    bool is_fine = name.n <= max && !starts_ill;
+    for (size_t i = 0; i < name.n && is_fine; i++)
+        is_fine = is_name_char(name.p[i], rule);
+    if (rule == WIRE_NAMES_ANY || is_fine)
+        return name;
+    char *p = arena_alloc(a, name.n + 2);
+    size_t n = 0;
+    if (starts_ill)
+        p[n++] = '_';
+    for (size_t i = 0; i < name.n; i++)
+        p[n++] = is_name_char(name.p[i], rule) ? name.p[i] : '_';
+    return str_n(p, n < max ? n : max);
+}
+
+static struct str with_hash(struct arena *a, struct str name, struct str original, size_t max)
+{
+    uint8_t sum[SHA256_SIZE];
+    char hex[4];
+    sha256(original, sum);
+    hex_encode(hex, sum, 2);
+    return str_fmt(a, STR_FMT "_%.4s", STR_ARG(str_first(name, max - 5)), hex);
+}
+
+static struct str joined_name(struct arena *a, struct str space, struct str name)
+{
+    if (space.n == 0)
+        return name;
+    return str_fmt(a, STR_FMT "%s" STR_FMT, STR_ARG(space), str_ends(space, STR("__")) ? "" : "__",
+                   STR_ARG(name));
+}
+
+static void rename_tool(struct prep *p, struct map *taken, struct ir_tool *t, struct str space)
+{
+    struct wire_ctx *c = p->c;
+    struct str from = t->name;
+    struct str whole = joined_name(c->arena, space, from);
+    t->name = clean_name(c->arena, whole, p->needs->names);
+    void *owner = map_get(taken, t->name);
+    if (owner && !str_eq(t->name, whole))
+        t->name = with_hash(c->arena, t->name, whole, p->needs->names == WIRE_NAMES_ANTHROPIC ? 128 : 64);
+    map_set(taken, t->name, t);
+    if (str_eq(from, t->name) && space.n == 0)
+        return;
+    struct wire_rename *r = ARENA_NEW(c->arena, struct wire_rename);
+    *r = (struct wire_rename){.next = c->renames, .from = from, .to = t->name, .space = space};
+    c->renames = r;
+}
+
+static yyjson_val *input_schema(struct arena *a)
+{
+    yyjson_val *root = NULL;
+    struct err e = ERR_INIT;
+    bool ok = json_parse(a, STR("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"]}"),
+                         0, &root, &e);
+    return ok ? root : NULL;
+}
+
+static bool is_web_search(struct str type)
+{
+    return str_starts(type, STR("web_search")) || str_is(type, "googleSearch") ||
+           str_is(type, "google_search") || str_is(type, "googleSearchRetrieval");
+}
+
+/* Hosted tools: kept at home; web search is mapped where policy allows. What a client offers by the way (agents always
+ * list their web search) is dropped and named; anything else is refused, since a model without it would fail silently. */
+static bool map_hosted(struct prep *p, struct ir_tool *t, bool *is_kept, struct err *e)
+{
+    *is_kept = true;
+    if (t->origin == p->needs->target)
+        return true;
+    if (is_web_search(t->hosted_type)) {
+        bool is_offline = t->raw && !json_get_bool(t->raw, "external_web_access", true);
+        if (p->needs->web_search && p->c->allow_hosted_tools && !is_offline) {
+            t->hosted_type = str_of(p->needs->web_search);
+            t->raw = NULL;
+            t->origin = p->needs->target;
+            return true;
+        }
+        *is_kept = false;
+        wire_drop(p->c, "a hosted tool of another provider", "tools." STR_FMT, STR_ARG(t->hosted_type));
+        return true;
+    }
+    *is_kept = false;
+    if (str_is(t->hosted_type, "tool_search")) {
+        wire_drop(p->c, "a hosted tool of another provider", "tools." STR_FMT, STR_ARG(t->hosted_type));
+        return true;
+    }
+    err_set(e, ERR_UNSUPPORTED, "unsupported_feature", "the hosted tool '" STR_FMT "' does not exist upstream",
+            STR_ARG(t->hosted_type));
+    if (e)
+        snprintf(e->field, sizeof e->field, "tools");
+    return false;
+}
+
+/* Responses groups functions in namespaces; elsewhere each becomes a function named with its namespace. */
+static struct ir_tool *flatten(struct prep *p, struct map *taken, const struct ir_tool *space,
+                               struct ir_tool **tail, unsigned *n)
+{
+    yyjson_val *item;
+    size_t i, max;
+    struct ir_tool *last = NULL;
+    yyjson_arr_foreach(json_get(space->raw, "tools"), i, max, item)
+    {
+        if (!str_is(json_get_str(item, "type"), "function") || json_get_str(item, "name").n == 0 ||
+            ++*n > TOOLS_MAX)
+            continue;
+        struct ir_tool *t = ARENA_NEW(p->c->arena, struct ir_tool);
+        t->kind = IR_TOOL_FUNCTION;
+        t->name = json_get_str(item, "name");
+        t->description = json_get_str(item, "description");
+        t->parameters = json_get(item, "parameters");
+        t->origin = space->origin;
+        rename_tool(p, taken, t, json_get_str(space->raw, "name"));
+        *tail = last = t;
+        tail = &t->next;
+    }
+    return last;
+}
+
+static bool copy_tools(struct prep *p, const struct ir_tool *from, struct err *e)
+{
+    struct map taken;
+    struct ir_tool **tail = &p->out->tools;
+    unsigned n = 0;
+    bool ok = true;
+    *tail = NULL;
+    map_init(&taken);
+    for (; from && ok; from = from->next) {
+        if (++n > TOOLS_MAX) {
+            ok = err_field(e, "tools", "more than %d tools", TOOLS_MAX);
+            break;
+        }
+        if (from->kind == IR_TOOL_HOSTED && str_is(from->hosted_type, "namespace") &&
+            from->origin != p->needs->target) {
+            struct ir_tool *last = flatten(p, &taken, from, tail, &n);
+            if (last)
+                tail = &last->next;
+            continue;
+        }
+        struct ir_tool *t = arena_alloc(p->c->arena, sizeof *t);
+        bool is_kept = true;
+        *t = *from;
+        t->next = NULL;
+        if (t->kind == IR_TOOL_HOSTED) {
+            ok = map_hosted(p, t, &is_kept, e);
+        } else if (t->name.n == 0) {
+            is_kept = false;
+            wire_drop(p->c, "a tool without a name", "tools[%u]", n - 1);
+        } else {
+            if (t->kind == IR_TOOL_CUSTOM && !p->needs->has_custom_tools) {
+                t->kind = IR_TOOL_FUNCTION;
+                t->parameters = input_schema(p->c->arena);
+                t->raw = NULL;
+            }
+            rename_tool(p, &taken, t, STR_NONE);
+        }
+        if (ok && is_kept) {
+            *tail = t;
+            tail = &t->next;
+        }
+    }
+    map_done(&taken);
+    return ok;
+}
+
+static void rename_call(struct prep *p, struct ir_part *call)
+{
+    struct wire_ctx *c = p->c;
+    for (const struct wire_rename *r = c->renames; r; r = r->next)
+        if (str_eq(r->from, call->name) && str_eq(r->space, call->space)) {
+            call->name = r->to;
+            return;
+        }
+    call->name = clean_name(c->arena, joined_name(c->arena, call->space, call->name), p->needs->names);
+}
+
+static void rename_calls(struct prep *p)
+{
+    for (struct ir_message *m = p->out->messages.first; m; m = m->next)
+        for (struct ir_part *part = m->parts.first; part; part = part->next) {
+            if (part->kind != IR_TOOL_CALL && part->kind != IR_TOOL_RESULT)
+                continue;
+            if (part->name.n > 0 && !(part->space.n > 0 && p->needs->target == WIRE_RESPONSES))
+                rename_call(p, part);
+            if (part->call_kind == IR_CALL_CUSTOM && !p->needs->has_custom_tools) {
+                if (part->kind == IR_TOOL_CALL)
+                    part->args_raw = wire_args_string(p->c->arena, part->args_raw, IR_CALL_CUSTOM);
+                part->call_kind = IR_CALL_FUNCTION;
+            }
+        }
+}
+
+static bool settle_choice(struct prep *p, struct err *e)
+{
+    struct ir_request *r = p->out;
+    if (!r->tools) {
+        r->choice = IR_CHOICE_UNSET;
+        r->has_disable_parallel = false;
+        r->max_tool_calls = -1;
+        return true;
+    }
+    if (r->choice == IR_CHOICE_TOOL && r->choice_tool.n == 0)
+        r->choice = IR_CHOICE_ANY;
+    if (r->choice == IR_CHOICE_TOOL) {
+        struct str asked = r->choice_tool;
+        r->choice_tool = wire_tool_name(p->c, asked);
+        if (!ir_tool_find(r, r->choice_tool))
+            return err_field(e, "tool_choice", "tool '" STR_FMT "' is not among the tools", STR_ARG(asked));
+    }
+    if (r->choice == IR_CHOICE_ALLOWED) {
+        struct str *v = ARENA_ARRAY(p->c->arena, struct str, r->choice_allowed.n + 1);
+        for (unsigned i = 0; i < r->choice_allowed.n; i++)
+            v[i] = wire_tool_name(p->c, r->choice_allowed.v[i]);
+        r->choice_allowed.v = v;
+    }
+    return true;
+}
+
+struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req,
+                                const struct wire_needs *needs, struct err *e)
+{
+    struct ir_request *out = arena_alloc(c->arena, sizeof *out);
+    struct prep p = {c, needs, out};
+    *out = *req;
+    c->renames = NULL;
+    c->is_json_tool = false;
+    out->system = NULL;
+    for (const struct ir_system *s = req->system; s; s = s->next)
+        add_system(&p, s);
+    if (!copy_tools(&p, req->tools, e) || !settle_choice(&p, e))
+        return NULL;
+    copy_messages(&p, &req->messages);
+    ir_link_calls(c, &out->messages);
+    rename_calls(&p);
+    place_systems(&p);
+    struct pairs pairs = find_pairs(&p);
+    if (!needs->pairs_tools)
+        rule_results(&p);
+    rule_ids(&p, &pairs);
+    if (needs->pairs_tools)
+        rebuild(&p, &pairs);
+    drop_empty(&p);
+    merge(&p);
+    return out;
+}
