@@ -2,16 +2,18 @@
  * Not here: pairing calls with results, ids and names (prepare.h), stream bookkeeping (flow.h), schema cleaning. */
 #include "base/codec.h"
 #include "wire/common.h"
+#include "wire/media.h"
+#include "wire/schema.h"
 #include "wire/wires.h"
 #include <stdio.h>
 
-#define JSON_TOOL          "json_output" /* the forced tool that stands for a response format */
+#define JSON_TOOL "json_output" /* the forced tool that stands for a response format */
 #define DEFAULT_MAX_TOKENS 4096
-#define MIN_BUDGET         1024 /* Messages API: the smallest thinking budget */
-#define BUDGET_ROOM        8192 /* room left for the answer when a budget raises max_tokens */
-#define MAX_CACHE_MARKS    4
-#define HELD_MAX           (8u << 20) /* bytes of interleaved block events kept back */
-#define HELD_FRAMES_MAX    65536u
+#define MIN_BUDGET 1024  /* Messages API: the smallest thinking budget */
+#define BUDGET_ROOM 8192 /* room left for the answer when a budget raises max_tokens */
+#define MAX_CACHE_MARKS 4
+#define HELD_MAX (8u << 20) /* bytes of interleaved block events kept back */
+#define HELD_FRAMES_MAX 65536u
 
 /* clang-format off */
 static const struct word stop_words[] = { /* "stop_reason" <-> IR; the first of a kind is the one written */
@@ -474,7 +476,12 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
 /* ======================================================================== writing requests */
 
 struct thinking { /* what is said about reasoning */
-    enum { THINKING_UNSET, THINKING_OFF, THINKING_ADAPTIVE, THINKING_BUDGET } kind;
+    enum {
+        THINKING_UNSET,
+        THINKING_OFF,
+        THINKING_ADAPTIVE,
+        THINKING_BUDGET
+    } kind;
     int64_t budget;     /* THINKING_BUDGET */
     const char *effort; /* output_config.effort; NULL: not said */
     int64_t max_tokens;
@@ -660,26 +667,13 @@ static void write_cache(struct jw *w, const struct ir_cache_mark *m)
 }
 
 /* ---- parts ---- */
-static struct str image_type_of_bytes(struct str base64) /* by the first bytes, in base64 */
-{
-    if (str_starts(base64, STR("iVBORw0KGgo")))
-        return STR("image/png");
-    if (str_starts(base64, STR("/9j/")))
-        return STR("image/jpeg");
-    if (str_starts(base64, STR("R0lGOD")))
-        return STR("image/gif");
-    if (str_starts(base64, STR("UklGR")))
-        return STR("image/webp");
-    return STR_NONE;
-}
-
 static bool image_type(const struct ir_source *s, struct str *out, struct err *e)
 {
     static const char *const known[] = {"image/jpeg", "image/png", "image/gif", "image/webp"};
     struct str type = str_is(s->media_type, "image/jpg") ? STR("image/jpeg") : s->media_type;
     if (!is_among(type, known, ARRAY_LEN(known))) {
-        struct str seen = image_type_of_bytes(s->base64);
-        if (!seen.n)
+        struct str seen = wire_media_of_base64(s->base64);
+        if (!is_among(seen, known, ARRAY_LEN(known)))
             return err_set(e, ERR_UNSUPPORTED, "unsupported_media_type",
                            "images of type '" STR_FMT
                            "' are not accepted: use image/jpeg, image/png, image/gif or image/webp",
@@ -734,8 +728,8 @@ static struct str file_type(const struct ir_part *p)
     struct str by_name = wire_media_of_name(p->name);
     if (by_name.n)
         return by_name;
-    return str_starts(p->source.base64, STR("JVBERi")) ? STR("application/pdf")
-                                                       : p->source.media_type;
+    struct str seen = wire_media_of_base64(p->source.base64);
+    return seen.n ? seen : p->source.media_type;
 }
 
 static bool is_text_type(struct str type)
@@ -1076,24 +1070,14 @@ static void write_system(struct jw *w, const struct ir_request *r, struct str in
 
 /* ---- tools ---- */
 /* input_schema must be an object schema with type and properties. */
-static void write_input_schema(struct jw *w, yyjson_val *schema)
+static void write_input_schema(struct wire_ctx *c, struct jw *w, yyjson_val *schema, bool is_gemini)
 {
-    size_t i, n;
-    yyjson_val *k, *v;
+    unsigned flags = c->quirks & QUIRK_SCHEMA_INLINE_REFS ? SCHEMA_INLINE_REFS : 0;
     jw_key(w, "input_schema");
-    jw_object(w);
-    if (json_absent(json_get(schema, "type")))
-        jw_kv_cstr(w, "type", "object");
-    if (yyjson_is_obj(schema))
-        yyjson_obj_foreach (schema, i, n, k, v) {
-            if (yyjson_equals_str(k, "type") && yyjson_is_null(v))
-                continue;
-            jw_key_str(w, json_str(k));
-            jw_val(w, v);
-        }
-    if (!json_get(schema, "properties"))
-        JW(w, "properties", raw, STR("{}"));
-    jw_object_end(w);
+    if (is_gemini && schema_from_gemini(c->arena, schema, w))
+        return;
+    if (!schema_clean(c->arena, schema, SCHEMA_ANTHROPIC, flags, w))
+        jw_raw(w, STR("{\"type\":\"object\",\"properties\":{}}"));
 }
 
 static void write_others(struct jw *w, yyjson_val *raw, const char *const *known, size_t n_known)
@@ -1128,7 +1112,7 @@ static void write_tool(struct wire_ctx *c, struct jw *w, const struct ir_tool *t
     jw_kv_str(w, "name", t->name);
     if (t->description.n)
         jw_kv_str(w, "description", t->description);
-    write_input_schema(w, t->parameters);
+    write_input_schema(c, w, t->parameters, t->is_gemini_schema);
     if (t->has_strict && (is_own || c->quirks & QUIRK_STRUCTURED_OUTPUT))
         jw_kv_bool(w, "strict", t->strict);
     if (is_own)
@@ -1147,7 +1131,7 @@ static bool is_tool_allowed(const struct ir_request *r, const struct ir_tool *t)
     return false;
 }
 
-static void write_json_tool(struct jw *w, const struct ir_request *r)
+static void write_json_tool(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
 {
     jw_key(w, "tools");
     jw_array(w);
@@ -1157,7 +1141,7 @@ static void write_json_tool(struct jw *w, const struct ir_request *r)
         jw_kv_str(w, "description", r->format_description);
     else
         jw_kv_cstr(w, "description", "Gives the answer as JSON.");
-    write_input_schema(w, r->format_schema);
+    write_input_schema(c, w, r->format_schema, r->is_gemini_format_schema);
     jw_object_end(w);
     jw_array_end(w);
     JW(w, "tool_choice", raw, STR("{\"type\":\"tool\",\"name\":\"" JSON_TOOL "\"}"));
@@ -1290,7 +1274,12 @@ static void write_thinking(struct jw *w, const struct ir_request *r, const struc
     jw_object_end(w);
 }
 
-enum json_way { JSON_FREE, JSON_NATIVE, JSON_BY_TOOL, JSON_BY_TEXT };
+enum json_way {
+    JSON_FREE,
+    JSON_NATIVE,
+    JSON_BY_TOOL,
+    JSON_BY_TEXT
+};
 
 static enum json_way plan_format(struct wire_ctx *c, const struct ir_request *r,
                                  const struct thinking *t)
@@ -1301,13 +1290,13 @@ static enum json_way plan_format(struct wire_ctx *c, const struct ir_request *r,
     if (r->format == IR_FORMAT_JSON_SCHEMA && r->format_schema &&
         (c->quirks & QUIRK_STRUCTURED_OUTPUT || r->origin == WIRE_ANTHROPIC))
         return JSON_NATIVE;
-    if (!r->tools && !thinks(t) && (!r->format_schema || str_is(type, "object")))
+    if (!r->tools && !thinks(t) && (!r->format_schema || str_eq_nocase(type, STR("object"))))
         return JSON_BY_TOOL;
     return JSON_BY_TEXT;
 }
 
-static void write_output_config(struct jw *w, const struct ir_request *r, const struct thinking *t,
-                                enum json_way way)
+static void write_output_config(struct wire_ctx *c, struct jw *w, const struct ir_request *r,
+                                const struct thinking *t, enum json_way way)
 {
     static const char *const known[] = {"effort", "format"};
     yyjson_val *own = r->origin == WIRE_ANTHROPIC ? json_get(r->raw, "output_config") : NULL;
@@ -1321,7 +1310,9 @@ static void write_output_config(struct jw *w, const struct ir_request *r, const 
         jw_key(w, "format");
         jw_object(w);
         jw_kv_cstr(w, "type", "json_schema");
-        jw_kv_val(w, "schema", r->format_schema);
+        jw_key(w, "schema");
+        if (!r->is_gemini_format_schema || !schema_from_gemini(c->arena, r->format_schema, w))
+            jw_val(w, r->format_schema);
         jw_object_end(w);
     }
     write_others(w, own, known, ARRAY_LEN(known));
@@ -1407,11 +1398,11 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
     write_system(&w, r, way == JSON_BY_TEXT ? wire_schema_instruction(c->arena, r) : STR_NONE);
     bool ok = write_messages(c, &w, r, e);
     if (way == JSON_BY_TOOL)
-        write_json_tool(&w, r);
+        write_json_tool(c, &w, r);
     else
         write_tools(c, &w, r, thinks(&t));
     write_thinking(&w, r, &t);
-    write_output_config(&w, r, &t, way);
+    write_output_config(c, &w, r, &t, way);
     write_sampling(c, &w, r, thinks(&t));
     write_stop(c, &w, &r->stop);
     write_metadata(c, &w, r);
