@@ -41,7 +41,7 @@ status: ## Write docs/status.md from the endpoint table and the calls of the las
 
 bench: ## Measure against nginx and write docs/benchmarks.md
 	@tools/setup bench
-	@tools/build release
+	@tools/build release sluice
 	@bench/run
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS, from the golden cases
