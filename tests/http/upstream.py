@@ -373,13 +373,15 @@ async def reset(conn, request):
     conn.reset()
 
 
-def gated(gate, script):
-    """Waits for a threading.Event before it answers."""
+def held_stream(first, gate, then, content_type):
+    """Some frames, then nothing until a threading.Event is set, then the rest and a good end."""
 
-    async def play(conn, request):
+    async def script(conn, request):
+        conn.send(head(200, [("Content-Type", content_type), ("Transfer-Encoding", "chunked")]))
+        conn.send(chunk(b"".join(first)))
         while not gate.is_set() and not conn.lost.is_set():
             await asyncio.sleep(0.005)
         if not conn.lost.is_set():
-            await script(conn, request)
+            conn.send(chunk(b"".join(then)) + b"0\r\n\r\n")
 
-    return play
+    return script

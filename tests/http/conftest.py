@@ -1,0 +1,101 @@
+"""Fixtures: sluice under test, the scripted upstream, a real llama-server, and the record of calls."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import llama as llama_server  # noqa: E402
+from formats import FORMATS  # noqa: E402
+from gateway import BINARY, KEY, ROOT, Calls, Sluice, provider  # noqa: E402
+from upstream import Upstream  # noqa: E402
+
+CLIENTS = os.environ.get("SLUICE_TEST_CLIENTS", "some")
+
+
+def pytest_configure(config):
+    path = pathlib.Path(os.environ.get("SLUICE_TEST_CALLS", ROOT / "build/test-calls.tsv"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config.calls = Calls(path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.config.calls.test = item.nodeid
+
+
+@pytest.fixture(scope="session")
+def calls(request):
+    return request.config.calls
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    """The scripted upstream of the whole run; tests take `upstream`."""
+    server = Upstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def upstream(scripted):
+    scripted.reset()
+    yield scripted
+    broken = scripted.broken
+    scripted.reset()
+    assert not broken, "the scripted upstream could not follow: %s" % broken
+
+
+def basic_config(origin):
+    """One provider and one model `to-<format>` for each format of the scripted upstream."""
+    providers = {name: provider(name, origin) for name in FORMATS}
+    models = {"to-" + name: {"provider": name, "upstream_model": name + "-model"} for name in FORMATS}
+    providers["echo"] = {"type": "echo"}
+    models["echo"] = "echo"
+    return {"providers": providers, "models": models,
+            "server": {"api_keys": [{"id": "0a1b2c3d", "key": KEY, "label": "tests"}]}}
+
+
+@pytest.fixture(scope="session")
+def sluice(scripted, calls, tmp_path_factory):
+    """The one that most tests share."""
+    if not BINARY.exists():
+        pytest.fail("no binary at %s: build it, or set SLUICE_BIN" % BINARY)
+    s = Sluice(tmp_path_factory.mktemp("sluice"), basic_config(scripted.origin), calls)
+    yield s
+    children = subprocess.run(["ps", "--ppid", str(s.process.pid), "-o", "args="], capture_output=True, text=True,
+                              check=False).stdout
+    s.stop()
+    assert not children.strip(), "sluice left child processes: " + children
+
+
+@pytest.fixture
+def start_sluice(calls, tmp_path):
+    """start_sluice(config, …): one of the test's own, stopped and checked at its end."""
+    running = []
+
+    def start(config, **options):
+        s = Sluice(tmp_path / ("sluice%d" % len(running)), config, calls, **options)
+        running.append(s)
+        return s
+
+    yield start
+    for s in running:
+        s.stop()
+
+
+@pytest.fixture(scope="session")
+def llama():
+    """llama-server with the programmed model: exact text, reasoning, a call of get_weather."""
+    with llama_server.Llama("script") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def llama_noise():
+    """llama-server with random weights: noise with broken UTF-8, and embeddings."""
+    with llama_server.Llama("noise", "--embeddings", "--pooling", "mean") as server:
+        yield server

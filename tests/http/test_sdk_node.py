@@ -1,0 +1,66 @@
+"""The vendors' Node SDKs and Vercel's `ai`, each over each upstream format. `ai` validates every event it reads."""
+import pytest
+from formats import FORMATS
+from formats.common import HELLO, THINKING, Call, Turn, Usage
+from node import run_sdk
+from upstream import answer, http
+
+ups = pytest.mark.parametrize("up", FORMATS)
+TURN = Turn(text=HELLO, usage=Usage(40, 30, 0, 0))
+FULL = Turn(text=HELLO, reasoning=THINKING, usage=Usage(40, 30, 0, 10))
+CALL = Turn(calls=[Call("get_weather", '{"city":"Paris"}', "call_1")], finish="tool_calls")
+PATHS = {"openai": ["/v1/chat/completions", "/v1/responses"], "anthropic": ["/v1/messages"], "ollama": ["/api/chat"],
+         "google": []}
+
+
+@ups
+@pytest.mark.parametrize("sdk", ["openai", "anthropic", "google", "ollama"])
+def test_sdk(sluice, upstream, calls, up, sdk):
+    async def script(conn, request):
+        if request.path.endswith("count_tokens"):
+            await http(200, '{"input_tokens":17}')(conn, request)
+        else:
+            await answer(FORMATS[up], TURN)(conn, request)
+
+    upstream.play(script)
+    out = run_sdk(sdk, sluice.origin, sluice.key, "to-" + up)
+    for path in PATHS[sdk]:
+        calls.note("POST", path)
+    stop = {"openai": "stop", "anthropic": "end_turn", "google": "STOP", "ollama": "stop"}[sdk]
+    assert out["text"] == {"text": HELLO, "finish": stop, "usage": 70}
+    assert out["stream"] == {"text": HELLO, "finish": stop, "usage": 70}
+    if sdk == "openai":
+        assert out["responses"] == {"text": HELLO, "status": "completed", "usage": 70}
+        assert out["responsesStream"] == {"text": HELLO, "deltas": HELLO, "status": "completed",
+                                          "last": "response.completed"}
+        assert out["unknown"] == {"name": "NotFoundError", "status": 404, "code": "model_not_found"}
+    if sdk == "anthropic":
+        assert out["count"] == 17 if up == "anthropic" else out["count"] > 0
+        assert out["unknown"] == {"name": "NotFoundError", "status": 404}
+    if sdk in ("openai", "anthropic", "ollama"):
+        assert "to-" + up in out["models"]
+    assert out["unknown"]["status"] == 404
+
+
+@ups
+@pytest.mark.parametrize("sdk", ["ai-openai", "ai-openai-chat", "ai-anthropic", "ai-google", "ai-compatible"])
+def test_ai(sluice, upstream, up, sdk):
+    async def script(conn, request):
+        """A call first where the request has tools and no result yet; the answer otherwise."""
+        ask = FORMATS[up].understand(request)
+        wants_call = ask.tools and not any(m[0] == "result" for m in ask.messages)
+        turn = CALL if wants_call else TURN if ask.tools or not wants_reasoning else FULL
+        await answer(FORMATS[up], turn)(conn, request)
+
+    wants_reasoning = sdk != "ai-google"  # which gets thoughts only where it asked for them
+    upstream.play(script)
+    out = run_sdk(sdk, sluice.origin, sluice.key, "to-" + up)
+    assert out["text"].get("text") == HELLO, out["text"]
+    assert out["text"]["finish"] == "stop"
+    assert out["stream"].get("text") == HELLO and out["stream"]["errors"] == [], out["stream"]
+    assert out["stream"]["finish"] == "stop"
+    if sdk in ("ai-openai", "ai-anthropic", "ai-compatible"):
+        assert out["stream"]["reasoning"] == THINKING
+        assert out["text"]["reasoning"] == THINKING
+    assert out["tools"] == {"text": HELLO, "steps": 2, "results": ["18 degrees in Paris"]}
+    assert out["toolsStream"] == {"text": HELLO, "results": ["18 degrees in Paris"], "errors": []}
