@@ -36,8 +36,10 @@ check: ## Format, floors, lint and static analysis
 format: ## Rewrite the sources as .clang-format says
 	@tools/format
 
-status: ## Write docs/status.md from the endpoint table and the calls of the last test run
+status: ## Write docs/status.md and docs/matrix.md from the endpoint table and the last test run
+	@tools/build debug sluice
 	@tools/make-status
+	@tools/make-matrix
 
 bench: ## Measure against nginx and write docs/benchmarks.md
 	@tools/setup bench
