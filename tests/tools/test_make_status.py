@@ -24,11 +24,23 @@ class Matching(unittest.TestCase):
         self.assertFalse(status.serves("/a/{id}", "/a/lookup"))
         self.assertFalse(status.serves("/a", "/a/{id}"))
 
-    def test_a_tail_takes_what_follows_a_parameter(self):
+    def test_tails_and_verbs(self):
         status = load()
-        self.assertTrue(status.serves("/v1beta/models/{path*}", "/v1beta/models/{model}:countTokens"))
-        self.assertFalse(status.serves("/v1beta/{path*}", "/v1beta/models/{model}:countTokens"))
+        self.assertTrue(status.serves("/v1beta/models/{m*}:countTokens", "/v1beta/models/{model}:countTokens"))
+        self.assertTrue(status.serves("/v1beta/models/{m*}:countTokens", "/v1beta/models/{path}"))
+        self.assertTrue(status.serves("/v1/models/{id*}", "/v1/models/{id}"))
+        self.assertFalse(status.serves("/v1beta/models/{m*}:embedContent", "/v1beta/models/{m}:countTokens"))
         self.assertFalse(status.serves("/v1/{path*}", "/v1/chat"))
+        self.assertFalse(status.serves("/v1/{path*}", "/v1/chat/{id}"))
+
+    def test_aliases(self):
+        status = load()
+        aliases = [("/api/v1/", "/v1/", "prefix"), ("/models", "/v1/models", "exact"),
+                   ("/codex/", "/v1/responses", "whole")]
+        self.assertEqual(status.canonical("/api/v1/chat/completions", aliases), "/v1/chat/completions")
+        self.assertEqual(status.canonical("/models", aliases), "/v1/models")
+        self.assertEqual(status.canonical("/models/x", aliases), "/models/x")
+        self.assertEqual(status.canonical("/codex/{path*}", aliases), "/v1/responses")
 
 
 class Page(unittest.TestCase):
@@ -67,6 +79,13 @@ class Page(unittest.TestCase):
         self.assertEqual(self.run_tool(), 0)
         self.serve("GET\t/other\tnode\tanyone\tOther")
         self.assertEqual(self.run_tool("--check"), 1)
+
+    def test_an_alias_serves(self):
+        self.status.OPERATIONS.write_text(
+            "surface\torigin\tmethod\tpath\tsentence\nalias\tcore\tGET\t/api/livez\tSay so\n")
+        self.serve("GET\t/livez\tnode\tanyone\tSay so", "ALIAS\t/api/\t/\tprefix")
+        self.assertEqual(self.run_tool(), 0)
+        self.assertIn("| `GET /api/livez` | Say so | yes |", self.status.PAGE.read_text())
 
     def test_calls_go_to_the_most_specific_operation(self):
         self.status.CALLS.write_text("GET\t/livez\ttest_a\nGET\t/livez\ttest_b\n"
