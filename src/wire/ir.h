@@ -186,6 +186,7 @@ struct ir_request {
     yyjson_val *metadata, *safety, *modalities, *audio, *include;
     bool has_store, store;
     bool is_background;
+    bool is_preload;                   /* ollama: no prompt at all, the client only wants the model loaded */
 
     enum wire_id origin;
     yyjson_val *raw;                   /* the whole source object: echo, extensions of the same format */

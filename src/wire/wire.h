@@ -71,6 +71,7 @@ struct wire_ctx {
     void (*signature_put)(void *arg, struct str call_id, struct str signature);
     void *signature_arg;
     bool allow_hosted_tools;        /* policy: map web search across formats */
+    int64_t elapsed_ns;             /* since the start, kept up to date by the relay before writing: Ollama tells times */
     bool is_json_array;             /* google: the client's stream is one JSON array (no alt=sse) */
     bool is_continuation;           /* responses: history was expanded by the relay (previous_response_id) */
 };
