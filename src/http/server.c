@@ -947,12 +947,12 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     struct http_conn *c = parsing(p);
     if (c->state == CLOSED || c->is_broken)
         return HPE_USER;
-    if (c->req && c->mode != BODY_DRAIN)
-        c->req->bytes_in += n;
     switch ((enum body_mode)c->mode) {
     case BODY_COLLECT:
+        c->req->bytes_in += n;
         return take_collected(c, at, n);
     case BODY_STREAM:
+        c->req->bytes_in += n;
         if (c->req->bytes_in > c->body_max) {
             set_too_large(c);
             return HPE_USER;
@@ -1502,12 +1502,15 @@ static void close_listeners(struct http_server *s)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage sa;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } sa = {0};
     socklen_t n = sizeof sa;
-    if (getsockname(fd, (struct sockaddr *)&sa, &n) != 0)
+    if (getsockname(fd, &sa.any, &n) != 0)
         return 0;
-    return ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
-                                          : ((struct sockaddr_in *)&sa)->sin_port);
+    return ntohs(sa.any.sa_family == AF_INET6 ? sa.v6.sin6_port : sa.v4.sin_port);
 }
 
 bool http_server_listen(struct http_server *s, const char *host, uint16_t port,

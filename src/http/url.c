@@ -80,7 +80,7 @@ struct str url_encode(struct arena *a, struct str s)
 /* Splits host and port; brackets of an IPv6 address are taken off. */
 static bool parse_host_port(struct str s, struct url *out, struct err *e)
 {
-    struct str port = STR_NONE;
+    struct str port;
     if (s.n > 0 && s.p[0] == '[') {
         size_t end = str_index(s, ']');
         if (end == s.n)

@@ -43,7 +43,7 @@ static void escape_one(struct buf *b, unsigned char c)
     static const char hex[] = "0123456789abcdef";
     if (c == '"' || c == '\\')
         buf_add(b, (const char[]){'\\', (char)c}, 2);
-    else if (short_forms[c])
+    else if (c < sizeof short_forms && short_forms[c])
         buf_add(b, (const char[]){'\\', short_forms[c]}, 2);
     else
         buf_add(b, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);

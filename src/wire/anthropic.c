@@ -698,7 +698,7 @@ static void write_source(struct jw *w, const char *type, struct str media_type, 
 
 static bool write_image(struct jw *w, const struct ir_part *p, struct err *e)
 {
-    struct str type;
+    struct str type = STR_NONE;
     if (p->source.kind == IR_SOURCE_DATA && !image_type(&p->source, &type, e))
         return false;
     jw_object(w);
