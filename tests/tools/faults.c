@@ -1,0 +1,102 @@
+/* faults.c - a preloaded library that lets system calls of the program under test fail.
+ *
+ * SLUICE_FAULT names what fails: "<call>:<first>:<every>:<errno>", as in "connect:3:5:111" - the third call and each
+ * fifth after it end in errno 111. Calls are counted only while the first byte of the file SLUICE_FAULT_GATE is not 0,
+ * so that a test starts the program in peace; the second byte is set once anything has failed.
+ * Only sockets are touched by the socket calls, only regular files by the file calls: never each other's. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static volatile unsigned char *gate;
+static char wanted[32];
+static long first = 1, every = 1;
+static int error_number = EIO;
+static atomic_long count;
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *what = getenv("SLUICE_FAULT"), *path = getenv("SLUICE_FAULT_GATE");
+    if (!what || !path ||
+        sscanf(what, "%31[^:]:%ld:%ld:%d", wanted, &first, &every, &error_number) != 4)
+        return;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd == -1)
+        return;
+    void *p = mmap(NULL, 2, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (p != MAP_FAILED)
+        gate = p;
+}
+
+static int is_kind(int fd, mode_t kind)
+{
+    struct stat st;
+    int saved = errno, yes = fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind;
+    errno = saved;
+    return yes;
+}
+
+/* True when this call has to fail; errno is set then. */
+static int fails(const char *call, int fd, mode_t kind)
+{
+    if (!gate || !gate[0] || strcmp(call, wanted) != 0 || !is_kind(fd, kind))
+        return 0;
+    long n = atomic_fetch_add(&count, 1) + 1;
+    if (n < first || (n - first) % every != 0)
+        return 0;
+    gate[1] = 1;
+    errno = error_number;
+    return 1;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define STAND_IN(type, name, parameters, arguments, fd, kind)      \
+    type name parameters                                           \
+    {                                                              \
+        static __typeof__(&name) real;                             \
+        if (!real)                                                 \
+            real = REAL(name);                                     \
+        return fails(#name, fd, kind) ? (type)-1 : real arguments; \
+    }
+
+STAND_IN(int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n), fd, S_IFSOCK)
+STAND_IN(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int f), (fd, a, n, f), fd,
+         S_IFSOCK)
+STAND_IN(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), fd, S_IFSOCK)
+STAND_IN(ssize_t, recv, (int fd, void *p, size_t n, int f), (fd, p, n, f), fd, S_IFSOCK)
+STAND_IN(ssize_t, recvmsg, (int fd, struct msghdr *m, int f), (fd, m, f), fd, S_IFSOCK)
+STAND_IN(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n), fd, S_IFSOCK)
+STAND_IN(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd, S_IFSOCK)
+STAND_IN(ssize_t, send, (int fd, const void *p, size_t n, int f), (fd, p, n, f), fd, S_IFSOCK)
+STAND_IN(ssize_t, sendmsg, (int fd, const struct msghdr *m, int f), (fd, m, f), fd, S_IFSOCK)
+STAND_IN(ssize_t, pwrite64, (int fd, const void *p, size_t n, off64_t o), (fd, p, n, o), fd,
+         S_IFREG)
+STAND_IN(ssize_t, pread64, (int fd, void *p, size_t n, off64_t o), (fd, p, n, o), fd, S_IFREG)
+STAND_IN(int, fsync, (int fd), (fd), fd, S_IFREG)
+STAND_IN(int, fdatasync, (int fd), (fd), fd, S_IFREG)
+STAND_IN(int, ftruncate64, (int fd, off64_t n), (fd, n), fd, S_IFREG)
+
+int socket(int domain, int type, int protocol)
+{
+    static __typeof__(&socket) real;
+    if (!real)
+        real = REAL(socket);
+    int fd = real(domain, type, protocol);
+    if (fd != -1 && fails("socket", fd, S_IFSOCK)) {
+        int saved = errno;
+        (void)close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
