@@ -1,6 +1,7 @@
 """Fixtures: sluice under test, the scripted upstream, a real llama-server, and the record of calls."""
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ CLIENTS = os.environ.get("SLUICE_TEST_CLIENTS", "some")
 
 
 def pytest_configure(config):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # for thousands of connections; sluice inherits it
     path = pathlib.Path(os.environ.get("SLUICE_TEST_CALLS", ROOT / "build/test-calls.tsv"))
     path.parent.mkdir(parents=True, exist_ok=True)
     config.calls = Calls(path)
