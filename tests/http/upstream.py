@@ -67,6 +67,9 @@ class Connection(asyncio.Protocol):
         with self.upstream.lock:
             self.upstream.connections += 1
             self.number = self.upstream.connections
+            tls = transport.get_extra_info("ssl_object")
+            if tls:
+                self.upstream.resumed.append(tls.session_reused)
         self.upstream.open.add(self)
         self.task = asyncio.ensure_future(self.serve())
 
@@ -182,20 +185,20 @@ class Connection(asyncio.Protocol):
 
 
 class Upstream:
-    """The server, in a thread of its own."""
+    """The server, in a thread of its own. With an ssl.SSLContext it speaks TLS."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.lock = threading.RLock()
         self.arrived = threading.Condition(self.lock)
         self.requests, self.queue, self.open, self.broken = [], collections.deque(), set(), []
-        self.connections, self.always = 0, None
+        self.connections, self.always, self.resumed = 0, None, []
         self.loop = asyncio.new_event_loop()
         ready = threading.Event()
 
         def work():
             asyncio.set_event_loop(self.loop)
             self.server = self.loop.run_until_complete(
-                self.loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=4096))
+                self.loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=4096, ssl=tls))
             self.port = self.server.sockets[0].getsockname()[1]
             ready.set()
             self.loop.run_forever()
@@ -203,7 +206,7 @@ class Upstream:
         self.thread = threading.Thread(target=work, name="upstream", daemon=True)
         self.thread.start()
         ready.wait()
-        self.origin = "http://127.0.0.1:%d" % self.port
+        self.origin = "%s://127.0.0.1:%d" % ("https" if tls else "http", self.port)
 
     def stop(self):
         def end():
