@@ -4,13 +4,16 @@ import base64
 import json
 import struct
 
+import anthropic
 import httpx
+import openai
 import pytest
 from formats import FORMATS
 from formats.common import Ask, Call
 from formats.responses import SKELETON
 from gateway import KEY, Sluice
 from llama import TEXT, THOUGHT
+from node import run_sdk
 
 WIRES = {"chat": "openai_chat", "responses": "openai_responses", "anthropic": "anthropic"}
 WEATHER = ("get_weather", "Weather of a city", {
@@ -124,3 +127,34 @@ def test_completions(real):
     r = real.post("/v1/completions", {"model": "script-chat", "prompt": "x", "max_tokens": 4})
     assert r.status_code == 200, r.text
     assert r.json()["object"] == "text_completion"
+
+
+# llama-server's own streams break strict clients: Anthropic blocks that overlap, Responses events without numbers.
+# These two validate what they read, and are the proof that sluice repairs it.
+
+@pytest.mark.parametrize("up", WIRES)
+@pytest.mark.parametrize("sdk", ["ai-openai", "ai-openai-chat", "ai-anthropic", "ai-google", "ai-compatible"])
+def test_strict_sdk(real, sdk, up):
+    out = run_sdk(sdk, real.origin, KEY, "script-" + up)
+    assert out["text"].get("text") == TEXT, out["text"]
+    assert out["stream"].get("text") == TEXT and out["stream"]["errors"] == [], out["stream"]
+    assert out["tools"] == {"text": TEXT, "steps": 2, "results": ["18 degrees in Paris"]}
+    assert out["toolsStream"] == {"text": TEXT, "results": ["18 degrees in Paris"], "errors": []}
+
+
+@pytest.mark.parametrize("up", WIRES)
+def test_responses_stream_helper(real, up):
+    client = openai.OpenAI(base_url=real.origin + "/v1", api_key=KEY, max_retries=0)
+    with client.responses.stream(model="script-" + up, input="Hi", store=False) as events:
+        for _ in events:
+            pass
+        final = events.get_final_response()
+    assert final.output_text == TEXT and final.status == "completed"
+
+
+@pytest.mark.parametrize("up", WIRES)
+def test_anthropic_stream_helper(real, up):
+    client = anthropic.Anthropic(base_url=real.origin, api_key=KEY, max_retries=0)
+    with client.messages.stream(model="script-" + up, max_tokens=512, messages=[{"role": "user", "content": "Hi"}]) as events:
+        assert "".join(events.text_stream) == TEXT
+        assert events.get_final_message().stop_reason == "end_turn"
