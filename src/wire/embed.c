@@ -248,7 +248,7 @@ static struct str packed(struct arena *a, yyjson_val *vector)
     {
         double d = 0;
         uint32_t bits;
-        (void)json_double(number, &d);
+        (void)!json_double(number, &d); /* not a number: 0 */
         float v = (float)d;
         memcpy(&bits, &v, sizeof bits);
         for (unsigned k = 0; k < 4; k++)
