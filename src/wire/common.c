@@ -69,7 +69,8 @@ const struct wire_rename *wire_rename_back(const struct wire_ctx *c, struct str 
 struct str wire_tool_name_back(const struct wire_ctx *c, struct str upstream_name)
 {
     const struct wire_rename *r = wire_rename_back(c, upstream_name);
-    return r ? r->from : upstream_name;
+    return r && r->space.n == 0 ? r->from
+                                : upstream_name; /* a namespace is the Responses writer's to undo */
 }
 
 static bool id_fits(struct str id, enum wire_id_rule rule)
@@ -80,7 +81,8 @@ static bool id_fits(struct str id, enum wire_id_rule rule)
         return false;
     for (size_t i = 0; i < id.n; i++) {
         char ch = id.p[i];
-        bool is_alnum = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9');
+        bool is_alnum = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                        (ch >= '0' && ch <= '9');
         if (rule == WIRE_IDS_9 && !is_alnum)
             return false;
         if (rule == WIRE_IDS_ANTHROPIC && !is_alnum && ch != '_' && ch != '-')
@@ -109,6 +111,18 @@ struct str wire_call_id(struct wire_ctx *c, struct str id, enum wire_id_rule rul
         break;
     }
     return str_fmt(c->arena, "call_%.24s", hex);
+}
+
+struct str wire_client_call_id(struct wire_ctx *c, struct str id)
+{
+    bool is_anthropic = c->client == WIRE_ANTHROPIC;
+    bool is_openai = c->client == WIRE_CHAT || c->client == WIRE_RESPONSES;
+    if (id.n == 0)
+        return wire_make_id(c, is_anthropic ? "toolu_" : "call_", 24);
+    return wire_call_id(c, id,
+                        is_anthropic ? WIRE_IDS_ANTHROPIC
+                        : is_openai  ? WIRE_IDS_OPENAI
+                                     : WIRE_IDS_ANY);
 }
 
 const struct ir_tool *ir_tool_find(const struct ir_request *req, struct str name)
@@ -238,7 +252,8 @@ struct str wire_schema_instruction(struct arena *a, const struct ir_request *r)
 /* ---- remote media ---- */
 static bool is_remote(const struct ir_part *p)
 {
-    return (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO || p->kind == IR_VIDEO) &&
+    return (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO ||
+            p->kind == IR_VIDEO) &&
            p->source.kind == IR_SOURCE_URL &&
            (str_starts_nocase(p->source.url, STR("http://")) ||
             str_starts_nocase(p->source.url, STR("https://")));
@@ -338,7 +353,8 @@ struct str ir_source_url(struct arena *a, const struct ir_source *s)
     }
     case IR_SOURCE_TEXT: {
         struct ir_source data = {.kind = IR_SOURCE_DATA,
-                                 .media_type = s->media_type.n > 0 ? s->media_type : STR("text/plain"),
+                                 .media_type = s->media_type.n > 0 ? s->media_type
+                                                                   : STR("text/plain"),
                                  .base64 = base64_encode(a, s->text)};
         return ir_source_url(a, &data);
     }
@@ -375,8 +391,8 @@ struct str wire_media_of_name(struct str file_name)
 static const struct {
     const char *format, *media;
 } audio_formats[] = {
-    {"wav", "audio/wav"},   {"mp3", "audio/mpeg"}, {"flac", "audio/flac"}, {"ogg", "audio/ogg"},
-    {"opus", "audio/opus"}, {"aac", "audio/aac"},  {"m4a", "audio/mp4"},   {"pcm16", "audio/pcm"},
+    {"wav", "audio/wav"},   {"mp3", "audio/mpeg"},  {"flac", "audio/flac"}, {"ogg", "audio/ogg"},
+    {"opus", "audio/opus"}, {"aac", "audio/aac"},   {"m4a", "audio/mp4"},   {"pcm16", "audio/pcm"},
     {"webm", "audio/webm"}, {"aiff", "audio/aiff"}, {"wav", "audio/x-wav"}, {"mp3", "audio/mp3"},
 };
 
@@ -550,8 +566,9 @@ static void on_think_part(void *arg, bool is_reasoning, struct str text)
         last = ir_part_add(k->a, k->to, kind);
         last->origin = WIRE_CHAT;
     }
-    last->text = last->text.n == 0 ? str_dup(k->a, text)
-                                   : str_fmt(k->a, STR_FMT STR_FMT, STR_ARG(last->text), STR_ARG(text));
+    last->text = last->text.n == 0
+                     ? str_dup(k->a, text)
+                     : str_fmt(k->a, STR_FMT STR_FMT, STR_ARG(last->text), STR_ARG(text));
 }
 
 void think_parts(struct wire_ctx *c, struct ir_parts *parts)

@@ -22,9 +22,11 @@ bool wire_refuse_remote(const struct ir_source *s, struct err *e);
 
 /* ---- tools ---- */
 struct str wire_tool_name(struct wire_ctx *c, struct str client_name);            /* as sent upstream (after wire_prepare) */
-struct str wire_tool_name_back(const struct wire_ctx *c, struct str upstream_name); /* as the client wrote it */
+struct str wire_tool_name_back(const struct wire_ctx *c, struct str upstream_name); /* as the client wrote it; a name made of a namespace stays joined */
 const struct wire_rename *wire_rename_back(const struct wire_ctx *c, struct str upstream_name); /* NULL: not renamed */
 struct str wire_call_id(struct wire_ctx *c, struct str id, enum wire_id_rule rule); /* unchanged when allowed, else a hash */
+/* The id of a call in a reply, within the rule of ctx->client; an empty id is made up. flow_open does this by itself. */
+struct str wire_client_call_id(struct wire_ctx *c, struct str id);
 const struct ir_tool *ir_tool_find(const struct ir_request *req, struct str name);  /* NULL: none */
 bool wire_is_custom_tool(const struct wire_ctx *c, struct str client_name);       /* the client defined it as free text */
 

@@ -1,4 +1,26 @@
 #include "wire/flow.h"
+#include "wire/common.h"
+
+void flow_args_scan(struct flow_args *s, struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char ch = text.p[i];
+        if (s->in_string) {
+            if (s->is_escaped)
+                s->is_escaped = false;
+            else if (ch == '\\')
+                s->is_escaped = true;
+            else if (ch == '"')
+                s->in_string = false;
+        } else if (ch == '"') {
+            s->in_string = true;
+        } else if (ch == '{' || ch == '[') {
+            s->depth++;
+        } else if (ch == '}' || ch == ']') {
+            s->is_whole = --s->depth <= 0;
+        }
+    }
+}
 
 void flow_init(struct flow *f, struct wire_ctx *c)
 {
@@ -35,8 +57,9 @@ void flow_close(struct flow *f, unsigned choice)
     if (!c || !c->is_open)
         return;
     c->is_open = false;
-    send(f, &(struct ir_event){
-                .kind = IR_EV_BLOCK_END, .choice = choice, .block = c->block, .part_kind = c->kind});
+    send(f,
+         &(struct ir_event){
+             .kind = IR_EV_BLOCK_END, .choice = choice, .block = c->block, .part_kind = c->kind});
 }
 
 void flow_open(struct flow *f, unsigned choice, enum ir_part_kind kind, const struct ir_event *ev)
@@ -52,6 +75,8 @@ void flow_open(struct flow *f, unsigned choice, enum ir_part_kind kind, const st
     c->has_content = true;
     if (kind == IR_TOOL_CALL && !(ev && ev->call_kind == IR_CALL_HOSTED))
         c->has_calls = true;
+    if (kind == IR_TOOL_CALL)
+        start.call_id = wire_client_call_id(f->ctx, start.call_id);
     start.kind = IR_EV_BLOCK_START;
     start.choice = choice;
     start.block = c->block;

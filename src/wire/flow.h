@@ -21,6 +21,13 @@ struct flow {
     wire_sink_fn *emit;       /* set for the length of one push: flow_on */
     void *arg;
 };
+/* Whether JSON seen in pieces is one whole object or array, told by counting brackets outside strings. */
+struct flow_args {
+    int depth;
+    bool in_string, is_escaped, is_whole;
+};
+void flow_args_scan(struct flow_args *s, struct str text);
+
 void flow_init(struct flow *f, struct wire_ctx *c);
 static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)
 {

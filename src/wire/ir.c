@@ -94,7 +94,7 @@ struct ir_message *ir_message_add(struct arena *a, struct ir_messages *m, enum i
 
 struct ir_usage ir_usage_merge(struct ir_usage old, struct ir_usage newer)
 {
-#define MERGE(field) \
+#define MERGE(field)      \
     if (newer.field >= 0) \
     old.field = newer.field
     MERGE(input_total);
@@ -131,11 +131,13 @@ static int64_t value_tokens(yyjson_val *v) /* about its length as text, without 
     size_t i, n;
     int64_t sum = 0;
     if (yyjson_is_obj(v)) {
-        yyjson_obj_foreach(v, i, n, key, item) sum += text_tokens(json_str(key)) + 1 + value_tokens(item);
+        yyjson_obj_foreach (v, i, n, key, item)
+            sum += text_tokens(json_str(key)) + 1 + value_tokens(item);
         return sum + 1;
     }
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach(v, i, n, item) sum += value_tokens(item);
+        yyjson_arr_foreach (v, i, n, item)
+            sum += value_tokens(item);
         return sum + 1;
     }
     return yyjson_is_str(v) ? text_tokens(json_str(v)) : 1;
@@ -153,9 +155,9 @@ static int64_t parts_tokens(const struct ir_parts *parts)
             break;
         case IR_IMAGE:
             /* providers scale images down: 85 for a thumbnail, about 1600 for a full one */
-            sum += str_is(p->detail, "low") ? 85
+            sum += str_is(p->detail, "low")                                         ? 85
                    : p->source.kind == IR_SOURCE_DATA && p->source.base64.n < 16384 ? 300
-                                                                                   : 1600;
+                                                                                    : 1600;
             break;
         case IR_FILE:
         case IR_AUDIO:

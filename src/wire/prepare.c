@@ -51,7 +51,8 @@ static void link_call(struct link *l, struct ir_part *part)
 static struct link_call *find_by_prefix(struct link *l, struct str name)
 {
     unsigned tries = 0;
-    for (struct link_call *call = l->first; call && tries < PREFIX_TRIES; call = call->next, tries++) {
+    for (struct link_call *call = l->first; call && tries < PREFIX_TRIES;
+         call = call->next, tries++) {
         struct str have = call->part->name;
         if (!call->is_answered && have.n > 0 && str_starts(name, have) && name.n > have.n &&
             name.p[have.n] == '_')
@@ -233,7 +234,7 @@ static void place_systems(struct prep *p)
 struct pair {
     struct ir_part *call, *result;
     struct ir_message *message;
-    struct pair *same;           /* an earlier call of the same id */
+    struct pair *same; /* an earlier call of the same id */
 };
 struct pairs {
     struct pair *v;
@@ -287,7 +288,8 @@ static void rule_ids(struct prep *p, struct pairs *pairs)
     for (struct pair *x = pairs->v; x < pairs->v + pairs->n; x++) {
         struct str id = x->call->call_id;
         if (x->same) {
-            struct str distinct = str_fmt(p->c->arena, STR_FMT "#%u", STR_ARG(id), (unsigned)(x - pairs->v));
+            struct str distinct = str_fmt(p->c->arena, STR_FMT "#%u", STR_ARG(id),
+                                          (unsigned)(x - pairs->v));
             uint8_t sum[SHA256_SIZE];
             char hex[24];
             sha256(distinct, sum);
@@ -436,7 +438,8 @@ static void rename_tool(struct prep *p, struct map *taken, struct ir_tool *t, st
     t->name = clean_name(c->arena, whole, p->needs->names);
     void *owner = map_get(taken, t->name);
     if (owner && !str_eq(t->name, whole))
-        t->name = with_hash(c->arena, t->name, whole, p->needs->names == WIRE_NAMES_ANTHROPIC ? 128 : 64);
+        t->name = with_hash(c->arena, t->name, whole,
+                            p->needs->names == WIRE_NAMES_ANTHROPIC ? 128 : 64);
     map_set(taken, t->name, t);
     if (str_eq(from, t->name) && space.n == 0)
         return;
@@ -449,7 +452,9 @@ static yyjson_val *input_schema(struct arena *a)
 {
     yyjson_val *root = NULL;
     struct err e = ERR_INIT;
-    bool ok = json_parse(a, STR("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"]}"),
+    bool ok = json_parse(a,
+                         STR("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}}"
+                             ",\"required\":[\"input\"]}"),
                          0, &root, &e);
     return ok ? root : NULL;
 }
@@ -476,16 +481,18 @@ static bool map_hosted(struct prep *p, struct ir_tool *t, bool *is_kept, struct 
             return true;
         }
         *is_kept = false;
-        wire_drop(p->c, "a hosted tool of another provider", "tools." STR_FMT, STR_ARG(t->hosted_type));
+        wire_drop(p->c, "a hosted tool of another provider", "tools." STR_FMT,
+                  STR_ARG(t->hosted_type));
         return true;
     }
     *is_kept = false;
     if (str_is(t->hosted_type, "tool_search")) {
-        wire_drop(p->c, "a hosted tool of another provider", "tools." STR_FMT, STR_ARG(t->hosted_type));
+        wire_drop(p->c, "a hosted tool of another provider", "tools." STR_FMT,
+                  STR_ARG(t->hosted_type));
         return true;
     }
-    err_set(e, ERR_UNSUPPORTED, "unsupported_feature", "the hosted tool '" STR_FMT "' does not exist upstream",
-            STR_ARG(t->hosted_type));
+    err_set(e, ERR_UNSUPPORTED, "unsupported_feature",
+            "the hosted tool '" STR_FMT "' does not exist upstream", STR_ARG(t->hosted_type));
     if (e)
         snprintf(e->field, sizeof e->field, "tools");
     return false;
@@ -498,8 +505,7 @@ static struct ir_tool *flatten(struct prep *p, struct map *taken, const struct i
     yyjson_val *item;
     size_t i, max;
     struct ir_tool *last = NULL;
-    yyjson_arr_foreach(json_get(space->raw, "tools"), i, max, item)
-    {
+    yyjson_arr_foreach (json_get(space->raw, "tools"), i, max, item) {
         if (!str_is(json_get_str(item, "type"), "function") || json_get_str(item, "name").n == 0 ||
             ++*n > TOOLS_MAX)
             continue;
@@ -570,7 +576,8 @@ static void rename_call(struct prep *p, struct ir_part *call)
             call->name = r->to;
             return;
         }
-    call->name = clean_name(c->arena, joined_name(c->arena, call->space, call->name), p->needs->names);
+    call->name = clean_name(c->arena, joined_name(c->arena, call->space, call->name),
+                            p->needs->names);
 }
 
 static void rename_calls(struct prep *p)
@@ -604,7 +611,8 @@ static bool settle_choice(struct prep *p, struct err *e)
         struct str asked = r->choice_tool;
         r->choice_tool = wire_tool_name(p->c, asked);
         if (!ir_tool_find(r, r->choice_tool))
-            return err_field(e, "tool_choice", "tool '" STR_FMT "' is not among the tools", STR_ARG(asked));
+            return err_field(e, "tool_choice", "tool '" STR_FMT "' is not among the tools",
+                             STR_ARG(asked));
     }
     if (r->choice == IR_CHOICE_ALLOWED) {
         struct str *v = ARENA_ARRAY(p->c->arena, struct str, r->choice_allowed.n + 1);
@@ -613,6 +621,68 @@ static bool settle_choice(struct prep *p, struct err *e)
         r->choice_allowed.v = v;
     }
     return true;
+}
+
+/* What only an upstream that speaks Responses can do, since it needs state that it keeps. */
+static bool refuse_state(const struct prep *p, const struct ir_request *r, struct err *e)
+{
+    static const char *const fields[] = {"conversation", "prompt"};
+    const char *field = NULL;
+    if (p->needs->target == WIRE_RESPONSES || r->origin != WIRE_RESPONSES)
+        return true;
+    if (r->previous_response_id.n > 0 && !p->c->is_continuation)
+        field = "previous_response_id";
+    else if (r->is_background)
+        field = "background";
+    for (size_t i = 0; !field && i < ARRAY_LEN(fields); i++)
+        if (!json_absent(json_get(r->raw, fields[i])))
+            field = fields[i];
+    if (!field)
+        return true;
+    err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
+            "'%s' is not supported by this model's upstream", field);
+    if (e)
+        snprintf(e->field, sizeof e->field, "%s", field);
+    return false;
+}
+
+/* Members of the request that neither the IR nor the target knows. */
+static void name_residue(struct prep *p, const struct ir_request *r)
+{
+    static const char *const known =
+        /* chat and responses */
+        " model messages input instructions tools tool_choice functions function_call "
+        "parallel_tool_calls max_tool_calls"
+        " max_tokens max_completion_tokens max_output_tokens temperature top_p top_k min_p "
+        "frequency_penalty"
+        " presence_penalty logit_bias seed n stop logprobs top_logprobs truncation response_format "
+        "text reasoning"
+        " reasoning_effort thinking enable_thinking stream stream_options prompt_cache_key "
+        "prompt_cache_retention user"
+        " safety_identifier service_tier verbosity previous_response_id metadata modalities audio "
+        "include store"
+        " background conversation prompt client_metadata"
+        /* anthropic */
+        " system stop_sequences output_config output_format"
+        /* google */
+        " contents systemInstruction system_instruction generationConfig generation_config "
+        "toolConfig tool_config"
+        " safetySettings safety_settings cachedContent cached_content labels"
+        /* ollama */
+        " options format think images suffix template raw context keep_alive ";
+    yyjson_val *key, *value;
+    size_t i, n;
+    if (r->origin == p->needs->target || !yyjson_is_obj(r->raw))
+        return;
+    yyjson_obj_foreach (r->raw, i, n, key, value) {
+        struct str name = json_str(key);
+        char spaced[66];
+        if (json_absent(value) || name.n == 0 || name.n > 62)
+            continue;
+        int len = snprintf(spaced, sizeof spaced, " " STR_FMT " ", STR_ARG(name));
+        if (len > 0 && !str_contains(str_of(known), str_n(spaced, (size_t)len)))
+            wire_drop(p->c, "unknown to the target", STR_FMT, STR_ARG(name));
+    }
 }
 
 struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req,
@@ -624,6 +694,9 @@ struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req
     c->renames = NULL;
     c->is_json_tool = false;
     out->system = NULL;
+    if (!refuse_state(&p, req, e))
+        return NULL;
+    name_residue(&p, req);
     for (const struct ir_system *s = req->system; s; s = s->next)
         add_system(&p, s);
     if (!copy_tools(&p, req->tools, e) || !settle_choice(&p, e))

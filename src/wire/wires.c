@@ -3,6 +3,7 @@
 static const struct wire *const wires[WIRE_N] = {
     /* clang-format off */
     [WIRE_NONE] = NULL,
+    [WIRE_CHAT] = &wire_chat,
     /* clang-format on */
 };
 
@@ -14,10 +15,14 @@ const struct wire *wire_of(enum wire_id id)
 const struct wire *wire_by_name(struct str name)
 {
     static const struct word aliases[] = {
-        {"openai", WIRE_CHAT},         {"chat", WIRE_CHAT},
-        {"openai_responses", WIRE_RESPONSES}, {"responses", WIRE_RESPONSES},
-        {"anthropic_messages", WIRE_ANTHROPIC}, {"gemini", WIRE_GEMINI},
-        {"google_genai", WIRE_GEMINI}, {0},
+        {"openai", WIRE_CHAT},
+        {"chat", WIRE_CHAT},
+        {"openai_responses", WIRE_RESPONSES},
+        {"responses", WIRE_RESPONSES},
+        {"anthropic_messages", WIRE_ANTHROPIC},
+        {"gemini", WIRE_GEMINI},
+        {"google_genai", WIRE_GEMINI},
+        {0},
     };
     for (unsigned i = 0; i < WIRE_N; i++)
         if (wires[i] && str_eq(name, str_of(wires[i]->name)))

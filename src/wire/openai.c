@@ -1,0 +1,556 @@
+#include "wire/openai.h"
+#include "base/banned.h"
+#include "base/codec.h"
+#include "wire/schema.h"
+
+/* ---- usage ---- */
+static int64_t count(yyjson_val *obj, const char *key)
+{
+    return json_get_int(obj, key, -1);
+}
+
+static int64_t first_known(int64_t a, int64_t b)
+{
+    return a >= 0 ? a : b;
+}
+
+struct ir_usage openai_usage(yyjson_val *v)
+{
+    struct ir_usage u = IR_USAGE_NONE;
+    if (!yyjson_is_obj(v))
+        return u;
+    yyjson_val *in = json_get(v, "prompt_tokens_details"),
+               *out = json_get(v, "completion_tokens_details");
+    if (!in)
+        in = json_get(v, "input_tokens_details");
+    if (!out)
+        out = json_get(v, "output_tokens_details");
+    u.input_total = first_known(count(v, "prompt_tokens"), count(v, "input_tokens"));
+    u.output_total = first_known(count(v, "completion_tokens"), count(v, "output_tokens"));
+    u.total = count(v, "total_tokens");
+    u.cache_read = first_known(count(in, "cached_tokens"), count(v, "prompt_cache_hit_tokens"));
+    u.cache_write = first_known(count(in, "cache_write_tokens"),
+                                count(in, "cache_creation_tokens"));
+    u.reasoning = count(out, "reasoning_tokens");
+    u.audio_in = count(in, "audio_tokens");
+    u.audio_out = count(out, "audio_tokens");
+    if (u.total >= 0 && u.input_total >= 0 && u.output_total >= 0 &&
+        u.total < u.input_total + u.output_total)
+        u.total = u.input_total + u.output_total;
+    return u;
+}
+
+static void kv_known(struct jw *w, const char *key, int64_t v)
+{
+    if (v >= 0)
+        jw_kv_int(w, key, v);
+}
+
+void openai_write_chat_usage(struct jw *w, const struct ir_usage *u)
+{
+    jw_object(w);
+    jw_kv_int(w, "prompt_tokens", ir_usage_in(u));
+    jw_kv_int(w, "completion_tokens", ir_usage_out(u));
+    jw_kv_int(w, "total_tokens", ir_usage_total(u));
+    if (u->cache_read >= 0 || u->cache_write >= 0 || u->audio_in >= 0) {
+        jw_key(w, "prompt_tokens_details");
+        jw_object(w);
+        kv_known(w, "cached_tokens", u->cache_read);
+        kv_known(w, "cache_write_tokens", u->cache_write);
+        kv_known(w, "audio_tokens", u->audio_in);
+        jw_object_end(w);
+    }
+    if (u->reasoning >= 0 || u->audio_out >= 0) {
+        jw_key(w, "completion_tokens_details");
+        jw_object(w);
+        kv_known(w, "reasoning_tokens", u->reasoning);
+        kv_known(w, "audio_tokens", u->audio_out);
+        jw_object_end(w);
+    }
+    jw_object_end(w);
+}
+
+void openai_write_responses_usage(struct jw *w, const struct ir_usage *u)
+{
+    jw_object(w);
+    jw_kv_int(w, "input_tokens", ir_usage_in(u));
+    jw_key(w, "input_tokens_details");
+    jw_object(w);
+    jw_kv_int(w, "cached_tokens", u->cache_read > 0 ? u->cache_read : 0);
+    jw_object_end(w);
+    jw_kv_int(w, "output_tokens", ir_usage_out(u));
+    jw_key(w, "output_tokens_details");
+    jw_object(w);
+    jw_kv_int(w, "reasoning_tokens", u->reasoning > 0 ? u->reasoning : 0);
+    jw_object_end(w);
+    jw_kv_int(w, "total_tokens", ir_usage_total(u));
+    jw_object_end(w);
+}
+
+/* ---- request members ---- */
+bool openai_read_str(yyjson_val *root, const char *key, struct str *out, struct err *e)
+{
+    yyjson_val *v = json_get(root, key);
+    if (json_absent(v))
+        return true;
+    if (!yyjson_is_str(v))
+        return err_field(e, key, "'%s' must be a string", key);
+    *out = json_str(v);
+    return true;
+}
+
+bool openai_read_bool(yyjson_val *root, const char *key, bool *has, bool *out, struct err *e)
+{
+    yyjson_val *v = json_get(root, key);
+    if (json_absent(v))
+        return true;
+    if (!yyjson_is_bool(v))
+        return err_field(e, key, "'%s' must be true or false", key);
+    if (has)
+        *has = true;
+    *out = yyjson_get_bool(v);
+    return true;
+}
+
+bool openai_read_number(yyjson_val *root, const char *key, yyjson_val **out, struct err *e)
+{
+    yyjson_val *v = json_get(root, key);
+    if (json_absent(v))
+        return true;
+    if (!json_is_number(v))
+        return err_field(e, key, "'%s' must be a number", key);
+    *out = v;
+    return true;
+}
+
+bool openai_read_int(yyjson_val *root, const char *key, int64_t min, int64_t *out, struct err *e)
+{
+    yyjson_val *v = json_get(root, key);
+    int64_t n;
+    if (json_absent(v))
+        return true;
+    if (!json_int(v, &n))
+        return err_field(e, key, "'%s' must be an integer", key);
+    if (n < min)
+        return err_field(e, key, "'%s' must be at least %lld", key, (long long)min);
+    *out = n;
+    return true;
+}
+
+bool openai_read_limit(yyjson_val *root, const char *key, int64_t *out, struct err *e)
+{
+    int64_t n = -1;
+    if (!openai_read_int(root, key, -1, &n, e))
+        return false;
+    if (n == 0)
+        return err_field(e, key, "'%s' must be at least 1", key);
+    if (n > 0)
+        *out = n;
+    return true;
+}
+
+bool openai_read_sampling(yyjson_val *root, struct ir_request *out, struct err *e)
+{
+    bool has = false;
+    struct str safety = STR_NONE;
+    yyjson_val *metadata = json_get(root, "metadata");
+    if (!json_absent(metadata) && !yyjson_is_obj(metadata))
+        return err_field(e, "metadata", "'metadata' must be an object");
+    out->metadata = json_absent(metadata) ? NULL : metadata;
+    bool ok = openai_read_str(root, "model", &out->model, e) &&
+              openai_read_number(root, "temperature", &out->temperature, e) &&
+              openai_read_number(root, "top_p", &out->top_p, e) &&
+              openai_read_number(root, "top_k", &out->top_k, e) &&
+              openai_read_number(root, "min_p", &out->min_p, e) &&
+              openai_read_number(root, "frequency_penalty", &out->frequency_penalty, e) &&
+              openai_read_number(root, "presence_penalty", &out->presence_penalty, e) &&
+              openai_read_int(root, "top_logprobs", 0, &out->top_logprobs, e) &&
+              openai_read_bool(root, "stream", &has, &out->is_stream, e) &&
+              openai_read_bool(root, "store", &out->has_store, &out->store, e) &&
+              openai_read_str(root, "user", &out->user, e) &&
+              openai_read_str(root, "safety_identifier", &safety, e) &&
+              openai_read_str(root, "service_tier", &out->service_tier, e) &&
+              openai_read_str(root, "prompt_cache_key", &out->cache_key, e) &&
+              openai_read_str(root, "prompt_cache_retention", &out->cache_retention, e);
+    bool is_parallel = true, has_parallel = false;
+    if (!ok || !openai_read_bool(root, "parallel_tool_calls", &has_parallel, &is_parallel, e))
+        return false;
+    out->has_disable_parallel = has_parallel;
+    out->disable_parallel = !is_parallel;
+    if (out->user.n == 0)
+        out->user = safety;
+    if (out->model.n == 0)
+        return err_field(e, "model", "'model' is required");
+    return true;
+}
+
+static void read_allowed(struct arena *a, yyjson_val *v, struct ir_request *out)
+{
+    yyjson_val *list = json_get(v, "tools"), *item;
+    size_t i, n;
+    out->choice = IR_CHOICE_ALLOWED;
+    out->is_allowed_any = str_is(json_get_str(v, "mode"), "required");
+    out->choice_allowed.v = ARENA_ARRAY(a, struct str, yyjson_arr_size(list) + 1);
+    yyjson_arr_foreach (list, i, n, item) {
+        struct str name = json_get_str(item, "name");
+        if (name.n == 0)
+            name = json_get_str(json_get(item, "function"), "name");
+        if (name.n > 0)
+            out->choice_allowed.v[out->choice_allowed.n++] = name;
+    }
+}
+
+bool openai_read_choice(struct arena *a, yyjson_val *v, struct ir_request *out, struct err *e)
+{
+    static const struct word words[] = {{"none", IR_CHOICE_NONE},
+                                        {"auto", IR_CHOICE_AUTO},
+                                        {"required", IR_CHOICE_ANY},
+                                        {"any", IR_CHOICE_ANY},
+                                        {0}};
+    if (json_absent(v))
+        return true;
+    if (yyjson_is_str(v)) {
+        out->choice = (enum ir_choice_mode)word_value(words, json_str(v), IR_CHOICE_UNSET);
+        if (out->choice == IR_CHOICE_UNSET)
+            return err_field(e, "tool_choice", "unknown tool_choice '" STR_FMT "'",
+                             STR_ARG(str_first(json_str(v), 64)));
+        return true;
+    }
+    if (!yyjson_is_obj(v))
+        return err_field(e, "tool_choice", "'tool_choice' must be a string or an object");
+    struct str type = json_get_str(v, "type");
+    if (str_is(type, "allowed_tools")) {
+        yyjson_val *inner = json_get(v, "allowed_tools");
+        read_allowed(a, inner ? inner : v, out);
+        return true;
+    }
+    int simple = word_value(words, type, IR_CHOICE_UNSET); /* {"type":"auto"}, seen in the wild */
+    if (simple != IR_CHOICE_UNSET) {
+        out->choice = (enum ir_choice_mode)simple;
+        return true;
+    }
+    yyjson_val *inner = json_get(v, "function") ? json_get(v, "function") : json_get(v, "custom");
+    out->choice = IR_CHOICE_TOOL;
+    out->choice_tool = json_get_str(inner ? inner : v, "name");
+    if (out->choice_tool.n == 0 && type.n > 0 && !str_is(type, "function") &&
+        !str_is(type, "custom"))
+        out->choice_tool = type; /* a hosted tool */
+    return true;
+}
+
+bool openai_read_format(yyjson_val *v, bool is_nested, const char *field, struct ir_request *out,
+                        struct err *e)
+{
+    static const struct word words[] = {{"text", IR_FORMAT_TEXT},
+                                        {"json_object", IR_FORMAT_JSON_OBJECT},
+                                        {"json_schema", IR_FORMAT_JSON_SCHEMA},
+                                        {0}};
+    if (json_absent(v))
+        return true;
+    struct str type = json_get_str(v, "type");
+    out->format = (enum ir_format_kind)word_value(words, type, IR_FORMAT_UNSET);
+    if (out->format == IR_FORMAT_UNSET)
+        return err_field(e, field, "unknown format type '" STR_FMT "'",
+                         STR_ARG(str_first(type, 64)));
+    if (out->format != IR_FORMAT_JSON_SCHEMA)
+        return true;
+    yyjson_val *at = is_nested ? json_get(v, "json_schema") : v;
+    if (!yyjson_is_obj(at))
+        at = v;
+    yyjson_val *strict = json_get(at, "strict");
+    out->format_schema = json_get(at, "schema");
+    out->format_name = json_get_str(at, "name");
+    out->format_description = json_get_str(at, "description");
+    out->has_format_strict = yyjson_is_bool(strict);
+    out->format_strict = yyjson_get_bool(strict);
+    if (json_absent(out->format_schema))
+        out->format_schema = NULL;
+    if (out->format_schema && !yyjson_is_obj(out->format_schema))
+        return err_field(e, field, "the schema must be an object");
+    return true;
+}
+
+static void write_schema(struct wire_ctx *c, struct jw *w, const char *key, yyjson_val *schema,
+                         bool is_gemini)
+{
+    unsigned flags = c->quirks & QUIRK_SCHEMA_INLINE_REFS ? SCHEMA_INLINE_REFS : 0;
+    struct str text = is_gemini ? schema_from_gemini_text(c->arena, schema)
+                                : schema_clean_text(c->arena, schema, SCHEMA_OPENAI, flags);
+    if (text.n > 0)
+        JW(w, key, raw, text);
+}
+
+void openai_write_parameters(struct wire_ctx *c, struct jw *w, const char *key,
+                             const struct ir_tool *t, bool is_required)
+{
+    if (t->parameters)
+        write_schema(c, w, key, t->parameters, t->is_gemini_schema);
+    else if (is_required)
+        JW(w, key, raw, STR("{\"type\":\"object\",\"properties\":{}}"));
+}
+
+void openai_write_format(struct wire_ctx *c, struct jw *w, const struct ir_request *r,
+                         bool is_nested)
+{
+    jw_object(w);
+    switch (r->format) {
+    case IR_FORMAT_UNSET:
+    case IR_FORMAT_TEXT:
+        jw_kv_cstr(w, "type", "text");
+        break;
+    case IR_FORMAT_JSON_OBJECT:
+        jw_kv_cstr(w, "type", "json_object");
+        break;
+    case IR_FORMAT_JSON_SCHEMA:
+        jw_kv_cstr(w, "type", "json_schema");
+        if (is_nested) {
+            jw_key(w, "json_schema");
+            jw_object(w);
+        }
+        jw_kv_str(w, "name", r->format_name.n > 0 ? r->format_name : STR("structured_output"));
+        if (r->format_description.n > 0)
+            jw_kv_str(w, "description", r->format_description);
+        if (r->format_schema)
+            write_schema(c, w, "schema", r->format_schema, r->is_gemini_format_schema);
+        if (r->has_format_strict)
+            jw_kv_bool(w, "strict", r->format_strict);
+        if (is_nested)
+            jw_object_end(w);
+        break;
+    }
+    jw_object_end(w);
+}
+
+/* ---- annotations ---- */
+struct ir_citation *openai_read_annotations(struct arena *a, yyjson_val *list, enum wire_id origin)
+{
+    struct ir_citation *first = NULL, **tail = &first;
+    yyjson_val *item;
+    size_t i, n;
+    yyjson_arr_foreach (list, i, n, item) {
+        yyjson_val *at = json_get(item, "url_citation") ? json_get(item, "url_citation") : item;
+        struct ir_citation *cite = ARENA_NEW(a, struct ir_citation);
+        cite->kind = json_get_str(at, "url").n > 0 ? IR_CITE_URL : IR_CITE_TEXT;
+        cite->url = json_get_str(at, "url");
+        cite->title = json_get_str(at, "title");
+        cite->start = json_get_int(at, "start_index", -1);
+        cite->end = json_get_int(at, "end_index", -1);
+        cite->doc_index = -1;
+        cite->origin = origin;
+        cite->raw = item;
+        *tail = cite;
+        tail = &cite->next;
+    }
+    return first;
+}
+
+bool openai_can_annotate(const struct ir_citation *cite)
+{
+    return cite->kind == IR_CITE_URL && cite->url.n > 0;
+}
+
+void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool is_nested)
+{
+    jw_object(w);
+    jw_kv_cstr(w, "type", "url_citation");
+    if (is_nested) {
+        jw_key(w, "url_citation");
+        jw_object(w);
+    }
+    jw_kv_int(w, "start_index", cite->start > 0 ? cite->start : 0);
+    jw_kv_int(w, "end_index", cite->end > 0 ? cite->end : 0);
+    jw_kv_str(w, "url", cite->url);
+    jw_kv_str(w, "title", cite->title);
+    if (is_nested)
+        jw_object_end(w);
+    jw_object_end(w);
+}
+
+/* ---- parts ---- */
+void openai_read_image(struct wire_ctx *c, yyjson_val *part, struct ir_part *p)
+{
+    yyjson_val *image = json_get(part, "image_url");
+    struct str url = yyjson_is_str(image) ? json_str(image) : json_get_str(image, "url");
+    p->detail = json_get_str(yyjson_is_obj(image) ? image : part, "detail");
+    if (url.n == 0) {
+        p->source = (struct ir_source){.kind = IR_SOURCE_REF, .ref = json_get_str(part, "file_id")};
+        return;
+    }
+    p->source = ir_source_of_url(c->arena, url);
+    if (str_is(p->source.media_type, "application/pdf"))
+        p->kind = IR_FILE;
+}
+
+static struct ir_source file_source(struct wire_ctx *c, yyjson_val *file, struct str name)
+{
+    struct str data = json_get_str(file, "file_data"), url = json_get_str(file, "file_url");
+    if (data.n > 0) {
+        struct ir_source s = {.kind = IR_SOURCE_DATA, .base64 = data};
+        if (str_starts_nocase(data, STR("data:")))
+            s = ir_source_of_url(c->arena, data);
+        if (s.media_type.n == 0)
+            s.media_type = wire_media_of_name(name);
+        return s;
+    }
+    if (url.n > 0)
+        return ir_source_of_url(c->arena, url);
+    return (struct ir_source){.kind = IR_SOURCE_REF, .ref = json_get_str(file, "file_id")};
+}
+
+void openai_read_file(struct wire_ctx *c, yyjson_val *file, struct ir_part *p)
+{
+    p->name = json_get_str(file, "filename");
+    p->source = file_source(c, file, p->name);
+}
+
+/* ---- the rest ---- */
+const char *openai_effort(const struct wire_ctx *c, const struct ir_request *r)
+{
+    bool has_all = c->quirks & QUIRK_EFFORT_XHIGH;
+    enum ir_effort effort = wire_effort_of(r);
+    if (r->origin == WIRE_CHAT || r->origin == WIRE_RESPONSES)
+        if (r->effort != IR_EFFORT_UNSET && r->effort == effort && effort != IR_EFFORT_MAX)
+            return wire_effort_text(effort); /* the client knows OpenAI's levels */
+    switch (effort) {
+    case IR_EFFORT_UNSET:
+        return NULL;
+    case IR_EFFORT_NONE:
+        return has_all ? "none" : NULL;
+    case IR_EFFORT_MINIMAL:
+        return has_all ? "minimal" : "low";
+    case IR_EFFORT_LOW:
+        return "low";
+    case IR_EFFORT_MEDIUM:
+        return "medium";
+    case IR_EFFORT_HIGH:
+        return "high";
+    case IR_EFFORT_XHIGH:
+        return has_all ? "xhigh" : "high";
+    case IR_EFFORT_MAX:
+        return has_all ? "max" : "high";
+    }
+    return NULL;
+}
+
+void openai_write_error(const struct err *e, struct str request_id, struct buf *out)
+{
+    struct jw w = jw_on(out);
+    (void)request_id; /* these formats say it in a header only */
+    jw_object(&w);
+    jw_key(&w, "error");
+    wire_openai_error(&w, e);
+    jw_object_end(&w);
+}
+
+void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw,
+                          const char *const *known)
+{
+    yyjson_val *key, *value;
+    size_t i, n;
+    if (!yyjson_is_obj(raw))
+        return;
+    yyjson_obj_foreach (raw, i, n, key, value) {
+        bool is_known = false;
+        for (const char *const *k = known; *k && !is_known; k++)
+            is_known = str_eq(json_str(key), str_of(*k));
+        if (is_known || (json_str(key).n < 64 && wire_strips(c, str_z(c->arena, json_str(key)))))
+            continue;
+        jw_key_str(w, json_str(key));
+        jw_val(w, value);
+    }
+}
+
+/* ---- finding things in text ---- */
+static size_t value_behind(struct str data,
+                           struct str key) /* offset of the value of the last "key":, or data.n */
+{
+    const char *at = data.p, *found = NULL, *end = data.p + data.n;
+    while (at < end && (at = memmem(at, (size_t)(end - at), key.p, key.n)) != NULL) {
+        const char *p = at + key.n;
+        bool is_key = at > data.p && at[-1] == '"' && p < end && *p == '"';
+        if (is_key) {
+            for (p++; p < end && (*p == ' ' || *p == ':' || *p == '\n' || *p == '\r' || *p == '\t');
+                 p++)
+                if (*p == ':')
+                    found = p;
+        }
+        at += key.n;
+    }
+    if (!found)
+        return data.n;
+    for (found++;
+         found < end && (*found == ' ' || *found == '\n' || *found == '\r' || *found == '\t');)
+        found++;
+    return (size_t)(found - data.p);
+}
+
+struct str openai_find_object(struct str data, struct str key)
+{
+    size_t at = value_behind(data, key);
+    if (at >= data.n || data.p[at] != '{')
+        return STR_NONE;
+    unsigned depth = 0;
+    bool in_string = false;
+    for (size_t i = at; i < data.n; i++) {
+        char ch = data.p[i];
+        if (in_string) {
+            if (ch == '\\')
+                i++;
+            else if (ch == '"')
+                in_string = false;
+        } else if (ch == '"') {
+            in_string = true;
+        } else if (ch == '{') {
+            depth++;
+        } else if (ch == '}' && --depth == 0) {
+            return str_n(data.p + at, i + 1 - at);
+        }
+    }
+    return STR_NONE;
+}
+
+struct str openai_find_string(struct str data, struct str key)
+{
+    size_t at = value_behind(data, key);
+    if (at >= data.n || data.p[at] != '"')
+        return STR_NONE;
+    struct str rest = str_skip(data, at + 1);
+    return str_first(rest, str_index(rest, '"'));
+}
+
+static int64_t find_int(struct str text, struct str key)
+{
+    size_t at = value_behind(text, key), n = 0;
+    int64_t v;
+    while (at + n < text.n && text.p[at + n] >= '0' && text.p[at + n] <= '9')
+        n++;
+    return n > 0 && str_to_int(str_n(text.p + at, n), &v) ? v : -1;
+}
+
+/* By search in the small object only: names of the members are distinct in both spellings. */
+void openai_meter_usage(struct str data, struct ir_usage *usage)
+{
+    struct str u = openai_find_object(data, STR("usage"));
+    if (u.n == 0)
+        return;
+    struct ir_usage found = IR_USAGE_NONE;
+    struct str in = openai_find_object(u, STR("prompt_tokens_details"));
+    struct str out = openai_find_object(u, STR("completion_tokens_details"));
+    if (in.n == 0)
+        in = openai_find_object(u, STR("input_tokens_details"));
+    if (out.n == 0)
+        out = openai_find_object(u, STR("output_tokens_details"));
+    found.input_total = first_known(find_int(u, STR("prompt_tokens")),
+                                    find_int(u, STR("input_tokens")));
+    found.output_total = first_known(find_int(u, STR("completion_tokens")),
+                                     find_int(u, STR("output_tokens")));
+    found.total = find_int(u, STR("total_tokens"));
+    found.cache_read = first_known(find_int(in, STR("cached_tokens")),
+                                   find_int(u, STR("prompt_cache_hit_tokens")));
+    found.cache_write = first_known(find_int(in, STR("cache_write_tokens")),
+                                    find_int(in, STR("cache_creation_tokens")));
+    found.reasoning = find_int(out, STR("reasoning_tokens"));
+    found.audio_in = find_int(in, STR("audio_tokens"));
+    found.audio_out = find_int(out, STR("audio_tokens"));
+    *usage = ir_usage_merge(*usage, found);
+}
