@@ -80,6 +80,28 @@ def test_google_model_with_a_slash(start_sluice, scripted, upstream):
     assert upstream.last.path == "/v1beta/models/g:generateContent"
 
 
+@pytest.mark.parametrize("prefix", ["/v1beta/models/", "/v1/models/", "/genai/v1beta/models/"])
+def test_google_verbs_on_every_mount(sluice, upstream, prefix):
+    f, body = FORMATS["google"], FORMATS["google"].request(Ask())
+    r = sluice.post(prefix + "to-google:streamGenerateContent?alt=sse", body)
+    assert f.read_stream(r.content).text == HELLO
+    upstream.play(http(200, '{"totalTokens":9}'))
+    assert sluice.post(prefix + "to-google:countTokens", {"contents": body["contents"]}).json() == {"totalTokens": 9}
+    upstream.play(http(200, '{"embedding":{"values":[0.5]}}'))
+    r = sluice.post(prefix + "to-google:embedContent", {"content": {"parts": [{"text": "Hi"}]}})
+    assert r.json() == {"embedding": {"values": [0.5]}}
+    assert upstream.last.path == "/v1beta/models/google-model:embedContent"
+
+
+def test_mounts_of_lists_and_counts(sluice, upstream):
+    upstream.play(http(200, '{"input_tokens":17}'))
+    r = sluice.post("/anthropic/v1/messages/count_tokens", {"model": "to-anthropic", "messages": USER})
+    assert r.json() == {"input_tokens": 17}
+    models = sluice.get("/anthropic/v1/models", headers={"anthropic-version": "2023-06-01"}).json()
+    assert "to-chat" in {m["id"] for m in models["data"]}
+    assert "models/to-chat" in {m["name"] for m in sluice.get("/genai/v1beta/models").json()["models"]}
+
+
 # Ollama's defaults and generate
 
 def test_ollama_streams_by_default(sluice, upstream):
