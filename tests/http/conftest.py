@@ -62,17 +62,45 @@ def basic_config(origin):
             "server": {"api_keys": [{"id": "0a1b2c3d", "key": KEY, "label": "tests"}]}}
 
 
+class Shared:
+    """The sluice that most tests share. One that a test has killed is replaced for the next."""
+
+    def __init__(self, origin, calls, factory):
+        self.origin, self.calls, self.factory, self.running = origin, calls, factory, None
+
+    def get(self):
+        if not BINARY.exists():
+            pytest.fail("no binary at %s: build it, or set SLUICE_BIN" % BINARY)
+        if self.running is None:
+            self.running = Sluice(self.factory.mktemp("sluice"), basic_config(self.origin), self.calls)
+        return self.running
+
+    def check(self):
+        """It lives; if not, that is the fault of the test that just ran."""
+        if self.running is not None and self.running.process.poll() is not None:
+            dead, self.running = self.running, None
+            dead.stop()
+
+    def stop(self):
+        if self.running is None:
+            return
+        children = subprocess.run(["pgrep", "-l", "-P", str(self.running.process.pid)], capture_output=True, text=True,
+                                  check=False).stdout
+        self.running.stop()
+        assert not children.strip(), "sluice had child processes: " + children
+
+
 @pytest.fixture(scope="session")
-def sluice(scripted, calls, tmp_path_factory):
-    """The one that most tests share."""
-    if not BINARY.exists():
-        pytest.fail("no binary at %s: build it, or set SLUICE_BIN" % BINARY)
-    s = Sluice(tmp_path_factory.mktemp("sluice"), basic_config(scripted.origin), calls)
+def shared(scripted, calls, tmp_path_factory):
+    s = Shared(scripted.origin, calls, tmp_path_factory)
     yield s
-    children = subprocess.run(["ps", "--ppid", str(s.process.pid), "-o", "args="], capture_output=True, text=True,
-                              check=False).stdout
     s.stop()
-    assert not children.strip(), "sluice left child processes: " + children
+
+
+@pytest.fixture
+def sluice(shared):
+    yield shared.get()
+    shared.check()
 
 
 @pytest.fixture
