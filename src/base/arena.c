@@ -142,8 +142,8 @@ struct block {
     size_t log2;
 };
 struct arena {
-    char *at, *end;           /* free room of the newest block */
-    struct block *blocks;     /* newest first; the last one holds this struct */
+    char *at, *end;       /* free room of the newest block */
+    struct block *blocks; /* newest first; the last one holds this struct */
     struct block *first;
     struct cleanup *cleanups;
     size_t held;

@@ -28,7 +28,8 @@ int64_t clock_wall_ms(void)
 
 struct civil {
     int64_t year;
-    unsigned month, day, hour, minute, second, weekday; /* month and day from 1, weekday from Sunday */
+    unsigned month, day, hour, minute, second,
+        weekday; /* month and day from 1, weekday from Sunday */
 };
 
 /* Days since 1970-01-01 in the proleptic Gregorian calendar; years are counted from March, so that the leap day
@@ -268,7 +269,8 @@ bool clock_parse_rfc3339(struct str s, int64_t *wall_ms)
     if (!take(&s, STR("T")) && !take(&s, STR("t")) && !take(&s, STR(" ")))
         return false;
     c.year = year;
-    if (!time_of_day(&s, &c) || !fraction(&s, &ms) || !zone(s, &minutes) || !to_seconds(&c, &seconds))
+    if (!time_of_day(&s, &c) || !fraction(&s, &ms) || !zone(s, &minutes) ||
+        !to_seconds(&c, &seconds))
         return false;
     *wall_ms = (seconds - minutes * 60) * 1000 + ms;
     return true;

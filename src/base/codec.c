@@ -5,7 +5,8 @@
 #include <sodium/crypto_hash_sha256.h>
 #include <sys/random.h>
 
-#define FEW_BYTES 512 /* below it a plain hash is quicker than setting up the provider's faster one */
+#define FEW_BYTES \
+    512 /* below it a plain hash is quicker than setting up the provider's faster one */
 
 void sha256(struct str data, uint8_t out[SHA256_SIZE])
 {

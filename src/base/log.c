@@ -57,7 +57,8 @@ static void put(char *text, size_t cap, size_t *n, const char *p, size_t len)
     *n += len;
 }
 
-#define LINE_ROOM (sizeof(((struct line *)0)->text) - 2) /* the brace and the line break always fit */
+#define LINE_ROOM \
+    (sizeof(((struct line *)0)->text) - 2) /* the brace and the line break always fit */
 
 static void line_add(struct line *l, const char *p, size_t n)
 {
@@ -78,8 +79,10 @@ static void line_escaped(struct line *l, struct str s)
             line_add(l, hex, (size_t)snprintf(hex, sizeof hex, "\\u%04x", c));
         else if (len == 0)
             line_add(l, "\xef\xbf\xbd", 3);
-        else if (c == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0) /* C1 controls steer terminals too */
-            line_add(l, hex, (size_t)snprintf(hex, sizeof hex, "\\u%04x", (unsigned char)s.p[i + 1]));
+        else if (c == 0xc2 &&
+                 (unsigned char)s.p[i + 1] < 0xa0) /* C1 controls steer terminals too */
+            line_add(l, hex,
+                     (size_t)snprintf(hex, sizeof hex, "\\u%04x", (unsigned char)s.p[i + 1]));
         else
             line_add(l, s.p + i, len);
         i += len ? len : bad;
@@ -200,7 +203,8 @@ static void convert(struct value *v, struct args *a, const struct conversion *c,
     case 'e':
     case 'g':
     case 'f':
-        n = snprintf(text, sizeof text, "%.*f", c->precision < 0 || c->precision > 12 ? 6 : c->precision,
+        n = snprintf(text, sizeof text, "%.*f",
+                     c->precision < 0 || c->precision > 12 ? 6 : c->precision,
                      va_arg(a->list, double));
         break;
     default: /* a conversion nobody here uses; what follows cannot be read any more */

@@ -48,9 +48,10 @@ static bool is_within_depth(yyjson_val *v, size_t max_depth)
 static bool not_json(struct str text, size_t at, const char *why, struct err *e)
 {
     size_t line, column, chars;
-    if (text.n && yyjson_locate_pos(text.p, text.n, at < text.n ? at : text.n, &line, &column, &chars))
-        return err_set(e, ERR_INPUT, "invalid_json", "invalid JSON at line %zu, column %zu: %s", line,
-                       column, why);
+    if (text.n &&
+        yyjson_locate_pos(text.p, text.n, at < text.n ? at : text.n, &line, &column, &chars))
+        return err_set(e, ERR_INPUT, "invalid_json", "invalid JSON at line %zu, column %zu: %s",
+                       line, column, why);
     return err_set(e, ERR_INPUT, "invalid_json", "invalid JSON: %s", why);
 }
 
@@ -79,14 +80,16 @@ static bool parse(struct arena *a, struct str text, yyjson_read_flag flags, unsi
     return true;
 }
 
-bool json_parse(struct arena *a, struct str text, unsigned max_depth, yyjson_val **root, struct err *e)
+bool json_parse(struct arena *a, struct str text, unsigned max_depth, yyjson_val **root,
+                struct err *e)
 {
     return parse(a, text, YYJSON_READ_NOFLAG, max_depth, root, e);
 }
 
 bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err *e)
 {
-    return parse(a, text, YYJSON_READ_ALLOW_COMMENTS | YYJSON_READ_ALLOW_TRAILING_COMMAS, 0, root, e);
+    return parse(a, text, YYJSON_READ_ALLOW_COMMENTS | YYJSON_READ_ALLOW_TRAILING_COMMAS, 0, root,
+                 e);
 }
 
 /* ---- values ---- */

@@ -57,7 +57,7 @@ static bool hex4(const byte *p, const byte *end, uint32_t *out)
  * stands for nothing. */
 static size_t escape_length(const byte *p, const byte *end, uint32_t *c)
 {
-    static const byte short_forms[128] = {['"'] = '"',   ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+    static const byte short_forms[128] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
                                           ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
     uint32_t low;
     if (end - p < 2)
@@ -81,7 +81,8 @@ static size_t escape_length(const byte *p, const byte *end, uint32_t *c)
 static inline const byte *skip_clean(const byte *p, const byte *end)
 {
 #ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(0x20);
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
+                  space = _mm_set1_epi8(0x20);
     while (end - p >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
         __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
@@ -256,7 +257,8 @@ static bool skip_value(struct scan *s, unsigned max_depth)
                 break;
             }
             if (c != (in_object ? '}' : ']'))
-                return fail(s, s->at - 1, in_object ? "expected ',' or '}'" : "expected ',' or ']'");
+                return fail(s, s->at - 1,
+                            in_object ? "expected ',' or '}'" : "expected ',' or ']'");
             depth--;
         }
     }
@@ -269,7 +271,8 @@ static bool key_is(const byte *p, size_t n, const char *key)
 {
     size_t want = strlen(key);
     if (n == want)
-        return memcmp(p, key, n) == 0; /* were there an escape, the text would be longer than what it means */
+        return memcmp(p, key, n) ==
+               0; /* were there an escape, the text would be longer than what it means */
     if (n < want || !memchr(p, '\\', n))
         return false;
     const byte *end = p + n;
@@ -311,7 +314,8 @@ static void note_member(const struct member_args *m, const byte *text, const str
 }
 
 /* s->at at the opening brace. */
-static bool scan_members(struct scan *s, const struct member_args *m, unsigned max_depth, struct json_scan *out)
+static bool scan_members(struct scan *s, const struct member_args *m, unsigned max_depth,
+                         struct json_scan *out)
 {
     out->open = (size_t)(s->at++ - s->p);
     out->is_empty = true;
@@ -382,7 +386,8 @@ static bool not_json(const struct scan *s, struct err *e)
             column += (*p & 0xc0) != 0x80;
         }
     }
-    return err_set(e, ERR_INPUT, "invalid_json", "invalid JSON at line %zu, column %zu: %s", line, column, s->why);
+    return err_set(e, ERR_INPUT, "invalid_json", "invalid JSON at line %zu, column %zu: %s", line,
+                   column, s->why);
 }
 
 static unsigned depth_limit(unsigned max_depth)

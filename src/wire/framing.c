@@ -7,7 +7,11 @@
 #include <emmintrin.h>
 #endif
 
-enum array_place { ARRAY_BEFORE, ARRAY_INSIDE, ARRAY_BEHIND };
+enum array_place {
+    ARRAY_BEFORE,
+    ARRAY_INSIDE,
+    ARRAY_BEHIND
+};
 
 struct framing_reader {
     enum framing framing;
@@ -17,16 +21,17 @@ struct framing_reader {
     struct err failure;
     bool has_failed;
 
-    struct buf line;   /* an unfinished line or element */
-    struct buf data;   /* SSE: the event's payload, once it needs a place of its own */
-    struct buf name;   /* SSE: the event's name */
-    struct str view;   /* SSE: the event's payload: into the current push, or all of `data` */
+    struct buf line; /* an unfinished line or element */
+    struct buf data; /* SSE: the event's payload, once it needs a place of its own */
+    struct buf name; /* SSE: the event's name */
+    struct str view; /* SSE: the event's payload: into the current push, or all of `data` */
     bool has_data;
-    bool skips_lf;     /* the last push ended with CR: a LF that follows belongs to it */
-    unsigned bom_seen; /* SSE, NDJSON, array: bytes of a leading byte order mark; 3: past the start */
+    bool skips_lf; /* the last push ended with CR: a LF that follows belongs to it */
+    unsigned
+        bom_seen; /* SSE, NDJSON, array: bytes of a leading byte order mark; 3: past the start */
 
     enum array_place place;
-    unsigned depth;    /* array: open braces and brackets of the element */
+    unsigned depth; /* array: open braces and brackets of the element */
     bool in_string, in_escape;
 };
 
@@ -151,7 +156,8 @@ static bool sse_line(struct framing_reader *r, struct str line)
     if (str_is(field, "event")) {
         buf_clear(&r->name);
         buf_str_add(&r->name, value);
-        return !buf_failed(&r->name) || fail(r, "bad_event", "The upstream sent an event with an endless name");
+        return !buf_failed(&r->name) ||
+               fail(r, "bad_event", "The upstream sent an event with an endless name");
     }
     return true; /* a comment, id, retry, or a field of the future */
 }
@@ -172,7 +178,8 @@ static bool end_of_kept_line(struct framing_reader *r)
     bool ok = end_of_line(r, buf_str(&r->line));
     if (ok && r->has_data && r->data.n == 0 && r->view.n) {
         struct buf taken = r->line; /* a payload of megabytes moves by exchanging the builders */
-        size_t max_line = r->line.max, max_data = r->data.max, before = (size_t)(r->view.p - taken.p);
+        size_t max_line = r->line.max, max_data = r->data.max,
+               before = (size_t)(r->view.p - taken.p);
         if (r->view.n > max_data)
             return too_large(r);
         r->line = r->data;
