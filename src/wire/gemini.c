@@ -1783,6 +1783,12 @@ static void write_reply_citations(struct jw *w, const struct ir_parts *parts)
     }
 }
 
+/* The chat helpers of Google's own SDKs forget a turn when one of its chunks has no part. */
+static void write_empty_content(struct jw *w)
+{
+    JW(w, "content", raw, STR("{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"}"));
+}
+
 static void write_candidate(struct wire_ctx *c, struct jw *w, const struct ir_choice *choice)
 {
     jw_object(w);
@@ -1790,8 +1796,11 @@ static void write_candidate(struct wire_ctx *c, struct jw *w, const struct ir_ch
     jw_object(w);
     jw_key(w, "parts");
     jw_array(w);
+    size_t before = w->b->n;
     for (const struct ir_part *p = choice->message.parts.first; p; p = p->next)
         write_reply_part(c, w, p);
+    if (w->b->n == before)
+        write_text(w, STR_NONE, false, STR_NONE);
     jw_array_end(w);
     jw_kv_cstr(w, "role", "model");
     jw_object_end(w);
@@ -1992,6 +2001,7 @@ static void put_logprobs(struct encoder *s, const struct ir_event *ev, struct bu
     frame_begin(s, out);
     buf_lit(out, "{\"candidates\":[");
     jw_object(&w);
+    write_empty_content(&w);
     jw_kv_int(&w, "index", ev->choice);
     write_logprobs(&w, ev->raw);
     jw_object_end(&w);
@@ -2013,6 +2023,7 @@ static void put_last(struct encoder *s, struct buf *out)
         if (!p->is_seen)
             continue;
         jw_object(&w);
+        write_empty_content(&w);
         jw_kv_cstr(&w, "finishReason", stop_text(p->stop));
         jw_kv_int(&w, "index", i);
         if (p->citations.n && !buf_failed(&p->citations)) {
