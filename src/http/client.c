@@ -99,6 +99,7 @@ struct dial { /* a call on its way to a connection: names, then addresses in tur
 };
 
 struct http_call {
+    struct call_base base;
     struct http_call *next; /* of the spare ones, or of those that wait for a connection */
     struct http_call *all_next, **all_prev;
     struct http_client *client;
@@ -108,7 +109,6 @@ struct http_call {
     struct pool *pool;
     struct conn *conn;
     struct dial *dial;
-    struct curl_call *curl;
     struct timer timer;                  /* for the nearer of the two deadlines, or earlier */
     uint64_t phase_due_ms, total_due_ms; /* 0: none */
     uint64_t timer_due_ms;
@@ -1221,9 +1221,19 @@ static void serve_waiting(struct http_client *c, struct pool *pool)
 
 /* ---- what users call */
 
+static struct curl_call *curl_of(struct http_call *call)
+{
+    return (struct curl_call *)call; /* both begin with a call_base */
+}
+
 struct http_call *http_call_start(struct http_client *c, const struct http_out *out,
                                   const struct http_call_handler *h, void *arg)
 {
+    if (out->origin->proxy.n > 0 || out->origin->is_http2) {
+        if (!c->curl)
+            c->curl = curl_client_new(c->loop, &c->conf, &c->stats);
+        return (struct http_call *)curl_call_start(c->curl, out, h, arg);
+    }
     struct http_call *call = new_call(c);
     call->out = *out;
     call->handler = h;
@@ -1249,11 +1259,19 @@ struct http_call *http_call_start(struct http_client *c, const struct http_out *
 
 void http_call_cancel(struct http_call *call)
 {
+    if (call->base.is_curl) {
+        curl_call_cancel(curl_of(call));
+        return;
+    }
     free_call(call);
 }
 
 void http_call_pause(struct http_call *call)
 {
+    if (call->base.is_curl) {
+        curl_call_pause(curl_of(call));
+        return;
+    }
     call->is_paused = true;
     if (call->is_head_seen)
         set_phase(call, HTTP_FAIL_TIMEOUT_BETWEEN, 0); /* it is we who are slow */
@@ -1263,6 +1281,10 @@ void http_call_pause(struct http_call *call)
 
 void http_call_resume(struct http_call *call)
 {
+    if (call->base.is_curl) {
+        curl_call_resume(curl_of(call));
+        return;
+    }
     call->is_paused = false;
     if (call->is_head_seen)
         set_phase(call, HTTP_FAIL_TIMEOUT_BETWEEN, call->out.between_timeout_ms);
@@ -1272,6 +1294,8 @@ void http_call_resume(struct http_call *call)
 
 bool http_call_send(struct http_call *call, struct str bytes)
 {
+    if (call->base.is_curl)
+        return curl_call_send(curl_of(call), bytes);
     if (!call->out.is_streamed || call->is_send_ended)
         return true;
     if (!call->conn || !call->is_sent || call->conn->state != BUSY) {
@@ -1289,6 +1313,10 @@ bool http_call_send(struct http_call *call, struct str bytes)
 
 void http_call_send_end(struct http_call *call)
 {
+    if (call->base.is_curl) {
+        curl_call_send_end(curl_of(call));
+        return;
+    }
     if (!call->out.is_streamed || call->is_send_ended)
         return;
     call->is_send_ended = true;
@@ -1298,7 +1326,8 @@ void http_call_send_end(struct http_call *call)
 
 bool http_call_is_reused(const struct http_call *call)
 {
-    return call->is_reused;
+    return call->base.is_curl ? curl_call_is_reused((const struct curl_call *)call)
+                              : call->is_reused;
 }
 
 struct http_client_stats http_client_stats(const struct http_client *c)
@@ -1328,6 +1357,7 @@ void http_client_free(struct http_client *c)
         return;
     c->is_freed = true;
     c->n_handles++; /* keeps it until the end of this function */
+    curl_client_free(c->curl);
     while (c->calls)
         free_call(c->calls);
     while (c->conns)

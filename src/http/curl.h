@@ -1,8 +1,12 @@
-/* curl.h - the calls of client.h through libcurl: for origins behind a proxy or with HTTP/2. */
+/* curl.h - the calls of client.h through libcurl: for origins behind a proxy or with HTTP/2.
+ * A call that client.h hands out starts with a call_base, which says whose it is. */
 #ifndef HTTP_CURL_H
 #define HTTP_CURL_H
 #include "http/client.h"
 
+struct call_base {
+    bool is_curl;
+};
 struct curl_client;
 struct curl_call;
 struct curl_client *curl_client_new(struct loop *l, const struct http_client_conf *conf, struct http_client_stats *stats);
@@ -14,4 +18,5 @@ void curl_call_resume(struct curl_call *call);
 bool curl_call_send(struct curl_call *call, struct str bytes);
 void curl_call_send_end(struct curl_call *call);
 bool curl_call_is_reused(const struct curl_call *call);
+void curl_start_once(void);                                   /* libcurl's own start, from any thread */
 #endif

@@ -3,11 +3,11 @@
 
 #include <curl/curl.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include "base/banned.h"
 #include "base/buf.h"
+#include "http/curl.h"
 
 static bool four_is_private(uint32_t a) /* host order; RFC 6890 and its successors */
 {
@@ -201,15 +201,9 @@ static bool explain(const struct run *run, CURLcode rc, const char *error, struc
     return err_set(e, ERR_UPSTREAM, "fetch_failed", "%s", text);
 }
 
-static void start_curl(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 bool fetch_run(struct arena *a, const struct fetch *f, struct fetched *out, struct err *e)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, start_curl);
+    curl_start_once();
     *out = (struct fetched){.status = 0};
     CURL *curl = curl_easy_init();
     if (!curl)
