@@ -36,18 +36,25 @@
 #define SHOWN_FAULTS      3
 
 enum state { STATE_CLOSED, STATE_CONNECTING, STATE_IDLE, STATE_SENDING, STATE_READING };
-enum part { PART_HEAD, PART_LENGTH, PART_UNTIL_CLOSE, PART_SIZE, PART_CHUNK, PART_CHUNK_END,
-            PART_TRAILER };
+enum part {
+    PART_HEAD,
+    PART_LENGTH,
+    PART_UNTIL_CLOSE,
+    PART_SIZE,
+    PART_CHUNK,
+    PART_CHUNK_END,
+    PART_TRAILER
+};
 
 struct conn {
     int fd;
     enum state state;
     enum part part;
     size_t sent;
-    size_t left;   /* of the body, or of the chunk */
+    size_t left; /* of the body, or of the chunk */
     uint64_t start_ns;
     uint64_t first_ns; /* first byte of the answer; 0 before */
-    char *head;    /* HEAD_MAX_BYTES, only while the head is read */
+    char *head;        /* HEAD_MAX_BYTES, only while the head is read */
     size_t head_len;
     char *body;
     size_t body_len;
@@ -71,8 +78,8 @@ struct conf {
     uint32_t events_min;
     unsigned status;
     size_t connections;
-    double rate;    /* requests a second; 0 is the closed loop */
-    double spread;  /* connections opened a second; 0 is all at once */
+    double rate;   /* requests a second; 0 is the closed loop */
+    double spread; /* connections opened a second; 0 is all at once */
     double warmup_s;
     double duration_s;
     uint64_t requests; /* stop after so many; 0 is by time */
@@ -111,10 +118,10 @@ struct load {
     size_t *idle; /* ring of free connections, oldest first (open loop) */
     size_t idle_head;
     size_t idle_count;
-    uint64_t started;  /* requests given out, for --requests */
+    uint64_t started; /* requests given out, for --requests */
     uint64_t next_due_ns;
-    uint64_t backlog;  /* scheduled, waiting for a connection */
-    uint64_t late;     /* sent more than 1 ms after their time */
+    uint64_t backlog; /* scheduled, waiting for a connection */
+    uint64_t late;    /* sent more than 1 ms after their time */
     bool is_measuring;
     bool is_draining;
     struct counts counts;
@@ -325,9 +332,9 @@ static const char *last_event(const struct conn *c)
     while (end > 0 && (c->body[end - 1] == '\n' || c->body[end - 1] == '\r'))
         end--;
     for (size_t i = end; i >= 2; i--)
-        if (c->body[i - 1] == '\n'
-            && (c->body[i - 2] == '\n'
-                || (i >= 3 && c->body[i - 2] == '\r' && c->body[i - 3] == '\n')))
+        if (c->body[i - 1] == '\n' &&
+            (c->body[i - 2] == '\n' ||
+             (i >= 3 && c->body[i - 2] == '\r' && c->body[i - 3] == '\n')))
             return c->body + i;
     return c->body;
 }
@@ -644,8 +651,8 @@ static void fail_overdue(struct load *l, uint64_t now)
     uint64_t limit = (uint64_t)(l->conf.timeout_s * ONE_SECOND_NS);
     for (size_t i = 0; i < l->opened; i++) {
         struct conn *c = &l->conn[i];
-        bool is_waiting = c->state == STATE_SENDING || c->state == STATE_READING
-                          || c->state == STATE_CONNECTING;
+        bool is_waiting = c->state == STATE_SENDING || c->state == STATE_READING ||
+                          c->state == STATE_CONNECTING;
         if (is_waiting && !c->is_held && now > c->start_ns && now - c->start_ns > limit) {
             l->counts.timeouts++;
             conn_fail(l, c, "no answer in time");
@@ -723,8 +730,8 @@ static void run(struct load *l)
             fail_overdue(l, now);
         }
         turn(l, due);
-        if (!l->is_draining && l->conf.requests > 0
-            && l->counts.requests + l->counts.errors >= l->conf.requests)
+        if (!l->is_draining && l->conf.requests > 0 &&
+            l->counts.requests + l->counts.errors >= l->conf.requests)
             end_window(l);
     }
     if (!l->is_draining)
@@ -800,9 +807,9 @@ static void report(struct load *l)
     (void)printf("{\"seconds\":%.6f,\"requests\":%ju,\"errors\":%ju,\"timeouts\":%ju,"
                  "\"reconnects\":%ju,\"bytes\":%ju,\"events\":%ju",
                  (double)(b->at_ns - a->at_ns) / ONE_SECOND_NS,
-                 (uintmax_t)(b->counts.requests - a->counts.requests),
-                 (uintmax_t)l->counts.errors, (uintmax_t)l->counts.timeouts,
-                 (uintmax_t)l->counts.reconnects, (uintmax_t)(b->counts.bytes - a->counts.bytes),
+                 (uintmax_t)(b->counts.requests - a->counts.requests), (uintmax_t)l->counts.errors,
+                 (uintmax_t)l->counts.timeouts, (uintmax_t)l->counts.reconnects,
+                 (uintmax_t)(b->counts.bytes - a->counts.bytes),
                  (uintmax_t)(b->counts.events - a->counts.events));
     (void)printf(",\"total_requests\":%ju,\"late\":%ju,\"unanswered\":%zu",
                  (uintmax_t)l->counts.requests, (uintmax_t)l->late,
@@ -865,13 +872,13 @@ static void read_url(struct conf *k, char *url)
     char host[64];
     unsigned port = 0;
     int used = 0;
-    if (sscanf(url, "http://%63[0-9.]:%5u%n", host, &port, &used) != 2 || used == 0 || port > 65535
-        || (url[used] != '/' && url[used] != '\0'))
+    if (sscanf(url, "http://%63[0-9.]:%5u%n", host, &port, &used) != 2 || used == 0 ||
+        port > 65535 || (url[used] != '/' && url[used] != '\0'))
         die("'%s' is not http://127.0.0.1:port/path", url);
     k->address.sin_family = AF_INET;
     k->address.sin_port = htons((uint16_t)port);
-    if (inet_pton(AF_INET, host, &k->address.sin_addr) != 1
-        || ntohl(k->address.sin_addr.s_addr) >> 24 != 127)
+    if (inet_pton(AF_INET, host, &k->address.sin_addr) != 1 ||
+        ntohl(k->address.sin_addr.s_addr) >> 24 != 127)
         die("'%s' is not a loopback address: refused", host);
     k->path = url[used] == '/' ? url + used : "/";
 }
@@ -910,6 +917,7 @@ static void add_text(const char *flag, const char **list, size_t *count, size_t 
 
 static void read_arguments(struct conf *k, int argc, char **argv)
 {
+    /* clang-format off */
     static const struct option options[] = {
         {"connections", required_argument, NULL, 'c'}, {"duration", required_argument, NULL, 'd'},
         {"requests", required_argument, NULL, 'n'},    {"rate", required_argument, NULL, 'r'},
@@ -921,6 +929,8 @@ static void read_arguments(struct conf *k, int argc, char **argv)
         {"pid", required_argument, NULL, 'p'},         {"stats-file", required_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},              {0},
     };
+    /* clang-format on */
+    /* clang-format off */
     for (int option; (option = getopt_long(argc, argv, "c:d:n:r:b:H:", options, NULL)) != -1;)
         switch (option) {
         case 'c':
@@ -944,6 +954,7 @@ static void read_arguments(struct conf *k, int argc, char **argv)
         case 'h': (void)fputs(usage, stdout); exit(0);
         default: (void)fputs(usage, stderr); exit(2);
         }
+    /* clang-format on */
     if (optind != argc - 1) {
         (void)fputs(usage, stderr);
         exit(2);

@@ -94,10 +94,9 @@ static bool contains(const char *text, size_t len, const char *needle)
 static bool asks_for_stream(const char *body, size_t len)
 {
     size_t part = len > 4 * STREAM_SCAN_BYTES ? STREAM_SCAN_BYTES : len;
-    return contains(body, part, "\"stream\":true") || contains(body, part, "\"stream\": true")
-           || (part < len
-               && (contains(body + len - part, part, "\"stream\":true")
-                   || contains(body + len - part, part, "\"stream\": true")));
+    return contains(body, part, "\"stream\":true") || contains(body, part, "\"stream\": true") ||
+           (part < len && (contains(body + len - part, part, "\"stream\":true") ||
+                           contains(body + len - part, part, "\"stream\": true")));
 }
 
 static void read_path(const char *path, size_t len, struct request *rq)
@@ -480,14 +479,13 @@ static void serve_until(struct mock *m, uint64_t end_ns)
 
 static unsigned listen_on_loopback(struct mock *m, enum temper temper)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &m->listener[temper]};
-    if (fd == -1 || bind(fd, (struct sockaddr *)&address, len) == -1 || listen(fd, 4096) == -1
-        || getsockname(fd, (struct sockaddr *)&address, &len) == -1
-        || epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == -1)
+    if (fd == -1 || bind(fd, (struct sockaddr *)&address, len) == -1 || listen(fd, 4096) == -1 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) == -1 ||
+        epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == -1)
         die("cannot listen: %s", strerror(errno));
     m->listener[temper] = fd;
     return ntohs(address.sin_port);
@@ -496,8 +494,8 @@ static unsigned listen_on_loopback(struct mock *m, enum temper temper)
 static void load_tls(struct mock *m, const char *cert, const char *key)
 {
     m->tls = SSL_CTX_new(TLS_server_method());
-    if (m->tls == NULL || SSL_CTX_use_certificate_chain_file(m->tls, cert) != 1
-        || SSL_CTX_use_PrivateKey_file(m->tls, key, SSL_FILETYPE_PEM) != 1)
+    if (m->tls == NULL || SSL_CTX_use_certificate_chain_file(m->tls, cert) != 1 ||
+        SSL_CTX_use_PrivateKey_file(m->tls, key, SSL_FILETYPE_PEM) != 1)
         die("cannot load certificate '%s' and key '%s'", cert, key);
     (void)SSL_CTX_set_mode(m->tls,
                            SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -533,6 +531,7 @@ static const char usage[] =
 
 int main(int argc, char **argv)
 {
+    /* clang-format off */
     static const struct option options[] = {
         {"port-file", required_argument, NULL, 'p'}, {"stats-file", required_argument, NULL, 's'},
         {"cert", required_argument, NULL, 'c'},      {"key", required_argument, NULL, 'k'},
@@ -540,6 +539,7 @@ int main(int argc, char **argv)
         {"slow", required_argument, NULL, 'w'},      {"lifetime", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},            {0},
     };
+    /* clang-format on */
     struct mock m = {.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
     struct bench_stats unwatched = {0};
     const char *port_file = NULL;
@@ -550,6 +550,7 @@ int main(int argc, char **argv)
     double slow = 10;
     double lifetime = 3600;
     m.stats = &unwatched;
+    /* clang-format off */
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         switch (option) {
         case 'p': port_file = optarg; break;
@@ -563,6 +564,7 @@ int main(int argc, char **argv)
         case 'h': (void)fputs(usage, stdout); return 0;
         default: (void)fputs(usage, stderr); return 2;
         }
+    /* clang-format on */
     if (m.epoll_fd == -1)
         die("epoll_create1: %s", strerror(errno));
     die_with_parent();

@@ -8,17 +8,17 @@
 
 #include "util.h"
 
-#define JSON_BODY_BYTES  1002
-#define EVENT_BYTES      290
-#define TEXT_MAX_BYTES   1024
-#define PROMPT_TOKENS    187
-#define CHAT_HEAD                                                                                  \
-    "\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"%s\",\"created\":1741569952,"  \
-    "\"model\":\"bench-model-2025-04-14\",\"service_tier\":\"default\","                           \
+#define JSON_BODY_BYTES 1002
+#define EVENT_BYTES     290
+#define TEXT_MAX_BYTES  1024
+#define PROMPT_TOKENS   187
+#define CHAT_HEAD                                                                                 \
+    "\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"%s\",\"created\":1741569952," \
+    "\"model\":\"bench-model-2025-04-14\",\"service_tier\":\"default\","                          \
     "\"system_fingerprint\":\"fp_50cad350e4\""
-#define RESPONSES_OBJECT                                                                           \
-    "{\"id\":\"resp_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b\",\"object\":\"response\","   \
-    "\"created_at\":1741569952,\"status\":\"%s\",\"error\":null,\"incomplete_details\":null,"      \
+#define RESPONSES_OBJECT                                                                         \
+    "{\"id\":\"resp_67ccd2bed1ec8190b14f964abc0542670bb6a6b452d3795b\",\"object\":\"response\"," \
+    "\"created_at\":1741569952,\"status\":\"%s\",\"error\":null,\"incomplete_details\":null,"    \
     "\"instructions\":null,\"max_output_tokens\":null,\"model\":\"bench-model-2025-04-14\""
 #define RESPONSES_ITEM_ID "msg_67ccd2bf17f0819081ff3bb2cf6508e60bb6a6b452d3795b"
 
@@ -52,8 +52,8 @@ static struct bytes writer_take(struct writer *w)
 static void text_fill(char *out, size_t len, size_t turn)
 {
     static const char *const words[] = {
-        "water ", "finds ", "the ", "lowest ", "gate ", "and ", "every ", "channel ",
-        "keeps ", "its ", "own ", "level ", "until ", "someone ", "lifts ", "a board; ",
+        "water ", "finds ", "the ", "lowest ", "gate ",  "and ",     "every ", "channel ",
+        "keeps ", "its ",   "own ", "level ",  "until ", "someone ", "lifts ", "a board; ",
     };
     size_t at = 0;
     if (turn % 8 == 7 && len > 16) {
@@ -76,43 +76,48 @@ static void json_body(FILE *f, enum format format, const char *text)
 {
     switch (format) {
     case FORMAT_CHAT:
-        (void)fprintf(f,
-                      "{" CHAT_HEAD ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                      "\"content\":\"%s\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,"
-                      "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%d,"
-                      "\"completion_tokens\":100,\"total_tokens\":%d,\"prompt_tokens_details\":"
-                      "{\"cached_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0}}}",
-                      "chat.completion", text, PROMPT_TOKENS, PROMPT_TOKENS + 100);
+        (void)fprintf(
+            f,
+            "{" CHAT_HEAD ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+            "\"content\":\"%s\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,"
+            "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%d,"
+            "\"completion_tokens\":100,\"total_tokens\":%d,\"prompt_tokens_details\":"
+            "{\"cached_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0}}}",
+            "chat.completion", text, PROMPT_TOKENS, PROMPT_TOKENS + 100);
         return;
     case FORMAT_RESPONSES:
-        (void)fprintf(f,
-                      RESPONSES_OBJECT ",\"output\":[{\"type\":\"message\",\"id\":\"" RESPONSES_ITEM_ID
-                      "\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":"
-                      "\"output_text\",\"text\":\"%s\",\"annotations\":[]}]}],"
-                      "\"usage\":{\"input_tokens\":%d,\"input_tokens_details\":{\"cached_tokens\":0},"
-                      "\"output_tokens\":100,\"output_tokens_details\":{\"reasoning_tokens\":0},"
-                      "\"total_tokens\":%d}}",
-                      "completed", text, PROMPT_TOKENS, PROMPT_TOKENS + 100);
+        (void)fprintf(
+            f,
+            RESPONSES_OBJECT
+            ",\"output\":[{\"type\":\"message\",\"id\":\"" RESPONSES_ITEM_ID
+            "\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":"
+            "\"output_text\",\"text\":\"%s\",\"annotations\":[]}]}],"
+            "\"usage\":{\"input_tokens\":%d,\"input_tokens_details\":{\"cached_tokens\":0},"
+            "\"output_tokens\":100,\"output_tokens_details\":{\"reasoning_tokens\":0},"
+            "\"total_tokens\":%d}}",
+            "completed", text, PROMPT_TOKENS, PROMPT_TOKENS + 100);
         return;
     case FORMAT_MESSAGES:
-        (void)fprintf(f,
-                      "{\"id\":\"msg_01XFDUDYJgAACzvnptvVoYEL\",\"type\":\"message\",\"role\":"
-                      "\"assistant\",\"model\":\"bench-model-2025-04-14\",\"content\":[{\"type\":"
-                      "\"text\",\"text\":\"%s\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,"
-                      "\"usage\":{\"input_tokens\":%d,\"cache_creation_input_tokens\":0,"
-                      "\"cache_read_input_tokens\":0,\"output_tokens\":100,\"service_tier\":"
-                      "\"standard\"}}",
-                      text, PROMPT_TOKENS);
+        (void)fprintf(
+            f,
+            "{\"id\":\"msg_01XFDUDYJgAACzvnptvVoYEL\",\"type\":\"message\",\"role\":"
+            "\"assistant\",\"model\":\"bench-model-2025-04-14\",\"content\":[{\"type\":"
+            "\"text\",\"text\":\"%s\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,"
+            "\"usage\":{\"input_tokens\":%d,\"cache_creation_input_tokens\":0,"
+            "\"cache_read_input_tokens\":0,\"output_tokens\":100,\"service_tier\":"
+            "\"standard\"}}",
+            text, PROMPT_TOKENS);
         return;
     case FORMAT_GEMINI:
-        (void)fprintf(f,
-                      "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"%s\"}],\"role\":"
-                      "\"model\"},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":"
-                      "{\"promptTokenCount\":%d,\"candidatesTokenCount\":100,\"totalTokenCount\":%d,"
-                      "\"promptTokensDetails\":[{\"modality\":\"TEXT\",\"tokenCount\":%d}]},"
-                      "\"modelVersion\":\"bench-model-2025-04-14\",\"responseId\":"
-                      "\"mHnFaKqLHcaWz7IPsdCl0A4\"}",
-                      text, PROMPT_TOKENS, PROMPT_TOKENS + 100, PROMPT_TOKENS);
+        (void)fprintf(
+            f,
+            "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"%s\"}],\"role\":"
+            "\"model\"},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":"
+            "{\"promptTokenCount\":%d,\"candidatesTokenCount\":100,\"totalTokenCount\":%d,"
+            "\"promptTokensDetails\":[{\"modality\":\"TEXT\",\"tokenCount\":%d}]},"
+            "\"modelVersion\":\"bench-model-2025-04-14\",\"responseId\":"
+            "\"mHnFaKqLHcaWz7IPsdCl0A4\"}",
+            text, PROMPT_TOKENS, PROMPT_TOKENS + 100, PROMPT_TOKENS);
         return;
     case FORMAT_COUNT:
         break;
@@ -131,10 +136,11 @@ static struct bytes json_reply(enum format format)
     free(w.data);
 
     writer_open(&w);
-    (void)fprintf(w.file,
-                  "HTTP/1.1 200 OK\r\nDate: Sat, 01 Nov 2025 12:00:00 GMT\r\nContent-Type: "
-                  "application/json\r\nContent-Length: %d\r\nx-request-id: req_0123456789abcdef\r\n\r\n",
-                  JSON_BODY_BYTES);
+    (void)fprintf(
+        w.file,
+        "HTTP/1.1 200 OK\r\nDate: Sat, 01 Nov 2025 12:00:00 GMT\r\nContent-Type: "
+        "application/json\r\nContent-Length: %d\r\nx-request-id: req_0123456789abcdef\r\n\r\n",
+        JSON_BODY_BYTES);
     json_body(w.file, format, text);
     return writer_take(&w);
 }
@@ -175,23 +181,26 @@ static void stream_preamble(FILE *f, enum format format)
                "chat.completion.chunk");
         return;
     case FORMAT_RESPONSES:
-        chunkf(f,
-               "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,"
-               "\"response\":" RESPONSES_OBJECT ",\"output\":[],\"usage\":null}}\n\n",
-               "in_progress");
+        chunkf(
+            f,
+            "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,"
+            "\"response\":" RESPONSES_OBJECT ",\"output\":[],\"usage\":null}}\n\n",
+            "in_progress");
         chunkf(f,
                "event: response.in_progress\ndata: {\"type\":\"response.in_progress\","
                "\"sequence_number\":1,\"response\":" RESPONSES_OBJECT
                ",\"output\":[],\"usage\":null}}\n\n",
                "in_progress");
-        chunk(f, "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\","
-                 "\"sequence_number\":2,\"output_index\":0,\"item\":{\"id\":\"" RESPONSES_ITEM_ID
-                 "\",\"type\":\"message\",\"status\":\"in_progress\",\"content\":[],\"role\":"
-                 "\"assistant\"}}\n\n");
-        chunk(f, "event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\","
-                 "\"sequence_number\":3,\"item_id\":\"" RESPONSES_ITEM_ID "\",\"output_index\":0,"
-                 "\"content_index\":0,\"part\":{\"type\":\"output_text\",\"annotations\":[],"
-                 "\"logprobs\":[],\"text\":\"\"}}\n\n");
+        chunk(f,
+              "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\","
+              "\"sequence_number\":2,\"output_index\":0,\"item\":{\"id\":\"" RESPONSES_ITEM_ID
+              "\",\"type\":\"message\",\"status\":\"in_progress\",\"content\":[],\"role\":"
+              "\"assistant\"}}\n\n");
+        chunk(f,
+              "event: response.content_part.added\ndata: {\"type\":\"response.content_part.added\","
+              "\"sequence_number\":3,\"item_id\":\"" RESPONSES_ITEM_ID "\",\"output_index\":0,"
+              "\"content_index\":0,\"part\":{\"type\":\"output_text\",\"annotations\":[],"
+              "\"logprobs\":[],\"text\":\"\"}}\n\n");
         return;
     case FORMAT_MESSAGES:
         chunkf(f,
@@ -217,7 +226,8 @@ static void delta_event(FILE *f, enum format format, size_t turn, const char *te
     switch (format) {
     case FORMAT_CHAT:
         (void)fprintf(f,
-                      "data: {" CHAT_HEAD ",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"},"
+                      "data: {" CHAT_HEAD
+                      ",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"},"
                       "\"logprobs\":null,\"finish_reason\":null}]}\n\n",
                       "chat.completion.chunk", text);
         return;
@@ -236,11 +246,12 @@ static void delta_event(FILE *f, enum format format, size_t turn, const char *te
                       text);
         return;
     case FORMAT_GEMINI:
-        (void)fprintf(f,
-                      "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"%s\"}],"
-                      "\"role\": \"model\"},\"index\": 0}],\"modelVersion\": "
-                      "\"bench-model-2025-04-14\",\"responseId\": \"mHnFaKqLHcaWz7IPsdCl0A4\"}\r\n\r\n",
-                      text);
+        (void)fprintf(
+            f,
+            "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"%s\"}],"
+            "\"role\": \"model\"},\"index\": 0}],\"modelVersion\": "
+            "\"bench-model-2025-04-14\",\"responseId\": \"mHnFaKqLHcaWz7IPsdCl0A4\"}\r\n\r\n",
+            text);
         return;
     case FORMAT_COUNT:
         return;
@@ -313,7 +324,8 @@ static void stream_end(FILE *f, enum format format, size_t deltas, const char *w
                deltas + 7, "completed", whole, PROMPT_TOKENS, deltas, total);
         break;
     case FORMAT_MESSAGES:
-        chunk(f, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
+        chunk(f,
+              "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
         chunkf(f,
                "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
                "\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":%zu}}\n\n",

@@ -12,10 +12,10 @@ struct bytes {
 };
 
 struct replies {
-    struct bytes json;      /* head and body */
-    struct bytes stream;    /* head, every event in an HTTP chunk of its own, last chunk */
-    struct bytes opening;   /* its start up to the first delta */
-    struct bytes *piece;    /* all of it: [0] head and preamble, then one delta each, then the end */
+    struct bytes json;    /* head and body */
+    struct bytes stream;  /* head, every event in an HTTP chunk of its own, last chunk */
+    struct bytes opening; /* its start up to the first delta */
+    struct bytes *piece;  /* all of it: [0] head and preamble, then one delta each, then the end */
     size_t pieces;
 };
 

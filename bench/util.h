@@ -25,6 +25,6 @@ double parse_number(const char *flag, const char *text, double min, double max);
 struct bench_stats *stats_map(const char *path, bool create);
 void file_publish(const char *path, const char *text); /* readers see all of it or nothing */
 void raise_descriptor_limit(void);
-void die_with_parent(void); /* no benchmark leaves processes behind */
+void die_with_parent(void);  /* no benchmark leaves processes behind */
 void socket_prepare(int fd); /* non-blocking, no delay */
 #endif
