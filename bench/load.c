@@ -22,20 +22,26 @@
 
 #include "util.h"
 
-#define RECV_BYTES        (256u * 1024)
-#define HEAD_MAX_BYTES    (16u * 1024)
-#define BODY_MAX_BYTES    (16u * 1024 * 1024)
+#define RECV_BYTES (256u * 1024)
+#define HEAD_MAX_BYTES (16u * 1024)
+#define BODY_MAX_BYTES (16u * 1024 * 1024)
 #define REQUEST_MAX_BYTES (8u * 1024 * 1024)
-#define CONNECTIONS_MAX   20000
-#define PIDS_MAX          8
-#define EXPECTS_MAX       4
-#define HEADERS_MAX       16
-#define SAMPLES_MAX       4000000u
-#define EVENTS_PER_WAIT   256
-#define ONE_SECOND_NS     1000000000u
-#define SHOWN_FAULTS      3
+#define CONNECTIONS_MAX 20000
+#define PIDS_MAX 8
+#define EXPECTS_MAX 4
+#define HEADERS_MAX 16
+#define SAMPLES_MAX 4000000u
+#define EVENTS_PER_WAIT 256
+#define ONE_SECOND_NS 1000000000u
+#define SHOWN_FAULTS 3
 
-enum state { STATE_CLOSED, STATE_CONNECTING, STATE_IDLE, STATE_SENDING, STATE_READING };
+enum state {
+    STATE_CLOSED,
+    STATE_CONNECTING,
+    STATE_IDLE,
+    STATE_SENDING,
+    STATE_READING
+};
 enum part {
     PART_HEAD,
     PART_LENGTH,

@@ -22,13 +22,20 @@
 #include "replies.h"
 #include "util.h"
 
-#define READ_BYTES        (64u * 1024)
+#define READ_BYTES (64u * 1024)
 #define REQUEST_MAX_BYTES (8u * 1024 * 1024)
 #define STREAM_SCAN_BYTES 4096u /* of a large body only its ends are searched for "stream" */
-#define EVENTS_PER_WAIT   256
-#define ONE_SECOND_NS     1000000000u
+#define EVENTS_PER_WAIT 256
+#define ONE_SECOND_NS 1000000000u
 
-enum temper { TEMPER_ONCE, TEMPER_PACED, TEMPER_SLOW, TEMPER_IDLE, TEMPER_TLS, TEMPER_COUNT };
+enum temper {
+    TEMPER_ONCE,
+    TEMPER_PACED,
+    TEMPER_SLOW,
+    TEMPER_IDLE,
+    TEMPER_TLS,
+    TEMPER_COUNT
+};
 static const char *const temper_names[TEMPER_COUNT] = {"once", "paced", "slow", "idle", "tls"};
 
 struct conn {

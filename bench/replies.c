@@ -9,9 +9,9 @@
 #include "util.h"
 
 #define JSON_BODY_BYTES 1002
-#define EVENT_BYTES     290
-#define TEXT_MAX_BYTES  1024
-#define PROMPT_TOKENS   187
+#define EVENT_BYTES 290
+#define TEXT_MAX_BYTES 1024
+#define PROMPT_TOKENS 187
 #define CHAT_HEAD                                                                                 \
     "\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"%s\",\"created\":1741569952," \
     "\"model\":\"bench-model-2025-04-14\",\"service_tier\":\"default\","                          \
@@ -56,8 +56,8 @@ static void text_fill(char *out, size_t len, size_t turn)
         "keeps ", "its ",   "own ", "level ",  "until ", "someone ", "lifts ", "a board; ",
     };
     size_t at = 0;
-    if (turn % 8 == 7 && len > 16) {
-        static const char prose[] = "\\n\\\"r\xc3\xa9pit\\\" ";
+    static const char prose[] = "\\n\\\"r\xc3\xa9pit\\\" ";
+    if (turn % 8 == 7 && len >= sizeof prose - 1) {
         memcpy(out, prose, sizeof prose - 1);
         at = sizeof prose - 1;
     }

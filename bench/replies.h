@@ -4,7 +4,13 @@
 #define BENCH_REPLIES_H
 #include <stddef.h>
 
-enum format { FORMAT_CHAT, FORMAT_RESPONSES, FORMAT_MESSAGES, FORMAT_GEMINI, FORMAT_COUNT };
+enum format {
+    FORMAT_CHAT,
+    FORMAT_RESPONSES,
+    FORMAT_MESSAGES,
+    FORMAT_GEMINI,
+    FORMAT_COUNT
+};
 
 struct bytes {
     const char *data;
