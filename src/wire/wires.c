@@ -4,6 +4,7 @@ static const struct wire *const wires[WIRE_N] = {
     /* clang-format off */
     [WIRE_NONE] = NULL,
     [WIRE_CHAT] = &wire_chat,
+    [WIRE_ANTHROPIC] = &wire_anthropic,
     /* clang-format on */
 };
 
