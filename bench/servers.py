@@ -51,10 +51,16 @@ def make_certificate(folder):
     return cert, key
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_ports(count):
+    """Different ones; another program may still take one before it is used."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for s in held:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in held]
+    finally:
+        for s in held:
+            s.close()
 
 
 def wait_for(condition, what, process=None):
@@ -159,15 +165,22 @@ class Nginx:
             raise SystemExit("bench: nginx is missing: install the package nginx-light")
         self.folder = folder / "nginx"
         self.folder.mkdir()
-        self.ports = {(t, stream): free_port() for t in TEMPERS for stream in (False, True)}
+        for attempts_left in (2, 1, 0):
+            try:
+                self._start(program, folder, cores, mock, cert)
+                return
+            except BenchError:
+                self.process.stop()
+                if attempts_left == 0:
+                    raise
+
+    def _start(self, program, folder, cores, mock, cert):
+        wanted = [(t, stream) for t in TEMPERS for stream in (False, True)]
+        self.ports = dict(zip(wanted, free_ports(len(wanted))))
         conf = self.folder / "nginx.conf"
         conf.write_text(self._configuration(mock, cert))
-        self.process = Process(
-            "nginx",
-            [program, "-c", conf, "-p", self.folder, "-e", self.folder / "error.log"],
-            cores,
-            folder,
-        )
+        command = [program, "-c", conf, "-p", self.folder, "-e", self.folder / "error.log"]
+        self.process = Process("nginx", command, cores, folder)
         wait_for(lambda: all(map(connects, self.ports.values())), "nginx", self.process.child)
         self.pid = wait_for(self._worker, "nginx worker", self.process.child)
 

@@ -350,7 +350,7 @@ def cold_start(lab):
 
 
 def _one_start(lab, conf, data, key):
-    port = servers.free_port()
+    port = servers.free_ports(1)[0]
     body = bodies.body("chat", "once-chat", False)
     head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: "
             f"application/json\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n"
