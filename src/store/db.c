@@ -1,0 +1,236 @@
+#include "store/db.h"
+#include "embedded.h"
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct db {
+    sqlite3 *h;
+};
+struct stmt {
+    sqlite3_stmt *h;
+    struct db *db;
+};
+
+static bool fail(struct db *db, int rc, const char *doing, struct err *e)
+{
+    int primary = rc & 0xff;
+    if (primary == SQLITE_CONSTRAINT)
+        return err_set(e, ERR_CONFLICT, "conflict", "%s", sqlite3_errmsg(db->h));
+    if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
+        return err_set(e, ERR_OVERLOADED, "store_busy", "%s: the store is busy", doing);
+    return err_set(e, ERR_INTERNAL, "store_failed", "%s: %s", doing, sqlite3_errmsg(db->h));
+}
+
+struct db *db_open(const char *path, enum db_mode mode, struct err *e)
+{
+    int flags = SQLITE_OPEN_NOMUTEX | (mode == DB_READ_ONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    struct db *db = calloc(1, sizeof *db);
+    if (!db)
+        abort();
+    if (mode == DB_READ_WRITE) { /* SQLite would make it readable by all */
+        int fd = open(path, O_CREAT | O_CLOEXEC | O_RDWR, 0600);
+        if (fd >= 0)
+            (void)close(fd);
+    }
+    int rc = sqlite3_open_v2(path, &db->h, flags, NULL);
+    if (rc != SQLITE_OK) {
+        err_set(e, ERR_INTERNAL, "store_failed", "cannot open '%s': %s", path, db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
+        db_close(db);
+        return NULL;
+    }
+    sqlite3_extended_result_codes(db->h, 1);
+    sqlite3_busy_timeout(db->h, 5000);
+    if (!db_exec(db, mode == DB_READ_WRITE ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+                                           : "PRAGMA query_only=ON;",
+                 e)) {
+        db_close(db);
+        return NULL;
+    }
+    return db;
+}
+
+void db_close(struct db *db)
+{
+    if (!db)
+        return;
+    (void)sqlite3_close(db->h);
+    free(db);
+}
+
+bool db_exec(struct db *db, const char *sql, struct err *e)
+{
+    int rc = sqlite3_exec(db->h, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK || fail(db, rc, "cannot run a statement", e);
+}
+
+bool db_begin(struct db *db, struct err *e)
+{
+    return db_exec(db, "BEGIN IMMEDIATE", e);
+}
+
+bool db_commit(struct db *db, struct err *e)
+{
+    if (db_exec(db, "COMMIT", e))
+        return true;
+    db_rollback(db);
+    return false;
+}
+
+void db_rollback(struct db *db)
+{
+    if (!sqlite3_get_autocommit(db->h))
+        (void)sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+}
+
+int64_t db_changes(struct db *db)
+{
+    return sqlite3_changes64(db->h);
+}
+
+int64_t db_last_id(struct db *db)
+{
+    return sqlite3_last_insert_rowid(db->h);
+}
+
+/* ---- migrations: NNNN_what.sql, in order; PRAGMA user_version holds the last one done ---- */
+
+static bool read_version(struct db *db, int64_t *version, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "PRAGMA user_version", e);
+    if (!s)
+        return false;
+    bool ok = stmt_step(s, e);
+    if (ok)
+        *version = stmt_int(s, 0);
+    stmt_free(s);
+    return ok;
+}
+
+bool db_migrate(struct db *db, struct err *e)
+{
+    int64_t version = 0, newest = 0;
+    if (!read_version(db, &version, e))
+        return false;
+    for (const struct embedded *f = store_migrations; f->name; f++) {
+        int64_t number = strtol(f->name, NULL, 10);
+        char set[64];
+        newest = number > newest ? number : newest;
+        if (number <= version)
+            continue;
+        (void)snprintf(set, sizeof set, "PRAGMA user_version=%lld", (long long)number);
+        if (!db_begin(db, e))
+            return false;
+        /* Another process may have done it while we waited for the lock. */
+        int64_t now = 0;
+        if (!read_version(db, &now, e) || (now < number && (!db_exec(db, (const char *)f->data, e) || !db_exec(db, set, e)))) {
+            db_rollback(db);
+            return false;
+        }
+        if (!db_commit(db, e))
+            return false;
+    }
+    if (version > newest)
+        return err_set(e, ERR_CONFLICT, "schema_too_new", "The store has schema version %lld, this program knows %lld: use a newer sluice",
+                       (long long)version, (long long)newest);
+    return true;
+}
+
+/* ---- statements ---- */
+
+struct stmt *db_prepare(struct db *db, const char *sql, struct err *e)
+{
+    sqlite3_stmt *h;
+    int rc = sqlite3_prepare_v3(db->h, sql, -1, 0, &h, NULL);
+    if (rc != SQLITE_OK) {
+        (void)fail(db, rc, "cannot prepare a statement", e);
+        return NULL;
+    }
+    struct stmt *s = malloc(sizeof *s);
+    if (!s)
+        abort();
+    *s = (struct stmt){h, db};
+    return s;
+}
+
+void stmt_free(struct stmt *s)
+{
+    if (!s)
+        return;
+    (void)sqlite3_finalize(s->h);
+    free(s);
+}
+
+void stmt_bind_str(struct stmt *s, int at, struct str v)
+{
+    if (v.p)
+        (void)sqlite3_bind_text64(s->h, at, v.p, v.n, SQLITE_STATIC, SQLITE_UTF8);
+    else
+        (void)sqlite3_bind_null(s->h, at);
+}
+
+void stmt_bind_blob(struct stmt *s, int at, const void *p, size_t n)
+{
+    (void)sqlite3_bind_blob64(s->h, at, p, n, SQLITE_STATIC);
+}
+
+void stmt_bind_int(struct stmt *s, int at, int64_t v)
+{
+    (void)sqlite3_bind_int64(s->h, at, v);
+}
+
+void stmt_bind_null(struct stmt *s, int at)
+{
+    (void)sqlite3_bind_null(s->h, at);
+}
+
+void stmt_reset(struct stmt *s)
+{
+    (void)sqlite3_reset(s->h);
+    (void)sqlite3_clear_bindings(s->h);
+}
+
+bool stmt_run(struct stmt *s, struct err *e)
+{
+    int rc;
+    do {
+        rc = sqlite3_step(s->h);
+    } while (rc == SQLITE_ROW);
+    bool ok = rc == SQLITE_DONE || fail(s->db, rc, "cannot write to the store", e);
+    stmt_reset(s);
+    return ok;
+}
+
+bool stmt_step(struct stmt *s, struct err *e)
+{
+    int rc = sqlite3_step(s->h);
+    if (rc == SQLITE_ROW)
+        return true;
+    if (rc != SQLITE_DONE)
+        (void)fail(s->db, rc, "cannot read from the store", e);
+    return false;
+}
+
+struct str stmt_str(struct stmt *s, int column)
+{
+    const unsigned char *p = sqlite3_column_text(s->h, column);
+    return str_n((const char *)p, (size_t)sqlite3_column_bytes(s->h, column));
+}
+
+struct str stmt_blob(struct stmt *s, int column)
+{
+    const void *p = sqlite3_column_blob(s->h, column);
+    return str_n(p, (size_t)sqlite3_column_bytes(s->h, column));
+}
+
+int64_t stmt_int(struct stmt *s, int column)
+{
+    return sqlite3_column_int64(s->h, column);
+}
+
+bool stmt_is_null(struct stmt *s, int column)
+{
+    return sqlite3_column_type(s->h, column) == SQLITE_NULL;
+}

@@ -1,0 +1,36 @@
+/* db.h - one SQLite handle: statements, transactions, migrations. A handle belongs to one thread. */
+#ifndef STORE_DB_H
+#define STORE_DB_H
+#include "base/err.h"
+
+enum db_mode { DB_READ_ONLY, DB_READ_WRITE };
+struct db;
+struct stmt;
+
+/* WAL, foreign keys on, busy timeout 5 s. NULL with e set. A read-write open creates the file (0600) when missing. */
+struct db *db_open(const char *path, enum db_mode mode, struct err *e) MUST_USE;
+void db_close(struct db *db);                                 /* NULL is allowed */
+bool db_exec(struct db *db, const char *sql, struct err *e) MUST_USE; /* any number of statements without results */
+bool db_begin(struct db *db, struct err *e) MUST_USE;         /* BEGIN IMMEDIATE */
+bool db_commit(struct db *db, struct err *e) MUST_USE;        /* rolls back when it fails */
+void db_rollback(struct db *db);
+int64_t db_changes(struct db *db);                            /* rows the last statement changed */
+int64_t db_last_id(struct db *db);
+/* Brings the schema to the newest version, each step in its own transaction; refuses a schema newer than this program. */
+bool db_migrate(struct db *db, struct err *e) MUST_USE;
+
+/* sql: one statement. NULL with e set. Statements are kept by the caller or freed; texts must outlive stmt_run and the last stmt_step. */
+struct stmt *db_prepare(struct db *db, const char *sql, struct err *e) MUST_USE;
+void stmt_free(struct stmt *s);                               /* NULL is allowed */
+void stmt_bind_str(struct stmt *s, int at, struct str v);     /* at from 1; STR_NONE (p == NULL) binds NULL */
+void stmt_bind_blob(struct stmt *s, int at, const void *p, size_t n);
+void stmt_bind_int(struct stmt *s, int at, int64_t v);
+void stmt_bind_null(struct stmt *s, int at);
+bool stmt_run(struct stmt *s, struct err *e) MUST_USE;        /* to its end, then ready to be bound again. A broken constraint is ERR_CONFLICT */
+bool stmt_step(struct stmt *s, struct err *e) MUST_USE;       /* true: a row. false: the end, or an error in e (kind set) */
+void stmt_reset(struct stmt *s);
+struct str stmt_str(struct stmt *s, int column);              /* from 0; valid until the next step */
+struct str stmt_blob(struct stmt *s, int column);
+int64_t stmt_int(struct stmt *s, int column);
+bool stmt_is_null(struct stmt *s, int column);
+#endif
