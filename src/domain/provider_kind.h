@@ -61,7 +61,8 @@ struct provider_kind {
 };
 const struct provider_kind *provider_kind_find(struct str id); /* also the aliases of llm-rosetta's types and shims; NULL unknown */
 const struct provider_kind *provider_kind_at(size_t i);       /* NULL past the end */
-/* Path behind the base URL for op, NULL when the kind does not serve it. */
+const char *op_usual_path(enum op op);                        /* where most upstreams have it */
+/* Path behind the base URL for op (from the origin when it starts with ^), NULL when the kind does not serve it. */
 const char *provider_kind_path(const struct provider_kind *k, enum op op);
 enum op wire_op(enum wire_id wire);                           /* OP_CHAT for WIRE_CHAT, … */
 const char *op_name(enum op op);                              /* "chat", "embeddings", … in logs and records */

@@ -75,9 +75,9 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t keepalive_ms;       /* comment or ping to a waiting client */
     int64_t upstream_idle_ms, upstream_max_idle, upstream_max_conns;
     int64_t image_max_bytes, image_timeout_ms;
-    int64_t response_ttl_ms, response_max; /* stored /v1/responses */
+    int64_t response_ttl_ms;    /* stored /v1/responses */
     int64_t usage_retention_days;
-    bool expose_metrics_public, log_json, cors;
+    bool log_json, cors;
     struct str cors_origins;    /* "*" or a comma list */
     struct str log_level;
 };
@@ -104,7 +104,13 @@ struct snapshot *snapshot_current(void) MUST_USE;
 void snapshot_publish(struct snapshot *s);                    /* takes the reference */
 
 const struct key *snapshot_key(const struct snapshot *s, struct str presented); /* by hash; NULL unknown. Says nothing of enabled or expired */
-const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* also "provider/model-id" of an enabled provider; NULL */
+const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* an enabled one by its name; NULL */
+/* The same, and "provider/model-id" of any enabled provider, made in the arena; NULL unknown. */
+const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name);
+void snapshot_thread_done(void);                              /* lets go of what this thread has cached */
+struct snapshot *snapshot_new(void);                          /* empty, with its arena and one reference */
+/* Sorts and indexes what the builder filled in; call once, before publishing. */
+void snapshot_index(struct snapshot *s);
 /* Up to max names near to an unknown one, best first; count returned. */
 size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max);
 bool key_may_use(const struct key *k, struct str model) MUST_USE;

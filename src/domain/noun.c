@@ -1,0 +1,284 @@
+#include "domain/noun.h"
+#include "base/clock.h"
+#include "base/codec.h"
+
+static bool not_found(struct err *e, const char *what, struct str name)
+{
+    return err_set(e, ERR_NOT_FOUND, "not_found", "No %s '" STR_FMT "'", what, STR_ARG(str_first(name, 200)));
+}
+
+/* Runs a prepared statement to its end and lets go of it. */
+static bool finish(struct stmt *s, struct err *e)
+{
+    bool ok = stmt_run(s, e);
+    stmt_free(s);
+    return ok;
+}
+
+static bool delete_row(struct db *db, const char *sql, const char *what, struct str name, struct err *e)
+{
+    struct stmt *s = db_prepare(db, sql, e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, name);
+    return finish(s, e) && (db_changes(db) > 0 || not_found(e, what, name));
+}
+
+/* ---- providers ---- */
+
+#define PROVIDER_COLUMNS "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled"
+
+static void read_provider(struct stmt *s, struct arena *a, struct provider_row *p)
+{
+    *p = (struct provider_row){
+        .name = str_dup(a, stmt_str(s, 0)),
+        .kind = str_dup(a, stmt_str(s, 1)),
+        .base_url = str_dup(a, stmt_str(s, 2)),
+        .proxy = str_dup(a, stmt_str(s, 3)),
+        .ca_file = str_dup(a, stmt_str(s, 4)),
+        .wire = str_dup(a, stmt_str(s, 5)),
+        .api_version = str_dup(a, stmt_str(s, 6)),
+        .sealed_key = stmt_is_null(s, 7) ? STR_NONE : str_dup(a, stmt_blob(s, 7)),
+        .is_enabled = stmt_int(s, 8) != 0,
+    };
+}
+
+bool provider_list(struct db *db, struct arena *a, struct provider_row **out, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "SELECT " PROVIDER_COLUMNS " FROM provider ORDER BY position, name", e);
+    *out = NULL;
+    if (!s)
+        return false;
+    while (stmt_step(s, e)) {
+        *out = ARENA_NEW(a, struct provider_row);
+        read_provider(s, a, *out);
+        out = &(*out)->next;
+    }
+    stmt_free(s);
+    return e->kind == ERR_NONE;
+}
+
+bool provider_get(struct db *db, struct arena *a, struct str name, struct provider_row *out, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "SELECT " PROVIDER_COLUMNS " FROM provider WHERE name = ?1", e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, name);
+    bool found = stmt_step(s, e);
+    if (found)
+        read_provider(s, a, out);
+    stmt_free(s);
+    return found || (e->kind == ERR_NONE && not_found(e, "provider", name));
+}
+
+bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
+{
+    struct stmt *s = db_prepare(db,
+                                "INSERT INTO provider(" PROVIDER_COLUMNS ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,"
+                                "(SELECT coalesce(max(position), 0) + 1 FROM provider)) ON CONFLICT(name) DO UPDATE SET kind=?2, base_url=?3,"
+                                " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9",
+                                e);
+    if (!s)
+        return false;
+    const struct str texts[] = {p->name, p->kind, p->base_url, p->proxy, p->ca_file, p->wire, p->api_version};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        stmt_bind_str(s, (int)i + 1, texts[i].p ? texts[i] : STR(""));
+    if (p->sealed_key.n)
+        stmt_bind_blob(s, 8, p->sealed_key.p, p->sealed_key.n);
+    stmt_bind_int(s, 9, p->is_enabled);
+    return finish(s, e);
+}
+
+bool provider_delete(struct db *db, struct str name, struct err *e)
+{
+    return delete_row(db, "DELETE FROM provider WHERE name = ?1", "provider", name, e);
+}
+
+/* ---- models ---- */
+
+bool model_list(struct db *db, struct arena *a, struct model_row **out, struct err *e)
+{
+    struct stmt *s = db_prepare(db,
+                                "SELECT name, targets, capabilities, max_output_tokens, context_tokens, is_enabled, show_alias, created_ms"
+                                " FROM model ORDER BY name",
+                                e);
+    *out = NULL;
+    if (!s)
+        return false;
+    while (stmt_step(s, e)) {
+        struct model_row *m = ARENA_NEW(a, struct model_row);
+        *m = (struct model_row){
+            .name = str_dup(a, stmt_str(s, 0)),
+            .targets = str_dup(a, stmt_str(s, 1)),
+            .capabilities = str_dup(a, stmt_str(s, 2)),
+            .max_output_tokens = stmt_is_null(s, 3) ? -1 : stmt_int(s, 3),
+            .context_tokens = stmt_is_null(s, 4) ? -1 : stmt_int(s, 4),
+            .is_enabled = stmt_int(s, 5) != 0,
+            .show_alias = stmt_int(s, 6) != 0,
+            .created_ms = stmt_int(s, 7),
+        };
+        *out = m;
+        out = &m->next;
+    }
+    stmt_free(s);
+    return e->kind == ERR_NONE;
+}
+
+bool model_put(struct db *db, const struct model_row *m, struct err *e)
+{
+    struct stmt *s = db_prepare(db,
+                                "INSERT INTO model(name, targets, capabilities, max_output_tokens, context_tokens, is_enabled, show_alias,"
+                                " created_ms) VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT(name) DO UPDATE SET targets=?2, capabilities=?3,"
+                                " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7",
+                                e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, m->name);
+    stmt_bind_str(s, 2, m->targets);
+    stmt_bind_str(s, 3, m->capabilities.n ? m->capabilities : STR("[\"text\"]"));
+    if (m->max_output_tokens >= 0)
+        stmt_bind_int(s, 4, m->max_output_tokens);
+    if (m->context_tokens >= 0)
+        stmt_bind_int(s, 5, m->context_tokens);
+    stmt_bind_int(s, 6, m->is_enabled);
+    stmt_bind_int(s, 7, m->show_alias);
+    stmt_bind_int(s, 8, m->created_ms ? m->created_ms : clock_wall_ms());
+    return finish(s, e);
+}
+
+bool model_delete(struct db *db, struct str name, struct err *e)
+{
+    return delete_row(db, "DELETE FROM model WHERE name = ?1", "model", name, e);
+}
+
+/* ---- keys ---- */
+
+#define KEY_COLUMNS "id, hash, label, scopes, allowed_models, is_enabled, expires_ms, created_ms"
+
+static bool read_key(struct stmt *s, struct key_row *k)
+{
+    struct str hash = stmt_blob(s, 1);
+    *k = (struct key_row){
+        .id = stmt_str(s, 0),
+        .label = stmt_str(s, 2),
+        .scopes = stmt_int(s, 3),
+        .allowed_models = stmt_is_null(s, 4) ? STR_NONE : stmt_str(s, 4),
+        .is_enabled = stmt_int(s, 5) != 0,
+        .expires_ms = stmt_int(s, 6),
+        .created_ms = stmt_int(s, 7),
+    };
+    if (hash.n != sizeof k->hash)
+        return false;
+    memcpy(k->hash, hash.p, sizeof k->hash);
+    return true;
+}
+
+bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "SELECT " KEY_COLUMNS " FROM key ORDER BY created_ms, id", e);
+    if (!s)
+        return false;
+    while (stmt_step(s, e)) {
+        struct key_row k;
+        if (read_key(s, &k))
+            each(arg, &k);
+    }
+    stmt_free(s);
+    return e->kind == ERR_NONE;
+}
+
+bool key_get(struct db *db, struct arena *a, struct str id, struct key_row *out, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "SELECT " KEY_COLUMNS " FROM key WHERE id = ?1", e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, id);
+    bool found = stmt_step(s, e) && read_key(s, out);
+    if (found) {
+        out->id = str_dup(a, out->id);
+        out->label = str_dup(a, out->label);
+        out->allowed_models = out->allowed_models.n ? str_dup(a, out->allowed_models) : STR_NONE;
+    }
+    stmt_free(s);
+    return found || (e->kind == ERR_NONE && not_found(e, "key", id));
+}
+
+static void bind_key(struct stmt *s, const struct key_row *k)
+{
+    stmt_bind_str(s, 1, k->id);
+    stmt_bind_str(s, 2, k->label.p ? k->label : STR(""));
+    stmt_bind_int(s, 3, k->scopes);
+    if (k->allowed_models.n)
+        stmt_bind_str(s, 4, k->allowed_models);
+    stmt_bind_int(s, 5, k->is_enabled);
+    stmt_bind_int(s, 6, k->expires_ms);
+}
+
+bool key_insert(struct db *db, const struct key_row *k, struct err *e)
+{
+    struct stmt *s = db_prepare(db,
+                                "INSERT INTO key(id, label, scopes, allowed_models, is_enabled, expires_ms, hash, created_ms)"
+                                " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                                e);
+    if (!s)
+        return false;
+    bind_key(s, k);
+    stmt_bind_blob(s, 7, k->hash, sizeof k->hash);
+    stmt_bind_int(s, 8, k->created_ms);
+    return finish(s, e);
+}
+
+bool key_update(struct db *db, const struct key_row *k, struct err *e)
+{
+    struct stmt *s =
+        db_prepare(db, "UPDATE key SET label=?2, scopes=?3, allowed_models=?4, is_enabled=?5, expires_ms=?6 WHERE id=?1", e);
+    if (!s)
+        return false;
+    bind_key(s, k);
+    return finish(s, e) && (db_changes(db) > 0 || not_found(e, "key", k->id));
+}
+
+bool key_delete(struct db *db, struct str id, struct err *e)
+{
+    return delete_row(db, "DELETE FROM key WHERE id = ?1", "key", id, e);
+}
+
+struct str key_make(struct arena *a, struct key_row *k)
+{
+    uint8_t bits[32];
+    char hex[64];
+    random_bytes(bits, sizeof bits);
+    hex_encode(hex, bits, sizeof bits);
+    struct str text = str_fmt(a, "sk-sluice-%.64s", hex);
+    sha256(text, k->hash);
+    if (k->id.n == 0)
+        k->id = random_id(a, "", 8);
+    k->created_ms = clock_wall_ms();
+    return text;
+}
+
+/* ---- settings ---- */
+
+bool setting_each(struct db *db, struct arena *a, bool (*each)(void *arg, struct str name, struct str value, struct err *e), void *arg,
+                  struct err *e)
+{
+    struct stmt *s = db_prepare(db, "SELECT name, value FROM setting ORDER BY name", e);
+    bool ok = s != NULL;
+    while (ok && stmt_step(s, e))
+        ok = each(arg, str_dup(a, stmt_str(s, 0)), str_dup(a, stmt_str(s, 1)), e);
+    stmt_free(s);
+    return ok && e->kind == ERR_NONE;
+}
+
+bool setting_put(struct db *db, struct str name, struct str value, struct err *e)
+{
+    struct stmt *s = db_prepare(db, value.p ? "INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value=?2"
+                                            : "DELETE FROM setting WHERE name = ?1",
+                                e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, name);
+    if (value.p)
+        stmt_bind_str(s, 2, value);
+    return finish(s, e);
+}

@@ -1,0 +1,211 @@
+#include "domain/provider_kind.h"
+
+#define BIT(op) (1u << (op))
+#define OPENAI_OPS (BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_IMAGE_EDIT) | BIT(OP_SPEECH) | \
+                    BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODERATE) | BIT(OP_MODELS))
+#define COMPATIBLE_OPS (OPENAI_OPS | BIT(OP_RERANK)) /* of servers we know nothing of: what they lack, they say */
+#define STRIP(...) (const char *const[]){__VA_ARGS__, NULL}
+#define WIRES(...) {__VA_ARGS__}
+#define MANY QUIRK_MAX_TOKENS_OLD /* most compatibles know only the old spelling */
+
+/* Where an operation stands behind the base URL, or from its origin where the path starts with ^. OpenAI-like bases end in /v1; the others are the origin. */
+static const struct op_path usual_paths[] = {
+    {OP_CHAT, "chat/completions"},
+    {OP_COMPLETIONS, "completions"},
+    {OP_RESPONSES, "responses"},
+    {OP_COUNT_RESPONSES, "responses/input_tokens"},
+    {OP_COMPACT, "responses/compact"},
+    {OP_MESSAGES, "/v1/messages"},
+    {OP_COUNT_ANTHROPIC, "/v1/messages/count_tokens"},
+    {OP_GEMINI, "/v1beta/models/{model}"},
+    {OP_COUNT_GEMINI, "/v1beta/models/{model}"},
+    {OP_EMBED_GEMINI, "/v1beta/models/{model}"},
+    {OP_OLLAMA_CHAT, "/api/chat"},
+    {OP_OLLAMA_GENERATE, "/api/generate"},
+    {OP_EMBED_OLLAMA, "/api/embed"},
+    {OP_EMBED_OPENAI, "embeddings"},
+    {OP_IMAGE_GENERATE, "images/generations"},
+    {OP_IMAGE_EDIT, "images/edits"},
+    {OP_SPEECH, "audio/speech"},
+    {OP_TRANSCRIBE, "audio/transcriptions"},
+    {OP_TRANSLATE, "audio/translations"},
+    {OP_MODERATE, "moderations"},
+    {OP_RERANK, "rerank"},
+    {OP_MODELS, "models"},
+};
+
+static const struct op_path anthropic_paths[] = {{OP_MODELS, "/v1/models"}, {OP_N, NULL}};
+static const struct op_path google_paths[] = {{OP_MODELS, "/v1beta/models"}, {OP_N, NULL}};
+static const struct op_path ollama_paths[] = {{OP_MODELS, "/api/tags"}, {OP_N, NULL}};
+/* api-version goes into the query; the deployment is the model id */
+static const struct op_path azure_paths[] = {
+    {OP_CHAT, "/openai/deployments/{model}/chat/completions"},
+    {OP_COMPLETIONS, "/openai/deployments/{model}/completions"},
+    {OP_EMBED_OPENAI, "/openai/deployments/{model}/embeddings"},
+    {OP_IMAGE_GENERATE, "/openai/deployments/{model}/images/generations"},
+    {OP_IMAGE_EDIT, "/openai/deployments/{model}/images/edits"},
+    {OP_SPEECH, "/openai/deployments/{model}/audio/speech"},
+    {OP_TRANSCRIBE, "/openai/deployments/{model}/audio/transcriptions"},
+    {OP_TRANSLATE, "/openai/deployments/{model}/audio/translations"},
+    {OP_RESPONSES, "/openai/responses"},
+    {OP_COUNT_RESPONSES, "/openai/responses/input_tokens"},
+    {OP_MODELS, "/openai/models"},
+    {OP_N, NULL},
+};
+/* a base that ends in /v1 serves Messages beside the OpenAI paths */
+static const struct op_path messages_behind_v1[] = {{OP_MESSAGES, "messages"}, {OP_COUNT_ANTHROPIC, "messages/count_tokens"}, {OP_N, NULL}};
+static const struct op_path cohere_paths[] = {{OP_RERANK, "^/v2/rerank"}, {OP_N, NULL}};
+static const struct op_path github_paths[] = {{OP_MODELS, "^/catalog/models"}, {OP_N, NULL}};
+static const struct op_path perplexity_paths[] = {{OP_CHAT, "/chat/completions"}, {OP_N, NULL}};
+
+/* clang-format off */
+static const struct provider_kind kinds[] = {
+    { "openai", "OpenAI", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://api.openai.com/v1", "OPENAI_API_KEY", AUTH_BEARER, NULL,
+      OPENAI_OPS | BIT(OP_COUNT_RESPONSES) | BIT(OP_COMPACT), QUIRK_DEVELOPER_ROLE | QUIRK_EFFORT_XHIGH | QUIRK_STATEFUL_RESPONSES },
+    { "anthropic", "Anthropic", WIRES(WIRE_ANTHROPIC), "https://api.anthropic.com", "ANTHROPIC_API_KEY", AUTH_X_API_KEY, anthropic_paths,
+      BIT(OP_COUNT_ANTHROPIC) | BIT(OP_MODELS), QUIRK_STRUCTURED_OUTPUT | QUIRK_ADAPTIVE_THINKING },
+    { "google", "Google Gemini", WIRES(WIRE_GEMINI), "https://generativelanguage.googleapis.com", "GEMINI_API_KEY", AUTH_X_GOOG, google_paths,
+      BIT(OP_COUNT_GEMINI) | BIT(OP_EMBED_GEMINI) | BIT(OP_MODELS), QUIRK_DUMMY_SIGNATURE },
+    { "ollama", "Ollama", WIRES(WIRE_OLLAMA, WIRE_CHAT), "http://127.0.0.1:11434", NULL, AUTH_BEARER,
+      (const struct op_path[]){ {OP_MODELS, "/api/tags"}, {OP_CHAT, "/v1/chat/completions"}, {OP_COMPLETIONS, "/v1/completions"}, {OP_EMBED_OPENAI, "/v1/embeddings"}, {OP_N, NULL} },
+      BIT(OP_OLLAMA_GENERATE) | BIT(OP_EMBED_OLLAMA) | BIT(OP_EMBED_OPENAI) | BIT(OP_COMPLETIONS) | BIT(OP_MODELS), MANY, .is_local = true },
+    { "azure", "Azure OpenAI", WIRES(WIRE_CHAT, WIRE_RESPONSES), NULL, "AZURE_OPENAI_API_KEY", AUTH_API_KEY, azure_paths,
+      OPENAI_OPS & ~BIT(OP_MODERATE), QUIRK_DEVELOPER_ROLE | QUIRK_STATEFUL_RESPONSES, .api_version_param = "api-version" },
+    { "openrouter", "OpenRouter", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", AUTH_BEARER, messages_behind_v1,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_OLD | QUIRK_DEVELOPER_ROLE | QUIRK_TOP_K | QUIRK_EFFORT_XHIGH },
+    { "groq", "Groq", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://api.groq.com/openai/v1", "GROQ_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), 0, STRIP("logprobs", "top_logprobs", "logit_bias") },
+    { "mistral", "Mistral", WIRES(WIRE_CHAT), "https://api.mistral.ai/v1", "MISTRAL_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_MODERATE) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_ID_9 | QUIRK_NO_STREAM_OPTIONS | QUIRK_NO_REASONING_EFFORT,
+      STRIP("logit_bias", "logprobs", "top_logprobs", "user", "store", "metadata") },
+    { "deepseek", "DeepSeek", WIRES(WIRE_CHAT), "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), MANY | QUIRK_REASONING_REPLAY | QUIRK_THINKING_FIELD, STRIP("n", "logit_bias", "seed") },
+    { "xai", "xAI", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://api.x.ai/v1", "XAI_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), 0, STRIP("logit_bias") },
+    { "together", "Together", WIRES(WIRE_CHAT), "https://api.together.xyz/v1", "TOGETHER_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK) | BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+    { "fireworks", "Fireworks", WIRES(WIRE_CHAT), "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+    { "perplexity", "Perplexity", WIRES(WIRE_CHAT), "https://api.perplexity.ai", "PERPLEXITY_API_KEY", AUTH_BEARER, perplexity_paths,
+      0, MANY | QUIRK_NO_STREAM_OPTIONS | QUIRK_NO_PARALLEL_FIELD | QUIRK_TOP_K, STRIP("n", "logit_bias", "seed", "logprobs", "top_logprobs") },
+    { "cohere", "Cohere", WIRES(WIRE_CHAT), "https://api.cohere.ai/compatibility/v1", "COHERE_API_KEY", AUTH_BEARER, cohere_paths,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK), MANY | QUIRK_DEVELOPER_ROLE, STRIP("n", "logit_bias", "store", "metadata") },
+    { "nvidia", "NVIDIA", WIRES(WIRE_CHAT), "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY },
+    { "cerebras", "Cerebras", WIRES(WIRE_CHAT), "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_MODELS), 0, STRIP("frequency_penalty", "presence_penalty", "logit_bias") },
+    { "sambanova", "SambaNova", WIRES(WIRE_CHAT), "https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, STRIP("n", "logit_bias", "logprobs", "top_logprobs", "seed", "frequency_penalty", "presence_penalty") },
+    { "moonshot", "Moonshot", WIRES(WIRE_CHAT), "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), MANY | QUIRK_REASONING_REPLAY, STRIP("logprobs", "top_logprobs", "logit_bias", "seed") },
+    { "qwen", "Qwen (DashScope)", WIRES(WIRE_CHAT), "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
+    { "zhipu", "Zhipu", WIRES(WIRE_CHAT), "https://open.bigmodel.cn/api/paas/v4", "ZHIPU_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK), MANY | QUIRK_THINKING_FIELD | QUIRK_NO_STREAM_OPTIONS,
+      STRIP("n", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias", "seed", "stream_options") },
+    { "minimax", "MiniMax", WIRES(WIRE_CHAT), "https://api.minimaxi.com/v1", "MINIMAX_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), MANY | QUIRK_THINK_TAGS | QUIRK_REASONING_SPLIT, STRIP("logprobs", "top_logprobs", "seed", "stop") },
+    { "siliconflow", "SiliconFlow", WIRES(WIRE_CHAT), "https://api.siliconflow.cn/v1", "SILICONFLOW_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_IMAGE_GENERATE) | BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+    { "huggingface", "Hugging Face router", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://router.huggingface.co/v1", "HF_TOKEN", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), MANY },
+    { "github", "GitHub Models", WIRES(WIRE_CHAT), "https://models.github.ai/inference", "GITHUB_TOKEN", AUTH_BEARER, github_paths,
+      BIT(OP_EMBED_OPENAI), QUIRK_DEVELOPER_ROLE },
+    { "volcengine", "Volcengine Ark", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://ark.cn-beijing.volces.com/api/v3", "VOLCENGINE_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), MANY | QUIRK_THINKING_FIELD, STRIP("logprobs", "top_logprobs") },
+    { "argo", "Argo", WIRES(WIRE_CHAT), NULL, "ARGO_API_KEY", AUTH_BEARER, NULL, BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), 0 },
+    { "vllm", "vLLM", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), NULL, NULL, AUTH_BEARER, messages_behind_v1,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_OLD | QUIRK_TOP_K, .is_local = true },
+    { "llamacpp", "llama.cpp", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), "http://127.0.0.1:8080/v1", NULL, AUTH_BEARER, messages_behind_v1,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_COUNT_ANTHROPIC) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_OLD | QUIRK_TOP_K | QUIRK_REPAIR_STREAM, .is_local = true },
+    { "lmstudio", "LM Studio", WIRES(WIRE_CHAT, WIRE_RESPONSES), "http://127.0.0.1:1234/v1", NULL, AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, .is_local = true },
+    { "openai-compatible", "OpenAI-compatible", WIRES(WIRE_CHAT), NULL, NULL, AUTH_BEARER, NULL, COMPATIBLE_OPS, MANY },
+    { "openai-responses", "OpenAI Responses-compatible", WIRES(WIRE_RESPONSES), NULL, NULL, AUTH_BEARER, NULL, COMPATIBLE_OPS, QUIRK_DEVELOPER_ROLE },
+    { "anthropic-compatible", "Anthropic-compatible", WIRES(WIRE_ANTHROPIC), NULL, NULL, AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), 0 },
+    { "google-compatible", "Google GenAI-compatible", WIRES(WIRE_GEMINI), NULL, NULL, AUTH_X_GOOG, google_paths,
+      BIT(OP_COUNT_GEMINI) | BIT(OP_EMBED_GEMINI) | BIT(OP_MODELS), 0 },
+    { "minimax-anthropic", "MiniMax (Anthropic)", WIRES(WIRE_ANTHROPIC), "https://api.minimaxi.com/anthropic", "MINIMAX_API_KEY", AUTH_X_API_KEY, anthropic_paths, 0, QUIRK_HOIST_SYSTEM },
+    { "argo-anthropic", "Argo (Anthropic)", WIRES(WIRE_ANTHROPIC), NULL, "ARGO_API_KEY", AUTH_X_API_KEY, anthropic_paths, 0, 0 },
+    { "echo", "Echo (built in)", WIRES(WIRE_NONE), "", NULL, AUTH_NONE, NULL, 0, 0, .is_builtin = true },
+};
+
+/* llm-rosetta's types and shims, and names that people type */
+static const struct { const char *alias, *id; } aliases[] = {
+    { "openai_chat", "openai-compatible" }, { "openai_responses", "openai-responses" }, { "open_responses", "openai-responses" },
+    { "gemini", "google" }, { "google_genai", "google" }, { "claude", "anthropic" }, { "llama.cpp", "llamacpp" }, { "llama-server", "llamacpp" },
+    { "azure-openai", "azure" }, { "azure_openai", "azure" }, { "dashscope", "qwen" }, { "glm", "zhipu" }, { "hf", "huggingface" },
+    { "lm-studio", "lmstudio" }, { "grok", "xai" }, { "kimi", "moonshot" }, { "openai_compatible", "openai-compatible" },
+    { "anthropic_compatible", "anthropic-compatible" }, { "volcengine--openai_chat", "volcengine" },
+    { "volcengine--openai_responses", "openai-responses" }, { "minimax--openai_chat", "minimax" }, { "minimax--anthropic", "minimax-anthropic" },
+    { "openrouter--openai_chat", "openrouter" }, { "argo--openai_chat", "argo" }, { "argo--anthropic", "argo-anthropic" },
+};
+
+static const char *const op_names[OP_N] = {
+    [OP_CHAT] = "chat", [OP_COMPLETIONS] = "completions", [OP_RESPONSES] = "responses", [OP_MESSAGES] = "messages",
+    [OP_GEMINI] = "generate_content", [OP_OLLAMA_CHAT] = "ollama_chat", [OP_OLLAMA_GENERATE] = "ollama_generate",
+    [OP_COUNT_ANTHROPIC] = "count_tokens", [OP_COUNT_GEMINI] = "count_tokens", [OP_COUNT_RESPONSES] = "count_tokens",
+    [OP_COMPACT] = "compact", [OP_EMBED_OPENAI] = "embeddings", [OP_EMBED_GEMINI] = "embeddings", [OP_EMBED_OLLAMA] = "embeddings",
+    [OP_IMAGE_GENERATE] = "image_generate", [OP_IMAGE_EDIT] = "image_edit", [OP_SPEECH] = "speech", [OP_TRANSCRIBE] = "transcribe",
+    [OP_TRANSLATE] = "translate", [OP_MODERATE] = "moderate", [OP_RERANK] = "rerank", [OP_MODELS] = "models",
+};
+/* clang-format on */
+
+const struct provider_kind *provider_kind_at(size_t i)
+{
+    return i < ARRAY_LEN(kinds) ? &kinds[i] : NULL;
+}
+
+const struct provider_kind *provider_kind_find(struct str id)
+{
+    for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+        if (str_eq(id, str_of(aliases[i].alias)))
+            id = str_of(aliases[i].id);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (str_eq(id, str_of(kinds[i].id)))
+            return &kinds[i];
+    return NULL;
+}
+
+enum op wire_op(enum wire_id wire)
+{
+    static const enum op ops[WIRE_N] = {
+        [WIRE_NONE] = OP_N,           [WIRE_CHAT] = OP_CHAT,          [WIRE_RESPONSES] = OP_RESPONSES,
+        [WIRE_ANTHROPIC] = OP_MESSAGES, [WIRE_GEMINI] = OP_GEMINI,    [WIRE_OLLAMA] = OP_OLLAMA_CHAT,
+        [WIRE_COMPLETIONS] = OP_COMPLETIONS, [WIRE_OLLAMA_GENERATE] = OP_OLLAMA_GENERATE,
+    };
+    return ops[wire];
+}
+
+const char *op_name(enum op op)
+{
+    return (unsigned)op < OP_N && op_names[op] ? op_names[op] : "unknown";
+}
+
+static bool serves(const struct provider_kind *k, enum op op)
+{
+    if (k->ops & BIT(op))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(k->wires) && k->wires[i] != WIRE_NONE; i++)
+        if (wire_op(k->wires[i]) == op)
+            return true;
+    return false;
+}
+
+const char *provider_kind_path(const struct provider_kind *k, enum op op)
+{
+    if (!serves(k, op))
+        return NULL;
+    for (const struct op_path *p = k->paths; p && p->path; p++)
+        if (p->op == op)
+            return p->path;
+    return op_usual_path(op);
+}
+
+const char *op_usual_path(enum op op)
+{
+    for (size_t i = 0; i < ARRAY_LEN(usual_paths); i++)
+        if (usual_paths[i].op == op)
+            return usual_paths[i].path;
+    return NULL;
+}

@@ -1,0 +1,117 @@
+#include "domain/setting.h"
+
+#define INT(name_, default_, min_, max_, sentence_) \
+    {#name_, SETTING_INT, offsetof(struct settings, name_), default_, min_, max_, NULL, sentence_}
+#define FLAG(name_, default_, sentence_) {#name_, SETTING_BOOL, offsetof(struct settings, name_), default_, 0, 1, NULL, sentence_}
+#define TEXT(name_, default_, sentence_) {#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_}
+#define DAY 86400000
+#define GIB (1024ll << 20)
+
+/* clang-format off */
+static const struct setting rows[] = {
+    TEXT(host, "127.0.0.1", "Address to listen on; 0.0.0.0 for all. Read at start"),
+    INT(port, 8765, 0, 65535, "Port to listen on; 0 picks a free one. Read at start"),
+    INT(threads, 0, 0, 256, "Event loops; 0: one a core. Read at start"),
+    FLAG(allow_anonymous, 0, "Serve models to callers without a key"),
+    TEXT(proxy, "", "HTTP or SOCKS5 proxy for upstreams without one of their own"),
+    INT(max_body_bytes, 50000000, 1024, 4 * GIB, "Largest JSON request body"),
+    INT(max_upload_bytes, 1 * GIB, 1024, 64 * GIB, "Largest multipart request body"),
+    INT(max_head_bytes, 65536, 1024, 16 << 20, "Largest request line and headers together"),
+    INT(max_target_bytes, 16384, 256, 1 << 20, "Largest request target (path and query)"),
+    INT(max_headers, 128, 8, 10000, "Most headers in a request"),
+    INT(max_conns, 50000, 1, 10000000, "Most client connections of one loop. Read at start"),
+    INT(head_timeout_ms, 30000, 100, DAY, "Time for a request's head to arrive"),
+    INT(body_timeout_ms, 60000, 100, DAY, "Longest pause while a request's body arrives"),
+    INT(idle_timeout_ms, 75000, 100, DAY, "Time a connection may wait for its next request"),
+    INT(write_timeout_ms, 120000, 100, DAY, "Longest time a client may take nothing of its reply"),
+    INT(drain_timeout_ms, 30000, 0, DAY, "Time running requests get after SIGTERM"),
+    INT(connect_timeout_ms, 10000, 1, DAY, "Time to connect to an upstream"),
+    INT(first_byte_timeout_ms, 300000, 1, DAY, "Time an upstream has until its reply begins"),
+    INT(between_timeout_ms, 300000, 1, DAY, "Longest silence inside an upstream's reply"),
+    INT(total_timeout_ms, 0, 0, DAY, "Longest time for one upstream reply; 0: no limit"),
+    INT(max_json_depth, 128, 8, 2000, "Deepest nesting in JSON"),
+    INT(max_event_bytes, 32 << 20, 4096, 1 * GIB, "Largest event of a stream"),
+    INT(max_reply_bytes, 256 << 20, 65536, 4 * GIB, "Largest reply that is held whole"),
+    INT(max_attempts, 4, 1, 100, "Most targets tried for one request"),
+    INT(max_memory_bytes, 2 * GIB, 1 << 20, 1024 * GIB, "Request bodies held at once; beyond it requests are refused with 503"),
+    INT(keepalive_ms, 15000, 0, DAY, "Silence after which a streaming client gets a sign of life; 0: none"),
+    INT(upstream_idle_ms, 60000, 100, DAY, "Time an idle upstream connection is kept. Read at start"),
+    INT(upstream_max_idle, 256, 0, 100000, "Idle connections kept for one upstream by one loop. Read at start"),
+    INT(upstream_max_conns, 0, 0, 1000000, "Most connections to one upstream by one loop; 0: no limit. Read at start"),
+    INT(image_max_bytes, 20 << 20, 1024, 1 * GIB, "Largest remote image fetched for an upstream that takes bytes only"),
+    INT(image_timeout_ms, 10000, 100, DAY, "Time for fetching a remote image"),
+    INT(response_ttl_ms, 30ll * DAY, 1000, 3650ll * DAY, "How long stored responses are kept"),
+    INT(usage_retention_days, 90, 0, 36500, "Days that usage records are kept; 0: for ever"),
+    FLAG(log_json, 0, "Log lines as JSON"),
+    FLAG(cors, 1, "Answer browsers of other origins"),
+    TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),
+    TEXT(log_level, "info", "debug, info, warn or error"),
+};
+/* clang-format on */
+
+const struct setting *setting_at(size_t i)
+{
+    return i < ARRAY_LEN(rows) ? &rows[i] : NULL;
+}
+
+const struct setting *setting_find(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (str_eq(name, str_of(rows[i].name)))
+            return &rows[i];
+    return NULL;
+}
+
+static void *member(struct settings *s, const struct setting *row)
+{
+    return (char *)s + row->offset;
+}
+
+void settings_default(struct settings *s)
+{
+    *s = (struct settings){.host = STR_NONE};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        void *at = member(s, &rows[i]);
+        switch (rows[i].kind) {
+        case SETTING_INT: *(int64_t *)at = rows[i].otherwise; break;
+        case SETTING_BOOL: *(bool *)at = rows[i].otherwise != 0; break;
+        case SETTING_TEXT: *(struct str *)at = str_of(rows[i].text); break;
+        }
+    }
+}
+
+bool setting_set(struct settings *s, const struct setting *row, struct str value, struct err *e)
+{
+    void *at = member(s, row);
+    int64_t n;
+    switch (row->kind) {
+    case SETTING_INT:
+        if (!str_to_int(value, &n) || n < row->min || n > row->max)
+            return err_field(e, row->name, "'%s' must be a whole number from %lld to %lld", row->name, (long long)row->min,
+                             (long long)row->max);
+        *(int64_t *)at = n;
+        return true;
+    case SETTING_BOOL:
+        if (str_is(value, "true") || str_is(value, "1") || str_is(value, "yes") || str_is(value, "on"))
+            *(bool *)at = true;
+        else if (str_is(value, "false") || str_is(value, "0") || str_is(value, "no") || str_is(value, "off"))
+            *(bool *)at = false;
+        else
+            return err_field(e, row->name, "'%s' must be true or false", row->name);
+        return true;
+    case SETTING_TEXT:
+        *(struct str *)at = value;
+        return true;
+    }
+    return false;
+}
+
+void setting_write(const struct settings *s, const struct setting *row, struct jw *w)
+{
+    const void *at = (const char *)s + row->offset;
+    switch (row->kind) {
+    case SETTING_INT: jw_int(w, *(const int64_t *)at); break;
+    case SETTING_BOOL: jw_bool(w, *(const bool *)at); break;
+    case SETTING_TEXT: jw_str(w, *(const struct str *)at); break;
+    }
+}

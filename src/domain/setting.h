@@ -1,0 +1,21 @@
+/* setting.h - the table of settings: name, default, bounds, what it means. Each value has one origin. */
+#ifndef DOMAIN_SETTING_H
+#define DOMAIN_SETTING_H
+#include "domain/snapshot.h"
+
+enum setting_kind { SETTING_INT, SETTING_BOOL, SETTING_TEXT };
+struct setting {
+    const char *name;          /* in the file under "server", over the API; SLUICE_<NAME> in the environment */
+    enum setting_kind kind;
+    size_t offset;             /* in struct settings */
+    int64_t otherwise, min, max; /* SETTING_INT, SETTING_BOOL */
+    const char *text;          /* default of SETTING_TEXT */
+    const char *sentence;
+};
+const struct setting *setting_at(size_t i);                   /* NULL past the end */
+const struct setting *setting_find(struct str name);
+void settings_default(struct settings *s);
+/* From text (environment, store): ERR_INPUT naming the setting. Texts are kept as given: they must live as long as s. */
+bool setting_set(struct settings *s, const struct setting *row, struct str value, struct err *e) MUST_USE;
+void setting_write(const struct settings *s, const struct setting *row, struct jw *w);
+#endif

@@ -1,0 +1,193 @@
+#include "domain/snapshot.h"
+#include "base/codec.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+/* The live snapshot. Threads keep a reference of their own and look at `version` only: the lock is taken once a change a thread. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct snapshot *live;
+static _Atomic uint64_t version; /* counts publications */
+static _Thread_local struct snapshot *cached;
+static _Thread_local uint64_t cached_version;
+
+struct snapshot *snapshot_new(void)
+{
+    struct arena *a = arena_new();
+    struct snapshot *s = ARENA_NEW(a, struct snapshot);
+    s->arena = a;
+    atomic_init(&s->refs, 1);
+    map_init(&s->models_by_name);
+    map_init(&s->keys_by_hash);
+    return s;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct arena *a = s->arena;
+    map_done(&s->models_by_name);
+    map_done(&s->keys_by_hash);
+    arena_free(a);
+}
+
+static void refresh(void)
+{
+    pthread_mutex_lock(&lock);
+    struct snapshot *old = cached;
+    cached = live ? snapshot_ref(live) : NULL;
+    cached_version = atomic_load_explicit(&version, memory_order_relaxed);
+    pthread_mutex_unlock(&lock);
+    snapshot_unref(old);
+}
+
+struct snapshot *snapshot_current(void)
+{
+    if (cached_version != atomic_load_explicit(&version, memory_order_acquire))
+        refresh();
+    return cached ? snapshot_ref(cached) : NULL;
+}
+
+void snapshot_publish(struct snapshot *s)
+{
+    pthread_mutex_lock(&lock);
+    struct snapshot *old = live;
+    live = s;
+    uint64_t next = atomic_load_explicit(&version, memory_order_relaxed) + 1;
+    if (s)
+        s->version = next;
+    atomic_store_explicit(&version, next, memory_order_release);
+    pthread_mutex_unlock(&lock);
+    snapshot_unref(old);
+}
+
+void snapshot_thread_done(void)
+{
+    snapshot_unref(cached);
+    cached = NULL;
+    cached_version = 0;
+}
+
+/* ---- building ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const struct model *const *x = a, *const *y = b;
+    size_t n = (*x)->name.n < (*y)->name.n ? (*x)->name.n : (*y)->name.n;
+    int order = memcmp((*x)->name.p, (*y)->name.p, n);
+    return order ? order : (*x)->name.n < (*y)->name.n ? -1 : (*x)->name.n > (*y)->name.n;
+}
+
+void snapshot_index(struct snapshot *s)
+{
+    if (s->n_models)
+        qsort(s->models, s->n_models, sizeof *s->models, by_name);
+    map_reserve(&s->models_by_name, s->n_models);
+    map_reserve(&s->keys_by_hash, s->n_keys);
+    for (size_t i = 0; i < s->n_models; i++)
+        if (s->models[i]->is_enabled && s->models[i]->n_targets > 0)
+            map_set(&s->models_by_name, s->models[i]->name, s->models[i]);
+    for (size_t i = 0; i < s->n_keys; i++)
+        map_set(&s->keys_by_hash, str_n((const char *)s->keys[i]->hash, sizeof s->keys[i]->hash), s->keys[i]);
+}
+
+/* ---- looking up ---- */
+
+const struct key *snapshot_key(const struct snapshot *s, struct str presented)
+{
+    uint8_t hash[SHA256_SIZE];
+    sha256(presented, hash); /* comparing hashes leaks nothing of the key */
+    return map_get(&s->keys_by_hash, str_n((const char *)hash, sizeof hash));
+}
+
+const struct model *snapshot_model(const struct snapshot *s, struct str name)
+{
+    return map_get(&s->models_by_name, name);
+}
+
+const struct upstream *snapshot_upstream(const struct snapshot *s, struct str name)
+{
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        if (str_eq(s->upstreams[i]->name, name))
+            return s->upstreams[i];
+    return NULL;
+}
+
+const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name)
+{
+    const struct model *m = snapshot_model(s, name);
+    size_t slash = str_index(name, '/');
+    if (m || slash == name.n || slash + 1 == name.n)
+        return m;
+    const struct upstream *u = snapshot_upstream(s, str_first(name, slash));
+    if (!u || !u->is_enabled)
+        return NULL;
+    struct target *t = ARENA_NEW(a, struct target);
+    struct model *made = ARENA_NEW(a, struct model);
+    *t = (struct target){u, str_skip(name, slash + 1)};
+    *made = (struct model){.name = name, .targets = t, .n_targets = 1, .capabilities = CAP_TEXT, .max_output_tokens = -1,
+                           .context_tokens = -1, .is_enabled = true, .from = u->from};
+    return made;
+}
+
+size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max)
+{
+    size_t score[8], n = 0;
+    if (max > ARRAY_LEN(score))
+        max = ARRAY_LEN(score);
+    for (size_t i = 0; i < s->n_models; i++) {
+        const struct model *m = s->models[i];
+        if (!m->is_enabled || m->n_targets == 0 || name.n == 0)
+            continue;
+        size_t d = str_edit_distance(name, m->name), longest = name.n > m->name.n ? name.n : m->name.n;
+        bool is_part = name.n >= 3 && (str_contains(m->name, name) || str_contains(name, m->name));
+        if (d * 5 > longest * 2 && !is_part) /* more than two fifths differ */
+            continue;
+        if (is_part && d > 2)
+            d = 2;
+        size_t at = n < max ? n++ : max;
+        while (at > 0 && score[at - 1] > d) {
+            if (at < max) {
+                score[at] = score[at - 1];
+                out[at] = out[at - 1];
+            }
+            at--;
+        }
+        if (at < max) {
+            score[at] = d;
+            out[at] = m->name;
+        }
+    }
+    return n;
+}
+
+/* "*" stands for any run of characters, anchored at both ends. */
+static bool fits(struct str pattern, struct str name)
+{
+    size_t star = str_index(pattern, '*');
+    if (star == pattern.n)
+        return str_eq(pattern, name);
+    if (!str_starts(name, str_first(pattern, star)))
+        return false;
+    struct str rest = str_skip(pattern, star + 1);
+    for (size_t i = star; i <= name.n; i++)
+        if (fits(rest, str_skip(name, i)))
+            return true;
+    return false;
+}
+
+bool key_may_use(const struct key *k, struct str model)
+{
+    if (k->n_allowed == 0)
+        return true;
+    for (size_t i = 0; i < k->n_allowed; i++)
+        if (fits(k->allowed_models[i], model))
+            return true;
+    return false;
+}
