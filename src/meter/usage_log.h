@@ -35,7 +35,8 @@ void usage_log_free(struct usage_log *u);                     /* writes what is 
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* from loop `loop` only; copies */
 uint64_t usage_log_shed(const struct usage_log *u);           /* records lost to full rings */
 bool usage_log_is_degraded(const struct usage_log *u);        /* the store refuses writes at the moment */
-/* Work of other rooms on the same writer thread and connection (stored responses): runs fn(arg, db) inside the next group. */
+/* Work of other rooms on the same writer thread and connection (stored responses): runs fn(arg, db) inside the next
+ * group. db NULL: the store cannot be reached any more, only arg is to be let go. */
 struct db;
 bool usage_log_post(struct usage_log *u, void (*fn)(void *arg, struct db *db), void *arg) MUST_USE; /* false: queue full */
 #endif

@@ -1,0 +1,405 @@
+#include "meter/usage_log.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "store/db.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define RING 2048u            /* records a loop may be ahead of the writer; a power of two */
+#define GROUP_MS 50
+#define RETRY_MS 1000
+#define MAX_POSTED 4096u
+#define MAX_NAMES 50000u      /* interned; a flood of made-up names beyond it is counted as "(other)" */
+#define PRUNE_MS (600 * 1000)
+#define PRUNE_ROWS "20000"
+
+struct ring { /* one producer, one consumer; head and tail count for ever */
+    _Alignas(64) _Atomic uint32_t head; /* written by the loop */
+    _Alignas(64) _Atomic uint32_t tail; /* written by the writer */
+    struct usage_record *v;
+};
+
+struct posted {
+    struct posted *next;
+    void (*fn)(void *arg, struct db *db);
+    void *arg;
+};
+
+struct usage_log {
+    struct ring *rings;
+    unsigned n_rings;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards posted and the sleep */
+    pthread_cond_t wake;
+    struct posted *first, **last;
+    unsigned n_posted;
+    atomic_bool is_sleeping, is_stopping, is_degraded;
+    _Atomic uint64_t shed;
+    /* the writer's own */
+    char *path;
+    struct db *db;
+    struct stmt *insert, *find_name, *add_name;
+    struct map names;      /* text -> id in a heap cell that holds both */
+    int64_t last_id;
+    int64_t retention_ms;
+    uint64_t next_prune_ms;
+};
+
+struct interned {
+    int64_t id;
+    struct str text;
+};
+
+/* ---- producers ---- */
+
+static void wake_writer(struct usage_log *u)
+{
+    if (!atomic_load_explicit(&u->is_sleeping, memory_order_seq_cst))
+        return;
+    pthread_mutex_lock(&u->lock);
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+}
+
+void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r)
+{
+    struct ring *ring = &u->rings[loop];
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    if (head - atomic_load_explicit(&ring->tail, memory_order_acquire) >= RING) {
+        atomic_fetch_add_explicit(&u->shed, 1, memory_order_relaxed);
+        return;
+    }
+    ring->v[head % RING] = *r;
+    atomic_store_explicit(&ring->head, head + 1, memory_order_seq_cst);
+    wake_writer(u);
+}
+
+bool usage_log_post(struct usage_log *u, void (*fn)(void *arg, struct db *db), void *arg)
+{
+    struct posted *p = malloc(sizeof *p);
+    if (!p)
+        abort();
+    *p = (struct posted){NULL, fn, arg};
+    pthread_mutex_lock(&u->lock);
+    bool ok = u->n_posted < MAX_POSTED && !atomic_load(&u->is_stopping);
+    if (ok) {
+        *u->last = p;
+        u->last = &p->next;
+        u->n_posted++;
+        pthread_cond_signal(&u->wake);
+    }
+    pthread_mutex_unlock(&u->lock);
+    if (!ok)
+        free(p);
+    return ok;
+}
+
+uint64_t usage_log_shed(const struct usage_log *u)
+{
+    return atomic_load_explicit(&u->shed, memory_order_relaxed);
+}
+
+bool usage_log_is_degraded(const struct usage_log *u)
+{
+    return atomic_load_explicit(&u->is_degraded, memory_order_relaxed);
+}
+
+/* ---- the writer ---- */
+
+static void forget_names(struct usage_log *u)
+{
+    struct str k;
+    void *v;
+    for (size_t i = 0; map_next(&u->names, &i, &k, &v);)
+        free(v);
+    map_done(&u->names);
+    map_init(&u->names);
+}
+
+static void close_db(struct usage_log *u)
+{
+    stmt_free(u->insert);
+    stmt_free(u->find_name);
+    stmt_free(u->add_name);
+    u->insert = u->find_name = u->add_name = NULL;
+    db_close(u->db);
+    u->db = NULL;
+}
+
+static bool open_db(struct usage_log *u, struct err *e)
+{
+    u->db = db_open(u->path, DB_READ_WRITE, e);
+    if (!u->db)
+        return false;
+    u->insert = db_prepare(u->db,
+                           "INSERT INTO usage(id,request_id,key,model,upstream,upstream_model,op,client_format,upstream_format,error_code,"
+                           "status,attempts,is_stream,stop,quality,input_total,cache_read,cache_write,output_total,reasoning,audio_in,"
+                           "audio_out,ttft_us,duration_us,bytes_in,bytes_out)"
+                           " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
+                           e);
+    u->find_name = u->insert ? db_prepare(u->db, "SELECT id FROM name WHERE text = ?1", e) : NULL;
+    u->add_name = u->find_name ? db_prepare(u->db, "INSERT INTO name(text) VALUES(?1)", e) : NULL;
+    struct stmt *s = u->add_name ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage", e) : NULL;
+    bool ok = s && stmt_step(s, e);
+    if (ok)
+        u->last_id = stmt_int(s, 0);
+    stmt_free(s);
+    if (!ok)
+        close_db(u);
+    return ok;
+}
+
+static bool name_id(struct usage_log *u, const char *text, int64_t *id, struct err *e)
+{
+    struct str s = str_of(text);
+    if (s.n == 0) {
+        *id = 0;
+        return true;
+    }
+    const struct interned *known = map_get(&u->names, s);
+    if (known) {
+        *id = known->id;
+        return true;
+    }
+    if (u->names.n >= MAX_NAMES)
+        return strcmp(text, "(other)") == 0 ? (*id = 0, true) : name_id(u, "(other)", id, e);
+    stmt_bind_str(u->find_name, 1, s);
+    bool is_there = stmt_step(u->find_name, e);
+    if (is_there)
+        *id = stmt_int(u->find_name, 0);
+    stmt_reset(u->find_name);
+    if (!is_there) {
+        if (e->kind != ERR_NONE)
+            return false;
+        stmt_bind_str(u->add_name, 1, s);
+        if (!stmt_run(u->add_name, e))
+            return false;
+        *id = db_last_id(u->db);
+    }
+    struct interned *in = malloc(sizeof *in + s.n);
+    if (!in)
+        abort();
+    memcpy(in + 1, s.p, s.n);
+    *in = (struct interned){*id, str_n((const char *)(in + 1), s.n)};
+    map_set(&u->names, in->text, in);
+    return true;
+}
+
+static void bind_known(struct stmt *s, int at, int64_t v)
+{
+    if (v < 0)
+        stmt_bind_null(s, at);
+    else
+        stmt_bind_int(s, at, v);
+}
+
+static bool insert(struct usage_log *u, const struct usage_record *r, struct err *e)
+{
+    struct stmt *s = u->insert;
+    const char *names[] = {r->key_id, r->model, r->upstream, r->upstream_model, r->op, r->client_format, r->upstream_format, r->error_code};
+    int64_t id = (r->start_ms + r->duration_us / 1000) * 1000; /* the end: rows come in this order */
+    if (id <= u->last_id)
+        id = u->last_id + 1;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        int64_t n;
+        if (!name_id(u, names[i], &n, e))
+            return false;
+        stmt_bind_int(s, (int)i + 3, n);
+    }
+    stmt_bind_int(s, 1, id);
+    stmt_bind_str(s, 2, str_of(r->request_id));
+    stmt_bind_int(s, 11, r->status);
+    stmt_bind_int(s, 12, r->attempts);
+    stmt_bind_int(s, 13, r->is_stream);
+    stmt_bind_int(s, 14, (int64_t)r->stop);
+    stmt_bind_int(s, 15, (int64_t)r->quality);
+    bind_known(s, 16, r->usage.input_total);
+    bind_known(s, 17, r->usage.cache_read);
+    bind_known(s, 18, r->usage.cache_write);
+    bind_known(s, 19, r->usage.output_total);
+    bind_known(s, 20, r->usage.reasoning);
+    bind_known(s, 21, r->usage.audio_in);
+    bind_known(s, 22, r->usage.audio_out);
+    bind_known(s, 23, r->ttft_us);
+    stmt_bind_int(s, 24, r->duration_us);
+    stmt_bind_int(s, 25, r->bytes_in);
+    stmt_bind_int(s, 26, r->bytes_out);
+    if (!stmt_run(s, e))
+        return false;
+    u->last_id = id;
+    return true;
+}
+
+/* One group of what the rings hold. Records leave their ring only once they are committed. */
+static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
+{
+    uint32_t heads[256];
+    bool is_any = false;
+    for (unsigned i = 0; i < u->n_rings; i++) {
+        heads[i] = atomic_load_explicit(&u->rings[i].head, memory_order_acquire);
+        is_any |= heads[i] != atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+    }
+    *wrote = is_any;
+    if (!is_any)
+        return true;
+    if (!db_begin(u->db, e))
+        return false;
+    for (unsigned i = 0; i < u->n_rings; i++)
+        for (uint32_t at = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed); at != heads[i]; at++)
+            if (!insert(u, &u->rings[i].v[at % RING], e)) {
+                db_rollback(u->db);
+                forget_names(u); /* ids made in this group are gone with it */
+                return false;
+            }
+    if (!db_commit(u->db, e)) {
+        forget_names(u);
+        return false;
+    }
+    for (unsigned i = 0; i < u->n_rings; i++)
+        atomic_store_explicit(&u->rings[i].tail, heads[i], memory_order_release);
+    return true;
+}
+
+static bool run_posted(struct usage_log *u, struct err *e)
+{
+    pthread_mutex_lock(&u->lock);
+    struct posted *p = u->first;
+    u->first = NULL;
+    u->last = &u->first;
+    u->n_posted = 0;
+    pthread_mutex_unlock(&u->lock);
+    if (!p)
+        return true;
+    bool ok = db_begin(u->db, e);
+    while (p) {
+        struct posted *next = p->next;
+        p->fn(p->arg, u->db);
+        free(p);
+        p = next;
+    }
+    return ok && db_commit(u->db, e);
+}
+
+static void prune(struct usage_log *u)
+{
+    struct err e = ERR_INIT;
+    uint64_t now = clock_mono_ms();
+    if (u->retention_ms <= 0 || now < u->next_prune_ms)
+        return;
+    u->next_prune_ms = now + PRUNE_MS;
+    struct stmt *s = db_prepare(u->db, "DELETE FROM usage WHERE id IN (SELECT id FROM usage WHERE id < ?1 ORDER BY id LIMIT " PRUNE_ROWS ")", &e);
+    if (s) {
+        stmt_bind_int(s, 1, (clock_wall_ms() - u->retention_ms) * 1000);
+        if (stmt_run(s, &e) && db_changes(u->db) > 0)
+            u->next_prune_ms = now; /* more may be due */
+    }
+    stmt_free(s);
+}
+
+static void sleep_a_while(struct usage_log *u, bool is_idle)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    int64_t ms = atomic_load(&u->is_degraded) ? RETRY_MS : is_idle ? PRUNE_MS : GROUP_MS;
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&u->lock);
+    if (is_idle) { /* only an idle writer asks to be woken; a busy one gathers a group meanwhile */
+        atomic_store_explicit(&u->is_sleeping, true, memory_order_seq_cst);
+        for (unsigned i = 0; i < u->n_rings; i++)
+            is_idle = is_idle && atomic_load_explicit(&u->rings[i].head, memory_order_seq_cst) ==
+                                     atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+    }
+    bool skip = atomic_load(&u->is_stopping) || u->first || (atomic_load(&u->is_sleeping) && !is_idle);
+    if (!skip)
+        (void)pthread_cond_timedwait(&u->wake, &u->lock, &until);
+    atomic_store_explicit(&u->is_sleeping, false, memory_order_seq_cst);
+    pthread_mutex_unlock(&u->lock);
+}
+
+static void set_degraded(struct usage_log *u, bool is_degraded, const struct err *e)
+{
+    if (atomic_exchange(&u->is_degraded, is_degraded) == is_degraded)
+        return;
+    if (is_degraded)
+        log_error(NULL, "store.degraded", "error=%s", e->message);
+    else
+        log_info(NULL, "store.recovered", "shed=%llu", (unsigned long long)usage_log_shed(u));
+}
+
+static void *writer(void *arg)
+{
+    struct usage_log *u = arg;
+    for (;;) {
+        struct err e = ERR_INIT;
+        bool is_last = atomic_load(&u->is_stopping), wrote = false;
+        bool ok = u->db || open_db(u, &e);
+        ok = ok && write_group(u, &wrote, &e) && run_posted(u, &e);
+        set_degraded(u, !ok, &e);
+        if (!ok)
+            close_db(u); /* a fresh handle next time */
+        else
+            prune(u);
+        if (is_last)
+            break;
+        sleep_a_while(u, !wrote && ok);
+    }
+    close_db(u);
+    return NULL;
+}
+
+struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retention_days, struct err *e)
+{
+    struct usage_log *u = calloc(1, sizeof *u);
+    if (!u || !(u->path = strdup(path)) || !(u->rings = aligned_alloc(64, sizeof *u->rings * loops)))
+        abort();
+    memset(u->rings, 0, sizeof *u->rings * loops);
+    u->n_rings = loops;
+    u->last = &u->first;
+    u->retention_ms = retention_days * 86400000;
+    map_init(&u->names);
+    pthread_mutex_init(&u->lock, NULL);
+    pthread_cond_init(&u->wake, NULL);
+    for (unsigned i = 0; i < loops; i++)
+        if (!(u->rings[i].v = calloc(RING, sizeof *u->rings[i].v)))
+            abort();
+    if (pthread_create(&u->thread, NULL, writer, u) == 0)
+        return u;
+    err_errno(e, "cannot start", "the writer thread");
+    u->n_rings = 0;
+    free(u->rings);
+    free(u->path);
+    free(u);
+    return NULL;
+}
+
+void usage_log_free(struct usage_log *u)
+{
+    if (!u)
+        return;
+    pthread_mutex_lock(&u->lock);
+    atomic_store(&u->is_stopping, true);
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+    (void)pthread_join(u->thread, NULL);
+    for (unsigned i = 0; i < u->n_rings; i++)
+        free(u->rings[i].v);
+    for (struct posted *p = u->first, *next; p; p = next) { /* the store could not be reached to the end */
+        next = p->next;
+        p->fn(p->arg, NULL);
+        free(p);
+    }
+    forget_names(u);
+    map_done(&u->names);
+    pthread_cond_destroy(&u->wake);
+    pthread_mutex_destroy(&u->lock);
+    free(u->rings);
+    free(u->path);
+    free(u);
+}
