@@ -140,39 +140,40 @@ static yyjson_val *enter_ref(struct walk *k, struct str ref)
     return v;
 }
 
-/* Whether v, by whatever references it holds, leads to target. seen: a list of targets already followed. */
-static bool leads_to(struct walk *k, yyjson_val *v, yyjson_val *target, yyjson_val **seen,
+/* Whether wanted lies in v or in what v refers to. seen: the targets already followed. */
+static bool leads_to(struct walk *k, yyjson_val *v, const yyjson_val *wanted, yyjson_val **seen,
                      size_t *n_seen)
 {
+    if (v == wanted)
+        return true;
     if (!yyjson_is_ctn(v) || k->cycle_budget == 0)
         return false;
     k->cycle_budget--;
     struct str ref = yyjson_is_obj(v) ? json_get_str(v, "$ref") : STR_NONE;
     yyjson_val *next = ref.n ? resolve(k, ref) : NULL;
-    if (next == target && next)
-        return true;
-    bool is_new = next != NULL;
+    bool is_new = next != NULL && *n_seen < MAX_REFS;
     for (size_t i = 0; i < *n_seen; i++)
         is_new = is_new && seen[i] != next;
-    if (is_new && *n_seen < 64) {
+    if (is_new) {
         seen[(*n_seen)++] = next;
-        if (leads_to(k, next, target, seen, n_seen))
+        if (leads_to(k, next, wanted, seen, n_seen))
             return true;
     }
     size_t n = yyjson_is_obj(v) ? yyjson_obj_size(v) * 2 : yyjson_arr_size(v);
     yyjson_val *item = n ? unsafe_yyjson_get_first(v) : NULL;
     for (; n; n--, item = unsafe_yyjson_get_next(item)) {
-        if (leads_to(k, item, target, seen, n_seen))
+        if (leads_to(k, item, wanted, seen, n_seen))
             return true;
     }
     return false;
 }
 
-static bool is_cycle(struct walk *k, struct str ref)
+/* Whether what the schema refers to holds, in the end, the schema itself. */
+static bool is_cycle(struct walk *k, yyjson_val *schema, struct str ref)
 {
-    yyjson_val *seen[64], *target = resolve(k, ref);
+    yyjson_val *seen[MAX_REFS], *target = resolve(k, ref);
     size_t n_seen = 0;
-    return target && leads_to(k, target, target, seen, &n_seen);
+    return target && leads_to(k, target, schema, seen, &n_seen);
 }
 
 /* ---- numbers and names ---- */
@@ -446,7 +447,7 @@ static void copy_schema(struct walk *k, yyjson_val *v)
     struct str ref = json_get_str(v, "$ref");
     if (k->depth == DEEPEST || !spend(k) ||
         (ref.n && k->profile == SCHEMA_GEMINI_JSON && !(k->flags & SCHEMA_INLINE_REFS) &&
-         is_cycle(k, ref))) {
+         is_cycle(k, v, ref))) {
         write_any_object(k->w);
         return;
     }
