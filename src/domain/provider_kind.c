@@ -36,7 +36,6 @@ static const struct op_path usual_paths[] = {
 
 static const struct op_path anthropic_paths[] = {{OP_MODELS, "/v1/models"}, {OP_N, NULL}};
 static const struct op_path google_paths[] = {{OP_MODELS, "/v1beta/models"}, {OP_N, NULL}};
-static const struct op_path ollama_paths[] = {{OP_MODELS, "/api/tags"}, {OP_N, NULL}};
 /* api-version goes into the query; the deployment is the model id */
 static const struct op_path azure_paths[] = {
     {OP_CHAT, "/openai/deployments/{model}/chat/completions"},
