@@ -22,6 +22,18 @@ void flow_args_scan(struct flow_args *s, struct str text)
     }
 }
 
+bool flow_parse(struct wire_ctx *c, struct str data, yyjson_val **root, struct err *e)
+{
+    struct err why = ERR_INIT;
+    if (json_parse(c->scratch, data, 0, root, &why))
+        return true;
+    if (!str_valid_utf8(data) &&
+        json_parse(c->scratch, str_fix_utf8(c->scratch, data), 0, root, &why))
+        return true;
+    return err_set(e, ERR_UPSTREAM, "bad_upstream_stream",
+                   "the upstream sent an event that is no JSON: %s", why.message);
+}
+
 void flow_init(struct flow *f, struct wire_ctx *c)
 {
     *f = (struct flow){.ctx = c};

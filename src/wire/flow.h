@@ -28,6 +28,10 @@ struct flow_args {
 };
 void flow_args_scan(struct flow_args *s, struct str text);
 
+/* One frame's payload, parsed in ctx->scratch. Bytes that are no UTF-8 (small local models) become U+FFFD. A bad frame is
+ * ERR_UPSTREAM "bad_upstream_stream". */
+bool flow_parse(struct wire_ctx *c, struct str data, yyjson_val **root, struct err *e) MUST_USE;
+
 void flow_init(struct flow *f, struct wire_ctx *c);
 static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)
 {

@@ -1724,12 +1724,7 @@ static bool decoder_push(void *dec, struct str event, struct str data, wire_sink
         flow_end(&d->flow, true);
         return true;
     }
-    if (!json_parse(d->c->scratch, data, 0, &root, e)) {
-        if (e)
-            e->kind = ERR_UPSTREAM;
-        return false;
-    }
-    return handle(d, root, e);
+    return flow_parse(d->c, data, &root, e) && handle(d, root, e);
 }
 
 static void decoder_end(void *dec, wire_sink_fn *emit, void *arg)

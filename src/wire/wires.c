@@ -5,6 +5,7 @@ static const struct wire *const wires[WIRE_N] = {
     [WIRE_NONE] = NULL,
     [WIRE_CHAT] = &wire_chat,
     [WIRE_ANTHROPIC] = &wire_anthropic,
+    [WIRE_RESPONSES] = &wire_responses,
     /* clang-format on */
 };
 
