@@ -1211,6 +1211,10 @@ static void on_parse_error(struct http_conn *c, llhttp_errno_t error)
         }
         break;
     case HPE_INVALID_VERSION:
+        /* what stands behind it is wrong */
+        if (strstr(llhttp_get_error_reason(&c->parser), "Expected"))
+            break;
+        __attribute__((fallthrough));
     case HPE_PAUSED_H2_UPGRADE:
         refuse(c, ERR_UNIMPLEMENTED, 505, "http_version_not_supported",
                "only HTTP/1.1 and HTTP/1.0 are spoken here");

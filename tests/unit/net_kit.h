@@ -8,9 +8,10 @@
 void net_turn(struct loop *l);                                /* what is ready, then a short sleep */
 #define TURN_UNTIL(l, cond) \
     do { \
-        for (int turns_ = 0; !(cond) && turns_ < 20000; turns_++) \
+        bool is_so_ = false; \
+        for (int turns_ = 0; !(is_so_ = (cond)) && turns_ < 20000; turns_++) \
             net_turn(l); \
-        ck_assert_msg((cond), "never came: %s", #cond); \
+        ck_assert_msg(is_so_, "never came: %s", #cond); \
     } while (0)
 
 int peer_listen(uint16_t *port);                              /* on 127.0.0.1, not blocking */

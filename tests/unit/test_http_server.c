@@ -417,7 +417,7 @@ START_TEST(refuses_smuggling_and_malformed_heads)
         {"GET / HTTX/1.1\r\n" HOST "\r\n", 400},
         {"GET / HTTP/2.0\r\n" HOST "\r\n", 505},
         {"GET / HTTP/3.7\r\n" HOST "\r\n", 505},
-        {"GET /\r\n\r\n", 400},
+        {"GET /\r\n\r\n", 505},
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
         {"CONNECT t:443 HTTP/1.1\r\n" HOST "\r\n", 501},
         {"BREW /pot HTTP/1.1\r\n" HOST "\r\n", 501},
