@@ -56,6 +56,8 @@ def basic_config(origin):
     """One provider and one model `to-<format>` for each format of the scripted upstream."""
     providers = {name: provider(name, origin) for name in FORMATS}
     models = {"to-" + name: {"provider": name, "upstream_model": name + "-model"} for name in FORMATS}
+    providers["plain"] = {"type": "anthropic-compatible", "api_key": "upstream-secret-plain", "base_url": origin}
+    models["to-plain"] = {"provider": "plain", "upstream_model": "plain-model"}  # Anthropic's format without its news
     providers["echo"] = {"type": "echo"}
     models["echo"] = "echo"
     return {"providers": providers, "models": models,

@@ -14,14 +14,18 @@ BINARY = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build/debug/sluice"))
 CACHE = pathlib.Path(os.environ.get("SLUICE_TEST_CACHE", ROOT / ".cache"))
 KEY = "sk-test-0123456789abcdef0123456789abcdef"
 
-# Provider type and base URL for each format of an upstream at an origin.
-KINDS = {"chat": ("openai-compatible", "/v1"), "responses": ("openai-responses", "/v1"),
-         "anthropic": ("anthropic-compatible", ""), "google": ("google", ""), "ollama": ("ollama", "")}
+# For each format of an upstream: provider type, what its base URL has behind the origin, and the format to insist on
+# where the type speaks several.
+KINDS = {"chat": ("openai-compatible", "/v1", None), "responses": ("openai", "/v1", "openai_responses"),
+         "anthropic": ("anthropic", "", None), "google": ("google", "", None), "ollama": ("ollama", "", "ollama")}
 
 
 def provider(name, origin, **more):
-    kind, base = KINDS[name]
-    return {"type": kind, "api_key": "upstream-secret-" + name, "base_url": origin + base, **more}
+    kind, base, wire = KINDS[name]
+    entry = {"type": kind, "api_key": "upstream-secret-" + name, "base_url": origin + base, **more}
+    if wire:
+        entry["wire"] = wire
+    return entry
 
 
 class Calls:

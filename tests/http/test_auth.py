@@ -45,7 +45,7 @@ def test_health_needs_none(sluice):
 def test_keys_are_never_logged(start_sluice, scripted, upstream):
     """Neither a client's key in any spelling, right or wrong, nor the upstream's, on the most talkative level."""
     config = basic_config(scripted.origin)
-    config["server"]["log_level"] = "trace"
+    config["server"]["log_level"] = "debug"
     s = start_sluice(config)
     wrong = "sk-wrong-but-secret-0123456789"
     for client, f in FORMATS.items():
@@ -67,7 +67,7 @@ def test_keys_are_never_logged(start_sluice, scripted, upstream):
 
 def test_prompts_are_not_logged(start_sluice, scripted, upstream):
     config = basic_config(scripted.origin)
-    config["server"]["log_level"] = "trace"
+    config["server"]["log_level"] = "debug"
     s = start_sluice(config)
     for client, f in FORMATS.items():
         s.post(f.path(Ask(model="to-" + client)), f.request(Ask(model="to-" + client, messages=[

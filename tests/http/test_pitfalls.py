@@ -662,8 +662,9 @@ def test_several_choices_keep_apart(sluice, upstream):
     assert [c["index"] for c in r.json()["choices"]] == [0, 1]
 
 
-def test_structured_output_for_anthropic_comes_back_as_text(sluice, upstream):
-    """However it is emulated, the client sees JSON text and `stop`."""
+@pytest.mark.parametrize("model", ["to-anthropic", "to-plain"])
+def test_structured_output_for_anthropic_comes_back_as_text(sluice, upstream, model):
+    """However it is said or emulated, the client sees JSON text and `stop`."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
     async def script(conn, request):
@@ -674,7 +675,8 @@ def test_structured_output_for_anthropic_comes_back_as_text(sluice, upstream):
     upstream.play(script)
     for client in ("chat", "responses", "google", "ollama"):
         for streaming in (False, True):
-            f, ask = FORMATS[client], Ask(model="to-anthropic", schema=schema, stream=streaming)
+            f, ask = FORMATS[client], Ask(model=model, schema=schema, stream=streaming)
             r = sluice.post(f.path(ask), f.request(ask))
             got = (f.read_stream if streaming else f.read)(r.content)
             assert json.loads(got.text) == {"a": 1} and got.finish == "stop" and not got.calls, client
+            assert '"a"' in upstream.last.body.decode(), "the schema did not arrive"
