@@ -6,6 +6,7 @@ static const struct wire *const wires[WIRE_N] = {
     [WIRE_CHAT] = &wire_chat,
     [WIRE_ANTHROPIC] = &wire_anthropic,
     [WIRE_RESPONSES] = &wire_responses,
+    [WIRE_COMPLETIONS] = &wire_completions,
     /* clang-format on */
 };
 
