@@ -108,7 +108,7 @@ static struct str percent_decode(struct arena *a, struct str s)
     for (size_t i = 0; i < s.n; i++) {
         int high = s.p[i] == '%' && i + 2 < s.n ? hex_of(s.p[i + 1]) : -1;
         int low = high >= 0 ? hex_of(s.p[i + 2]) : -1;
-        out[n++] = low >= 0 ? (char)(high << 4 | low) : s.p[i];
+        out[n++] = low >= 0 ? (char)(unsigned char)(high * 16 + low) : s.p[i];
         i += low >= 0 ? 2 : 0;
     }
     return str_n(out, n);

@@ -6,7 +6,10 @@ static const struct wire *const wires[WIRE_N] = {
     [WIRE_CHAT] = &wire_chat,
     [WIRE_ANTHROPIC] = &wire_anthropic,
     [WIRE_RESPONSES] = &wire_responses,
+    [WIRE_GEMINI] = &wire_gemini,
+    [WIRE_OLLAMA] = &wire_ollama,
     [WIRE_COMPLETIONS] = &wire_completions,
+    [WIRE_OLLAMA_GENERATE] = &wire_ollama_generate,
     /* clang-format on */
 };
 
