@@ -1,0 +1,201 @@
+/* edit.c - a body of the same format: the received bytes with a few spans replaced, everything else untouched. */
+#include "relay/request.h"
+#include <stdlib.h>
+
+struct splice {
+    size_t at, n;
+    struct str with;
+};
+
+struct splices {
+    struct splice v[64];
+    size_t n;
+    bool is_full;
+};
+
+static void add_splice(struct splices *s, size_t at, size_t n, struct str with)
+{
+    if (s->n == ARRAY_LEN(s->v)) {
+        s->is_full = true;
+        return;
+    }
+    s->v[s->n++] = (struct splice){at, n, with};
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct splice *x = a, *y = b;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static struct str apply(struct arena *a, struct str body, struct splices *s)
+{
+    if (s->n == 0)
+        return body;
+    qsort(s->v, s->n, sizeof s->v[0], by_place);
+    size_t total = body.n;
+    for (size_t i = 0; i < s->n; i++)
+        total = total - s->v[i].n + s->v[i].with.n;
+    char *p = arena_alloc(a, total + 1), *w = p;
+    size_t from = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        memcpy(w, body.p + from, s->v[i].at - from);
+        w += s->v[i].at - from;
+        if (s->v[i].with.n)
+            memcpy(w, s->v[i].with.p, s->v[i].with.n);
+        w += s->v[i].with.n;
+        from = s->v[i].at + s->v[i].n;
+    }
+    memcpy(w, body.p + from, body.n - from);
+    return str_n(p, total);
+}
+
+static struct str quoted(struct arena *a, struct str s)
+{
+    struct buf b;
+    buf_init_arena(&b, a, s.n * 6 + 16);
+    buf_char(&b, '"');
+    json_escape(&b, s);
+    buf_char(&b, '"');
+    return buf_str(&b);
+}
+
+/* The body without one top-level member and the comma that belongs to it. */
+static struct str without_member(struct arena *a, struct str body, const struct json_scan *scan, const struct json_span *span)
+{
+    size_t from = span->key_at - 1, to = span->at + span->n, after = to;
+    while (after < body.n && strchr(" \t\r\n", body.p[after]))
+        after++;
+    if (after < body.n && body.p[after] == ',') {
+        to = after + 1;
+    } else { /* the last member: the comma before it goes, if there is one */
+        size_t left = from;
+        while (left > scan->open + 1 && body.p[left - 1] != ',')
+            left--;
+        if (left > scan->open + 1)
+            from = left - 1;
+    }
+    struct splices s = {.n = 0};
+    add_splice(&s, from, to - from, STR_NONE);
+    return apply(a, body, &s);
+}
+
+/* "role":"developer" cannot stand inside a JSON string unescaped, so the raw search is safe. */
+static void developer_to_system(struct splices *s, struct str body, struct json_span messages)
+{
+    size_t at = messages.at, end = messages.at + messages.n;
+    while (at < end) {
+        at += find_bytes(str_n(body.p + at, end - at), STR("\"developer\""));
+        if (at >= end)
+            return;
+        size_t back = at;
+        while (back > messages.at && strchr(" \t\r\n:", body.p[back - 1]))
+            back--;
+        if (back >= messages.at + 6 && memcmp(body.p + back - 6, "\"role\"", 6) == 0)
+            add_splice(s, at, 11, STR("\"system\""));
+        at += 11;
+    }
+}
+
+struct model_edit {
+    struct splices *s;
+    struct str with;
+};
+
+enum { MODEL, OPTIONS, NEW_MAX, OLD_MAX, MESSAGES, N_WANT };
+
+static void on_member(void *arg, size_t which, const struct json_span *span)
+{
+    struct model_edit *m = arg;
+    if (which == MODEL)
+        add_splice(m->s, span->at, span->n, m->with);
+}
+
+/* {"include_usage":false,…} with the other members kept. */
+static struct str with_usage_asked(struct arena *a, struct str options)
+{
+    yyjson_val *v;
+    struct buf b;
+    buf_init_arena(&b, a, options.n + 64);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    if (json_parse(a, options, 0, &v, NULL) && yyjson_is_obj(v)) {
+        size_t i, max;
+        yyjson_val *k, *m;
+        yyjson_obj_foreach(v, i, max, k, m)
+        {
+            if (str_is(json_str(k), "include_usage"))
+                continue;
+            jw_key_str(&w, json_str(k));
+            jw_val(&w, m);
+        }
+    }
+    jw_kv_bool(&w, "include_usage", true);
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+#define MAX_STRIP 32 /* fields of one kind's row */
+
+static bool strip_fields(struct relay *rl, const char *const *strip, struct str *body, struct err *e)
+{
+    struct json_want want[MAX_STRIP];
+    struct json_scan scan;
+    size_t n = 0;
+    for (; strip && strip[n] && n < MAX_STRIP; n++)
+        want[n] = (struct json_want){.key = strip[n]};
+    while (n > 0) { /* one member a round; most bodies hold none of them */
+        if (!json_scan_object(*body, want, n, (unsigned)rl->set->max_json_depth, &scan, e))
+            return false;
+        size_t i = 0;
+        while (i < n && want[i].count == 0)
+            i++;
+        if (i == n)
+            break;
+        *body = without_member(rl->body_arena, *body, &scan, &want[i].span);
+        for (i = 0; i < n; i++)
+            want[i] = (struct json_want){.key = strip[i]};
+    }
+    return true;
+}
+
+bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e)
+{
+    const struct upstream *u = t->upstream;
+    struct arena *a = rl->body_arena;
+    struct str body = rl->body;
+    struct splices s = {.n = 0};
+    bool is_chat = rl->up == WIRE_CHAT;
+    bool is_path_model = rl->path_model.n > 0;
+    bool changes_model = !is_path_model && !str_eq(t->model, rl->model);
+    bool has_quirks = is_chat && ((u->quirks & QUIRK_MAX_TOKENS_OLD) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
+    bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT && !(u->quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
+    rl->strip_usage = adds_usage;
+
+    if (!has_quirks && !adds_usage && rl->model_want.count <= 1) {
+        if (changes_model && rl->model_want.count == 1)
+            add_splice(&s, rl->model_want.span.at, rl->model_want.span.n, quoted(a, t->model));
+    } else {
+        struct json_want want[N_WANT] = {{.key = "model"}, {.key = "stream_options"}, {.key = "max_completion_tokens"},
+                                    {.key = "max_tokens"}, {.key = "messages"}};
+        struct model_edit m = {&s, quoted(a, t->model)};
+        struct json_scan scan;
+        /* Every occurrence of model: parsers differ in which of duplicates wins. */
+        if (!json_scan_members(body, want, N_WANT, (unsigned)rl->set->max_json_depth, changes_model ? on_member : NULL, &m, &scan, e))
+            return false;
+        if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_OLD) && want[NEW_MAX].count == 1 && want[OLD_MAX].count == 0)
+            add_splice(&s, want[NEW_MAX].span.key_at, want[NEW_MAX].span.key_n, STR("max_tokens"));
+        if (has_quirks && !(u->quirks & QUIRK_DEVELOPER_ROLE) && want[MESSAGES].count == 1)
+            developer_to_system(&s, body, want[MESSAGES].span);
+        if (adds_usage && want[OPTIONS].count > 0)
+            add_splice(&s, want[OPTIONS].span.at, want[OPTIONS].span.n,
+                   with_usage_asked(a, str_n(body.p + want[OPTIONS].span.at, want[OPTIONS].span.n)));
+        else if (adds_usage)
+            add_splice(&s, scan.close, 0, scan.is_empty ? STR("\"stream_options\":{\"include_usage\":true}")
+                                                    : STR(",\"stream_options\":{\"include_usage\":true}"));
+    }
+    if (s.is_full)
+        return err_set(e, ERR_INPUT, "invalid_request", "Too many repeated members in the request body");
+    *out = apply(a, body, &s);
+    return strip_fields(rl, u->strip, out, e);
+}

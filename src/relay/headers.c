@@ -1,0 +1,75 @@
+/* headers.c - which headers cross the relay, in each direction. */
+#include "base/clock.h"
+#include "relay/request.h"
+
+/* Forwarded to an upstream of the same format (contract of translation, section 12). */
+static const char *const forwarded[] = {"anthropic-beta",      "openai-beta",         "openai-organization",   "openai-project",
+                                        "x-goog-api-client",   "x-goog-user-project", "openresponses-version", "idempotency-key",
+                                        "x-session-affinity"};
+
+static void add(struct http_header *h, size_t *n, size_t max, struct str name, struct str value)
+{
+    if (*n < max && value.n)
+        h[(*n)++] = (struct http_header){name, value};
+}
+
+size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max, struct str content_type)
+{
+    const struct upstream *u = t->upstream;
+    struct arena *a = rl->r->arena;
+    size_t n = 0;
+    add(h, &n, max, STR("content-type"), content_type);
+    add(h, &n, max, STR("accept"), rl->is_stream ? STR("text/event-stream, application/json") : STR("application/json, */*;q=0.5"));
+    add(h, &n, max, STR("accept-encoding"), STR("identity"));
+    add(h, &n, max, STR("user-agent"), STR("sluice"));
+    add(h, &n, max, STR("x-request-id"), rl->id);
+
+    if (u->n_keys) {
+        uint32_t turn = atomic_fetch_add_explicit(u->next_key, 1, memory_order_relaxed);
+        struct str key = secret_reveal(u->keys[turn % u->n_keys]);
+        switch (u->kind->auth) {
+        case AUTH_BEARER: add(h, &n, max, STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))); break;
+        case AUTH_X_API_KEY: add(h, &n, max, STR("x-api-key"), key); break;
+        case AUTH_X_GOOG: add(h, &n, max, STR("x-goog-api-key"), key); break;
+        case AUTH_API_KEY: add(h, &n, max, STR("api-key"), key); break;
+        case AUTH_NONE: break;
+        }
+    }
+    bool is_same = rl->up != WIRE_NONE && rl->up == rl->spec->client;
+    if (rl->up == WIRE_ANTHROPIC) {
+        struct str version = is_same ? http_req_header(rl->r, "anthropic-version") : STR_NONE;
+        add(h, &n, max, STR("anthropic-version"), version.n ? version : STR("2023-06-01"));
+    }
+    if (is_same || rl->up == WIRE_NONE)
+        for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
+            add(h, &n, max, str_of(forwarded[i]), http_req_header(rl->r, forwarded[i]));
+    for (size_t i = 0; u->kind->headers && u->kind->headers[i]; i++) {
+        struct str name, value = str_cut(str_of(u->kind->headers[i]), ':', &name);
+        add(h, &n, max, name, str_trim(value));
+    }
+    for (size_t i = 0; i < u->n_headers; i++)
+        add(h, &n, max, u->headers[i].name, u->headers[i].value);
+    return n;
+}
+
+static bool is_kept(struct str name)
+{
+    static const char *const exact[] = {"retry-after", "retry-after-ms", "openai-processing-ms", "openai-version", "openai-organization",
+                                        "content-disposition"};
+    for (size_t i = 0; i < ARRAY_LEN(exact); i++)
+        if (str_eq(name, str_of(exact[i])))
+            return true;
+    return str_starts(name, STR("x-ratelimit-")) || str_starts(name, STR("anthropic-ratelimit-")) ||
+           str_starts(name, STR("ratelimit-"));
+}
+
+void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, struct out_headers *out)
+{
+    out->n = 0;
+    for (size_t i = 0; i < n && out->n < ARRAY_LEN(out->v); i++) {
+        if (is_kept(h[i].name))
+            out->v[out->n++] = (struct http_header){str_dup(a, h[i].name), str_dup(a, h[i].value)};
+        else if (str_is(h[i].name, "request-id") || str_is(h[i].name, "x-request-id"))
+            out->v[out->n++] = (struct http_header){STR("x-sluice-upstream-request-id"), str_dup(a, h[i].value)};
+    }
+}

@@ -1,0 +1,961 @@
+/* relay.c - the way of one request: model -> candidates -> attempts -> reply -> record. */
+#include "relay/request.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "wire/common.h"
+#include <stdlib.h>
+
+#define MAX_ERROR_BODY (1u << 20)
+#define SHOWN_ERROR_BODY 65536
+#define LINGER_MS 1000 /* how long an upstream may keep its connection busy after its last frame */
+
+/* ---- shared ---- */
+
+struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, const char *spool_dir)
+{
+    struct relay_shared *s = calloc(1, sizeof *s);
+    if (!s)
+        abort();
+    s->cooling = cooling_new();
+    s->workers = workers;
+    s->usage = usage;
+    s->signatures = signatures_new();
+    s->spool_dir = str_of(spool_dir);
+    s->responses = responses_new(db_path, s);
+    return s;
+}
+
+void relay_shared_free(struct relay_shared *s)
+{
+    if (!s)
+        return;
+    responses_free(s->responses);
+    signatures_free(s->signatures);
+    cooling_free(s->cooling);
+    free(s);
+}
+
+uint64_t relay_active(const struct relay_shared *s)
+{
+    return atomic_load_explicit(&s->active, memory_order_relaxed);
+}
+
+/* ---- replies ---- */
+
+static const struct wire *client_wire(enum wire_id id)
+{
+    return wire_of(id == WIRE_NONE ? WIRE_CHAT : id);
+}
+
+void relay_reply_error(struct http_req *r, enum wire_id client, const struct err *e, struct str request_id,
+                       const struct http_header *extra, size_t n_extra)
+{
+    struct buf b;
+    struct http_header h[32];
+    size_t n = 0;
+    int status = err_status(e);
+    if (status == 529 && client != WIRE_ANTHROPIC)
+        status = 503; /* an Anthropic habit that nobody else knows */
+    buf_init_arena(&b, r->arena, MAX_ERROR_BODY);
+    client_wire(client)->write_error(e, request_id, &b);
+    h[n++] = (struct http_header){STR("content-type"), STR("application/json; charset=utf-8")};
+    h[n++] = (struct http_header){STR("x-request-id"), request_id};
+    if (client == WIRE_ANTHROPIC)
+        h[n++] = (struct http_header){STR("request-id"), request_id};
+    bool has_retry = false;
+    for (size_t i = 0; i < n_extra && n < ARRAY_LEN(h) - 2; i++) {
+        has_retry |= str_is(extra[i].name, "retry-after");
+        h[n++] = extra[i];
+    }
+    if (e->retry_after_ms >= 0 && !has_retry) /* RFC 9110, 10.2.3: whole seconds, rounded up */
+        h[n++] = (struct http_header){STR("retry-after"), str_fmt(r->arena, "%lld", (long long)((e->retry_after_ms + 999) / 1000))};
+    http_reply(r, status, h, n, buf_str(&b));
+}
+
+static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max, struct str content_type)
+{
+    size_t n = 0;
+    h[n++] = (struct http_header){STR("content-type"), content_type};
+    h[n++] = (struct http_header){STR("x-request-id"), rl->id};
+    if (rl->spec->client == WIRE_ANTHROPIC)
+        h[n++] = (struct http_header){STR("request-id"), rl->id};
+    if (rl->target)
+        h[n++] = (struct http_header){STR("x-sluice-upstream"), rl->target->upstream->name};
+    if (rl->is_ctx_ready && rl->ctx.dropped) {
+        struct buf b;
+        buf_init_arena(&b, rl->r->arena, 1024);
+        for (const struct wire_dropped *d = rl->ctx.dropped; d && b.n + d->what.n + 2 < 1000; d = d->next) {
+            if (b.n)
+                buf_lit(&b, ", ");
+            for (size_t i = 0; i < d->what.n; i++) /* names may come from the caller: nothing that a header cannot hold */
+                buf_char(&b, d->what.p[i] > ' ' && d->what.p[i] < 127 && d->what.p[i] != ',' ? d->what.p[i] : '_');
+        }
+        h[n++] = (struct http_header){STR("x-sluice-dropped"), buf_str(&b)};
+    }
+    if (rl->cors.n) {
+        h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
+        h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
+    }
+    for (size_t i = 0; i < rl->out_headers.n && n < max; i++)
+        h[n++] = rl->out_headers.v[i];
+    return n;
+}
+
+void relay_reply_json(struct relay *rl, int status, struct str body)
+{
+    struct http_header h[40];
+    size_t n = reply_headers(rl, h, ARRAY_LEN(h), STR("application/json; charset=utf-8"));
+    rl->is_head_sent = true;
+    rl->status = status;
+    http_reply(rl->r, status, h, n, body);
+}
+
+static void on_keepalive(struct timer *t)
+{
+    struct relay *rl = (struct relay *)(void *)((char *)t - offsetof(struct relay, keepalive));
+    uint64_t every = (uint64_t)rl->set->keepalive_ms, now = loop_now_ms(rl->env->loop);
+    if (rl->is_ended)
+        return;
+    if (now - rl->last_write_ms >= every && !http_reply_is_full(rl->r)) {
+        const char *frame = client_wire(rl->spec->client)->keepalive;
+        if (rl->mode == REPLY_TRANSLATE && rl->out.n && relay_begin_stream(rl))
+            relay_flush(rl); /* the head of a reply that has no content yet */
+        /* Never inside a frame that is half out. */
+        if (rl->is_head_sent && frame && !rl->is_gemini_array && !(rl->mode == REPLY_PASS && rl->pass.is_partial)) {
+            http_reply_body(rl->r, str_of(frame));
+            rl->last_write_ms = now;
+        }
+    }
+    timer_start(rl->env->loop, t, every, on_keepalive);
+}
+
+void relay_start_keepalive(struct relay *rl)
+{
+    timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
+}
+
+/* Lets go of what only another attempt would need. */
+static void forget_request(struct relay *rl)
+{
+    if (rl->spec->shape == RELAY_TALK && rl->mode == REPLY_PASS && !rl->kept && rl->body_arena) {
+        arena_free(rl->body_arena);
+        rl->body_arena = NULL;
+        rl->body = STR_NONE;
+        rl->root = NULL;
+        rl->ir = NULL;
+        http_req_drop_body(rl->r);
+    }
+}
+
+bool relay_begin_stream(struct relay *rl)
+{
+    if (rl->is_head_sent)
+        return true;
+    struct http_header h[40];
+    struct str type;
+    switch (client_wire(rl->spec->client)->framing) {
+    case FRAMING_SSE: type = STR("text/event-stream; charset=utf-8"); break;
+    case FRAMING_NDJSON: type = STR("application/x-ndjson"); break;
+    case FRAMING_JSON_ARRAY: type = STR("application/json; charset=utf-8"); break;
+    }
+    if (rl->is_gemini_array)
+        type = STR("application/json; charset=utf-8");
+    size_t n = reply_headers(rl, h, ARRAY_LEN(h) - 2, type);
+    h[n++] = (struct http_header){STR("cache-control"), STR("no-cache")};
+    h[n++] = (struct http_header){STR("x-accel-buffering"), STR("no")}; /* nginx in front would hold frames back */
+    rl->is_head_sent = true;
+    rl->status = 200;
+    http_reply_head(rl->r, 200, h, n, -1);
+    rl->last_write_ms = loop_now_ms(rl->env->loop);
+    if (rl->set->keepalive_ms > 0)
+        timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
+    forget_request(rl);
+    return true;
+}
+
+void relay_finish(struct relay *rl)
+{
+    if (rl->is_ended)
+        return;
+    rl->is_ended = true;
+    timer_stop(&rl->keepalive);
+    timer_stop(&rl->linger);
+    http_reply_end(rl->r);
+}
+
+void relay_fail(struct relay *rl, const struct err *e)
+{
+    if (rl->is_ended)
+        return;
+    (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code[0] ? e->code : err_kind_name(e->kind));
+    if (rl->is_head_sent) {
+        stream_break(rl, e);
+        return;
+    }
+    rl->is_ended = true;
+    rl->is_head_sent = true;
+    rl->status = err_status(e);
+    if (rl->cors.n && rl->last_headers.n < ARRAY_LEN(rl->last_headers.v))
+        rl->last_headers.v[rl->last_headers.n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
+    relay_reply_error(rl->r, rl->spec->client, e, rl->id, rl->last_headers.v, rl->last_headers.n);
+}
+
+/* ---- the record ---- */
+
+static void copy_text(char *out, size_t size, struct str s)
+{
+    size_t n = s.n < size - 1 ? s.n : size - 1;
+    while (n > 0 && n < s.n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--; /* not inside a character */
+    memcpy(out, s.p ? s.p : "", n);
+    out[n] = 0;
+}
+
+static void record(struct relay *rl)
+{
+    struct usage_record u = {0};
+    uint64_t now = clock_mono_ns();
+    int64_t duration_us = (int64_t)((now - rl->r->start_ns) / 1000);
+    copy_text(u.request_id, sizeof u.request_id, rl->id);
+    u.start_ms = clock_wall_ms() - duration_us / 1000;
+    if (rl->key)
+        copy_text(u.key_id, sizeof u.key_id, rl->key->id);
+    copy_text(u.model, sizeof u.model, rl->model);
+    if (rl->target) {
+        copy_text(u.upstream, sizeof u.upstream, rl->target->upstream->name);
+        copy_text(u.upstream_model, sizeof u.upstream_model, rl->target->model);
+    }
+    copy_text(u.op, sizeof u.op, str_of(op_name(rl->spec->op)));
+    copy_text(u.client_format, sizeof u.client_format, str_of(client_wire(rl->spec->client)->name));
+    if (rl->up != WIRE_NONE)
+        copy_text(u.upstream_format, sizeof u.upstream_format, str_of(wire_of(rl->up)->name));
+    u.status = rl->r->is_aborted && !rl->is_done ? 499 : rl->status;
+    u.attempts = (int32_t)rl->attempts;
+    u.is_stream = rl->is_stream;
+    copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
+    u.usage = rl->usage;
+    u.quality = ir_usage_known(&rl->usage) ? USAGE_REPORTED : USAGE_NONE;
+    u.stop = rl->stop;
+    u.ttft_us = rl->first_ns ? (int64_t)((rl->first_ns - rl->r->start_ns) / 1000) : -1;
+    u.duration_us = duration_us;
+    u.bytes_in = (int64_t)rl->r->bytes_in;
+    u.bytes_out = (int64_t)rl->r->bytes_out;
+    usage_log_put(rl->env->usage, rl->env->index, &u);
+    if (rl->error_code[0] && log_enabled(LOG_DEBUG))
+        log_debug(str_z(rl->r->arena, rl->id), "relay.failed", "status=%d code=%s upstream=%s attempts=%u", u.status, u.error_code,
+                  u.upstream, rl->attempts);
+}
+
+/* ---- one attempt ---- */
+
+static void drop_attempt(struct relay *rl)
+{
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    if (rl->framing) {
+        framing_reader_done(rl->framing);
+        rl->framing = NULL;
+    }
+    stream_scan_done(&rl->pass);
+    buf_done(&rl->last_frame);
+    buf_done(&rl->reply);
+    buf_done(&rl->out);
+    rl->dec = rl->enc = NULL;
+    rl->collector = NULL;
+    rl->has_content = rl->is_done = rl->saw_error_event = false;
+    rl->mode = REPLY_NONE;
+    rl->out_headers.n = 0;
+}
+
+void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms)
+{
+    const struct upstream *u = rl->target->upstream;
+    uint64_t now = loop_now_ms(rl->env->loop);
+    rl->last = *e;
+    rl->last_fault = f;
+    cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
+    log_info(str_z(rl->r->arena, rl->id), "upstream.failed", "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s",
+             STR_ARG(u->name), rl->attempts, fault_name(f), rl->up_status, e->message);
+    rl->last_headers = rl->out_headers;
+    drop_attempt(rl);
+    bool may_follow = fault_is_retryable(f) && (rl->spec->shape != RELAY_FORM || form_can_retry(rl));
+    if (may_follow && rl->next < rl->n_order && rl->attempts < rl->set->max_attempts) {
+        relay_attempt_next(rl);
+        return;
+    }
+    /* Same format: the upstream's own words, unless they speak of our credential. */
+    bool is_own = f == FAULT_AUTH || (rl->last_status >= 300 && rl->last_status < 400);
+    if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE && rl->last_status >= 400) {
+        struct http_header h[40];
+        rl->out_headers = rl->last_headers;
+        size_t n = reply_headers(rl, h, ARRAY_LEN(h), rl->last_type.n ? rl->last_type : STR("application/json"));
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code[0] ? e->code : err_kind_name(e->kind));
+        rl->is_head_sent = rl->is_ended = true;
+        rl->status = rl->last_status;
+        http_reply(rl->r, rl->last_status, h, n, rl->last_body);
+        return;
+    }
+    struct err shown = *e;
+    if (is_own) { /* not the caller's mistake: 502, and no word of ours reaches them */
+        err_set(&shown, ERR_UPSTREAM, "upstream_refused", "The upstream '" STR_FMT "' refused the gateway's request (HTTP %d)",
+                STR_ARG(u->name), rl->last_status);
+        shown.status = 0;
+    }
+    if (shown.retry_after_ms < 0)
+        shown.retry_after_ms = retry_after_ms;
+    relay_fail(rl, &shown);
+}
+
+static void on_head(void *arg, int status, const struct http_header *h, size_t n)
+{
+    struct relay *rl = arg;
+    struct str type = http_header_get(h, n, "content-type");
+    rl->up_status = status;
+    rl->up_type = str_dup(rl->r->arena, type);
+    keep_reply_headers(rl->r->arena, h, n, &rl->out_headers);
+    bool is_sse = str_starts_nocase(type, STR("text/event-stream"));
+    bool is_lines = str_starts_nocase(type, STR("application/x-ndjson")) || str_starts_nocase(type, STR("application/jsonl"));
+    if (status >= 300) {
+        rl->mode = REPLY_ERROR;
+        struct err e = ERR_INIT;
+        e.retry_after_ms = fault_retry_after_ms(h, n, STR_NONE, clock_wall_ms());
+        rl->last = e;
+        buf_init(&rl->reply, MAX_ERROR_BODY);
+        return;
+    }
+    cooling_clear(rl->env->shared->cooling, rl->target->upstream->id);
+    if (rl->spec->shape == RELAY_TALK) {
+        bool is_up_array = rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array;
+        bool is_up_stream = is_sse || is_lines || (is_up_array && rl->is_stream);
+        if (rl->is_stream && is_up_stream) {
+            bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) && (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
+            rl->mode = rl->is_same && !repairs ? REPLY_PASS : REPLY_TRANSLATE;
+            stream_start(rl);
+            return;
+        }
+        if (is_sse) {
+            rl->mode = REPLY_FOLD;
+            stream_start(rl);
+            return;
+        }
+    } else if (rl->spec->shape != RELAY_EMBED && rl->spec->shape != RELAY_COUNT &&
+               (is_sse || !(str_starts_nocase(type, STR("application/json")) || type.n == 0))) {
+        struct http_header out[40]; /* audio, text, events: piped */
+        int64_t length;
+        size_t n_out = reply_headers(rl, out, ARRAY_LEN(out), rl->up_type.n ? rl->up_type : STR("application/octet-stream"));
+        if (!str_to_int(http_header_get(h, n, "content-length"), &length) || length < 0)
+            length = -1;
+        rl->mode = REPLY_PIPE;
+        rl->is_head_sent = true;
+        rl->status = status;
+        http_reply_head(rl->r, status, out, n_out, length);
+        return;
+    }
+    rl->mode = REPLY_COLLECT;
+    buf_init(&rl->reply, (size_t)rl->set->max_reply_bytes);
+}
+
+static void on_body(void *arg, struct str bytes)
+{
+    struct relay *rl = arg;
+    if (rl->is_ended || rl->is_done)
+        return; /* after the terminal frame */
+    switch (rl->mode) {
+    case REPLY_ERROR:
+        if (rl->reply.n < MAX_ERROR_BODY)
+            buf_str_add(&rl->reply, str_first(bytes, MAX_ERROR_BODY - rl->reply.n));
+        break;
+    case REPLY_COLLECT:
+        if (!rl->first_ns)
+            rl->first_ns = clock_mono_ns();
+        buf_str_add(&rl->reply, bytes);
+        if (buf_failed(&rl->reply)) {
+            struct err e = ERR_INIT;
+            err_set(&e, ERR_UPSTREAM, "reply_too_large", "The upstream's reply is larger than max_reply_bytes (%lld)",
+                    (long long)rl->set->max_reply_bytes);
+            relay_attempt_failed(rl, &e, FAULT_CLIENT, -1); /* another target would answer the same */
+        }
+        break;
+    case REPLY_PIPE:
+        if (!rl->first_ns)
+            rl->first_ns = clock_mono_ns();
+        http_reply_body(rl->r, bytes);
+        break;
+    case REPLY_FOLD:
+    case REPLY_PASS:
+    case REPLY_TRANSLATE:
+        stream_bytes(rl, bytes);
+        break;
+    case REPLY_NONE:
+        break;
+    }
+}
+
+static void on_linger(struct timer *t)
+{
+    struct relay *rl = (struct relay *)(void *)((char *)t - offsetof(struct relay, linger));
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    relay_finish(rl);
+}
+
+static void on_read_end(void *arg)
+{
+    struct relay *rl = arg;
+    if (rl->is_ended || !rl->call)
+        return;
+    if (rl->mode == REPLY_PASS || rl->mode == REPLY_TRANSLATE) {
+        stream_read_end(rl);
+        if (rl->is_ended || !rl->call)
+            return;
+        if (rl->is_done && !timer_is_running(&rl->linger))
+            timer_start(rl->env->loop, &rl->linger, LINGER_MS, on_linger);
+    }
+    if (rl->is_head_sent && http_reply_is_full(rl->r))
+        http_call_pause(rl->call);
+}
+
+static void error_reply(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    struct str body = buf_str(&rl->reply);
+    int64_t retry_ms = rl->last.retry_after_ms;
+    wire_read_error(rl->r->arena, rl->up_status, body, &e);
+    if (retry_ms < 0)
+        retry_ms = fault_retry_after_ms(NULL, 0, body, clock_wall_ms());
+    if (e.retry_after_ms < 0)
+        e.retry_after_ms = retry_ms;
+    rl->last_status = rl->up_status;
+    rl->last_type = rl->up_type;
+    rl->last_body = body.n && body.n <= SHOWN_ERROR_BODY ? str_dup(rl->r->arena, body) : STR_NONE;
+    relay_attempt_failed(rl, &e, fault_of_reply(rl->up_status, &e), retry_ms);
+}
+
+static void on_end(void *arg)
+{
+    struct relay *rl = arg;
+    rl->call = NULL;
+    if (rl->is_ended)
+        return;
+    switch (rl->mode) {
+    case REPLY_ERROR:
+        error_reply(rl);
+        break;
+    case REPLY_COLLECT:
+    case REPLY_FOLD:
+        whole_reply(rl);
+        break;
+    case REPLY_PASS:
+    case REPLY_TRANSLATE:
+        stream_end(rl);
+        break;
+    case REPLY_PIPE:
+    case REPLY_NONE:
+        rl->is_done = true;
+        relay_finish(rl);
+        break;
+    }
+}
+
+static enum fault fault_of_failure(enum http_failure f)
+{
+    return f == HTTP_FAIL_POLICY ? FAULT_SERVER : FAULT_TRANSPORT;
+}
+
+static void on_error(void *arg, enum http_failure f, const struct err *e, bool is_head_seen)
+{
+    struct relay *rl = arg;
+    rl->call = NULL;
+    (void)is_head_seen;
+    if (rl->is_ended)
+        return;
+    if (rl->is_done) { /* everything had arrived: only the end of the connection was unclean */
+        relay_finish(rl);
+        return;
+    }
+    struct err shown = *e;
+    if (rl->mode == REPLY_PIPE) {
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code);
+        rl->is_ended = true;
+        http_reply_cut(rl->r); /* bytes of audio have no error event */
+        return;
+    }
+    if (rl->is_head_sent) {
+        cooling_report(rl->env->shared->cooling, rl->target->upstream->id, FAULT_TRANSPORT, -1, loop_now_ms(rl->env->loop));
+        relay_fail(rl, &shown);
+        return;
+    }
+    if (rl->mode == REPLY_ERROR) { /* the status is known, its body broke off */
+        error_reply(rl);
+        return;
+    }
+    rl->last_body = STR_NONE;
+    relay_attempt_failed(rl, &shown, fault_of_failure(f), -1);
+}
+
+static void on_writable(void *arg)
+{
+    struct relay *rl = arg;
+    if (rl->form)
+        form_writable(rl);
+}
+
+static const struct http_call_handler call_handler = {on_head, on_body, on_read_end, on_end, on_error, on_writable};
+
+bool relay_load_ir(struct relay *rl, struct err *e)
+{
+    if (rl->is_ir_tried) {
+        if (rl->ir)
+            return true;
+        *e = rl->ir_err;
+        return false;
+    }
+    rl->is_ir_tried = true;
+    rl->ir_err = (struct err)ERR_INIT;
+    struct ir_request *ir = ARENA_NEW(rl->body_arena, struct ir_request);
+    ir_request_init(ir);
+    if (!rl->is_ctx_ready)
+        wire_ctx_init(&rl->ctx, rl->r->arena);
+    rl->ctx.client = rl->spec->client;
+    if (!json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root, &rl->ir_err) ||
+        !client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, &rl->ir_err)) {
+        *e = rl->ir_err;
+        return false;
+    }
+    ir->model = rl->model;
+    if (rl->path_model.n)
+        ir->is_stream = rl->is_path_stream;
+    rl->ir = ir;
+    return true;
+}
+
+void relay_ready_ctx(struct relay *rl)
+{
+    struct wire_ctx *c = &rl->ctx;
+    const struct target *t = rl->target;
+    const struct model *m = snapshot_model(rl->snap, rl->model); /* NULL: provider/model, of which nothing is known */
+    wire_ctx_init(c, rl->r->arena);
+    if (!rl->scratch) {
+        rl->scratch = arena_new();
+    }
+    c->scratch = rl->scratch;
+    c->client = rl->spec->client;
+    c->upstream = rl->up;
+    c->quirks = t->upstream->quirks;
+    c->strip = t->upstream->strip;
+    c->upstream_model = t->model;
+    c->shown_model = m && m->show_alias ? rl->model : STR_NONE;
+    c->max_output_tokens = m ? m->max_output_tokens : -1;
+    c->req = rl->ir;
+    c->is_stream = rl->is_stream;
+    c->now_ms = clock_wall_ms();
+    c->seed = random_u64();
+    c->signature_get = signature_get;
+    c->signature_put = signature_put;
+    c->signature_arg = rl;
+    c->allow_hosted_tools = t->upstream->allow_hosted_tools;
+    rl->is_ctx_ready = true;
+}
+
+/* Replies echo the request where they can; a request that only its own format understands leaves the defaults. */
+void relay_ready_reply(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    if (!relay_load_ir(rl, &e))
+        log_debug(str_z(rl->r->arena, rl->id), "relay.no_echo", "error=%s", e.message);
+    if (!rl->is_ctx_ready)
+        relay_ready_ctx(rl);
+}
+
+const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out)
+{
+    const char *pattern = provider_kind_path(t->upstream->kind, op);
+    for (size_t i = 0; !pattern && i < ARRAY_LEN(t->upstream->wires) && t->upstream->wires[i] != WIRE_NONE; i++)
+        if (wire_op(t->upstream->wires[i]) == op) /* a format that was configured for this upstream */
+            pattern = op_usual_path(op);
+    if (!pattern)
+        return NULL;
+    struct arena *a = rl->r->arena;
+    struct buf b;
+    buf_init_arena(&b, a, 65536);
+    struct str base = t->upstream->base_path, path = str_of(pattern);
+    if (path.p[0] == '^') {
+        base = STR_NONE;
+        path = str_skip(path, 1);
+    }
+    /* A base that was written with what the path starts with: /v1 (Anthropic), /openai (Azure). */
+    size_t slash = base.n;
+    while (slash > 0 && base.p[slash - 1] != '/')
+        slash--;
+    struct str segment = slash > 0 ? str_skip(base, slash - 1) : STR_NONE;
+    if (segment.n > 1 && path.n > segment.n && str_starts(path, segment) && path.p[segment.n] == '/')
+        base.n -= segment.n;
+    buf_str_add(&b, base);
+    if (path.n && path.p[0] != '/')
+        buf_char(&b, '/');
+    const char *at = memmem(path.p, path.n, "{model}", 7);
+    if (at) {
+        buf_add(&b, path.p, (size_t)(at - path.p));
+        buf_str_add(&b, url_encode(a, t->model));
+        buf_str_add(&b, str_skip(path, (size_t)(at - path.p) + 7));
+    } else {
+        buf_str_add(&b, path);
+    }
+    char mark = memchr(b.p, '?', b.n) ? '&' : '?';
+    if (t->upstream->kind->api_version_param && t->upstream->api_version.n) {
+        buf_fmt(&b, "%c%s=" STR_FMT, mark, t->upstream->kind->api_version_param, STR_ARG(t->upstream->api_version));
+        mark = '&';
+    }
+    if (op == OP_GEMINI) {
+        buf_str_add(&b, rl->is_stream ? STR(":streamGenerateContent") : STR(":generateContent"));
+        if (rl->is_stream && !(rl->is_same && rl->is_gemini_array)) {
+            buf_fmt(&b, "%calt=sse", mark);
+            mark = '&';
+        }
+    } else if (op == OP_COUNT_GEMINI) {
+        buf_lit(&b, ":countTokens");
+    } else if (op == OP_EMBED_GEMINI) {
+        buf_str_add(&b, str_of(rl->embed_suffix));
+    }
+    *out = buf_str(&b);
+    return pattern;
+}
+
+static void start_call(struct relay *rl, struct str target, struct str body, struct str content_type, bool is_streamed, int64_t length)
+{
+    const struct upstream *u = rl->target->upstream;
+    struct http_header h[40];
+    struct http_out out = {
+        .origin = &u->origin,
+        .method = HTTP_POST,
+        .target = target,
+        .body = body,
+        .is_streamed = is_streamed,
+        .stream_length = length,
+        .connect_timeout_ms = u->connect_timeout_ms,
+        .first_byte_timeout_ms = u->first_byte_timeout_ms,
+        .between_timeout_ms = u->between_timeout_ms,
+        .total_timeout_ms = u->total_timeout_ms,
+    };
+    out.n_headers = upstream_headers(rl, rl->target, h, ARRAY_LEN(h), content_type);
+    struct http_header *kept = ARENA_ARRAY(rl->r->arena, struct http_header, out.n_headers);
+    memcpy(kept, h, out.n_headers * sizeof h[0]);
+    out.headers = kept;
+    rl->sent_ns = clock_mono_ns();
+    rl->call = http_call_start(rl->env->client, &out, &call_handler, rl);
+}
+
+void relay_start_form(struct relay *rl, int64_t length, struct str content_type)
+{
+    struct str path;
+    if (relay_path(rl, rl->target, rl->spec->op, &path))
+        start_call(rl, path, STR_NONE, content_type, true, length);
+}
+
+/* The format to speak to this upstream, and whether the body passes without IR. */
+static bool plan_talk(struct relay *rl, const struct target *t, enum op *op)
+{
+    const struct upstream *u = t->upstream;
+    enum wire_id client = rl->spec->client;
+    rl->is_same = false;
+    rl->up = u->wires[0];
+    *op = wire_op(rl->up);
+    for (size_t i = 0; i < ARRAY_LEN(u->wires) && u->wires[i] != WIRE_NONE; i++) {
+        bool is_twin = (client == WIRE_COMPLETIONS && u->wires[i] == WIRE_CHAT && provider_kind_path(u->kind, OP_COMPLETIONS)) ||
+                       (client == WIRE_OLLAMA_GENERATE && u->wires[i] == WIRE_OLLAMA);
+        if (u->wires[i] == client || is_twin) {
+            rl->is_same = true;
+            rl->up = client;
+            *op = rl->spec->op;
+            break;
+        }
+    }
+    return rl->up != WIRE_NONE;
+}
+
+/* Writes the attempt's body and path. false with e: this target cannot take the request. */
+static bool build_talk(struct relay *rl, struct str *path, struct str *body, struct err *e)
+{
+    enum op op;
+    const struct target *t = rl->target;
+    if (!plan_talk(rl, t, &op) || !relay_path(rl, t, op, path))
+        return err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve conversations",
+                       STR_ARG(t->upstream->name));
+    rl->strip_usage = false;
+    responses_plan(rl, t, rl->is_same);
+    if (rl->is_same) {
+        rl->is_ctx_ready = false;
+        rl->ctx.dropped = NULL;
+        return edit_body(rl, t, body, e);
+    }
+    if (!relay_load_ir(rl, e))
+        return false;
+    relay_ready_ctx(rl);
+    struct buf b;
+    buf_init_arena(&b, rl->body_arena, (size_t)rl->set->max_reply_bytes);
+    if (!wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e))
+        return false;
+    if (buf_failed(&b))
+        return err_set(e, ERR_TOO_LARGE, "request_too_large", "The request is too large once translated");
+    *body = buf_str(&b);
+    return true;
+}
+
+static bool build_json(struct relay *rl, struct str *path, struct str *body, struct err *e)
+{
+    const struct target *t = rl->target;
+    enum op op = rl->spec->op;
+    rl->up = WIRE_NONE;
+    rl->is_same = true;
+    if (rl->spec->shape == RELAY_EMBED)
+        return embed_body(rl, t, &op, body, e) &&
+               (relay_path(rl, t, op, path) != NULL ||
+                err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve embeddings",
+                        STR_ARG(t->upstream->name)));
+    if (!relay_path(rl, t, op, path))
+        return err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve %s",
+                       STR_ARG(t->upstream->name), op_name(op));
+    if (rl->spec->shape == RELAY_COUNT || op == OP_COMPACT)
+        rl->up = rl->spec->client;
+    return edit_body(rl, t, body, e);
+}
+
+void relay_attempt_next(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    bool has_error = false;
+    while (rl->next < rl->n_order && (int64_t)rl->attempts < rl->set->max_attempts) {
+        struct str path = STR_NONE, body = STR_NONE;
+        rl->target = rl->order[rl->next++];
+        rl->up_status = 0;
+        if (rl->target->upstream->kind->is_builtin) {
+            rl->attempts++;
+            echo_start(rl);
+            return;
+        }
+        if (rl->spec->shape == RELAY_FORM) {
+            if (!relay_path(rl, rl->target, rl->spec->op, &path)) {
+                has_error = !err_set(&e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve %s",
+                                     STR_ARG(rl->target->upstream->name), op_name(rl->spec->op));
+                continue;
+            }
+            rl->attempts++;
+            rl->up = WIRE_NONE;
+            form_attempt(rl, rl->target);
+            return;
+        }
+        err_clear(&e);
+        bool is_built = rl->spec->shape == RELAY_TALK ? build_talk(rl, &path, &body, &e) : build_json(rl, &path, &body, &e);
+        if (!is_built) {
+            if (rl->spec->shape == RELAY_TALK && !rl->is_fetching && e.kind == ERR_UNSUPPORTED && images_fetch(rl)) {
+                rl->next--; /* the same target again, with the images at hand */
+                return;
+            }
+            has_error = true;
+            if (e.kind != ERR_UNSUPPORTED)
+                break; /* a mistake of the request: no other target would take it */
+            continue;
+        }
+        rl->attempts++;
+        if (rl->path_model.n && rl->is_same && rl->r->query.n) { /* Google: alt, $alt, prettyPrint go along; the key never does */
+            struct str q = query_without(rl->r->arena, rl->r->query, "key");
+            q = query_without(rl->r->arena, q, "alt");
+            if (q.n)
+                path = str_fmt(rl->r->arena, STR_FMT "%c" STR_FMT, STR_ARG(path), memchr(path.p, '?', path.n) ? '&' : '?', STR_ARG(q));
+        }
+        start_call(rl, path, body, STR("application/json"), false, 0);
+        return;
+    }
+    if (rl->spec->shape == RELAY_COUNT && (has_error || rl->n_order > 0)) {
+        count_locally(rl);
+        return;
+    }
+    if (!has_error) {
+        if (rl->last.kind != ERR_NONE)
+            e = rl->last;
+        else
+            err_set(&e, ERR_OVERLOADED, "no_upstream", "No upstream is available for model '" STR_FMT "'", STR_ARG(rl->model));
+    }
+    relay_fail(rl, &e);
+}
+
+/* ---- the request ---- */
+
+static bool unknown_model(struct relay *rl, struct err *e)
+{
+    struct str near[3];
+    struct buf b;
+    size_t n = snapshot_near(rl->snap, rl->model, near, ARRAY_LEN(near));
+    buf_init_arena(&b, rl->r->arena, 4096);
+    for (size_t i = 0; i < n; i++)
+        buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(near[i]));
+    err_set(e, ERR_NOT_FOUND, "model_not_found", "Unknown model: '" STR_FMT "'%s" STR_FMT "%s", STR_ARG(str_first(rl->model, 200)),
+            n ? ". Did you mean " : "", STR_ARG(buf_str(&b)), n ? "?" : "");
+    (void)snprintf(e->field, sizeof e->field, "model");
+    return false;
+}
+
+bool relay_resolve(struct relay *rl, struct err *e)
+{
+    const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, rl->model);
+    if (rl->key && !key_may_use(rl->key, rl->model)) {
+        err_set(e, ERR_FORBIDDEN, "model_not_allowed", "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
+        (void)snprintf(e->field, sizeof e->field, "model");
+        return false;
+    }
+    if (!m || m->n_targets == 0)
+        return unknown_model(rl, e);
+    rl->order = ARENA_ARRAY(rl->r->arena, const struct target *, m->n_targets);
+    rl->n_order = m->n_targets;
+    cooling_order(rl->env->shared->cooling, m->targets, m->n_targets, loop_now_ms(rl->env->loop), rl->order);
+    return true;
+}
+
+/* model and stream of a JSON body. */
+static bool read_head_fields(struct relay *rl, struct err *e)
+{
+    enum { MODEL, STREAM, OPTIONS, N };
+    struct json_want want[N] = {{.key = "model"}, {.key = "stream"}, {.key = "stream_options"}};
+    if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &rl->scan, e))
+        return false;
+    rl->model_want = want[MODEL];
+    rl->stream_want = want[STREAM];
+    if (rl->path_model.n) {
+        rl->model = rl->path_model;
+        rl->is_stream = rl->is_path_stream;
+        return true;
+    }
+    if (want[MODEL].count == 0)
+        return err_set(e, ERR_INPUT, "missing_required_parameter", "Missing 'model' in request body") ||
+               (snprintf(e->field, sizeof e->field, "model"), false);
+    if (!json_unquote(rl->r->arena, str_n(rl->body.p + want[MODEL].span.at, want[MODEL].span.n), &rl->model) || rl->model.n == 0)
+        return err_field(e, "model", "'model' must be a non-empty string");
+    struct str stream = str_n(rl->body.p + want[STREAM].span.at, want[STREAM].span.n);
+    bool default_stream = rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE;
+    if (want[STREAM].count == 0 || str_is(stream, "null"))
+        rl->is_stream = default_stream;
+    else if (str_is(stream, "true"))
+        rl->is_stream = true;
+    else if (str_is(stream, "false"))
+        rl->is_stream = false;
+    else
+        return err_field(e, "stream", "'stream' must be true or false");
+    if (want[OPTIONS].count > 0) {
+        yyjson_val *v;
+        struct str text = str_n(rl->body.p + want[OPTIONS].span.at, want[OPTIONS].span.n);
+        if (json_parse(rl->r->arena, text, 0, &v, NULL))
+            rl->asked_usage = json_get_bool(v, "include_usage", false);
+    }
+    return true;
+}
+
+struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec, struct snapshot *snap,
+                          const struct key *key, struct str request_id, struct str cors_origin, struct str path_model,
+                          bool is_path_stream)
+{
+    struct relay *rl = ARENA_NEW(r->arena, struct relay);
+    rl->env = l;
+    rl->r = r;
+    rl->snap = snapshot_ref(snap);
+    rl->set = &snap->settings;
+    rl->key = key;
+    rl->spec = spec;
+    rl->id = request_id;
+    rl->cors = cors_origin;
+    rl->path_model = path_model;
+    rl->is_path_stream = is_path_stream;
+    rl->is_stream = is_path_stream;
+    rl->model = path_model;
+    rl->usage = IR_USAGE_NONE;
+    rl->last = (struct err)ERR_INIT;
+    rl->body_arena = arena_new();
+    atomic_fetch_add_explicit(&l->shared->active, 1, memory_order_relaxed);
+    if (spec->client == WIRE_GEMINI && is_path_stream) {
+        struct str alt = query_get(r->arena, r->query, "alt");
+        if (alt.n == 0)
+            alt = query_get(r->arena, r->query, "$alt");
+        rl->is_gemini_array = !str_is(alt, "sse");
+    }
+    int64_t held = atomic_load_explicit(&l->shared->body_bytes, memory_order_relaxed);
+    if (held > rl->set->max_memory_bytes) {
+        struct err e = ERR_INIT;
+        err_set(&e, ERR_OVERLOADED, "memory_limit", "The gateway holds too many request bodies at the moment");
+        e.retry_after_ms = 1000;
+        relay_fail(rl, &e);
+        return rl;
+    }
+    if (spec->shape == RELAY_FORM) {
+        form_begin(rl);
+        http_req_stream(r, (size_t)rl->set->max_upload_bytes);
+    } else {
+        rl->counted_bytes = r->content_length > 0 ? (size_t)r->content_length : 65536;
+        atomic_fetch_add_explicit(&l->shared->body_bytes, (int64_t)rl->counted_bytes, memory_order_relaxed);
+        http_req_collect(r, (size_t)rl->set->max_body_bytes);
+    }
+    return rl;
+}
+
+void relay_body(struct relay *rl, struct str chunk)
+{
+    if (rl->form && !rl->is_ended)
+        form_body(rl, chunk);
+}
+
+void relay_complete(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    if (rl->is_ended)
+        return;
+    if (rl->form) {
+        form_complete(rl);
+        return;
+    }
+    if (!decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"), rl->r->body, (size_t)rl->set->max_body_bytes,
+                     &rl->body, &e) ||
+        !read_head_fields(rl, &e) || !relay_resolve(rl, &e)) {
+        relay_fail(rl, &e);
+        return;
+    }
+    if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK && !responses_prepare(rl))
+        return;
+    relay_attempt_next(rl);
+}
+
+void relay_bad(struct relay *rl, const struct err *e)
+{
+    relay_fail(rl, e);
+}
+
+void relay_drain(struct relay *rl)
+{
+    if (rl->call)
+        http_call_resume(rl->call);
+    if (rl->echo)
+        echo_drain(rl);
+}
+
+void relay_close(struct relay *rl)
+{
+    struct relay_shared *s = rl->env->shared;
+    timer_stop(&rl->keepalive);
+    timer_stop(&rl->linger);
+    if (rl->echo)
+        echo_cancel(rl);
+    if (rl->form)
+        form_close(rl);
+    images_forget(rl);
+    responses_forget(rl);
+    record(rl);
+    drop_attempt(rl);
+    if (rl->counted_bytes)
+        atomic_fetch_sub_explicit(&s->body_bytes, (int64_t)rl->counted_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
+    arena_free(rl->scratch);
+    arena_free(rl->body_arena);
+    snapshot_unref(rl->snap);
+}

@@ -1,0 +1,61 @@
+/* relay.h - one inference request, first to last byte: parse -> resolve -> attempt (encode, send, decode) -> settle -> record.
+ * The only room that joins route, wire, meter and http. A request lives and dies on one loop. */
+#ifndef RELAY_RELAY_H
+#define RELAY_RELAY_H
+#include "domain/snapshot.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "meter/usage_log.h"
+#include "net/worker.h"
+
+enum relay_shape {
+    RELAY_TALK,  /* a conversation in one of the wire formats */
+    RELAY_JSON,  /* a JSON body with a model, relayed as it is */
+    RELAY_FORM,  /* multipart with a model part, streamed */
+    RELAY_EMBED, /* embeddings, translated where needed */
+    RELAY_COUNT, /* tokens of a request: asked upstream, else estimated */
+};
+
+struct relay_spec {
+    enum relay_shape shape;
+    enum op op;
+    enum wire_id client;      /* the caller's format: body, stream and error envelope */
+    const char *native_auth;  /* header in which this format's clients send their key */
+};
+
+struct relay_shared;          /* what all loops share: cooling, thought signatures, stored responses, counters */
+struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, const char *spool_dir);
+void relay_shared_free(struct relay_shared *s);
+uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
+
+struct relay_loop {           /* of one loop; open, filled in by app */
+    struct loop *loop;
+    struct http_client *client;
+    struct usage_log *usage;
+    struct relay_shared *shared;
+    unsigned index;
+};
+
+struct relay;
+/* From on_head, after admission. Pins snap with a reference of its own. model and is_stream: from the path (Google), else empty.
+ * The request id must outlive the request (its arena). cors_origin: the value
+ * for Access-Control-Allow-Origin, empty for none. */
+struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec, struct snapshot *snap,
+                          const struct key *key, struct str request_id, struct str cors_origin, struct str path_model, bool is_path_stream);
+/* The server's callbacks, handed on. After relay_close the relay is gone. */
+void relay_body(struct relay *rl, struct str chunk);
+void relay_complete(struct relay *rl);
+void relay_bad(struct relay *rl, const struct err *e);
+void relay_drain(struct relay *rl);
+void relay_close(struct relay *rl);
+
+/* Renders an error in the caller's format; also for refusals before a relay exists. */
+void relay_reply_error(struct http_req *r, enum wire_id client, const struct err *e, struct str request_id, const struct http_header *extra,
+                       size_t n_extra);
+
+/* ---- stored responses (store: true) ---- */
+enum stored_view { STORED_RESPONSE, STORED_INPUT_ITEMS, STORED_DELETE };
+/* Answers GET /v1/responses/{id}, …/input_items and DELETE: what sluice keeps, or asks the upstream that issued the id. */
+void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap, const struct key *key, struct str request_id,
+                  struct str id, enum stored_view view);
+#endif

@@ -1,0 +1,187 @@
+/* request.h - the state of one relayed request, for the files of this room only. */
+#ifndef RELAY_REQUEST_H
+#define RELAY_REQUEST_H
+#include "relay/relay.h"
+#include "relay/scan.h"
+#include "route/cooling.h"
+#include "wire/framing.h"
+#include "wire/wire.h"
+
+enum reply_mode {
+    REPLY_NONE,
+    REPLY_ERROR,     /* status >= 300: collected, then judged */
+    REPLY_COLLECT,   /* whole, then passed or translated */
+    REPLY_FOLD,      /* a stream that answers a request for a whole reply: collected through events */
+    REPLY_PASS,      /* stream, bytes through, metered by the side */
+    REPLY_TRANSLATE, /* stream through events */
+    REPLY_PIPE,      /* bytes through, not looked at (audio) */
+};
+
+struct out_headers { /* what of an upstream's headers the client gets */
+    struct http_header v[24];
+    size_t n;
+};
+
+struct relay {
+    struct relay_loop *env;
+    struct http_req *r;
+    struct snapshot *snap;
+    const struct settings *set;
+    const struct key *key;
+    const struct relay_spec *spec;
+    struct str id;                   /* request id */
+    struct str cors;                 /* Access-Control-Allow-Origin; empty: none */
+    struct arena *body_arena;        /* bodies and trees: let go once no attempt can follow */
+
+    /* the request */
+    struct str body;                 /* decoded, expanded */
+    struct json_want model_want, stream_want;
+    struct json_scan scan;
+    bool is_scanned;
+    struct str model, path_model;
+    bool is_stream, is_path_stream, is_gemini_array;
+    bool asked_usage;                /* chat: the client wants the usage chunk */
+    yyjson_val *root;
+    struct ir_request *ir;           /* parsed when first needed */
+    struct err ir_err;
+    bool is_ir_tried;
+    size_t counted_bytes;            /* of the memory ceiling */
+
+    /* where to */
+    const struct target **order;
+    struct target single;
+    size_t n_order, next;
+    unsigned attempts;
+    const struct target *target;
+    struct err last;                 /* of the last attempt */
+    struct str last_body, last_type; /* same format: passed on as it is */
+    int last_status;
+    enum fault last_fault;
+    struct out_headers last_headers;
+
+    /* the attempt */
+    struct http_call *call;
+    enum wire_id up;                 /* format spoken to the upstream; WIRE_NONE: an op of no wire */
+    bool is_same;                    /* request passes without IR */
+    bool strip_usage;                /* the usage chunk was asked for by us alone */
+    bool is_fetching;                /* images are being fetched on a worker */
+    struct str key_sent;
+    enum reply_mode mode;
+    int up_status;
+    struct str up_type;
+    struct out_headers out_headers;
+    struct buf reply;                /* collected reply body */
+    struct arena *scratch;
+    struct wire_ctx ctx;
+    bool is_ctx_ready;
+    void *dec, *enc;
+    struct ir_collector *collector;
+    struct framing_reader *framing;
+    struct buf out;                  /* frames of one read, written once */
+    struct stream_scan pass;
+    struct buf last_frame;           /* of a passed Responses stream that is to be kept */
+    bool is_head_sent, has_content, is_ended, is_done, is_closing;
+    bool saw_error_event, has_array;
+    struct err stream_err;
+    struct timer keepalive, linger;
+    uint64_t last_write_ms;
+
+    /* the record */
+    struct ir_usage usage;
+    enum ir_stop stop;
+    uint64_t sent_ns, first_ns;
+    int status;
+    char error_code[48];
+
+    struct embed_request *asked;     /* embeddings that are translated */
+    enum op embed_op;
+    const char *embed_suffix;        /* Google: the verb */
+    struct echo *echo;
+    struct form *form;
+    struct kept *kept;               /* stored response state */
+    struct image_job *images;
+    bool images_done;
+};
+
+struct relay_shared {
+    struct cooling *cooling;
+    struct workers *workers;
+    struct usage_log *usage;
+    struct signatures *signatures;
+    struct responses *responses;
+    struct str spool_dir;
+    _Atomic uint64_t active;
+    _Atomic int64_t body_bytes;      /* bodies held in memory, against settings.max_memory_bytes */
+};
+
+/* relay.c */
+void relay_attempt_next(struct relay *rl);
+void relay_fail(struct relay *rl, const struct err *e);       /* answers with e, or breaks a begun stream off in the caller's dialect */
+void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms);
+bool relay_begin_stream(struct relay *rl);                    /* head of a streamed reply, once */
+void relay_flush(struct relay *rl);                           /* rl->out to the client */
+void relay_start_keepalive(struct relay *rl);
+void relay_finish(struct relay *rl);                          /* the reply is complete */
+void relay_reply_json(struct relay *rl, int status, struct str body);
+bool relay_resolve(struct relay *rl, struct err *e) MUST_USE; /* rl->model to the ordered candidates */
+void relay_start_form(struct relay *rl, int64_t length, struct str content_type);
+bool relay_load_ir(struct relay *rl, struct err *e) MUST_USE;
+void relay_ready_ctx(struct relay *rl);
+void relay_ready_reply(struct relay *rl); /* the context that reading the reply needs */
+const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
+void relay_on_ir_event(void *arg, const struct ir_event *ev);
+
+/* edit.c: the only changes a body of the same format sees */
+bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
+/* headers.c */
+size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max, struct str content_type);
+void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, struct out_headers *out);
+/* stream.c */
+void stream_start(struct relay *rl);                          /* after the upstream's head: builds decoder, encoder, scanner */
+void stream_bytes(struct relay *rl, struct str bytes);
+void stream_read_end(struct relay *rl);
+void stream_end(struct relay *rl);                            /* the upstream's reply is whole */
+void stream_break(struct relay *rl, const struct err *e);     /* it broke off after bytes went out */
+void stream_replay(struct relay *rl, const struct ir_response *res);
+void write_stream_error(enum wire_id client, const struct err *e, struct str request_id, struct buf *out);
+/* whole.c */
+void whole_reply(struct relay *rl);                           /* REPLY_COLLECT and REPLY_FOLD at their end */
+/* embed.c, count in whole.c */
+bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct str *out, struct err *e) MUST_USE;
+bool embed_echo(struct relay *rl, struct buf *out, struct err *e) MUST_USE;
+bool embed_reply(struct relay *rl, struct buf *out, struct err *e) MUST_USE;
+void count_locally(struct relay *rl);
+/* decode.c */
+bool decode_body(struct arena *a, struct str encoding, struct str body, size_t max, struct str *out, struct err *e) MUST_USE;
+/* echo.c: the built-in upstream */
+void echo_start(struct relay *rl);
+void echo_cancel(struct relay *rl);
+void echo_drain(struct relay *rl);
+/* form.c: multipart */
+void form_begin(struct relay *rl);
+void form_body(struct relay *rl, struct str chunk);
+void form_complete(struct relay *rl);
+void form_writable(struct relay *rl);
+void form_close(struct relay *rl);
+bool form_can_retry(const struct relay *rl);
+void form_attempt(struct relay *rl, const struct target *t);
+int64_t form_length(const struct relay *rl);                   /* -1: unknown, sent chunked */
+/* signatures.c */
+struct signatures *signatures_new(void);
+void signatures_free(struct signatures *s);
+struct str signature_get(void *relay, struct str call_id);
+void signature_put(void *relay, struct str call_id, struct str signature);
+/* responses.c */
+struct responses *responses_new(const char *db_path, struct relay_shared *s);
+void responses_free(struct responses *s);
+/* Reads store and previous_response_id of a Responses request. true: go on; false: waiting for the store, or already answered. */
+bool responses_prepare(struct relay *rl);
+void responses_forget(struct relay *rl);                      /* the request goes away */
+void responses_plan(struct relay *rl, const struct target *t, bool is_same); /* who will keep the reply: its upstream or sluice */
+void responses_keep_event(struct relay *rl, struct str data);  /* the same from a terminal event's data */
+void responses_keep_frames(struct relay *rl, struct str frames); /* the same from SSE frames that hold response.completed */
+void responses_keep(struct relay *rl, struct str response_json); /* the final response object, as sent to the client */
+/* images.c */
+void images_forget(struct relay *rl);                         /* the request goes away while a fetch runs */
+bool images_fetch(struct relay *rl);                          /* true: a fetch was started; the attempt goes on when it is done */
+#endif

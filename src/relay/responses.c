@@ -1,0 +1,762 @@
+/* responses.c - state behind /v1/responses: what was stored, and conversations that go on from a previous response.
+ * An upstream that keeps responses itself (OpenAI) is asked; for all others sluice keeps request items and reply,
+ * in memory for those of the last minutes and in the store for all. A response belongs to the key that made it. */
+#include "relay/request.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "store/db.h"
+#include "wire/common.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+#define CACHE_MAX 4096
+#define CACHE_BYTES (64u << 20)
+
+struct stored {                 /* one response; immutable, ref-counted */
+    _Atomic int refs;
+    struct str id, key_id, upstream, input, response; /* input: JSON array of items; response: the object. Behind the struct */
+    bool is_native;             /* kept by the upstream: input and response are empty */
+    int64_t created_ms, expires_ms;
+};
+
+struct responses {
+    pthread_mutex_t lock;       /* Responses traffic only */
+    struct map by_id;
+    struct stored *ring[CACHE_MAX];
+    size_t next, bytes;
+    struct str db_path;
+    struct relay_shared *shared;
+};
+
+struct kept {                   /* of one request */
+    bool is_store;              /* keep the reply */
+    bool is_native;             /* this attempt's upstream keeps it */
+    struct str previous_id;
+    struct stored *previous;
+    struct str input;           /* all items as one JSON array, previous ones first: filled when first needed */
+    struct str tail;            /* this request's own items */
+    struct str body;            /* the request without previous_response_id, input expanded */
+    struct lookup *lookup;
+};
+
+/* ---- records ---- */
+
+static struct stored *stored_new(struct str id, struct str key_id, struct str upstream, struct str input, struct str response)
+{
+    size_t n = id.n + key_id.n + upstream.n + input.n + response.n;
+    struct stored *s = malloc(sizeof *s + n);
+    if (!s)
+        abort();
+    char *p = (char *)(s + 1);
+    *s = (struct stored){.refs = 1};
+    struct str from[] = {id, key_id, upstream, input, response};
+    struct str *to[] = {&s->id, &s->key_id, &s->upstream, &s->input, &s->response};
+    for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+        if (from[i].n)
+            memcpy(p, from[i].p, from[i].n);
+        *to[i] = str_n(p, from[i].n);
+        p += from[i].n;
+    }
+    return s;
+}
+
+static struct stored *stored_ref(struct stored *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+static void stored_unref(struct stored *s)
+{
+    if (s && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+        free(s);
+}
+
+static size_t stored_size(const struct stored *s)
+{
+    return sizeof *s + s->id.n + s->key_id.n + s->upstream.n + s->input.n + s->response.n;
+}
+
+struct responses *responses_new(const char *db_path, struct relay_shared *shared)
+{
+    struct responses *rs = calloc(1, sizeof *rs);
+    if (!rs)
+        abort();
+    pthread_mutex_init(&rs->lock, NULL);
+    map_init(&rs->by_id);
+    rs->db_path = str_of(db_path);
+    rs->shared = shared;
+    return rs;
+}
+
+void responses_free(struct responses *rs)
+{
+    if (!rs)
+        return;
+    map_done(&rs->by_id);
+    for (size_t i = 0; i < CACHE_MAX; i++)
+        stored_unref(rs->ring[i]);
+    pthread_mutex_destroy(&rs->lock);
+    free(rs);
+}
+
+/* lock held */
+static void cache_evict(struct responses *rs, size_t slot)
+{
+    struct stored *old = rs->ring[slot];
+    if (!old)
+        return;
+    if (map_get(&rs->by_id, old->id) == old)
+        (void)map_del(&rs->by_id, old->id);
+    rs->bytes -= stored_size(old);
+    rs->ring[slot] = NULL;
+    stored_unref(old);
+}
+
+static void cache_put(struct responses *rs, struct stored *s)
+{
+    pthread_mutex_lock(&rs->lock);
+    if (map_get(&rs->by_id, s->id))
+        (void)map_del(&rs->by_id, s->id);
+    cache_evict(rs, rs->next);
+    rs->ring[rs->next] = stored_ref(s);
+    rs->bytes += stored_size(s);
+    map_set(&rs->by_id, rs->ring[rs->next]->id, rs->ring[rs->next]);
+    rs->next = (rs->next + 1) % CACHE_MAX;
+    for (size_t i = rs->next; rs->bytes > CACHE_BYTES && (i + 1) % CACHE_MAX != rs->next; i = (i + 1) % CACHE_MAX)
+        cache_evict(rs, i);
+    pthread_mutex_unlock(&rs->lock);
+}
+
+static struct stored *cache_get(struct responses *rs, struct str id)
+{
+    pthread_mutex_lock(&rs->lock);
+    struct stored *s = map_get(&rs->by_id, id);
+    if (s)
+        (void)stored_ref(s);
+    pthread_mutex_unlock(&rs->lock);
+    return s;
+}
+
+static void cache_del(struct responses *rs, struct str id)
+{
+    pthread_mutex_lock(&rs->lock);
+    for (size_t i = 0; i < CACHE_MAX; i++)
+        if (rs->ring[i] && str_eq(rs->ring[i]->id, id))
+            cache_evict(rs, i);
+    pthread_mutex_unlock(&rs->lock);
+}
+
+/* ---- the store: writes on the writer thread, reads on a worker ---- */
+
+static void db_insert(void *arg, struct db *db)
+{
+    struct stored *s = arg;
+    struct err e = ERR_INIT;
+    struct stmt *st = !db ? NULL
+                      : db_prepare(db,
+                                 "INSERT OR REPLACE INTO response(id, key_id, upstream, is_native, created_ms, expires_ms, input, reply)"
+                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                                 &e);
+    if (st) {
+        stmt_bind_str(st, 1, s->id);
+        stmt_bind_str(st, 2, s->key_id);
+        stmt_bind_str(st, 3, s->upstream);
+        stmt_bind_int(st, 4, s->is_native);
+        stmt_bind_int(st, 5, s->created_ms);
+        stmt_bind_int(st, 6, s->expires_ms);
+        stmt_bind_str(st, 7, s->input);
+        stmt_bind_str(st, 8, s->response);
+        if (!stmt_run(st, &e))
+            log_error(NULL, "response.not_stored", "error=%s", e.message);
+        stmt_free(st);
+    }
+    stored_unref(s);
+}
+
+static void db_remove(void *arg, struct db *db)
+{
+    struct stored *s = arg;
+    struct err e = ERR_INIT;
+    struct stmt *st = !db ? NULL : db_prepare(db, "DELETE FROM response WHERE id = ?1 OR expires_ms < ?2", &e);
+    if (st) {
+        stmt_bind_str(st, 1, s->id);
+        stmt_bind_int(st, 2, clock_wall_ms());
+        if (!stmt_run(st, &e))
+            log_error(NULL, "response.not_deleted", "error=%s", e.message);
+        stmt_free(st);
+    }
+    stored_unref(s);
+}
+
+struct lookup {
+    struct arena *arena;
+    struct responses *rs;
+    struct str id;
+    struct stored *found;
+    void *owner; /* NULL: gone */
+    void (*then)(void *owner, struct stored *found /* may be NULL; given away */);
+};
+
+static void lookup_run(void *arg)
+{
+    struct lookup *l = arg;
+    struct err e = ERR_INIT;
+    struct db *db = db_open(str_z(l->arena, l->rs->db_path), DB_READ_ONLY, &e);
+    struct stmt *st = db ? db_prepare(db,
+                                      "SELECT key_id, upstream, is_native, created_ms, expires_ms, input, reply FROM response"
+                                      " WHERE id = ?1 AND expires_ms >= ?2",
+                                      &e)
+                         : NULL;
+    if (st) {
+        stmt_bind_str(st, 1, l->id);
+        stmt_bind_int(st, 2, clock_wall_ms());
+        if (stmt_step(st, &e)) {
+            l->found = stored_new(l->id, stmt_str(st, 0), stmt_str(st, 1), stmt_str(st, 5), stmt_str(st, 6));
+            l->found->is_native = stmt_int(st, 2) != 0;
+            l->found->created_ms = stmt_int(st, 3);
+            l->found->expires_ms = stmt_int(st, 4);
+        }
+        stmt_free(st);
+    }
+    if (db)
+        db_close(db);
+    if (e.kind != ERR_NONE)
+        log_error(NULL, "response.not_read", "error=%s", e.message);
+}
+
+static void lookup_done(void *arg)
+{
+    struct lookup *l = arg;
+    if (l->found)
+        cache_put(l->rs, l->found);
+    if (l->owner)
+        l->then(l->owner, l->found);
+    else
+        stored_unref(l->found);
+    arena_free(l->arena);
+    free(l);
+}
+
+/* Finds a response in memory at once, else in the store. NULL: then was called already (or will be never, with false in *ok). */
+static struct lookup *find_stored(struct relay_loop *env, struct str id, void *owner, void (*then)(void *, struct stored *), bool *ok)
+{
+    struct responses *rs = env->shared->responses;
+    struct stored *s = cache_get(rs, id);
+    *ok = true;
+    if (s) {
+        then(owner, s);
+        return NULL;
+    }
+    struct lookup *l = calloc(1, sizeof *l);
+    if (!l)
+        abort();
+    l->arena = arena_new();
+    l->rs = rs;
+    l->id = str_dup(l->arena, id);
+    l->owner = owner;
+    l->then = then;
+    if (workers_run(env->shared->workers, env->loop, lookup_run, lookup_done, l))
+        return l;
+    arena_free(l->arena);
+    free(l);
+    *ok = false;
+    return NULL;
+}
+
+/* ---- a request ---- */
+
+static struct str key_id_of(const struct key *k)
+{
+    return k ? k->id : STR_NONE;
+}
+
+static void not_found(struct err *e, struct str id, const char *field)
+{
+    err_set(e, ERR_INPUT, "previous_response_not_found", "Previous response with id '" STR_FMT "' not found.", STR_ARG(str_first(id, 80)));
+    (void)snprintf(e->field, sizeof e->field, "%s", field);
+}
+
+static bool keeps_responses(const struct upstream *u)
+{
+    return (u->quirks & QUIRK_STATEFUL_RESPONSES) != 0;
+}
+
+/* Members of an input: a string becomes one user message. Appended to b as items, without brackets. */
+static void add_items(struct arena *a, struct buf *b, struct str input)
+{
+    yyjson_val *v;
+    struct jw w = jw_on(b);
+    if (!json_parse(a, input, 0, &v, NULL))
+        return;
+    if (b->n > 1)
+        buf_char(b, ',');
+    if (yyjson_is_str(v)) {
+        jw_object(&w);
+        jw_kv_cstr(&w, "type", "message");
+        jw_kv_cstr(&w, "role", "user");
+        jw_key(&w, "content");
+        jw_array(&w);
+        jw_object(&w);
+        jw_kv_cstr(&w, "type", "input_text");
+        jw_kv_str(&w, "text", json_str(v));
+        jw_object_end(&w);
+        jw_array_end(&w);
+        jw_object_end(&w);
+        return;
+    }
+    if (yyjson_is_arr(v)) {
+        size_t i, max;
+        yyjson_val *item;
+        bool is_first = true;
+        yyjson_arr_foreach(v, i, max, item)
+        {
+            if (!is_first)
+                buf_char(b, ',');
+            is_first = false;
+            struct jw one = jw_on(b);
+            jw_val(&one, item);
+        }
+        if (is_first && b->n > 1)
+            b->n--; /* nothing came: the comma goes again */
+        return;
+    }
+    jw_val(&w, v);
+}
+
+static void continue_with(void *owner, struct stored *s);
+
+bool responses_prepare(struct relay *rl)
+{
+    enum { STORE, PREVIOUS, INPUT, CONVERSATION, N };
+    struct json_want want[N] = {{.key = "store"}, {.key = "previous_response_id"}, {.key = "input"}, {.key = "conversation"}};
+    struct json_scan scan;
+    struct err e = ERR_INIT;
+    if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, &e)) {
+        relay_fail(rl, &e);
+        return false;
+    }
+#define TEXT(i) str_n(rl->body.p + want[i].span.at, want[i].span.n)
+    struct kept *k = ARENA_NEW(rl->r->arena, struct kept);
+    k->is_store = !(want[STORE].count && str_is(TEXT(STORE), "false"));
+    k->tail = want[INPUT].count ? TEXT(INPUT) : STR("[]");
+    bool has_previous = want[PREVIOUS].count && !str_is(TEXT(PREVIOUS), "null");
+    if (!k->is_store && !has_previous)
+        return true; /* nothing to keep, nothing to look up: the request passes as any other */
+    rl->kept = k;
+    if (!has_previous)
+        return true;
+    if (!json_unquote(rl->r->arena, TEXT(PREVIOUS), &k->previous_id) || k->previous_id.n == 0) {
+        err_field(&e, "previous_response_id", "'previous_response_id' must be a non-empty string");
+        relay_fail(rl, &e);
+        return false;
+    }
+#undef TEXT
+    bool ok;
+    k->lookup = find_stored(rl->env, k->previous_id, rl, continue_with, &ok);
+    if (!ok) {
+        err_set(&e, ERR_OVERLOADED, "busy", "The store is busy: try again");
+        relay_fail(rl, &e);
+    }
+    return false; /* continue_with goes on, or has gone on */
+}
+
+/* Only the upstream that issued a native response can go on from it. */
+static void keep_only(struct relay *rl, struct str upstream)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rl->n_order; i++)
+        if (str_eq(rl->order[i]->upstream->name, upstream))
+            rl->order[n++] = rl->order[i];
+    rl->n_order = n;
+}
+
+static void continue_with(void *owner, struct stored *s)
+{
+    struct relay *rl = owner;
+    struct kept *k = rl->kept;
+    struct err e = ERR_INIT;
+    k->lookup = NULL;
+    if (s && !str_eq(s->key_id, key_id_of(rl->key))) { /* another caller's: as if it were not there */
+        stored_unref(s);
+        s = NULL;
+    }
+    if (!s) {
+        /* Made before sluice stood in front, perhaps: an upstream that keeps responses may know it. */
+        size_t n = 0;
+        for (size_t i = 0; i < rl->n_order; i++)
+            if (keeps_responses(rl->order[i]->upstream) && rl->order[i]->upstream->wires[0] != WIRE_NONE)
+                rl->order[n++] = rl->order[i];
+        if (n == 0) {
+            not_found(&e, k->previous_id, "previous_response_id");
+            relay_fail(rl, &e);
+            return;
+        }
+        rl->n_order = n;
+        relay_attempt_next(rl);
+        return;
+    }
+    k->previous = s;
+    if (s->is_native) {
+        keep_only(rl, s->upstream);
+        if (rl->n_order == 0) {
+            not_found(&e, k->previous_id, "previous_response_id");
+            relay_fail(rl, &e);
+            return;
+        }
+        relay_attempt_next(rl);
+        return;
+    }
+    /* The earlier items, the earlier output, then what is new; and no reference to what only sluice knows. */
+    struct arena *a = rl->r->arena;
+    struct buf b, items;
+    enum { PREVIOUS, INPUT, N };
+    struct json_want want[N] = {{.key = "previous_response_id"}, {.key = "input"}};
+    struct json_scan scan;
+    yyjson_val *response;
+    buf_init_arena(&items, a, (size_t)rl->set->max_body_bytes);
+    buf_char(&items, '[');
+    add_items(a, &items, s->input);
+    if (json_parse(a, s->response, 0, &response, NULL))
+        add_items(a, &items, json_text(a, json_get(response, "output")));
+    add_items(a, &items, k->tail);
+    buf_char(&items, ']');
+    if (!json_scan_object(rl->body, want, N, 0, &scan, &e)) {
+        relay_fail(rl, &e);
+        return;
+    }
+    buf_init_arena(&b, a, (size_t)rl->set->max_body_bytes);
+    struct json_span p = want[PREVIOUS].span, in = want[INPUT].span;
+    bool previous_first = want[INPUT].count == 0 || p.at < in.at;
+    struct json_span first = previous_first ? p : in, second = previous_first ? in : p;
+    buf_add(&b, rl->body.p, first.at);
+    buf_str_add(&b, previous_first ? STR("null") : buf_str(&items));
+    if (want[INPUT].count) {
+        buf_add(&b, rl->body.p + first.at + first.n, second.at - first.at - first.n);
+        buf_str_add(&b, previous_first ? buf_str(&items) : STR("null"));
+        buf_add(&b, rl->body.p + second.at + second.n, rl->body.n - second.at - second.n);
+    } else {
+        buf_add(&b, rl->body.p + first.at + first.n, scan.close - first.at - first.n);
+        buf_lit(&b, ",\"input\":");
+        buf_str_add(&b, buf_str(&items));
+        buf_add(&b, rl->body.p + scan.close, rl->body.n - scan.close);
+    }
+    if (buf_failed(&b) || buf_failed(&items)) {
+        err_set(&e, ERR_TOO_LARGE, "context_too_large", "The conversation that 'previous_response_id' continues is too large");
+        relay_fail(rl, &e);
+        return;
+    }
+    k->input = buf_str(&items);
+    rl->body = buf_str(&b);
+    struct json_want model[1] = {{.key = "model"}};
+    if (!json_scan_object(rl->body, model, 1, 0, &rl->scan, &e)) {
+        relay_fail(rl, &e);
+        return;
+    }
+    rl->model_want = model[0];
+    relay_attempt_next(rl);
+}
+
+void responses_plan(struct relay *rl, const struct target *t, bool is_same)
+{
+    if (rl->kept)
+        rl->kept->is_native = is_same && keeps_responses(t->upstream);
+}
+
+static struct str all_items(struct relay *rl)
+{
+    struct kept *k = rl->kept;
+    if (k->input.n)
+        return k->input;
+    struct buf b;
+    buf_init_arena(&b, rl->r->arena, (size_t)rl->set->max_body_bytes);
+    buf_char(&b, '[');
+    add_items(rl->r->arena, &b, k->tail);
+    buf_char(&b, ']');
+    return buf_str(&b);
+}
+
+void responses_keep(struct relay *rl, struct str response)
+{
+    struct kept *k = rl->kept;
+    struct responses *rs = rl->env->shared->responses;
+    struct json_want want = {.key = "id"};
+    struct json_scan scan;
+    struct str id;
+    if (!k || !k->is_store || !json_scan_object(response, &want, 1, 0, &scan, NULL) || want.count != 1 ||
+        !json_unquote(rl->r->arena, str_n(response.p + want.span.at, want.span.n), &id))
+        return;
+    struct stored *s = k->is_native ? stored_new(id, key_id_of(rl->key), rl->target->upstream->name, STR_NONE, STR_NONE)
+                                    : stored_new(id, key_id_of(rl->key), rl->target->upstream->name, all_items(rl), response);
+    s->is_native = k->is_native;
+    s->created_ms = clock_wall_ms();
+    s->expires_ms = s->created_ms + rl->set->response_ttl_ms;
+    cache_put(rs, s);
+    if (!usage_log_post(rs->shared->usage, db_insert, s)) {
+        log_warn(str_z(rl->r->arena, rl->id), "response.not_stored", "reason=%s", "queue full: kept in memory only");
+        stored_unref(s);
+    }
+}
+
+void responses_keep_event(struct relay *rl, struct str data)
+{
+    struct json_want want = {.key = "response"};
+    struct json_scan scan;
+    if (json_scan_object(data, &want, 1, 0, &scan, NULL) && want.count == 1)
+        responses_keep(rl, str_n(data.p + want.span.at, want.span.n));
+}
+
+void responses_keep_frames(struct relay *rl, struct str frames)
+{
+    static const struct str ends[] = {STR_INIT("event: response.completed\n"), STR_INIT("event: response.incomplete\n")};
+    const struct str start = STR("event: response.");
+    for (size_t at = find_bytes(frames, start); at < frames.n; at += 1 + find_bytes(str_skip(frames, at + 1), start)) {
+        struct str rest = str_skip(frames, at), line;
+        for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+            if (!str_starts(rest, ends[i]))
+                continue;
+            (void)str_cut(str_skip(rest, ends[i].n), '\n', &line);
+            responses_keep_event(rl, str_trim(str_skip(line, 5))); /* behind "data:" */
+            return;
+        }
+    }
+}
+
+void responses_forget(struct relay *rl)
+{
+    if (!rl->kept)
+        return;
+    if (rl->kept->lookup)
+        rl->kept->lookup->owner = NULL;
+    stored_unref(rl->kept->previous);
+    rl->kept->previous = NULL;
+}
+
+/* ---- GET and DELETE ---- */
+
+struct stored_call {
+    struct relay_loop *env;
+    struct http_req *r;
+    struct snapshot *snap;
+    const struct key *key;
+    struct str request_id, id;
+    enum stored_view view;
+    struct lookup *lookup;
+    struct http_call *call;
+    struct buf reply;
+    int status;
+};
+
+static void answer(struct stored_call *c, int status, struct str body)
+{
+    struct http_header h[] = {{STR("content-type"), STR("application/json; charset=utf-8")}, {STR("x-request-id"), c->request_id}};
+    http_reply(c->r, status, h, ARRAY_LEN(h), body);
+}
+
+static void refuse(struct stored_call *c, enum err_kind kind, const char *code, const char *text)
+{
+    struct err e = ERR_INIT;
+    err_set(&e, kind, code, "%s", text);
+    relay_reply_error(c->r, WIRE_RESPONSES, &e, c->request_id, NULL, 0);
+}
+
+static void native_head(void *arg, int status, const struct http_header *h, size_t n)
+{
+    struct stored_call *c = arg;
+    (void)h;
+    (void)n;
+    c->status = status;
+    buf_init_arena(&c->reply, c->r->arena, (size_t)c->snap->settings.max_reply_bytes);
+}
+
+static void native_body(void *arg, struct str bytes)
+{
+    struct stored_call *c = arg;
+    buf_str_add(&c->reply, bytes);
+}
+
+static void native_end(void *arg)
+{
+    struct stored_call *c = arg;
+    c->call = NULL;
+    answer(c, c->status, buf_str(&c->reply));
+}
+
+static void native_error(void *arg, enum http_failure f, const struct err *e, bool is_head_seen)
+{
+    struct stored_call *c = arg;
+    (void)f;
+    (void)is_head_seen;
+    c->call = NULL;
+    relay_reply_error(c->r, WIRE_RESPONSES, e, c->request_id, NULL, 0);
+}
+
+static const struct http_call_handler native_handler = {.on_head = native_head, .on_body = native_body, .on_end = native_end,
+                                                        .on_error = native_error};
+
+static void ask_upstream(struct stored_call *c, const struct upstream *u)
+{
+    struct arena *a = c->r->arena;
+    struct http_header *h = ARENA_ARRAY(a, struct http_header, 4);
+    size_t n = 0;
+    struct str key = u->n_keys ? secret_reveal(u->keys[0]) : STR_NONE;
+    if (u->kind->auth == AUTH_API_KEY)
+        h[n++] = (struct http_header){STR("api-key"), key};
+    else if (key.n)
+        h[n++] = (struct http_header){STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))};
+    h[n++] = (struct http_header){STR("accept"), STR("application/json")};
+    struct str query = query_without(a, c->r->query, "key");
+    struct http_out out = {
+        .origin = &u->origin,
+        .method = c->view == STORED_DELETE ? HTTP_DELETE : HTTP_GET,
+        .target = str_fmt(a, STR_FMT "/responses/" STR_FMT "%s%s" STR_FMT, STR_ARG(u->base_path), STR_ARG(url_encode(a, c->id)),
+                          c->view == STORED_INPUT_ITEMS ? "/input_items" : "", query.n ? "?" : "", STR_ARG(query)),
+        .headers = h,
+        .n_headers = n,
+        .connect_timeout_ms = u->connect_timeout_ms,
+        .first_byte_timeout_ms = u->first_byte_timeout_ms,
+        .total_timeout_ms = u->total_timeout_ms,
+    };
+    c->call = http_call_start(c->env->client, &out, &native_handler, c);
+}
+
+/* after, limit, order as the vendor has them; every item gets an id. */
+static struct str input_items(struct stored_call *c, const struct stored *s)
+{
+    struct arena *a = c->r->arena;
+    struct buf b;
+    struct jw w;
+    yyjson_val *items, *item;
+    size_t i, max;
+    int64_t limit = 20;
+    struct str text = query_get(a, c->r->query, "limit"), after = query_get(a, c->r->query, "after");
+    bool is_asc = str_is(query_get(a, c->r->query, "order"), "asc");
+    if (text.n && (!str_to_int(text, &limit) || limit < 1 || limit > 100))
+        limit = 20;
+    buf_init_arena(&b, a, s->input.n * 2 + 65536);
+    w = jw_on(&b);
+    if (!json_parse(a, s->input, 0, &items, NULL))
+        items = NULL;
+    size_t n = yyjson_arr_size(items);
+    yyjson_val **v = ARENA_ARRAY(a, yyjson_val *, n + 1);
+    struct str *ids = ARENA_ARRAY(a, struct str, n + 1);
+    yyjson_arr_foreach(items, i, max, item)
+    {
+        size_t at = is_asc ? i : n - 1 - i;
+        v[at] = item;
+        ids[at] = json_get_str(item, "id");
+        if (ids[at].n == 0)
+            ids[at] = str_fmt(a, "item_" STR_FMT "_%zu", STR_ARG(s->id), i);
+    }
+    size_t from = 0;
+    for (i = 0; after.n && i < n; i++)
+        if (str_eq(ids[i], after))
+            from = i + 1;
+    size_t to = from + (size_t)limit < n ? from + (size_t)limit : n;
+    jw_object(&w);
+    jw_kv_cstr(&w, "object", "list");
+    jw_key(&w, "data");
+    jw_array(&w);
+    for (i = from; i < to; i++) {
+        size_t k, kmax;
+        yyjson_val *name, *value;
+        jw_object(&w);
+        jw_kv_str(&w, "id", ids[i]);
+        yyjson_obj_foreach(v[i], k, kmax, name, value)
+        {
+            if (str_is(json_str(name), "id"))
+                continue;
+            jw_key_str(&w, json_str(name));
+            jw_val(&w, value);
+        }
+        jw_object_end(&w);
+    }
+    jw_array_end(&w);
+    jw_kv_bool(&w, "has_more", to < n);
+    if (to > from) {
+        jw_kv_str(&w, "first_id", ids[from]);
+        jw_kv_str(&w, "last_id", ids[to - 1]);
+    } else {
+        jw_kv_null(&w, "first_id");
+        jw_kv_null(&w, "last_id");
+    }
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+static void show_stored(void *owner, struct stored *s)
+{
+    struct stored_call *c = owner;
+    struct responses *rs = c->env->shared->responses;
+    c->lookup = NULL;
+    if (s && !str_eq(s->key_id, key_id_of(c->key))) {
+        stored_unref(s);
+        s = NULL;
+    }
+    if (!s) {
+        struct err e = ERR_INIT;
+        err_set(&e, ERR_NOT_FOUND, "response_not_found", "Response with id '" STR_FMT "' not found.", STR_ARG(str_first(c->id, 80)));
+        relay_reply_error(c->r, WIRE_RESPONSES, &e, c->request_id, NULL, 0);
+        return;
+    }
+    if (s->is_native) {
+        const struct upstream *u = snapshot_upstream(c->snap, s->upstream);
+        if (u && u->is_enabled)
+            ask_upstream(c, u);
+        else
+            refuse(c, ERR_NOT_FOUND, "response_not_found", "The upstream that keeps this response is not configured any more");
+        stored_unref(s);
+        return;
+    }
+    switch (c->view) {
+    case STORED_RESPONSE:
+        answer(c, 200, s->response);
+        break;
+    case STORED_INPUT_ITEMS:
+        answer(c, 200, input_items(c, s));
+        break;
+    case STORED_DELETE: {
+        struct buf b;
+        buf_init_arena(&b, c->r->arena, 1024);
+        struct jw w = jw_on(&b);
+        jw_object(&w);
+        jw_kv_str(&w, "id", s->id);
+        jw_kv_cstr(&w, "object", "response");
+        jw_kv_bool(&w, "deleted", true);
+        jw_object_end(&w);
+        cache_del(rs, s->id);
+        if (usage_log_post(rs->shared->usage, db_remove, stored_ref(s))) {
+            answer(c, 200, buf_str(&b));
+        } else {
+            stored_unref(s);
+            refuse(c, ERR_OVERLOADED, "busy", "The store is busy: try again");
+        }
+        break;
+    }
+    }
+    stored_unref(s);
+}
+
+static void stored_call_gone(void *arg)
+{
+    struct stored_call *c = arg;
+    if (c->lookup)
+        c->lookup->owner = NULL;
+    if (c->call)
+        http_call_cancel(c->call);
+    snapshot_unref(c->snap);
+}
+
+void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap, const struct key *key, struct str request_id,
+                  struct str id, enum stored_view view)
+{
+    struct stored_call *c = ARENA_NEW(r->arena, struct stored_call);
+    bool ok;
+    *c = (struct stored_call){.env = l, .r = r, .snap = snapshot_ref(snap), .key = key, .request_id = request_id,
+                              .id = str_dup(r->arena, id), .view = view};
+    arena_on_free(r->arena, stored_call_gone, c);
+    c->lookup = find_stored(l, c->id, c, show_stored, &ok);
+    if (!ok)
+        refuse(c, ERR_OVERLOADED, "busy", "The store is busy: try again");
+}

@@ -1,0 +1,273 @@
+#include "relay/scan.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* Compares first and last byte of the needle at 16 places at once. */
+size_t find_bytes(struct str hay, struct str needle)
+{
+    if (hay.n < needle.n)
+        return hay.n;
+    size_t last = hay.n - needle.n, i = 0;
+#ifdef __SSE2__
+    const __m128i first = _mm_set1_epi8(needle.p[0]);
+    const __m128i final = _mm_set1_epi8(needle.p[needle.n - 1]);
+    for (; i + 16 + needle.n - 1 <= hay.n; i += 16) {
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(hay.p + i));
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(hay.p + i + needle.n - 1));
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, final)));
+        for (; mask; mask &= mask - 1) {
+            size_t at = i + (size_t)__builtin_ctz(mask);
+            if (memcmp(hay.p + at, needle.p, needle.n) == 0)
+                return at;
+        }
+    }
+#endif
+    for (; i <= last; i++)
+        if (hay.p[i] == needle.p[0] && memcmp(hay.p + i, needle.p, needle.n) == 0)
+            return i;
+    return hay.n;
+}
+
+void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage, size_t max_frame)
+{
+    *s = (struct stream_scan){.wire = w, .strip_usage = strip_usage, .max_frame = max_frame, .usage = IR_USAGE_NONE};
+    buf_init(&s->carry, max_frame + 65536 + 4);
+}
+
+void stream_scan_done(struct stream_scan *s)
+{
+    buf_done(&s->carry);
+}
+
+/* Length of the frame at the start of text, its end included; 0: unfinished. SSE frames end with an empty line (LF, CRLF or CR). */
+static size_t frame_length(const struct stream_scan *s, struct str text)
+{
+    if (s->wire->framing == FRAMING_NDJSON) {
+        size_t nl = str_index(text, '\n');
+        return nl < text.n ? nl + 1 : 0;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        const char *nl = memchr(text.p + i, '\n', text.n - i);
+        if (!nl)
+            return 0;
+        i = (size_t)(nl - text.p);
+        if (i + 1 < text.n && text.p[i + 1] == '\n')
+            return i + 2;
+        if (i + 2 < text.n && text.p[i + 1] == '\r' && text.p[i + 2] == '\n')
+            return i + 3;
+    }
+    return 0;
+}
+
+/* Where the last whole frame ends. */
+static size_t last_boundary(const struct stream_scan *s, struct str text)
+{
+    size_t end = text.n;
+    bool is_lines = s->wire->framing == FRAMING_NDJSON;
+    while (end > 0) {
+        const char *nl = memrchr(text.p, '\n', end);
+        if (!nl)
+            return 0;
+        size_t i = (size_t)(nl - text.p);
+        if (is_lines || (i >= 1 && text.p[i - 1] == '\n') || (i >= 2 && text.p[i - 1] == '\r' && text.p[i - 2] == '\n'))
+            return i + 1;
+        end = i;
+    }
+    return 0;
+}
+
+/* The value of a field's line: event or data (the first one; metered formats write one). */
+static struct str frame_field(struct str frame, struct str name)
+{
+    while (frame.n) {
+        struct str line, rest = str_cut(frame, '\n', &line);
+        if (str_starts(line, name)) {
+            line = str_skip(line, name.n);
+            if (line.n && line.p[0] == ' ')
+                line = str_skip(line, 1);
+            return str_trim(line);
+        }
+        frame = rest;
+    }
+    return STR_NONE;
+}
+
+static struct str frame_data(const struct stream_scan *s, struct str frame)
+{
+    return s->wire->framing == FRAMING_NDJSON ? str_trim(frame) : frame_field(frame, STR("data:"));
+}
+
+/* A chat chunk that carries usage and no choice. */
+static bool is_usage_alone(struct str data)
+{
+    size_t at = find_bytes(data, STR("\"choices\""));
+    if (at == data.n)
+        return false;
+    struct str rest = str_trim(str_skip(data, at + 9));
+    if (rest.n == 0 || rest.p[0] != ':')
+        return false;
+    rest = str_trim(str_skip(rest, 1));
+    if (rest.n == 0 || rest.p[0] != '[')
+        return false;
+    rest = str_trim(str_skip(rest, 1));
+    return rest.n && rest.p[0] == ']';
+}
+
+/* Reads one frame; false: the client does not get it. */
+static bool read_frame(struct stream_scan *s, struct str frame)
+{
+    struct str data = frame_data(s, frame);
+    if (data.n == 0)
+        return true;
+    struct ir_usage before = s->usage;
+    struct str event = s->wire->framing == FRAMING_SSE ? frame_field(frame, STR("event:")) : STR_NONE;
+    if (s->wire->meter(event, data, &s->usage, &s->stop)) {
+        s->is_terminal = true;
+        if (s->last_frame) {
+            buf_clear(s->last_frame);
+            buf_str_add(s->last_frame, data);
+        }
+    }
+    bool is_usage = memcmp(&before, &s->usage, sizeof before) != 0 || find_bytes(data, STR("\"usage\"")) < data.n;
+    return !(s->strip_usage && is_usage && is_usage_alone(data));
+}
+
+/* text: whole frames. Most hold nothing to meter and go in one piece. */
+static void read_frames(struct stream_scan *s, struct str text, bool is_forwarding, void (*forward)(void *, struct str), void *arg)
+{
+    if (!s->has_frames && text.n) {
+        size_t n = frame_length(s, text);
+        struct str data = frame_data(s, str_first(text, n ? n : text.n));
+        if (data.n) {
+            s->has_frames = true;
+            if (str_starts(data, STR("{\"error\"")) || str_starts(data, STR("{\"type\":\"error\"")) ||
+                str_starts(data, STR("{\"type\": \"error\"")) || str_starts(data, STR("{\"error\" "))) {
+                s->is_error_first = true;
+                s->first_error = data;
+                return; /* the caller decides what becomes of it */
+            }
+        }
+    }
+    static const struct str marks[] = {STR_INIT("\"usage"), STR_INIT("[DONE]"), STR_INIT("_reason\":\""), STR_INIT("message_stop"),
+                                       STR_INIT("\"finishReason\""), STR_INIT("response.completed"), STR_INIT("response.incomplete"),
+                                       STR_INIT("response.failed"), STR_INIT("\"done\":true"), STR_INIT("\"done\": true")};
+    static const uint16_t wanted[WIRE_N] = {
+        [WIRE_CHAT] = 0x007, [WIRE_COMPLETIONS] = 0x007, [WIRE_ANTHROPIC] = 0x00d, [WIRE_GEMINI] = 0x011,
+        [WIRE_RESPONSES] = 0x0e0, [WIRE_OLLAMA] = 0x300, [WIRE_OLLAMA_GENERATE] = 0x300,
+    };
+    size_t nearest[ARRAY_LEN(marks)];
+    for (size_t m = 0; m < ARRAY_LEN(marks); m++)
+        nearest[m] = wanted[s->wire->id] >> m & 1 ? find_bytes(text, marks[m]) : text.n;
+    size_t from = 0, at = 0; /* from: not yet forwarded; at: start of the frame being looked at */
+    while (at < text.n) {
+        size_t mark = text.n;
+        for (size_t m = 0; m < ARRAY_LEN(marks); m++)
+            if (nearest[m] < mark)
+                mark = nearest[m];
+        if (mark == text.n)
+            break;
+        /* the frame around the mark */
+        size_t start = at + last_boundary(s, str_n(text.p + at, mark - at));
+        size_t n = frame_length(s, str_skip(text, start));
+        size_t end = n ? start + n : text.n;
+        if (!read_frame(s, str_n(text.p + start, end - start))) {
+            if (is_forwarding && start > from)
+                forward(arg, str_n(text.p + from, start - from));
+            from = end;
+        }
+        at = end;
+        for (size_t m = 0; m < ARRAY_LEN(marks); m++)
+            if (nearest[m] < at)
+                nearest[m] = at + find_bytes(str_skip(text, at), marks[m]);
+    }
+    if (is_forwarding && from < text.n)
+        forward(arg, str_skip(text, from));
+}
+
+static void remember_last(struct stream_scan *s, struct str bytes)
+{
+    for (size_t i = 0; i < bytes.n; i++) {
+        if (bytes.n - i > sizeof s->last)
+            i = bytes.n - sizeof s->last;
+        if (s->n_last == sizeof s->last)
+            memmove(s->last, s->last + 1, --s->n_last);
+        s->last[s->n_last++] = bytes.p[i];
+    }
+}
+
+/* How many of these bytes still belong to the giant frame; 0: all, and more to come. */
+static size_t giant_end(const struct stream_scan *s, struct str bytes)
+{
+    char seam[2 * sizeof s->last];
+    size_t n = bytes.n < sizeof s->last ? bytes.n : sizeof s->last;
+    memcpy(seam, s->last, s->n_last);
+    memcpy(seam + s->n_last, bytes.p, n);
+    size_t end = frame_length(s, str_n(seam, s->n_last + n));
+    if (end > s->n_last)
+        return end - s->n_last;
+    return frame_length(s, bytes);
+}
+
+void stream_scan_push(struct stream_scan *s, struct str bytes, void (*forward)(void *arg, struct str bytes), void *arg)
+{
+    bool holds = s->strip_usage || !s->has_frames; /* unfinished frames wait until their end is known */
+    if (!holds)
+        forward(arg, bytes);
+    if (s->is_giant) {
+        size_t n = giant_end(s, bytes);
+        if (n == 0) {
+            remember_last(s, bytes);
+            if (holds)
+                forward(arg, bytes);
+            return;
+        }
+        if (holds)
+            forward(arg, str_first(bytes, n));
+        bytes = str_skip(bytes, n);
+        s->is_giant = false;
+    }
+    struct str text = bytes;
+    if (s->carry.n) {
+        buf_str_add(&s->carry, bytes);
+        text = buf_str(&s->carry);
+    }
+    size_t whole = last_boundary(s, text);
+    if (whole) {
+        read_frames(s, str_first(text, whole), holds, forward, arg);
+        if (s->is_error_first && s->first_error.n)
+            return;
+    }
+    struct str rest = str_skip(text, whole);
+    if (holds && !s->strip_usage && s->has_frames && rest.n) { /* the first frame was just judged: from now on nothing waits */
+        forward(arg, rest);
+        holds = false;
+    }
+    if (rest.n > s->max_frame) { /* no usage chunk is that large: let it through unread */
+        if (holds)
+            forward(arg, rest);
+        s->has_frames = true;
+        s->is_giant = true;
+        s->n_last = 0;
+        remember_last(s, rest);
+        buf_clear(&s->carry);
+    } else if (text.p == s->carry.p && s->carry.n) {
+        buf_consume(&s->carry, whole);
+    } else {
+        buf_clear(&s->carry);
+        buf_str_add(&s->carry, rest);
+    }
+    s->is_partial = !s->strip_usage && s->has_frames && rest.n > 0;
+}
+
+void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct str bytes), void *arg)
+{
+    if (s->carry.n == 0)
+        return;
+    /* A last frame without its empty line. */
+    struct str text = buf_str(&s->carry);
+    bool holds = s->strip_usage || !s->has_frames;
+    read_frames(s, text, holds, forward, arg);
+    if (!(s->is_error_first && s->first_error.n))
+        buf_clear(&s->carry);
+}

@@ -1,0 +1,31 @@
+/* scan.h - reading along in a stream that passes untouched: finds the frames worth metering and the end, without a copy of more
+ * than one unfinished frame. */
+#ifndef RELAY_SCAN_H
+#define RELAY_SCAN_H
+#include "wire/wire.h"
+
+struct stream_scan {
+    const struct wire *wire;
+    bool strip_usage;      /* chat: frames of usage alone are left out of what is forwarded */
+    bool is_giant;         /* inside a frame larger than max_frame: forwarded unread until its end */
+    char last[3];          /* … whose end may lie across two pushes: the bytes before this one */
+    size_t n_last;
+    bool is_terminal;      /* the stream's last frame was seen */
+    bool is_error_first;   /* the first frame was an error object */
+    bool has_frames;
+    bool is_partial;       /* bytes of an unfinished frame were forwarded */
+    size_t max_frame;
+    struct buf carry;      /* an unfinished frame */
+    struct buf *last_frame; /* gets the data of the terminal frame; NULL: not wanted */
+    struct ir_usage usage;
+    enum ir_stop stop;
+    struct str first_error; /* in carry or the chunk: valid during the call that set it */
+};
+void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage, size_t max_frame);
+void stream_scan_done(struct stream_scan *s);
+/* Reads along; forward(arg, bytes) is called with what the client shall get: all of it, less stripped frames. */
+void stream_scan_push(struct stream_scan *s, struct str bytes, void (*forward)(void *arg, struct str bytes), void *arg);
+void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct str bytes), void *arg);
+/* First position of needle (2..16 bytes) in hay; hay.n when absent. Some 8 GB/s. */
+size_t find_bytes(struct str hay, struct str needle);
+#endif

@@ -1,0 +1,361 @@
+/* stream.c - the streamed reply: bytes through and metered by the side, or event by event from one format to another. */
+#include "relay/request.h"
+#include "base/clock.h"
+#include "wire/common.h"
+
+#define MAX_SCANNED (1u << 20) /* larger frames hold no usage: they pass unread */
+#define MAX_OUT (64u << 20) /* frames of one read before they are written */
+
+/* ---- errors inside a stream ---- */
+
+void write_stream_error(enum wire_id client, const struct err *e, struct str request_id, struct buf *out)
+{
+    const struct wire *w = wire_of(client);
+    switch (client) {
+    case WIRE_ANTHROPIC:
+        buf_lit(out, "event: error\ndata: ");
+        w->write_error(e, request_id, out);
+        buf_lit(out, "\n\n");
+        break;
+    case WIRE_RESPONSES: {
+        struct jw j = jw_on(out);
+        buf_lit(out, "event: error\ndata: ");
+        jw_object(&j);
+        jw_kv_cstr(&j, "type", "error");
+        jw_kv_cstr(&j, "code", e->code[0] ? e->code : NULL);
+        jw_kv_cstr(&j, "message", e->message);
+        jw_kv_cstr(&j, "param", e->field[0] ? e->field : NULL);
+        jw_object_end(&j);
+        buf_lit(out, "\n\n");
+        break;
+    }
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+        w->write_error(e, request_id, out);
+        buf_char(out, '\n');
+        break;
+    case WIRE_GEMINI:
+        buf_lit(out, "data: ");
+        w->write_error(e, request_id, out);
+        buf_lit(out, "\r\n\r\n");
+        break;
+    case WIRE_CHAT:
+    case WIRE_COMPLETIONS:
+    case WIRE_NONE:
+    case WIRE_N:
+        buf_lit(out, "data: ");
+        wire_of(WIRE_CHAT)->write_error(e, request_id, out);
+        buf_lit(out, "\n\n");
+        break;
+    }
+}
+
+/* ---- to the client ---- */
+
+/* Google without alt=sse: the same chunks as one JSON array (contract of translation, 15.1). */
+static void flush_as_array(struct relay *rl)
+{
+    struct str text = buf_str(&rl->out);
+    while (text.n) {
+        struct str line;
+        text = str_cut(text, '\n', &line);
+        line = str_trim(line);
+        if (!str_starts(line, STR("data:")))
+            continue;
+        http_reply_body(rl->r, rl->has_array ? STR(",\r\n") : STR("["));
+        rl->has_array = true;
+        http_reply_body(rl->r, str_trim(str_skip(line, 5)));
+    }
+}
+
+void relay_flush(struct relay *rl)
+{
+    if (rl->out.n == 0)
+        return;
+    if (rl->is_gemini_array)
+        flush_as_array(rl);
+    else
+        http_reply_body(rl->r, buf_str(&rl->out));
+    buf_clear(&rl->out);
+    rl->last_write_ms = loop_now_ms(rl->env->loop);
+}
+
+static void close_array(struct relay *rl)
+{
+    if (rl->is_gemini_array && rl->mode != REPLY_PASS)
+        http_reply_body(rl->r, rl->has_array ? STR("]") : STR("[]"));
+}
+
+/* ---- translating ---- */
+
+void relay_on_ir_event(void *arg, const struct ir_event *ev)
+{
+    struct relay *rl = arg;
+    switch (ev->kind) {
+    case IR_EV_START:
+    case IR_EV_PING:
+    case IR_EV_BLOCK_END:
+        break;
+    case IR_EV_BLOCK_START:
+    case IR_EV_TEXT:
+    case IR_EV_REASONING:
+    case IR_EV_TOOL_ARGS:
+    case IR_EV_CITATION:
+    case IR_EV_LOGPROBS:
+    case IR_EV_MEDIA:
+        rl->has_content = true;
+        if (!rl->first_ns)
+            rl->first_ns = clock_mono_ns();
+        break;
+    case IR_EV_USAGE:
+        rl->usage = ir_usage_merge(rl->usage, ev->usage);
+        break;
+    case IR_EV_FINISH:
+        rl->has_content = true;
+        rl->stop = ev->stop;
+        break;
+    case IR_EV_ERROR:
+        if (ev->error)
+            rl->stream_err = *ev->error;
+        rl->saw_error_event = true;
+        if (!rl->is_head_sent && !rl->has_content)
+            return; /* nothing went out: the next target may do better */
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", ev->error && ev->error->code[0] ? ev->error->code : "upstream_error");
+        break;
+    case IR_EV_END:
+        rl->is_done = true;
+        if (rl->saw_error_event && !rl->is_head_sent && !rl->has_content)
+            return;
+        break;
+    }
+    if (rl->collector) {
+        ir_collect(rl->collector, ev);
+        return;
+    }
+    if (rl->enc)
+        wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
+}
+
+static bool on_frame(void *arg, struct str event, struct str data, struct err *e)
+{
+    struct relay *rl = arg;
+    if (rl->is_done)
+        return true;
+    bool ok = wire_of(rl->up)->decoder_push(rl->dec, event, data, relay_on_ir_event, rl, e);
+    arena_reset(rl->scratch);
+    return ok;
+}
+
+void stream_start(struct relay *rl)
+{
+    const struct wire *up = wire_of(rl->up);
+    buf_init(&rl->out, MAX_OUT);
+    if (rl->mode == REPLY_PASS) {
+        size_t max = (size_t)rl->set->max_event_bytes;
+        if (!rl->kept && max > MAX_SCANNED)
+            max = MAX_SCANNED;
+        stream_scan_init(&rl->pass, up, rl->strip_usage, max);
+        if (rl->kept) {
+            buf_init(&rl->last_frame, max);
+            rl->pass.last_frame = &rl->last_frame;
+        }
+        return;
+    }
+    relay_ready_reply(rl);
+    rl->dec = up->decoder_new(&rl->ctx);
+    if (rl->mode == REPLY_FOLD)
+        rl->collector = ir_collector_new(&rl->ctx);
+    else
+        rl->enc = wire_of(rl->spec->client)->encoder_new(&rl->ctx);
+    rl->framing = framing_reader_new(up->framing, (size_t)rl->set->max_event_bytes, on_frame, rl);
+}
+
+static void forward(void *arg, struct str bytes)
+{
+    struct relay *rl = arg;
+    if (bytes.n == 0)
+        return;
+    relay_begin_stream(rl);
+    http_reply_body(rl->r, bytes);
+    rl->last_write_ms = loop_now_ms(rl->env->loop);
+}
+
+/* The upstream's first frame was an error although it said 200: judged like an error reply. */
+static void first_frame_error(struct relay *rl, struct str body)
+{
+    struct err e = ERR_INIT;
+    wire_read_error(rl->r->arena, 200, body, &e);
+    if (e.kind == ERR_NONE)
+        err_set(&e, ERR_UPSTREAM, "upstream_error", "The upstream ended its reply with an error");
+    int status = err_status(&e);
+    rl->last_status = status >= 400 ? status : 502;
+    rl->last_body = STR_NONE;
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    relay_attempt_failed(rl, &e, fault_of_reply(rl->last_status, &e), -1);
+}
+
+void stream_bytes(struct relay *rl, struct str bytes)
+{
+    if (rl->mode == REPLY_PASS) {
+        if (!rl->first_ns)
+            rl->first_ns = clock_mono_ns();
+        if (rl->is_gemini_array && rl->up == WIRE_GEMINI) { /* no frames in an array: the end is metered from its tail */
+            forward(rl, bytes);
+            buf_str_add(&rl->pass.carry, bytes);
+            if (rl->pass.carry.n > 65536)
+                buf_consume(&rl->pass.carry, rl->pass.carry.n - 32768);
+            return;
+        }
+        stream_scan_push(&rl->pass, bytes, forward, rl);
+        if (rl->pass.is_error_first && !rl->is_head_sent)
+            first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
+        else if (rl->pass.is_terminal)
+            rl->is_done = true;
+        return;
+    }
+    struct err e = ERR_INIT;
+    bool ok = framing_push(rl->framing, bytes, &e);
+    if (rl->saw_error_event && !rl->is_head_sent && !rl->has_content) {
+        e = rl->stream_err;
+        if (rl->call) {
+            http_call_cancel(rl->call);
+            rl->call = NULL;
+        }
+        rl->last_status = err_status(&e);
+        rl->last_body = STR_NONE;
+        relay_attempt_failed(rl, &e, fault_of_reply(rl->last_status, &e), e.retry_after_ms);
+        return;
+    }
+    if (ok)
+        return;
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    if (rl->mode == REPLY_FOLD || !rl->is_head_sent)
+        relay_attempt_failed(rl, &e, FAULT_SERVER, -1);
+    else
+        relay_fail(rl, &e);
+}
+
+void stream_read_end(struct relay *rl)
+{
+    if (rl->mode != REPLY_TRANSLATE || rl->out.n == 0)
+        return;
+    if (!rl->has_content && !rl->is_done && !rl->is_head_sent) {
+        /* Only the opening so far: another target could still answer. The keep-alive timer sends it when this takes long. */
+        if (rl->set->keepalive_ms > 0 && !timer_is_running(&rl->keepalive))
+            relay_start_keepalive(rl);
+        return;
+    }
+    relay_begin_stream(rl);
+    if (rl->is_done && rl->kept)
+        responses_keep_frames(rl, buf_str(&rl->out));
+    relay_flush(rl);
+    if (rl->is_done)
+        close_array(rl);
+}
+
+void stream_end(struct relay *rl)
+{
+    if (rl->mode == REPLY_PASS) {
+        bool is_array = rl->is_gemini_array && rl->up == WIRE_GEMINI;
+        if (is_array) {
+            wire_of(WIRE_GEMINI)->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
+            rl->pass.is_terminal = true;
+        } else {
+            stream_scan_end(&rl->pass, forward, rl);
+            if (rl->pass.is_error_first && !rl->is_head_sent) {
+                first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
+                return;
+            }
+        }
+        rl->usage = rl->pass.usage;
+        rl->stop = rl->pass.stop;
+        if (!rl->is_head_sent) {
+            struct err e = ERR_INIT;
+            err_set(&e, ERR_UPSTREAM, "empty_stream", "The upstream's stream ended before it began");
+            rl->last_body = STR_NONE;
+            relay_attempt_failed(rl, &e, FAULT_TRANSPORT, -1);
+            return;
+        }
+        if (!rl->pass.is_terminal && rl->stop == IR_STOP_NONE) { /* Google and others end by closing after a finish reason */
+            struct err e = ERR_INIT;
+            err_set(&e, ERR_UPSTREAM, "stream_cut", "upstream stream ended prematurely");
+            relay_fail(rl, &e);
+            return;
+        }
+        rl->is_done = true;
+        if (rl->kept && rl->last_frame.n)
+            responses_keep_event(rl, buf_str(&rl->last_frame));
+        relay_finish(rl);
+        return;
+    }
+    struct err e = ERR_INIT;
+    bool had_end = rl->is_done;
+    bool ok = had_end || framing_finish(rl->framing, &e);
+    if (!had_end && ok)
+        wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
+    if (!rl->is_head_sent && !rl->has_content) {
+        if (rl->saw_error_event)
+            e = rl->stream_err;
+        else if (ok)
+            err_set(&e, ERR_UPSTREAM, "empty_stream", "The upstream's stream ended before it began");
+        rl->last_body = STR_NONE;
+        relay_attempt_failed(rl, &e, FAULT_TRANSPORT, -1);
+        return;
+    }
+    if (!ok) {
+        relay_fail(rl, &e);
+        return;
+    }
+    rl->is_done = true;
+    if (!had_end)
+        stream_read_end(rl);
+    relay_finish(rl);
+}
+
+void stream_break(struct relay *rl, const struct err *e)
+{
+    struct buf b;
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    if (rl->mode == REPLY_PASS) {
+        rl->usage = rl->pass.usage;
+        buf_init_arena(&b, rl->r->arena, 65536);
+        if (rl->pass.is_partial) /* half a frame is out: close it, so that the error is a frame of its own */
+            buf_str_add(&b, wire_of(rl->spec->client)->framing == FRAMING_NDJSON ? STR("\n") : STR("\n\n"));
+        if (rl->is_gemini_array) { /* nothing well-formed can follow inside an array that is cut */
+            rl->is_ended = true;
+            http_reply_cut(rl->r);
+            return;
+        }
+        write_stream_error(rl->spec->client, e, rl->id, &b);
+        http_reply_body(rl->r, buf_str(&b));
+    } else if (rl->enc) {
+        struct ir_event error = {.kind = IR_EV_ERROR, .error = e}, end = {.kind = IR_EV_END};
+        wire_of(rl->spec->client)->encoder_push(rl->enc, &error, &rl->out);
+        wire_of(rl->spec->client)->encoder_push(rl->enc, &end, &rl->out);
+        relay_flush(rl);
+        close_array(rl);
+    }
+    relay_finish(rl);
+}
+
+void stream_replay(struct relay *rl, const struct ir_response *res)
+{
+    rl->mode = REPLY_TRANSLATE;
+    buf_done(&rl->out);
+    buf_init(&rl->out, MAX_OUT);
+    rl->enc = wire_of(rl->spec->client)->encoder_new(&rl->ctx);
+    rl->collector = NULL;
+    ir_replay(&rl->ctx, res, relay_on_ir_event, rl);
+    rl->has_content = rl->is_done = true;
+    stream_read_end(rl);
+    relay_finish(rl);
+}

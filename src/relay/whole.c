@@ -1,0 +1,153 @@
+/* whole.c - replies that arrive in one piece: passed, translated, or replayed as the stream that was asked for. */
+#include "relay/request.h"
+#include "base/clock.h"
+#include "wire/common.h"
+
+static bool read_whole(struct relay *rl, struct ir_response *res, struct err *e)
+{
+    struct str body = str_fix_utf8(rl->r->arena, buf_str(&rl->reply));
+    yyjson_val *root;
+    if (!json_parse(rl->r->arena, body, (unsigned)rl->set->max_json_depth, &root, e)) {
+        struct err inner = *e;
+        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply", "The upstream's reply is not valid JSON: %s", inner.message);
+    }
+    yyjson_val *error = json_get(root, "error");
+    if (!json_absent(error) && (yyjson_is_obj(error) || yyjson_is_str(error))) { /* an error that calls itself 200 */
+        bool is_reply = json_get(root, "output") && !yyjson_is_obj(error);
+        if (!is_reply) {
+            wire_read_error(rl->r->arena, 200, body, e);
+            if (e->kind == ERR_NONE)
+                err_set(e, ERR_UPSTREAM, "upstream_error", "The upstream answered with an error");
+            return false;
+        }
+    }
+    return wire_of(rl->up)->read_response(&rl->ctx, root, res, e);
+}
+
+static void whole_failed(struct relay *rl, struct err *e)
+{
+    if (e->kind == ERR_INPUT)
+        e->kind = ERR_UPSTREAM; /* bad JSON of an upstream is not the caller's */
+    rl->last_status = err_status(e);
+    rl->last_body = STR_NONE;
+    relay_attempt_failed(rl, e, fault_of_reply(rl->last_status >= 400 ? rl->last_status : 502, e), e->retry_after_ms);
+}
+
+static void meter_whole(struct relay *rl, struct str body)
+{
+    (void)wire_of(rl->up == WIRE_NONE ? WIRE_CHAT : rl->up)->meter(STR_NONE, body, &rl->usage, &rl->stop);
+}
+
+static void pass_whole(struct relay *rl)
+{
+    struct str body = buf_str(&rl->reply);
+    struct str start = str_trim(str_first(body, 64));
+    if (str_starts(start, STR("{\"error\":{")) || str_starts(start, STR("{\"error\": {")) || str_starts(start, STR("{\"type\":\"error\""))) {
+        struct err e = ERR_INIT;
+        wire_read_error(rl->r->arena, 200, body, &e);
+        if (e.kind == ERR_NONE)
+            err_set(&e, ERR_UPSTREAM, "upstream_error", "The upstream answered with an error");
+        whole_failed(rl, &e);
+        return;
+    }
+    meter_whole(rl, body);
+    rl->is_done = true;
+    rl->is_ended = true;
+    if (rl->kept)
+        responses_keep(rl, body);
+    relay_reply_json(rl, rl->up_status, body);
+}
+
+void whole_reply(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    struct ir_response res = {0};
+    struct buf out;
+
+    if (rl->mode == REPLY_FOLD) {
+        bool ok = rl->is_done || framing_finish(rl->framing, &e);
+        if (ok && !rl->is_done)
+            wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
+        if (!ok || !ir_collected(rl->collector, &res, &e)) {
+            whole_failed(rl, &e);
+            return;
+        }
+    } else if (rl->spec->shape == RELAY_EMBED && !rl->is_same) {
+        buf_init_arena(&out, rl->r->arena, (size_t)rl->set->max_reply_bytes);
+        if (!embed_reply(rl, &out, &e)) {
+            whole_failed(rl, &e);
+            return;
+        }
+        rl->is_done = rl->is_ended = true;
+        relay_reply_json(rl, 200, buf_str(&out));
+        return;
+    } else if (rl->spec->shape != RELAY_TALK) {
+        pass_whole(rl);
+        return;
+    } else {
+        bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) && (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
+        if (rl->is_same && !rl->is_stream && !repairs) {
+            pass_whole(rl);
+            return;
+        }
+        relay_ready_reply(rl);
+        if (!read_whole(rl, &res, &e)) {
+            whole_failed(rl, &e);
+            return;
+        }
+    }
+    if (ir_usage_known(&res.usage))
+        rl->usage = res.usage;
+    if (res.choices)
+        rl->stop = res.choices->stop;
+    if (rl->is_stream) {
+        stream_replay(rl, &res);
+        return;
+    }
+    buf_init_arena(&out, rl->r->arena, (size_t)rl->set->max_reply_bytes);
+    wire_of(rl->spec->client)->write_response(&rl->ctx, &res, &out);
+    if (buf_failed(&out)) {
+        err_set(&e, ERR_UPSTREAM, "reply_too_large", "The reply is larger than max_reply_bytes once translated");
+        relay_fail(rl, &e);
+        return;
+    }
+    rl->is_done = rl->is_ended = true;
+    if (rl->kept)
+        responses_keep(rl, buf_str(&out));
+    relay_reply_json(rl, 200, buf_str(&out));
+}
+
+/* ---- counting tokens without the upstream's help: documented as an estimate ---- */
+
+void count_locally(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    struct buf b;
+    struct jw w;
+    if (rl->spec->client == WIRE_GEMINI) { /* {"contents":…} or {"generateContentRequest":{…}} */
+        struct json_want want = {.key = "generateContentRequest"};
+        struct json_scan scan;
+        if (json_scan_object(rl->body, &want, 1, (unsigned)rl->set->max_json_depth, &scan, &e) && want.count == 1)
+            rl->body = str_n(rl->body.p + want.span.at, want.span.n);
+    }
+    if (!relay_load_ir(rl, &e)) {
+        relay_fail(rl, &e);
+        return;
+    }
+    int64_t n = ir_estimate_tokens(rl->ir);
+    buf_init_arena(&b, rl->r->arena, 1024);
+    w = jw_on(&b);
+    jw_object(&w);
+    if (rl->spec->client == WIRE_GEMINI) {
+        jw_kv_int(&w, "totalTokens", n);
+    } else {
+        if (rl->spec->client == WIRE_RESPONSES)
+            jw_kv_cstr(&w, "object", "response.input_tokens");
+        jw_kv_int(&w, "input_tokens", n);
+    }
+    jw_object_end(&w);
+    rl->usage.input_total = n;
+    rl->is_done = rl->is_ended = true;
+    rl->out_headers.v[rl->out_headers.n++] = (struct http_header){STR("x-sluice-estimated"), STR("true")};
+    relay_reply_json(rl, 200, buf_str(&b));
+}

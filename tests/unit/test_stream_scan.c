@@ -1,0 +1,139 @@
+/* The reader beside a passed stream: whatever the cuts, the client gets the same bytes and the same things are found. */
+#include "relay/scan.h"
+#include <check.h>
+#include <stdlib.h>
+
+#define USAGE_CHUNK "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\"total_tokens\":12}}\n\n"
+#define TEXT_CHUNK "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"caf\xc3\xa9\"}}]}\n\n"
+#define STOP_CHUNK "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
+#define DONE "data: [DONE]\n\n"
+
+static void collect(void *arg, struct str bytes)
+{
+    buf_str_add(arg, bytes);
+}
+
+static struct stream_scan scan_in_steps(const char *text, size_t step, bool strip, size_t max_frame, struct buf *out)
+{
+    struct stream_scan s;
+    stream_scan_init(&s, wire_of(WIRE_CHAT), strip, max_frame);
+    buf_init(out, 1u << 20);
+    for (size_t at = 0, n = strlen(text); at < n; at += step)
+        stream_scan_push(&s, str_n(text + at, n - at < step ? n - at : step), collect, out);
+    stream_scan_end(&s, collect, out);
+    return s;
+}
+
+START_TEST(passes_every_byte_and_finds_usage_at_any_cut)
+{
+    const char *text = ": hello\n\n" TEXT_CHUNK TEXT_CHUNK STOP_CHUNK USAGE_CHUNK DONE;
+    for (size_t step = 1; step <= strlen(text); step++) {
+        struct buf out;
+        struct stream_scan s = scan_in_steps(text, step, false, 1u << 20, &out);
+        ck_assert_msg(str_eq(buf_str(&out), str_of(text)), "step %zu gave %.*s", step, (int)out.n, out.p);
+        ck_assert_int_eq(s.usage.input_total, 7);
+        ck_assert_int_eq(s.usage.output_total, 5);
+        ck_assert_int_eq(s.stop, IR_STOP_END);
+        ck_assert(s.is_terminal);
+        stream_scan_done(&s);
+        buf_done(&out);
+    }
+}
+END_TEST
+
+START_TEST(leaves_out_the_usage_chunk_that_we_asked_for)
+{
+    const char *text = TEXT_CHUNK STOP_CHUNK USAGE_CHUNK DONE;
+    for (size_t step = 1; step <= strlen(text); step++) {
+        struct buf out;
+        struct stream_scan s = scan_in_steps(text, step, true, 1u << 20, &out);
+        ck_assert_msg(str_eq(buf_str(&out), STR(TEXT_CHUNK STOP_CHUNK DONE)), "step %zu gave %.*s", step, (int)out.n, out.p);
+        ck_assert_int_eq(s.usage.total, 12);
+        stream_scan_done(&s);
+        buf_done(&out);
+    }
+}
+END_TEST
+
+START_TEST(keeps_usage_that_stands_beside_content)
+{
+    const char *text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\r\n\r\n" DONE;
+    struct buf out;
+    struct stream_scan s = scan_in_steps(text, 1000, true, 1u << 20, &out);
+    ck_assert(str_eq(buf_str(&out), str_of(text)));
+    ck_assert_int_eq(s.usage.output_total, 2);
+    stream_scan_done(&s);
+    buf_done(&out);
+}
+END_TEST
+
+START_TEST(lets_giant_frames_through_unread)
+{
+    char *text = malloc(9000);
+    size_t n = (size_t)snprintf(text, 9000, TEXT_CHUNK "data: {\"choices\":[{\"delta\":{\"content\":\"");
+    memset(text + n, 'x', 5000);
+    (void)snprintf(text + n + 5000, 4000 - n, "\"}}]}\n\n" USAGE_CHUNK DONE);
+    for (size_t step = 1; step < 6000; step = step * 3 + 1)
+        for (int strip = 0; strip < 2; strip++) {
+            struct buf out;
+            struct stream_scan s = scan_in_steps(text, step, strip, 512, &out);
+            size_t expected = strlen(text) - (strip && step < 400 ? strlen(USAGE_CHUNK) : 0);
+            if (step < 400) /* in one push the giant is seen whole, and nothing needs to wait */
+                ck_assert_uint_eq(out.n, expected);
+            ck_assert_int_eq(s.usage.total, 12);
+            stream_scan_done(&s);
+            buf_done(&out);
+        }
+    free(text);
+}
+END_TEST
+
+START_TEST(reports_an_error_that_comes_first)
+{
+    const char *text = "data: {\"error\":{\"message\":\"no\"}}\n\n";
+    for (size_t step = 1; step <= strlen(text); step++) {
+        struct stream_scan s;
+        struct buf out;
+        buf_init(&out, 4096);
+        stream_scan_init(&s, wire_of(WIRE_CHAT), false, 4096);
+        for (size_t at = 0; at < strlen(text) && !s.is_error_first; at += step)
+            stream_scan_push(&s, str_first(str_of(text + at), step), collect, &out);
+        ck_assert(s.is_error_first);
+        ck_assert_uint_eq(out.n, 0); /* nothing went out: another target may be tried */
+        stream_scan_done(&s);
+        buf_done(&out);
+    }
+}
+END_TEST
+
+START_TEST(finds_bytes_wherever_they_stand)
+{
+    char hay[80];
+    for (size_t n = 5; n <= sizeof hay; n++)
+        for (size_t at = 0; at + 5 <= n; at++) {
+            memset(hay, '"', sizeof hay);
+            memcpy(hay + at, "\"usag", 5);
+            ck_assert_uint_eq(find_bytes(str_n(hay, n), STR("\"usag")), at);
+            hay[at + 4] = 'x';
+            ck_assert_uint_eq(find_bytes(str_n(hay, n), STR("\"usag")), n);
+        }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("stream_scan");
+    TCase *t = tcase_create("all");
+    tcase_add_test(t, passes_every_byte_and_finds_usage_at_any_cut);
+    tcase_add_test(t, leaves_out_the_usage_chunk_that_we_asked_for);
+    tcase_add_test(t, keeps_usage_that_stands_beside_content);
+    tcase_add_test(t, lets_giant_frames_through_unread);
+    tcase_add_test(t, reports_an_error_that_comes_first);
+    tcase_add_test(t, finds_bytes_wherever_they_stand);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
