@@ -1,0 +1,303 @@
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "gate/auth.h"
+
+#define MAX_CONTROL_BODY (8u << 20)
+
+enum wire_id surface_wire(enum surface s)
+{
+    switch (s) {
+    case SURFACE_OPENAI:
+    case SURFACE_SLUICE: return WIRE_CHAT;
+    case SURFACE_ANTHROPIC: return WIRE_ANTHROPIC;
+    case SURFACE_GOOGLE: return WIRE_GEMINI;
+    case SURFACE_OLLAMA: return WIRE_OLLAMA;
+    }
+    return WIRE_CHAT;
+}
+
+/* For paths that no row serves. */
+static enum surface surface_of_path(struct str path)
+{
+    if (str_starts(path, STR("/v1/messages")))
+        return SURFACE_ANTHROPIC;
+    if (str_starts(path, STR("/v1beta")) || (str_starts(path, STR("/v1/models/")) && str_contains(path, STR(":"))))
+        return SURFACE_GOOGLE;
+    return str_starts(path, STR("/api/")) ? SURFACE_OLLAMA : SURFACE_OPENAI;
+}
+
+static size_t common_headers(const struct api_call *c, struct http_header *h)
+{
+    size_t n = 0;
+    h[n++] = (struct http_header){STR("x-request-id"), c->id};
+    if (c->cors.n) {
+        h[n++] = (struct http_header){STR("access-control-allow-origin"), c->cors};
+        h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
+    }
+    return n;
+}
+
+void api_reply(struct api_call *c, int status, const char *content_type, struct str body)
+{
+    struct http_header h[8];
+    size_t n = common_headers(c, h);
+    if (content_type)
+        h[n++] = (struct http_header){STR("content-type"), str_of(content_type)};
+    http_reply(c->r, status, h, n, body);
+}
+
+void api_reply_json(struct api_call *c, int status, struct str body)
+{
+    api_reply(c, status, "application/json; charset=utf-8", body);
+}
+
+static void fail_as(struct api_call *c, enum surface s, const struct err *e, const struct http_header *extra, size_t n_extra)
+{
+    struct http_header h[8];
+    size_t n = 0;
+    if (c->cors.n)
+        h[n++] = (struct http_header){STR("access-control-allow-origin"), c->cors};
+    for (size_t i = 0; i < n_extra && n < ARRAY_LEN(h); i++)
+        h[n++] = extra[i];
+    relay_reply_error(c->r, surface_wire(s), e, c->id, h, n);
+}
+
+void api_fail(struct api_call *c, const struct err *e)
+{
+    fail_as(c, c->row ? c->row->surface : surface_of_path(c->path), e, NULL, 0);
+}
+
+/* ---- before the row ---- */
+
+/* The caller's id when it is one we can log and echo; else a new one. */
+static struct str request_id(struct http_req *r)
+{
+    struct str given = http_req_header(r, "x-request-id");
+    bool ok = given.n >= 8 && given.n <= 64;
+    for (size_t i = 0; ok && i < given.n; i++) {
+        char ch = given.p[i];
+        ok = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || ch == '-' || ch == '_' || ch == '.';
+    }
+    return ok ? given : random_id(r->arena, "req_", 24);
+}
+
+static struct str cors_origin(const struct settings *s, const struct http_req *r)
+{
+    if (!s->cors)
+        return STR_NONE;
+    struct str origin = http_req_header(r, "origin"), list = s->cors_origins;
+    if (origin.n == 0 || str_is(list, "*") || list.n == 0)
+        return origin.n ? STR("*") : STR_NONE;
+    while (list.n) {
+        struct str one;
+        list = str_cut(list, ',', &one);
+        if (str_eq(str_trim(one), origin))
+            return origin;
+    }
+    return STR_NONE;
+}
+
+static struct str method_list(struct arena *a, uint32_t allowed)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 256);
+    if (allowed & (1u << HTTP_GET))
+        allowed |= 1u << HTTP_HEAD;
+    allowed |= 1u << HTTP_OPTIONS;
+    for (unsigned m = 0; m < HTTP_OTHER; m++)
+        if (allowed >> m & 1)
+            buf_fmt(&b, "%s%s", b.n ? ", " : "", http_method_name((enum http_method)m));
+    return buf_str(&b);
+}
+
+static void reply_options(struct api_call *c, uint32_t allowed)
+{
+    struct http_header h[8];
+    size_t n = common_headers(c, h);
+    struct str methods = method_list(c->r->arena, allowed);
+    h[n++] = (struct http_header){STR("allow"), methods};
+    if (c->cors.n) {
+        struct str asked = http_req_header(c->r, "access-control-request-headers");
+        h[n++] = (struct http_header){STR("access-control-allow-methods"), methods};
+        /* "*" does not cover Authorization: the asked ones are named */
+        h[n++] = (struct http_header){STR("access-control-allow-headers"), asked.n ? asked : STR("*")};
+        h[n++] = (struct http_header){STR("access-control-max-age"), STR("600")};
+    }
+    http_reply(c->r, 204, h, n, STR_NONE);
+}
+
+static bool is_json_type(struct str type)
+{
+    struct str media;
+    (void)str_cut(type, ';', &media);
+    media = str_trim(media);
+    /* curl -d says form-urlencoded, browsers without preflight text/plain: the body is what counts */
+    return media.n == 0 || str_eq_nocase(media, STR("application/json")) || str_eq_nocase(media, STR("text/json")) ||
+           str_eq_nocase(media, STR("text/plain")) || str_eq_nocase(media, STR("application/x-www-form-urlencoded")) ||
+           str_eq_nocase(media, STR("application/octet-stream")) ||
+           (media.n > 5 && str_eq_nocase(str_skip(media, media.n - 5), STR("+json")));
+}
+
+static bool check_body_head(const struct api_call *c, struct err *e)
+{
+    const struct http_req *r = c->r;
+    bool takes_body = c->row->method == HTTP_POST || c->row->method == HTTP_PUT || c->row->method == HTTP_PATCH;
+    bool needs_body = c->row->relay != NULL;
+    struct str type = http_req_header(r, "content-type");
+    if (!takes_body)
+        return true;
+    if (needs_body && !r->is_chunked && r->content_length < 0)
+        return err_set(e, ERR_LENGTH_REQUIRED, "length_required", "Send the body with Content-Length or chunked");
+    if (c->row->takes_form ? !str_starts_nocase(type, STR("multipart/form-data")) : !is_json_type(type))
+        return err_set(e, ERR_MEDIA_TYPE, "unsupported_media_type", "Content-Type must be %s",
+                       c->row->takes_form ? "multipart/form-data" : "application/json");
+    return true;
+}
+
+static uint32_t scope_of(enum access a)
+{
+    switch (a) {
+    case ACCESS_PUBLIC: return 0;
+    case ACCESS_INFERENCE: return SCOPE_INFERENCE;
+    case ACCESS_MODELS: return SCOPE_MODELS;
+    case ACCESS_ADMIN: return SCOPE_ADMIN;
+    }
+    return SCOPE_ADMIN;
+}
+
+static bool admit(struct api_call *c, struct err *e)
+{
+    struct pass pass;
+    const char *native = c->row->relay ? c->row->relay->native_auth : NULL;
+    int64_t now = clock_wall_ms();
+    if (c->row->access == ACCESS_PUBLIC)
+        return true;
+    if (!auth_admit(c->snap, c->r, native, scope_of(c->row->access), now, &pass, e)) {
+        /* who may infer may see what there is to infer with */
+        if (c->row->access != ACCESS_MODELS || !auth_admit(c->snap, c->r, native, SCOPE_INFERENCE, now, &pass, NULL))
+            return false;
+        err_clear(e);
+    }
+    c->key = pass.key;
+    return true;
+}
+
+static void begin_relay(struct api_call *c)
+{
+    struct str model = route_param(&c->params, "model");
+    if (str_starts(model, STR("models/")))
+        model = str_skip(model, 7);
+    bool is_stream = c->row->surface == SURFACE_GOOGLE && str_ends(str_of(c->row->path), STR(":streamGenerateContent"));
+    c->relay = relay_begin(c->api->relay, c->r, c->row->relay, c->snap, c->key, c->id, c->cors, model, is_stream);
+}
+
+static void on_head(void *arg, struct http_req *r)
+{
+    struct api *api = arg;
+    struct err e = ERR_INIT;
+    uint32_t allowed;
+    struct api_call *c = ARENA_NEW(r->arena, struct api_call);
+    r->user = c;
+    c->api = api;
+    c->r = r;
+    c->snap = snapshot_current();
+    c->id = request_id(r);
+    c->cors = cors_origin(&c->snap->settings, r);
+    c->path = path_canonical(r->arena, r->path);
+    c->method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
+    c->row = router_find(api->router, r->arena, c->method, c->path, &c->params, &allowed);
+    if (r->method == HTTP_OPTIONS && (c->row || allowed || str_is(r->path, "*"))) {
+        reply_options(c, allowed);
+        return;
+    }
+    if (!c->row) {
+        if (allowed) {
+            struct http_header h = {STR("allow"), method_list(r->arena, allowed)};
+            err_set(&e, ERR_METHOD, "method_not_allowed", "This path takes " STR_FMT, STR_ARG(h.value));
+            fail_as(c, surface_of_path(c->path), &e, &h, 1);
+            return;
+        }
+        err_set(&e, ERR_NOT_FOUND, "not_found", "No such path: %s " STR_FMT, http_method_name(r->method), STR_ARG(str_first(r->path, 200)));
+        api_fail(c, &e);
+        return;
+    }
+    if (!admit(c, &e)) {
+        struct http_header h = {STR("www-authenticate"), STR("Bearer")};
+        fail_as(c, c->row->surface, &e, &h, e.kind == ERR_UNAUTHENTICATED ? 1 : 0);
+        return;
+    }
+    if (!check_body_head(c, &e)) {
+        api_fail(c, &e);
+        return;
+    }
+    if (c->row->relay)
+        begin_relay(c);
+    else if (c->row->on_loop)
+        http_req_collect(r, 65536);
+    else
+        http_req_collect(r, MAX_CONTROL_BODY);
+}
+
+static void on_body(void *arg, struct http_req *r, struct str chunk)
+{
+    struct api_call *c = r->user;
+    (void)arg;
+    if (c && c->relay)
+        relay_body(c->relay, chunk);
+}
+
+static void on_complete(void *arg, struct http_req *r)
+{
+    struct api_call *c = r->user;
+    (void)arg;
+    if (!c || r->status)
+        return;
+    if (c->relay)
+        relay_complete(c->relay);
+    else if (c->row && c->row->on_loop)
+        c->row->on_loop(c);
+    else if (c->row)
+        control_run(c);
+}
+
+static void on_bad(void *arg, struct http_req *r, const struct err *e)
+{
+    struct api_call *c = r->user;
+    if (c && c->relay) {
+        relay_bad(c->relay, e);
+    } else if (c) {
+        api_fail(c, e);
+    } else { /* the head itself was bad: there is no call yet */
+        (void)arg;
+        relay_reply_error(r, surface_wire(surface_of_path(r->path)), e, random_id(r->arena, "req_", 24), NULL, 0);
+    }
+}
+
+static void on_drain(void *arg, struct http_req *r)
+{
+    struct api_call *c = r->user;
+    (void)arg;
+    if (c && c->relay)
+        relay_drain(c->relay);
+}
+
+static void on_close(void *arg, struct http_req *r)
+{
+    struct api_call *c = r->user;
+    (void)arg;
+    if (!c)
+        return;
+    if (log_enabled(LOG_DEBUG)) /* the path without its query: keys may stand there */
+        log_debug(str_z(r->arena, c->id), "http.request", "method=%s path=" STR_FMT " status=%d aborted=%d", http_method_name(r->method),
+                  STR_ARG(r->path), r->status, r->is_aborted);
+    if (c->relay)
+        relay_close(c->relay);
+    if (c->job)
+        control_forget(c);
+    snapshot_unref(c->snap);
+    r->user = NULL;
+}
+
+const struct http_handler api_handler = {on_head, on_body, on_complete, on_bad, on_drain, on_close};

@@ -1,0 +1,42 @@
+/* api.h - from an HTTP request to its row: aliases, CORS, access, media types, then the row's handler. */
+#ifndef API_API_H
+#define API_API_H
+#include "api/endpoint.h"
+
+struct control; /* what control-plane handlers need: built by app */
+
+struct api {                 /* of one loop; open, filled in by app */
+    struct relay_loop *relay;
+    struct router *router;
+    struct control *control;
+    struct workers *workers;
+    _Atomic bool *is_draining;
+};
+
+struct api_call {            /* one request, in its arena */
+    struct api *api;
+    struct http_req *r;
+    struct snapshot *snap;   /* pinned until on_close */
+    const struct endpoint *row;
+    const struct key *key;
+    struct str id;           /* request id */
+    struct str path;         /* canonical */
+    struct route_params params;
+    struct relay *relay;     /* once begun */
+    struct control_job *job; /* a control handler at work */
+    struct str cors;         /* Access-Control-Allow-Origin; empty: none */
+    enum http_method method; /* of the row: HEAD is served by GET */
+};
+
+extern const struct http_handler api_handler; /* arg: struct api */
+
+void api_reply(struct api_call *c, int status, const char *content_type, struct str body);
+void api_reply_json(struct api_call *c, int status, struct str body);
+void api_fail(struct api_call *c, const struct err *e);
+enum wire_id surface_wire(enum surface s); /* whose error envelope a surface uses */
+/* control.c */
+void control_run(struct api_call *c);      /* on_complete of a worker row */
+void control_forget(struct api_call *c);
+/* The OpenAPI document of all rows; in the arena. */
+struct str openapi_document(struct arena *a);
+#endif

@@ -1,0 +1,62 @@
+/* endpoint.h - the table of what sluice serves: one row an operation, with its access policy. From it come the router, the access
+ * check, 405 and OPTIONS, /openapi.json and docs/status.md. */
+#ifndef API_ENDPOINT_H
+#define API_ENDPOINT_H
+#include "relay/relay.h"
+
+enum access {
+    ACCESS_PUBLIC,    /* nobody is asked */
+    ACCESS_INFERENCE, /* a client key with the scope inference */
+    ACCESS_MODELS,    /* … models or inference */
+    ACCESS_ADMIN,     /* an admin key */
+};
+
+enum surface { SURFACE_OPENAI, SURFACE_ANTHROPIC, SURFACE_GOOGLE, SURFACE_OLLAMA, SURFACE_SLUICE }; /* decides the error envelope */
+
+struct api_call;
+struct control_call;
+struct shape;
+typedef void loop_handler_fn(struct api_call *c);                       /* on the loop: never blocks */
+typedef bool control_handler_fn(struct control_call *c, struct err *e); /* on a worker: plain and blocking */
+
+struct endpoint {
+    enum http_method method;
+    const char *path;         /* literal segments, {name} for one segment, {name*} for the rest; text may follow a parameter */
+    enum surface surface;
+    enum access access;
+    const char *sentence;
+    const struct relay_spec *relay; /* exactly one of relay, on_loop, on_worker */
+    loop_handler_fn *on_loop;
+    control_handler_fn *on_worker;
+    const struct shape *in, *out;
+    bool takes_form;          /* multipart/form-data instead of JSON */
+};
+
+/* The tables, one a file of resources; ends with path NULL. */
+extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
+
+const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
+size_t endpoint_index(const struct endpoint *e);
+
+/* Paths other gateways serve the same operations under, rewritten before routing. */
+struct path_alias {
+    const char *prefix;       /* "/api/v1/": a whole path when is_exact */
+    const char *to;
+    bool is_exact;
+    bool drops_rest;          /* what follows the prefix goes: /codex/anything */
+};
+extern const struct path_alias path_aliases[];
+struct str path_canonical(struct arena *a, struct str path); /* itself when no alias fits */
+
+struct route_params {
+    struct { struct str name, value; } v[4]; /* decoded */
+    size_t n;
+};
+struct router;
+struct router *router_new(void);
+void router_free(struct router *r);
+/* path: canonical. NULL: none; *allowed gets the methods of rows whose path fits (bits 1u << enum http_method). */
+const struct endpoint *router_find(const struct router *r, struct arena *a, enum http_method m, struct str path,
+                                   struct route_params *params, uint32_t *allowed);
+struct str route_param(const struct route_params *p, const char *name);
+#endif

@@ -1,0 +1,90 @@
+/* system.c - whether it lives, and what it serves. */
+#include "api/api.h"
+#include "embedded.h"
+#include "json/json.h"
+
+static void reply_state(struct api_call *c, bool is_ready)
+{
+    bool degraded = usage_log_is_degraded(c->api->relay->usage);
+    struct buf b;
+    buf_init_arena(&b, c->r->arena, 1024);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_kv_cstr(&w, "status", !is_ready ? "draining" : degraded ? "degraded" : "ok");
+    if (degraded)
+        jw_kv_cstr(&w, "reason", "The store refuses writes: requests are served, their records wait or are shed");
+    jw_object_end(&w);
+    api_reply_json(c, is_ready ? 200 : 503, buf_str(&b));
+}
+
+/* The process runs its loops: nothing else is asked. */
+static void livez(struct api_call *c)
+{
+    api_reply_json(c, 200, STR("{\"status\":\"ok\"}"));
+}
+
+static void readyz(struct api_call *c)
+{
+    reply_state(c, !atomic_load_explicit(c->api->is_draining, memory_order_relaxed));
+}
+
+static void healthz(struct api_call *c)
+{
+    reply_state(c, true);
+}
+
+
+static void openapi(struct api_call *c)
+{
+    api_reply_json(c, 200, openapi_document(c->r->arena));
+}
+
+static struct str page(const char *name)
+{
+    for (const struct embedded *f = api_pages; f->name; f++)
+        if (strcmp(f->name, name) == 0)
+            return str_n((const char *)f->data, f->size);
+    return STR_NONE;
+}
+
+static void reply_page(struct api_call *c, const char *name, const char *type)
+{
+    struct http_header h[] = {
+        {STR("content-type"), str_of(type)},
+        {STR("content-security-policy"), STR("default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+                                             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")},
+        {STR("x-content-type-options"), STR("nosniff")},
+        {STR("cache-control"), STR("no-cache")},
+        {STR("x-request-id"), c->id},
+    };
+    http_reply(c->r, 200, h, ARRAY_LEN(h), page(name));
+}
+
+static void docs(struct api_call *c)
+{
+    reply_page(c, "docs.html", "text/html; charset=utf-8");
+}
+
+static void docs_css(struct api_call *c)
+{
+    reply_page(c, "docs.css", "text/css; charset=utf-8");
+}
+
+static void docs_js(struct api_call *c)
+{
+    reply_page(c, "docs.js", "text/javascript; charset=utf-8");
+}
+
+/* clang-format off */
+const struct endpoint system_endpoints[] = {
+    { HTTP_GET, "/healthz",      SURFACE_SLUICE, ACCESS_PUBLIC, "Whether it serves, and whether the store is degraded", .on_loop = healthz },
+    { HTTP_GET, "/health",       SURFACE_SLUICE, ACCESS_PUBLIC, "The same, under the name other gateways use", .on_loop = healthz },
+    { HTTP_GET, "/livez",        SURFACE_SLUICE, ACCESS_PUBLIC, "Whether the process lives", .on_loop = livez },
+    { HTTP_GET, "/readyz",       SURFACE_SLUICE, ACCESS_PUBLIC, "Whether it takes new requests (503 while draining)", .on_loop = readyz },
+    { HTTP_GET, "/openapi.json", SURFACE_SLUICE, ACCESS_PUBLIC, "This interface as an OpenAPI 3.1 document", .on_loop = openapi },
+    { HTTP_GET, "/docs",         SURFACE_SLUICE, ACCESS_PUBLIC, "The OpenAPI document as a page", .on_loop = docs },
+    { HTTP_GET, "/docs/docs.css", SURFACE_SLUICE, ACCESS_PUBLIC, "Style of that page", .on_loop = docs_css },
+    { HTTP_GET, "/docs/docs.js", SURFACE_SLUICE, ACCESS_PUBLIC, "Script of that page", .on_loop = docs_js },
+    {0},
+};
+/* clang-format on */
