@@ -1,0 +1,784 @@
+#include "app/config.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "domain/noun.h"
+#include "domain/setting.h"
+#include "http/fetch.h"
+#include "json/json.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_FILE (64u << 20)
+#define MAX_UPSTREAMS 4096
+#define LEGACY_KEY_ID "default"
+
+struct loader {
+    const struct config_sources *src;
+    struct arena *a;          /* the snapshot's */
+    struct snapshot *s;
+    yyjson_val *root;         /* of the file; NULL: none */
+    struct map upstreams;     /* by name, disabled ones too */
+    struct map models;        /* by name */
+    struct map key_ids;
+    size_t cap_upstreams, cap_models, cap_keys;
+};
+
+/* ---- small helpers ---- */
+
+static bool bad(struct err *e, const char *where, const char *what)
+{
+    return err_field(e, where, "config: '%s' %s", where, what);
+}
+
+static bool read_file(struct arena *a, const char *path, size_t max, struct str *out, struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, "cannot open", path);
+    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= max;
+    if (!ok) {
+        (void)close(fd);
+        return err_set(e, ERR_INPUT, "invalid_file", "'%s' is not a regular file of at most %zu bytes", path, max);
+    }
+    char *p = arena_alloc(a, (size_t)st.st_size + 1);
+    size_t n = 0;
+    while (n < (size_t)st.st_size) {
+        ssize_t got = read(fd, p + n, (size_t)st.st_size - n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    (void)close(fd);
+    *out = str_n(p, n);
+    return true;
+}
+
+/* ${NAME} anywhere in a text. An unset variable is an error: half a configuration is worse than none. */
+static bool expand(struct loader *l, struct str text, const char *where, struct str *out, struct err *e)
+{
+    struct buf b;
+    if (!str_contains(text, STR("${"))) {
+        *out = text;
+        return true;
+    }
+    buf_init_arena(&b, l->a, 1u << 20);
+    while (text.n) {
+        const char *at = memmem(text.p, text.n, "${", 2);
+        if (!at)
+            break;
+        size_t n = (size_t)(at - text.p);
+        struct str rest = str_skip(text, n + 2);
+        size_t close = str_index(rest, '}');
+        if (close == rest.n)
+            break;
+        const char *name = str_z(l->a, str_first(rest, close)), *value = getenv(name);
+        if (!value)
+            return err_field(e, where, "config: '%s' needs the environment variable %s, which is not set", where, name);
+        buf_add(&b, text.p, n);
+        buf_str_add(&b, str_of(value));
+        text = str_skip(rest, close + 1);
+    }
+    buf_str_add(&b, text);
+    *out = str_dup(l->a, buf_str(&b));
+    return true;
+}
+
+static bool text_member(struct loader *l, yyjson_val *obj, const char *key, const char *where, struct str *out, struct err *e)
+{
+    yyjson_val *v = json_get(obj, key);
+    char name[96];
+    (void)snprintf(name, sizeof name, "%s.%s", where, key);
+    if (json_absent(v)) {
+        *out = STR_NONE;
+        return true;
+    }
+    if (!yyjson_is_str(v))
+        return bad(e, name, "must be a string");
+    return expand(l, json_str(v), name, out, e);
+}
+
+/* file:PATH reads the first line of a file. */
+static bool secret_text(struct loader *l, struct str text, const char *where, struct str *out, struct err *e)
+{
+    *out = text;
+    if (!str_starts(text, STR("file:")))
+        return true;
+    struct str content, line;
+    struct err inner = ERR_INIT;
+    if (!read_file(l->a, str_z(l->a, str_skip(text, 5)), 65536, &content, &inner))
+        return err_field(e, where, "config: '%s': %s", where, inner.message);
+    (void)str_cut(content, '\n', &line);
+    *out = str_trim(line);
+    return true;
+}
+
+/* ---- upstreams ---- */
+
+/* Ids and key rotation outlive a snapshot: counters and cooling are kept over a reload. */
+static struct {
+    pthread_mutex_t lock;
+    char *names[MAX_UPSTREAMS];
+    uint32_t n;
+    _Atomic uint32_t turns[MAX_UPSTREAMS];
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool upstream_id(struct str name, uint32_t *id)
+{
+    pthread_mutex_lock(&registry.lock);
+    uint32_t i = 0;
+    while (i < registry.n && !str_eq(name, str_of(registry.names[i])))
+        i++;
+    bool ok = i < MAX_UPSTREAMS;
+    if (ok && i == registry.n) {
+        registry.names[i] = strndup(name.p, name.n);
+        if (!registry.names[i])
+            abort();
+        registry.n++;
+    }
+    pthread_mutex_unlock(&registry.lock);
+    *id = i;
+    return ok;
+}
+
+static bool is_private_host(const struct str host)
+{
+    char z[256];
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (host.n >= sizeof z)
+        return false;
+    memcpy(z, host.p, host.n);
+    z[host.n] = 0;
+    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")))
+        return true;
+    if (inet_pton(AF_INET, z, &v4.sin_addr) == 1)
+        return address_is_private((const struct sockaddr *)(const void *)&v4);
+    if (inet_pton(AF_INET6, z, &v6.sin6_addr) == 1)
+        return address_is_private((const struct sockaddr *)(const void *)&v6);
+    return false;
+}
+
+struct provider_in { /* of whichever source */
+    struct str name, kind, base_url, api_key, proxy, ca_file, wire, api_version;
+    bool is_enabled, is_private, is_http2, is_insecure, allow_hosted_tools, fetch_images;
+    enum origin from;
+    yyjson_val *extra; /* the file's entry */
+};
+
+static bool split_keys(struct loader *l, struct upstream *u, struct str list, const char *where, struct err *e)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < list.n; i++)
+        n += list.p[i] == ',';
+    u->keys = ARENA_ARRAY(l->a, struct secret, n);
+    while (list.n) {
+        struct str one;
+        list = str_cut(list, ',', &one);
+        one = str_trim(one);
+        if (!one.n)
+            continue;
+        for (size_t i = 0; i < one.n; i++)
+            if ((unsigned char)one.p[i] <= ' ' || one.p[i] == 127)
+                return bad(e, where, "holds a character that no header can carry");
+        u->keys[u->n_keys++] = secret_of(one);
+    }
+    return true;
+}
+
+static bool build_origin(struct loader *l, const struct provider_in *in, struct upstream *u, const char *where, struct err *e)
+{
+    struct arena *a = l->a;
+    struct url url;
+    struct err inner = ERR_INIT;
+    struct str base = in->base_url.n ? in->base_url : u->kind->base_url ? str_of(u->kind->base_url) : STR_NONE;
+    if (base.n == 0)
+        return bad(e, where, "is required for this type");
+    if (!str_starts(base, STR("http://")) && !str_starts(base, STR("https://")))
+        return bad(e, where, "must start with http:// or https://");
+    if (!url_parse(a, base, &url, &inner))
+        return err_field(e, where, "config: '%s': %s", where, inner.message);
+    struct str path = url.path;
+    while (path.n && path.p[path.n - 1] == '/')
+        path.n--;
+    bool is_tls = str_is(url.scheme, "https");
+    struct str proxy = in->proxy.n ? in->proxy : l->s->settings.proxy;
+    bool v6 = str_contains(url.host, STR(":"));
+    u->base_path = str_dup(a, path);
+    u->origin = (struct http_origin){
+        .is_tls = is_tls,
+        .is_http2 = in->is_http2,
+        .host = str_dup(a, url.host),
+        .port = url.port,
+        .host_header = url.port == (is_tls ? 443 : 80) ? str_fmt(a, v6 ? "[%.*s]" : "%.*s", STR_ARG(url.host))
+                                                       : str_fmt(a, v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(url.host), url.port),
+        .ca_file = in->ca_file,
+        .proxy = proxy,
+        .allow_private = in->is_private || u->kind->is_local || is_private_host(url.host),
+        .insecure = in->is_insecure,
+    };
+    u->origin.key = str_fmt(a, "%s|" STR_FMT "|%u|" STR_FMT "|" STR_FMT "|%d%d%d", is_tls ? "https" : "http", STR_ARG(u->origin.host),
+                            u->origin.port, STR_ARG(u->origin.ca_file), STR_ARG(proxy), u->origin.is_http2, u->origin.allow_private,
+                            u->origin.insecure);
+    return true;
+}
+
+static bool timeouts(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where, struct err *e)
+{
+    const struct settings *set = &l->s->settings;
+    struct {
+        const char *key;
+        uint64_t *at;
+        int64_t otherwise;
+    } rows[] = {
+        {"connect_timeout_ms", &u->connect_timeout_ms, set->connect_timeout_ms},
+        {"first_byte_timeout_ms", &u->first_byte_timeout_ms, set->first_byte_timeout_ms},
+        {"between_timeout_ms", &u->between_timeout_ms, set->between_timeout_ms},
+        {"total_timeout_ms", &u->total_timeout_ms, set->total_timeout_ms},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t v = rows[i].otherwise;
+        yyjson_val *given = json_get(obj, rows[i].key);
+        char name[96];
+        (void)snprintf(name, sizeof name, "%s.%s", where, rows[i].key);
+        if (!json_absent(given) && (!json_int(given, &v) || v < 0))
+            return bad(e, name, "must be a whole number of milliseconds");
+        *rows[i].at = (uint64_t)v;
+    }
+    return true;
+}
+
+static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where, struct err *e)
+{
+    yyjson_val *headers = json_get(obj, "headers"), *k, *v;
+    size_t i, max;
+    if (json_absent(headers))
+        return true;
+    if (!yyjson_is_obj(headers))
+        return bad(e, where, "has headers that are no object");
+    u->headers = ARENA_ARRAY(l->a, struct http_header, yyjson_obj_size(headers) + 1);
+    yyjson_obj_foreach(headers, i, max, k, v)
+    {
+        struct str value;
+        if (!yyjson_is_str(v) || !expand(l, json_str(v), where, &value, e))
+            return e->kind != ERR_NONE ? false : bad(e, where, "has a header that is no string");
+        u->headers[u->n_headers++] = (struct http_header){str_lower(l->a, json_str(k)), str_dup(l->a, value)};
+    }
+    return true;
+}
+
+static bool add_provider(struct loader *l, const struct provider_in *in, struct err *e)
+{
+    char where[160];
+    struct upstream *u = ARENA_NEW(l->a, struct upstream);
+    (void)snprintf(where, sizeof where, "providers.%.*s", (int)(in->name.n < 64 ? in->name.n : 64), in->name.p);
+    u->name = in->name;
+    u->kind = provider_kind_find(in->kind.n ? in->kind : in->name);
+    if (!u->kind)
+        return err_field(e, where, "config: '%s' has the unknown type '" STR_FMT "' (sluice provider kinds lists them)", where,
+                         STR_ARG(str_first(in->kind.n ? in->kind : in->name, 64)));
+    if (!upstream_id(in->name, &u->id))
+        return bad(e, where, "is one provider too many");
+    u->next_key = &registry.turns[u->id];
+    u->quirks = u->kind->quirks;
+    u->strip = u->kind->strip;
+    u->is_enabled = in->is_enabled;
+    u->from = in->from;
+    u->api_version = in->api_version.n ? in->api_version : u->kind->api_version_param ? STR("2025-04-01-preview") : STR_NONE;
+    u->allow_hosted_tools = in->allow_hosted_tools;
+    u->fetch_images = in->fetch_images;
+    memcpy(u->wires, u->kind->wires, sizeof u->wires);
+    if (in->wire.n) {
+        const struct wire *w = wire_by_name(in->wire);
+        if (!w || wire_op(w->id) == OP_COMPLETIONS || wire_op(w->id) == OP_OLLAMA_GENERATE)
+            return bad(e, where, "has an unknown wire: openai_chat, openai_responses, anthropic, google or ollama");
+        memset(u->wires, 0, sizeof u->wires);
+        u->wires[0] = w->id;
+    }
+    char url_where[200], key_where[200];
+    (void)snprintf(url_where, sizeof url_where, "%s.base_url", where);
+    (void)snprintf(key_where, sizeof key_where, "%s.api_key", where);
+    if (!u->kind->is_builtin && !build_origin(l, in, u, url_where, e))
+        return false;
+    if (!split_keys(l, u, in->api_key, key_where, e) || !timeouts(l, in->extra, u, where, e) || !extra_headers(l, in->extra, u, where, e))
+        return false;
+    if (map_get(&l->upstreams, u->name))
+        return true; /* the file's entry hides the store's of the same name */
+    map_set(&l->upstreams, u->name, u);
+    if (l->s->n_upstreams == l->cap_upstreams) {
+        size_t cap = l->cap_upstreams ? l->cap_upstreams * 2 : 16;
+        l->s->upstreams = arena_realloc(l->a, l->s->upstreams, l->cap_upstreams * sizeof *l->s->upstreams, cap * sizeof *l->s->upstreams);
+        l->cap_upstreams = cap;
+    }
+    l->s->upstreams[l->s->n_upstreams++] = u;
+    return true;
+}
+
+static bool file_providers(struct loader *l, struct err *e)
+{
+    yyjson_val *all = json_get(l->root, "providers"), *k, *v;
+    size_t i, max;
+    if (json_absent(all))
+        return true;
+    if (!yyjson_is_obj(all))
+        return bad(e, "providers", "must be an object");
+    yyjson_obj_foreach(all, i, max, k, v)
+    {
+        char where[96];
+        struct str name = json_str(k), type, shim;
+        (void)snprintf(where, sizeof where, "providers.%.*s", (int)(name.n < 64 ? name.n : 64), name.p);
+        if (!yyjson_is_obj(v))
+            return bad(e, where, "must be an object");
+        struct provider_in in = {.name = str_dup(l->a, name), .from = ORIGIN_FILE, .extra = v};
+        if (!text_member(l, v, "type", where, &type, e) || !text_member(l, v, "shim", where, &shim, e) ||
+            !text_member(l, v, "base_url", where, &in.base_url, e) || !text_member(l, v, "api_key", where, &in.api_key, e) ||
+            !text_member(l, v, "proxy", where, &in.proxy, e) || !text_member(l, v, "ca_file", where, &in.ca_file, e) ||
+            !text_member(l, v, "wire", where, &in.wire, e) || !text_member(l, v, "api_version", where, &in.api_version, e) ||
+            !secret_text(l, in.api_key, where, &in.api_key, e))
+            return false;
+        in.kind = shim.n ? shim : type;
+        in.is_enabled = json_get_bool(v, "enabled", true);
+        in.is_private = json_get_bool(v, "allow_private", false);
+        in.is_http2 = json_get_bool(v, "http2", false);
+        in.is_insecure = json_get_bool(v, "insecure", false);
+        in.allow_hosted_tools = json_get_bool(v, "map_hosted_tools", false);
+        in.fetch_images = json_get_bool(v, "fetch_images", true);
+        if (!in.api_key.n) { /* llm-rosetta: the kind's variable */
+            const struct provider_kind *kind = provider_kind_find(in.kind.n ? in.kind : in.name);
+            const char *env = kind && kind->key_env ? getenv(kind->key_env) : NULL;
+            if (env)
+                in.api_key = str_dup(l->a, str_of(env));
+        }
+        if (!add_provider(l, &in, e))
+            return false;
+    }
+    return true;
+}
+
+static bool store_providers(struct loader *l, struct db *db, struct err *e)
+{
+    struct provider_row *rows;
+    if (!provider_list(db, l->a, &rows, e))
+        return false;
+    for (const struct provider_row *p = rows; p; p = p->next) {
+        struct provider_in in = {.name = p->name, .kind = p->kind, .base_url = p->base_url, .proxy = p->proxy, .ca_file = p->ca_file,
+                                 .wire = p->wire, .api_version = p->api_version, .is_enabled = p->is_enabled, .fetch_images = true,
+                                 .from = ORIGIN_API};
+        struct secret key = {STR_NONE};
+        struct err inner = ERR_INIT;
+        if (p->sealed_key.n && !seal_unwrap(&l->src->seal, l->a, p->sealed_key, p->name, &key, &inner)) {
+            log_error(NULL, "provider.key_lost", "provider=" STR_FMT " error=%s", STR_ARG(p->name), inner.message);
+            in.is_enabled = false; /* without its key it could only fail */
+        }
+        in.api_key = secret_reveal(key);
+        if (!add_provider(l, &in, &inner)) { /* a row that this program cannot use must not keep the rest from serving */
+            log_error(NULL, "provider.skipped", "provider=" STR_FMT " error=%s", STR_ARG(p->name), inner.message);
+            err_clear(&inner);
+        }
+    }
+    return true;
+}
+
+/* ---- models ---- */
+
+static const struct word capability_words[] = {
+    {"text", CAP_TEXT},           {"vision", CAP_VISION}, {"tools", CAP_TOOLS}, {"embedding", CAP_EMBEDDING},
+    {"reasoning", CAP_REASONING}, {"audio", CAP_AUDIO},   {"image", CAP_IMAGE}, {"rerank", CAP_RERANK},
+    {"moderation", CAP_MODERATION}, {0},
+};
+
+static uint32_t capabilities_of(yyjson_val *list)
+{
+    uint32_t bits = 0;
+    size_t i, max;
+    yyjson_val *v;
+    if (!yyjson_is_arr(list))
+        return CAP_TEXT;
+    yyjson_arr_foreach(list, i, max, v)
+        bits |= (uint32_t)word_value(capability_words, json_str(v), 0); /* unknown words are kept in the file only */
+    return bits;
+}
+
+static void add_target(struct loader *l, struct model *m, struct str provider, struct str upstream_model)
+{
+    const struct upstream *u = map_get(&l->upstreams, provider);
+    if (!u) { /* llm-rosetta drops such models silently; saying so is the better half of it */
+        log_warn(NULL, "config.model_without_provider", "model=" STR_FMT " provider=" STR_FMT, STR_ARG(m->name), STR_ARG(provider));
+        return;
+    }
+    if (u->is_enabled)
+        m->targets[m->n_targets++] = (struct target){u, upstream_model.n ? upstream_model : m->name};
+}
+
+static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where, struct err *e)
+{
+    size_t i, max;
+    yyjson_val *v;
+    if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0)
+        return bad(e, where, "must be a non-empty array");
+    m->targets = ARENA_ARRAY(l->a, struct target, yyjson_arr_size(list));
+    yyjson_arr_foreach(list, i, max, v)
+    {
+        struct str provider = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "provider");
+        struct str id = json_get_str(v, "upstream_model");
+        if (provider.n == 0)
+            return bad(e, where, "has an entry without 'provider'");
+        add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE);
+    }
+    return true;
+}
+
+static void add_model(struct loader *l, struct model *m)
+{
+    if (map_get(&l->models, m->name))
+        return; /* the file hides the store */
+    map_set(&l->models, m->name, m);
+    if (l->s->n_models == l->cap_models) {
+        size_t cap = l->cap_models ? l->cap_models * 2 : 64;
+        l->s->models = arena_realloc(l->a, l->s->models, l->cap_models * sizeof *l->s->models, cap * sizeof *l->s->models);
+        l->cap_models = cap;
+    }
+    l->s->models[l->s->n_models++] = m;
+}
+
+static bool file_models(struct loader *l, struct err *e)
+{
+    yyjson_val *all = json_get(l->root, "models"), *k, *v;
+    size_t i, max;
+    if (json_absent(all))
+        return true;
+    if (!yyjson_is_obj(all))
+        return bad(e, "models", "must be an object");
+    yyjson_obj_foreach(all, i, max, k, v)
+    {
+        char where[160];
+        struct str name = json_str(k);
+        struct model *m = ARENA_NEW(l->a, struct model);
+        (void)snprintf(where, sizeof where, "models.%.*s", (int)(name.n < 96 ? name.n : 96), name.p);
+        *m = (struct model){.name = str_dup(l->a, name), .is_enabled = true, .from = ORIGIN_FILE, .capabilities = CAP_TEXT,
+                            .max_output_tokens = -1, .context_tokens = -1};
+        yyjson_val *targets = json_get(v, "targets");
+        if (yyjson_is_str(v)) { /* legacy: the provider's name */
+            m->targets = ARENA_ARRAY(l->a, struct target, 1);
+            add_target(l, m, str_dup(l->a, json_str(v)), STR_NONE);
+        } else if (!yyjson_is_obj(v)) {
+            return err_field(e, where, "config: invalid model entry for '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+        } else if (!json_absent(targets)) {
+            if (!add_targets(l, m, targets, where, e))
+                return false;
+        } else {
+            struct str provider = json_get_str(v, "provider"), id = json_get_str(v, "upstream_model");
+            if (provider.n == 0)
+                return bad(e, where, "needs 'provider' or 'targets'");
+            m->targets = ARENA_ARRAY(l->a, struct target, 1);
+            add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE);
+        }
+        if (yyjson_is_obj(v)) {
+            m->capabilities = capabilities_of(json_get(v, "capabilities"));
+            m->is_enabled = json_get_bool(v, "enabled", true);
+            m->show_alias = json_get_bool(v, "show_alias", false);
+            m->max_output_tokens = json_get_int(v, "max_output_tokens", -1);
+            m->context_tokens = json_get_int(v, "context_tokens", -1);
+        }
+        add_model(l, m);
+    }
+    return true;
+}
+
+static bool store_models(struct loader *l, struct db *db, struct err *e)
+{
+    struct model_row *rows;
+    if (!model_list(db, l->a, &rows, e))
+        return false;
+    for (const struct model_row *r = rows; r; r = r->next) {
+        struct model *m = ARENA_NEW(l->a, struct model);
+        yyjson_val *targets, *capabilities;
+        struct err inner = ERR_INIT;
+        *m = (struct model){.name = r->name, .is_enabled = r->is_enabled, .show_alias = r->show_alias, .from = ORIGIN_API,
+                            .max_output_tokens = r->max_output_tokens, .context_tokens = r->context_tokens, .created = r->created_ms / 1000};
+        if (!json_parse(l->a, r->targets, 8, &targets, &inner) || !json_parse(l->a, r->capabilities, 8, &capabilities, &inner) ||
+            !add_targets(l, m, targets, "targets", &inner)) {
+            log_error(NULL, "model.skipped", "model=" STR_FMT " error=%s", STR_ARG(r->name), inner.message);
+            continue;
+        }
+        m->capabilities = capabilities_of(capabilities);
+        add_model(l, m);
+    }
+    return true;
+}
+
+/* ---- keys ---- */
+
+static struct key *add_key(struct loader *l)
+{
+    if (l->s->n_keys == l->cap_keys) {
+        size_t cap = l->cap_keys ? l->cap_keys * 2 : 64;
+        l->s->keys = arena_realloc(l->a, l->s->keys, l->cap_keys * sizeof *l->s->keys, cap * sizeof *l->s->keys);
+        l->cap_keys = cap;
+    }
+    struct key *k = ARENA_NEW(l->a, struct key);
+    l->s->keys[l->s->n_keys++] = k;
+    return k;
+}
+
+static void allowed_of(struct arena *a, yyjson_val *list, struct key *k)
+{
+    size_t i, max;
+    yyjson_val *v;
+    if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0)
+        return;
+    k->allowed_models = ARENA_ARRAY(a, struct str, yyjson_arr_size(list));
+    yyjson_arr_foreach(list, i, max, v)
+        if (yyjson_is_str(v))
+            k->allowed_models[k->n_allowed++] = str_dup(a, json_str(v));
+}
+
+static const struct word scope_words[] = {{"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
+
+static bool scopes_of(yyjson_val *list, uint32_t *out)
+{
+    size_t i, max;
+    yyjson_val *v;
+    *out = SCOPE_INFERENCE | SCOPE_MODELS;
+    if (json_absent(list))
+        return true;
+    if (!yyjson_is_arr(list))
+        return false;
+    *out = 0;
+    yyjson_arr_foreach(list, i, max, v)
+    {
+        uint32_t bit = (uint32_t)word_value(scope_words, json_str(v), 0);
+        if (!bit)
+            return false;
+        *out |= bit;
+    }
+    return true;
+}
+
+static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str text, size_t at, struct err *e)
+{
+    char where[64];
+    int64_t expires;
+    (void)snprintf(where, sizeof where, "server.api_keys[%zu]", at);
+    if (!expand(l, text, where, &text, e) || !secret_text(l, text, where, &text, e))
+        return false;
+    if (text.n < 8)
+        return bad(e, where, "has a key of less than 8 characters");
+    struct key *k = add_key(l);
+    sha256(text, k->hash);
+    k->id = id.n ? str_dup(l->a, id) : str_fmt(l->a, "file%zu", at);
+    k->label = str_dup(l->a, v ? json_get_str(v, "label") : STR(LEGACY_KEY_ID));
+    k->is_enabled = json_get_bool(v, "enabled", true);
+    k->from = ORIGIN_FILE;
+    if (!scopes_of(json_get(v, "scopes"), &k->scopes))
+        return bad(e, where, "has unknown scopes: inference, models, admin");
+    if (!json_absent(json_get(v, "expires"))) {
+        if (!clock_parse_rfc3339(json_get_str(v, "expires"), &expires))
+            return bad(e, where, "has an expiry that is no RFC 3339 time");
+        k->expires_ms = expires;
+    }
+    allowed_of(l->a, json_get(v, "allowed_models"), k);
+    return true;
+}
+
+static bool file_keys(struct loader *l, struct err *e)
+{
+    yyjson_val *server = json_get(l->root, "server"), *list = json_get(server, "api_keys"), *v;
+    size_t i, max;
+    if (!json_absent(list) && !yyjson_is_arr(list))
+        return bad(e, "server.api_keys", "must be an array");
+    yyjson_arr_foreach(list, i, max, v)
+        if (!file_key(l, v, json_get_str(v, "id"), json_get_str(v, "key"), i, e))
+            return false;
+    struct str legacy = json_get_str(server, "api_key");
+    return legacy.n == 0 || yyjson_arr_size(list) > 0 || file_key(l, NULL, STR(LEGACY_KEY_ID), legacy, 0, e);
+}
+
+static void store_key(void *arg, const struct key_row *r)
+{
+    struct loader *l = arg;
+    struct key *k = add_key(l);
+    yyjson_val *allowed;
+    memcpy(k->hash, r->hash, sizeof k->hash);
+    k->id = str_dup(l->a, r->id);
+    k->label = str_dup(l->a, r->label);
+    k->scopes = (uint32_t)r->scopes;
+    k->is_enabled = r->is_enabled;
+    k->expires_ms = r->expires_ms;
+    k->created_ms = r->created_ms;
+    k->from = ORIGIN_API;
+    if (r->allowed_models.n && json_parse(l->a, r->allowed_models, 4, &allowed, NULL))
+        allowed_of(l->a, allowed, k);
+}
+
+/* ---- settings: environment over file over store over default ---- */
+
+static const char *setting_env(const char *name, char out[64])
+{
+    size_t n = (size_t)snprintf(out, 64, "SLUICE_%s", name);
+    for (size_t i = 7; i < n && i < 63; i++)
+        if (out[i] >= 'a' && out[i] <= 'z')
+            out[i] = (char)(out[i] - 'a' + 'A');
+    return getenv(out);
+}
+
+static bool store_setting(void *arg, struct str name, struct str value, struct err *e)
+{
+    struct loader *l = arg;
+    const struct setting *row = setting_find(name);
+    struct err inner = ERR_INIT;
+    (void)e;
+    if (row && !setting_set(&l->s->settings, row, value, &inner))
+        log_error(NULL, "setting.skipped", "setting=" STR_FMT " error=%s", STR_ARG(name), inner.message);
+    return true;
+}
+
+static bool load_settings(struct loader *l, struct db *db, struct err *e)
+{
+    struct settings *set = &l->s->settings;
+    yyjson_val *server = json_get(l->root, "server");
+    settings_default(set);
+    if (!setting_each(db, l->a, store_setting, l, e))
+        return false;
+    if (!json_absent(server) && !yyjson_is_obj(server))
+        return bad(e, "server", "must be an object");
+    const struct setting *row;
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
+        yyjson_val *v = json_get(server, row->name);
+        char env[64];
+        const char *given = setting_env(row->name, env);
+        if (!json_absent(v)) {
+            struct str text = yyjson_is_str(v) ? json_str(v) : json_text(l->a, v);
+            bool fits = row->kind == SETTING_TEXT ? yyjson_is_str(v) : row->kind == SETTING_BOOL ? yyjson_is_bool(v) : true;
+            if (!fits)
+                return bad(e, row->name, row->kind == SETTING_TEXT ? "must be a string" : "must be true or false");
+            if (!expand(l, str_dup(l->a, text), row->name, &text, e) || !setting_set(set, row, text, e))
+                return false;
+        }
+        if (given && !setting_set(set, row, str_dup(l->a, str_of(given)), e))
+            return err_field(e, row->name, "%s: the value of the environment variable is not valid", env);
+    }
+    set->host = str_of(str_z(l->a, set->host)); /* used as a C string */
+    return true;
+}
+
+enum origin setting_origin(const struct config_sources *src, const char *name)
+{
+    char env[64];
+    if (setting_env(name, env))
+        return ORIGIN_ENV;
+    enum origin from = ORIGIN_DEFAULT;
+    struct arena *a = arena_new();
+    struct err e = ERR_INIT;
+    struct str text;
+    yyjson_val *root;
+    if (src->file && read_file(a, src->file, MAX_FILE, &text, &e) && jsonc_parse(a, text, &root, &e) &&
+        !json_absent(json_get(json_get(root, "server"), name)))
+        from = ORIGIN_FILE;
+    struct db *db = from == ORIGIN_DEFAULT ? db_open(src->db_path, DB_READ_ONLY, &e) : NULL;
+    struct stmt *s = db ? db_prepare(db, "SELECT 1 FROM setting WHERE name = ?1", &e) : NULL;
+    if (s) {
+        stmt_bind_str(s, 1, str_of(name));
+        if (stmt_step(s, &e))
+            from = ORIGIN_API;
+    }
+    stmt_free(s);
+    db_close(db);
+    arena_free(a);
+    return from;
+}
+
+/* ---- all of it ---- */
+
+static bool load_file(struct loader *l, struct err *e)
+{
+    struct str text;
+    struct err inner = ERR_INIT;
+    yyjson_val *k, *v;
+    size_t i, max;
+    static const char *const known[] = {"providers", "models", "server", "debug", "$schema"};
+    if (!l->src->file)
+        return true;
+    if (!read_file(l->a, l->src->file, MAX_FILE, &text, e))
+        return false;
+    if (!jsonc_parse(l->a, text, &l->root, &inner))
+        return err_set(e, ERR_INPUT, "invalid_config", "%s: %s", l->src->file, inner.message);
+    if (!yyjson_is_obj(l->root))
+        return err_set(e, ERR_INPUT, "invalid_config", "%s: the file must hold a JSON object", l->src->file);
+    yyjson_obj_foreach(l->root, i, max, k, v)
+    {
+        bool is_known = false;
+        for (size_t n = 0; n < ARRAY_LEN(known); n++)
+            is_known |= str_eq(json_str(k), str_of(known[n]));
+        if (!is_known)
+            log_warn(NULL, "config.unknown_member", "file=%s member=" STR_FMT, l->src->file, STR_ARG(json_str(k)));
+    }
+    return true;
+}
+
+/* echo is always there: an installation can be tried before any account is. */
+static bool add_echo(struct loader *l, struct err *e)
+{
+    struct provider_in in = {.name = STR("echo"), .kind = STR("echo"), .is_enabled = true, .from = ORIGIN_DEFAULT};
+    if (!map_get(&l->upstreams, in.name) && !add_provider(l, &in, e))
+        return false;
+    const struct upstream *u = map_get(&l->upstreams, in.name);
+    if (map_get(&l->models, STR("echo")) || !u->kind->is_builtin || !u->is_enabled)
+        return true;
+    struct model *m = ARENA_NEW(l->a, struct model);
+    *m = (struct model){.name = STR("echo"), .targets = ARENA_ARRAY(l->a, struct target, 1), .is_enabled = true, .max_output_tokens = -1,
+                        .context_tokens = -1, .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
+    m->targets[m->n_targets++] = (struct target){u, STR("echo")};
+    add_model(l, m);
+    return true;
+}
+
+bool config_load(const struct config_sources *src, struct snapshot **out, struct err *e)
+{
+    struct loader l = {.src = src, .s = snapshot_new()};
+    struct db *db = db_open(src->db_path, DB_READ_ONLY, e);
+    l.a = l.s->arena;
+    map_init(&l.upstreams);
+    map_init(&l.models);
+    bool ok = db && load_file(&l, e) && load_settings(&l, db, e) && file_providers(&l, e) && store_providers(&l, db, e) &&
+              file_models(&l, e) && store_models(&l, db, e) && file_keys(&l, e) && key_each(db, store_key, &l, e) && add_echo(&l, e);
+    db_close(db);
+    map_done(&l.upstreams);
+    map_done(&l.models);
+    if (!ok) {
+        snapshot_unref(l.s);
+        return false;
+    }
+    snapshot_index(l.s);
+    *out = l.s;
+    return true;
+}
+
+bool state_open(struct config_sources *s, struct err *e)
+{
+    if (mkdir(s->data_dir, 0700) != 0 && errno != EEXIST)
+        return err_errno(e, "cannot create", s->data_dir);
+    if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >= (int)sizeof s->db_path)
+        return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
+    s->is_first_start = access(s->db_path, F_OK) != 0;
+    if (!seal_open(&s->seal, s->data_dir, e))
+        return false;
+    struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
+    bool ok = db && db_migrate(db, e);
+    db_close(db);
+    return ok;
+}
+
+void state_close(struct config_sources *s)
+{
+    seal_close(&s->seal);
+}

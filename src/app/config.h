@@ -1,0 +1,24 @@
+/* config.h - from file, environment and store to a snapshot. Blocking: for workers and start-up. */
+#ifndef APP_CONFIG_H
+#define APP_CONFIG_H
+#include "domain/snapshot.h"
+#include "store/db.h"
+#include "vault/seal.h"
+
+struct config_sources {
+    const char *file;         /* sluice.jsonc; NULL: none */
+    const char *data_dir;
+    char db_path[4096];
+    struct seal seal;
+    bool is_first_start;      /* the store was made by state_open */
+};
+
+/* Makes the data directory (0700), brings the store to the newest schema, opens the master key. */
+bool state_open(struct config_sources *s, struct err *e) MUST_USE;
+void state_close(struct config_sources *s);
+/* Reads everything, checks it whole, builds a snapshot (one reference, the caller's). Nothing is changed on failure:
+ * e names the place (line and column for the file's syntax, the member for its content). */
+bool config_load(const struct config_sources *s, struct snapshot **out, struct err *e) MUST_USE;
+/* Where a setting's value comes from just now. */
+enum origin setting_origin(const struct config_sources *s, const char *name);
+#endif

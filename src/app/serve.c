@@ -1,0 +1,376 @@
+/* serve.c - `sluice serve`: builds the rooms, connects them, runs until told to stop. */
+#include "api/api.h"
+#include "api/control.h"
+#include "app/cmd.h"
+#include "app/config.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "version.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MAX_LOOPS 256
+#define CONTROL_WORKERS 4
+#define CONTROL_QUEUE 1024
+#define DRAIN_POLL_MS 20
+#define WATCH_SETTLE_MS 200 /* editors write a file in several steps */
+
+struct server;
+
+struct worker_loop {         /* one loop thread and what lives on it */
+    struct server *server;
+    struct loop *loop;
+    struct http_client *client;
+    struct http_server *http;
+    struct relay_loop relay;
+    struct api api;
+    pthread_t thread;
+    struct timer drain_timer;
+    uint64_t drain_until_ms;
+    bool is_started, is_drained;
+};
+
+struct server {
+    struct serve_options options;
+    struct config_sources sources;
+    struct worker_loop loops[MAX_LOOPS];
+    unsigned n_loops;
+    struct usage_log *usage;
+    struct workers *workers, *lookup_workers;
+    struct relay_shared *shared;
+    struct router *router;
+    struct control control;
+    pthread_mutex_t reload_lock;
+    _Atomic bool is_draining;
+    /* of the first loop */
+    uv_signal_t on_term, on_int, on_hup;
+    uv_fs_event_t watch;
+    struct timer watch_timer;
+    unsigned signals_seen;
+};
+
+/* ---- configuration ---- */
+
+static bool reload(void *arg, struct err *e)
+{
+    struct server *s = arg;
+    struct snapshot *next;
+    pthread_mutex_lock(&s->reload_lock);
+    bool ok = config_load(&s->sources, &next, e);
+    if (ok) {
+        log_info(NULL, "config.loaded", "version=%llu upstreams=%zu models=%zu keys=%zu", (unsigned long long)next->version,
+                 next->n_upstreams, next->n_models, next->n_keys);
+        snapshot_publish(next);
+    } else {
+        log_error(NULL, "config.refused", "error=%s", e->message);
+    }
+    pthread_mutex_unlock(&s->reload_lock);
+    return ok;
+}
+
+static void reload_on_worker(void *arg)
+{
+    struct err e = ERR_INIT;
+    (void)reload(arg, &e);
+}
+
+static void request_reload(struct server *s)
+{
+    if (!workers_run(s->workers, s->loops[0].loop, reload_on_worker, NULL, s))
+        log_warn(NULL, "config.reload_skipped", "reason=%s", "workers busy");
+}
+
+static void on_watch_settled(struct timer *t)
+{
+    request_reload((struct server *)(void *)((char *)t - offsetof(struct server, watch_timer)));
+}
+
+static void on_watch(uv_fs_event_t *w, const char *name, int events, int status)
+{
+    struct server *s = w->data;
+    const char *base = strrchr(s->sources.file, '/');
+    base = base ? base + 1 : s->sources.file;
+    (void)events;
+    if (status == 0 && name && strcmp(name, base) == 0) /* the folder is watched: editors replace files */
+        timer_start(s->loops[0].loop, &s->watch_timer, WATCH_SETTLE_MS, on_watch_settled);
+}
+
+/* ---- the loops ---- */
+
+static struct http_server_conf server_conf(const struct settings *set)
+{
+    struct http_server_conf c = http_server_conf_default;
+    c.max_head_bytes = (size_t)set->max_head_bytes;
+    c.max_target_bytes = (size_t)set->max_target_bytes;
+    c.max_headers = (unsigned)set->max_headers;
+    c.head_timeout_ms = (uint64_t)set->head_timeout_ms;
+    c.body_timeout_ms = (uint64_t)set->body_timeout_ms;
+    c.idle_timeout_ms = (uint64_t)set->idle_timeout_ms;
+    c.write_timeout_ms = (uint64_t)set->write_timeout_ms;
+    c.max_conns = (unsigned)set->max_conns;
+    return c;
+}
+
+static struct http_client_conf client_conf(const struct settings *set)
+{
+    struct http_client_conf c = http_client_conf_default;
+    c.max_idle_per_origin = (unsigned)set->upstream_max_idle;
+    c.max_conns_per_origin = (unsigned)set->upstream_max_conns;
+    c.idle_timeout_ms = (uint64_t)set->upstream_idle_ms;
+    return c;
+}
+
+static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap, uint16_t *port, struct err *e)
+{
+    struct worker_loop *w = &s->loops[i];
+    struct http_server_conf sc = server_conf(&snap->settings);
+    struct http_client_conf cc = client_conf(&snap->settings);
+    const char *host = s->options.host ? s->options.host : snap->settings.host.p;
+    uint16_t bound;
+    w->server = s;
+    w->loop = loop_new(i);
+    w->client = http_client_new(w->loop, &cc);
+    w->relay = (struct relay_loop){.loop = w->loop, .client = w->client, .usage = s->usage, .shared = s->shared, .index = i};
+    w->api = (struct api){.relay = &w->relay, .router = s->router, .control = &s->control, .workers = s->workers, .is_draining = &s->is_draining};
+    w->http = http_server_new(w->loop, &sc, &api_handler, &w->api);
+    if (!http_server_listen(w->http, host, *port, &bound, e))
+        return false;
+    *port = bound;
+    return true;
+}
+
+static void *loop_main(void *arg)
+{
+    struct worker_loop *w = arg;
+    loop_run(w->loop);
+    snapshot_thread_done();
+    arena_thread_done();
+    return NULL;
+}
+
+static void free_loop(struct worker_loop *w)
+{
+    if (!w->loop)
+        return;
+    http_server_free(w->http);
+    http_client_free(w->client);
+    loop_free(w->loop);
+}
+
+/* ---- stopping ---- */
+
+static void stop_loop(struct worker_loop *w)
+{
+    if (w->is_drained)
+        return;
+    w->is_drained = true;
+    timer_stop(&w->drain_timer);
+    http_server_close(w->http);
+    loop_stop(w->loop);
+}
+
+static void on_drain_poll(struct timer *t)
+{
+    struct worker_loop *w = (struct worker_loop *)(void *)((char *)t - offsetof(struct worker_loop, drain_timer));
+    if (http_server_conns(w->http) == 0 || loop_now_ms(w->loop) >= w->drain_until_ms)
+        stop_loop(w);
+    else
+        timer_start(w->loop, t, DRAIN_POLL_MS, on_drain_poll);
+}
+
+static void drain_loop(void *arg)
+{
+    struct worker_loop *w = arg;
+    struct snapshot *snap = snapshot_current();
+    w->drain_until_ms = loop_now_ms(w->loop) + (uint64_t)snap->settings.drain_timeout_ms;
+    snapshot_unref(snap);
+    if (timer_is_running(&w->drain_timer) || w->is_drained)
+        return;
+    http_server_drain(w->http);
+    on_drain_poll(&w->drain_timer);
+}
+
+static void cut_loop(void *arg)
+{
+    stop_loop(arg);
+}
+
+static void close_handle(uv_handle_t *h)
+{
+    if (h->loop && !uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void on_stop_signal(uv_signal_t *sig, int number)
+{
+    struct server *s = sig->data;
+    s->signals_seen++;
+    atomic_store(&s->is_draining, true);
+    log_info(NULL, s->signals_seen == 1 ? "server.draining" : "server.stopping", "signal=%d active=%llu", number,
+             (unsigned long long)relay_active(s->shared));
+    for (unsigned i = 0; i < s->n_loops; i++)
+        loop_post(s->loops[i].loop, s->signals_seen == 1 ? drain_loop : cut_loop, &s->loops[i]);
+}
+
+static void on_reload_signal(uv_signal_t *sig, int number)
+{
+    (void)number;
+    request_reload(sig->data);
+}
+
+static void watch_signal(uv_loop_t *uv, uv_signal_t *h, int number, uv_signal_cb fn, struct server *s)
+{
+    uv_signal_init(uv, h);
+    h->data = s;
+    uv_signal_start(h, fn, number);
+    uv_unref((uv_handle_t *)h);
+}
+
+/* ---- start ---- */
+
+/* Two descriptors a stream: as many as the system lets us have. */
+static void raise_file_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+static bool write_port(const char *path, uint16_t port, struct err *e)
+{
+    char tmp[4096];
+    if (snprintf(tmp, sizeof tmp, "%s.new", path) >= (int)sizeof tmp)
+        return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", path);
+    FILE *f = fopen(tmp, "we");
+    if (!f)
+        return err_errno(e, "cannot create", tmp);
+    bool ok = fprintf(f, "%u\n", port) > 0;
+    ok = fclose(f) == 0 && ok;
+    if (!ok || rename(tmp, path) != 0) {
+        err_errno(e, "cannot write", path);
+        (void)unlink(tmp);
+        return false;
+    }
+    return true;
+}
+
+static void start_watching(struct server *s)
+{
+    uv_loop_t *uv = loop_uv(s->loops[0].loop);
+    watch_signal(uv, &s->on_term, SIGTERM, on_stop_signal, s);
+    watch_signal(uv, &s->on_int, SIGINT, on_stop_signal, s);
+    watch_signal(uv, &s->on_hup, SIGHUP, on_reload_signal, s);
+    if (!s->sources.file)
+        return;
+    char dir[4096];
+    const char *slash = strrchr(s->sources.file, '/');
+    (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - s->sources.file) : 1, slash ? s->sources.file : ".");
+    uv_fs_event_init(uv, &s->watch);
+    s->watch.data = s;
+    if (uv_fs_event_start(&s->watch, on_watch, dir[0] ? dir : "/", 0) != 0)
+        log_warn(NULL, "config.not_watched", "file=%s", s->sources.file);
+    uv_unref((uv_handle_t *)&s->watch);
+}
+
+static bool start(struct server *s, struct err *e)
+{
+    struct snapshot *snap;
+    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e))
+        return false;
+    enum log_level level = LOG_INFO;
+    if (!log_level_parse(snap->settings.log_level, &level))
+        level = LOG_INFO;
+    log_setup(level, snap->settings.log_json);
+    s->n_loops = s->options.threads ? s->options.threads : (unsigned)snap->settings.threads;
+    if (s->n_loops == 0)
+        s->n_loops = (unsigned)uv_available_parallelism();
+    if (s->n_loops > MAX_LOOPS)
+        s->n_loops = MAX_LOOPS;
+    uint16_t port = s->options.has_port ? s->options.port : (uint16_t)snap->settings.port;
+    s->usage = usage_log_new(s->sources.db_path, s->n_loops, snap->settings.usage_retention_days, e);
+    snapshot_publish(snap);
+    if (!s->usage)
+        return false;
+    s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
+    s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->sources.data_dir);
+    s->router = router_new();
+    s->control = (struct control){.arg = s, .reload = reload, .data_dir = str_of(s->sources.data_dir), .db_path = str_of(s->sources.db_path),
+                                  .config_path = str_of(s->sources.file), .started_ms = clock_wall_ms()};
+    for (unsigned i = 0; i < s->n_loops; i++)
+        if (!build_loop(s, i, snap, &port, e))
+            return false;
+    start_watching(s);
+    for (unsigned i = 1; i < s->n_loops; i++) {
+        int rc = pthread_create(&s->loops[i].thread, NULL, loop_main, &s->loops[i]);
+        if (rc != 0) {
+            errno = rc;
+            return err_errno(e, "cannot start", "a thread");
+        }
+        s->loops[i].is_started = true;
+    }
+    log_info(NULL, "server.listening", "host=%s port=%u threads=%u version=%s", s->options.host ? s->options.host : snap->settings.host.p,
+             port, s->n_loops, sluice_version);
+    return !s->options.port_file || write_port(s->options.port_file, port, e);
+}
+
+static void stop(struct server *s)
+{
+    for (unsigned i = 1; i < s->n_loops; i++)
+        if (s->loops[i].is_started)
+            (void)pthread_join(s->loops[i].thread, NULL);
+    if (s->workers)
+        workers_free(s->workers); /* what is queued is finished: its answers go to loops that still exist */
+    for (unsigned i = 0; i < s->n_loops; i++)
+        free_loop(&s->loops[i]);
+    relay_shared_free(s->shared);
+    if (s->usage)
+        usage_log_free(s->usage);
+    router_free(s->router);
+    snapshot_publish(NULL);
+    snapshot_thread_done();
+    state_close(&s->sources);
+    arena_thread_done();
+}
+
+int serve_run(const struct serve_options *options, const struct config_sources *sources)
+{
+    static struct server server; /* large, and one a process */
+    struct server *s = &server;
+    struct err e = ERR_INIT;
+    int rc = 0;
+    s->options = *options;
+    s->sources = *sources;
+    pthread_mutex_init(&s->reload_lock, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    if (start(s, &e)) {
+        loop_run(s->loops[0].loop);
+    } else {
+        (void)fprintf(stderr, "sluice: %s\n", e.message);
+        rc = 1;
+        for (unsigned i = 1; i < s->n_loops; i++)
+            if (s->loops[i].is_started)
+                loop_post(s->loops[i].loop, cut_loop, &s->loops[i]);
+    }
+    if (s->n_loops && s->loops[0].loop) {
+        close_handle((uv_handle_t *)&s->on_term);
+        close_handle((uv_handle_t *)&s->on_int);
+        close_handle((uv_handle_t *)&s->on_hup);
+        close_handle((uv_handle_t *)&s->watch);
+        timer_stop(&s->watch_timer);
+        if (rc != 0 && s->loops[0].http && !s->loops[0].is_drained)
+            http_server_close(s->loops[0].http);
+        (void)uv_run(loop_uv(s->loops[0].loop), UV_RUN_NOWAIT);
+    }
+    stop(s);
+    return rc;
+}
