@@ -2143,28 +2143,45 @@ static void meter_stop(struct str data, enum ir_stop *stop)
                                      IR_STOP_END);
 }
 
+/* The object of the last "usageMetadata" of a chunk. Its strings are names: they hold no brackets. */
+static struct str meter_object(struct str data)
+{
+    static const char key[] = "\"usageMetadata\"";
+    struct str rest = data, found = STR_NONE;
+    const char *at;
+    while (rest.n && (at = memmem(rest.p, rest.n, key, sizeof key - 1))) {
+        rest = str_skip(rest, (size_t)(at - rest.p) + sizeof key - 1);
+        found = rest;
+    }
+    size_t from = str_index(found, '{');
+    unsigned depth = 0;
+    for (size_t i = from; i < found.n; i++) {
+        depth += found.p[i] == '{';
+        if (found.p[i] == '}' && --depth == 0)
+            return str_n(found.p + from, i + 1 - from);
+    }
+    return STR_NONE;
+}
+
 static bool meter(struct str event, struct str data, struct ir_usage *usage, enum ir_stop *stop)
 {
     struct json_scan scan;
-    struct json_want top[] = {{.key = "usageMetadata"}};
     struct json_want want[] = {
         {.key = "promptTokenCount"},        {.key = "toolUsePromptTokenCount"},
         {.key = "cachedContentTokenCount"}, {.key = "candidatesTokenCount"},
         {.key = "thoughtsTokenCount"},      {.key = "totalTokenCount"},
     };
     (void)event;
-    if (data.n && str_contains(data, STR("\"usageMetadata\"")) &&
-        json_scan_object(data, top, ARRAY_LEN(top), 0, &scan, NULL) && top[0].span.n) {
-        struct str text = str_n(data.p + top[0].span.at, top[0].span.n);
-        if (json_scan_object(text, want, ARRAY_LEN(want), 0, &scan, NULL)) {
-            struct counts n = {span_int(text, &want[0]), span_int(text, &want[1]),
-                               span_int(text, &want[2]), span_int(text, &want[3]),
-                               span_int(text, &want[4]), span_int(text, &want[5])};
-            settle_counts(&n, usage);
-        }
+    if (data.n == 0)
+        return false;
+    struct str text = meter_object(data);
+    if (text.n && json_scan_object(text, want, ARRAY_LEN(want), 0, &scan, NULL)) {
+        struct counts n = {span_int(text, &want[0]), span_int(text, &want[1]),
+                           span_int(text, &want[2]), span_int(text, &want[3]),
+                           span_int(text, &want[4]), span_int(text, &want[5])};
+        settle_counts(&n, usage);
     }
-    if (data.n)
-        meter_stop(data, stop);
+    meter_stop(data, stop);
     return false; /* the connection's end is the end */
 }
 
