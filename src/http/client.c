@@ -667,8 +667,9 @@ static int on_headers_complete(llhttp_t *p)
     conn->head_bytes = 0;
     if (p->status_code == 101 || p->status_code < 100)
         return HPE_USER; /* we never ask for another protocol */
+    /* llhttp would read a body here, but none may come (RFC 9110, 15.2) */
     if (p->status_code < 200)
-        return 0;
+        return (p->flags & (F_CONTENT_LENGTH | F_TRANSFER_ENCODING)) ? HPE_USER : 0;
     p->upgrade = 0;
     struct head *h = head_of(conn);
     if (h->n > c->headers_cap) {

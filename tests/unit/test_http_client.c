@@ -328,6 +328,7 @@ START_TEST(tells_what_went_wrong)
         {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", HTTP_FAIL_PROTOCOL, true},
         {"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
          HTTP_FAIL_PROTOCOL, false},
+        {"HTTP/1.1 103 Hints\r\ncontent-length: 3\r\n\r\nabc", HTTP_FAIL_PROTOCOL, false},
         {"HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n", HTTP_FAIL_PROTOCOL, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
