@@ -9,7 +9,9 @@ static struct str bearer_of(struct str header)
 
 struct str auth_presented(struct arena *a, const struct http_req *r, const char *native)
 {
-    struct str v = native ? str_trim(http_req_header(r, native)) : STR_NONE;
+    struct str v = STR_NONE;
+    if (native && strcmp(native, "authorization") != 0)
+        v = str_trim(http_req_header(r, native));
     if (v.n)
         return v;
     v = bearer_of(http_req_header(r, "authorization"));
