@@ -28,7 +28,9 @@ const struct path_alias path_aliases[] = {
     {"/api/v1/", "/v1/"},
     {"/v1/v1/", "/v1/"},
     {"/v1/v1beta/", "/v1beta/"},
+    {"/v1/api/", "/api/"},
     {"/openai/v1/", "/v1/"},
+    {"/openai/", "/v1/"},
     {"/anthropic/v1/", "/v1/"},
     {"/anthropic/v1beta/", "/v1beta/"},
     {"/genai/v1beta/", "/v1beta/"},
@@ -38,8 +40,9 @@ const struct path_alias path_aliases[] = {
     {"/chat/completions", "/v1/chat/completions", .is_exact = true},
     {"/responses", "/v1/responses", .is_exact = true},
     {"/models", "/v1/models", .is_exact = true},
-    {"/api/v1", "/v1", .is_exact = true},
-    {"/v1/v1", "/v1", .is_exact = true},
+    {"/api/v1", "/v1/models", .is_exact = true},
+    {"/v1/v1", "/v1/models", .is_exact = true},
+    {"/v1", "/v1/models", .is_exact = true},
     {NULL, NULL},
 };
 

@@ -196,6 +196,7 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     }
     if (s.is_full)
         return err_set(e, ERR_INPUT, "invalid_request", "Too many repeated members in the request body");
+    static const char *const ours[] = {"previous_response_id", NULL};
     *out = apply(a, body, &s);
-    return strip_fields(rl, u->strip, out, e);
+    return strip_fields(rl, u->strip, out, e) && (!responses_is_continuation(rl) || strip_fields(rl, ours, out, e));
 }

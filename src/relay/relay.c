@@ -287,7 +287,7 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, i
         return;
     }
     /* Same format: the upstream's own words, unless they speak of our credential. */
-    bool is_own = f == FAULT_AUTH || (rl->last_status >= 300 && rl->last_status < 400);
+    bool is_own = rl->last_status == 401 || (rl->last_status >= 300 && rl->last_status < 400);
     if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE && rl->last_status >= 400) {
         struct http_header h[40];
         rl->out_headers = rl->last_headers;
@@ -522,11 +522,14 @@ bool relay_load_ir(struct relay *rl, struct err *e)
     if (!rl->is_ctx_ready)
         wire_ctx_init(&rl->ctx, rl->r->arena);
     rl->ctx.client = rl->spec->client;
+    rl->ctx.is_continuation = responses_is_continuation(rl);
     if (!json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root, &rl->ir_err) ||
         !client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, &rl->ir_err)) {
         *e = rl->ir_err;
         return false;
     }
+    rl->read_dropped = rl->ctx.dropped;
+    rl->read_dropped_tail = rl->ctx.dropped ? rl->ctx.dropped_tail : NULL;
     ir->model = rl->model;
     if (rl->path_model.n)
         ir->is_stream = rl->is_path_stream;
@@ -540,9 +543,14 @@ void relay_ready_ctx(struct relay *rl)
     const struct target *t = rl->target;
     const struct model *m = snapshot_model(rl->snap, rl->model); /* NULL: provider/model, of which nothing is known */
     wire_ctx_init(c, rl->r->arena);
-    if (!rl->scratch) {
-        rl->scratch = arena_new();
+    if (rl->read_dropped) {
+        *rl->read_dropped_tail = NULL; /* without what another attempt added */
+        c->dropped = rl->read_dropped;
+        c->dropped_tail = rl->read_dropped_tail;
     }
+    if (!rl->scratch)
+        rl->scratch = arena_new();
+    c->is_continuation = responses_is_continuation(rl);
     c->scratch = rl->scratch;
     c->client = rl->spec->client;
     c->upstream = rl->up;

@@ -45,6 +45,7 @@ struct relay {
     struct ir_request *ir;           /* parsed when first needed */
     struct err ir_err;
     bool is_ir_tried;
+    struct wire_dropped *read_dropped, **read_dropped_tail; /* noted while reading the request: of every attempt */
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */
@@ -81,7 +82,7 @@ struct relay {
     struct stream_scan pass;
     struct buf last_frame;           /* of a passed Responses stream that is to be kept */
     bool is_head_sent, has_content, is_ended, is_done, is_closing;
-    bool saw_error_event, has_array;
+    bool saw_error_event, has_array, is_array_closed;
     struct err stream_err;
     struct timer keepalive, linger;
     uint64_t last_write_ms;
@@ -177,6 +178,7 @@ void responses_free(struct responses *s);
 /* Reads store and previous_response_id of a Responses request. true: go on; false: waiting for the store, or already answered. */
 bool responses_prepare(struct relay *rl);
 void responses_forget(struct relay *rl);                      /* the request goes away */
+bool responses_is_continuation(const struct relay *rl);        /* history was expanded here: previous_response_id is for us alone */
 void responses_plan(struct relay *rl, const struct target *t, bool is_same); /* who will keep the reply: its upstream or sluice */
 void responses_keep_event(struct relay *rl, struct str data);  /* the same from a terminal event's data */
 void responses_keep_frames(struct relay *rl, struct str frames); /* the same from SSE frames that hold response.completed */

@@ -408,7 +408,7 @@ static void continue_with(void *owner, struct stored *s)
         relay_attempt_next(rl);
         return;
     }
-    /* The earlier items, the earlier output, then what is new; and no reference to what only sluice knows. */
+    /* The earlier items, the earlier output, then what is new. */
     struct arena *a = rl->r->arena;
     struct buf b, items;
     enum { PREVIOUS, INPUT, N };
@@ -431,10 +431,11 @@ static void continue_with(void *owner, struct stored *s)
     bool previous_first = want[INPUT].count == 0 || p.at < in.at;
     struct json_span first = previous_first ? p : in, second = previous_first ? in : p;
     buf_add(&b, rl->body.p, first.at);
-    buf_str_add(&b, previous_first ? STR("null") : buf_str(&items));
+    struct str id = str_n(rl->body.p + p.at, p.n); /* stays: the reply echoes it */
+    buf_str_add(&b, previous_first ? id : buf_str(&items));
     if (want[INPUT].count) {
         buf_add(&b, rl->body.p + first.at + first.n, second.at - first.at - first.n);
-        buf_str_add(&b, previous_first ? buf_str(&items) : STR("null"));
+        buf_str_add(&b, previous_first ? buf_str(&items) : id);
         buf_add(&b, rl->body.p + second.at + second.n, rl->body.n - second.at - second.n);
     } else {
         buf_add(&b, rl->body.p + first.at + first.n, scan.close - first.at - first.n);
@@ -456,6 +457,11 @@ static void continue_with(void *owner, struct stored *s)
     }
     rl->model_want = model[0];
     relay_attempt_next(rl);
+}
+
+bool responses_is_continuation(const struct relay *rl)
+{
+    return rl->kept && rl->kept->previous && !rl->kept->previous->is_native;
 }
 
 void responses_plan(struct relay *rl, const struct target *t, bool is_same)

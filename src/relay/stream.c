@@ -82,8 +82,10 @@ void relay_flush(struct relay *rl)
 
 static void close_array(struct relay *rl)
 {
-    if (rl->is_gemini_array && rl->mode != REPLY_PASS)
-        http_reply_body(rl->r, rl->has_array ? STR("]") : STR("[]"));
+    if (!rl->is_gemini_array || rl->mode == REPLY_PASS || rl->is_array_closed)
+        return;
+    rl->is_array_closed = true;
+    http_reply_body(rl->r, rl->has_array ? STR("]") : STR("[]"));
 }
 
 /* ---- translating ---- */
@@ -313,8 +315,8 @@ void stream_end(struct relay *rl)
         return;
     }
     rl->is_done = true;
-    if (!had_end)
-        stream_read_end(rl);
+    stream_read_end(rl); /* a reply that came in one read ends before its read does */
+    close_array(rl);
     relay_finish(rl);
 }
 

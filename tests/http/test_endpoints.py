@@ -332,8 +332,8 @@ def test_streamed_responses_are_stored_too(sluice, upstream):
 
 
 def test_unstored_responses_are_not_kept(sluice, upstream):
-    upstream.play(answer(FORMATS["chat"], PLAIN))
-    r = sluice.post("/v1/responses", {"model": "to-chat", "input": "Hi", "store": False}).json()
+    upstream.play(answer(FORMATS["google"], PLAIN))
+    r = sluice.post("/v1/responses", {"model": "to-google", "input": "Hi", "store": False}).json()
     assert sluice.get("/v1/responses/" + r["id"]).status_code == 404
 
 
