@@ -519,6 +519,10 @@ static const struct ir_part *write_texts(struct wire_ctx *c, struct jw *w,
 static void write_assistant(struct wire_ctx *c, struct jw *w, const struct ir_message *m)
 {
     for (const struct ir_part *p = m->parts.first; p;) {
+        if (p->kind == IR_TEXT && p->text.n == 0) { /* "" beside calls says nothing */
+            p = p->next;
+            continue;
+        }
         if (p->kind == IR_TEXT || p->kind == IR_REFUSAL) {
             p = write_texts(c, w, m, p);
             continue;

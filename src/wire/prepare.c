@@ -623,6 +623,16 @@ static bool settle_choice(struct prep *p, struct err *e)
     return true;
 }
 
+static bool has_reference(yyjson_val *input) /* to an item that some server kept */
+{
+    yyjson_val *item;
+    size_t i, n;
+    yyjson_arr_foreach (input, i, n, item)
+        if (str_is(json_get_str(item, "type"), "item_reference"))
+            return true;
+    return false;
+}
+
 /* What only an upstream that speaks Responses can do, since it needs state that it keeps. */
 static bool refuse_state(const struct prep *p, const struct ir_request *r, struct err *e)
 {
@@ -637,6 +647,8 @@ static bool refuse_state(const struct prep *p, const struct ir_request *r, struc
     for (size_t i = 0; !field && i < ARRAY_LEN(fields); i++)
         if (!json_absent(json_get(r->raw, fields[i])))
             field = fields[i];
+    if (!field && !p->c->is_continuation && has_reference(json_get(r->raw, "input")))
+        field = "input";
     if (!field)
         return true;
     err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
