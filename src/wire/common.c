@@ -601,12 +601,15 @@ void think_parts(struct wire_ctx *c, struct ir_parts *parts)
 /* ---- reply ---- */
 enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m)
 {
+    bool has_refusal = false;
     if (stop != IR_STOP_END && stop != IR_STOP_NONE)
         return stop;
-    for (const struct ir_part *p = m->parts.first; p; p = p->next)
+    for (const struct ir_part *p = m->parts.first; p; p = p->next) {
         if (p->kind == IR_TOOL_CALL && p->call_kind != IR_CALL_HOSTED)
             return IR_STOP_TOOL;
-    return IR_STOP_END;
+        has_refusal = has_refusal || p->kind == IR_REFUSAL;
+    }
+    return has_refusal ? IR_STOP_REFUSAL : IR_STOP_END;
 }
 
 int64_t ir_usage_in(const struct ir_usage *u)

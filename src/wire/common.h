@@ -76,7 +76,7 @@ void think_end(struct think_split *t, think_fn *out, void *arg); /* gives back w
 void think_parts(struct wire_ctx *c, struct ir_parts *parts);
 
 /* ---- reply ---- */
-enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m); /* END with calls is TOOL */
+enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m); /* END with calls is TOOL, with a refusal REFUSAL */
 int64_t ir_usage_in(const struct ir_usage *u);                /* 0 when unknown */
 int64_t ir_usage_out(const struct ir_usage *u);
 int64_t ir_usage_total(const struct ir_usage *u);             /* total, or the sum when smaller or unknown */

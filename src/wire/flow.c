@@ -89,6 +89,8 @@ void flow_open(struct flow *f, unsigned choice, enum ir_part_kind kind, const st
         c->has_calls = true;
     if (kind == IR_TOOL_CALL)
         start.call_id = wire_client_call_id(f->ctx, start.call_id);
+    if (kind == IR_REFUSAL)
+        c->has_refusal = true;
     start.kind = IR_EV_BLOCK_START;
     start.choice = choice;
     start.block = c->block;
@@ -179,8 +181,8 @@ void flow_end(struct flow *f, bool is_complete)
         struct flow_choice *c = &f->choices[i];
         flow_close(f, i);
         enum ir_stop stop = c->is_finished ? c->stop : IR_STOP_END;
-        if (stop == IR_STOP_NONE || (stop == IR_STOP_END && c->has_calls))
-            stop = c->has_calls ? IR_STOP_TOOL : IR_STOP_END;
+        if (stop == IR_STOP_NONE || stop == IR_STOP_END)
+            stop = c->has_calls ? IR_STOP_TOOL : c->has_refusal ? IR_STOP_REFUSAL : IR_STOP_END;
         send(f, &(struct ir_event){.kind = IR_EV_FINISH,
                                    .choice = i,
                                    .stop = stop,

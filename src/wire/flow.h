@@ -6,7 +6,7 @@
 
 #define FLOW_CHOICES 16
 struct flow_choice {
-    bool is_open, has_content, has_calls, is_finished;
+    bool is_open, has_content, has_calls, has_refusal, is_finished;
     enum ir_part_kind kind;   /* of the open block */
     unsigned block;           /* its number */
     unsigned next;            /* number of the next block */
@@ -51,7 +51,7 @@ void flow_args(struct flow *f, unsigned choice, struct str fragment); /* of the 
 void flow_event(struct flow *f, unsigned choice, struct ir_event *ev);
 void flow_usage(struct flow *f, const struct ir_usage *u);    /* nothing when unknown */
 /* Closes the block and notes the reason; FINISH itself comes once a choice, from flow_end, since some upstreams send more
- * content or calls behind it. The overlay is applied: END with calls is TOOL. The first reason counts. */
+ * content or calls behind it. The overlay is applied: END with calls is TOOL, with a refusal REFUSAL. The first reason counts. */
 void flow_finish(struct flow *f, unsigned choice, enum ir_stop stop, struct str stop_sequence);
 void flow_error(struct flow *f, const struct err *e);         /* emits ERROR and END; the rest is ignored */
 /* EOF or the terminal marker. A choice with content but without finish: ERROR "upstream stream ended prematurely",

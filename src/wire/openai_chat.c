@@ -1339,15 +1339,18 @@ static void write_reply_media(struct wire_ctx *c, struct jw *w, const struct ir_
         jw_array_end(w);
 }
 
-static void write_reply_message(struct wire_ctx *c, struct jw *w, const struct ir_message *m)
+static void write_reply_message(struct wire_ctx *c, struct jw *w, const struct ir_message *m,
+                                enum ir_stop stop)
 {
     struct said s = gather(c->arena, &m->parts);
     jw_object(w);
     jw_kv_cstr(w, "role", "assistant");
     if (s.has_text)
         jw_kv_str(w, "content", s.text);
-    else
+    else if (s.n_calls > 0 || s.refusal.n > 0 || stop == IR_STOP_FILTER)
         jw_kv_null(w, "content");
+    else
+        jw_kv_cstr(w, "content", "");
     if (s.reasoning.n > 0)
         jw_kv_str(w, "reasoning_content", s.reasoning);
     if (s.refusal.n > 0)
@@ -1375,7 +1378,7 @@ static void write_response(struct wire_ctx *c, const struct ir_response *res, st
         jw_object(&w);
         jw_kv_int(&w, "index", choice->index);
         jw_key(&w, "message");
-        write_reply_message(c, &w, &choice->message);
+        write_reply_message(c, &w, &choice->message, choice->stop);
         if (choice->logprobs)
             jw_kv_val(&w, "logprobs", choice->logprobs);
         else
