@@ -114,6 +114,20 @@ static bool is_usage_alone(struct str data)
     return rest.n && rest.p[0] == ']';
 }
 
+/* {"error":…} or {"type":"error",…}: nothing but the end follows. */
+static bool is_error(struct str data)
+{
+    struct str inside = str_trim(str_skip(data, 1));
+    if (data.n == 0 || data.p[0] != '{')
+        return false;
+    if (str_starts(inside, STR("\"type\""))) {
+        inside = str_trim(str_skip(inside, 6));
+        return str_starts(inside, STR(":")) && str_starts(str_trim(str_skip(inside, 1)), STR("\"error\""));
+    }
+    inside = str_starts(inside, STR("\"error\"")) ? str_trim(str_skip(inside, 7)) : STR_NONE;
+    return str_starts(inside, STR(":")) && !str_starts(str_trim(str_skip(inside, 1)), STR("null"));
+}
+
 /* Reads one frame; false: the client does not get it. */
 static bool read_frame(struct stream_scan *s, struct str frame)
 {
@@ -122,6 +136,10 @@ static bool read_frame(struct stream_scan *s, struct str frame)
         return true;
     struct ir_usage before = s->usage;
     struct str event = s->wire->framing == FRAMING_SSE ? frame_field(frame, STR("event:")) : STR_NONE;
+    if (is_error(data)) {
+        s->is_terminal = s->has_error = true;
+        return true;
+    }
     if (s->wire->meter(event, data, &s->usage, &s->stop)) {
         s->is_terminal = true;
         if (s->last_frame) {
@@ -141,8 +159,7 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
         struct str data = frame_data(s, str_first(text, n ? n : text.n));
         if (data.n) {
             s->has_frames = true;
-            if (str_starts(data, STR("{\"error\"")) || str_starts(data, STR("{\"type\":\"error\"")) ||
-                str_starts(data, STR("{\"type\": \"error\"")) || str_starts(data, STR("{\"error\" "))) {
+            if (is_error(data)) {
                 s->is_error_first = true;
                 s->first_error = data;
                 return; /* the caller decides what becomes of it */
@@ -151,10 +168,11 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
     }
     static const struct str marks[] = {STR_INIT("\"usage"), STR_INIT("[DONE]"), STR_INIT("_reason\":\""), STR_INIT("message_stop"),
                                        STR_INIT("\"finishReason\""), STR_INIT("response.completed"), STR_INIT("response.incomplete"),
-                                       STR_INIT("response.failed"), STR_INIT("\"done\":true"), STR_INIT("\"done\": true")};
+                                       STR_INIT("response.failed"), STR_INIT("\"done\":true"), STR_INIT("\"done\": true"),
+                                       STR_INIT("\"error\"")};
     static const uint16_t wanted[WIRE_N] = {
-        [WIRE_CHAT] = 0x007, [WIRE_COMPLETIONS] = 0x007, [WIRE_ANTHROPIC] = 0x00d, [WIRE_GEMINI] = 0x011,
-        [WIRE_RESPONSES] = 0x0e0, [WIRE_OLLAMA] = 0x300, [WIRE_OLLAMA_GENERATE] = 0x300,
+        [WIRE_CHAT] = 0x407, [WIRE_COMPLETIONS] = 0x407, [WIRE_ANTHROPIC] = 0x40d, [WIRE_GEMINI] = 0x411,
+        [WIRE_RESPONSES] = 0x4e0, [WIRE_OLLAMA] = 0x700, [WIRE_OLLAMA_GENERATE] = 0x700,
     };
     size_t nearest[ARRAY_LEN(marks)];
     for (size_t m = 0; m < ARRAY_LEN(marks); m++)

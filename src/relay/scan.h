@@ -12,6 +12,7 @@ struct stream_scan {
     size_t n_last;
     bool is_terminal;      /* the stream's last frame was seen */
     bool is_error_first;   /* the first frame was an error object */
+    bool has_error;        /* a later one was: the upstream's own last word */
     bool has_frames;
     bool is_partial;       /* bytes of an unfinished frame were forwarded */
     size_t max_frame;

@@ -216,6 +216,8 @@ void stream_bytes(struct relay *rl, struct str bytes)
             first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
         else if (rl->pass.is_terminal)
             rl->is_done = true;
+        if (rl->pass.has_error)
+            (void)snprintf(rl->error_code, sizeof rl->error_code, "upstream_error");
         return;
     }
     struct err e = ERR_INIT;
