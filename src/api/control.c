@@ -11,10 +11,71 @@ struct control_job {
     bool ok;
 };
 
+const char *origin_name(enum origin o)
+{
+    switch (o) {
+    case ORIGIN_DEFAULT: return "default";
+    case ORIGIN_FILE: return "file";
+    case ORIGIN_ENV: return "environment";
+    case ORIGIN_API: return "api";
+    }
+    return "default";
+}
+
+struct db *control_db(struct control_call *c, struct err *e)
+{
+    if (!c->db)
+        c->db = db_open(str_z(c->arena, c->control->db_path), DB_READ_WRITE, e);
+    return c->db;
+}
+
+bool control_changed(struct control_call *c, struct err *e)
+{
+    struct err inner = ERR_INIT;
+    return c->control->reload(c->control->arg, &inner) ||
+           err_set(e, ERR_INTERNAL, "saved_not_loaded", "Saved, but the configuration does not load: %s", inner.message);
+}
+
+bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e)
+{
+    switch (from) {
+    case ORIGIN_API:
+        return true;
+    case ORIGIN_FILE:
+        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' stands in " STR_FMT ": change it there", what, STR_ARG(name),
+                       STR_ARG(c->control->config_path));
+    case ORIGIN_ENV:
+        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' is given by the environment: change it there", what, STR_ARG(name));
+    case ORIGIN_DEFAULT:
+        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' is built in", what, STR_ARG(name));
+    }
+    return false;
+}
+
+bool control_reply(struct control_call *c, int status, const struct shape *s, const void *value)
+{
+    struct jw w = jw_on(&c->out);
+    c->status = status;
+    shape_write(s, value, &w);
+    return true;
+}
+
+bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n)
+{
+    struct jw w = jw_on(&c->out);
+    jw_object(&w);
+    jw_key(&w, "data");
+    shape_write_list(s, first, n, &w);
+    jw_object_end(&w);
+    return true;
+}
+
 static void run(void *arg)
 {
     struct control_job *job = arg;
     job->ok = job->call.row->on_worker(&job->call, &job->err);
+    db_close(job->call.db);
+    job->call.db = NULL;
     if (job->ok && buf_failed(&job->call.out))
         job->ok = err_set(&job->err, ERR_INTERNAL, "answer_too_large", "The answer is too large");
 }
@@ -32,7 +93,9 @@ static void done(void *arg)
     struct api_call *c = job->owner;
     if (c) {
         c->job = NULL;
-        if (job->ok)
+        if (job->ok && job->call.status == 204)
+            api_reply(c, 204, NULL, STR_NONE);
+        else if (job->ok)
             api_reply_json(c, job->call.status, buf_str(&job->call.out));
         else
             api_fail(c, &job->err);
@@ -54,21 +117,23 @@ void control_run(struct api_call *c)
     job->err = (struct err)ERR_INIT;
     *call = (struct control_call){.arena = a, .row = c->row, .control = c->api->control, .snap = snapshot_ref(c->snap), .status = 200};
     call->key = c->key; /* lives in the snapshot */
-    call->path = str_dup(a, c->path);
     call->query = str_dup(a, c->r->query);
-    call->body = str_dup(a, c->r->body);
     call->params.n = c->params.n;
     for (size_t i = 0; i < c->params.n; i++) {
         call->params.v[i].name = c->params.v[i].name;
         call->params.v[i].value = str_dup(a, c->params.v[i].value);
     }
     buf_init_arena(&call->out, a, 64u << 20);
-    bool takes_body = c->row->in != NULL;
-    if (takes_body && (!json_parse(a, call->body, 64, &call->root, &e) ||
-                       (!yyjson_is_obj(call->root) && !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")))) {
-        api_fail(c, &e);
-        free_job(job);
-        return;
+    if (c->row->in) {
+        struct str body = str_dup(a, c->r->body);
+        call->in = arena_zalloc(a, c->row->in->size);
+        if (!json_parse(a, body, 64, &call->root, &e) ||
+            (!yyjson_is_obj(call->root) && !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")) ||
+            !shape_read(c->row->in, a, call->root, call->in, &call->present, &e)) {
+            api_fail(c, &e);
+            free_job(job);
+            return;
+        }
     }
     if (!workers_run(c->api->workers, c->api->relay->loop, run, done, job)) {
         err_set(&e, ERR_OVERLOADED, "busy", "Too many administrative calls at once: try again");

@@ -3,27 +3,42 @@
 #define API_CONTROL_H
 #include "api/api.h"
 #include "json/json.h"
-
-struct control_call {
-    struct arena *arena;
-    const struct endpoint *row;
-    struct route_params params;
-    struct str path, query;
-    struct str body;          /* JSON text; empty: none */
-    yyjson_val *root;         /* parsed body, an object; NULL without one */
-    struct control *control;
-    struct snapshot *snap;    /* pinned */
-    const struct key *key;
-    int status;               /* to answer with; 200 until set */
-    struct buf out;           /* the answer, JSON */
-};
+#include "json/shape.h"
+#include "store/db.h"
+#include "vault/seal.h"
 
 /* Built by app: the doors to configuration and store that the handlers use. All block. */
 struct control {
     void *arg;
     /* Reads file, environment and store again and publishes. The old configuration stays when that fails. */
     bool (*reload)(void *arg, struct err *e);
-    struct str data_dir, db_path, config_path;
+    enum origin (*setting_origin)(void *arg, const char *name);
+    const struct seal *seal;
+    struct str data_dir, db_path, config_path; /* config_path empty: no file */
     int64_t started_ms;       /* wall clock */
 };
+
+struct control_call {
+    struct arena *arena;
+    const struct endpoint *row;
+    struct route_params params;
+    struct str query;
+    void *in;                 /* decoded by the row's in-shape; NULL without one */
+    uint64_t present;         /* which of its fields were there */
+    yyjson_val *root;         /* the parsed body */
+    struct control *control;
+    struct snapshot *snap;    /* pinned */
+    const struct key *key;
+    struct db *db;            /* of this call: control_db */
+    int status;               /* to answer with; 200 until set */
+    struct buf out;           /* the answer, JSON */
+};
+
+struct db *control_db(struct control_call *c, struct err *e) MUST_USE;  /* read-write, closed after the call; NULL with e set */
+bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after a write: publish it. A failure says that it is saved */
+/* What stands in the file or the environment cannot be changed here: 409 that says where it stands. */
+bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e) MUST_USE;
+const char *origin_name(enum origin o);       /* "default", "file", "environment", "api" */
+bool control_reply(struct control_call *c, int status, const struct shape *s, const void *value); /* true */
+bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
 #endif

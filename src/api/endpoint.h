@@ -29,11 +29,14 @@ struct endpoint {
     loop_handler_fn *on_loop;
     control_handler_fn *on_worker;
     const struct shape *in, *out;
+    bool is_list;             /* the answer is {"data":[out, …]} */
+    int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
 };
 
 /* The tables, one a file of resources; ends with path NULL. */
-extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
+extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[], provider_endpoints[],
+    served_model_endpoints[], key_endpoints[], setting_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);

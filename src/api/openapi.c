@@ -1,7 +1,7 @@
 /* openapi.c - the endpoint table as an OpenAPI 3.1 document. */
 #include "api/api.h"
 #include "version.h"
-#include "json/json.h"
+#include "json/shape.h"
 
 static const char *const surface_tags[] = {"OpenAI", "Anthropic", "Google", "Ollama", "sluice"};
 
@@ -128,12 +128,29 @@ static const char *stream_media_of(const struct endpoint *e)
     return wire_of(e->relay->client)->framing == FRAMING_NDJSON ? "application/x-ndjson" : "text/event-stream";
 }
 
-static void write_responses(struct jw *w, const struct endpoint *e)
+/* {"data":[…]} around the schema of one. */
+static void begin_list(struct jw *w)
 {
-    const char *schema = error_schemas[e->surface].schema;
-    jw_key(w, "responses");
     jw_object(w);
-    jw_key(w, "200");
+    jw_kv_cstr(w, "type", "object");
+    jw_key(w, "properties");
+    jw_object(w);
+    jw_key(w, "data");
+    jw_object(w);
+    jw_kv_cstr(w, "type", "array");
+    jw_key(w, "items");
+}
+
+static void end_list(struct jw *w)
+{
+    jw_object_end(w);
+    jw_object_end(w);
+    jw_object_end(w);
+}
+
+static void write_success(struct jw *w, const struct endpoint *e)
+{
+    jw_key(w, e->status == 201 ? "201" : "200");
     jw_object(w);
     jw_kv_cstr(w, "description", "Done");
     jw_key(w, "content");
@@ -141,9 +158,17 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     jw_key(w, media_of(e));
     jw_object(w);
     jw_key(w, "schema");
-    jw_object(w);
-    jw_kv_cstr(w, "type", strcmp(media_of(e), "application/json") == 0 ? "object" : "string");
-    jw_object_end(w);
+    if (e->out) {
+        if (e->is_list)
+            begin_list(w);
+        shape_schema(e->out, w);
+        if (e->is_list)
+            end_list(w);
+    } else {
+        jw_object(w);
+        jw_kv_cstr(w, "type", strcmp(media_of(e), "application/json") == 0 ? "object" : "string");
+        jw_object_end(w);
+    }
     jw_object_end(w);
     if (stream_media_of(e)) {
         jw_key(w, stream_media_of(e));
@@ -156,6 +181,21 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     }
     jw_object_end(w);
     jw_object_end(w);
+}
+
+static void write_responses(struct jw *w, const struct endpoint *e)
+{
+    const char *schema = error_schemas[e->surface].schema;
+    jw_key(w, "responses");
+    jw_object(w);
+    if (e->status == 204) {
+        jw_key(w, "204");
+        jw_object(w);
+        jw_kv_cstr(w, "description", "Done");
+        jw_object_end(w);
+    } else {
+        write_success(w, e);
+    }
     if (e->relay || e->in) {
         write_error_response(w, "400", "The request is wrong; the message names the field", schema);
         write_error_response(w, "413", "The body is too large", schema);
@@ -220,6 +260,14 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
     write_parameters(w, e->path);
     if (e->relay) {
         write_relay_body(w, e);
+    } else if (e->in) {
+        jw_key(w, "requestBody");
+        jw_object(w);
+        jw_kv_bool(w, "required", true);
+        write_content(w, "application/json");
+        shape_schema(e->in, w);
+        end_content(w);
+        jw_object_end(w);
     }
     jw_key(w, "security");
     jw_array(w);

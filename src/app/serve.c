@@ -75,6 +75,12 @@ static bool reload(void *arg, struct err *e)
     return ok;
 }
 
+static enum origin origin_of_setting(void *arg, const char *name)
+{
+    struct server *s = arg;
+    return setting_origin(&s->sources, name);
+}
+
 static void reload_on_worker(void *arg)
 {
     struct err e = ERR_INIT;
@@ -303,7 +309,7 @@ static bool start(struct server *s, struct err *e)
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->sources.data_dir);
     s->router = router_new();
-    s->control = (struct control){.arg = s, .reload = reload, .data_dir = str_of(s->sources.data_dir), .db_path = str_of(s->sources.db_path),
+    s->control = (struct control){.arg = s, .reload = reload, .setting_origin = origin_of_setting, .seal = &s->sources.seal, .data_dir = str_of(s->sources.data_dir), .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file), .started_ms = clock_wall_ms()};
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))

@@ -1,0 +1,192 @@
+/* keys.c - /sluice/v1/keys: client keys. A key's text is shown once, when it is made. */
+#include "api/control.h"
+#include "base/clock.h"
+#include "domain/noun.h"
+
+struct key_in {
+    struct str label, expires_at;
+    struct strs scopes, allowed_models;
+    bool enabled;
+};
+struct key_out {
+    struct str id, label, key;
+    struct strs scopes, allowed_models;
+    bool enabled;
+    struct str expires_at, created_at, origin;
+};
+
+#define KEY_FIELDS(type) \
+    FIELD(struct type, label, 0, "Name for people"), \
+    FIELD(struct type, scopes, 0, "inference, models, admin; when absent inference and models"), \
+    FIELD(struct type, allowed_models, 0, "Names it may use, * stands for any run of characters; empty: all"), \
+    FIELD(struct type, enabled, 0, "Whether it opens anything; true when absent"), \
+    FIELD(struct type, expires_at, 0, "RFC 3339 time from which it opens nothing; empty: never")
+static const struct shape key_in_shape = SHAPE_STRICT(struct key_in, KEY_FIELDS(key_in));
+enum { IN_LABEL, IN_SCOPES, IN_ALLOWED, IN_ENABLED, IN_EXPIRES };
+static const struct shape key_shape = SHAPE(struct key_out,
+    FIELD(struct key_out, id, 0, "Name of the key in logs and lists; says nothing of its text"), KEY_FIELDS(key_out),
+    FIELD(struct key_out, created_at, 0, "When it was made"),
+    FIELD(struct key_out, origin, 0, "file or api: who may change it"),
+    FIELD(struct key_out, key, OMIT_EMPTY, "The key itself: only in the answer that made it"));
+
+static const struct word scope_words[] = {{"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
+
+static struct str time_text(struct arena *a, int64_t ms)
+{
+    struct buf b;
+    if (ms == 0)
+        return STR("");
+    buf_init_arena(&b, a, 64);
+    clock_rfc3339(&b, ms);
+    return buf_str(&b);
+}
+
+static struct key_out show(struct arena *a, const struct key *k)
+{
+    struct strs scopes = {ARENA_ARRAY(a, struct str, 3), 0};
+    for (const struct word *w = scope_words; w->text; w++)
+        if (k->scopes & (uint32_t)w->value)
+            scopes.v[scopes.n++] = str_of(w->text);
+    return (struct key_out){.id = k->id, .label = k->label, .scopes = scopes, .allowed_models = {k->allowed_models, k->n_allowed},
+                            .enabled = k->is_enabled, .expires_at = time_text(a, k->expires_ms), .created_at = time_text(a, k->created_ms),
+                            .origin = str_of(origin_name(k->from))};
+}
+
+static const struct key *by_id(const struct snapshot *s, struct str id)
+{
+    for (size_t i = 0; i < s->n_keys; i++)
+        if (str_eq(s->keys[i]->id, id))
+            return s->keys[i];
+    return NULL;
+}
+
+static const struct key *find(struct control_call *c, struct err *e)
+{
+    struct str id = route_param(&c->params, "id");
+    const struct key *k = by_id(c->snap, id);
+    if (!k)
+        err_set(e, ERR_NOT_FOUND, "not_found", "No key '" STR_FMT "'", STR_ARG(str_first(id, 100)));
+    return k;
+}
+
+/* Keyset paging: ?limit=, ?after=<id of the last one shown>. */
+static bool list(struct control_call *c, struct err *e)
+{
+    int64_t limit = 1000;
+    struct str after = query_get(c->arena, c->query, "after"), text = query_get(c->arena, c->query, "limit");
+    if (text.n && (!str_to_int(text, &limit) || limit < 1 || limit > 10000))
+        return err_field(e, "limit", "'limit' must be a whole number from 1 to 10000");
+    struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, (size_t)limit);
+    size_t n = 0, i = 0;
+    if (after.n) {
+        while (i < c->snap->n_keys && !str_eq(c->snap->keys[i]->id, after))
+            i++;
+        if (i == c->snap->n_keys)
+            return err_field(e, "after", "No key '" STR_FMT "'", STR_ARG(str_first(after, 100)));
+        i++;
+    }
+    for (; i < c->snap->n_keys && n < (size_t)limit; i++)
+        v[n++] = show(c->arena, c->snap->keys[i]);
+    return control_reply_list(c, &key_shape, v, n);
+}
+
+static bool get(struct control_call *c, struct err *e)
+{
+    const struct key *k = find(c, e);
+    if (!k)
+        return false;
+    struct key_out out = show(c->arena, k);
+    return control_reply(c, 200, &key_shape, &out);
+}
+
+static bool take(struct control_call *c, struct key_row *row, struct err *e)
+{
+    const struct key_in *in = c->in;
+    if (c->present & (1u << IN_LABEL))
+        row->label = in->label;
+    if (c->present & (1u << IN_SCOPES)) {
+        row->scopes = 0;
+        for (size_t i = 0; i < in->scopes.n; i++) {
+            int bit = word_value(scope_words, in->scopes.v[i], 0);
+            if (!bit)
+                return err_field(e, "scopes", "Unknown scope '" STR_FMT "': inference, models, admin", STR_ARG(str_first(in->scopes.v[i], 40)));
+            row->scopes |= bit;
+        }
+        if (row->scopes == 0)
+            return err_field(e, "scopes", "'scopes' must name at least one scope");
+    }
+    if (c->present & (1u << IN_ALLOWED)) {
+        struct buf b;
+        buf_init_arena(&b, c->arena, 1u << 20);
+        struct jw w = jw_on(&b);
+        jw_array(&w);
+        for (size_t i = 0; i < in->allowed_models.n; i++)
+            jw_str(&w, in->allowed_models.v[i]);
+        jw_array_end(&w);
+        row->allowed_models = in->allowed_models.n ? buf_str(&b) : STR_NONE;
+    }
+    if (c->present & (1u << IN_ENABLED))
+        row->is_enabled = in->enabled;
+    if (c->present & (1u << IN_EXPIRES)) {
+        row->expires_ms = 0;
+        if (in->expires_at.n && !clock_parse_rfc3339(in->expires_at, &row->expires_ms))
+            return err_field(e, "expires_at", "'expires_at' must be an RFC 3339 time");
+    }
+    return true;
+}
+
+static bool create(struct control_call *c, struct err *e)
+{
+    struct key_row row = {.scopes = SCOPE_INFERENCE | SCOPE_MODELS, .is_enabled = true};
+    struct db *db = take(c, &row, e) ? control_db(c, e) : NULL;
+    if (!db)
+        return false;
+    struct str text = key_make(c->arena, &row);
+    if (!key_insert(db, &row, e) || !control_changed(c, e))
+        return false;
+    struct snapshot *now = snapshot_current();
+    const struct key *k = by_id(now, row.id);
+    struct key_out out = k ? show(c->arena, k) : (struct key_out){.id = row.id};
+    out.key = text;
+    bool ok = control_reply(c, 201, &key_shape, &out);
+    snapshot_unref(now);
+    return ok;
+}
+
+static bool change(struct control_call *c, struct err *e)
+{
+    const struct key *k = find(c, e);
+    struct key_row row;
+    if (!k || !control_may_change(c, k->from, "key", k->id, e))
+        return false;
+    struct db *db = control_db(c, e);
+    if (!db || !key_get(db, c->arena, k->id, &row, e) || !take(c, &row, e) || !key_update(db, &row, e) || !control_changed(c, e))
+        return false;
+    struct snapshot *now = snapshot_current();
+    const struct key *fresh = by_id(now, row.id);
+    struct key_out out = fresh ? show(c->arena, fresh) : (struct key_out){.id = row.id};
+    bool ok = control_reply(c, 200, &key_shape, &out);
+    snapshot_unref(now);
+    return ok;
+}
+
+static bool delete(struct control_call *c, struct err *e)
+{
+    const struct key *k = find(c, e);
+    if (!k || !control_may_change(c, k->from, "key", k->id, e))
+        return false;
+    struct db *db = control_db(c, e);
+    c->status = 204;
+    return db && key_delete(db, k->id, e) && control_changed(c, e);
+}
+
+/* clang-format off */
+const struct endpoint key_endpoints[] = {
+    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "List client keys", .on_worker = list, .out = &key_shape, .is_list = true },
+    { HTTP_POST,   "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "Make a client key; its text is in this answer only", .on_worker = create, .in = &key_in_shape, .out = &key_shape, .status = 201 },
+    { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Retrieve a client key", .on_worker = get, .out = &key_shape },
+    { HTTP_PATCH,  "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a client key", .on_worker = change, .in = &key_in_shape, .out = &key_shape },
+    { HTTP_DELETE, "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Revoke a client key", .on_worker = delete, .status = 204 },
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,231 @@
+/* providers.c - /sluice/v1/providers: upstreams and their credentials, and the kinds there are. */
+#include "api/control.h"
+#include "domain/noun.h"
+
+struct provider_in {
+    struct str name, type, base_url, api_key, proxy, ca_file, wire, api_version;
+    bool enabled;
+};
+struct provider_out {
+    struct str name, type, base_url, api_key, proxy;
+    struct strs wires;
+    bool enabled;
+    struct str origin;
+};
+struct kind_out {
+    struct str id, title, base_url, key_env;
+    struct strs wires;
+    bool is_local;
+};
+
+static const struct shape provider_in_shape = SHAPE_STRICT(struct provider_in,
+    FIELD(struct provider_in, name, REQUIRED | NOT_EMPTY, "Unique name; models refer to it, and provider/model names start with it"),
+    FIELD(struct provider_in, type, REQUIRED | NOT_EMPTY, "Kind of provider, see /sluice/v1/provider-kinds"),
+    FIELD(struct provider_in, base_url, 0, "Base URL; empty: the kind's own"),
+    FIELD(struct provider_in, api_key, 0, "Credential, or several separated by commas, used in turn; sealed at rest, never shown"),
+    FIELD(struct provider_in, proxy, 0, "HTTP or SOCKS5 proxy; empty: the global one"),
+    FIELD(struct provider_in, ca_file, 0, "PEM file of the authorities to trust; empty: the system's"),
+    FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
+    FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
+    FIELD(struct provider_in, enabled, 0, "Whether it is used; true when absent"));
+
+static const struct shape provider_change_shape = SHAPE_STRICT(struct provider_in,
+    FIELD(struct provider_in, type, NOT_EMPTY, "Kind of provider"),
+    FIELD(struct provider_in, base_url, 0, "Base URL; empty: the kind's own"),
+    FIELD(struct provider_in, api_key, 0, "New credential; absent: the stored one stays"),
+    FIELD(struct provider_in, proxy, 0, "HTTP or SOCKS5 proxy; empty: the global one"),
+    FIELD(struct provider_in, ca_file, 0, "PEM file of the authorities to trust; empty: the system's"),
+    FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
+    FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
+    FIELD(struct provider_in, enabled, 0, "Whether it is used"));
+enum { CHANGE_TYPE, CHANGE_URL, CHANGE_KEY, CHANGE_PROXY, CHANGE_CA, CHANGE_WIRE, CHANGE_VERSION, CHANGE_ENABLED };
+
+static const struct shape provider_shape = SHAPE(struct provider_out,
+    FIELD(struct provider_out, name, 0, "Unique name"),
+    FIELD(struct provider_out, type, 0, "Kind of provider"),
+    FIELD(struct provider_out, base_url, 0, "Where it is reached"),
+    FIELD(struct provider_out, api_key, 0, "The credential, masked; empty: none"),
+    FIELD(struct provider_out, proxy, 0, "Proxy, without its credentials"),
+    FIELD(struct provider_out, wires, 0, "Formats it speaks, best first"),
+    FIELD(struct provider_out, enabled, 0, "Whether it is used"),
+    FIELD(struct provider_out, origin, 0, "default, file, environment or api: who may change it"));
+
+static const struct shape kind_shape = SHAPE(struct kind_out,
+    FIELD(struct kind_out, id, 0, "Name of the kind"),
+    FIELD(struct kind_out, title, 0, "Name for people"),
+    FIELD(struct kind_out, base_url, 0, "Its base URL; empty: must be given"),
+    FIELD(struct kind_out, key_env, 0, "Environment variable that usually holds its key"),
+    FIELD(struct kind_out, wires, 0, "Formats it speaks, best first"),
+    FIELD(struct kind_out, is_local, 0, "Runs on this machine or network; needs no key"));
+
+static struct strs wire_names(struct arena *a, const enum wire_id *wires)
+{
+    struct strs s = {ARENA_ARRAY(a, struct str, 4), 0};
+    for (size_t i = 0; i < 4 && wires[i] != WIRE_NONE; i++)
+        s.v[s.n++] = str_of(wire_of(wires[i])->name);
+    return s;
+}
+
+/* http://user:pw@host:1 without user and password. */
+static struct str proxy_shown(struct arena *a, struct str proxy)
+{
+    size_t at = proxy.n;
+    while (at > 0 && proxy.p[at - 1] != '@')
+        at--;
+    const char *scheme = at > 0 ? memmem(proxy.p, proxy.n, "://", 3) : NULL;
+    if (!scheme)
+        return proxy;
+    return str_fmt(a, STR_FMT "://***@" STR_FMT, (int)(scheme - proxy.p), proxy.p, STR_ARG(str_skip(proxy, at)));
+}
+
+static struct provider_out show(struct arena *a, const struct upstream *u)
+{
+    struct provider_out p = {.name = u->name, .type = str_of(u->kind->id), .wires = wire_names(a, u->wires), .enabled = u->is_enabled,
+                             .proxy = proxy_shown(a, u->origin.proxy), .origin = str_of(origin_name(u->from))};
+    if (!u->kind->is_builtin)
+        p.base_url = str_fmt(a, "%s://" STR_FMT STR_FMT, u->origin.is_tls ? "https" : "http", STR_ARG(u->origin.host_header),
+                             STR_ARG(u->base_path));
+    if (u->n_keys)
+        p.api_key = secret_mask(a, u->keys[0]);
+    return p;
+}
+
+static bool list(struct control_call *c, struct err *e)
+{
+    struct provider_out *v = ARENA_ARRAY(c->arena, struct provider_out, c->snap->n_upstreams + 1);
+    (void)e;
+    for (size_t i = 0; i < c->snap->n_upstreams; i++)
+        v[i] = show(c->arena, c->snap->upstreams[i]);
+    return control_reply_list(c, &provider_shape, v, c->snap->n_upstreams);
+}
+
+static const struct upstream *find(struct control_call *c, const struct snapshot *s, struct err *e)
+{
+    struct str name = route_param(&c->params, "name");
+    const struct upstream *u = snapshot_upstream(s, name);
+    if (!u)
+        err_set(e, ERR_NOT_FOUND, "not_found", "No provider '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+    return u;
+}
+
+static bool get(struct control_call *c, struct err *e)
+{
+    const struct upstream *u = find(c, c->snap, e);
+    if (!u)
+        return false;
+    struct provider_out p = show(c->arena, u);
+    return control_reply(c, 200, &provider_shape, &p);
+}
+
+/* The newest snapshot's view, after a change. */
+static bool reply_now(struct control_call *c, int status, struct str name, struct err *e)
+{
+    struct snapshot *now = snapshot_current();
+    const struct upstream *u = snapshot_upstream(now, name);
+    struct provider_out p = u ? show(c->arena, u) : (struct provider_out){.name = name};
+    bool ok = u ? control_reply(c, status, &provider_shape, &p)
+                : err_set(e, ERR_INPUT, "not_usable", "The provider was saved, but cannot be used: see the log");
+    snapshot_unref(now);
+    return ok;
+}
+
+static bool check(const struct provider_row *p, struct err *e)
+{
+    const struct provider_kind *kind = provider_kind_find(p->kind);
+    for (size_t i = 0; i < p->name.n; i++)
+        if ((unsigned char)p->name.p[i] <= ' ' || p->name.p[i] == '/' || p->name.p[i] == 127)
+            return err_field(e, "name", "'name' must not hold spaces or slashes");
+    if (!kind)
+        return err_field(e, "type", "Unknown type '" STR_FMT "'", STR_ARG(str_first(p->kind, 64)));
+    if (p->base_url.n == 0 && !kind->base_url)
+        return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
+    if (p->base_url.n && !str_starts(p->base_url, STR("http://")) && !str_starts(p->base_url, STR("https://")))
+        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
+    if (p->wire.n && !wire_by_name(p->wire))
+        return err_field(e, "wire", "'wire' must be openai_chat, openai_responses, anthropic, google or ollama");
+    return true;
+}
+
+static bool create(struct control_call *c, struct err *e)
+{
+    const struct provider_in *in = c->in;
+    struct provider_row p = {.name = in->name, .kind = in->type, .base_url = in->base_url, .proxy = in->proxy, .ca_file = in->ca_file,
+                             .wire = in->wire, .api_version = in->api_version,
+                             .is_enabled = (c->present & (1u << 8)) ? in->enabled : true};
+    if (!check(&p, e))
+        return false;
+    if (snapshot_upstream(c->snap, p.name))
+        return err_set(e, ERR_CONFLICT, "already_exists", "There is a provider '" STR_FMT "' already", STR_ARG(str_first(p.name, 200)));
+    if (in->api_key.n)
+        p.sealed_key = seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name);
+    struct db *db = control_db(c, e);
+    return db && provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 201, p.name, e);
+}
+
+static bool change(struct control_call *c, struct err *e)
+{
+    const struct provider_in *in = c->in;
+    const struct upstream *u = find(c, c->snap, e);
+    struct provider_row p;
+    if (!u || !control_may_change(c, u->from, "provider", u->name, e))
+        return false;
+    struct db *db = control_db(c, e);
+    if (!db || !provider_get(db, c->arena, u->name, &p, e))
+        return false;
+#define TAKE(bit, member, from)        \
+    if (c->present & (1u << (bit)))    \
+        p.member = in->from;
+    TAKE(CHANGE_TYPE, kind, type)
+    TAKE(CHANGE_URL, base_url, base_url)
+    TAKE(CHANGE_PROXY, proxy, proxy)
+    TAKE(CHANGE_CA, ca_file, ca_file)
+    TAKE(CHANGE_WIRE, wire, wire)
+    TAKE(CHANGE_VERSION, api_version, api_version)
+    TAKE(CHANGE_ENABLED, is_enabled, enabled)
+#undef TAKE
+    if (c->present & (1u << CHANGE_KEY))
+        p.sealed_key = in->api_key.n ? seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name) : STR_NONE;
+    return check(&p, e) && provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 200, p.name, e);
+}
+
+static bool delete(struct control_call *c, struct err *e)
+{
+    const struct upstream *u = find(c, c->snap, e);
+    if (!u || !control_may_change(c, u->from, "provider", u->name, e))
+        return false;
+    for (size_t i = 0; i < c->snap->n_models; i++)
+        for (size_t t = 0; t < c->snap->models[i]->n_targets; t++)
+            if (c->snap->models[i]->targets[t].upstream == u && c->snap->models[i]->n_targets == 1)
+                return err_set(e, ERR_CONFLICT, "in_use", "The model '" STR_FMT "' has no other provider: delete it first",
+                               STR_ARG(c->snap->models[i]->name));
+    struct db *db = control_db(c, e);
+    c->status = 204;
+    return db && provider_delete(db, u->name, e) && control_changed(c, e);
+}
+
+static bool kinds(struct control_call *c, struct err *e)
+{
+    size_t n = 0;
+    (void)e;
+    while (provider_kind_at(n))
+        n++;
+    struct kind_out *v = ARENA_ARRAY(c->arena, struct kind_out, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct provider_kind *k = provider_kind_at(i);
+        v[i] = (struct kind_out){.id = str_of(k->id), .title = str_of(k->title), .base_url = str_of(k->base_url),
+                                 .key_env = str_of(k->key_env), .wires = wire_names(c->arena, k->wires), .is_local = k->is_local};
+    }
+    return control_reply_list(c, &kind_shape, v, n);
+}
+
+/* clang-format off */
+const struct endpoint provider_endpoints[] = {
+    { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_ADMIN, "List the kinds of providers", .on_worker = kinds, .out = &kind_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "List providers", .on_worker = list, .out = &provider_shape, .is_list = true },
+    { HTTP_POST,   "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a provider", .on_worker = create, .in = &provider_in_shape, .out = &provider_shape, .status = 201 },
+    { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Retrieve a provider", .on_worker = get, .out = &provider_shape },
+    { HTTP_PATCH,  "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a provider", .on_worker = change, .in = &provider_change_shape, .out = &provider_shape },
+    { HTTP_DELETE, "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a provider", .on_worker = delete, .status = 204 },
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,77 @@
+/* settings.c - /sluice/v1/settings: every setting with its value and where that comes from. */
+#include "api/control.h"
+#include "domain/noun.h"
+#include "domain/setting.h"
+
+struct setting_out {
+    struct str name;
+    yyjson_val *value;
+    struct str origin, sentence;
+};
+struct setting_in {
+    yyjson_val *value;
+};
+static const struct shape setting_shape = SHAPE(struct setting_out,
+    FIELD(struct setting_out, name, 0, "Name, in the file under server"),
+    FIELD(struct setting_out, value, 0, "Value in force"),
+    FIELD(struct setting_out, origin, 0, "default, file, environment or api: who may change it"),
+    FIELD(struct setting_out, sentence, 0, "What it is for"));
+static const struct shape setting_in_shape = SHAPE_STRICT(struct setting_in,
+    FIELD(struct setting_in, value, 0, "New value; null: back to the default"));
+
+static bool show(struct control_call *c, const struct settings *set, const struct setting *row, struct setting_out *out, struct err *e)
+{
+    struct buf b;
+    buf_init_arena(&b, c->arena, 65536);
+    struct jw w = jw_on(&b);
+    setting_write(set, row, &w);
+    *out = (struct setting_out){.name = str_of(row->name), .sentence = str_of(row->sentence),
+                                .origin = str_of(origin_name(c->control->setting_origin(c->control->arg, row->name)))};
+    return json_parse(c->arena, buf_str(&b), 4, &out->value, e);
+}
+
+static bool list(struct control_call *c, struct err *e)
+{
+    size_t n = 0;
+    while (setting_at(n))
+        n++;
+    struct setting_out *v = ARENA_ARRAY(c->arena, struct setting_out, n);
+    for (size_t i = 0; i < n; i++)
+        if (!show(c, &c->snap->settings, setting_at(i), &v[i], e))
+            return false;
+    return control_reply_list(c, &setting_shape, v, n);
+}
+
+static bool change(struct control_call *c, struct err *e)
+{
+    const struct setting_in *in = c->in;
+    struct str name = route_param(&c->params, "name"), text = STR_NONE;
+    const struct setting *row = setting_find(name);
+    struct settings probe;
+    struct setting_out out;
+    if (!row)
+        return err_set(e, ERR_NOT_FOUND, "not_found", "No setting '" STR_FMT "'", STR_ARG(str_first(name, 100)));
+    enum origin from = c->control->setting_origin(c->control->arg, row->name);
+    if (from != ORIGIN_DEFAULT && !control_may_change(c, from, "setting", name, e))
+        return false;
+    if (!json_absent(in->value))
+        text = yyjson_is_str(in->value) ? json_str(in->value) : json_text(c->arena, in->value);
+    settings_default(&probe);
+    if (text.p && !setting_set(&probe, row, text, e))
+        return false;
+    struct db *db = control_db(c, e);
+    if (!db || !setting_put(db, str_of(row->name), text, e) || !control_changed(c, e))
+        return false;
+    struct snapshot *now = snapshot_current();
+    bool ok = show(c, &now->settings, row, &out, e) && control_reply(c, 200, &setting_shape, &out);
+    snapshot_unref(now);
+    return ok;
+}
+
+/* clang-format off */
+const struct endpoint setting_endpoints[] = {
+    { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_ADMIN, "List settings", .on_worker = list, .out = &setting_shape, .is_list = true },
+    { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
+    {0},
+};
+/* clang-format on */
