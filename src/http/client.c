@@ -18,6 +18,7 @@
 #include "http/tls.h"
 
 #define READ_BYTES 65536
+#define COPY_BYTES 8192 /* bodies up to here are copied behind their head */
 #define SEND_HIGH_BYTES 65536
 #define SEND_LOW_BYTES 16384
 #define NEXT_ADDRESS_MS 250 /* RFC 8305, 5 */
@@ -82,6 +83,7 @@ struct conn {
     struct head *split;
     struct outq *outq;
     struct timer idle_timer;
+    uint64_t idle_since_ms;
     size_t head_bytes;
     uint8_t state;
     bool is_reading, is_in_head, is_whole, is_fresh, is_tls_ended;
@@ -262,12 +264,19 @@ static void unlink_idle(struct conn *conn)
     conn->idle_next = conn->idle_prev = NULL;
     pool->n_idle--;
     conn->client->stats.idle--;
-    timer_stop(&conn->idle_timer);
 }
 
 static void on_idle_timer(struct timer *t)
 {
-    close_conn((struct conn *)((char *)t - offsetof(struct conn, idle_timer)));
+    struct conn *conn = (struct conn *)((char *)t - offsetof(struct conn, idle_timer));
+    struct http_client *c = conn->client;
+    uint64_t idle_ms = loop_now_ms(c->loop) - conn->idle_since_ms;
+    if (conn->state != IDLE)
+        return; /* started again when it is */
+    if (idle_ms >= c->conf.idle_timeout_ms)
+        close_conn(conn);
+    else
+        timer_start(c->loop, t, c->conf.idle_timeout_ms - idle_ms, on_idle_timer);
 }
 
 static void link_idle(struct conn *conn)
@@ -284,7 +293,9 @@ static void link_idle(struct conn *conn)
     pool->idle = conn;
     pool->n_idle++;
     c->stats.idle++;
-    if (c->conf.idle_timeout_ms)
+    conn->idle_since_ms = loop_now_ms(c->loop);
+    /* else it looks again when it fires */
+    if (c->conf.idle_timeout_ms && !timer_is_running(&conn->idle_timer))
         timer_start(c->loop, &conn->idle_timer, c->conf.idle_timeout_ms, on_idle_timer);
     if (pool->n_idle > c->conf.max_idle_per_origin)
         close_conn(pool->idle_last);
@@ -335,6 +346,7 @@ static void close_conn(struct conn *conn)
     if (conn->state != CONNECTING)
         conn->client->stats.open--;
     conn->state = CLOSED;
+    timer_stop(&conn->idle_timer);
     if (conn->call)
         conn->call->conn = NULL;
     conn->call = NULL;
@@ -978,8 +990,13 @@ static void send_request(struct http_call *call)
     write_head(b, &call->out);
     set_phase(call, HTTP_FAIL_TIMEOUT_FIRST, call->out.first_byte_timeout_ms);
     update_reading(conn);
-    struct str parts[2] = {buf_str(b), call->out.is_streamed ? STR_NONE : call->out.body};
-    send_bytes(conn, parts, 2, true);
+    struct str body = call->out.is_streamed ? STR_NONE : call->out.body;
+    if (body.n <= COPY_BYTES) { /* cheaper than to hand the kernel two pieces */
+        buf_str_add(b, body);
+        body = STR_NONE;
+    }
+    struct str parts[2] = {buf_str(b), body};
+    send_bytes(conn, parts, 2, body.n > 0);
     call->is_sent = true;
     if (!call->out.is_streamed)
         return;

@@ -20,6 +20,7 @@
 
 #define READ_BYTES 65536
 #define GATHER_BYTES 65536 /* bodies are gathered up to here before they are written */
+#define CHUNK_ROOM 18 /* 16 digits and a line end */
 #define COPY_BYTES 8192    /* bodies up to here are copied behind their head: one plain write */
 #define PARK_BYTES 65536   /* of bytes that came before their turn: reading stops beyond it */
 #define DRAIN_BYTES 262144 /* of a body nobody asked for: read over to keep the connection */
@@ -78,7 +79,8 @@ struct http_conn {
     llhttp_t parser;
     struct http_server *server;
     struct http_conn *next, **prev;
-    struct timer timer;       /* of the state */
+    struct timer timer;       /* of the state; may run ahead of due_ms */
+    uint64_t due_ms;          /* 0: this state may last */
     struct timer write_timer; /* of queued output */
     struct loop_defer turn;
     struct http_req *req;
@@ -117,6 +119,7 @@ struct http_server {
     struct head head;  /* of the head being parsed, unless a read split it */
     struct buf gather; /* head and body bytes of `gathering`, not yet written */
     size_t gather_head_n;
+    size_t gather_room; /* behind the head, kept for the size of the chunk */
     struct http_conn *gathering;
     uint64_t date_ms;
     char date[32];
@@ -174,6 +177,14 @@ static void refuse(struct http_conn *c, enum err_kind kind, int status, const ch
 static void on_timer(struct timer *t)
 {
     struct http_conn *c = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
+    uint64_t now = loop_now_ms(c->server->loop);
+    if (!c->due_ms)
+        return;
+    if (now < c->due_ms) {
+        timer_start(c->server->loop, t, c->due_ms - now, on_timer);
+        return;
+    }
+    c->due_ms = 0;
     switch ((enum state)c->state) {
     case HEAD:
         refuse(c, ERR_TIMEOUT, 408, "request_timeout",
@@ -199,10 +210,18 @@ static void on_timer(struct timer *t)
     work(c);
 }
 
+/* The timer is only touched when the new time is nearer than the one it waits for. */
+static void set_due(struct http_conn *c, uint64_t ms)
+{
+    struct loop *l = c->server->loop;
+    c->due_ms = ms ? loop_now_ms(l) + ms : 0;
+    if (ms && (!timer_is_running(&c->timer) || c->timer.due_ms > c->due_ms))
+        timer_start(l, &c->timer, ms, on_timer);
+}
+
 static void set_state(struct http_conn *c, enum state state)
 {
-    static const struct http_server_conf none;
-    const struct http_server_conf *conf = c->server ? &c->server->conf : &none;
+    const struct http_server_conf *conf = &c->server->conf;
     uint64_t ms = 0;
     c->state = (uint8_t)state;
     switch (state) {
@@ -223,10 +242,7 @@ static void set_state(struct http_conn *c, enum state state)
     case CLOSED:
         break;
     }
-    if (ms > 0)
-        timer_start(c->server->loop, &c->timer, ms, on_timer);
-    else
-        timer_stop(&c->timer);
+    set_due(c, ms);
 }
 
 /* ---- output */
@@ -356,7 +372,7 @@ static void gather_for(struct http_conn *c)
         flush(s->gathering, STR_NONE, false);
     s->gathering = c;
     buf_clear(&s->gather);
-    s->gather_head_n = 0;
+    s->gather_head_n = s->gather_room = 0;
 }
 
 static unsigned add_iov(uv_buf_t *iov, unsigned n, const char *p, size_t len)
@@ -381,32 +397,45 @@ static struct str hex_line(char out[20], size_t n)
     return str_n(p, (size_t)(out + 20 - p));
 }
 
-/* Sends the gathered head and body, then `more`; everything of one flush is one chunk. */
+/* Sends the gathered head and body, then `more`; everything of one flush is one chunk. What was gathered goes out as
+ * one piece: the size of the chunk is written into the room before it, and the head moved up to that. */
 static void flush(struct http_conn *c, struct str more, bool is_end)
 {
+    static const char tail[] = "\r\n0\r\n\r\n";
     struct http_server *s = c->server;
-    struct str head = STR_NONE, data = STR_NONE;
+    struct str gathered = STR_NONE, last = STR_NONE;
+    char line[20];
+    uv_buf_t iov[4];
+    unsigned n = 0;
+    size_t room = 0, head_n = 0;
     if (s->gathering == c) {
         s->gathering = NULL;
-        head = str_n(s->gather.p, s->gather_head_n);
-        data = str_skip(buf_str(&s->gather), s->gather_head_n);
+        room = s->gather_room;
+        head_n = s->gather_head_n;
+        gathered = buf_str(&s->gather);
     }
-    uv_buf_t iov[6];
-    unsigned n = add_iov(iov, 0, head.p, head.n);
-    char line[20];
-    bool is_chunked = c->is_reply_chunked;
-    size_t body_n = data.n + more.n;
-    if (is_chunked && body_n > 0) {
-        struct str l = hex_line(line, body_n);
-        n = add_iov(iov, n, l.p, l.n);
+    if (c->is_reply_chunked) {
+        size_t body_n = gathered.n - head_n - room + more.n;
+        last = body_n > 0 ? str_n(tail, is_end ? 7 : 2) : str_n(tail + 2, is_end ? 5 : 0);
+        struct str size = body_n > 0 ? hex_line(line, body_n) : STR_NONE;
+        if (room > 0) {
+            size_t gap = room - size.n;
+            memmove(s->gather.p + gap, s->gather.p, head_n);
+            memcpy(s->gather.p + gap + head_n, size.p, size.n);
+            if (more.n == 0) {
+                buf_str_add(&s->gather, last);
+                last = STR_NONE;
+            }
+            gathered = str_skip(buf_str(&s->gather), gap);
+        }
+        n = add_iov(iov, n, gathered.p, gathered.n);
+        if (room == 0)
+            n = add_iov(iov, n, size.p, size.n);
+    } else {
+        n = add_iov(iov, n, gathered.p, gathered.n);
     }
-    n = add_iov(iov, n, data.p, data.n);
     n = add_iov(iov, n, more.p, more.n);
-    if (is_chunked) {
-        static const char tail[] = "\r\n0\r\n\r\n";
-        size_t from = body_n > 0 ? 0 : 2, to = is_end ? 7 : 2;
-        n = add_iov(iov, n, tail + from, to - from);
-    }
+    n = add_iov(iov, n, last.p, last.n);
     if (n > 0)
         put(c, iov, n);
 }
@@ -553,6 +582,10 @@ void http_reply_body(struct http_req *r, struct str bytes)
     if (g->n + bytes.n > GATHER_BYTES) {
         flush(c, bytes, false);
     } else {
+        if (c->is_reply_chunked && c->server->gather_room == 0 && buf_reserve(g, CHUNK_ROOM)) {
+            g->n += CHUNK_ROOM;
+            c->server->gather_room = CHUNK_ROOM;
+        }
         buf_str_add(g, bytes);
         want_work(c);
     }
@@ -736,6 +769,7 @@ static void close_conn(struct http_conn *c)
         return;
     struct http_server *s = c->server;
     set_state(c, CLOSED);
+    timer_stop(&c->timer);
     timer_stop(&c->write_timer);
     loop_undefer(s->loop, &c->turn);
     end_request(c, true);
@@ -1245,8 +1279,8 @@ static void begin_request(struct http_conn *c, char first_byte)
     struct http_req *r = new_request(c);
     r->start_ns = clock_mono_ns();
     c->first_byte = first_byte;
-    c->state = HEAD; /* its timer starts only if this read does not end it */
-    timer_stop(&c->timer);
+    c->state = HEAD; /* its time starts only if this read does not end it */
+    c->due_ms = 0;
 }
 
 /* Parses as far as the state allows; keeps the rest. */
@@ -1281,7 +1315,7 @@ static void take(struct http_conn *c, const char *p, size_t n)
                 }
                 if (!c->split)
                     c->split = head_move(&c->server->head);
-                if (!timer_is_running(&c->timer))
+                if (!c->due_ms)
                     set_state(c, HEAD);
             }
             return;
@@ -1464,7 +1498,7 @@ static void on_connection(uv_stream_t *stream, int status)
     set_state(c, IDLE);
     if (s->conf.head_timeout_ms >
         0) /* a fresh connection has less time to say something than a proven one */
-        timer_start(s->loop, &c->timer, s->conf.head_timeout_ms, on_timer);
+        set_due(c, s->conf.head_timeout_ms);
     update_reading(c);
 }
 
