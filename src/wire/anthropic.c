@@ -3,6 +3,7 @@
 #include "base/codec.h"
 #include "wire/common.h"
 #include "wire/media.h"
+#include "wire/residue.h"
 #include "wire/schema.h"
 #include "wire/wires.h"
 #include <stdio.h>
@@ -30,6 +31,13 @@ static const char *const request_members[] = { /* read into the IR; all others p
     "tool_choice", "metadata", "service_tier", "thinking", "output_config", "output_format",
 };
 static const char *const tool_members[] = {"name", "description", "input_schema", "cache_control", "strict"};
+static const char *const lost[] = { /* no place for these */
+    "frequency_penalty", "presence_penalty", "logit_bias", "seed", "min_p", "logprobs",
+    "truncation", "verbosity", "prompt_cache_key", "prompt_cache_retention", "cachedContent",
+    "safetySettings", "modalities", "audio", "max_tool_calls", "metadata", "store",
+    "messages.name",
+    NULL,
+};
 /* clang-format on */
 
 static bool is_among(struct str key, const char *const *names, size_t n)
@@ -1115,6 +1123,8 @@ static void write_tool(struct wire_ctx *c, struct jw *w, const struct ir_tool *t
     write_input_schema(c, w, t->parameters, t->is_gemini_schema);
     if (t->has_strict && (is_own || c->quirks & QUIRK_STRUCTURED_OUTPUT))
         jw_kv_bool(w, "strict", t->strict);
+    else if (t->has_strict && t->strict)
+        wire_drop(c, "the model does not hold itself to schemas", "tools.strict");
     if (is_own)
         write_others(w, t->raw, tool_members, ARRAY_LEN(tool_members));
     write_cache(w, &t->cache);
@@ -1337,33 +1347,6 @@ static void write_metadata(struct wire_ctx *c, struct jw *w, const struct ir_req
         wire_drop(c, "no such tier", "service_tier");
 }
 
-static void drop_unsayable(struct wire_ctx *c, const struct ir_request *r)
-{
-    const struct {
-        const char *name;
-        bool is_set;
-    } rows[] = {
-        {"frequency_penalty", r->frequency_penalty},
-        {"presence_penalty", r->presence_penalty},
-        {"logit_bias", r->logit_bias},
-        {"seed", r->seed},
-        {"min_p", r->min_p},
-        {"logprobs", r->has_logprobs && r->logprobs},
-        {"truncation", r->truncation.n},
-        {"verbosity", r->verbosity.n},
-        {"prompt_cache_key", r->cache_key.n},
-        {"prompt_cache_retention", r->cache_retention.n},
-        {"cached_content", r->cached_content.n},
-        {"safety_settings", r->safety},
-        {"audio", r->audio},
-        {"max_tool_calls", r->max_tool_calls >= 0},
-        {"metadata", r->metadata},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (rows[i].is_set)
-            wire_drop(c, "the format has no place for it", "%s", rows[i].name);
-}
-
 static bool write_request(struct wire_ctx *c, const struct ir_request *req, struct buf *out,
                           struct err *e)
 {
@@ -1390,7 +1373,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
     enum json_way way = plan_format(c, r, &t);
     struct jw w = jw_on(out);
     limit_marks(c, r);
-    drop_unsayable(c, r);
+    wire_drop_lost(c, r, lost);
     c->is_json_tool = way == JSON_BY_TOOL;
     jw_object(&w);
     jw_kv_str(&w, "model", c->upstream_model.n ? c->upstream_model : r->model);
@@ -1950,8 +1933,10 @@ static bool finish(struct decoder *d, yyjson_val *root, struct err *e)
 
 static void start(struct decoder *d, yyjson_val *message)
 {
-    flow_start(&d->flow, json_get_str(message, "id"), json_get_str(message, "model"), 0);
     read_usage(json_get(message, "usage"), &d->usage);
+    flow_start_event(&d->flow, &(struct ir_event){.id = json_get_str(message, "id"),
+                                                  .model = json_get_str(message, "model"),
+                                                  .usage = d->usage});
     flow_usage(&d->flow, &d->usage);
 }
 

@@ -44,12 +44,19 @@ static void send(struct flow *f, struct ir_event *ev)
     f->emit(f->arg, ev);
 }
 
-void flow_start(struct flow *f, struct str id, struct str model, int64_t created)
+void flow_start_event(struct flow *f, const struct ir_event *ev)
 {
+    struct ir_event start = *ev;
     if (f->is_started || f->is_ended)
         return;
     f->is_started = true;
-    send(f, &(struct ir_event){.kind = IR_EV_START, .id = id, .model = model, .created = created});
+    start.kind = IR_EV_START;
+    send(f, &start);
+}
+
+void flow_start(struct flow *f, struct str id, struct str model, int64_t created)
+{
+    flow_start_event(f, &(struct ir_event){.id = id, .model = model, .created = created});
 }
 
 static struct flow_choice *choice_of(struct flow *f, unsigned choice) /* NULL: to be ignored */

@@ -40,6 +40,8 @@ static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)
 }
 /* Emits START once; an upstream that never says so is started by its first block. */
 void flow_start(struct flow *f, struct str id, struct str model, int64_t created);
+/* The same with all that START can tell: ev's id, model, created, usage (0: unknown here) … */
+void flow_start_event(struct flow *f, const struct ir_event *ev);
 /* Opens a block unless one of the same kind is open; closes another. Calls always open a new block. ev carries the rest
  * of BLOCK_START (call_id, name, call_kind, item_id, redacted …) or is NULL. */
 void flow_open(struct flow *f, unsigned choice, enum ir_part_kind kind, const struct ir_event *ev);

@@ -3,11 +3,13 @@
 #include "base/codec.h"
 #include "wire/common.h"
 #include "wire/media.h"
+#include "wire/residue.h"
 #include "wire/schema.h"
 #include "wire/wires.h"
 #include <stdio.h>
 
 #define MAX_STOPS 5
+#define MAX_BUDGET 24576
 #define TEXT_KEPT_MAX (4u << 20) /* bytes of answer kept to turn byte offsets into characters */
 #define DUMMY_SIGNATURE \
     "skip_thought_signature_validator" /* documented for histories of other models */
@@ -35,6 +37,12 @@ static const char *const config_members[] = {
     "response_mime_type", "responseSchema", "response_schema", "responseJsonSchema", "response_json_schema",
     "_responseJsonSchema", "responseModalities", "response_modalities", "speechConfig", "speech_config",
     "thinkingConfig", "thinking_config",
+};
+static const char *const lost[] = { /* no place for these */
+    "logit_bias", "min_p", "truncation", "verbosity", "prompt_cache_key",
+    "prompt_cache_retention", "user", "metadata", "service_tier", "parallel_tool_calls",
+    "max_tool_calls", "store", "cache_control", "messages.name", "tools.strict",
+    NULL,
 };
 /* clang-format on */
 
@@ -1013,6 +1021,13 @@ static const char *level_text(enum ir_effort effort)
     return NULL;
 }
 
+/* The smallest of the models with a budget take 24576 at most. */
+static int64_t effort_budget(const struct wire_ctx *c, enum ir_effort effort)
+{
+    int64_t budget = wire_effort_budget(effort, c->max_output_tokens);
+    return budget > MAX_BUDGET ? MAX_BUDGET : budget;
+}
+
 static void config_thinking(struct wire_ctx *c, struct config *g, const struct ir_request *r)
 {
     bool by_level = c->quirks & QUIRK_THINKING_LEVEL;
@@ -1026,7 +1041,7 @@ static void config_thinking(struct wire_ctx *c, struct config *g, const struct i
     else if (r->budget_tokens > 0)
         budget = r->budget_tokens;
     else if (r->effort != IR_EFFORT_UNSET)
-        budget = wire_effort_budget(r->effort, c->max_output_tokens);
+        budget = effort_budget(c, r->effort);
     else if (r->reasoning != IR_REASONING_UNSET)
         budget = -1;
     if (budget == 0 && by_level) { /* these cannot be told not to think at all */
@@ -1145,29 +1160,6 @@ static void write_config(struct wire_ctx *c, struct jw *w, const struct ir_reque
         jw_object_end(w);
 }
 
-static void drop_unsayable(struct wire_ctx *c, const struct ir_request *r)
-{
-    const struct {
-        const char *name;
-        bool is_set;
-    } rows[] = {
-        {"logit_bias", r->logit_bias},
-        {"min_p", r->min_p},
-        {"truncation", r->truncation.n},
-        {"verbosity", r->verbosity.n},
-        {"prompt_cache_key", r->cache_key.n},
-        {"prompt_cache_retention", r->cache_retention.n},
-        {"user", r->user.n},
-        {"metadata", r->metadata},
-        {"service_tier", r->service_tier.n},
-        {"parallel_tool_calls", r->has_disable_parallel && r->disable_parallel},
-        {"max_tool_calls", r->max_tool_calls >= 0},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (rows[i].is_set)
-            wire_drop(c, "the format has no place for it", "%s", rows[i].name);
-}
-
 static bool write_request(struct wire_ctx *c, const struct ir_request *req, struct buf *out,
                           struct err *e)
 {
@@ -1186,7 +1178,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
     if (!r)
         return false;
     struct jw w = jw_on(out);
-    drop_unsayable(c, r);
+    wire_drop_lost(c, r, lost);
     jw_object(&w);
     if (!write_contents(c, &w, r, e))
         return false;
@@ -1544,14 +1536,16 @@ static bool chunk(struct decoder *d, yyjson_val *root, struct err *e)
         flow_error(&d->flow, &upstream);
         return true;
     }
-    flow_start(&d->flow, get2_str(root, "responseId", "response_id"),
-               get2_str(root, "modelVersion", "model_version"), 0);
+    struct ir_usage before = d->usage;
+    read_usage(get2(root, "usageMetadata", "usage_metadata"), &d->usage);
+    flow_start_event(&d->flow,
+                     &(struct ir_event){.id = get2_str(root, "responseId", "response_id"),
+                                        .model = get2_str(root, "modelVersion", "model_version"),
+                                        .usage = d->usage});
     if (yyjson_is_arr(list))
         yyjson_arr_foreach (list, i, n, v)
             candidate(d, v, i);
     prompt_feedback(d, root);
-    struct ir_usage before = d->usage;
-    read_usage(get2(root, "usageMetadata", "usage_metadata"), &d->usage);
     if (memcmp(&before, &d->usage, sizeof before) != 0)
         flow_usage(&d->flow, &d->usage);
     return true;

@@ -222,7 +222,7 @@ struct ir_response {
 
 /* ---- stream ---- */
 enum ir_event_kind {
-    IR_EV_START,       /* id, model, created */
+    IR_EV_START,       /* id, model, created; usage when it is known by then (input_total 0: not) */
     IR_EV_BLOCK_START, /* block, part_kind; call_id, name for calls; signature/redacted for opaque reasoning */
     IR_EV_TEXT,        /* block, text: also of refusals */
     IR_EV_REASONING,   /* block, text and/or signature / encrypted */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "wire/common.h"
 #include "wire/media.h"
+#include "wire/residue.h"
 #include "wire/schema.h"
 #include "wire/wires.h"
 #include <stdio.h>
@@ -13,6 +14,13 @@ static const char *const chat_members[] = { /* read into the IR; all others pass
 };
 static const char *const option_members[] = {
     "temperature", "top_p", "top_k", "min_p", "num_predict", "stop", "seed", "frequency_penalty", "presence_penalty",
+};
+static const char *const lost[] = { /* no place for these */
+    "logit_bias", "truncation", "verbosity", "prompt_cache_key", "prompt_cache_retention",
+    "cachedContent", "safetySettings", "modalities", "audio", "user", "metadata", "service_tier",
+    "parallel_tool_calls", "max_tool_calls", "store", "cache_control", "messages.name",
+    "tools.strict",
+    NULL,
 };
 /* clang-format on */
 
@@ -295,7 +303,7 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
 static bool read_generate_request(struct wire_ctx *c, yyjson_val *root, struct ir_request *out,
                                   struct err *e)
 {
-    static const char *const lost[] = {"template", "context", "raw"};
+    static const char *const ignored[] = {"template", "context", "raw"};
     if (!read_common(c, root, out, e))
         return false;
     out->origin = WIRE_OLLAMA_GENERATE;
@@ -307,10 +315,11 @@ static bool read_generate_request(struct wire_ctx *c, yyjson_val *root, struct i
             (void)snprintf(e->field, sizeof e->field, "suffix");
         return false;
     }
-    for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
-        yyjson_val *v = json_get(root, lost[i]);
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++) {
+        yyjson_val *v = json_get(root, ignored[i]);
         if (!json_absent(v) && !yyjson_is_false(v))
-            wire_drop(c, "chat models bring their own template and keep no context", "%s", lost[i]);
+            wire_drop(c, "chat models bring their own template and keep no context", "%s",
+                      ignored[i]);
     }
     if (system.n) {
         out->system = ARENA_NEW(c->arena, struct ir_system);
@@ -622,31 +631,6 @@ static void write_options(struct jw *w, const struct ir_request *r)
         jw_object_end(w);
 }
 
-static void drop_unsayable(struct wire_ctx *c, const struct ir_request *r)
-{
-    const struct {
-        const char *name;
-        bool is_set;
-    } rows[] = {
-        {"logit_bias", r->logit_bias},
-        {"truncation", r->truncation.n},
-        {"verbosity", r->verbosity.n},
-        {"prompt_cache_key", r->cache_key.n},
-        {"prompt_cache_retention", r->cache_retention.n},
-        {"cached_content", r->cached_content.n},
-        {"safety_settings", r->safety},
-        {"audio", r->audio},
-        {"user", r->user.n},
-        {"metadata", r->metadata},
-        {"service_tier", r->service_tier.n},
-        {"parallel_tool_calls", r->has_disable_parallel && r->disable_parallel},
-        {"max_tool_calls", r->max_tool_calls >= 0},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (rows[i].is_set)
-            wire_drop(c, "the format has no place for it", "%s", rows[i].name);
-}
-
 static bool write_request(struct wire_ctx *c, const struct ir_request *req, struct buf *out,
                           struct err *e)
 {
@@ -663,7 +647,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
     if (!r)
         return false;
     struct jw w = jw_on(out);
-    drop_unsayable(c, r);
+    wire_drop_lost(c, r, lost);
     jw_object(&w);
     jw_kv_str(&w, "model", c->upstream_model.n ? c->upstream_model : r->model);
     if (!write_messages(c, &w, r, e))

@@ -629,6 +629,17 @@ START_TEST(reads_streams_for_ollama)
 }
 END_TEST
 
+START_TEST(message_start_tells_the_input_when_known)
+{
+    struct str out = kit_stream(&k, START DONE("end_turn", 5) END);
+    kit_expect_at(&k,
+                  str_first(str_skip(out, str_index(out, '{')),
+                            str_index(str_skip(out, str_index(out, '{')), '\n')),
+                  "message.usage",
+                  "{'input_tokens':4,'cache_read_input_tokens':6,'output_tokens':0}");
+}
+END_TEST
+
 START_TEST(message_start_estimates_input)
 {
     use(&wire_anthropic, &wire_gemini);
@@ -723,6 +734,7 @@ int main(void)
     tcase_add_loop_test(t, repairs_streams, 0, (int)ARRAY_LEN(own_streams));
     tcase_add_loop_test(t, writes_streams_of_gemini, 0, (int)ARRAY_LEN(gemini_streams));
     tcase_add_loop_test(t, reads_streams_for_ollama, 0, (int)ARRAY_LEN(ollama_streams));
+    tcase_add_test(t, message_start_tells_the_input_when_known);
     tcase_add_test(t, message_start_estimates_input);
     tcase_add_test(t, writes_errors);
     tcase_add_test(t, meters);
