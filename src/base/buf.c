@@ -28,7 +28,7 @@ void buf_clear(struct buf *b)
     b->failed = false;
 }
 
-static __attribute__((noinline)) bool grow(struct buf *b, size_t n)
+bool buf_grow(struct buf *b, size_t n)
 {
     if (b->failed || n > b->max || b->n > b->max - n) {
         b->failed = true;
@@ -50,13 +50,6 @@ static __attribute__((noinline)) bool grow(struct buf *b, size_t n)
     return true;
 }
 
-bool buf_reserve(struct buf *b, size_t n)
-{
-    if (!b->failed && n <= b->cap - b->n)
-        return true;
-    return grow(b, n);
-}
-
 void buf_consume(struct buf *b, size_t n)
 {
     if (n >= b->n) {
@@ -67,20 +60,6 @@ void buf_consume(struct buf *b, size_t n)
         return;
     memmove(b->p, b->p + n, b->n - n);
     b->n -= n;
-}
-
-void buf_add(struct buf *b, const void *p, size_t n)
-{
-    if (n == 0 || !buf_reserve(b, n))
-        return;
-    memcpy(b->p + b->n, p, n);
-    b->n += n;
-}
-
-void buf_char(struct buf *b, char c)
-{
-    if (buf_reserve(b, 1))
-        b->p[b->n++] = c;
 }
 
 void buf_fmt(struct buf *b, const char *fmt, ...)

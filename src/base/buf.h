@@ -17,15 +17,29 @@ void buf_init(struct buf *b, size_t max);                     /* on the heap */
 void buf_init_arena(struct buf *b, struct arena *a, size_t max); /* in the arena: buf_done is not needed */
 void buf_done(struct buf *b);
 void buf_clear(struct buf *b);                                /* keeps the memory, forgets a failure */
-bool buf_reserve(struct buf *b, size_t n);                    /* room for n more bytes behind p + n */
+bool buf_grow(struct buf *b, size_t n);                       /* the slow half of buf_reserve */
+static inline bool buf_reserve(struct buf *b, size_t n)       /* room for n more bytes behind p + n */
+{
+    return (!b->failed && n <= b->cap - b->n) || buf_grow(b, n);
+}
 void buf_consume(struct buf *b, size_t n);                    /* drops the first n bytes */
 static inline bool buf_failed(const struct buf *b) { return b->failed; }
 static inline struct str buf_str(const struct buf *b) { return (struct str){b->p, b->n}; }
 
-void buf_add(struct buf *b, const void *p, size_t n);
+static inline void buf_add(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0 || !buf_reserve(b, n))
+        return;
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
 static inline void buf_str_add(struct buf *b, struct str s) { buf_add(b, s.p, s.n); }
 #define buf_lit(b, lit) buf_add((b), "" lit, sizeof(lit) - 1)
-void buf_char(struct buf *b, char c);
+static inline void buf_char(struct buf *b, char c)
+{
+    if (buf_reserve(b, 1))
+        b->p[b->n++] = c;
+}
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_int(struct buf *b, int64_t v);
 #endif

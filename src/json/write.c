@@ -144,6 +144,17 @@ void jw_key(struct jw *w, const char *key)
 
 static void quoted(struct buf *b, struct str s, bool is_trusted)
 {
+    if (s.n <= 64 && skip_clean(s, 0, !is_trusted) == s.n) { /* most keys and words */
+        if (!buf_reserve(b, s.n + 2))
+            return;
+        char *to = b->p + b->n;
+        to[0] = '"';
+        if (s.n)
+            memcpy(to + 1, s.p, s.n);
+        to[s.n + 1] = '"';
+        b->n += s.n + 2;
+        return;
+    }
     buf_char(b, '"');
     escape(b, s, is_trusted);
     buf_char(b, '"');
