@@ -54,7 +54,7 @@ static void escape_one(struct buf *b, unsigned char c)
 static void escape(struct buf *b, struct str s, bool is_trusted)
 {
     size_t from = 0, at = 0;
-    if (!buf_reserve(b, s.n))
+    if (s.n == 0 || !buf_reserve(b, s.n))
         return;
     while ((at = skip_clean(s, at, !is_trusted)) < s.n) {
         unsigned char c = (unsigned char)s.p[at];
