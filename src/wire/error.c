@@ -220,11 +220,9 @@ static void settle(int status, const struct error_facts *f, struct err *e)
         snprintf(text, sizeof text, STR_FMT, STR_ARG(f->code));
         code = text;
     }
-    struct str message = str_trim(f->message);
-    if (message.n == 0)
+    err_set(e, kind, code, STR_FMT, STR_ARG(str_trim(f->message)));
+    if (!e->message[0])
         err_set(e, kind, code, "the upstream answered with status %d", status);
-    else
-        err_set(e, kind, code, STR_FMT, STR_ARG(str_first(message, 500)));
     e->status = is_telling ? status : 0;
     snprintf(e->field, sizeof e->field, STR_FMT, STR_ARG(f->param));
 }

@@ -464,6 +464,8 @@ void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw,
 static size_t value_behind(struct str data,
                            struct str key) /* offset of the value of the last "key":, or data.n */
 {
+    if (data.n == 0)
+        return 0;
     const char *at = data.p, *found = NULL, *end = data.p + data.n;
     while (at < end && (at = memmem(at, (size_t)(end - at), key.p, key.n)) != NULL) {
         const char *p = at + key.n;

@@ -1561,7 +1561,8 @@ static void finish(struct decoder *d, yyjson_val *response)
     struct ir_usage usage = openai_usage(json_get(response, "usage"));
     yyjson_val *item;
     size_t i, n;
-    flow_start(&d->flow, json_get_str(response, "id"), json_get_str(response, "model"), 0);
+    flow_start(&d->flow, json_get_str(response, "id"), json_get_str(response, "model"),
+               json_get_int(response, "created_at", 0));
     if (d->n_items == 0) /* nothing was streamed: the answer is only here */
         yyjson_arr_foreach (json_get(response, "output"), i, n, item)
             item_done(d, item, (int64_t)i);

@@ -8,25 +8,45 @@
 #include <dirent.h>
 #include <stdio.h>
 
-#define NOW_MS  1700000000000
-#define ROOT    "tests/golden"
+#define NOW_MS 1700000000000
+#define ROOT "tests/golden"
 #define MAX_OUT (64u << 20)
 
 static const char *const quirk_names[] = {
-    "max_tokens_old",    "developer_role",       "top_k",            "no_stream_options",
-    "think_tags",        "no_system_role",       "id_9",             "reasoning_replay",
-    "no_reasoning_history", "schema_gemini",     "schema_inline_refs", "dummy_signature",
-    "thinking_level",    "structured_output",    "adaptive_thinking", "mid_system",
-    "hoist_system",      "effort_xhigh",         "no_reasoning_effort", "thinking_field",
-    "https_file_uri",    "no_parallel_field",    "text_after_tool",  "reasoning_split",
-    "no_files",          "alternation_filler",   "repair_stream",
+    "max_tokens_old",
+    "developer_role",
+    "top_k",
+    "no_stream_options",
+    "think_tags",
+    "no_system_role",
+    "id_9",
+    "reasoning_replay",
+    "no_reasoning_history",
+    "schema_gemini",
+    "schema_inline_refs",
+    "dummy_signature",
+    "thinking_level",
+    "structured_output",
+    "adaptive_thinking",
+    "mid_system",
+    "hoist_system",
+    "effort_xhigh",
+    "no_reasoning_effort",
+    "thinking_field",
+    "https_file_uri",
+    "no_parallel_field",
+    "text_after_tool",
+    "reasoning_split",
+    "no_files",
+    "alternation_filler",
+    "repair_stream",
 };
 
 struct golden {
     struct arena *a, *scratch;
     const struct wire *from;
-    const char *dir;      /* of the case */
-    yyjson_val *conf;     /* ctx.json */
+    const char *dir;  /* of the case */
+    yyjson_val *conf; /* ctx.json */
     unsigned checked, failed;
 };
 
@@ -60,8 +80,8 @@ static bool case_file(struct golden *g, const char *name, struct str *out)
 static void differ(struct golden *g, const char *name, struct str expected, struct str actual)
 {
     g->failed++;
-    fprintf(stderr, "%s/%s\n  expected: " STR_FMT "\n  got:      " STR_FMT "\n", g->dir, name, STR_ARG(expected),
-            STR_ARG(actual));
+    fprintf(stderr, "%s/%s\n  expected: " STR_FMT "\n  got:      " STR_FMT "\n", g->dir, name,
+            STR_ARG(expected), STR_ARG(actual));
 }
 
 /* An expected file that is empty is filled in when GOLDEN_WRITE is set; it then waits to be read by a person. */
@@ -133,11 +153,13 @@ static void attach_request(struct golden *g, struct wire_ctx *c, const struct wi
     struct buf ignored;
     if (!raw || !client->read_request)
         return;
-    ck_assert_msg(client->read_request(c, raw, req, &e), "%s: client_request: %s", g->dir, e.message);
+    ck_assert_msg(client->read_request(c, raw, req, &e), "%s: client_request: %s", g->dir,
+                  e.message);
     c->req = req;
     buf_init_arena(&ignored, g->a, MAX_OUT);
     if (g->from->write_request)
-        ck_assert_msg(g->from->write_request(c, req, &ignored, &e), "%s: client_request: %s", g->dir, e.message);
+        ck_assert_msg(g->from->write_request(c, req, &ignored, &e), "%s: client_request: %s",
+                      g->dir, e.message);
 }
 
 /* ---- requests ---- */
@@ -236,12 +258,13 @@ static void on_event(void *arg, const struct ir_event *ev)
         p->is_open[ev->choice] = true;
         p->open[ev->choice] = ev->block;
     } else if (ev->kind == IR_EV_BLOCK_END) {
-        ck_assert_msg(p->is_open[ev->choice] && p->open[ev->choice] == ev->block, "%s: an end without a start",
-                      p->g->dir);
+        ck_assert_msg(p->is_open[ev->choice] && p->open[ev->choice] == ev->block,
+                      "%s: an end without a start", p->g->dir);
         p->is_open[ev->choice] = false;
-    } else if (ev->kind == IR_EV_TEXT || ev->kind == IR_EV_REASONING || ev->kind == IR_EV_TOOL_ARGS) {
-        ck_assert_msg(p->is_open[ev->choice] && p->open[ev->choice] == ev->block, "%s: content outside its block",
-                      p->g->dir);
+    } else if (ev->kind == IR_EV_TEXT || ev->kind == IR_EV_REASONING ||
+               ev->kind == IR_EV_TOOL_ARGS) {
+        ck_assert_msg(p->is_open[ev->choice] && p->open[ev->choice] == ev->block,
+                      "%s: content outside its block", p->g->dir);
     }
     p->ends += ev->kind == IR_EV_END;
     if (p->collector)
@@ -258,7 +281,8 @@ static bool on_frame(void *arg, struct str event, struct str data, struct err *e
     return ok;
 }
 
-static struct pump *pump_new(struct golden *g, struct wire_ctx *c, const struct wire *from, const struct wire *to)
+static struct pump *pump_new(struct golden *g, struct wire_ctx *c, const struct wire *from,
+                             const struct wire *to)
 {
     struct pump *p = ARENA_NEW(g->a, struct pump);
     p->g = g;
@@ -333,7 +357,8 @@ static bool is_same_data(struct golden *g, struct str a, struct str b)
     return json_parse(g->a, a, 0, &x, NULL) && json_parse(g->a, b, 0, &y, NULL) && json_equal(x, y);
 }
 
-static void compare_stream(struct golden *g, const char *name, enum framing framing, struct str actual)
+static void compare_stream(struct golden *g, const char *name, enum framing framing,
+                           struct str actual)
 {
     struct str expected;
     if (!case_file(g, name, &expected))
@@ -382,11 +407,12 @@ static const char *stop_class(enum ir_stop stop)
     return stop == IR_STOP_LENGTH ? "length" : stop == IR_STOP_TOOL ? "tool" : "stop";
 }
 
-static void same_meaning(struct golden *g, const char *how, const struct wire *via, const struct ir_response *a,
-                         const struct ir_response *b)
+static void same_meaning(struct golden *g, const char *how, const struct wire *via,
+                         const struct ir_response *a, const struct ir_response *b)
 {
     static const struct ir_choice none;
-    const struct ir_choice *x = a->choices ? a->choices : &none, *y = b->choices ? b->choices : &none;
+    const struct ir_choice *x = a->choices ? a->choices : &none,
+                           *y = b->choices ? b->choices : &none;
     const char *name = str_z(g->a, str_fmt(g->a, "(%s via %s)", how, via->name));
     const struct {
         struct str before, after;
@@ -402,8 +428,10 @@ static void same_meaning(struct golden *g, const char *how, const struct wire *v
     if (a->usage.input_total >= 0 && (a->usage.input_total != b->usage.input_total ||
                                       a->usage.output_total != b->usage.output_total))
         differ(g, name,
-             str_fmt(g->a, "usage %lld/%lld", (long long)a->usage.input_total, (long long)a->usage.output_total),
-             str_fmt(g->a, "usage %lld/%lld", (long long)b->usage.input_total, (long long)b->usage.output_total));
+               str_fmt(g->a, "usage %lld/%lld", (long long)a->usage.input_total,
+                       (long long)a->usage.output_total),
+               str_fmt(g->a, "usage %lld/%lld", (long long)b->usage.input_total,
+                       (long long)b->usage.output_total));
 }
 
 static void check_meaning(struct golden *g, struct pump *p, const struct wire *to)
@@ -433,7 +461,8 @@ static void check_meaning(struct golden *g, struct pump *p, const struct wire *t
     same_meaning(g, "reply", to, &direct, &again);
 }
 
-static void check_stream(struct golden *g, enum framing framing, struct str bytes, const struct wire *to)
+static void check_stream(struct golden *g, enum framing framing, struct str bytes,
+                         const struct wire *to)
 {
     static const size_t pieces[] = {SIZE_MAX, 1, 7};
     struct str whole = STR_NONE;
@@ -469,7 +498,12 @@ static void check_error(struct golden *g, struct str body, const struct wire *to
 }
 
 /* ---- the walk ---- */
-enum what { REQUESTS, REPLIES, STREAMS, ERRORS };
+enum what {
+    REQUESTS,
+    REPLIES,
+    STREAMS,
+    ERRORS
+};
 
 static void check_case_for(struct golden *g, enum what what, const struct wire *to)
 {
@@ -542,11 +576,14 @@ static void walk(enum what what)
         const struct wire *from = wire_by_name(formats[i]);
         if (!from)
             continue;
-        size_t n = list_dir(names_arena, str_z(names_arena, str_fmt(names_arena, ROOT "/" STR_FMT, STR_ARG(formats[i]))),
-                            cases, ARRAY_LEN(cases));
+        size_t n = list_dir(
+            names_arena,
+            str_z(names_arena, str_fmt(names_arena, ROOT "/" STR_FMT, STR_ARG(formats[i]))), cases,
+            ARRAY_LEN(cases));
         for (size_t k = 0; k < n; k++) {
             struct golden g = {.a = arena_new(), .scratch = arena_new(), .from = from};
-            g.dir = str_z(g.a, str_fmt(g.a, ROOT "/" STR_FMT "/" STR_FMT, STR_ARG(formats[i]), STR_ARG(cases[k])));
+            g.dir = str_z(g.a, str_fmt(g.a, ROOT "/" STR_FMT "/" STR_FMT, STR_ARG(formats[i]),
+                                       STR_ARG(cases[k])));
             check_case(&g, what);
             checked += g.checked;
             failed += g.failed;
@@ -583,5 +620,6 @@ START_TEST(errors_become_what_each_client_expects)
 }
 END_TEST
 
-UNIT_MAIN("golden", requests_become_what_each_upstream_expects, replies_become_what_each_client_expects,
-          streams_become_what_each_client_expects, errors_become_what_each_client_expects)
+UNIT_MAIN("golden", requests_become_what_each_upstream_expects,
+          replies_become_what_each_client_expects, streams_become_what_each_client_expects,
+          errors_become_what_each_client_expects)
