@@ -64,20 +64,11 @@ def key_header(fmt, key):
     return [f"Authorization: Bearer {key}"]
 
 
-def _paragraph(number):
-    """About 2 KB of prose: a line break every 80 characters, some quotes, some letters of two bytes."""
-    lines = []
-    for i in range(25):
-        line = f"Hour {i} of day {number}: the level at the upper gate was {1200 + 37 * (i + number) % 900} mm and "
-        line += ("it fell all night", "\"no wind\", he wrote", "the été was dry", "nobody came by boat")[i % 4]
-        lines.append(line)
-    return "\n".join(lines)
-
-
 def _turns(last_words, extra_turns):
     turns = [("user", _QUESTION), ("assistant", _ANSWER)]
     for i in range(extra_turns):
-        turns.append(("assistant" if i % 2 else "user", _paragraph(i)))
+        line = f"Turn {i}: the gauge at \"gate {i % 7}\" reads {1200 + 37 * i % 900} mm,\n\t"
+        turns.append(("assistant" if i % 2 else "user", (line + "été, wind from the west. ") * 20))
     if extra_turns % 2:
         turns.append(("assistant", _ANSWER))
     turns.append(("user", "And at night?" + last_words))

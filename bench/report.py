@@ -210,9 +210,9 @@ METHOD = """\
   dominated by generator and mock sharing a core.
 - Idle streams: anonymous memory of a fresh process with 5 000 open streams, less that before. Idle process:
   resident, after one request and one stream. Active: 1 000 streams of 10 events a second.
-- Two cores: with four cores or more, requests a second with the server on one core, then two, and the rest on two
-  others. With fewer, generator and mock need a share of the server's cores: everything on one core, then everything
-  on two, judged by requests per CPU second of the server times its threads, which shows what they cost each other.
+- Two cores: with four cores or more, requests a second with the server on two of them and the rest on two
+  others. With fewer, generator and mock contend for the server's cores and throughput says nothing; then it is
+  requests per CPU second of the server times its threads, which shows what the threads cost each other.
 - Cold start: from starting the program to the first byte of an answer to the last of the keys, over one new
   connection; best of several starts after a first one."""
 

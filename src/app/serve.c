@@ -347,6 +347,18 @@ static void stop(struct server *s)
     arena_thread_done();
 }
 
+/* Signals end the process only through the first loop: threads made meanwhile never see them, and one that comes while we are
+ * leaving changes nothing any more. */
+static void hold_signals(bool is_held)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(is_held ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 int serve_run(const struct serve_options *options, const struct config_sources *sources)
 {
     static struct server server; /* large, and one a process */
@@ -358,8 +370,11 @@ int serve_run(const struct serve_options *options, const struct config_sources *
     pthread_mutex_init(&s->reload_lock, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
+    hold_signals(true);
     if (start(s, &e)) {
+        hold_signals(false);
         loop_run(s->loops[0].loop);
+        hold_signals(true);
     } else {
         (void)fprintf(stderr, "sluice: %s\n", e.message);
         rc = 1;

@@ -83,6 +83,17 @@ bool err_field(struct err *e, const char *field, const char *fmt, ...)
     return false;
 }
 
+bool err_unsupported(struct err *e, const char *field, const char *fmt, ...)
+{
+    if (!e)
+        return false;
+    va_list args;
+    va_start(args, fmt);
+    fill(e, ERR_UNSUPPORTED, "unsupported_parameter", field, fmt, args);
+    va_end(args);
+    return false;
+}
+
 bool err_errno(struct err *e, const char *doing, const char *what)
 {
     char text[128];

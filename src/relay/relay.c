@@ -54,11 +54,12 @@ void relay_reply_error(struct http_req *r, enum wire_id client, const struct err
     struct buf b;
     struct http_header h[32];
     size_t n = 0;
-    int status = err_status(e);
-    if (status == 529 && client != WIRE_ANTHROPIC)
-        status = 503; /* an Anthropic habit that nobody else knows */
+    struct err shown = *e;
+    if (err_status(e) == 529 && client != WIRE_ANTHROPIC)
+        shown.status = 503; /* an Anthropic habit that nobody else knows */
+    int status = err_status(&shown);
     buf_init_arena(&b, r->arena, MAX_ERROR_BODY);
-    client_wire(client)->write_error(e, request_id, &b);
+    client_wire(client)->write_error(&shown, request_id, &b);
     h[n++] = (struct http_header){STR("content-type"), STR("application/json; charset=utf-8")};
     h[n++] = (struct http_header){STR("x-request-id"), request_id};
     if (client == WIRE_ANTHROPIC)
@@ -478,7 +479,8 @@ static void on_error(void *arg, enum http_failure f, const struct err *e, bool i
         relay_finish(rl);
         return;
     }
-    struct err shown = *e;
+    struct err shown = *e; /* contract of translation, section 10: two codes; the record and the log keep what happened */
+    (void)snprintf(shown.code, sizeof shown.code, "%s", e->kind == ERR_TIMEOUT ? "gateway_timeout" : "bad_gateway");
     if (rl->mode == REPLY_PIPE) {
         (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code);
         rl->is_ended = true;

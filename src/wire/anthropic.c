@@ -1364,8 +1364,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .web_search = "web_search_20250305",
     };
     if (req->n > 1)
-        return err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
-                       "n: this model gives one choice at a time");
+        return err_unsupported(e, "n", "n: this model gives one choice at a time");
     struct ir_request *r = wire_prepare(c, req, &needs, e);
     if (!r)
         return false;

@@ -293,8 +293,10 @@ static bool read_contents(struct wire_ctx *c, yyjson_val *v, struct ir_messages 
     yyjson_val *x;
     if (json_absent(v) || (yyjson_is_arr(v) && yyjson_arr_size(v) == 0))
         return err_field(e, "contents", "contents is not specified");
-    if (!yyjson_is_arr(v))
+    if (yyjson_is_obj(v)) /* one content instead of an array of one */
         return read_content(c, v, 0, out, e);
+    if (!yyjson_is_arr(v))
+        return err_field(e, "contents", "contents must be an array");
     yyjson_arr_foreach (v, i, n, x)
         if (!read_content(c, x, i, out, e))
             return false;

@@ -309,11 +309,7 @@ static bool read_generate_request(struct wire_ctx *c, yyjson_val *root, struct i
     out->origin = WIRE_OLLAMA_GENERATE;
     struct str prompt = json_get_str(root, "prompt"), system = json_get_str(root, "system");
     if (json_get_str(root, "suffix").n) {
-        (void)err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
-                      "suffix: filling in between is not possible with this model");
-        if (e)
-            (void)snprintf(e->field, sizeof e->field, "suffix");
-        return false;
+        return err_unsupported(e, "suffix", "suffix: filling in between is not possible with this model");
     }
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++) {
         yyjson_val *v = json_get(root, ignored[i]);
@@ -641,8 +637,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .names = WIRE_NAMES_ANY,
     };
     if (req->n > 1)
-        return err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
-                       "n: this model gives one choice at a time");
+        return err_unsupported(e, "n", "n: this model gives one choice at a time");
     struct ir_request *r = wire_prepare(c, req, &needs, e);
     if (!r)
         return false;

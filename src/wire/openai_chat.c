@@ -377,6 +377,8 @@ static bool read_tool(struct wire_ctx *c, yyjson_val *v, const char *where, stru
     bool is_custom = str_is(type, "custom");
     yyjson_val *at = json_get(v, is_custom ? "custom" : "function"),
                *strict = json_get(at, "strict");
+    if (!at && !json_get(v, "name"))
+        return err_field(e, where, "'%s' has no '%s'", where, is_custom ? "custom" : "function");
     if (!at)
         at = v; /* the flat spelling of the other OpenAI format */
     t->kind = is_custom ? IR_TOOL_CUSTOM : IR_TOOL_FUNCTION;

@@ -806,13 +806,8 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .has_custom_tools = true,
         .web_search = "web_search",
     };
-    if (req->n > 1) {
-        err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
-                "n: this model gives one choice at a time");
-        if (e)
-            snprintf(e->field, sizeof e->field, "n");
-        return false;
-    }
+    if (req->n > 1)
+        return err_unsupported(e, "n", "n: this model gives one choice at a time");
     struct ir_request *r = wire_prepare(c, req, &needs, e);
     if (!r)
         return false;

@@ -651,11 +651,7 @@ static bool refuse_state(const struct prep *p, const struct ir_request *r, struc
         field = "input";
     if (!field)
         return true;
-    err_set(e, ERR_UNSUPPORTED, "unsupported_parameter",
-            "'%s' is not supported by this model's upstream", field);
-    if (e)
-        snprintf(e->field, sizeof e->field, "%s", field);
-    return false;
+    return err_unsupported(e, field, "'%s' is not supported by this model's upstream", field);
 }
 
 /* Members of the request that neither the IR nor the target knows. */

@@ -176,7 +176,7 @@ def test_body_beyond_the_limit(start_sluice, scripted, upstream, client):
     assert not upstream.requests
 
 
-@pytest.mark.parametrize("encoding,body", [("gzip", b"not gzip"), ("gzip", gzip.compress(b'{"model":"to-chat"}', mtime=0)[:-6]),
+@pytest.mark.parametrize("encoding,body", [("gzip", b"not gzip"), ("gzip", gzip.compress(b'{"model":"to-chat"}')[:-6]),
                                            ("br", b"\x00\x01"), ("rot13", b"{}"), ("deflate", b"xx")])
 def test_bad_content_encoding(sluice, encoding, body):
     r = sluice.post("/v1/chat/completions", body, headers={"content-encoding": encoding})
