@@ -3,6 +3,7 @@
 #include "net/loop.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -237,8 +238,17 @@ static void on_wake(uv_async_t *wake)
 
 /* ---- life */
 
+static void ignore_broken_pipes(void) /* libuv writes with write(2), and a peer may be gone */
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+        (void)signal(SIGPIPE, SIG_IGN);
+}
+
 struct loop *loop_new(unsigned index)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, ignore_broken_pipes);
     struct loop *l = calloc(1, sizeof *l);
     if (!l || uv_loop_init(&l->uv) != 0 || pthread_mutex_init(&l->lock, NULL) != 0 ||
         uv_async_init(&l->uv, &l->wake, on_wake) != 0)
