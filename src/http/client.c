@@ -86,7 +86,7 @@ struct conn {
     uint64_t idle_since_ms;
     size_t head_bytes;
     uint8_t state;
-    bool is_reading, is_in_head, is_whole, is_fresh, is_tls_ended;
+    bool is_reading, is_in_head, is_whole, is_tls_ended, has_more_in;
 };
 
 struct dial { /* a call on its way to a connection: names, then addresses in turn */
@@ -740,7 +740,7 @@ static void finish(struct conn *conn, size_t left_over)
     struct http_call *call = conn->call;
     const struct http_call_handler *h = call->handler;
     void *arg = call->arg;
-    bool keep = left_over == 0 && !conn->outq && !conn->is_tls_ended &&
+    bool keep = left_over == 0 && !conn->has_more_in && !conn->outq && !conn->is_tls_ended &&
                 llhttp_should_keep_alive(&conn->parser) != 0 &&
                 (!call->out.is_streamed || (call->is_send_ended && call->is_sent)) &&
                 conn->client->conf.max_idle_per_origin > 0;
@@ -850,6 +850,7 @@ static void on_tls_bytes(struct conn *conn, struct str in)
         enum tls_step step = tls_read(conn->tls, &in, &c->tls_out, c->plain_buf, READ_BYTES, &n,
                                       &e);
         put_tls_out(conn);
+        conn->has_more_in = in.n > 0; /* so that nobody takes it for the answer to the next call */
         if (n > 0)
             on_bytes(conn, c->plain_buf, n);
         if (conn->state == CLOSED || step == TLS_MORE)

@@ -20,7 +20,7 @@
 
 #define READ_BYTES 65536
 #define GATHER_BYTES 65536 /* bodies are gathered up to here before they are written */
-#define CHUNK_ROOM 18 /* 16 digits and a line end */
+#define CHUNK_ROOM 18      /* 16 digits and a line end */
 #define COPY_BYTES 8192    /* bodies up to here are copied behind their head: one plain write */
 #define PARK_BYTES 65536   /* of bytes that came before their turn: reading stops beyond it */
 #define DRAIN_BYTES 262144 /* of a body nobody asked for: read over to keep the connection */
@@ -90,7 +90,8 @@ struct http_conn {
     struct outq *outq;
     struct buf parked;
     size_t body_max;
-    size_t n_taken;     /* bytes of this head, trailer or drained body so far */
+    size_t n_taken;     /* bytes of this head or drained body so far */
+    size_t n_extra;     /* bytes of chunk extensions and trailers */
     int64_t reply_left; /* of a reply with a length */
     size_t last_queued; /* for the write timer */
     const struct err *bad;
@@ -195,6 +196,8 @@ static void on_timer(struct timer *t)
             close_conn(c);
             return;
         }
+        if (c->is_paused)
+            return; /* it is the handler that is slow */
         refuse(c, ERR_TIMEOUT, 408, "request_timeout",
                "the body of the request did not arrive in time");
         break;
@@ -811,7 +814,7 @@ static void reset_request(struct http_conn *c)
     c->is_paused = c->is_head_seen = c->is_whole = c->is_bad = c->wants_continue = false;
     c->is_reply_begun = c->is_reply_ended = c->is_reply_chunked = false;
     c->is_reply_bodyless = c->is_reply_plain = c->was_full = false;
-    c->n_taken = 0;
+    c->n_taken = c->n_extra = 0;
 }
 
 /* The reply is out. What is left of the request decides what comes next. */
@@ -829,8 +832,13 @@ static void finish_request(struct http_conn *c)
             close_conn(c);
         return;
     }
-    if (!is_whole)
-        return; /* goes on draining; on_message_complete makes it idle */
+    if (!is_whole) { /* its rest is read over; then on_whole makes the connection idle */
+        c->mode = BODY_DRAIN;
+        c->is_paused = false;
+        c->n_taken = 0;
+        set_state(c, BODY);
+        return;
+    }
     reset_request(c);
     if (c->parked.n == 0)
         buf_done(&c->parked);
@@ -917,11 +925,24 @@ static int on_url(llhttp_t *p, const char *at, size_t n)
     return HPE_USER;
 }
 
+/* Trailers and chunk extensions are of no use to anyone, but not free either. */
+static int count_extra(struct http_conn *c, size_t n)
+{
+    c->n_extra += n + 1;
+    return c->n_extra > c->server->conf.max_head_bytes ? head_too_large(c) : 0;
+}
+
+static int on_extension(llhttp_t *p, const char *at, size_t n)
+{
+    (void)at;
+    return count_extra(parsing(p), n);
+}
+
 static int on_field(llhttp_t *p, const char *at, size_t n)
 {
     struct http_conn *c = parsing(p);
-    if (c->state != HEAD) /* a trailer: of no use to anyone, but not free */
-        return 0;
+    if (c->state != HEAD)
+        return count_extra(c, n);
     return head_name(head_of(c), at, n, c->server->conf.max_head_bytes) ? 0 : head_too_large(c);
 }
 
@@ -929,7 +950,7 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
 {
     struct http_conn *c = parsing(p);
     if (c->state != HEAD)
-        return 0;
+        return count_extra(c, n);
     return head_value(head_of(c), at, n, c->server->conf.max_head_bytes) ? 0 : head_too_large(c);
 }
 
@@ -1010,6 +1031,8 @@ static const llhttp_settings_t parser_settings = {
     .on_header_value_complete = on_value_complete,
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
+    .on_chunk_extension_name = on_extension,
+    .on_chunk_extension_value = on_extension,
     .on_message_complete = on_message_complete,
 };
 
@@ -1209,12 +1232,13 @@ static void on_whole(struct http_conn *c)
     if (!c->req) { /* was answered before: only its rest was read over */
         reset_request(c);
         set_state(c, IDLE);
+        c->is_broken = c->server->is_draining;
         return;
     }
     set_state(c, REPLY);
     if (c->mode == BODY_COLLECT)
         c->req->body = buf_str(&c->body);
-    if (c->is_reply_begun || !c->server->handler.on_complete)
+    if (c->is_reply_ended || c->mode == BODY_DRAIN || !c->server->handler.on_complete)
         return;
     c->depth++;
     c->server->handler.on_complete(c->server->arg, c->req);

@@ -49,6 +49,8 @@ static void on_body(void *arg, struct http_req *r, struct str chunk)
 {
     (void)arg;
     REQUIRE(chunk.n > 0 && r->bytes_in <= 500);
+    if (r->query.n % 4 == 3)
+        http_reply(r, 200, NULL, 0, STR("enough"));
 }
 
 static void on_complete(void *arg, struct http_req *r)

@@ -3,7 +3,10 @@
 #include "http/server.h"
 #include "unit/net_kit.h"
 #include <stdlib.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct loop *l;
@@ -53,6 +56,12 @@ static void on_head(void *arg, struct http_req *r)
     else if (str_is(r->path, "/paused")) {
         http_req_stream(r, 0);
         http_req_pause(r);
+    } else if (str_is(r->path, "/stop"))
+        http_req_stream(r, 0);
+    else if (str_is(r->path, "/both")) {
+        http_req_stream(r, 0);
+        http_reply_head(r, 200, NULL, 0, -1);
+        http_reply_body(r, STR("<"));
     } else if (str_is(r->path, "/refuse"))
         http_reply(r, 401, NULL, 0, STR("no"));
     else if (str_is(r->path, "/later"))
@@ -65,6 +74,10 @@ static void on_body(void *arg, struct http_req *r, struct str chunk)
     if (events.n == 0 || events.p[events.n - 1] != 'b')
         note('b');
     body_seen += chunk.n;
+    if (str_is(r->path, "/stop"))
+        http_reply(r, 200, NULL, 0, STR("enough"));
+    if (str_is(r->path, "/both"))
+        http_reply_body(r, chunk);
     struct buf *b = r->user;
     if (!b) {
         b = ARENA_NEW(r->arena, struct buf);
@@ -123,6 +136,9 @@ static void on_complete(void *arg, struct http_req *r)
         http_reply(r, 200, NULL, 0, STR("first"));
         http_reply(r, 500, NULL, 0, STR("second"));
         http_reply_body(r, STR("third"));
+        http_reply_end(r);
+    } else if (str_is(r->path, "/both")) {
+        http_reply_body(r, STR(">"));
         http_reply_end(r);
     } else if (str_is(r->path, "/hold")) {
         held = r;
@@ -669,6 +685,104 @@ START_TEST(an_early_reply_reads_a_small_rest_over_and_closes_on_a_large_one)
 }
 END_TEST
 
+START_TEST(a_reply_within_the_body_ends_the_interest_in_it)
+{
+    int fd = peer_connect(port);
+    peer_say(l, fd, "POST /stop HTTP/1.1\r\n" HOST "content-length: 10\r\n\r\n01234");
+    ck_assert(str_is(body_of(peer_read_message(l, fd, a)), "enough"));
+    TURN_UNTIL(l, events_are("HbX"));
+    peer_say(l, fd,
+             "56789POST /stop HTTP/1.1\r\n" HOST "transfer-encoding: chunked\r\n\r\n1\r\na\r\n");
+    ck_assert(str_is(body_of(peer_read_message(l, fd, a)), "enough"));
+    peer_say(l, fd, "1\r\nb\r\n0\r\n\r\nGET /n HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert(str_is(body_of(peer_read_message(l, fd, a)), "GET /n ? "));
+    ck_assert_msg(events_are("HbXHbXHCX"), STR_FMT, STR_ARG(buf_str(&events)));
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(a_reply_may_begin_before_the_request_ends)
+{
+    int fd = peer_connect(port);
+    peer_say(l, fd, "POST /both HTTP/1.1\r\n" HOST "content-length: 4\r\n\r\n");
+    ck_assert(str_ends(peer_read_until(l, fd, a, "<\r\n"), STR("1\r\n<\r\n")));
+    peer_say(l, fd, "ab");
+    ck_assert(str_is(peer_read_until(l, fd, a, "ab\r\n"), "2\r\nab\r\n"));
+    peer_say(l, fd, "cd");
+    ck_assert(str_is(peer_read_until(l, fd, a, "0\r\n\r\n"), "3\r\ncd>\r\n0\r\n\r\n"));
+    TURN_UNTIL(l, str_ends(buf_str(&events), STR("CX")));
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(bounds_what_hangs_on_chunks)
+{
+    struct http_server_conf conf = http_server_conf_default;
+    conf.max_head_bytes = 1000;
+    serve_with(conf);
+    struct str extension = str_fmt(a, "1;%s\r\nx\r\n", repeat("e", 300).p);
+    struct str trailer = str_fmt(a, "t: %s\r\n", repeat("v", 300).p);
+    for (int i = 0; i < 2; i++) {
+        int fd = peer_connect(port);
+        peer_say(l, fd, "POST /echo HTTP/1.1\r\n" HOST "transfer-encoding: chunked\r\n\r\n");
+        if (i)
+            peer_say(l, fd, "0\r\n");
+        for (int n = 0; n < 10; n++)
+            peer_send(l, fd, i ? trailer : extension);
+        struct str all = peer_read_all(l, fd, a);
+        ck_assert_msg(has_status(all, 431), STR_FMT, STR_ARG(all));
+        (void)close(fd);
+    }
+}
+END_TEST
+
+START_TEST(the_time_a_handler_pauses_is_not_the_client_s)
+{
+    struct http_server_conf conf = http_server_conf_default;
+    conf.body_timeout_ms = 20;
+    serve_with(conf);
+    int fd = peer_connect(port);
+    peer_say(l, fd, "POST /paused HTTP/1.1\r\n" HOST "content-length: 3\r\n\r\n");
+    for (int i = 0; i < 60; i++)
+        net_turn(l);
+    ck_assert(events_are("H"));
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(lives_through_a_lack_of_descriptors)
+{
+    enum {
+        N = 100
+    };
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) { /* holds more connections than the server may have */
+        int fds[N];
+        for (int i = 0; i < N; i++)
+            fds[i] = peer_connect(port);
+        (void)poll(NULL, 0, 100);
+        for (int i = 0; i < N; i++)
+            (void)close(fds[i]);
+        _exit(0);
+    }
+    struct rlimit few, before;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 40;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int status = 0;
+    TURN_UNTIL(l, waitpid(child, &status, WNOHANG) == child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    TURN_UNTIL(l, http_server_conns(server) == 0);
+    int fd = peer_connect(port);
+    peer_say(l, fd, "GET /n HTTP/1.1\r\n" HOST "\r\n");
+    ck_assert(has_status(peer_read_message(l, fd, a), 200));
+    (void)close(fd);
+}
+END_TEST
+
 START_TEST(a_choice_may_come_late)
 {
     int fd = peer_connect(port);
@@ -929,6 +1043,11 @@ int main(void)
     tcase_add_test(t, bodies_of_every_size_arrive_whole);
     tcase_add_test(t, continues_only_when_the_body_is_wanted);
     tcase_add_test(t, an_early_reply_reads_a_small_rest_over_and_closes_on_a_large_one);
+    tcase_add_test(t, a_reply_within_the_body_ends_the_interest_in_it);
+    tcase_add_test(t, a_reply_may_begin_before_the_request_ends);
+    tcase_add_test(t, bounds_what_hangs_on_chunks);
+    tcase_add_test(t, the_time_a_handler_pauses_is_not_the_client_s);
+    tcase_add_test(t, lives_through_a_lack_of_descriptors);
     tcase_add_test(t, a_choice_may_come_late);
     tcase_add_test(t, a_paused_body_waits_in_the_socket);
     tcase_add_test(t, a_client_that_goes_aborts_its_request);
