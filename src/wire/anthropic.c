@@ -1834,7 +1834,7 @@ static void block_start(struct decoder *d, int64_t index, yyjson_val *block)
 static void args_delta(struct decoder *d, struct str fragment)
 {
     if (d->kind == IR_OPAQUE) {
-        if (fragment.n)
+        if (fragment.n && d->flow.choices[0].is_open)
             flow_event(&d->flow, 0,
                        &(struct ir_event){
                            .kind = IR_EV_TOOL_ARGS, .part_kind = IR_OPAQUE, .text = fragment});
@@ -1876,13 +1876,17 @@ static void block_delta(struct decoder *d, int64_t index, yyjson_val *delta)
     } else {
         return;
     }
-    d->live = index; /* a delta of a block that never started starts it */
+    if (d->flow.choices[0].is_open) /* a delta of a block that never started starts it */
+        d->live = index;
 }
 
 static bool handle_block(struct decoder *d, struct str type, yyjson_val *root, struct str data,
                          struct err *e)
 {
     int64_t index = json_get_int(root, "index", d->live < 0 ? 0 : d->live);
+    if (index < 0)
+        return err_set(e, ERR_UPSTREAM, "bad_upstream_stream",
+                       "a block of the stream has a negative index");
     if (must_wait(d, index))
         return hold(d, index, data, e);
     if (str_is(type, "content_block_start")) {

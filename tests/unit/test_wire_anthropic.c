@@ -568,6 +568,9 @@ static const struct stream_row own_streams[] = {
     {START TEXT(0, "a") STOP(0) DONE("end_turn", 5) END, "S [text t'a' ] D(end_turn,4,5) E"},
     {START OPEN(3, "{'type':'text','text':''}") STOP(3) OPEN(7, "{'type':'text','text':'b'}") STOP(7) DONE("end_turn", 5) END,
      "S [text t'b' ] D(end_turn,4,5) E"},
+    {START OPEN(0, "{'type':'server_tool_use','id':'s','name':'n','input':{}}") STOP(0) DELTA(0, "{'type':'signature_delta','signature':''}")
+     ARGS(0, "x") DONE("end_turn", 5) END, "S [server_tool_use n ] D(end_turn,4,5) E"},
+    {START TEXT(0, "a") STOP(0) ARGS(-1, "x") DONE("end_turn", 5) END, "S [text t'a' ] !api_error"},
     {START DONE("end_turn", 0) END, "S D(end_turn,4,1) E"},
     /* server tools pass as they came */
     {START OPEN(0, "{'type':'server_tool_use','id':'s','name':'web_search','input':{}}") ARGS(0, "{}") STOP(0)
