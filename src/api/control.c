@@ -11,17 +11,6 @@ struct control_job {
     bool ok;
 };
 
-const char *origin_name(enum origin o)
-{
-    switch (o) {
-    case ORIGIN_DEFAULT: return "default";
-    case ORIGIN_FILE: return "file";
-    case ORIGIN_ENV: return "environment";
-    case ORIGIN_API: return "api";
-    }
-    return "default";
-}
-
 struct db *control_db(struct control_call *c, struct err *e)
 {
     if (!c->db)

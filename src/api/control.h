@@ -38,7 +38,6 @@ struct db *control_db(struct control_call *c, struct err *e) MUST_USE;  /* read-
 bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after a write: publish it. A failure says that it is saved */
 /* What stands in the file or the environment cannot be changed here: 409 that says where it stands. */
 bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e) MUST_USE;
-const char *origin_name(enum origin o);       /* "default", "file", "environment", "api" */
 bool control_reply(struct control_call *c, int status, const struct shape *s, const void *value); /* true */
 bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
 #endif

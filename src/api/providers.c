@@ -129,30 +129,13 @@ static bool reply_now(struct control_call *c, int status, struct str name, struc
     return ok;
 }
 
-static bool check(const struct provider_row *p, struct err *e)
-{
-    const struct provider_kind *kind = provider_kind_find(p->kind);
-    for (size_t i = 0; i < p->name.n; i++)
-        if ((unsigned char)p->name.p[i] <= ' ' || p->name.p[i] == '/' || p->name.p[i] == 127)
-            return err_field(e, "name", "'name' must not hold spaces or slashes");
-    if (!kind)
-        return err_field(e, "type", "Unknown type '" STR_FMT "'", STR_ARG(str_first(p->kind, 64)));
-    if (p->base_url.n == 0 && !kind->base_url)
-        return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
-    if (p->base_url.n && !str_starts(p->base_url, STR("http://")) && !str_starts(p->base_url, STR("https://")))
-        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
-    if (p->wire.n && !wire_by_name(p->wire))
-        return err_field(e, "wire", "'wire' must be openai_chat, openai_responses, anthropic, google or ollama");
-    return true;
-}
-
 static bool create(struct control_call *c, struct err *e)
 {
     const struct provider_in *in = c->in;
     struct provider_row p = {.name = in->name, .kind = in->type, .base_url = in->base_url, .proxy = in->proxy, .ca_file = in->ca_file,
                              .wire = in->wire, .api_version = in->api_version,
                              .is_enabled = (c->present & (1u << 8)) ? in->enabled : true};
-    if (!check(&p, e))
+    if (!provider_check(c->arena, &p, secret_of(in->api_key), e))
         return false;
     if (snapshot_upstream(c->snap, p.name))
         return err_set(e, ERR_CONFLICT, "already_exists", "There is a provider '" STR_FMT "' already", STR_ARG(str_first(p.name, 200)));
@@ -185,7 +168,7 @@ static bool change(struct control_call *c, struct err *e)
 #undef TAKE
     if (c->present & (1u << CHANGE_KEY))
         p.sealed_key = in->api_key.n ? seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name) : STR_NONE;
-    return check(&p, e) && provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 200, p.name, e);
+    return provider_check(c->arena, &p, secret_of((c->present & (1u << CHANGE_KEY)) ? in->api_key : STR_NONE), e) && provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 200, p.name, e);
 }
 
 static bool delete(struct control_call *c, struct err *e)

@@ -1,4 +1,5 @@
 #include "app/config.h"
+#include "app/jsonc_place.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
@@ -23,6 +24,7 @@ struct loader {
     const struct config_sources *src;
     struct arena *a;          /* the snapshot's */
     struct snapshot *s;
+    struct str text;          /* of the file */
     yyjson_val *root;         /* of the file; NULL: none */
     struct map upstreams;     /* by name, disabled ones too */
     struct map models;        /* by name */
@@ -34,7 +36,7 @@ struct loader {
 
 static bool bad(struct err *e, const char *where, const char *what)
 {
-    return err_field(e, where, "config: '%s' %s", where, what);
+    return err_field(e, where, "'%s' %s", where, what);
 }
 
 static bool read_file(struct arena *a, const char *path, size_t max, struct str *out, struct err *e)
@@ -83,7 +85,7 @@ static bool expand(struct loader *l, struct str text, const char *where, struct 
             break;
         const char *name = str_z(l->a, str_first(rest, close)), *value = getenv(name);
         if (!value)
-            return err_field(e, where, "config: '%s' needs the environment variable %s, which is not set", where, name);
+            return err_field(e, where, "'%s' needs the environment variable %s, which is not set", where, name);
         buf_add(&b, text.p, n);
         buf_str_add(&b, str_of(value));
         text = str_skip(rest, close + 1);
@@ -115,8 +117,11 @@ static bool secret_text(struct loader *l, struct str text, const char *where, st
         return true;
     struct str content, line;
     struct err inner = ERR_INIT;
-    if (!read_file(l->a, str_z(l->a, str_skip(text, 5)), 65536, &content, &inner))
-        return err_field(e, where, "config: '%s': %s", where, inner.message);
+    const char *path = str_z(l->a, str_skip(text, 5)), *slash = l->src->file ? strrchr(l->src->file, '/') : NULL;
+    if (path[0] != '/' && slash) /* beside the file that names it */
+        path = str_fmt(l->a, "%.*s/%s", (int)(slash - l->src->file), l->src->file, path).p;
+    if (!read_file(l->a, path, 65536, &content, &inner))
+        return err_field(e, where, "'%s': %s", where, inner.message);
     (void)str_cut(content, '\n', &line);
     *out = str_trim(line);
     return true;
@@ -159,8 +164,11 @@ static bool is_private_host(const struct str host)
         return false;
     memcpy(z, host.p, host.n);
     z[host.n] = 0;
-    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")))
+    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")) || str_ends(host, STR(".local")) ||
+        str_ends(host, STR(".internal")) || str_ends(host, STR(".home.arpa")))
         return true;
+    if (!str_contains(host, STR(".")) && !str_contains(host, STR(":")))
+        return true; /* one word, as in a compose file: no public name is so short */
     if (inet_pton(AF_INET, z, &v4.sin_addr) == 1)
         return address_is_private((const struct sockaddr *)(const void *)&v4);
     if (inet_pton(AF_INET6, z, &v6.sin6_addr) == 1)
@@ -206,7 +214,7 @@ static bool build_origin(struct loader *l, const struct provider_in *in, struct 
     if (!str_starts(base, STR("http://")) && !str_starts(base, STR("https://")))
         return bad(e, where, "must start with http:// or https://");
     if (!url_parse(a, base, &url, &inner))
-        return err_field(e, where, "config: '%s': %s", where, inner.message);
+        return err_field(e, where, "'%s': %s", where, inner.message);
     struct str path = url.path;
     while (path.n && path.p[path.n - 1] == '/')
         path.n--;
@@ -276,6 +284,21 @@ static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u,
     return true;
 }
 
+static bool unknown_type(struct err *e, const char *where, struct str type)
+{
+    const struct provider_kind *k, *best = NULL;
+    size_t least = 3;
+    for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++) {
+        size_t d = str_edit_distance(type, str_of(k->id));
+        if (d < least) {
+            least = d;
+            best = k;
+        }
+    }
+    return err_field(e, where, "'%s' has the unknown type '" STR_FMT "'%s%s%s", where, STR_ARG(str_first(type, 64)),
+                     best ? "; did you mean '" : " (sluice provider kinds lists them)", best ? best->id : "", best ? "'?" : "");
+}
+
 static bool add_provider(struct loader *l, const struct provider_in *in, struct err *e)
 {
     char where[160];
@@ -284,8 +307,7 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     u->name = in->name;
     u->kind = provider_kind_find(in->kind.n ? in->kind : in->name);
     if (!u->kind)
-        return err_field(e, where, "config: '%s' has the unknown type '" STR_FMT "' (sluice provider kinds lists them)", where,
-                         STR_ARG(str_first(in->kind.n ? in->kind : in->name, 64)));
+        return unknown_type(e, where, in->kind.n ? in->kind : in->name);
     if (!upstream_id(in->name, &u->id))
         return bad(e, where, "is one provider too many");
     u->next_key = &registry.turns[u->id];
@@ -323,6 +345,28 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     return true;
 }
 
+/* The key of a kind in the environment; NULL: none. */
+static const char *env_key(const struct provider_kind *k)
+{
+    const char *key = k && k->key_env ? getenv(k->key_env) : NULL;
+    if (!key && k && k->key_env && strcmp(k->key_env, "GEMINI_API_KEY") == 0)
+        key = getenv("GOOGLE_API_KEY");
+    return key && key[0] ? key : NULL;
+}
+
+bool is_detected_env(const struct provider_kind *k)
+{
+    /* tokens such as GITHUB_TOKEN are set for other purposes: only what is an API key is taken for an offer */
+    if (!k->base_url || !k->base_url[0] || !env_key(k) || !str_ends(str_of(k->key_env), STR("_API_KEY")))
+        return false;
+    for (size_t i = 0; provider_kind_at(i) != k; i++) { /* the first kind of several with the same key */
+        const char *other = provider_kind_at(i)->key_env;
+        if (other && strcmp(other, k->key_env) == 0)
+            return false;
+    }
+    return true;
+}
+
 static bool file_providers(struct loader *l, struct err *e)
 {
     yyjson_val *all = json_get(l->root, "providers"), *k, *v;
@@ -354,7 +398,7 @@ static bool file_providers(struct loader *l, struct err *e)
         in.fetch_images = json_get_bool(v, "fetch_images", true);
         if (!in.api_key.n) { /* llm-rosetta: the kind's variable */
             const struct provider_kind *kind = provider_kind_find(in.kind.n ? in.kind : in.name);
-            const char *env = kind && kind->key_env ? getenv(kind->key_env) : NULL;
+            const char *env = in.base_url.n == 0 ? env_key(kind) : NULL; /* and only towards the kind's own address */
             if (env)
                 in.api_key = str_dup(l->a, str_of(env));
         }
@@ -471,7 +515,7 @@ static bool file_models(struct loader *l, struct err *e)
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
             add_target(l, m, str_dup(l->a, json_str(v)), STR_NONE);
         } else if (!yyjson_is_obj(v)) {
-            return err_field(e, where, "config: invalid model entry for '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+            return err_field(e, where, "invalid model entry for '" STR_FMT "'", STR_ARG(str_first(name, 200)));
         } else if (!json_absent(targets)) {
             if (!add_targets(l, m, targets, where, e))
                 return false;
@@ -568,13 +612,19 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
 {
     char where[64];
     int64_t expires;
+    struct str hash = json_get_str(v, "hash"); /* "sha256:" and 64 hex digits: as sluice export writes it */
     (void)snprintf(where, sizeof where, "server.api_keys[%zu]", at);
     if (!expand(l, text, where, &text, e) || !secret_text(l, text, where, &text, e))
         return false;
-    if (text.n < 8)
-        return bad(e, where, "has a key of less than 8 characters");
     struct key *k = add_key(l);
-    sha256(text, k->hash);
+    if (hash.n && !text.n) {
+        if (hash.n != 7 + 2 * sizeof k->hash || !str_starts(hash, STR("sha256:")) || !hex_decode(k->hash, str_skip(hash, 7)))
+            return bad(e, where, "has a hash that is not 'sha256:' and 64 hex digits");
+    } else if (text.n < 8) {
+        return bad(e, where, "has a key of less than 8 characters");
+    } else {
+        sha256(text, k->hash);
+    }
     k->id = id.n ? str_dup(l->a, id) : str_fmt(l->a, "file%zu", at);
     k->label = str_dup(l->a, v ? json_get_str(v, "label") : STR(LEGACY_KEY_ID));
     k->is_enabled = json_get_bool(v, "enabled", true);
@@ -586,6 +636,8 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
             return bad(e, where, "has an expiry that is no RFC 3339 time");
         k->expires_ms = expires;
     }
+    if (clock_parse_rfc3339(json_get_str(v, "created"), &expires))
+        k->created_ms = expires;
     allowed_of(l->a, json_get(v, "allowed_models"), k);
     return true;
 }
@@ -647,8 +699,10 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
     struct settings *set = &l->s->settings;
     yyjson_val *server = json_get(l->root, "server");
     settings_default(set);
-    if (!setting_each(db, l->a, store_setting, l, e))
+    if (db && !setting_each(db, l->a, store_setting, l, e))
         return false;
+    if (json_get_bool(json_get(l->root, "debug"), "verbose", false)) /* llm-rosetta */
+        set->log_level = STR("debug");
     if (!json_absent(server) && !yyjson_is_obj(server))
         return bad(e, "server", "must be an object");
     const struct setting *row;
@@ -659,10 +713,15 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
         if (!json_absent(v)) {
             struct str text = yyjson_is_str(v) ? json_str(v) : json_text(l->a, v);
             bool fits = row->kind == SETTING_TEXT ? yyjson_is_str(v) : row->kind == SETTING_BOOL ? yyjson_is_bool(v) : true;
+            char where[64];
+            (void)snprintf(where, sizeof where, "server.%s", row->name);
             if (!fits)
-                return bad(e, row->name, row->kind == SETTING_TEXT ? "must be a string" : "must be true or false");
-            if (!expand(l, str_dup(l->a, text), row->name, &text, e) || !setting_set(set, row, text, e))
+                return bad(e, where, row->kind == SETTING_TEXT ? "must be a string" : "must be true or false");
+            struct err inner = ERR_INIT;
+            if (!expand(l, str_dup(l->a, text), where, &text, e))
                 return false;
+            if (!setting_set(set, row, text, &inner))
+                return err_field(e, where, "%s", inner.message);
         }
         if (given && !setting_set(set, row, str_dup(l->a, str_of(given)), e))
             return err_field(e, row->name, "%s: the value of the environment variable is not valid", env);
@@ -708,7 +767,7 @@ static bool load_file(struct loader *l, struct err *e)
     static const char *const known[] = {"providers", "models", "server", "debug", "$schema"};
     if (!l->src->file)
         return true;
-    if (!read_file(l->a, l->src->file, MAX_FILE, &text, e))
+    if (!read_file(l->a, l->src->file, MAX_FILE, &l->text, e) || !jsonc_fill(l->a, l->src->file, l->text, &text, e))
         return false;
     if (!jsonc_parse(l->a, text, &l->root, &inner))
         return err_set(e, ERR_INPUT, "invalid_config", "%s: %s", l->src->file, inner.message);
@@ -742,15 +801,67 @@ static bool add_echo(struct loader *l, struct err *e)
     return true;
 }
 
+/* Upstreams that nobody configured: those whose key stands in the environment, and model servers beside us. */
+static bool add_detected(struct loader *l, struct err *e)
+{
+    const struct provider_kind *k;
+    if (!l->src->detects || l->src->file)
+        return true;
+    for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++) {
+        struct provider_in in = {.name = str_of(k->id), .kind = str_of(k->id), .is_enabled = true, .fetch_images = true, .from = ORIGIN_ENV};
+        if (map_get(&l->upstreams, in.name) || !is_detected_env(k))
+            continue;
+        in.api_key = str_dup(l->a, str_of(env_key(k)));
+        if (!add_provider(l, &in, e))
+            return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(l->src->local); i++) {
+        const struct local_server *found = &l->src->local[i];
+        struct provider_in in = {.name = str_of(found->kind), .kind = str_of(found->kind), .is_enabled = true, .fetch_images = true,
+                                 .from = ORIGIN_ENV};
+        if (!found->kind || map_get(&l->upstreams, in.name))
+            continue;
+        if (!add_provider(l, &in, e))
+            return false;
+        for (size_t j = 0; j < found->n_models; j++) {
+            struct model *m = ARENA_NEW(l->a, struct model);
+            *m = (struct model){.name = str_fmt(l->a, "%s/%s", found->kind, found->models[j]), .is_enabled = true, .from = ORIGIN_ENV,
+                                .targets = ARENA_ARRAY(l->a, struct target, 1), .capabilities = CAP_TEXT, .max_output_tokens = -1,
+                                .context_tokens = -1};
+            add_target(l, m, in.name, str_dup(l->a, str_of(found->models[j])));
+            add_model(l, m);
+        }
+    }
+    return true;
+}
+
+/* Says where in the file the fault stands. */
+static void add_place(const struct loader *l, struct err *e)
+{
+    struct err was = *e;
+    if (!l->root || !was.field[0])
+        return;
+    struct str where = jsonc_where(l->a, l->src->file, l->text, str_of(was.field));
+    (void)snprintf(e->message, sizeof e->message, STR_FMT "%.400s", STR_ARG(where), was.message);
+}
+
+static bool load_all(struct loader *l, struct db *db, struct err *e)
+{
+    return load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) && (!db || store_providers(l, db, e)) &&
+           add_detected(l, e) && file_models(l, e) && (!db || store_models(l, db, e)) && file_keys(l, e) &&
+           (!db || key_each(db, store_key, l, e)) && add_echo(l, e);
+}
+
 bool config_load(const struct config_sources *src, struct snapshot **out, struct err *e)
 {
     struct loader l = {.src = src, .s = snapshot_new()};
-    struct db *db = db_open(src->db_path, DB_READ_ONLY, e);
+    struct db *db = src->is_without_store ? NULL : db_open(src->db_path, DB_READ_ONLY, e);
     l.a = l.s->arena;
     map_init(&l.upstreams);
     map_init(&l.models);
-    bool ok = db && load_file(&l, e) && load_settings(&l, db, e) && file_providers(&l, e) && store_providers(&l, db, e) &&
-              file_models(&l, e) && store_models(&l, db, e) && file_keys(&l, e) && key_each(db, store_key, &l, e) && add_echo(&l, e);
+    bool ok = (db || src->is_without_store) && load_all(&l, db, e);
+    if (!ok)
+        add_place(&l, e);
     db_close(db);
     map_done(&l.upstreams);
     map_done(&l.models);
@@ -763,10 +874,24 @@ bool config_load(const struct config_sources *src, struct snapshot **out, struct
     return true;
 }
 
+/* With the folders above it. */
+static bool make_folder(const char *path, struct err *e)
+{
+    char part[4096];
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+        return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", path);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(part, 0755); /* what cannot be made shows below */
+        *slash = '/';
+    }
+    return mkdir(path, 0700) == 0 || errno == EEXIST || err_errno(e, "cannot create", path);
+}
+
 bool state_open(struct config_sources *s, struct err *e)
 {
-    if (mkdir(s->data_dir, 0700) != 0 && errno != EEXIST)
-        return err_errno(e, "cannot create", s->data_dir);
+    if (!make_folder(s->data_dir, e))
+        return false;
     if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >= (int)sizeof s->db_path)
         return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
     s->is_first_start = access(s->db_path, F_OK) != 0;

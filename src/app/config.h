@@ -5,12 +5,23 @@
 #include "store/db.h"
 #include "vault/seal.h"
 
+#define MAX_LOCAL_MODELS 64
+
+struct local_server {         /* a model server found beside us */
+    const char *kind;         /* "ollama"; NULL: none */
+    const char *models[MAX_LOCAL_MODELS];
+    size_t n_models;
+};
 struct config_sources {
     const char *file;         /* sluice.jsonc; NULL: none */
     const char *data_dir;
     char db_path[4096];
     struct seal seal;
     bool is_first_start;      /* the store was made by state_open */
+    bool is_without_store;    /* file and environment only: no state_open is needed */
+    bool detects;             /* without a file: offer upstreams whose key stands in the environment, and local ones */
+    struct local_server local[2]; /* by detect_local() */
+    char first_key[96];       /* the client key made at the first start, to be shown once; empty: none */
 };
 
 /* Makes the data directory (0700), brings the store to the newest schema, opens the master key. */
@@ -19,6 +30,7 @@ void state_close(struct config_sources *s);
 /* Reads everything, checks it whole, builds a snapshot (one reference, the caller's). Nothing is changed on failure:
  * e names the place (line and column for the file's syntax, the member for its content). */
 bool config_load(const struct config_sources *s, struct snapshot **out, struct err *e) MUST_USE;
+bool is_detected_env(const struct provider_kind *k) MUST_USE; /* its key stands in the environment, and it may be offered */
 /* Where a setting's value comes from just now. */
 enum origin setting_origin(const struct config_sources *s, const char *name);
 #endif

@@ -3,6 +3,8 @@
 #include "api/control.h"
 #include "app/cmd.h"
 #include "app/config.h"
+#include "app/first_start.h"
+#include "app/pidfile.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "version.h"
@@ -290,8 +292,11 @@ static void start_watching(struct server *s)
 static bool start(struct server *s, struct err *e)
 {
     struct snapshot *snap;
-    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e))
+    struct err no_pid = ERR_INIT;
+    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) || !first_key(&s->sources, &snap, e))
         return false;
+    if (!pidfile_take(s->sources.data_dir, &no_pid)) /* only the command line misses it */
+        log_warn(NULL, "server.no_pid_file", "error=%s", no_pid.message);
     enum log_level level = LOG_INFO;
     if (!log_level_parse(snap->settings.log_level, &level))
         level = LOG_INFO;
@@ -325,6 +330,9 @@ static bool start(struct server *s, struct err *e)
     }
     log_info(NULL, "server.listening", "host=%s port=%u threads=%u version=%s", s->options.host ? s->options.host : snap->settings.host.p,
              port, s->n_loops, sluice_version);
+    if (!s->options.is_quiet)
+        first_greeting(&s->sources, snap, s->options.host ? s->options.host : snap->settings.host.p, port);
+    explicit_bzero(s->sources.first_key, sizeof s->sources.first_key);
     return !s->options.port_file || write_port(s->options.port_file, port, e);
 }
 
@@ -343,6 +351,7 @@ static void stop(struct server *s)
     router_free(s->router);
     snapshot_publish(NULL);
     snapshot_thread_done();
+    pidfile_drop(s->sources.data_dir);
     state_close(&s->sources);
     arena_thread_done();
 }

@@ -1,6 +1,8 @@
 #include "domain/noun.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "domain/provider_kind.h"
+#include "http/http.h"
 
 static bool not_found(struct err *e, const char *what, struct str name)
 {
@@ -87,6 +89,35 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
         stmt_bind_blob(s, 8, p->sealed_key.p, p->sealed_key.n);
     stmt_bind_int(s, 9, p->is_enabled);
     return finish(s, e);
+}
+
+bool provider_check(struct arena *a, const struct provider_row *p, struct secret key, struct err *e)
+{
+    const struct provider_kind *kind = provider_kind_find(p->kind);
+    struct str text = secret_reveal(key);
+    struct err why = ERR_INIT;
+    struct url url;
+    if (p->name.n == 0 || p->name.n > 200)
+        return err_field(e, "name", "'name' must have 1 to 200 characters");
+    for (size_t i = 0; i < p->name.n; i++)
+        if ((unsigned char)p->name.p[i] <= ' ' || p->name.p[i] == '/' || p->name.p[i] == 127)
+            return err_field(e, "name", "'name' must not hold spaces or slashes");
+    if (!kind)
+        return err_field(e, "type", "Unknown type '" STR_FMT "'", STR_ARG(str_first(p->kind, 64)));
+    if (p->base_url.n == 0 && !kind->base_url)
+        return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
+    if (p->base_url.n && !str_starts(p->base_url, STR("http://")) && !str_starts(p->base_url, STR("https://")))
+        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
+    if (p->base_url.n && !url_parse(a, p->base_url, &url, &why))
+        return err_field(e, "base_url", "'base_url': %s", why.message);
+    if (p->proxy.n && !url_parse(a, p->proxy, &url, &why))
+        return err_field(e, "proxy", "'proxy': %s", why.message);
+    if (p->wire.n && !wire_by_name(p->wire))
+        return err_field(e, "wire", "'wire' must be openai_chat, openai_responses, anthropic, google or ollama");
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] <= ' ' || text.p[i] == 127)
+            return err_field(e, "api_key", "'api_key' holds a character that no header can carry");
+    return true;
 }
 
 bool provider_delete(struct db *db, struct str name, struct err *e)

@@ -10,6 +10,17 @@ static _Atomic uint64_t version; /* counts publications */
 static _Thread_local struct snapshot *cached;
 static _Thread_local uint64_t cached_version;
 
+const char *origin_name(enum origin o)
+{
+    switch (o) {
+    case ORIGIN_DEFAULT: return "default";
+    case ORIGIN_FILE: return "file";
+    case ORIGIN_ENV: return "environment";
+    case ORIGIN_API: return "api";
+    }
+    return "default";
+}
+
 struct snapshot *snapshot_new(void)
 {
     struct arena *a = arena_new();

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 enum origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENV, ORIGIN_API };
+const char *origin_name(enum origin o);       /* "default", "file", "environment", "api" */
 
 struct upstream {               /* one provider entry: a base URL with its credentials */
     struct str name;            /* unique */

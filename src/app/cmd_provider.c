@@ -1,0 +1,234 @@
+/* cmd_provider.c - sluice provider …: those of the store are changed here, those of file and environment only shown. */
+#include "app/cli.h"
+#include "base/banned.h"
+#include "domain/discover.h"
+
+#define TEST_TIMEOUT_MS 15000
+
+static struct snapshot *load(struct cli *c, struct config_sources *s, struct err *e)
+{
+    struct snapshot *snap;
+    cli_sources(c, s);
+    return state_open(s, e) && config_load(s, &snap, e) ? snap : NULL;
+}
+
+static struct str masked_key(struct arena *a, const struct upstream *u)
+{
+    if (u->n_keys == 0)
+        return STR("-");
+    struct str first = secret_mask(a, u->keys[0]);
+    return u->n_keys == 1 ? first
+                          : str_fmt(a, STR_FMT " and %zu more", STR_ARG(first), u->n_keys - 1);
+}
+
+static void provider_json(struct cli *c, struct jw *w, const struct upstream *u)
+{
+    jw_object(w);
+    jw_kv_str(w, "name", u->name);
+    jw_kv_cstr(w, "type", u->kind->id);
+    jw_kv_str(w, "base_url", upstream_base_url(c->arena, u));
+    jw_kv_str(w, "api_key", u->n_keys ? masked_key(c->arena, u) : STR(""));
+    jw_kv_bool(w, "enabled", u->is_enabled);
+    jw_kv_cstr(w, "origin", origin_name(u->from));
+    jw_object_end(w);
+}
+
+int cmd_provider_list(struct cli *c)
+{
+    static struct config_sources s;
+    struct err e = ERR_INIT;
+    struct sheet t;
+    struct buf b;
+    struct snapshot *snap = load(c, &s, &e);
+    if (!snap)
+        return cli_fail(&e);
+    if (c->json) {
+        buf_init_arena(&b, c->arena, SIZE_MAX / 2);
+        struct jw w = jw_on(&b);
+        jw_array(&w);
+        for (size_t i = 0; i < snap->n_upstreams; i++)
+            provider_json(c, &w, snap->upstreams[i]);
+        jw_array_end(&w);
+        (void)printf(STR_FMT "\n", STR_ARG(buf_str(&b)));
+    } else {
+        sheet_init(&t, c->arena, 6);
+        const char *const head[] = {"NAME", "TYPE", "BASE URL", "KEY", "STATE", "FROM"};
+        for (size_t i = 0; i < ARRAY_LEN(head); i++)
+            sheet_add(&t, str_of(head[i]));
+        for (size_t i = 0; i < snap->n_upstreams; i++) {
+            const struct upstream *u = snap->upstreams[i];
+            struct str base = upstream_base_url(c->arena, u);
+            sheet_add(&t, u->name);
+            sheet_add(&t, str_of(u->kind->id));
+            sheet_add(&t, base.n ? base : STR("-"));
+            sheet_add(&t, masked_key(c->arena, u));
+            sheet_add(&t, str_of(u->is_enabled ? "on" : "off"));
+            sheet_add(&t, str_of(origin_name(u->from)));
+        }
+        sheet_print(&t);
+    }
+    snapshot_unref(snap);
+    state_close(&s);
+    return 0;
+}
+
+int cmd_provider_kinds(struct cli *c)
+{
+    const struct provider_kind *k;
+    struct sheet t;
+    sheet_init(&t, c->arena, 5);
+    const char *const head[] = {"TYPE", "WHAT", "FORMATS", "BASE URL", "KEY FROM"};
+    for (size_t i = 0; i < ARRAY_LEN(head); i++)
+        sheet_add(&t, str_of(head[i]));
+    for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++) {
+        struct str formats = STR_NONE;
+        for (size_t j = 0; j < ARRAY_LEN(k->wires) && k->wires[j] != WIRE_NONE; j++)
+            formats = str_fmt(c->arena, STR_FMT "%s%s", STR_ARG(formats), j ? "," : "",
+                              wire_of(k->wires[j])->name);
+        sheet_add(&t, str_of(k->id));
+        sheet_add(&t, str_of(k->title));
+        sheet_add(&t, formats.n ? formats : STR("-"));
+        sheet_add(&t, k->base_url && k->base_url[0] ? str_of(k->base_url) : STR("-"));
+        sheet_add(&t, k->key_env ? str_of(k->key_env) : STR("-"));
+    }
+    sheet_print(&t);
+    return 0;
+}
+
+static const char *nth_kind(size_t i)
+{
+    const struct provider_kind *k = provider_kind_at(i);
+    return k ? k->id : NULL;
+}
+
+int cmd_provider_add(struct cli *c)
+{
+    static struct config_sources s;
+    struct err e = ERR_INIT;
+    struct secret key = {STR_NONE};
+    struct provider_row p = {
+        .name = str_of(c->args[0]),
+        .kind = c->type ? str_of(c->type) : str_of(c->args[0]),
+        .base_url = str_of(c->base_url),
+        .proxy = str_of(c->proxy),
+        .ca_file = str_of(c->ca_file),
+        .wire = str_of(c->wire),
+        .api_version = str_of(c->api_version),
+        .is_enabled = true,
+    };
+    if (!provider_kind_find(p.kind)) {
+        const char *near = cli_near(p.kind, nth_kind);
+        if (!c->type)
+            return cli_usage(c,
+                             "'%s' is no kind of provider: say --type KIND (sluice provider kinds)",
+                             c->args[0]);
+        return near ? cli_usage(c, "unknown type '%s'; did you mean '%s'?", c->type, near)
+                    : cli_usage(c, "unknown type '%s' (sluice provider kinds lists them)", c->type);
+    }
+    if (c->api_key && !cli_secret(c, c->api_key, &key, &e))
+        return cli_fail(&e);
+    if (!provider_check(c->arena, &p, key, &e))
+        return cli_usage(c, "%s", e.message);
+    struct db *db = cli_store(c, &s, &e);
+    if (db && secret_is_set(key))
+        p.sealed_key = seal_wrap(&s.seal, c->arena, key, p.name);
+    bool ok = db && provider_put(db, &p, &e);
+    db_close(db);
+    state_close(&s);
+    if (!ok)
+        return cli_fail(&e);
+    (void)printf("Provider '%s' is kept. Clients may ask for %s/MODEL; `sluice provider test %s` "
+                 "tries it.\n",
+                 c->args[0], c->args[0], c->args[0]);
+    if (!secret_is_set(key) && !provider_kind_find(p.kind)->is_local &&
+        provider_kind_find(p.kind)->auth != AUTH_NONE)
+        (void)fputs("It has no API key: give one with --api-key if it wants one.\n", stderr);
+    cli_tell_server(&s);
+    return 0;
+}
+
+/* A provider that stands elsewhere is not in the store: say where it does. */
+static int not_in_store(struct cli *c, struct config_sources *s, struct err *e)
+{
+    struct snapshot *snap;
+    struct err inner = ERR_INIT;
+    const struct upstream *u = NULL;
+    if (e->kind == ERR_NOT_FOUND && config_load(s, &snap, &inner)) {
+        u = snapshot_upstream(snap, str_of(c->args[0]));
+        if (u)
+            err_set(e, ERR_CONFLICT, "read_only",
+                    "provider '%s' comes from the %s: change it there", c->args[0],
+                    u->from == ORIGIN_FILE ? s->file : origin_name(u->from));
+        snapshot_unref(snap);
+    }
+    return cli_fail(e);
+}
+
+static int change(struct cli *c, bool removes, bool is_enabled)
+{
+    static struct config_sources s;
+    struct err e = ERR_INIT;
+    struct provider_row p;
+    struct str name = str_of(c->args[0]);
+    struct db *db = cli_store(c, &s, &e);
+    bool ok = db && provider_get(db, c->arena, name, &p, &e);
+    if (ok) {
+        p.is_enabled = is_enabled;
+        ok = removes ? provider_delete(db, name, &e) : provider_put(db, &p, &e);
+    }
+    db_close(db);
+    int rc = ok ? 0 : not_in_store(c, &s, &e);
+    if (ok) {
+        (void)printf("Provider '%s' is %s.\n", c->args[0],
+                     removes      ? "removed"
+                     : is_enabled ? "on"
+                                  : "off");
+        cli_tell_server(&s);
+    }
+    state_close(&s);
+    return rc;
+}
+
+int cmd_provider_remove(struct cli *c)
+{
+    return change(c, true, false);
+}
+
+int cmd_provider_enable(struct cli *c)
+{
+    return change(c, false, true);
+}
+
+int cmd_provider_disable(struct cli *c)
+{
+    return change(c, false, false);
+}
+
+int cmd_provider_test(struct cli *c)
+{
+    static struct config_sources s;
+    struct err e = ERR_INIT;
+    struct discovered d;
+    struct snapshot *snap = load(c, &s, &e);
+    if (!snap)
+        return cli_fail(&e);
+    const struct upstream *u = snapshot_upstream(snap, str_of(c->args[0]));
+    int rc = 0;
+    if (!u) {
+        err_set(&e, ERR_NOT_FOUND, "not_found", "no provider '%s' (sluice provider list)",
+                c->args[0]);
+        rc = cli_fail(&e);
+    } else if (u->kind->is_builtin) {
+        (void)printf("'%s' is built in: it always answers.\n", c->args[0]);
+    } else if (!upstream_models(c->arena, u, TEST_TIMEOUT_MS, &d, &e)) {
+        rc = cli_fail(&e);
+    } else {
+        (void)printf(STR_FMT " answers and lists %zu models%s\n", STR_ARG(d.url), d.n,
+                     d.n ? ":" : ".");
+        for (size_t i = 0; i < d.n; i++)
+            (void)printf("  %s/" STR_FMT "\n", c->args[0], STR_ARG(d.models[i]));
+    }
+    snapshot_unref(snap);
+    state_close(&s);
+    return rc;
+}

@@ -1,0 +1,77 @@
+/* cmd_setting.c - sluice setting …: the table of settings, with what is in force and where it comes from. */
+#include "app/cli.h"
+#include "base/banned.h"
+#include "domain/setting.h"
+
+static struct str value_text(struct arena *a, const struct settings *set, const struct setting *row)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 1u << 20);
+    struct jw w = jw_on(&b);
+    setting_write(set, row, &w);
+    return buf_str(&b);
+}
+
+int cmd_setting_list(struct cli *c)
+{
+    static struct config_sources s;
+    struct err e = ERR_INIT;
+    struct snapshot *snap;
+    struct sheet t;
+    const struct setting *row;
+    cli_sources(c, &s);
+    if (!state_open(&s, &e) || !config_load(&s, &snap, &e))
+        return cli_fail(&e);
+    sheet_init(&t, c->arena, 4);
+    const char *const head[] = {"SETTING", "VALUE", "FROM", "WHAT"};
+    for (size_t i = 0; i < ARRAY_LEN(head); i++)
+        sheet_add(&t, str_of(head[i]));
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
+        sheet_add(&t, str_of(row->name));
+        sheet_add(&t, value_text(c->arena, &snap->settings, row));
+        sheet_add(&t, str_of(origin_name(setting_origin(&s, row->name))));
+        sheet_add(&t, str_of(row->sentence));
+    }
+    sheet_print(&t);
+    snapshot_unref(snap);
+    state_close(&s);
+    return 0;
+}
+
+static const char *nth_setting(size_t i)
+{
+    const struct setting *row = setting_at(i);
+    return row ? row->name : NULL;
+}
+
+int cmd_setting_set(struct cli *c)
+{
+    static struct config_sources s;
+    struct err e = ERR_INIT;
+    struct settings scratch;
+    const struct setting *row = setting_find(str_of(c->args[0]));
+    if (!row) {
+        const char *near = cli_near(str_of(c->args[0]), nth_setting);
+        return near ? cli_usage(c, "unknown setting '%s'; did you mean '%s'?", c->args[0], near)
+                    : cli_usage(c, "unknown setting '%s' (sluice setting list)", c->args[0]);
+    }
+    /* none: back to the default */
+    struct str value = c->n_args > 1 ? str_of(c->args[1]) : STR_NONE;
+    settings_default(&scratch);
+    if (c->n_args > 1 && !setting_set(&scratch, row, value, &e))
+        return cli_usage(c, "%s", e.message);
+    struct db *db = cli_store(c, &s, &e);
+    enum origin from = db ? setting_origin(&s, row->name) : ORIGIN_DEFAULT;
+    bool ok = db &&
+              ((from != ORIGIN_FILE && from != ORIGIN_ENV) ||
+               err_set(&e, ERR_CONFLICT, "read_only", "'%s' comes from the %s: change it there",
+                       row->name, origin_name(from)));
+    ok = ok && setting_put(db, str_of(row->name), value, &e);
+    db_close(db);
+    state_close(&s);
+    if (!ok)
+        return cli_fail(&e);
+    (void)printf("%s is %s.\n", row->name, c->n_args > 1 ? c->args[1] : "back at its default");
+    cli_tell_server(&s);
+    return 0;
+}

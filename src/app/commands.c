@@ -1,0 +1,64 @@
+/* commands.c - the commands: help, parsing and shell completion are made from this table. */
+#include "app/cli.h"
+#include "base/banned.h"
+
+#define STORE "config data"
+
+/* clang-format off */
+const struct command commands[] = {
+    { "serve", NULL, NULL, 0, 0, "Start the gateway", STORE " host port threads port-file no-detect quiet",
+      "Without a configuration file it looks for API keys in the environment (OPENAI_API_KEY,\n"
+      "ANTHROPIC_API_KEY, GEMINI_API_KEY, …) and for Ollama and llama-server on this machine, and offers\n"
+      "what it finds. The first start makes a client key and shows it once. SIGHUP reads the\n"
+      "configuration again, SIGTERM ends after the running requests.\n\n"
+      "  sluice serve\n"
+      "  sluice serve --config sluice.jsonc --host 0.0.0.0 --port 8080\n", cmd_serve },
+    { "check", NULL, "[FILE]", 0, 1, "Say what is wrong with a configuration file", STORE,
+      "Ends with 0 when it is fine, with 1 and the place of the fault when it is not.\n\n"
+      "  sluice check sluice.jsonc\n", cmd_check },
+    { "export", NULL, NULL, 0, 0, "Write a configuration file that reproduces what is configured", STORE " secrets",
+      "Providers, models, settings and client keys of file and store. Client keys are written as hashes:\n"
+      "they go on working, and cannot be read. Provider keys become ${VARIABLES} unless --secrets is given.\n\n"
+      "  sluice export > sluice.jsonc\n", cmd_export },
+    { "provider", "list", NULL, 0, 0, "List the providers", STORE " json", NULL, cmd_provider_list },
+    { "provider", "kinds", NULL, 0, 0, "List the kinds of providers there are", "", NULL, cmd_provider_kinds },
+    { "provider", "add", "NAME", 1, 1, "Add a provider, or change one", STORE " type base-url api-key proxy ca-file wire api-version",
+      "NAME may be a kind itself; then --type is not needed. Keys are sealed in the store. More than one\n"
+      "key, separated by commas, are used in turn.\n\n"
+      "  sluice provider add openai --api-key -\n"
+      "  sluice provider add desk --type llamacpp --base-url http://127.0.0.1:8080/v1\n"
+      "  sluice provider add work --type openai-compatible --base-url https://llm.example/v1 --api-key file:key.txt\n", cmd_provider_add },
+    { "provider", "remove", "NAME", 1, 1, "Remove a provider", STORE, NULL, cmd_provider_remove },
+    { "provider", "enable", "NAME", 1, 1, "Switch a provider on", STORE, NULL, cmd_provider_enable },
+    { "provider", "disable", "NAME", 1, 1, "Switch a provider off: its models are hidden", STORE, NULL, cmd_provider_disable },
+    { "provider", "test", "NAME", 1, 1, "Ask a provider for its models", STORE, NULL, cmd_provider_test },
+    { "model", "list", NULL, 0, 0, "List the models", STORE " json", NULL, cmd_model_list },
+    { "model", "add", "NAME PROVIDER[/MODEL]…", 2, 16, "Add a name for models of providers, or change one",
+      STORE " upstream-model capabilities max-output-tokens context-tokens",
+      "Providers are tried in order, until one answers.\n\n"
+      "  sluice model add gpt openai/gpt-5.1\n"
+      "  sluice model add coder desk/qwen cloud/claude-sonnet-4-5\n", cmd_model_add },
+    { "model", "remove", "NAME", 1, 1, "Remove a model's name", STORE, NULL, cmd_model_remove },
+    { "key", "create", NULL, 0, 0, "Make a client key and show it, this once", STORE " id label scopes models expires",
+      "Only the key goes to standard output.\n\n"
+      "  sluice key create --label laptop\n"
+      "  sluice key create --label guest --models 'gpt*,echo' --expires 7d\n"
+      "  sluice key create --label operator --scopes inference,models,admin\n", cmd_key_create },
+    { "key", "list", NULL, 0, 0, "List the client keys", STORE " json", NULL, cmd_key_list },
+    { "key", "enable", "ID", 1, 1, "Switch a key on", STORE, NULL, cmd_key_enable },
+    { "key", "disable", "ID", 1, 1, "Switch a key off", STORE, NULL, cmd_key_disable },
+    { "key", "remove", "ID", 1, 1, "Remove a key", STORE, NULL, cmd_key_remove },
+    { "setting", "list", NULL, 0, 0, "List the settings with their values", STORE, NULL, cmd_setting_list },
+    { "setting", "set", "NAME [VALUE]", 1, 2, "Change a setting; without a value it goes back to its default", STORE,
+      "  sluice setting set max_attempts 2\n", cmd_setting_set },
+    { "log", NULL, NULL, 0, 0, "Show the last requests", STORE " follow lines json",
+      "  sluice log -f\n"
+      "  sluice log -n 1000 --json | jq 'select(.status >= 500)'\n", cmd_log },
+    { "endpoints", NULL, NULL, 0, 0, "List what is served", "",
+      "Tab-separated: method, path, surface, access, sentence; then the aliases of paths.\n", cmd_endpoints },
+    { "version", NULL, NULL, 0, 0, "Say which sluice this is", "", NULL, cmd_version },
+    { "completion", NULL, "SHELL", 1, 1, "Write completions for bash, zsh or fish", "",
+      "  sluice completion bash > ~/.local/share/bash-completion/completions/sluice\n", cmd_completion },
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,195 @@
+/* jsonc_place.c - a lexer of JSON with comments that keeps positions. The text may be anything: it never fails, it only
+ * finds less. */
+#include "app/jsonc_place.h"
+#include "base/banned.h"
+
+static const char *short_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static struct str place(struct arena *a, const char *file, struct str text, size_t at)
+{
+    size_t line = 1, column = 1;
+    for (size_t i = 0; i < at && i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (c == '\n') {
+            line++;
+            column = 1;
+        } else if ((c & 0xc0) != 0x80) { /* characters, not bytes */
+            column++;
+        }
+    }
+    return str_fmt(a, "%s:%zu:%zu: ", short_name(file), line, column);
+}
+
+/* Behind white space and comments. */
+static size_t skip_blank(struct str t, size_t i)
+{
+    for (;;) {
+        while (i < t.n && (t.p[i] == ' ' || t.p[i] == '\t' || t.p[i] == '\n' || t.p[i] == '\r'))
+            i++;
+        if (i + 1 >= t.n || t.p[i] != '/')
+            return i;
+        if (t.p[i + 1] == '/') {
+            while (i < t.n && t.p[i] != '\n')
+                i++;
+        } else if (t.p[i + 1] == '*') {
+            i += 2;
+            while (i + 1 < t.n && !(t.p[i] == '*' && t.p[i + 1] == '/'))
+                i++;
+            i = i + 2 < t.n ? i + 2 : t.n;
+        } else {
+            return i;
+        }
+    }
+}
+
+/* t.p[i] is the opening quote: behind the closing one. */
+static size_t skip_string(struct str t, size_t i)
+{
+    for (i++; i < t.n && t.p[i] != '"'; i++)
+        if (t.p[i] == '\\')
+            i++;
+    return i < t.n ? i + 1 : t.n;
+}
+
+static bool is_delimiter(char c)
+{
+    return c != '\0' && strchr(",:]}[{\"/ \t\r\n", c) != NULL;
+}
+
+/* Behind the value that begins at i; always further than i. */
+static size_t skip_value(struct str t, size_t i)
+{
+    size_t depth = 0;
+    do {
+        i = skip_blank(t, i);
+        if (i >= t.n)
+            return t.n;
+        char c = t.p[i];
+        if (c == '"') {
+            i = skip_string(t, i);
+        } else if (c == '{' || c == '[') {
+            depth++;
+            i++;
+        } else if (c == '}' || c == ']') {
+            depth -= depth > 0;
+            i++;
+        } else {
+            if (c == '$') /* ${VAR} in place of a value */
+                i += str_index(str_skip(t, i), '}');
+            do
+                i++;
+            while (i < t.n && !is_delimiter(t.p[i]));
+        }
+    } while (depth > 0);
+    return i < t.n ? i : t.n;
+}
+
+/* How much of the path the name takes, with the dot behind it; 0: it is another one. */
+static size_t taken(struct str path, struct str name)
+{
+    if (!name.n || !str_starts(path, name))
+        return 0;
+    if (path.n == name.n)
+        return name.n;
+    return path.p[name.n] == '.' ? name.n + 1 : path.p[name.n] == '[' ? name.n : 0;
+}
+
+/* The member of the object at i that the path begins with, the longest name of several; SIZE_MAX: none. */
+static size_t find_member(struct arena *a, struct str t, size_t i, struct str *path)
+{
+    size_t found = SIZE_MAX, most = 0;
+    for (i = skip_blank(t, i + 1); i < t.n && t.p[i] == '"'; i = skip_blank(t, i)) {
+        size_t at = i;
+        struct str name = STR_NONE;
+        i = skip_string(t, i);
+        bool is_name = json_unquote(a, str_n(t.p + at, i - at), &name);
+        i = skip_blank(t, i);
+        i = skip_blank(t, i < t.n ? i + 1 : i); /* the colon */
+        size_t n = is_name ? taken(*path, name) : 0;
+        if (n > most) {
+            most = n;
+            found = i;
+        }
+        i = skip_blank(t, skip_value(t, i));
+        if (i < t.n && t.p[i] == ',')
+            i++;
+    }
+    *path = str_skip(*path, most);
+    return found;
+}
+
+/* "[2]" or "[2]." at the start of the path, in the array at i. */
+static size_t find_element(struct str t, size_t i, struct str *path)
+{
+    int64_t wanted;
+    size_t end = str_index(*path, ']');
+    if (path->p[0] != '[' || !str_to_int(str_n(path->p + 1, end - 1), &wanted) || wanted < 0)
+        return SIZE_MAX;
+    for (i = skip_blank(t, i + 1); i < t.n && t.p[i] != ']'; i = skip_blank(t, i)) {
+        if (wanted-- == 0) {
+            *path = str_skip(*path, end + 1);
+            if (path->n && path->p[0] == '.')
+                *path = str_skip(*path, 1);
+            return i;
+        }
+        i = skip_blank(t, skip_value(t, i));
+        if (i < t.n && t.p[i] == ',')
+            i++;
+    }
+    return SIZE_MAX;
+}
+
+struct str jsonc_where(struct arena *a, const char *file, struct str text, struct str path)
+{
+    size_t at = skip_blank(text, str_starts(text, STR("\xef\xbb\xbf")) ? 3 : 0);
+    while (path.n && at < text.n) {
+        size_t next = text.p[at] == '{'   ? find_member(a, text, at, &path)
+                      : text.p[at] == '[' ? find_element(text, at, &path)
+                                          : SIZE_MAX;
+        if (next == SIZE_MAX)
+            break;
+        at = next;
+    }
+    return place(a, file, text, at);
+}
+
+bool jsonc_fill(struct arena *a, const char *file, struct str text, struct str *out, struct err *e)
+{
+    struct buf b;
+    size_t from = 0;
+    *out = text;
+    if (!str_contains(text, STR("${")))
+        return true;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    for (size_t i = 0; i < text.n;) {
+        i = skip_blank(text, i);
+        if (i >= text.n)
+            break;
+        if (text.p[i] == '"') {
+            i = skip_string(text, i);
+            continue;
+        }
+        if (text.p[i] != '$' || text.n - i < 4 || text.p[i + 1] != '{') {
+            i++;
+            continue;
+        }
+        size_t end = i + str_index(str_skip(text, i), '}');
+        if (end >= text.n)
+            break;
+        const char *name = str_z(a, str_n(text.p + i + 2, end - i - 2)), *value = getenv(name);
+        if (!value)
+            return err_set(e, ERR_INPUT, "variable_unset",
+                           STR_FMT "the environment variable '%s' is not set",
+                           STR_ARG(place(a, file, text, i)), name);
+        buf_add(&b, text.p + from, i - from);
+        buf_str_add(&b, str_of(value));
+        i = from = end + 1;
+    }
+    buf_add(&b, text.p + from, text.n - from);
+    *out = buf_str(&b);
+    return true;
+}

@@ -1,0 +1,138 @@
+/* discover.c - the model lists of the formats: where they stand and where the ids are in them. */
+#include "domain/discover.h"
+#include "base/banned.h"
+#include "http/fetch.h"
+
+#define MAX_LIST (32u << 20)
+
+struct str upstream_base_url(struct arena *a, const struct upstream *u)
+{
+    if (u->kind->is_builtin)
+        return STR_NONE;
+    return str_fmt(a, "%s://" STR_FMT STR_FMT, u->origin.is_tls ? "https" : "http",
+                   STR_ARG(u->origin.host_header), STR_ARG(u->base_path));
+}
+
+/* The base without a last segment that the path begins with: /v1 before /v1/models. */
+static struct str join(struct arena *a, const struct upstream *u, const char *path)
+{
+    struct str base = u->base_path, rest = str_of(path);
+    if (path[0] == '^') {
+        base = STR_NONE;
+        rest = str_skip(rest, 1);
+    }
+    size_t slash = base.n;
+    while (slash > 0 && base.p[slash - 1] != '/')
+        slash--;
+    struct str last = slash > 0 ? str_skip(base, slash - 1) : STR_NONE;
+    if (last.n > 1 && rest.n > last.n && str_starts(rest, last) && rest.p[last.n] == '/')
+        base.n -= last.n;
+    struct str url = str_fmt(a, "%s://" STR_FMT STR_FMT "%s" STR_FMT,
+                             u->origin.is_tls ? "https" : "http", STR_ARG(u->origin.host_header),
+                             STR_ARG(base), rest.p[0] == '/' ? "" : "/", STR_ARG(rest));
+    if (u->kind->api_version_param && u->api_version.n)
+        url = str_fmt(a, STR_FMT "?%s=" STR_FMT, STR_ARG(url), u->kind->api_version_param,
+                      STR_ARG(u->api_version));
+    return url;
+}
+
+static size_t headers_of(struct arena *a, const struct upstream *u, struct http_header *h)
+{
+    size_t n = 0;
+    struct str key = u->n_keys ? secret_reveal(u->keys[0]) : STR_NONE;
+    if (key.n) {
+        switch (u->kind->auth) {
+        case AUTH_BEARER:
+            h[n++] = (struct http_header){STR("authorization"),
+                                          str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))};
+            break;
+        case AUTH_X_API_KEY:
+            h[n++] = (struct http_header){STR("x-api-key"), key};
+            break;
+        case AUTH_X_GOOG:
+            h[n++] = (struct http_header){STR("x-goog-api-key"), key};
+            break;
+        case AUTH_API_KEY:
+            h[n++] = (struct http_header){STR("api-key"), key};
+            break;
+        case AUTH_NONE:
+            break;
+        }
+    }
+    if (u->kind->wires[0] == WIRE_ANTHROPIC)
+        h[n++] = (struct http_header){STR("anthropic-version"), STR("2023-06-01")};
+    for (size_t i = 0; i < u->n_headers && n < 32; i++)
+        h[n++] = u->headers[i];
+    return n;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct str *x = a, *y = b;
+    int order = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+    return order ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+/* {"data":[{"id"}]} (OpenAI, Anthropic), {"models":[{"name":"models/…"}]} (Google), {"models":[{"name"}]} (Ollama), [{"id"}] */
+static void read_ids(struct arena *a, yyjson_val *root, struct discovered *out)
+{
+    yyjson_val *list = yyjson_is_arr(root) ? root : json_get(root, "data"), *v;
+    size_t i, max;
+    if (!yyjson_is_arr(list))
+        list = json_get(root, "models");
+    out->models = ARENA_ARRAY(a, struct str, yyjson_arr_size(list) + 1);
+    yyjson_arr_foreach (list, i, max, v) {
+        struct str id = json_get_str(v, "internal_id"); /* argo */
+        if (!id.n)
+            id = json_get_str(v, "id");
+        if (!id.n)
+            id = json_get_str(v, "name");
+        if (str_starts(id, STR("models/")))
+            id = str_skip(id, 7);
+        if (id.n)
+            out->models[out->n++] = str_dup(a, id);
+    }
+    if (out->n)
+        qsort(out->models, out->n, sizeof *out->models, by_bytes);
+}
+
+bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout_ms,
+                     struct discovered *out, struct err *e)
+{
+    struct http_header headers[40];
+    struct fetched reply;
+    struct err why = ERR_INIT;
+    yyjson_val *root;
+    const char *path = provider_kind_path(u->kind, OP_MODELS);
+    *out = (struct discovered){.n = 0};
+    if (u->kind->is_builtin || !path)
+        return err_set(e, ERR_UNSUPPORTED, "no_model_list", "%s has no list of models to ask for",
+                       u->kind->title);
+    out->url = join(a, u, path);
+    struct fetch f = {
+        .method = HTTP_GET,
+        .url = out->url,
+        .headers = headers,
+        .n_headers = headers_of(a, u, headers),
+        .proxy = u->origin.proxy,
+        .ca_file = u->origin.ca_file,
+        .timeout_ms = timeout_ms,
+        .max_bytes = MAX_LIST,
+        .allow_private = u->origin.allow_private,
+    };
+    if (!fetch_run(a, &f, &reply, &why))
+        return err_set(e, why.kind == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UPSTREAM,
+                       "upstream_unreachable", "cannot reach " STR_FMT ": %s", STR_ARG(out->url),
+                       why.message);
+    if (reply.status >= 400) {
+        wire_read_error(a, reply.status, reply.body, &why);
+        return err_set(e, ERR_UPSTREAM, "upstream_refused", STR_FMT " answered %d: %s",
+                       STR_ARG(out->url), reply.status, why.message);
+    }
+    if (reply.status >= 300 || !json_parse(a, reply.body, 0, &root, &why))
+        return err_set(e, ERR_UPSTREAM, "upstream_not_json",
+                       STR_FMT " answered %d, but not with a JSON list of models",
+                       STR_ARG(out->url), reply.status);
+    read_ids(a, root, out);
+    return true;
+}

@@ -1,0 +1,14 @@
+/* discover.h - asks an upstream for its list of models. Blocking: for workers and the command line. */
+#ifndef DOMAIN_DISCOVER_H
+#define DOMAIN_DISCOVER_H
+#include "domain/snapshot.h"
+
+struct discovered {
+    struct str *models;         /* ids, sorted */
+    size_t n;
+    struct str url;             /* that was asked, without credentials */
+};
+/* ERR_UPSTREAM says what went wrong in words for the operator; ERR_UNSUPPORTED: its kind has no such list. */
+bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout_ms, struct discovered *out, struct err *e) MUST_USE;
+struct str upstream_base_url(struct arena *a, const struct upstream *u); /* "https://host:port/v1"; empty: built in */
+#endif
