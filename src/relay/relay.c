@@ -289,7 +289,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, i
     }
     /* Same format: the upstream's own words, unless they speak of our credential. */
     bool is_own = rl->last_status == 401 || (rl->last_status >= 300 && rl->last_status < 400);
-    if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE && rl->last_status >= 400) {
+    if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE && rl->last_status >= 400 &&
+        !(u->quirks & QUIRK_REPAIR_STREAM)) {
         struct http_header h[40];
         rl->out_headers = rl->last_headers;
         size_t n = reply_headers(rl, h, ARRAY_LEN(h), rl->last_type.n ? rl->last_type : STR("application/json"));

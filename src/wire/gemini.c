@@ -2195,6 +2195,6 @@ const struct wire wire_gemini = {
     .encoder_new = encoder_new,
     .encoder_push = encoder_push,
     .write_error = write_error,
-    .keepalive = ": keep-alive\r\n\r\n",
+    .keepalive = NULL, /* Google's SDKs take a comment for broken JSON */
     .meter = meter,
 };

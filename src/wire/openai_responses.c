@@ -830,13 +830,21 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
 
 /* ======================================================================== reading replies */
 
-static enum ir_stop read_status(yyjson_val *response, bool has_refusal)
+/* llama-server says "completed" of a reply that its limit cut off. */
+static bool is_cut_unsaid(const struct wire_ctx *c, yyjson_val *response)
+{
+    int64_t limit = c->req ? c->req->max_tokens : -1;
+    return (c->quirks & QUIRK_REPAIR_STREAM) && limit > 0 &&
+           json_get_int(json_get(response, "usage"), "output_tokens", 0) >= limit;
+}
+
+static enum ir_stop read_status(const struct wire_ctx *c, yyjson_val *response, bool has_refusal)
 {
     struct str status = json_get_str(response, "status");
     struct str reason = json_get_str(json_get(response, "incomplete_details"), "reason");
     if (str_is(reason, "content_filter"))
         return IR_STOP_FILTER;
-    if (reason.n > 0 || str_is(status, "incomplete"))
+    if (reason.n > 0 || str_is(status, "incomplete") || is_cut_unsaid(c, response))
         return IR_STOP_LENGTH;
     if (str_is(status, "cancelled"))
         return IR_STOP_CANCELLED;
@@ -924,7 +932,7 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
         has_refusal = has_refusal || p->kind == IR_REFUSAL;
     if (find_logprobs(output))
         choice->logprobs = chat_logprobs(c, find_logprobs(output));
-    choice->stop = ir_stop_overlay(read_status(root, has_refusal), &choice->message);
+    choice->stop = ir_stop_overlay(read_status(c, root, has_refusal), &choice->message);
     return true;
 }
 
@@ -1563,7 +1571,7 @@ static void finish(struct decoder *d, yyjson_val *response)
             item_done(d, item, (int64_t)i);
     close_live(d);
     flow_usage(&d->flow, &usage);
-    flow_finish(&d->flow, 0, read_status(response, d->has_refusal), STR_NONE);
+    flow_finish(&d->flow, 0, read_status(d->c, response, d->has_refusal), STR_NONE);
     flow_end(&d->flow, true);
 }
 

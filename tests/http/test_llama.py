@@ -91,9 +91,12 @@ def test_length(real, client, up, streaming):
 @streamed
 def test_noise(real, client, up, streaming):
     """Broken UTF-8 from a model never becomes a broken answer: the readers insist on valid UTF-8 and JSON."""
-    got = ask_for(real, client, up, Ask(max_tokens=48, temperature=1.0, stream=streaming), where="noise")
-    assert got.finish in ("length", "stop")
-    assert got.text + got.reasoning
+    for _ in range(20):  # the noise may begin with the token that ends it: then there is nothing to look at
+        got = ask_for(real, client, up, Ask(max_tokens=48, temperature=1.0, stream=streaming), where="noise")
+        assert got.finish in ("length", "stop")
+        if got.text + got.reasoning:
+            return
+    raise AssertionError("twenty answers without a word")
 
 
 @pytest.mark.parametrize("client", FORMATS)
