@@ -102,7 +102,7 @@ def bars(results, others):
     value = _of(others.get("cold-start"), "best_ms")
     absolute("Start to first answered request, 100 000 keys, warm", value,
              None if value is None else f"{value:.0f} ms", 50, "ms",
-             f"keys from the {others['cold-start']['origin']}" if value is not None else "")
+             f"keys in the {others['cold-start']['origin']}" if value is not None else "")
     value = _of(others.get("size"), "bytes")
     absolute("Stripped program", None if value is None else value / 1048576,
              None if value is None else f"{value / 1048576:.2f} MB", 8, "MB")

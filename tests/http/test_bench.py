@@ -236,7 +236,7 @@ def test_every_bar_and_scenario_reaches_the_report(tmp_path):
         "idle-streams": {"sluice": {"bytes_each": 5000.0}}, "idle-memory": {"rss_kb": 9000},
         "active-streams": {"chat->chat": {"rss_kb": 20000}, "messages->chat": {"rss_kb": 40000}},
         "threads": {"ratio": 1.9, "method": "throughput"}, "size": {"bytes": 4 << 20},
-        "cold-start": {"best_ms": 40.0, "origin": "configuration file"},
+        "cold-start": {"best_ms": 40.0, "origin": "store"},
     }
     data = report.write(tmp_path, tmp_path / "page.md", settings, "bench/run", "2026-01-01", results, {}, others)
     passed = {bar["what"]: bar["passed"] for bar in data["bars"]}
