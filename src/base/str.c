@@ -102,8 +102,13 @@ static size_t skip_utf8(struct str s, size_t i, size_t *bad)
     for (;;) {
         i = skip_ascii(s, i);
         while (i < s.n && (unsigned char)s.p[i] >= 0x80) {
-            size_t len = utf8_step((const unsigned char *)s.p + i, s.n - i, bad);
-            if (len == 0)
+            const unsigned char *p = (const unsigned char *)s.p, *at = utf8_run(p + i, p + s.n);
+            size_t len;
+            if (at > p + i) {
+                i = (size_t)(at - p);
+                continue;
+            }
+            if ((len = utf8_step(at, s.n - i, bad)) == 0)
                 return i;
             i += len;
         }

@@ -37,6 +37,21 @@ static inline size_t utf8_step(const unsigned char *p, size_t n, size_t *bad)
     }
     return need;
 }
+/* Steps over well-formed sequences of two and three bytes, four bytes at a look; stops at anything else. */
+static inline const unsigned char *utf8_run(const unsigned char *p, const unsigned char *end)
+{
+    while (end - p >= 4) {
+        uint32_t w = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;
+        /* 1110xxxx 10xxxxxx 10xxxxxx, neither overlong (no bit of 0f, 20) nor a surrogate (ED A0..BF) */
+        if ((w & 0xc0c0f0) == 0x8080e0 && (w & 0x200f) != 0 && (w & 0x200f) != 0x200d)
+            p += 3;
+        else if ((w & 0xc0e0) == 0x80c0 && (w & 0x1e) != 0)
+            p += 2;
+        else
+            break;
+    }
+    return p;
+}
 /* Writes the UTF-8 form of a scalar value; returns its length (1..4). */
 static inline size_t utf8_put(char *out, uint32_t c)
 {

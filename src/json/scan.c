@@ -98,22 +98,6 @@ static inline const byte *skip_clean(const byte *p, const byte *end)
     return p;
 }
 
-/* Steps over well-formed sequences of two and three bytes, four bytes at a look; stops at anything else. */
-static inline const byte *skip_plain_utf8(const byte *p, const byte *end)
-{
-    while (end - p >= 4) {
-        uint32_t w = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;
-        /* 1110xxxx 10xxxxxx 10xxxxxx, neither overlong (no bit of 0f, 20) nor a surrogate (ED A0..BF) */
-        if ((w & 0xc0c0f0) == 0x8080e0 && (w & 0x200f) != 0 && (w & 0x200f) != 0x200d)
-            p += 3;
-        else if ((w & 0xc0e0) == 0x80c0 && (w & 0x1e) != 0)
-            p += 2;
-        else
-            break;
-    }
-    return p;
-}
-
 /* s->at at the opening quote; afterwards behind the closing one. */
 static bool skip_string(struct scan *s)
 {
@@ -137,7 +121,7 @@ static bool skip_string(struct scan *s)
         if (*p < 0x20)
             return fail(s, p, "unescaped control character in string");
         do { /* text outside ASCII comes in runs */
-            p = skip_plain_utf8(p, end);
+            p = utf8_run(p, end);
             if (p == end || *p < 0x80)
                 break;
             if ((n = utf8_step(p, (size_t)(end - p), &bad)) == 0)

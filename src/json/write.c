@@ -64,7 +64,12 @@ static void escape(struct buf *b, struct str s, bool is_trusted)
             from = ++at;
             continue;
         }
-        size_t bad, len = utf8_step((const unsigned char *)s.p + at, s.n - at, &bad);
+        const unsigned char *p = (const unsigned char *)s.p, *end = utf8_run(p + at, p + s.n);
+        if (end > p + at) {
+            at = (size_t)(end - p);
+            continue;
+        }
+        size_t bad, len = utf8_step(end, s.n - at, &bad);
         if (len) {
             at += len;
             continue;

@@ -118,6 +118,28 @@ START_TEST(ill_formed_utf8_is_replaced_by_maximal_subparts)
 }
 END_TEST
 
+/* As many sequences of two and of three bytes are well-formed as there are characters that need them. */
+START_TEST(exactly_the_characters_are_well_formed)
+{
+    unsigned two = 0, three = 0;
+    char text[] = "abcdefgh"; /* ASCII behind, so that the quick path is taken */
+    for (unsigned lead = 0x80; lead < 0x100; lead++) {
+        text[0] = (char)lead;
+        for (unsigned second = 0x80; second < 0x100; second++) {
+            text[1] = (char)second;
+            text[2] = 'c';
+            two += str_valid_utf8(str_n(text, 8));
+            for (unsigned third = 0x80; third < 0x100; third++) {
+                text[2] = (char)third;
+                three += str_valid_utf8(str_n(text, 8));
+            }
+        }
+    }
+    ck_assert_uint_eq(two, 0x800 - 0x80);
+    ck_assert_uint_eq(three, 0x10000 - 0x800 - 0x800); /* without the surrogates */
+}
+END_TEST
+
 START_TEST(edit_distance_counts_slips)
 {
     ck_assert_uint_eq(str_edit_distance(STR("model"), STR("model")), 0);
@@ -160,5 +182,5 @@ START_TEST(words_are_read_in_both_directions)
 END_TEST
 
 UNIT_MAIN("str", views_compare_and_cut, integers_are_whole_and_bounded,
-          ill_formed_utf8_is_replaced_by_maximal_subparts, edit_distance_counts_slips,
-          copies_live_in_the_arena, words_are_read_in_both_directions)
+          ill_formed_utf8_is_replaced_by_maximal_subparts, exactly_the_characters_are_well_formed,
+          edit_distance_counts_slips, copies_live_in_the_arena, words_are_read_in_both_directions)
