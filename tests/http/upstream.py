@@ -117,18 +117,17 @@ class Connection(asyncio.Protocol):
 
     async def read_body(self, request):
         if request.header("transfer-encoding", "").lower() == "chunked":
-            while True:
+            raw_body, body, size = bytearray(), bytearray(), None
+            while size != 0:
                 line = await self.take_line()
                 size = int(line.split(b";")[0], 16)
                 data = await self.take(size + 2) if size else b""
-                request.raw_body += line + data
-                request.body += data[:-2]
-                if size == 0:
-                    while True:  # trailers
-                        line = await self.take_line()
-                        request.raw_body += line
-                        if line == b"\r\n":
-                            return
+                raw_body += line + data
+                body += data[:-2]
+            while line != b"\r\n":  # trailers
+                line = await self.take_line()
+                raw_body += line
+            request.raw_body, request.body = bytes(raw_body), bytes(body)
         elif request.header("content-length"):
             request.body = request.raw_body = await self.take(int(request.header("content-length")))
 
@@ -191,7 +190,7 @@ class Upstream:
         self.lock = threading.RLock()
         self.arrived = threading.Condition(self.lock)
         self.requests, self.queue, self.open, self.broken = [], collections.deque(), set(), []
-        self.connections, self.always, self.resumed = 0, None, []
+        self.connections, self.answers, self.always, self.resumed = 0, 0, None, []
         self.loop = asyncio.new_event_loop()
         ready = threading.Event()
 
@@ -326,6 +325,8 @@ def answer(fmt, turn, how="events", **options):
     """A model's answer in a format, streamed if the request asks for it."""
 
     async def script(conn, request):
+        conn.upstream.answers += 1
+        fmt.serial = conn.upstream.answers  # as with a real vendor, no two answers have the same id
         model = request.json.get("model") or request.path.split("/models/")[-1].split(":")[0]
         if fmt.wants_stream(request):
             asked = fmt.name != "chat" or bool((request.json.get("stream_options") or {}).get("include_usage"))

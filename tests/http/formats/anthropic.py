@@ -15,6 +15,7 @@ ERRORS = {400: "invalid_request_error", 401: "authentication_error", 403: "permi
 class Anthropic:
     name = "anthropic"
     stream_type = "text/event-stream"
+    serial = 1  # in the ids of answers
     counts = {"input", "output", "cached"}
 
     # the client
@@ -231,7 +232,7 @@ class Anthropic:
                       for c in turn.calls]
 
     def reply(self, turn, model="up"):
-        return {"id": "msg_up1", "type": "message", "role": "assistant", "model": model, "content": self.blocks(turn),
+        return {"id": "msg_up%d" % self.serial, "type": "message", "role": "assistant", "model": model, "content": self.blocks(turn),
                 "stop_reason": STOP[turn.finish], "stop_sequence": None, "usage": self.usage(turn.usage)}
 
     def events(self, turn, model="up", include_usage=True):
@@ -241,7 +242,7 @@ class Anthropic:
         start = self.usage(turn.usage)
         start["output_tokens"] = 1
         out = [event("message_start", message={
-            "id": "msg_up1", "type": "message", "role": "assistant", "model": model, "content": [],
+            "id": "msg_up%d" % self.serial, "type": "message", "role": "assistant", "model": model, "content": [],
             "stop_reason": None, "stop_sequence": None, "usage": start}), event("ping")]
         texts = {c.id: c.arguments for c in turn.calls}
         for i, block in enumerate(self.blocks(turn)):

@@ -7,6 +7,7 @@ from .common import Ask, Call, Problem, Turn, Usage, cut, dump, has, must, parse
 class Chat:
     name = "chat"
     stream_type = "text/event-stream"
+    serial = 1  # in the ids of answers
     counts = {"input", "output", "cached", "reasoning"}
 
     # the client
@@ -192,13 +193,13 @@ class Chat:
         if turn.calls:
             message["tool_calls"] = [{"id": c.id, "type": "function",
                                       "function": {"name": c.name, "arguments": c.arguments}} for c in turn.calls]
-        return {"id": "chatcmpl-up1", "object": "chat.completion", "created": 1700000000, "model": model,
+        return {"id": "chatcmpl-up%d" % self.serial, "object": "chat.completion", "created": 1700000000, "model": model,
                 "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish(turn)}],
                 "usage": self.usage(turn.usage), "system_fingerprint": "fp_up", "service_tier": "default"}
 
     def events(self, turn, model="up", include_usage=True):
         def chunk(delta, finish=None):
-            return sse(dump({"id": "chatcmpl-up1", "object": "chat.completion.chunk", "created": 1700000000,
+            return sse(dump({"id": "chatcmpl-up%d" % self.serial, "object": "chat.completion.chunk", "created": 1700000000,
                              "model": model, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
 
         out = [chunk({"role": "assistant", "content": ""})]
@@ -211,7 +212,7 @@ class Chat:
             out += [chunk({"tool_calls": [{"index": i, "function": {"arguments": s}}]}) for s in cut(c.arguments)]
         out.append(chunk({}, self.finish(turn)))
         if include_usage:
-            out.append(sse(dump({"id": "chatcmpl-up1", "object": "chat.completion.chunk", "created": 1700000000,
+            out.append(sse(dump({"id": "chatcmpl-up%d" % self.serial, "object": "chat.completion.chunk", "created": 1700000000,
                                  "model": model, "choices": [], "usage": self.usage(turn.usage)})))
         out.append(sse("[DONE]"))
         return out

@@ -14,6 +14,7 @@ STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENI
 class Google:
     name = "google"
     stream_type = "text/event-stream"
+    serial = 1  # in the ids of answers
     counts = {"input", "output", "cached", "reasoning"}
 
     # the client
@@ -190,7 +191,7 @@ class Google:
         candidate = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if finish:
             candidate["finishReason"] = finish
-        out = {"candidates": [candidate], "modelVersion": model, "responseId": "resp-up1"}
+        out = {"candidates": [candidate], "modelVersion": model, "responseId": "resp-up%d" % self.serial}
         if usage:
             out["usageMetadata"] = self.usage(usage)
         return out

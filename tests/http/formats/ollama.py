@@ -7,6 +7,7 @@ from .common import Ask, Call, Problem, Turn, Usage, cut, dump, has, must, parse
 class Ollama:
     name = "ollama"
     stream_type = "application/x-ndjson"
+    serial = 1
     counts = {"input", "output"}
 
     # the client

@@ -9,6 +9,7 @@ safety_identifier service_tier store temperature text tool_choice tools top_logp
 class Responses:
     name = "responses"
     stream_type = "text/event-stream"
+    serial = 1  # in the ids of answers
     counts = {"input", "output", "cached", "reasoning"}
 
     # the client
@@ -252,7 +253,7 @@ class Responses:
         done = status == "completed"
         if done and reason:
             status = "incomplete"
-        return {"id": "resp_up1", "object": "response", "created_at": 1700000000, "status": status,
+        return {"id": "resp_up%d" % self.serial, "object": "response", "created_at": 1700000000, "status": status,
                 "background": False, "error": None,
                 "incomplete_details": {"reason": reason} if status == "incomplete" else None, "instructions": None,
                 "max_output_tokens": None, "max_tool_calls": None, "metadata": {}, "model": model, "output": output,
