@@ -1347,14 +1347,21 @@ static void write_metadata(struct wire_ctx *c, struct jw *w, const struct ir_req
         wire_drop(c, "no such tier", "service_tier");
 }
 
+/* A client of this format that writes role system inside of messages knows that its model takes it. */
+static enum wire_system_mode mid_system(const struct wire_ctx *c, const struct ir_request *req)
+{
+    if (c->quirks & QUIRK_HOIST_SYSTEM)
+        return WIRE_SYSTEM_HOIST;
+    return c->quirks & QUIRK_MID_SYSTEM || req->origin == WIRE_ANTHROPIC ? WIRE_SYSTEM_KEEP
+                                                                         : WIRE_SYSTEM_FOLD;
+}
+
 static bool write_request(struct wire_ctx *c, const struct ir_request *req, struct buf *out,
                           struct err *e)
 {
     const struct wire_needs needs = {
         .target = WIRE_ANTHROPIC,
-        .mid_system = c->quirks & QUIRK_MID_SYSTEM     ? WIRE_SYSTEM_KEEP
-                      : c->quirks & QUIRK_HOIST_SYSTEM ? WIRE_SYSTEM_HOIST
-                                                       : WIRE_SYSTEM_FOLD,
+        .mid_system = mid_system(c, req),
         .ids = WIRE_IDS_ANTHROPIC,
         .names = WIRE_NAMES_ANTHROPIC,
         .pairs_tools = true,

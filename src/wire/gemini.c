@@ -1832,7 +1832,7 @@ static void write_error(const struct err *e, struct str request_id, struct buf *
     jw_object(&w);
     jw_key(&w, "error");
     jw_object(&w);
-    jw_kv_int(&w, "code", err_status(e));
+    jw_kv_int(&w, "code", err_status(e) == 529 ? 503 : err_status(e)); /* 529 is Anthropic's own */
     jw_kv_cstr(&w, "message", e->message);
     jw_kv_cstr(&w, "status", wire_google_error_status(e));
     jw_object_end(&w);
@@ -2104,9 +2104,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         put_last(s, out);
         s->is_ended = true;
         break;
-    case IR_EV_PING:
-        if (!s->c->is_json_array)
-            buf_lit(out, ": keep-alive\r\n\r\n");
+    case IR_EV_PING: /* Google's SDKs take a comment for broken JSON */
         break;
     }
 }

@@ -40,7 +40,7 @@ static const struct request_row own_rows[] = {
      "system", "[{'type':'text','text':'a'},{'type':'text','text':'b','cache_control':{'type':'ephemeral','ttl':'1h'}}]"}, /* 5 */
     {"{'system':[],'messages':[{'role':'user','content':'hi'}]}", "system", "absent"},
     {"{'messages':[{'role':'user','content':'a'},{'role':'system','content':'be brief'},{'role':'user','content':'b'}]}", "messages",
-     "[{'role':'user','content':[{'type':'text','text':'a'},{'type':'text','text':'be brief'},{'type':'text','text':'b'}]}]"},
+     "[{'role':'user','content':'a'},{'role':'system','content':'be brief'},{'role':'user','content':'b'}]"},
     {"{'messages':[{'role':'user','content':[{'type':'text','text':''},{'type':'text','text':'x'}]}]}", "messages.0.content", "'x'"}, /* 9 */
     {"{'messages':[{'role':'user','content':'x'},{'role':'assistant','content':'Sure: \\n '}]}", "messages.1.content", "'Sure:'"}, /* 25 */
     {"{'messages':[{'role':'user','content':'x'},{'role':'assistant','content':'  '}]}", "messages.1", "absent"},

@@ -33,7 +33,6 @@ struct request_row {
 
 static const struct request_row own_rows[] = {
     /* clang-format off */
-    {"{'contents':'hi'}", "", "{" HI "}"},
     {"{'contents':{'parts':{'text':'hi'}}}", "", "{" HI "}"}, /* 15 */
     {"{'contents':['hi']}", "", "{" HI "}"},
     {"{'contents':[{'parts':['hi']}]}", "", "{" HI "}"},
@@ -218,6 +217,7 @@ struct refused_row {
 static const struct refused_row refused_rows[] = {
     {"{}", "contents"},
     {"{'contents':[]}", "contents"},
+    {"{'contents':'hi'}", "contents"},
     {"{'contents':[{'role':'robot','parts':[{'text':'x'}]}]}", "contents[0].role"},
     {"{'contents':[{'parts':[5]}]}", "contents[0].parts[0]"},
     {"{" HI ",'tools':5}", "tools"},
