@@ -2014,6 +2014,10 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
     (void)event;
     if (data.n <= 8 && str_is(str_trim(data), "[DONE]"))
         return true;
+    /* Nearly every chunk ends like this, with nothing to find in it. */
+    if (str_ends(data, STR("\"finish_reason\":null}]}")) ||
+        str_ends(data, STR("\"finish_reason\":null}],\"usage\":null}")))
+        return false;
     struct str reason = openai_find_string(data, STR("finish_reason"));
     if (reason.n > 0)
         *stop = read_stop_reason(reason);

@@ -942,6 +942,10 @@ static void write_echo_tools(struct jw *w, yyjson_val *tools)
 {
     yyjson_val *tool, *key, *value;
     size_t i, n, k, m;
+    if (!yyjson_is_arr(tools)) {
+        jw_raw(w, STR("[]"));
+        return;
+    }
     jw_array(w);
     yyjson_arr_foreach (tools, i, n, tool) {
         bool is_function = str_is(json_get_str(tool, "type"), "function");
@@ -979,13 +983,14 @@ static struct str echo_text(struct wire_ctx *c)
         /* clang-format on */
     };
     yyjson_val *raw = c->req && c->req->origin == WIRE_RESPONSES ? c->req->raw : NULL;
-    yyjson_val *reasoning = json_get(raw, "reasoning"), *text = json_get(raw, "text");
+    yyjson_val *reasoning = raw ? json_get(raw, "reasoning") : NULL;
+    yyjson_val *text = raw ? json_get(raw, "text") : NULL;
     struct buf b;
     buf_init_arena(&b, c->arena, REPLY_MAX);
     struct jw w = jw_on(&b);
     jw_object(&w);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        yyjson_val *v = json_get(raw, rows[i].key);
+        yyjson_val *v = raw ? json_get(raw, rows[i].key) : NULL;
         if (json_absent(v))
             JW(&w, rows[i].key, raw, str_of(rows[i].otherwise));
         else

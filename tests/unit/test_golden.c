@@ -547,23 +547,23 @@ static void check_case(struct golden *g, enum what what)
             check_case_for(g, what, wire_of((enum wire_id)id));
 }
 
-static int by_name(const void *a, const void *b)
+static int is_shown(const struct dirent *e)
 {
-    const struct str *x = a, *y = b;
-    return strcmp(x->p, y->p);
+    return e->d_name[0] != '.';
 }
 
 static size_t list_dir(struct arena *a, const char *path, struct str *names, size_t max)
 {
-    DIR *d = opendir(path);
-    size_t n = 0;
-    for (struct dirent *e; d && (e = readdir(d)) && n < max;)
-        if (e->d_name[0] != '.')
-            names[n++] = str_dup(a, str_of(e->d_name));
-    if (d)
-        (void)closedir(d);
-    qsort(names, n, sizeof *names, by_name);
-    return n;
+    struct dirent **found = NULL;
+    int n = scandir(path, &found, is_shown, alphasort);
+    size_t taken = 0;
+    for (int i = 0; i < n; i++) {
+        if (taken < max)
+            names[taken++] = str_dup(a, str_of(found[i]->d_name));
+        free(found[i]);
+    }
+    free(found);
+    return taken;
 }
 
 static void walk(enum what what)
