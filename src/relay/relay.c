@@ -564,6 +564,7 @@ void relay_ready_ctx(struct relay *rl)
     c->max_output_tokens = m ? m->max_output_tokens : -1;
     c->req = rl->ir;
     c->is_stream = rl->is_stream;
+    c->is_json_array = rl->is_gemini_array;
     c->now_ms = clock_wall_ms();
     c->seed = random_u64();
     c->signature_get = signature_get;

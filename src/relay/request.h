@@ -82,7 +82,7 @@ struct relay {
     struct stream_scan pass;
     struct buf last_frame;           /* of a passed Responses stream that is to be kept */
     bool is_head_sent, has_content, is_ended, is_done, is_closing;
-    bool saw_error_event, has_array, is_array_closed;
+    bool saw_error_event;
     struct err stream_err;
     struct timer keepalive, linger;
     uint64_t last_write_ms;

@@ -52,40 +52,13 @@ void write_stream_error(enum wire_id client, const struct err *e, struct str req
 
 /* ---- to the client ---- */
 
-/* Google without alt=sse: the same chunks as one JSON array (contract of translation, 15.1). */
-static void flush_as_array(struct relay *rl)
-{
-    struct str text = buf_str(&rl->out);
-    while (text.n) {
-        struct str line;
-        text = str_cut(text, '\n', &line);
-        line = str_trim(line);
-        if (!str_starts(line, STR("data:")))
-            continue;
-        http_reply_body(rl->r, rl->has_array ? STR(",\r\n") : STR("["));
-        rl->has_array = true;
-        http_reply_body(rl->r, str_trim(str_skip(line, 5)));
-    }
-}
-
 void relay_flush(struct relay *rl)
 {
     if (rl->out.n == 0)
         return;
-    if (rl->is_gemini_array)
-        flush_as_array(rl);
-    else
-        http_reply_body(rl->r, buf_str(&rl->out));
+    http_reply_body(rl->r, buf_str(&rl->out));
     buf_clear(&rl->out);
     rl->last_write_ms = loop_now_ms(rl->env->loop);
-}
-
-static void close_array(struct relay *rl)
-{
-    if (!rl->is_gemini_array || rl->mode == REPLY_PASS || rl->is_array_closed)
-        return;
-    rl->is_array_closed = true;
-    http_reply_body(rl->r, rl->has_array ? STR("]") : STR("[]"));
 }
 
 /* ---- translating ---- */
@@ -259,8 +232,6 @@ void stream_read_end(struct relay *rl)
     if (rl->is_done && rl->kept)
         responses_keep_frames(rl, buf_str(&rl->out));
     relay_flush(rl);
-    if (rl->is_done)
-        close_array(rl);
 }
 
 void stream_end(struct relay *rl)
@@ -318,7 +289,6 @@ void stream_end(struct relay *rl)
     }
     rl->is_done = true;
     stream_read_end(rl); /* a reply that came in one read ends before its read does */
-    close_array(rl);
     relay_finish(rl);
 }
 
@@ -346,7 +316,6 @@ void stream_break(struct relay *rl, const struct err *e)
         wire_of(rl->spec->client)->encoder_push(rl->enc, &error, &rl->out);
         wire_of(rl->spec->client)->encoder_push(rl->enc, &end, &rl->out);
         relay_flush(rl);
-        close_array(rl);
     }
     relay_finish(rl);
 }

@@ -77,7 +77,7 @@ static bool id_fits(struct str id, enum wire_id_rule rule)
 {
     if (rule == WIRE_IDS_ANY)
         return true;
-    if (id.n == 0 || (rule == WIRE_IDS_OPENAI && id.n > 40) || (rule == WIRE_IDS_9 && id.n != 9))
+    if (id.n == 0 || (rule == WIRE_IDS_OPENAI && id.n > 40) || (rule == WIRE_IDS_ANTHROPIC && id.n > 128) || (rule == WIRE_IDS_9 && id.n != 9))
         return false;
     for (size_t i = 0; i < id.n; i++) {
         char ch = id.p[i];
