@@ -47,7 +47,6 @@ static const struct op_path azure_paths[] = {
     {OP_TRANSCRIBE, "/openai/deployments/{model}/audio/transcriptions"},
     {OP_TRANSLATE, "/openai/deployments/{model}/audio/translations"},
     {OP_RESPONSES, "/openai/responses"},
-    {OP_COUNT_RESPONSES, "/openai/responses/input_tokens"},
     {OP_MODELS, "/openai/models"},
     {OP_N, NULL},
 };

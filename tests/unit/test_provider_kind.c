@@ -1,0 +1,128 @@
+/* The table of provider kinds says nothing that contradicts itself, and knows what it has to. */
+#include "unit.h"
+#include "domain/provider_kind.h"
+#include "http/http.h"
+
+START_TEST(every_row_is_sound)
+{
+    const struct provider_kind *k;
+    struct arena *a = arena_new();
+    for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++) {
+        struct url url;
+        struct err e = ERR_INIT;
+        ck_assert_msg(provider_kind_find(str_of(k->id)) == k, "%s is not found, or twice there",
+                      k->id);
+        ck_assert(k->title && k->title[0]);
+        for (const char *p = k->id; *p; p++)
+            ck_assert((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-');
+        if (k->is_builtin)
+            continue;
+        ck_assert_msg(k->wires[0] != WIRE_NONE, "%s speaks nothing", k->id);
+        if (k->base_url) {
+            ck_assert_msg(url_parse(a, str_of(k->base_url), &url, &e), "%s: %s", k->id, e.message);
+            ck_assert_msg(k->is_local || str_is(url.scheme, "https"),
+                          "%s: a vendor's address without TLS", k->id);
+            ck_assert_msg(k->base_url[strlen(k->base_url) - 1] != '/', "%s", k->id);
+        }
+        for (size_t w = 0; w < ARRAY_LEN(k->wires) && k->wires[w] != WIRE_NONE; w++)
+            ck_assert_msg(provider_kind_path(k, wire_op(k->wires[w])) != NULL,
+                          "%s has no path for a format of its own", k->id);
+        ck_assert_msg(k->wires[ARRAY_LEN(k->wires) - 1] == WIRE_NONE,
+                      "%s: the list of formats has no end", k->id);
+        ck_assert_msg(k->is_local || !k->base_url || k->key_env,
+                      "%s: where does its key come from?", k->id);
+        if (k->api_version_param)
+            ck_assert(k->auth == AUTH_API_KEY);
+        for (const struct op_path *p = k->paths; p && p->path; p++) {
+            /* a list of paths may be shared by kinds that serve less */
+            const char *path = provider_kind_path(k, p->op);
+            ck_assert_msg(!path || path == p->path, "%s: %s", k->id, p->path);
+        }
+    }
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(knows_every_vendor_and_every_spelling)
+{
+    static const char *const ids[] = {
+        "openai",
+        "anthropic",
+        "google",
+        "ollama",
+        "azure",
+        "openrouter",
+        "groq",
+        "mistral",
+        "deepseek",
+        "xai",
+        "together",
+        "fireworks",
+        "perplexity",
+        "cohere",
+        "nvidia",
+        "cerebras",
+        "sambanova",
+        "moonshot",
+        "qwen",
+        "zhipu",
+        "minimax",
+        "siliconflow",
+        "huggingface",
+        "github",
+        "vllm",
+        "llamacpp",
+        "lmstudio",
+        "openai-compatible",
+        "openai-responses",
+        "anthropic-compatible",
+        "google-compatible",
+        "volcengine",
+        "argo",
+        "echo",
+    };
+    static const char *const aliases[] = {
+        "openai_chat",
+        "openai_responses",
+        "open_responses",
+        "volcengine--openai_chat",
+        "volcengine--openai_responses",
+        "minimax--openai_chat",
+        "minimax--anthropic",
+        "openrouter--openai_chat",
+        "argo--openai_chat",
+        "argo--anthropic",
+        "gemini",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        const struct provider_kind *k = provider_kind_find(str_of(ids[i]));
+        ck_assert_msg(k && strcmp(k->id, ids[i]) == 0, "%s", ids[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+        ck_assert_msg(provider_kind_find(str_of(aliases[i])) != NULL, "%s", aliases[i]);
+    ck_assert_ptr_null(provider_kind_find(STR("nobody")));
+    ck_assert_ptr_null(provider_kind_find(STR("")));
+}
+END_TEST
+
+START_TEST(names_every_operation)
+{
+    for (int op = 0; op < OP_N; op++)
+        ck_assert_str_ne(op_name((enum op)op), "unknown");
+    ck_assert_str_eq(op_name(OP_N), "unknown");
+}
+END_TEST
+
+START_TEST(serves_only_what_is_there)
+{
+    const struct provider_kind *anthropic = provider_kind_find(STR("anthropic"));
+    ck_assert_str_eq(provider_kind_path(anthropic, OP_MESSAGES), "/v1/messages");
+    ck_assert_ptr_null(provider_kind_path(anthropic, OP_EMBED_OPENAI));
+    ck_assert_ptr_null(provider_kind_path(anthropic, OP_CHAT));
+    const struct provider_kind *azure = provider_kind_find(STR("azure"));
+    ck_assert_ptr_nonnull(strstr(provider_kind_path(azure, OP_CHAT), "/deployments/{model}/"));
+}
+END_TEST
+
+UNIT_MAIN("provider_kind", every_row_is_sound, knows_every_vendor_and_every_spelling,
+          names_every_operation, serves_only_what_is_there)
