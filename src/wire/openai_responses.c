@@ -1927,6 +1927,15 @@ static void need_reasoning(struct encoder *s, struct buf *out)
     item_event(s, "output_item.added", buf_str(&b), out);
 }
 
+static void put_reasoning_part(struct encoder *s, struct str text, struct buf *out)
+{
+    buf_lit(out, ",\"part\":{\"type\":\"");
+    buf_str_add(out, s->is_raw ? STR("reasoning_text") : STR("summary_text"));
+    buf_char(out, '"');
+    put_str(out, "text", text);
+    buf_char(out, '}');
+}
+
 static void put_reasoning(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
     bool is_own = s->c->upstream == WIRE_RESPONSES;
@@ -1937,10 +1946,10 @@ static void put_reasoning(struct encoder *s, const struct ir_event *ev, struct b
         s->encrypted = str_dup(s->c->arena, ev->encrypted);
     if (ev->text.n == 0)
         return;
-    if (!s->has_part && !s->is_raw) {
-        event_begin(s, "reasoning_summary_part.added", out);
-        put_place(s, "summary_index", out);
-        buf_lit(out, ",\"part\":{\"type\":\"summary_text\",\"text\":\"\"}");
+    if (!s->has_part) { /* clients look for the part that a delta belongs to */
+        event_begin(s, s->is_raw ? "content_part.added" : "reasoning_summary_part.added", out);
+        put_place(s, s->is_raw ? "content_index" : "summary_index", out);
+        put_reasoning_part(s, STR_NONE, out);
         event_end(out);
     }
     s->has_part = true;
@@ -1957,13 +1966,9 @@ static void reasoning_done_event(struct encoder *s, struct buf *out)
         put_place(s, s->is_raw ? "content_index" : "summary_index", out);
         put_str(out, "text", buf_str(&s->text));
         event_end(out);
-    }
-    if (s->has_part && !s->is_raw) {
-        event_begin(s, "reasoning_summary_part.done", out);
-        put_place(s, "summary_index", out);
-        buf_lit(out, ",\"part\":{\"type\":\"summary_text\"");
-        put_str(out, "text", buf_str(&s->text));
-        buf_char(out, '}');
+        event_begin(s, s->is_raw ? "content_part.done" : "reasoning_summary_part.done", out);
+        put_place(s, s->is_raw ? "content_index" : "summary_index", out);
+        put_reasoning_part(s, buf_str(&s->text), out);
         event_end(out);
     }
     (void)render(s, &b);
