@@ -421,7 +421,7 @@ static void flush(struct http_conn *c, struct str more, bool is_end)
         size_t body_n = gathered.n - head_n - room + more.n;
         last = body_n > 0 ? str_n(tail, is_end ? 7 : 2) : str_n(tail + 2, is_end ? 5 : 0);
         struct str size = body_n > 0 ? hex_line(line, body_n) : STR_NONE;
-        if (room > 0) {
+        if (room > 0 && size.n > 0) {
             size_t gap = room - size.n;
             memmove(s->gather.p + gap, s->gather.p, head_n);
             memcpy(s->gather.p + gap + head_n, size.p, size.n);
@@ -993,6 +993,8 @@ static int take_collected(struct http_conn *c, const char *at, size_t n)
             (void)buf_reserve(&c->body,
                               length < FIRST_BODY_BYTES ? (size_t)length : FIRST_BODY_BYTES);
     }
+    if (!buf_reserve(&c->body, n) || !c->body.p)
+        return HPE_USER;
     buf_add(&c->body, at, n);
     return 0;
 }
