@@ -1312,21 +1312,19 @@ static void begin_request(struct http_conn *c, char first_byte)
 /* Parses as far as the state allows; keeps the rest. */
 static void take(struct http_conn *c, const char *p, size_t n)
 {
-    if (c->state == IDLE) {
-        while (n > 0 &&
-               (*p == '\r' || *p == '\n')) { /* RFC 9112, 2.2: an empty line before is ignored */
-            p++;
-            n--;
-        }
-        if (n == 0)
-            return;
-        begin_request(c, *p);
-    }
     for (;;) {
         if (c->state == CLOSED || c->is_bad || c->is_broken || c->bad_own)
             return;
-        if (c->state == IDLE && n > 0)
+        if (c->state == IDLE) {
+            /* RFC 9112, 2.2: an empty line is ignored */
+            while (n > 0 && (*p == '\r' || *p == '\n')) {
+                p++;
+                n--;
+            }
+            if (n == 0)
+                return;
             begin_request(c, *p);
+        }
         if (c->state != HEAD && c->state != BODY) {
             park(c, p, n);
             return;

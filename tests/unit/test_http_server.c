@@ -595,6 +595,22 @@ START_TEST(one_byte_at_a_time_will_do)
 }
 END_TEST
 
+START_TEST(an_unknown_method_is_one_behind_an_empty_line_too)
+{
+    static const char text[] = "POST /refuse HTTP/1.1\r\n" HOST
+                               "content-length: 3\r\n\r\nabc\r\nBREW\r\n";
+    for (size_t split = sizeof text - 12; split < sizeof text - 1; split++) {
+        int fd = peer_connect(port);
+        peer_send(l, fd, str_n(text, split));
+        net_turn(l);
+        peer_send(l, fd, str_n(text + split, sizeof text - 1 - split));
+        ck_assert(has_status(peer_read_message(l, fd, a), 401));
+        ck_assert_msg(has_status(peer_read_message(l, fd, a), 501), "split at %zu", split);
+        (void)close(fd);
+    }
+}
+END_TEST
+
 START_TEST(pipelined_requests_wait_for_their_turn)
 {
     int fd = peer_connect(port);
@@ -1039,6 +1055,7 @@ int main(void)
     tcase_add_test(t, bounds_the_body);
     tcase_add_test(t, any_split_of_the_bytes_gives_the_same);
     tcase_add_test(t, one_byte_at_a_time_will_do);
+    tcase_add_test(t, an_unknown_method_is_one_behind_an_empty_line_too);
     tcase_add_test(t, pipelined_requests_wait_for_their_turn);
     tcase_add_test(t, bodies_of_every_size_arrive_whole);
     tcase_add_test(t, continues_only_when_the_body_is_wanted);
