@@ -22,12 +22,12 @@
 
 struct loader {
     const struct config_sources *src;
-    struct arena *a;          /* the snapshot's */
+    struct arena *a; /* the snapshot's */
     struct snapshot *s;
-    struct str text;          /* of the file */
-    yyjson_val *root;         /* of the file; NULL: none */
-    struct map upstreams;     /* by name, disabled ones too */
-    struct map models;        /* by name */
+    struct str text;      /* of the file */
+    yyjson_val *root;     /* of the file; NULL: none */
+    struct map upstreams; /* by name, disabled ones too */
+    struct map models;    /* by name */
     struct map key_ids;
     size_t cap_upstreams, cap_models, cap_keys;
 };
@@ -48,7 +48,8 @@ static bool read_file(struct arena *a, const char *path, size_t max, struct str 
     bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= max;
     if (!ok) {
         (void)close(fd);
-        return err_set(e, ERR_INPUT, "invalid_file", "'%s' is not a regular file of at most %zu bytes", path, max);
+        return err_set(e, ERR_INPUT, "invalid_file",
+                       "'%s' is not a regular file of at most %zu bytes", path, max);
     }
     char *p = arena_alloc(a, (size_t)st.st_size + 1);
     size_t n = 0;
@@ -66,7 +67,8 @@ static bool read_file(struct arena *a, const char *path, size_t max, struct str 
 }
 
 /* ${NAME} anywhere in a text. An unset variable is an error: half a configuration is worse than none. */
-static bool expand(struct loader *l, struct str text, const char *where, struct str *out, struct err *e)
+static bool expand(struct loader *l, struct str text, const char *where, struct str *out,
+                   struct err *e)
 {
     struct buf b;
     if (!str_contains(text, STR("${"))) {
@@ -85,7 +87,8 @@ static bool expand(struct loader *l, struct str text, const char *where, struct 
             break;
         const char *name = str_z(l->a, str_first(rest, close)), *value = getenv(name);
         if (!value)
-            return err_field(e, where, "'%s' needs the environment variable %s, which is not set", where, name);
+            return err_field(e, where, "'%s' needs the environment variable %s, which is not set",
+                             where, name);
         buf_add(&b, text.p, n);
         buf_str_add(&b, str_of(value));
         text = str_skip(rest, close + 1);
@@ -95,7 +98,8 @@ static bool expand(struct loader *l, struct str text, const char *where, struct 
     return true;
 }
 
-static bool text_member(struct loader *l, yyjson_val *obj, const char *key, const char *where, struct str *out, struct err *e)
+static bool text_member(struct loader *l, yyjson_val *obj, const char *key, const char *where,
+                        struct str *out, struct err *e)
 {
     yyjson_val *v = json_get(obj, key);
     char name[96];
@@ -110,14 +114,16 @@ static bool text_member(struct loader *l, yyjson_val *obj, const char *key, cons
 }
 
 /* file:PATH reads the first line of a file. */
-static bool secret_text(struct loader *l, struct str text, const char *where, struct str *out, struct err *e)
+static bool secret_text(struct loader *l, struct str text, const char *where, struct str *out,
+                        struct err *e)
 {
     *out = text;
     if (!str_starts(text, STR("file:")))
         return true;
     struct str content, line;
     struct err inner = ERR_INIT;
-    const char *path = str_z(l->a, str_skip(text, 5)), *slash = l->src->file ? strrchr(l->src->file, '/') : NULL;
+    const char *path = str_z(l->a, str_skip(text, 5)),
+               *slash = l->src->file ? strrchr(l->src->file, '/') : NULL;
     if (path[0] != '/' && slash) /* beside the file that names it */
         path = str_fmt(l->a, "%.*s/%s", (int)(slash - l->src->file), l->src->file, path).p;
     if (!read_file(l->a, path, 65536, &content, &inner))
@@ -164,8 +170,9 @@ static bool is_private_host(const struct str host)
         return false;
     memcpy(z, host.p, host.n);
     z[host.n] = 0;
-    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")) || str_ends(host, STR(".local")) ||
-        str_ends(host, STR(".internal")) || str_ends(host, STR(".home.arpa")))
+    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")) ||
+        str_ends(host, STR(".local")) || str_ends(host, STR(".internal")) ||
+        str_ends(host, STR(".home.arpa")))
         return true;
     if (!str_contains(host, STR(".")) && !str_contains(host, STR(":")))
         return true; /* one word, as in a compose file: no public name is so short */
@@ -183,7 +190,8 @@ struct provider_in { /* of whichever source */
     yyjson_val *extra; /* the file's entry */
 };
 
-static bool split_keys(struct loader *l, struct upstream *u, struct str list, const char *where, struct err *e)
+static bool split_keys(struct loader *l, struct upstream *u, struct str list, const char *where,
+                       struct err *e)
 {
     size_t n = 1;
     for (size_t i = 0; i < list.n; i++)
@@ -203,12 +211,15 @@ static bool split_keys(struct loader *l, struct upstream *u, struct str list, co
     return true;
 }
 
-static bool build_origin(struct loader *l, const struct provider_in *in, struct upstream *u, const char *where, struct err *e)
+static bool build_origin(struct loader *l, const struct provider_in *in, struct upstream *u,
+                         const char *where, struct err *e)
 {
     struct arena *a = l->a;
     struct url url;
     struct err inner = ERR_INIT;
-    struct str base = in->base_url.n ? in->base_url : u->kind->base_url ? str_of(u->kind->base_url) : STR_NONE;
+    struct str base = in->base_url.n      ? in->base_url
+                      : u->kind->base_url ? str_of(u->kind->base_url)
+                                          : STR_NONE;
     if (base.n == 0)
         return bad(e, where, "is required for this type");
     if (!str_starts(base, STR("http://")) && !str_starts(base, STR("https://")))
@@ -227,20 +238,23 @@ static bool build_origin(struct loader *l, const struct provider_in *in, struct 
         .is_http2 = in->is_http2,
         .host = str_dup(a, url.host),
         .port = url.port,
-        .host_header = url.port == (is_tls ? 443 : 80) ? str_fmt(a, v6 ? "[%.*s]" : "%.*s", STR_ARG(url.host))
-                                                       : str_fmt(a, v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(url.host), url.port),
+        .host_header = url.port == (is_tls ? 443 : 80)
+                           ? str_fmt(a, v6 ? "[%.*s]" : "%.*s", STR_ARG(url.host))
+                           : str_fmt(a, v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(url.host), url.port),
         .ca_file = in->ca_file,
         .proxy = proxy,
         .allow_private = in->is_private || u->kind->is_local || is_private_host(url.host),
         .insecure = in->is_insecure,
     };
-    u->origin.key = str_fmt(a, "%s|" STR_FMT "|%u|" STR_FMT "|" STR_FMT "|%d%d%d", is_tls ? "https" : "http", STR_ARG(u->origin.host),
-                            u->origin.port, STR_ARG(u->origin.ca_file), STR_ARG(proxy), u->origin.is_http2, u->origin.allow_private,
-                            u->origin.insecure);
+    u->origin.key = str_fmt(a, "%s|" STR_FMT "|%u|" STR_FMT "|" STR_FMT "|%d%d%d",
+                            is_tls ? "https" : "http", STR_ARG(u->origin.host), u->origin.port,
+                            STR_ARG(u->origin.ca_file), STR_ARG(proxy), u->origin.is_http2,
+                            u->origin.allow_private, u->origin.insecure);
     return true;
 }
 
-static bool timeouts(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where, struct err *e)
+static bool timeouts(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where,
+                     struct err *e)
 {
     const struct settings *set = &l->s->settings;
     struct {
@@ -265,7 +279,8 @@ static bool timeouts(struct loader *l, yyjson_val *obj, struct upstream *u, cons
     return true;
 }
 
-static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where, struct err *e)
+static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where,
+                          struct err *e)
 {
     yyjson_val *headers = json_get(obj, "headers"), *k, *v;
     size_t i, max;
@@ -274,14 +289,23 @@ static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u,
     if (!yyjson_is_obj(headers))
         return bad(e, where, "has headers that are no object");
     u->headers = ARENA_ARRAY(l->a, struct http_header, yyjson_obj_size(headers) + 1);
-    yyjson_obj_foreach(headers, i, max, k, v)
-    {
+    yyjson_obj_foreach (headers, i, max, k, v) {
         struct str value;
         if (!yyjson_is_str(v) || !expand(l, json_str(v), where, &value, e))
             return e->kind != ERR_NONE ? false : bad(e, where, "has a header that is no string");
-        u->headers[u->n_headers++] = (struct http_header){str_lower(l->a, json_str(k)), str_dup(l->a, value)};
+        u->headers[u->n_headers++] = (struct http_header){str_lower(l->a, json_str(k)),
+                                                          str_dup(l->a, value)};
     }
     return true;
+}
+
+/* No address of its own, or one of the vendor's. */
+static bool is_at_home(struct arena *a, struct str base_url, const struct provider_kind *home)
+{
+    struct url one, other;
+    return base_url.n == 0 || !home->base_url ||
+           (url_parse(a, base_url, &one, NULL) &&
+            url_parse(a, str_of(home->base_url), &other, NULL) && str_eq(one.host, other.host));
 }
 
 static bool unknown_type(struct err *e, const char *where, struct str type)
@@ -295,19 +319,28 @@ static bool unknown_type(struct err *e, const char *where, struct str type)
             best = k;
         }
     }
-    return err_field(e, where, "'%s' has the unknown type '" STR_FMT "'%s%s%s", where, STR_ARG(str_first(type, 64)),
-                     best ? "; did you mean '" : " (sluice provider kinds lists them)", best ? best->id : "", best ? "'?" : "");
+    return err_field(e, where, "'%s' has the unknown type '" STR_FMT "'%s%s%s", where,
+                     STR_ARG(str_first(type, 64)),
+                     best ? "; did you mean '" : " (sluice provider kinds lists them)",
+                     best ? best->id : "", best ? "'?" : "");
 }
 
 static bool add_provider(struct loader *l, const struct provider_in *in, struct err *e)
 {
     char where[160];
     struct upstream *u = ARENA_NEW(l->a, struct upstream);
-    (void)snprintf(where, sizeof where, "providers.%.*s", (int)(in->name.n < 64 ? in->name.n : 64), in->name.p);
+    (void)snprintf(where, sizeof where, "providers.%.*s", (int)(in->name.n < 64 ? in->name.n : 64),
+                   in->name.p);
     u->name = in->name;
     u->kind = provider_kind_find(in->kind.n ? in->kind : in->name);
     if (!u->kind)
         return unknown_type(e, where, in->kind.n ? in->kind : in->name);
+    const struct provider_kind *home = provider_kind_home(in->kind.n ? in->kind : in->name);
+    enum wire_id only = u->kind->wires[0];
+    if (home && is_at_home(l->a, in->base_url, home))
+        u->kind = home; /* with its own paths and quirks, but this one format */
+    else
+        home = NULL;
     if (!upstream_id(in->name, &u->id))
         return bad(e, where, "is one provider too many");
     u->next_key = &registry.turns[u->id];
@@ -315,14 +348,22 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     u->strip = u->kind->strip;
     u->is_enabled = in->is_enabled;
     u->from = in->from;
-    u->api_version = in->api_version.n ? in->api_version : u->kind->api_version_param ? STR("2025-04-01-preview") : STR_NONE;
+    u->api_version = in->api_version.n            ? in->api_version
+                     : u->kind->api_version_param ? STR("2025-04-01-preview")
+                                                  : STR_NONE;
     u->allow_hosted_tools = in->allow_hosted_tools;
     u->fetch_images = in->fetch_images;
     memcpy(u->wires, u->kind->wires, sizeof u->wires);
+    if (home) {
+        memset(u->wires, 0, sizeof u->wires);
+        u->wires[0] = only;
+    }
     if (in->wire.n) {
         const struct wire *w = wire_by_name(in->wire);
         if (!w || wire_op(w->id) == OP_COMPLETIONS || wire_op(w->id) == OP_OLLAMA_GENERATE)
-            return bad(e, where, "has an unknown wire: openai_chat, openai_responses, anthropic, google or ollama");
+            return bad(
+                e, where,
+                "has an unknown wire: openai_chat, openai_responses, anthropic, google or ollama");
         memset(u->wires, 0, sizeof u->wires);
         u->wires[0] = w->id;
     }
@@ -331,14 +372,17 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     (void)snprintf(key_where, sizeof key_where, "%s.api_key", where);
     if (!u->kind->is_builtin && !build_origin(l, in, u, url_where, e))
         return false;
-    if (!split_keys(l, u, in->api_key, key_where, e) || !timeouts(l, in->extra, u, where, e) || !extra_headers(l, in->extra, u, where, e))
+    if (!split_keys(l, u, in->api_key, key_where, e) || !timeouts(l, in->extra, u, where, e) ||
+        !extra_headers(l, in->extra, u, where, e))
         return false;
     if (map_get(&l->upstreams, u->name))
         return true; /* the file's entry hides the store's of the same name */
     map_set(&l->upstreams, u->name, u);
     if (l->s->n_upstreams == l->cap_upstreams) {
         size_t cap = l->cap_upstreams ? l->cap_upstreams * 2 : 16;
-        l->s->upstreams = arena_realloc(l->a, l->s->upstreams, l->cap_upstreams * sizeof *l->s->upstreams, cap * sizeof *l->s->upstreams);
+        l->s->upstreams = arena_realloc(l->a, l->s->upstreams,
+                                        l->cap_upstreams * sizeof *l->s->upstreams,
+                                        cap * sizeof *l->s->upstreams);
         l->cap_upstreams = cap;
     }
     l->s->upstreams[l->s->n_upstreams++] = u;
@@ -357,9 +401,11 @@ static const char *env_key(const struct provider_kind *k)
 bool is_detected_env(const struct provider_kind *k)
 {
     /* tokens such as GITHUB_TOKEN are set for other purposes: only what is an API key is taken for an offer */
-    if (!k->base_url || !k->base_url[0] || !env_key(k) || !str_ends(str_of(k->key_env), STR("_API_KEY")))
+    if (!k->base_url || !k->base_url[0] || !env_key(k) ||
+        !str_ends(str_of(k->key_env), STR("_API_KEY")))
         return false;
-    for (size_t i = 0; provider_kind_at(i) != k; i++) { /* the first kind of several with the same key */
+    /* the first kind of several with the same key */
+    for (size_t i = 0; provider_kind_at(i) != k; i++) {
         const char *other = provider_kind_at(i)->key_env;
         if (other && strcmp(other, k->key_env) == 0)
             return false;
@@ -375,18 +421,22 @@ static bool file_providers(struct loader *l, struct err *e)
         return true;
     if (!yyjson_is_obj(all))
         return bad(e, "providers", "must be an object");
-    yyjson_obj_foreach(all, i, max, k, v)
-    {
+    yyjson_obj_foreach (all, i, max, k, v) {
         char where[96];
         struct str name = json_str(k), type, shim;
-        (void)snprintf(where, sizeof where, "providers.%.*s", (int)(name.n < 64 ? name.n : 64), name.p);
+        (void)snprintf(where, sizeof where, "providers.%.*s", (int)(name.n < 64 ? name.n : 64),
+                       name.p);
         if (!yyjson_is_obj(v))
             return bad(e, where, "must be an object");
         struct provider_in in = {.name = str_dup(l->a, name), .from = ORIGIN_FILE, .extra = v};
-        if (!text_member(l, v, "type", where, &type, e) || !text_member(l, v, "shim", where, &shim, e) ||
-            !text_member(l, v, "base_url", where, &in.base_url, e) || !text_member(l, v, "api_key", where, &in.api_key, e) ||
-            !text_member(l, v, "proxy", where, &in.proxy, e) || !text_member(l, v, "ca_file", where, &in.ca_file, e) ||
-            !text_member(l, v, "wire", where, &in.wire, e) || !text_member(l, v, "api_version", where, &in.api_version, e) ||
+        if (!text_member(l, v, "type", where, &type, e) ||
+            !text_member(l, v, "shim", where, &shim, e) ||
+            !text_member(l, v, "base_url", where, &in.base_url, e) ||
+            !text_member(l, v, "api_key", where, &in.api_key, e) ||
+            !text_member(l, v, "proxy", where, &in.proxy, e) ||
+            !text_member(l, v, "ca_file", where, &in.ca_file, e) ||
+            !text_member(l, v, "wire", where, &in.wire, e) ||
+            !text_member(l, v, "api_version", where, &in.api_version, e) ||
             !secret_text(l, in.api_key, where, &in.api_key, e))
             return false;
         in.kind = shim.n ? shim : type;
@@ -397,8 +447,10 @@ static bool file_providers(struct loader *l, struct err *e)
         in.allow_hosted_tools = json_get_bool(v, "map_hosted_tools", false);
         in.fetch_images = json_get_bool(v, "fetch_images", true);
         if (!in.api_key.n) { /* llm-rosetta: the kind's variable */
-            const struct provider_kind *kind = provider_kind_find(in.kind.n ? in.kind : in.name);
-            const char *env = in.base_url.n == 0 ? env_key(kind) : NULL; /* and only towards the kind's own address */
+            const struct provider_kind *kind = provider_kind_home(in.kind);
+            kind = kind ? kind : provider_kind_find(in.kind.n ? in.kind : in.name);
+            /* and only towards the kind's own address */
+            const char *env = in.base_url.n == 0 ? env_key(kind) : NULL;
             if (env)
                 in.api_key = str_dup(l->a, str_of(env));
         }
@@ -414,18 +466,29 @@ static bool store_providers(struct loader *l, struct db *db, struct err *e)
     if (!provider_list(db, l->a, &rows, e))
         return false;
     for (const struct provider_row *p = rows; p; p = p->next) {
-        struct provider_in in = {.name = p->name, .kind = p->kind, .base_url = p->base_url, .proxy = p->proxy, .ca_file = p->ca_file,
-                                 .wire = p->wire, .api_version = p->api_version, .is_enabled = p->is_enabled, .fetch_images = true,
+        struct provider_in in = {.name = p->name,
+                                 .kind = p->kind,
+                                 .base_url = p->base_url,
+                                 .proxy = p->proxy,
+                                 .ca_file = p->ca_file,
+                                 .wire = p->wire,
+                                 .api_version = p->api_version,
+                                 .is_enabled = p->is_enabled,
+                                 .fetch_images = true,
                                  .from = ORIGIN_API};
         struct secret key = {STR_NONE};
         struct err inner = ERR_INIT;
-        if (p->sealed_key.n && !seal_unwrap(&l->src->seal, l->a, p->sealed_key, p->name, &key, &inner)) {
-            log_error(NULL, "provider.key_lost", "provider=" STR_FMT " error=%s", STR_ARG(p->name), inner.message);
+        if (p->sealed_key.n &&
+            !seal_unwrap(&l->src->seal, l->a, p->sealed_key, p->name, &key, &inner)) {
+            log_error(NULL, "provider.key_lost", "provider=" STR_FMT " error=%s", STR_ARG(p->name),
+                      inner.message);
             in.is_enabled = false; /* without its key it could only fail */
         }
         in.api_key = secret_reveal(key);
-        if (!add_provider(l, &in, &inner)) { /* a row that this program cannot use must not keep the rest from serving */
-            log_error(NULL, "provider.skipped", "provider=" STR_FMT " error=%s", STR_ARG(p->name), inner.message);
+        /* a row that this program cannot use must not keep the rest from serving */
+        if (!add_provider(l, &in, &inner)) {
+            log_error(NULL, "provider.skipped", "provider=" STR_FMT " error=%s", STR_ARG(p->name),
+                      inner.message);
             err_clear(&inner);
         }
     }
@@ -435,9 +498,16 @@ static bool store_providers(struct loader *l, struct db *db, struct err *e)
 /* ---- models ---- */
 
 static const struct word capability_words[] = {
-    {"text", CAP_TEXT},           {"vision", CAP_VISION}, {"tools", CAP_TOOLS}, {"embedding", CAP_EMBEDDING},
-    {"reasoning", CAP_REASONING}, {"audio", CAP_AUDIO},   {"image", CAP_IMAGE}, {"rerank", CAP_RERANK},
-    {"moderation", CAP_MODERATION}, {0},
+    {"text", CAP_TEXT},
+    {"vision", CAP_VISION},
+    {"tools", CAP_TOOLS},
+    {"embedding", CAP_EMBEDDING},
+    {"reasoning", CAP_REASONING},
+    {"audio", CAP_AUDIO},
+    {"image", CAP_IMAGE},
+    {"rerank", CAP_RERANK},
+    {"moderation", CAP_MODERATION},
+    {0},
 };
 
 static uint32_t capabilities_of(yyjson_val *list)
@@ -447,31 +517,35 @@ static uint32_t capabilities_of(yyjson_val *list)
     yyjson_val *v;
     if (!yyjson_is_arr(list))
         return CAP_TEXT;
-    yyjson_arr_foreach(list, i, max, v)
-        bits |= (uint32_t)word_value(capability_words, json_str(v), 0); /* unknown words are kept in the file only */
+    yyjson_arr_foreach (list, i, max, v)
+        /* unknown words are kept in the file only */
+        bits |= (uint32_t)word_value(capability_words, json_str(v), 0);
     return bits;
 }
 
-static void add_target(struct loader *l, struct model *m, struct str provider, struct str upstream_model)
+static void add_target(struct loader *l, struct model *m, struct str provider,
+                       struct str upstream_model)
 {
     const struct upstream *u = map_get(&l->upstreams, provider);
     if (!u) { /* llm-rosetta drops such models silently; saying so is the better half of it */
-        log_warn(NULL, "config.model_without_provider", "model=" STR_FMT " provider=" STR_FMT, STR_ARG(m->name), STR_ARG(provider));
+        log_warn(NULL, "config.model_without_provider", "model=" STR_FMT " provider=" STR_FMT,
+                 STR_ARG(m->name), STR_ARG(provider));
         return;
     }
     if (u->is_enabled)
-        m->targets[m->n_targets++] = (struct target){u, upstream_model.n ? upstream_model : m->name};
+        m->targets[m->n_targets++] = (struct target){u,
+                                                     upstream_model.n ? upstream_model : m->name};
 }
 
-static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where, struct err *e)
+static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where,
+                        struct err *e)
 {
     size_t i, max;
     yyjson_val *v;
     if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0)
         return bad(e, where, "must be a non-empty array");
     m->targets = ARENA_ARRAY(l->a, struct target, yyjson_arr_size(list));
-    yyjson_arr_foreach(list, i, max, v)
-    {
+    yyjson_arr_foreach (list, i, max, v) {
         struct str provider = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "provider");
         struct str id = json_get_str(v, "upstream_model");
         if (provider.n == 0)
@@ -488,7 +562,8 @@ static void add_model(struct loader *l, struct model *m)
     map_set(&l->models, m->name, m);
     if (l->s->n_models == l->cap_models) {
         size_t cap = l->cap_models ? l->cap_models * 2 : 64;
-        l->s->models = arena_realloc(l->a, l->s->models, l->cap_models * sizeof *l->s->models, cap * sizeof *l->s->models);
+        l->s->models = arena_realloc(l->a, l->s->models, l->cap_models * sizeof *l->s->models,
+                                     cap * sizeof *l->s->models);
         l->cap_models = cap;
     }
     l->s->models[l->s->n_models++] = m;
@@ -502,25 +577,31 @@ static bool file_models(struct loader *l, struct err *e)
         return true;
     if (!yyjson_is_obj(all))
         return bad(e, "models", "must be an object");
-    yyjson_obj_foreach(all, i, max, k, v)
-    {
+    yyjson_obj_foreach (all, i, max, k, v) {
         char where[160];
         struct str name = json_str(k);
         struct model *m = ARENA_NEW(l->a, struct model);
-        (void)snprintf(where, sizeof where, "models.%.*s", (int)(name.n < 96 ? name.n : 96), name.p);
-        *m = (struct model){.name = str_dup(l->a, name), .is_enabled = true, .from = ORIGIN_FILE, .capabilities = CAP_TEXT,
-                            .max_output_tokens = -1, .context_tokens = -1};
+        (void)snprintf(where, sizeof where, "models.%.*s", (int)(name.n < 96 ? name.n : 96),
+                       name.p);
+        *m = (struct model){.name = str_dup(l->a, name),
+                            .is_enabled = true,
+                            .from = ORIGIN_FILE,
+                            .capabilities = CAP_TEXT,
+                            .max_output_tokens = -1,
+                            .context_tokens = -1};
         yyjson_val *targets = json_get(v, "targets");
         if (yyjson_is_str(v)) { /* legacy: the provider's name */
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
             add_target(l, m, str_dup(l->a, json_str(v)), STR_NONE);
         } else if (!yyjson_is_obj(v)) {
-            return err_field(e, where, "invalid model entry for '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+            return err_field(e, where, "invalid model entry for '" STR_FMT "'",
+                             STR_ARG(str_first(name, 200)));
         } else if (!json_absent(targets)) {
             if (!add_targets(l, m, targets, where, e))
                 return false;
         } else {
-            struct str provider = json_get_str(v, "provider"), id = json_get_str(v, "upstream_model");
+            struct str provider = json_get_str(v, "provider"),
+                       id = json_get_str(v, "upstream_model");
             if (provider.n == 0)
                 return bad(e, where, "needs 'provider' or 'targets'");
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
@@ -547,11 +628,18 @@ static bool store_models(struct loader *l, struct db *db, struct err *e)
         struct model *m = ARENA_NEW(l->a, struct model);
         yyjson_val *targets, *capabilities;
         struct err inner = ERR_INIT;
-        *m = (struct model){.name = r->name, .is_enabled = r->is_enabled, .show_alias = r->show_alias, .from = ORIGIN_API,
-                            .max_output_tokens = r->max_output_tokens, .context_tokens = r->context_tokens, .created = r->created_ms / 1000};
-        if (!json_parse(l->a, r->targets, 8, &targets, &inner) || !json_parse(l->a, r->capabilities, 8, &capabilities, &inner) ||
+        *m = (struct model){.name = r->name,
+                            .is_enabled = r->is_enabled,
+                            .show_alias = r->show_alias,
+                            .from = ORIGIN_API,
+                            .max_output_tokens = r->max_output_tokens,
+                            .context_tokens = r->context_tokens,
+                            .created = r->created_ms / 1000};
+        if (!json_parse(l->a, r->targets, 8, &targets, &inner) ||
+            !json_parse(l->a, r->capabilities, 8, &capabilities, &inner) ||
             !add_targets(l, m, targets, "targets", &inner)) {
-            log_error(NULL, "model.skipped", "model=" STR_FMT " error=%s", STR_ARG(r->name), inner.message);
+            log_error(NULL, "model.skipped", "model=" STR_FMT " error=%s", STR_ARG(r->name),
+                      inner.message);
             continue;
         }
         m->capabilities = capabilities_of(capabilities);
@@ -566,7 +654,8 @@ static struct key *add_key(struct loader *l)
 {
     if (l->s->n_keys == l->cap_keys) {
         size_t cap = l->cap_keys ? l->cap_keys * 2 : 64;
-        l->s->keys = arena_realloc(l->a, l->s->keys, l->cap_keys * sizeof *l->s->keys, cap * sizeof *l->s->keys);
+        l->s->keys = arena_realloc(l->a, l->s->keys, l->cap_keys * sizeof *l->s->keys,
+                                   cap * sizeof *l->s->keys);
         l->cap_keys = cap;
     }
     struct key *k = ARENA_NEW(l->a, struct key);
@@ -581,12 +670,13 @@ static void allowed_of(struct arena *a, yyjson_val *list, struct key *k)
     if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0)
         return;
     k->allowed_models = ARENA_ARRAY(a, struct str, yyjson_arr_size(list));
-    yyjson_arr_foreach(list, i, max, v)
+    yyjson_arr_foreach (list, i, max, v)
         if (yyjson_is_str(v))
             k->allowed_models[k->n_allowed++] = str_dup(a, json_str(v));
 }
 
-static const struct word scope_words[] = {{"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
+static const struct word scope_words[] = {
+    {"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
 
 static bool scopes_of(yyjson_val *list, uint32_t *out)
 {
@@ -598,8 +688,7 @@ static bool scopes_of(yyjson_val *list, uint32_t *out)
     if (!yyjson_is_arr(list))
         return false;
     *out = 0;
-    yyjson_arr_foreach(list, i, max, v)
-    {
+    yyjson_arr_foreach (list, i, max, v) {
         uint32_t bit = (uint32_t)word_value(scope_words, json_str(v), 0);
         if (!bit)
             return false;
@@ -608,17 +697,20 @@ static bool scopes_of(yyjson_val *list, uint32_t *out)
     return true;
 }
 
-static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str text, size_t at, struct err *e)
+static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str text, size_t at,
+                     struct err *e)
 {
     char where[64];
     int64_t expires;
-    struct str hash = json_get_str(v, "hash"); /* "sha256:" and 64 hex digits: as sluice export writes it */
+    /* "sha256:" and 64 hex digits: as sluice export writes it */
+    struct str hash = json_get_str(v, "hash");
     (void)snprintf(where, sizeof where, "server.api_keys[%zu]", at);
     if (!expand(l, text, where, &text, e) || !secret_text(l, text, where, &text, e))
         return false;
     struct key *k = add_key(l);
     if (hash.n && !text.n) {
-        if (hash.n != 7 + 2 * sizeof k->hash || !str_starts(hash, STR("sha256:")) || !hex_decode(k->hash, str_skip(hash, 7)))
+        if (hash.n != 7 + 2 * sizeof k->hash || !str_starts(hash, STR("sha256:")) ||
+            !hex_decode(k->hash, str_skip(hash, 7)))
             return bad(e, where, "has a hash that is not 'sha256:' and 64 hex digits");
     } else if (text.n < 8) {
         return bad(e, where, "has a key of less than 8 characters");
@@ -648,11 +740,12 @@ static bool file_keys(struct loader *l, struct err *e)
     size_t i, max;
     if (!json_absent(list) && !yyjson_is_arr(list))
         return bad(e, "server.api_keys", "must be an array");
-    yyjson_arr_foreach(list, i, max, v)
+    yyjson_arr_foreach (list, i, max, v)
         if (!file_key(l, v, json_get_str(v, "id"), json_get_str(v, "key"), i, e))
             return false;
     struct str legacy = json_get_str(server, "api_key");
-    return legacy.n == 0 || yyjson_arr_size(list) > 0 || file_key(l, NULL, STR(LEGACY_KEY_ID), legacy, 0, e);
+    return legacy.n == 0 || yyjson_arr_size(list) > 0 ||
+           file_key(l, NULL, STR(LEGACY_KEY_ID), legacy, 0, e);
 }
 
 static void store_key(void *arg, const struct key_row *r)
@@ -690,7 +783,8 @@ static bool store_setting(void *arg, struct str name, struct str value, struct e
     struct err inner = ERR_INIT;
     (void)e;
     if (row && !setting_set(&l->s->settings, row, value, &inner))
-        log_error(NULL, "setting.skipped", "setting=" STR_FMT " error=%s", STR_ARG(name), inner.message);
+        log_error(NULL, "setting.skipped", "setting=" STR_FMT " error=%s", STR_ARG(name),
+                  inner.message);
     return true;
 }
 
@@ -712,11 +806,15 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
         const char *given = setting_env(row->name, env);
         if (!json_absent(v)) {
             struct str text = yyjson_is_str(v) ? json_str(v) : json_text(l->a, v);
-            bool fits = row->kind == SETTING_TEXT ? yyjson_is_str(v) : row->kind == SETTING_BOOL ? yyjson_is_bool(v) : true;
+            bool fits = row->kind == SETTING_TEXT   ? yyjson_is_str(v)
+                        : row->kind == SETTING_BOOL ? yyjson_is_bool(v)
+                                                    : true;
             char where[64];
             (void)snprintf(where, sizeof where, "server.%s", row->name);
             if (!fits)
-                return bad(e, where, row->kind == SETTING_TEXT ? "must be a string" : "must be true or false");
+                return bad(e, where,
+                           row->kind == SETTING_TEXT ? "must be a string"
+                                                     : "must be true or false");
             struct err inner = ERR_INIT;
             if (!expand(l, str_dup(l->a, text), where, &text, e))
                 return false;
@@ -724,7 +822,8 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
                 return err_field(e, where, "%s", inner.message);
         }
         if (given && !setting_set(set, row, str_dup(l->a, str_of(given)), e))
-            return err_field(e, row->name, "%s: the value of the environment variable is not valid", env);
+            return err_field(e, row->name, "%s: the value of the environment variable is not valid",
+                             env);
     }
     set->host = str_of(str_z(l->a, set->host)); /* used as a C string */
     return true;
@@ -740,8 +839,8 @@ enum origin setting_origin(const struct config_sources *src, const char *name)
     struct err e = ERR_INIT;
     struct str text;
     yyjson_val *root;
-    if (src->file && read_file(a, src->file, MAX_FILE, &text, &e) && jsonc_parse(a, text, &root, &e) &&
-        !json_absent(json_get(json_get(root, "server"), name)))
+    if (src->file && read_file(a, src->file, MAX_FILE, &text, &e) &&
+        jsonc_parse(a, text, &root, &e) && !json_absent(json_get(json_get(root, "server"), name)))
         from = ORIGIN_FILE;
     struct db *db = from == ORIGIN_DEFAULT ? db_open(src->db_path, DB_READ_ONLY, &e) : NULL;
     struct stmt *s = db ? db_prepare(db, "SELECT 1 FROM setting WHERE name = ?1", &e) : NULL;
@@ -767,19 +866,21 @@ static bool load_file(struct loader *l, struct err *e)
     static const char *const known[] = {"providers", "models", "server", "debug", "$schema"};
     if (!l->src->file)
         return true;
-    if (!read_file(l->a, l->src->file, MAX_FILE, &l->text, e) || !jsonc_fill(l->a, l->src->file, l->text, &text, e))
+    if (!read_file(l->a, l->src->file, MAX_FILE, &l->text, e) ||
+        !jsonc_fill(l->a, l->src->file, l->text, &text, e))
         return false;
     if (!jsonc_parse(l->a, text, &l->root, &inner))
         return err_set(e, ERR_INPUT, "invalid_config", "%s: %s", l->src->file, inner.message);
     if (!yyjson_is_obj(l->root))
-        return err_set(e, ERR_INPUT, "invalid_config", "%s: the file must hold a JSON object", l->src->file);
-    yyjson_obj_foreach(l->root, i, max, k, v)
-    {
+        return err_set(e, ERR_INPUT, "invalid_config", "%s: the file must hold a JSON object",
+                       l->src->file);
+    yyjson_obj_foreach (l->root, i, max, k, v) {
         bool is_known = false;
         for (size_t n = 0; n < ARRAY_LEN(known); n++)
             is_known |= str_eq(json_str(k), str_of(known[n]));
         if (!is_known)
-            log_warn(NULL, "config.unknown_member", "file=%s member=" STR_FMT, l->src->file, STR_ARG(json_str(k)));
+            log_warn(NULL, "config.unknown_member", "file=%s member=" STR_FMT, l->src->file,
+                     STR_ARG(json_str(k)));
     }
     return true;
 }
@@ -787,15 +888,20 @@ static bool load_file(struct loader *l, struct err *e)
 /* echo is always there: an installation can be tried before any account is. */
 static bool add_echo(struct loader *l, struct err *e)
 {
-    struct provider_in in = {.name = STR("echo"), .kind = STR("echo"), .is_enabled = true, .from = ORIGIN_DEFAULT};
+    struct provider_in in = {
+        .name = STR("echo"), .kind = STR("echo"), .is_enabled = true, .from = ORIGIN_DEFAULT};
     if (!map_get(&l->upstreams, in.name) && !add_provider(l, &in, e))
         return false;
     const struct upstream *u = map_get(&l->upstreams, in.name);
     if (map_get(&l->models, STR("echo")) || !u->kind->is_builtin || !u->is_enabled)
         return true;
     struct model *m = ARENA_NEW(l->a, struct model);
-    *m = (struct model){.name = STR("echo"), .targets = ARENA_ARRAY(l->a, struct target, 1), .is_enabled = true, .max_output_tokens = -1,
-                        .context_tokens = -1, .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
+    *m = (struct model){.name = STR("echo"),
+                        .targets = ARENA_ARRAY(l->a, struct target, 1),
+                        .is_enabled = true,
+                        .max_output_tokens = -1,
+                        .context_tokens = -1,
+                        .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
     m->targets[m->n_targets++] = (struct target){u, STR("echo")};
     add_model(l, m);
     return true;
@@ -808,7 +914,11 @@ static bool add_detected(struct loader *l, struct err *e)
     if (!l->src->detects || l->src->file)
         return true;
     for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++) {
-        struct provider_in in = {.name = str_of(k->id), .kind = str_of(k->id), .is_enabled = true, .fetch_images = true, .from = ORIGIN_ENV};
+        struct provider_in in = {.name = str_of(k->id),
+                                 .kind = str_of(k->id),
+                                 .is_enabled = true,
+                                 .fetch_images = true,
+                                 .from = ORIGIN_ENV};
         if (map_get(&l->upstreams, in.name) || !is_detected_env(k))
             continue;
         in.api_key = str_dup(l->a, str_of(env_key(k)));
@@ -817,7 +927,10 @@ static bool add_detected(struct loader *l, struct err *e)
     }
     for (size_t i = 0; i < ARRAY_LEN(l->src->local); i++) {
         const struct local_server *found = &l->src->local[i];
-        struct provider_in in = {.name = str_of(found->kind), .kind = str_of(found->kind), .is_enabled = true, .fetch_images = true,
+        struct provider_in in = {.name = str_of(found->kind),
+                                 .kind = str_of(found->kind),
+                                 .is_enabled = true,
+                                 .fetch_images = true,
                                  .from = ORIGIN_ENV};
         if (!found->kind || map_get(&l->upstreams, in.name))
             continue;
@@ -825,8 +938,12 @@ static bool add_detected(struct loader *l, struct err *e)
             return false;
         for (size_t j = 0; j < found->n_models; j++) {
             struct model *m = ARENA_NEW(l->a, struct model);
-            *m = (struct model){.name = str_fmt(l->a, "%s/%s", found->kind, found->models[j]), .is_enabled = true, .from = ORIGIN_ENV,
-                                .targets = ARENA_ARRAY(l->a, struct target, 1), .capabilities = CAP_TEXT, .max_output_tokens = -1,
+            *m = (struct model){.name = str_fmt(l->a, "%s/%s", found->kind, found->models[j]),
+                                .is_enabled = true,
+                                .from = ORIGIN_ENV,
+                                .targets = ARENA_ARRAY(l->a, struct target, 1),
+                                .capabilities = CAP_TEXT,
+                                .max_output_tokens = -1,
                                 .context_tokens = -1};
             add_target(l, m, in.name, str_dup(l->a, str_of(found->models[j])));
             add_model(l, m);
@@ -847,8 +964,9 @@ static void add_place(const struct loader *l, struct err *e)
 
 static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
-    return load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) && (!db || store_providers(l, db, e)) &&
-           add_detected(l, e) && file_models(l, e) && (!db || store_models(l, db, e)) && file_keys(l, e) &&
+    return load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) &&
+           (!db || store_providers(l, db, e)) && add_detected(l, e) && file_models(l, e) &&
+           (!db || store_models(l, db, e)) && file_keys(l, e) &&
            (!db || key_each(db, store_key, l, e)) && add_echo(l, e);
 }
 
@@ -892,7 +1010,8 @@ bool state_open(struct config_sources *s, struct err *e)
 {
     if (!make_folder(s->data_dir, e))
         return false;
-    if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >= (int)sizeof s->db_path)
+    if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >=
+        (int)sizeof s->db_path)
         return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
     s->is_first_start = access(s->db_path, F_OK) != 0;
     if (!seal_open(&s->seal, s->data_dir, e))

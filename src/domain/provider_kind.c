@@ -1,11 +1,20 @@
 #include "domain/provider_kind.h"
 
 #define BIT(op) (1u << (op))
-#define OPENAI_OPS (BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_IMAGE_EDIT) | BIT(OP_SPEECH) | \
-                    BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODERATE) | BIT(OP_MODELS))
-#define COMPATIBLE_OPS (OPENAI_OPS | BIT(OP_RERANK)) /* of servers we know nothing of: what they lack, they say */
-#define STRIP(...) (const char *const[]){__VA_ARGS__, NULL}
-#define WIRES(...) {__VA_ARGS__}
+#define OPENAI_OPS                                                                              \
+    (BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_IMAGE_EDIT) | \
+     BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODERATE) | BIT(OP_MODELS))
+/* of servers we know nothing of: what they lack, they say */
+#define COMPATIBLE_OPS (OPENAI_OPS | BIT(OP_RERANK))
+#define STRIP(...)        \
+    (const char *const[]) \
+    {                     \
+        __VA_ARGS__, NULL \
+    }
+#define WIRES(...)  \
+    {               \
+        __VA_ARGS__ \
+    }
 #define MANY QUIRK_MAX_TOKENS_OLD /* most compatibles know only the old spelling */
 
 /* Where an operation stands behind the base URL, or from its origin where the path starts with ^. OpenAI-like bases end in /v1; the others are the origin. */
@@ -51,7 +60,8 @@ static const struct op_path azure_paths[] = {
     {OP_N, NULL},
 };
 /* a base that ends in /v1 serves Messages beside the OpenAI paths */
-static const struct op_path messages_behind_v1[] = {{OP_MESSAGES, "messages"}, {OP_COUNT_ANTHROPIC, "messages/count_tokens"}, {OP_N, NULL}};
+static const struct op_path messages_behind_v1[] = {
+    {OP_MESSAGES, "messages"}, {OP_COUNT_ANTHROPIC, "messages/count_tokens"}, {OP_N, NULL}};
 static const struct op_path cohere_paths[] = {{OP_RERANK, "^/v2/rerank"}, {OP_N, NULL}};
 static const struct op_path github_paths[] = {{OP_MODELS, "^/catalog/models"}, {OP_N, NULL}};
 static const struct op_path perplexity_paths[] = {{OP_CHAT, "/chat/completions"}, {OP_N, NULL}};
@@ -129,13 +139,14 @@ static const struct provider_kind kinds[] = {
 };
 
 /* llm-rosetta's types and shims, and names that people type */
-static const struct { const char *alias, *id; } aliases[] = {
-    { "openai_chat", "openai-compatible" }, { "openai_responses", "openai-responses" }, { "open_responses", "openai-responses" },
+static const struct { const char *alias, *id, *home; } aliases[] = {
+    { "openai_chat", "openai-compatible", "openai" }, { "openai_responses", "openai-responses", "openai" },
+    { "open_responses", "openai-responses", "openai" },
     { "gemini", "google" }, { "google_genai", "google" }, { "claude", "anthropic" }, { "llama.cpp", "llamacpp" }, { "llama-server", "llamacpp" },
     { "azure-openai", "azure" }, { "azure_openai", "azure" }, { "dashscope", "qwen" }, { "glm", "zhipu" }, { "hf", "huggingface" },
     { "lm-studio", "lmstudio" }, { "grok", "xai" }, { "kimi", "moonshot" }, { "openai_compatible", "openai-compatible" },
     { "anthropic_compatible", "anthropic-compatible" }, { "volcengine--openai_chat", "volcengine" },
-    { "volcengine--openai_responses", "openai-responses" }, { "minimax--openai_chat", "minimax" }, { "minimax--anthropic", "minimax-anthropic" },
+    { "volcengine--openai_responses", "openai-responses", "volcengine" }, { "minimax--openai_chat", "minimax" }, { "minimax--anthropic", "minimax-anthropic" },
     { "openrouter--openai_chat", "openrouter" }, { "argo--openai_chat", "argo" }, { "argo--anthropic", "argo-anthropic" },
 };
 
@@ -165,12 +176,73 @@ const struct provider_kind *provider_kind_find(struct str id)
     return NULL;
 }
 
+const struct provider_kind *provider_kind_home(struct str id)
+{
+    for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+        if (aliases[i].home && str_eq(id, str_of(aliases[i].alias)))
+            return provider_kind_find(str_of(aliases[i].home));
+    return NULL;
+}
+
+/* Models of one vendor that take other parameters than its newest ones. "*" at the end: any rest; inside: a name part. */
+/* clang-format off */
+static const struct { const char *kind, *model; uint32_t without, with; } model_quirks[] = {
+    { "anthropic", "claude-3*",        QUIRK_ADAPTIVE_THINKING | QUIRK_STRUCTURED_OUTPUT, 0 },
+    { "anthropic", "claude-*-4-2025*", QUIRK_ADAPTIVE_THINKING | QUIRK_STRUCTURED_OUTPUT, 0 },
+    { "anthropic", "claude-*-4-0*",    QUIRK_ADAPTIVE_THINKING | QUIRK_STRUCTURED_OUTPUT, 0 },
+    { "anthropic", "claude-*-4-1*",    QUIRK_ADAPTIVE_THINKING, 0 },
+    { "anthropic", "claude-*-4-5*",    QUIRK_ADAPTIVE_THINKING, 0 },
+    { "google",    "gemini-3*",        0, QUIRK_THINKING_LEVEL },
+    { "google",    "gemini-2*",        QUIRK_DUMMY_SIGNATURE, 0 },
+    { "google",    "gemini-1*",        QUIRK_DUMMY_SIGNATURE, QUIRK_SCHEMA_GEMINI },
+    { "openai",    "o1*",              QUIRK_EFFORT_XHIGH, 0 },
+    { "openai",    "o3*",              QUIRK_EFFORT_XHIGH, 0 },
+    { "openai",    "o4*",              QUIRK_EFFORT_XHIGH, 0 },
+    { "openai",    "gpt-5",            QUIRK_EFFORT_XHIGH, 0 },
+    { "openai",    "gpt-5-*",          QUIRK_EFFORT_XHIGH, 0 },
+    { "openai",    "gpt-4*",           QUIRK_EFFORT_XHIGH, QUIRK_NO_REASONING_EFFORT },
+    { "openai",    "gpt-3.5*",         QUIRK_EFFORT_XHIGH, QUIRK_NO_REASONING_EFFORT },
+    { "azure",     "gpt-4*",           0, QUIRK_NO_REASONING_EFFORT },
+    { "deepseek",  "deepseek-reasoner", QUIRK_REASONING_REPLAY, QUIRK_NO_REASONING_HISTORY },
+};
+/* clang-format on */
+
+static bool model_fits(struct str pattern, struct str model)
+{
+    size_t star = str_index(pattern, '*');
+    if (star == pattern.n)
+        return str_eq(pattern, model);
+    if (!str_starts(model, str_first(pattern, star)))
+        return false;
+    pattern = str_skip(pattern, star + 1);
+    for (model = str_skip(model, star);; model = str_skip(model, 1)) {
+        if (pattern.n == 0 || model_fits(pattern, model))
+            return true;
+        if (model.n == 0)
+            return false;
+    }
+}
+
+uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, struct str model)
+{
+    for (size_t i = 0; i < ARRAY_LEN(model_quirks); i++)
+        if (strcmp(k->id, model_quirks[i].kind) == 0 &&
+            model_fits(str_of(model_quirks[i].model), model))
+            quirks = (quirks & ~model_quirks[i].without) | model_quirks[i].with;
+    return quirks;
+}
+
 enum op wire_op(enum wire_id wire)
 {
     static const enum op ops[WIRE_N] = {
-        [WIRE_NONE] = OP_N,           [WIRE_CHAT] = OP_CHAT,          [WIRE_RESPONSES] = OP_RESPONSES,
-        [WIRE_ANTHROPIC] = OP_MESSAGES, [WIRE_GEMINI] = OP_GEMINI,    [WIRE_OLLAMA] = OP_OLLAMA_CHAT,
-        [WIRE_COMPLETIONS] = OP_COMPLETIONS, [WIRE_OLLAMA_GENERATE] = OP_OLLAMA_GENERATE,
+        [WIRE_NONE] = OP_N,
+        [WIRE_CHAT] = OP_CHAT,
+        [WIRE_RESPONSES] = OP_RESPONSES,
+        [WIRE_ANTHROPIC] = OP_MESSAGES,
+        [WIRE_GEMINI] = OP_GEMINI,
+        [WIRE_OLLAMA] = OP_OLLAMA_CHAT,
+        [WIRE_COMPLETIONS] = OP_COMPLETIONS,
+        [WIRE_OLLAMA_GENERATE] = OP_OLLAMA_GENERATE,
     };
     return ops[wire];
 }

@@ -60,6 +60,11 @@ struct provider_kind {
     bool is_builtin;           /* echo: answered inside */
 };
 const struct provider_kind *provider_kind_find(struct str id); /* also the aliases of llm-rosetta's types and shims; NULL unknown */
+/* Of a type that is a format at a vendor's ("openai_chat"): the vendor's kind, whose base URL and key variable stand in
+ * for missing ones. NULL: of other names. */
+const struct provider_kind *provider_kind_home(struct str id);
+/* The quirks of a kind for one of its models, where models of a vendor differ. */
+uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, struct str model);
 const struct provider_kind *provider_kind_at(size_t i);       /* NULL past the end */
 const char *op_usual_path(enum op op);                        /* where most upstreams have it */
 /* Path behind the base URL for op (from the origin when it starts with ^), NULL when the kind does not serve it. */

@@ -31,6 +31,8 @@ START_TEST(reads_a_file_of_llm_rosetta_as_it_is)
     ck_assert_uint_eq(oa->n_keys, 2);
     check_text(secret_reveal(oa->keys[1]), "k2");
     check_text(oa->base_path, "/v1");
+    ck_assert_str_eq(oa->kind->id, "openai"); /* at the vendor's own address: with its quirks, but only this format */
+    ck_assert(oa->wires[0] == WIRE_CHAT && oa->wires[1] == WIRE_NONE);
     check_text(oa->origin.host, "api.openai.com");
     ck_assert(oa->origin.is_tls && !oa->origin.allow_private);
     check_text(oa->origin.proxy, "http://p:8080");

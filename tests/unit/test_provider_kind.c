@@ -124,5 +124,31 @@ START_TEST(serves_only_what_is_there)
 }
 END_TEST
 
-UNIT_MAIN("provider_kind", every_row_is_sound, knows_every_vendor_and_every_spelling,
+START_TEST(models_of_a_vendor_differ)
+{
+    static const struct {
+        const char *kind, *model;
+        uint32_t quirk;
+        bool has;
+    } cases[] = {
+        {"anthropic", "claude-sonnet-4-5", QUIRK_ADAPTIVE_THINKING, false},
+        {"anthropic", "claude-sonnet-4-5", QUIRK_STRUCTURED_OUTPUT, true},
+        {"anthropic", "claude-3-5-haiku-latest", QUIRK_STRUCTURED_OUTPUT, false},
+        {"anthropic", "claude-opus-4-6", QUIRK_ADAPTIVE_THINKING, true},
+        {"google", "gemini-3-pro-preview", QUIRK_THINKING_LEVEL, true},
+        {"google", "gemini-2.5-flash", QUIRK_THINKING_LEVEL, false},
+        {"openai", "gpt-4o", QUIRK_NO_REASONING_EFFORT, true},
+        {"openai", "gpt-5.2", QUIRK_NO_REASONING_EFFORT, false},
+        {"openai", "gpt-5-mini", QUIRK_EFFORT_XHIGH, false},
+        {"openai-compatible", "gpt-4o", QUIRK_NO_REASONING_EFFORT, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct provider_kind *k = provider_kind_find(str_of(cases[i].kind));
+        bool has = (provider_model_quirks(k, k->quirks, str_of(cases[i].model)) & cases[i].quirk) != 0;
+        ck_assert_msg(has == cases[i].has, "%s %s", cases[i].kind, cases[i].model);
+    }
+}
+END_TEST
+
+UNIT_MAIN("provider_kind", models_of_a_vendor_differ, every_row_is_sound, knows_every_vendor_and_every_spelling,
           names_every_operation, serves_only_what_is_there)
