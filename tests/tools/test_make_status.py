@@ -1,14 +1,12 @@
 """tools/make-status matches operations with endpoint rows, and sees a page that is out of date."""
 import importlib.machinery
 import importlib.util
-import json
 import stat
 import tempfile
 import unittest
 from pathlib import Path
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "make-status"
-LIVEZ = {"method": "GET", "path": "/livez", "summary": "Say so"}
 
 
 def load():
@@ -43,6 +41,8 @@ class Matching(unittest.TestCase):
         self.assertEqual(status.canonical("/models", aliases), "/v1/models")
         self.assertEqual(status.canonical("/models/x", aliases), "/models/x")
         self.assertEqual(status.canonical("/codex/{path*}", aliases), "/v1/responses")
+        self.assertEqual(status.canonical("/api/v1/chat/completions", [("/api/", "/", "prefix"), *aliases]),
+                         "/v1/chat/completions")
 
 
 class Page(unittest.TestCase):
@@ -59,11 +59,11 @@ class Page(unittest.TestCase):
             "node\tcore\tGET\t/livez\tSay so\n"
             "sluice\tcore\tGET\t/sluice/v1/keys/{id}\tShow a key\n"
             "sluice\tcore\tGET\t/sluice/v1/keys/all\tShow all keys\n")
-        self.serve(LIVEZ)
+        self.serve("GET\t/livez\tnode\tanyone\tSay so")
 
     def serve(self, *rows):
         self.binary = self.root / "sluice"
-        self.binary.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps(rows) + "\nEND\n")
+        self.binary.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(rows) + "\nEND\n")
         self.binary.chmod(self.binary.stat().st_mode | stat.S_IXUSR)
 
     def run_tool(self, *arguments):
@@ -72,20 +72,20 @@ class Page(unittest.TestCase):
     def test_a_new_row_makes_the_page_out_of_date(self):
         self.assertEqual(self.run_tool(), 0)
         self.assertEqual(self.run_tool("--check"), 0)
-        self.serve(LIVEZ, {"method": "GET", "path": "/sluice/v1/keys/{key}", "summary": "Show"})
+        self.serve("GET\t/livez\tnode\tanyone\tSay so", "GET\t/sluice/v1/keys/{key}\tsluice\tadmin\tShow")
         self.assertEqual(self.run_tool("--check"), 1)
         self.assertEqual(self.run_tool(), 0)
         self.assertEqual(self.run_tool("--check"), 0)
 
     def test_a_row_that_went_away_too(self):
         self.assertEqual(self.run_tool(), 0)
-        self.serve({"method": "GET", "path": "/other", "summary": "Other"})
+        self.serve("GET\t/other\tnode\tanyone\tOther")
         self.assertEqual(self.run_tool("--check"), 1)
 
     def test_an_alias_serves(self):
         self.status.OPERATIONS.write_text(
             "surface\torigin\tmethod\tpath\tsentence\nalias\tcore\tGET\t/api/livez\tSay so\n")
-        self.serve(LIVEZ, {"alias": "/api/", "to": "/", "kind": "prefix"})
+        self.serve("GET\t/livez\tnode\tanyone\tSay so", "ALIAS\t/api/\t/\tprefix")
         self.assertEqual(self.run_tool(), 0)
         self.assertIn("| `GET /api/livez` | Say so | yes |", self.status.PAGE.read_text())
 
