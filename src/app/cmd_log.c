@@ -218,7 +218,7 @@ int cmd_log(struct cli *c)
     }
     stmt_free(tail);
     if (ok && c->follow && last == 0) { /* nothing shown: begin behind what is there */
-        struct stmt *newest = db_prepare(db, "SELECT coalesce(max(id), 0) FROM usage", &e);
+        struct stmt *newest = db_prepare(db, "SELECT coalesce(max(id), 0) FROM usage_fact", &e);
         if (newest && stmt_step(newest, &e))
             last = stmt_int(newest, 0);
         stmt_free(newest);

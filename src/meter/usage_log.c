@@ -40,8 +40,9 @@ struct usage_log {
     /* the writer's own */
     char *path;
     struct db *db;
-    struct stmt *insert, *find_name, *add_name;
+    struct stmt *insert, *find_name, *add_name, *find_kind, *add_kind;
     struct map names;      /* text -> id in a heap cell that holds both */
+    struct map kinds;      /* what repeats of a record, as bytes -> its id */
     int64_t last_id;
     int64_t retention_ms;
     uint64_t next_prune_ms;
@@ -108,14 +109,20 @@ bool usage_log_is_degraded(const struct usage_log *u)
 
 /* ---- the writer ---- */
 
-static void forget_names(struct usage_log *u)
+static void forget(struct map *m)
 {
     struct str k;
     void *v;
-    for (size_t i = 0; map_next(&u->names, &i, &k, &v);)
+    for (size_t i = 0; map_next(m, &i, &k, &v);)
         free(v);
-    map_done(&u->names);
-    map_init(&u->names);
+    map_done(m);
+    map_init(m);
+}
+
+static void forget_names(struct usage_log *u)
+{
+    forget(&u->names);
+    forget(&u->kinds);
 }
 
 static void close_db(struct usage_log *u)
@@ -123,7 +130,9 @@ static void close_db(struct usage_log *u)
     stmt_free(u->insert);
     stmt_free(u->find_name);
     stmt_free(u->add_name);
-    u->insert = u->find_name = u->add_name = NULL;
+    stmt_free(u->find_kind);
+    stmt_free(u->add_kind);
+    u->insert = u->find_name = u->add_name = u->find_kind = u->add_kind = NULL;
     db_close(u->db);
     u->db = NULL;
 }
@@ -133,15 +142,24 @@ static bool open_db(struct usage_log *u, struct err *e)
     u->db = db_open(u->path, DB_READ_WRITE, e);
     if (!u->db)
         return false;
-    u->insert = db_prepare(u->db,
-                           "INSERT INTO usage(id,request_id,key,model,upstream,upstream_model,op,client_format,upstream_format,error_code,"
-                           "status,attempts,is_stream,stop,quality,input_total,cache_read,cache_write,output_total,reasoning,audio_in,"
-                           "audio_out,ttft_us,duration_us,bytes_in,bytes_out)"
-                           " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
-                           e);
-    u->find_name = u->insert ? db_prepare(u->db, "SELECT id FROM name WHERE text = ?1", e) : NULL;
-    u->add_name = u->find_name ? db_prepare(u->db, "INSERT INTO name(text) VALUES(?1)", e) : NULL;
-    struct stmt *s = u->add_name ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage", e) : NULL;
+    const struct {
+        struct stmt **at;
+        const char *sql;
+    } statements[] = {
+        {&u->insert, "INSERT INTO usage_fact(id,request_id,kind,attempts,input_total,cache_read,cache_write,output_total,reasoning,"
+                     "audio_in,audio_out,ttft_us,duration_us,bytes_in,bytes_out) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"},
+        {&u->find_name, "SELECT id FROM name WHERE text = ?1"},
+        {&u->add_name, "INSERT INTO name(text) VALUES(?1)"},
+        {&u->find_kind, "SELECT id FROM usage_kind WHERE key=?1 AND model=?2 AND upstream=?3 AND upstream_model=?4 AND op=?5 AND"
+                        " client_format=?6 AND upstream_format=?7 AND error_code=?8 AND status=?9 AND is_stream=?10 AND stop=?11 AND"
+                        " quality=?12"},
+        {&u->add_kind, "INSERT INTO usage_kind(key,model,upstream,upstream_model,op,client_format,upstream_format,error_code,status,"
+                       "is_stream,stop,quality) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+    };
+    bool is_ready = true;
+    for (size_t i = 0; i < ARRAY_LEN(statements) && is_ready; i++)
+        is_ready = (*statements[i].at = db_prepare(u->db, statements[i].sql, e)) != NULL;
+    struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e) : NULL;
     bool ok = s && stmt_step(s, e);
     if (ok)
         u->last_id = stmt_int(s, 0);
@@ -149,6 +167,16 @@ static bool open_db(struct usage_log *u, struct err *e)
     if (!ok)
         close_db(u);
     return ok;
+}
+
+static void intern(struct map *m, struct str text, int64_t id)
+{
+    struct interned *in = malloc(sizeof *in + text.n);
+    if (!in)
+        abort();
+    memcpy(in + 1, text.p, text.n);
+    *in = (struct interned){id, str_n((const char *)(in + 1), text.n)};
+    map_set(m, in->text, in);
 }
 
 static bool name_id(struct usage_log *u, const char *text, int64_t *id, struct err *e)
@@ -178,12 +206,7 @@ static bool name_id(struct usage_log *u, const char *text, int64_t *id, struct e
             return false;
         *id = db_last_id(u->db);
     }
-    struct interned *in = malloc(sizeof *in + s.n);
-    if (!in)
-        abort();
-    memcpy(in + 1, s.p, s.n);
-    *in = (struct interned){*id, str_n((const char *)(in + 1), s.n)};
-    map_set(&u->names, in->text, in);
+    intern(&u->names, s, *id);
     return true;
 }
 
@@ -195,37 +218,69 @@ static void bind_known(struct stmt *s, int at, int64_t v)
         stmt_bind_int(s, at, v);
 }
 
+/* The row of usage_kind that says what repeats of a record. */
+static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *id, struct err *e)
+{
+    const char *texts[] = {r->key_id, r->model, r->upstream, r->upstream_model, r->op, r->client_format, r->upstream_format, r->error_code};
+    const int32_t numbers[] = {r->status, r->is_stream, (int32_t)r->stop, (int32_t)r->quality};
+    char bytes[sizeof *r];
+    size_t n = sizeof numbers;
+    memcpy(bytes, numbers, sizeof numbers);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        size_t len = strlen(texts[i]) + 1;
+        memcpy(bytes + n, texts[i], len);
+        n += len;
+    }
+    const struct interned *known = map_get(&u->kinds, str_n(bytes, n));
+    if (known) {
+        *id = known->id;
+        return true;
+    }
+    struct stmt *both[] = {u->find_kind, u->add_kind};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        int64_t name;
+        if (!name_id(u, texts[i], &name, e))
+            return false;
+        for (size_t k = 0; k < 2; k++)
+            stmt_bind_int(both[k], (int)i + 1, name);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        for (size_t k = 0; k < 2; k++)
+            stmt_bind_int(both[k], (int)(ARRAY_LEN(texts) + i) + 1, numbers[i]);
+    bool is_there = stmt_step(u->find_kind, e);
+    if (is_there)
+        *id = stmt_int(u->find_kind, 0);
+    stmt_reset(u->find_kind);
+    if (!is_there) {
+        if (e->kind != ERR_NONE || !stmt_run(u->add_kind, e))
+            return false;
+        *id = db_last_id(u->db);
+    }
+    if (u->kinds.n >= MAX_NAMES)
+        forget(&u->kinds);
+    intern(&u->kinds, str_n(bytes, n), *id);
+    return true;
+}
+
 static bool insert(struct usage_log *u, const struct usage_record *r, struct err *e)
 {
     struct stmt *s = u->insert;
-    const char *names[] = {r->key_id, r->model, r->upstream, r->upstream_model, r->op, r->client_format, r->upstream_format, r->error_code};
-    int64_t id = (r->start_ms + r->duration_us / 1000) * 1000; /* the end: rows come in this order */
+    const int64_t known[] = {r->usage.input_total, r->usage.cache_read, r->usage.cache_write, r->usage.output_total,
+                             r->usage.reasoning,   r->usage.audio_in,   r->usage.audio_out,   r->ttft_us};
+    int64_t id = (r->start_ms + r->duration_us / 1000) * 1000, kind; /* the end: rows come in this order */
     if (id <= u->last_id)
         id = u->last_id + 1;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        int64_t n;
-        if (!name_id(u, names[i], &n, e))
-            return false;
-        stmt_bind_int(s, (int)i + 3, n);
-    }
+    if (!kind_id(u, r, &kind, e))
+        return false;
     stmt_bind_int(s, 1, id);
     stmt_bind_str(s, 2, str_of(r->request_id));
-    stmt_bind_int(s, 11, r->status);
-    stmt_bind_int(s, 12, r->attempts);
-    stmt_bind_int(s, 13, r->is_stream);
-    stmt_bind_int(s, 14, (int64_t)r->stop);
-    stmt_bind_int(s, 15, (int64_t)r->quality);
-    bind_known(s, 16, r->usage.input_total);
-    bind_known(s, 17, r->usage.cache_read);
-    bind_known(s, 18, r->usage.cache_write);
-    bind_known(s, 19, r->usage.output_total);
-    bind_known(s, 20, r->usage.reasoning);
-    bind_known(s, 21, r->usage.audio_in);
-    bind_known(s, 22, r->usage.audio_out);
-    bind_known(s, 23, r->ttft_us);
-    stmt_bind_int(s, 24, r->duration_us);
-    stmt_bind_int(s, 25, r->bytes_in);
-    stmt_bind_int(s, 26, r->bytes_out);
+    stmt_bind_int(s, 3, kind);
+    stmt_bind_int(s, 4, r->attempts);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        bind_known(s, (int)i + 5, known[i]);
+    stmt_bind_int(s, 13, r->duration_us);
+    stmt_bind_int(s, 14, r->bytes_in);
+    stmt_bind_int(s, 15, r->bytes_out);
     if (!stmt_run(s, e))
         return false;
     u->last_id = id;
@@ -289,7 +344,7 @@ static void prune(struct usage_log *u)
     if (u->retention_ms <= 0 || now < u->next_prune_ms)
         return;
     u->next_prune_ms = now + PRUNE_MS;
-    struct stmt *s = db_prepare(u->db, "DELETE FROM usage WHERE id IN (SELECT id FROM usage WHERE id < ?1 ORDER BY id LIMIT " PRUNE_ROWS ")", &e);
+    struct stmt *s = db_prepare(u->db, "DELETE FROM usage_fact WHERE id IN (SELECT id FROM usage_fact WHERE id < ?1 ORDER BY id LIMIT " PRUNE_ROWS ")", &e);
     if (s) {
         stmt_bind_int(s, 1, (clock_wall_ms() - u->retention_ms) * 1000);
         if (stmt_run(s, &e) && db_changes(u->db) > 0)
@@ -364,6 +419,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retent
     u->last = &u->first;
     u->retention_ms = retention_days * 86400000;
     map_init(&u->names);
+    map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->wake, NULL);
     for (unsigned i = 0; i < loops; i++)
@@ -397,6 +453,7 @@ void usage_log_free(struct usage_log *u)
     }
     forget_names(u);
     map_done(&u->names);
+    map_done(&u->kinds);
     pthread_cond_destroy(&u->wake);
     pthread_mutex_destroy(&u->lock);
     free(u->rings);
