@@ -3,16 +3,29 @@
 #include "base/banned.h"
 #include <openssl/evp.h>
 #include <sodium/crypto_hash_sha256.h>
+#include <stdatomic.h>
 #include <sys/random.h>
 
-#define FEW_BYTES \
-    512 /* below it a plain hash is quicker than setting up the provider's faster one */
+/* Fetched once: looking an algorithm up costs more than hashing a key. */
+static const EVP_MD *sha256_method(void)
+{
+    static _Atomic(EVP_MD *) method;
+    EVP_MD *m = atomic_load_explicit(&method, memory_order_acquire);
+    if (m)
+        return m;
+    EVP_MD *mine = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (mine && !atomic_compare_exchange_strong(&method, &m, mine)) {
+        EVP_MD_free(mine); /* another thread was first */
+        mine = m;
+    }
+    return mine;
+}
 
 void sha256(struct str data, uint8_t out[SHA256_SIZE])
 {
-    if (data.n > FEW_BYTES && EVP_Digest(data.p, data.n, out, NULL, EVP_sha256(), NULL) == 1)
-        return;
-    (void)crypto_hash_sha256(out, (const unsigned char *)data.p, data.n);
+    const EVP_MD *m = sha256_method();
+    if (!m || EVP_Digest(data.p, data.n, out, NULL, m, NULL) != 1)
+        (void)crypto_hash_sha256(out, (const unsigned char *)data.p, data.n);
 }
 
 static void system_random(void *p, size_t n)
