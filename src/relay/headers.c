@@ -52,6 +52,11 @@ size_t upstream_headers(struct relay *rl, const struct target *t, struct http_he
     return n;
 }
 
+static bool is_request_id(struct str name)
+{
+    return str_is(name, "request-id") || str_is(name, "x-request-id");
+}
+
 static bool is_kept(struct str name)
 {
     static const char *const exact[] = {"retry-after", "retry-after-ms", "openai-processing-ms", "openai-version", "openai-organization",
@@ -65,11 +70,19 @@ static bool is_kept(struct str name)
 
 void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, struct out_headers *out)
 {
-    out->n = 0;
-    for (size_t i = 0; i < n && out->n < ARRAY_LEN(out->v); i++) {
+    size_t kept = 0;
+    *out = (struct out_headers){NULL, 0};
+    for (size_t i = 0; i < n; i++)
+        kept += is_kept(h[i].name) || is_request_id(h[i].name);
+    if (kept == 0)
+        return;
+    if (kept > MAX_KEPT_HEADERS)
+        kept = MAX_KEPT_HEADERS;
+    out->v = ARENA_ARRAY(a, struct http_header, kept);
+    for (size_t i = 0; i < n && out->n < kept; i++) {
         if (is_kept(h[i].name))
             out->v[out->n++] = (struct http_header){str_dup(a, h[i].name), str_dup(a, h[i].value)};
-        else if (str_is(h[i].name, "request-id") || str_is(h[i].name, "x-request-id"))
+        else if (is_request_id(h[i].name))
             out->v[out->n++] = (struct http_header){STR("x-sluice-upstream-request-id"), str_dup(a, h[i].value)};
     }
 }

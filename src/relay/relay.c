@@ -12,7 +12,8 @@
 
 /* ---- shared ---- */
 
-struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, const char *spool_dir)
+struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage,
+                                      struct workers *workers, const char *spool_dir)
 {
     struct relay_shared *s = calloc(1, sizeof *s);
     if (!s)
@@ -41,6 +42,15 @@ uint64_t relay_active(const struct relay_shared *s)
     return atomic_load_explicit(&s->active, memory_order_relaxed);
 }
 
+struct failures *relay_failures(struct relay *rl)
+{
+    if (!rl->failures) {
+        rl->failures = ARENA_NEW(rl->r->arena, struct failures);
+        *rl->failures = (struct failures){ERR_INIT, ERR_INIT, ERR_INIT};
+    }
+    return rl->failures;
+}
+
 /* ---- replies ---- */
 
 static const struct wire *client_wire(enum wire_id id)
@@ -48,8 +58,8 @@ static const struct wire *client_wire(enum wire_id id)
     return wire_of(id == WIRE_NONE ? WIRE_CHAT : id);
 }
 
-void relay_reply_error(struct http_req *r, enum wire_id client, const struct err *e, struct str request_id,
-                       const struct http_header *extra, size_t n_extra)
+void relay_reply_error(struct http_req *r, enum wire_id client, const struct err *e,
+                       struct str request_id, const struct http_header *extra, size_t n_extra)
 {
     struct buf b;
     struct http_header h[32];
@@ -70,11 +80,14 @@ void relay_reply_error(struct http_req *r, enum wire_id client, const struct err
         h[n++] = extra[i];
     }
     if (e->retry_after_ms >= 0 && !has_retry) /* RFC 9110, 10.2.3: whole seconds, rounded up */
-        h[n++] = (struct http_header){STR("retry-after"), str_fmt(r->arena, "%lld", (long long)((e->retry_after_ms + 999) / 1000))};
+        h[n++] = (struct http_header){
+            STR("retry-after"),
+            str_fmt(r->arena, "%lld", (long long)((e->retry_after_ms + 999) / 1000))};
     http_reply(r, status, h, n, buf_str(&b));
 }
 
-static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max, struct str content_type)
+static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
+                            struct str content_type)
 {
     size_t n = 0;
     h[n++] = (struct http_header){STR("content-type"), content_type};
@@ -86,11 +99,15 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
     if (rl->is_ctx_ready && rl->ctx.dropped) {
         struct buf b;
         buf_init_arena(&b, rl->r->arena, 1024);
-        for (const struct wire_dropped *d = rl->ctx.dropped; d && b.n + d->what.n + 2 < 1000; d = d->next) {
+        for (const struct wire_dropped *d = rl->ctx.dropped; d && b.n + d->what.n + 2 < 1000;
+             d = d->next) {
             if (b.n)
                 buf_lit(&b, ", ");
-            for (size_t i = 0; i < d->what.n; i++) /* names may come from the caller: nothing that a header cannot hold */
-                buf_char(&b, d->what.p[i] > ' ' && d->what.p[i] < 127 && d->what.p[i] != ',' ? d->what.p[i] : '_');
+            /* names may come from the caller: nothing that a header cannot hold */
+            for (size_t i = 0; i < d->what.n; i++)
+                buf_char(&b, d->what.p[i] > ' ' && d->what.p[i] < 127 && d->what.p[i] != ','
+                                 ? d->what.p[i]
+                                 : '_');
         }
         h[n++] = (struct http_header){STR("x-sluice-dropped"), buf_str(&b)};
     }
@@ -123,7 +140,8 @@ static void on_keepalive(struct timer *t)
         if (rl->mode == REPLY_TRANSLATE && rl->out.n && relay_begin_stream(rl))
             relay_flush(rl); /* the head of a reply that has no content yet */
         /* Never inside a frame that is half out. */
-        if (rl->is_head_sent && frame && !rl->is_gemini_array && !(rl->mode == REPLY_PASS && rl->pass.is_partial)) {
+        if (rl->is_head_sent && frame && !rl->is_gemini_array &&
+            !(rl->mode == REPLY_PASS && rl->pass.is_partial)) {
             http_reply_body(rl->r, str_of(frame));
             rl->last_write_ms = now;
         }
@@ -156,15 +174,22 @@ bool relay_begin_stream(struct relay *rl)
     struct http_header h[40];
     struct str type;
     switch (client_wire(rl->spec->client)->framing) {
-    case FRAMING_SSE: type = STR("text/event-stream; charset=utf-8"); break;
-    case FRAMING_NDJSON: type = STR("application/x-ndjson"); break;
-    case FRAMING_JSON_ARRAY: type = STR("application/json; charset=utf-8"); break;
+    case FRAMING_SSE:
+        type = STR("text/event-stream; charset=utf-8");
+        break;
+    case FRAMING_NDJSON:
+        type = STR("application/x-ndjson");
+        break;
+    case FRAMING_JSON_ARRAY:
+        type = STR("application/json; charset=utf-8");
+        break;
     }
     if (rl->is_gemini_array)
         type = STR("application/json; charset=utf-8");
     size_t n = reply_headers(rl, h, ARRAY_LEN(h) - 2, type);
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache")};
-    h[n++] = (struct http_header){STR("x-accel-buffering"), STR("no")}; /* nginx in front would hold frames back */
+    /* nginx in front would hold frames back */
+    h[n++] = (struct http_header){STR("x-accel-buffering"), STR("no")};
     rl->is_head_sent = true;
     rl->status = 200;
     http_reply_head(rl->r, 200, h, n, -1);
@@ -189,7 +214,8 @@ void relay_fail(struct relay *rl, const struct err *e)
 {
     if (rl->is_ended)
         return;
-    (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code[0] ? e->code : err_kind_name(e->kind));
+    (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
+                   e->code[0] ? e->code : err_kind_name(e->kind));
     if (rl->is_head_sent) {
         stream_break(rl, e);
         return;
@@ -197,9 +223,13 @@ void relay_fail(struct relay *rl, const struct err *e)
     rl->is_ended = true;
     rl->is_head_sent = true;
     rl->status = err_status(e);
-    if (rl->cors.n && rl->last_headers.n < ARRAY_LEN(rl->last_headers.v))
-        rl->last_headers.v[rl->last_headers.n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
-    relay_reply_error(rl->r, rl->spec->client, e, rl->id, rl->last_headers.v, rl->last_headers.n);
+    struct http_header h[MAX_KEPT_HEADERS + 1];
+    size_t n = rl->last_headers.n;
+    if (n)
+        memcpy(h, rl->last_headers.v, n * sizeof h[0]);
+    if (rl->cors.n)
+        h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
+    relay_reply_error(rl->r, rl->spec->client, e, rl->id, h, n);
 }
 
 /* ---- the record ---- */
@@ -244,8 +274,9 @@ static void record(struct relay *rl)
     u.bytes_out = (int64_t)rl->r->bytes_out;
     usage_log_put(rl->env->usage, rl->env->index, &u);
     if (rl->error_code[0] && log_enabled(LOG_DEBUG))
-        log_debug(str_z(rl->r->arena, rl->id), "relay.failed", "status=%d code=%s upstream=%s attempts=%u", u.status, u.error_code,
-                  u.upstream, rl->attempts);
+        log_debug(str_z(rl->r->arena, rl->id), "relay.failed",
+                  "status=%d code=%s upstream=%s attempts=%u", u.status, u.error_code, u.upstream,
+                  rl->attempts);
 }
 
 /* ---- one attempt ---- */
@@ -271,30 +302,35 @@ static void drop_attempt(struct relay *rl)
     rl->out_headers.n = 0;
 }
 
-void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms)
+void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
+                          int64_t retry_after_ms)
 {
     const struct upstream *u = rl->target->upstream;
     uint64_t now = loop_now_ms(rl->env->loop);
-    rl->last = *e;
+    relay_failures(rl)->last = *e;
     rl->last_fault = f;
     cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
-    log_info(str_z(rl->r->arena, rl->id), "upstream.failed", "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s",
-             STR_ARG(u->name), rl->attempts, fault_name(f), rl->up_status, e->message);
+    log_info(str_z(rl->r->arena, rl->id), "upstream.failed",
+             "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
+             rl->attempts, fault_name(f), rl->up_status, e->message);
     rl->last_headers = rl->out_headers;
     drop_attempt(rl);
-    bool may_follow = fault_is_retryable(f) && (rl->spec->shape != RELAY_FORM || form_can_retry(rl));
+    bool may_follow = fault_is_retryable(f) &&
+                      (rl->spec->shape != RELAY_FORM || form_can_retry(rl));
     if (may_follow && rl->next < rl->n_order && rl->attempts < rl->set->max_attempts) {
         relay_attempt_next(rl);
         return;
     }
     /* Same format: the upstream's own words, unless they speak of our credential. */
     bool is_own = rl->last_status == 401 || (rl->last_status >= 300 && rl->last_status < 400);
-    if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE && rl->last_status >= 400 &&
-        !(u->quirks & QUIRK_REPAIR_STREAM)) {
+    if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE &&
+        rl->last_status >= 400 && !(u->quirks & QUIRK_REPAIR_STREAM)) {
         struct http_header h[40];
         rl->out_headers = rl->last_headers;
-        size_t n = reply_headers(rl, h, ARRAY_LEN(h), rl->last_type.n ? rl->last_type : STR("application/json"));
-        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code[0] ? e->code : err_kind_name(e->kind));
+        size_t n = reply_headers(rl, h, ARRAY_LEN(h),
+                                 rl->last_type.n ? rl->last_type : STR("application/json"));
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
+                       e->code[0] ? e->code : err_kind_name(e->kind));
         rl->is_head_sent = rl->is_ended = true;
         rl->status = rl->last_status;
         http_reply(rl->r, rl->last_status, h, n, rl->last_body);
@@ -302,7 +338,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, i
     }
     struct err shown = *e;
     if (is_own) { /* not the caller's mistake: 502, and no word of ours reaches them */
-        err_set(&shown, ERR_UPSTREAM, "upstream_refused", "The upstream '" STR_FMT "' refused the gateway's request (HTTP %d)",
+        err_set(&shown, ERR_UPSTREAM, "upstream_refused",
+                "The upstream '" STR_FMT "' refused the gateway's request (HTTP %d)",
                 STR_ARG(u->name), rl->last_status);
         shown.status = 0;
     }
@@ -319,12 +356,11 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
     rl->up_type = str_dup(rl->r->arena, type);
     keep_reply_headers(rl->r->arena, h, n, &rl->out_headers);
     bool is_sse = str_starts_nocase(type, STR("text/event-stream"));
-    bool is_lines = str_starts_nocase(type, STR("application/x-ndjson")) || str_starts_nocase(type, STR("application/jsonl"));
+    bool is_lines = str_starts_nocase(type, STR("application/x-ndjson")) ||
+                    str_starts_nocase(type, STR("application/jsonl"));
     if (status >= 300) {
         rl->mode = REPLY_ERROR;
-        struct err e = ERR_INIT;
-        e.retry_after_ms = fault_retry_after_ms(h, n, STR_NONE, clock_wall_ms());
-        rl->last = e;
+        rl->reply_retry_ms = fault_retry_after_ms(h, n, STR_NONE, clock_wall_ms());
         buf_init(&rl->reply, MAX_ERROR_BODY);
         return;
     }
@@ -333,7 +369,8 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
         bool is_up_array = rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array;
         bool is_up_stream = is_sse || is_lines || (is_up_array && rl->is_stream);
         if (rl->is_stream && is_up_stream) {
-            bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) && (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
+            bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) &&
+                           (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
             rl->mode = rl->is_same && !repairs ? REPLY_PASS : REPLY_TRANSLATE;
             stream_start(rl);
             return;
@@ -347,7 +384,8 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
                (is_sse || !(str_starts_nocase(type, STR("application/json")) || type.n == 0))) {
         struct http_header out[40]; /* audio, text, events: piped */
         int64_t length;
-        size_t n_out = reply_headers(rl, out, ARRAY_LEN(out), rl->up_type.n ? rl->up_type : STR("application/octet-stream"));
+        size_t n_out = reply_headers(rl, out, ARRAY_LEN(out),
+                                     rl->up_type.n ? rl->up_type : STR("application/octet-stream"));
         if (!str_to_int(http_header_get(h, n, "content-length"), &length) || length < 0)
             length = -1;
         rl->mode = REPLY_PIPE;
@@ -376,9 +414,11 @@ static void on_body(void *arg, struct str bytes)
         buf_str_add(&rl->reply, bytes);
         if (buf_failed(&rl->reply)) {
             struct err e = ERR_INIT;
-            err_set(&e, ERR_UPSTREAM, "reply_too_large", "The upstream's reply is larger than max_reply_bytes (%lld)",
+            err_set(&e, ERR_UPSTREAM, "reply_too_large",
+                    "The upstream's reply is larger than max_reply_bytes (%lld)",
                     (long long)rl->set->max_reply_bytes);
-            relay_attempt_failed(rl, &e, FAULT_CLIENT, -1); /* another target would answer the same */
+            /* another target would answer the same */
+            relay_attempt_failed(rl, &e, FAULT_CLIENT, -1);
         }
         break;
     case REPLY_PIPE:
@@ -426,7 +466,7 @@ static void error_reply(struct relay *rl)
 {
     struct err e = ERR_INIT;
     struct str body = buf_str(&rl->reply);
-    int64_t retry_ms = rl->last.retry_after_ms;
+    int64_t retry_ms = rl->reply_retry_ms;
     wire_read_error(rl->r->arena, rl->up_status, body, &e);
     if (retry_ms < 0)
         retry_ms = fault_retry_after_ms(NULL, 0, body, clock_wall_ms());
@@ -480,8 +520,10 @@ static void on_error(void *arg, enum http_failure f, const struct err *e, bool i
         relay_finish(rl);
         return;
     }
-    struct err shown = *e; /* contract of translation, section 10: two codes; the record and the log keep what happened */
-    (void)snprintf(shown.code, sizeof shown.code, "%s", e->kind == ERR_TIMEOUT ? "gateway_timeout" : "bad_gateway");
+    /* contract of translation, section 10: two codes; the record and the log keep what happened */
+    struct err shown = *e;
+    (void)snprintf(shown.code, sizeof shown.code, "%s",
+                   e->kind == ERR_TIMEOUT ? "gateway_timeout" : "bad_gateway");
     if (rl->mode == REPLY_PIPE) {
         (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code);
         rl->is_ended = true;
@@ -489,7 +531,8 @@ static void on_error(void *arg, enum http_failure f, const struct err *e, bool i
         return;
     }
     if (rl->is_head_sent) {
-        cooling_report(rl->env->shared->cooling, rl->target->upstream->id, FAULT_TRANSPORT, -1, loop_now_ms(rl->env->loop));
+        cooling_report(rl->env->shared->cooling, rl->target->upstream->id, FAULT_TRANSPORT, -1,
+                       loop_now_ms(rl->env->loop));
         relay_fail(rl, &shown);
         return;
     }
@@ -508,27 +551,27 @@ static void on_writable(void *arg)
         form_writable(rl);
 }
 
-static const struct http_call_handler call_handler = {on_head, on_body, on_read_end, on_end, on_error, on_writable};
+static const struct http_call_handler call_handler = {on_head, on_body,  on_read_end,
+                                                      on_end,  on_error, on_writable};
 
 bool relay_load_ir(struct relay *rl, struct err *e)
 {
     if (rl->is_ir_tried) {
         if (rl->ir)
             return true;
-        *e = rl->ir_err;
+        *e = relay_failures(rl)->read;
         return false;
     }
     rl->is_ir_tried = true;
-    rl->ir_err = (struct err)ERR_INIT;
     struct ir_request *ir = ARENA_NEW(rl->body_arena, struct ir_request);
     ir_request_init(ir);
     if (!rl->is_ctx_ready)
         wire_ctx_init(&rl->ctx, rl->r->arena);
     rl->ctx.client = rl->spec->client;
     rl->ctx.is_continuation = responses_is_continuation(rl);
-    if (!json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root, &rl->ir_err) ||
-        !client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, &rl->ir_err)) {
-        *e = rl->ir_err;
+    if (!json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root, e) ||
+        !client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, e)) {
+        relay_failures(rl)->read = *e;
         return false;
     }
     rl->read_dropped = rl->ctx.dropped;
@@ -544,7 +587,8 @@ void relay_ready_ctx(struct relay *rl)
 {
     struct wire_ctx *c = &rl->ctx;
     const struct target *t = rl->target;
-    const struct model *m = snapshot_model(rl->snap, rl->model); /* NULL: provider/model, of which nothing is known */
+    /* NULL: provider/model, of which nothing is known */
+    const struct model *m = snapshot_model(rl->snap, rl->model);
     wire_ctx_init(c, rl->r->arena);
     if (rl->read_dropped) {
         *rl->read_dropped_tail = NULL; /* without what another attempt added */
@@ -587,8 +631,10 @@ void relay_ready_reply(struct relay *rl)
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out)
 {
     const char *pattern = provider_kind_path(t->upstream->kind, op);
-    for (size_t i = 0; !pattern && i < ARRAY_LEN(t->upstream->wires) && t->upstream->wires[i] != WIRE_NONE; i++)
-        if (wire_op(t->upstream->wires[i]) == op) /* a format that was configured for this upstream */
+    for (size_t i = 0;
+         !pattern && i < ARRAY_LEN(t->upstream->wires) && t->upstream->wires[i] != WIRE_NONE; i++)
+        /* a format that was configured for this upstream */
+        if (wire_op(t->upstream->wires[i]) == op)
             pattern = op_usual_path(op);
     if (!pattern)
         return NULL;
@@ -605,7 +651,8 @@ const char *relay_path(struct relay *rl, const struct target *t, enum op op, str
     while (slash > 0 && base.p[slash - 1] != '/')
         slash--;
     struct str segment = slash > 0 ? str_skip(base, slash - 1) : STR_NONE;
-    if (segment.n > 1 && path.n > segment.n && str_starts(path, segment) && path.p[segment.n] == '/')
+    if (segment.n > 1 && path.n > segment.n && str_starts(path, segment) &&
+        path.p[segment.n] == '/')
         base.n -= segment.n;
     buf_str_add(&b, base);
     if (path.n && path.p[0] != '/')
@@ -620,7 +667,8 @@ const char *relay_path(struct relay *rl, const struct target *t, enum op op, str
     }
     char mark = memchr(b.p, '?', b.n) ? '&' : '?';
     if (t->upstream->kind->api_version_param && t->upstream->api_version.n) {
-        buf_fmt(&b, "%c%s=" STR_FMT, mark, t->upstream->kind->api_version_param, STR_ARG(t->upstream->api_version));
+        buf_fmt(&b, "%c%s=" STR_FMT, mark, t->upstream->kind->api_version_param,
+                STR_ARG(t->upstream->api_version));
         mark = '&';
     }
     if (op == OP_GEMINI) {
@@ -638,7 +686,8 @@ const char *relay_path(struct relay *rl, const struct target *t, enum op op, str
     return pattern;
 }
 
-static void start_call(struct relay *rl, struct str target, struct str body, struct str content_type, bool is_streamed, int64_t length)
+static void start_call(struct relay *rl, struct str target, struct str body,
+                       struct str content_type, bool is_streamed, int64_t length)
 {
     const struct upstream *u = rl->target->upstream;
     struct http_header h[40];
@@ -678,7 +727,8 @@ static bool plan_talk(struct relay *rl, const struct target *t, enum op *op)
     rl->up = u->wires[0];
     *op = wire_op(rl->up);
     for (size_t i = 0; i < ARRAY_LEN(u->wires) && u->wires[i] != WIRE_NONE; i++) {
-        bool is_twin = (client == WIRE_COMPLETIONS && u->wires[i] == WIRE_CHAT && provider_kind_path(u->kind, OP_COMPLETIONS)) ||
+        bool is_twin = (client == WIRE_COMPLETIONS && u->wires[i] == WIRE_CHAT &&
+                        provider_kind_path(u->kind, OP_COMPLETIONS)) ||
                        (client == WIRE_OLLAMA_GENERATE && u->wires[i] == WIRE_OLLAMA);
         if (u->wires[i] == client || is_twin) {
             rl->is_same = true;
@@ -696,7 +746,8 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
     enum op op;
     const struct target *t = rl->target;
     if (!plan_talk(rl, t, &op) || !relay_path(rl, t, op, path))
-        return err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve conversations",
+        return err_set(e, ERR_UNSUPPORTED, "unsupported_operation",
+                       "The upstream '" STR_FMT "' does not serve conversations",
                        STR_ARG(t->upstream->name));
     rl->strip_usage = false;
     responses_plan(rl, t, rl->is_same);
@@ -713,7 +764,8 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
     if (!wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e))
         return false;
     if (buf_failed(&b))
-        return err_set(e, ERR_TOO_LARGE, "request_too_large", "The request is too large once translated");
+        return err_set(e, ERR_TOO_LARGE, "request_too_large",
+                       "The request is too large once translated");
     *body = buf_str(&b);
     return true;
 }
@@ -727,11 +779,13 @@ static bool build_json(struct relay *rl, struct str *path, struct str *body, str
     if (rl->spec->shape == RELAY_EMBED)
         return embed_body(rl, t, &op, body, e) &&
                (relay_path(rl, t, op, path) != NULL ||
-                err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve embeddings",
+                err_set(e, ERR_UNSUPPORTED, "unsupported_operation",
+                        "The upstream '" STR_FMT "' does not serve embeddings",
                         STR_ARG(t->upstream->name)));
     if (!relay_path(rl, t, op, path))
-        return err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve %s",
-                       STR_ARG(t->upstream->name), op_name(op));
+        return err_set(e, ERR_UNSUPPORTED, "unsupported_operation",
+                       "The upstream '" STR_FMT "' does not serve %s", STR_ARG(t->upstream->name),
+                       op_name(op));
     if (rl->spec->shape == RELAY_COUNT || op == OP_COMPACT)
         rl->up = rl->spec->client;
     return edit_body(rl, t, body, e);
@@ -752,7 +806,8 @@ void relay_attempt_next(struct relay *rl)
         }
         if (rl->spec->shape == RELAY_FORM) {
             if (!relay_path(rl, rl->target, rl->spec->op, &path)) {
-                has_error = !err_set(&e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve %s",
+                has_error = !err_set(&e, ERR_UNSUPPORTED, "unsupported_operation",
+                                     "The upstream '" STR_FMT "' does not serve %s",
                                      STR_ARG(rl->target->upstream->name), op_name(rl->spec->op));
                 continue;
             }
@@ -762,9 +817,11 @@ void relay_attempt_next(struct relay *rl)
             return;
         }
         err_clear(&e);
-        bool is_built = rl->spec->shape == RELAY_TALK ? build_talk(rl, &path, &body, &e) : build_json(rl, &path, &body, &e);
+        bool is_built = rl->spec->shape == RELAY_TALK ? build_talk(rl, &path, &body, &e)
+                                                      : build_json(rl, &path, &body, &e);
         if (!is_built) {
-            if (rl->spec->shape == RELAY_TALK && !rl->is_fetching && e.kind == ERR_UNSUPPORTED && images_fetch(rl)) {
+            if (rl->spec->shape == RELAY_TALK && !rl->is_fetching && e.kind == ERR_UNSUPPORTED &&
+                images_fetch(rl)) {
                 rl->next--; /* the same target again, with the images at hand */
                 return;
             }
@@ -774,11 +831,13 @@ void relay_attempt_next(struct relay *rl)
             continue;
         }
         rl->attempts++;
-        if (rl->path_model.n && rl->is_same && rl->r->query.n) { /* Google: alt, $alt, prettyPrint go along; the key never does */
+        /* Google: alt, $alt, prettyPrint go along; the key never does */
+        if (rl->path_model.n && rl->is_same && rl->r->query.n) {
             struct str q = query_without(rl->r->arena, rl->r->query, "key");
             q = query_without(rl->r->arena, q, "alt");
             if (q.n)
-                path = str_fmt(rl->r->arena, STR_FMT "%c" STR_FMT, STR_ARG(path), memchr(path.p, '?', path.n) ? '&' : '?', STR_ARG(q));
+                path = str_fmt(rl->r->arena, STR_FMT "%c" STR_FMT, STR_ARG(path),
+                               memchr(path.p, '?', path.n) ? '&' : '?', STR_ARG(q));
         }
         start_call(rl, path, body, STR("application/json"), false, 0);
         return;
@@ -788,10 +847,11 @@ void relay_attempt_next(struct relay *rl)
         return;
     }
     if (!has_error) {
-        if (rl->last.kind != ERR_NONE)
-            e = rl->last;
+        if (rl->failures && rl->failures->last.kind != ERR_NONE)
+            e = rl->failures->last;
         else
-            err_set(&e, ERR_OVERLOADED, "no_upstream", "No upstream is available for model '" STR_FMT "'", STR_ARG(rl->model));
+            err_set(&e, ERR_OVERLOADED, "no_upstream",
+                    "No upstream is available for model '" STR_FMT "'", STR_ARG(rl->model));
     }
     relay_fail(rl, &e);
 }
@@ -806,8 +866,9 @@ static bool unknown_model(struct relay *rl, struct err *e)
     buf_init_arena(&b, rl->r->arena, 4096);
     for (size_t i = 0; i < n; i++)
         buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(near[i]));
-    err_set(e, ERR_NOT_FOUND, "model_not_found", "Unknown model: '" STR_FMT "'%s" STR_FMT "%s", STR_ARG(str_first(rl->model, 200)),
-            n ? ". Did you mean " : "", STR_ARG(buf_str(&b)), n ? "?" : "");
+    err_set(e, ERR_NOT_FOUND, "model_not_found", "Unknown model: '" STR_FMT "'%s" STR_FMT "%s",
+            STR_ARG(str_first(rl->model, 200)), n ? ". Did you mean " : "", STR_ARG(buf_str(&b)),
+            n ? "?" : "");
     (void)snprintf(e->field, sizeof e->field, "model");
     return false;
 }
@@ -816,7 +877,8 @@ bool relay_resolve(struct relay *rl, struct err *e)
 {
     const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, rl->model);
     if (rl->key && !key_may_use(rl->key, rl->model)) {
-        err_set(e, ERR_FORBIDDEN, "model_not_allowed", "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
+        err_set(e, ERR_FORBIDDEN, "model_not_allowed",
+                "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
         (void)snprintf(e->field, sizeof e->field, "model");
         return false;
     }
@@ -824,14 +886,20 @@ bool relay_resolve(struct relay *rl, struct err *e)
         return unknown_model(rl, e);
     rl->order = ARENA_ARRAY(rl->r->arena, const struct target *, m->n_targets);
     rl->n_order = m->n_targets;
-    cooling_order(rl->env->shared->cooling, m->targets, m->n_targets, loop_now_ms(rl->env->loop), rl->order);
+    cooling_order(rl->env->shared->cooling, m->targets, m->n_targets, loop_now_ms(rl->env->loop),
+                  rl->order);
     return true;
 }
 
 /* model and stream of a JSON body. */
 static bool read_head_fields(struct relay *rl, struct err *e)
 {
-    enum { MODEL, STREAM, OPTIONS, N };
+    enum {
+        MODEL,
+        STREAM,
+        OPTIONS,
+        N
+    };
     struct json_want want[N] = {{.key = "model"}, {.key = "stream"}, {.key = "stream_options"}};
     if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &rl->scan, e))
         return false;
@@ -843,12 +911,16 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         return true;
     }
     if (want[MODEL].count == 0)
-        return err_set(e, ERR_INPUT, "missing_required_parameter", "Missing 'model' in request body") ||
+        return err_set(e, ERR_INPUT, "missing_required_parameter",
+                       "Missing 'model' in request body") ||
                (snprintf(e->field, sizeof e->field, "model"), false);
-    if (!json_unquote(rl->r->arena, str_n(rl->body.p + want[MODEL].span.at, want[MODEL].span.n), &rl->model) || rl->model.n == 0)
+    if (!json_unquote(rl->r->arena, str_n(rl->body.p + want[MODEL].span.at, want[MODEL].span.n),
+                      &rl->model) ||
+        rl->model.n == 0)
         return err_field(e, "model", "'model' must be a non-empty string");
     struct str stream = str_n(rl->body.p + want[STREAM].span.at, want[STREAM].span.n);
-    bool default_stream = rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE;
+    bool default_stream = rl->spec->client == WIRE_OLLAMA ||
+                          rl->spec->client == WIRE_OLLAMA_GENERATE;
     if (want[STREAM].count == 0 || str_is(stream, "null"))
         rl->is_stream = default_stream;
     else if (str_is(stream, "true"))
@@ -866,9 +938,9 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     return true;
 }
 
-struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec, struct snapshot *snap,
-                          const struct key *key, struct str request_id, struct str cors_origin, struct str path_model,
-                          bool is_path_stream)
+struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec,
+                          struct snapshot *snap, const struct key *key, struct str request_id,
+                          struct str cors_origin, struct str path_model, bool is_path_stream)
 {
     struct relay *rl = ARENA_NEW(r->arena, struct relay);
     rl->env = l;
@@ -884,7 +956,6 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     rl->is_stream = is_path_stream;
     rl->model = path_model;
     rl->usage = IR_USAGE_NONE;
-    rl->last = (struct err)ERR_INIT;
     rl->body_arena = arena_new();
     atomic_fetch_add_explicit(&l->shared->active, 1, memory_order_relaxed);
     if (spec->client == WIRE_GEMINI && is_path_stream) {
@@ -896,7 +967,8 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     int64_t held = atomic_load_explicit(&l->shared->body_bytes, memory_order_relaxed);
     if (held > rl->set->max_memory_bytes) {
         struct err e = ERR_INIT;
-        err_set(&e, ERR_OVERLOADED, "memory_limit", "The gateway holds too many request bodies at the moment");
+        err_set(&e, ERR_OVERLOADED, "memory_limit",
+                "The gateway holds too many request bodies at the moment");
         e.retry_after_ms = 1000;
         relay_fail(rl, &e);
         return rl;
@@ -906,7 +978,8 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
         http_req_stream(r, (size_t)rl->set->max_upload_bytes);
     } else {
         rl->counted_bytes = r->content_length > 0 ? (size_t)r->content_length : 65536;
-        atomic_fetch_add_explicit(&l->shared->body_bytes, (int64_t)rl->counted_bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&l->shared->body_bytes, (int64_t)rl->counted_bytes,
+                                  memory_order_relaxed);
         http_req_collect(r, (size_t)rl->set->max_body_bytes);
     }
     return rl;
@@ -927,13 +1000,14 @@ void relay_complete(struct relay *rl)
         form_complete(rl);
         return;
     }
-    if (!decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"), rl->r->body, (size_t)rl->set->max_body_bytes,
-                     &rl->body, &e) ||
+    if (!decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"), rl->r->body,
+                     (size_t)rl->set->max_body_bytes, &rl->body, &e) ||
         !read_head_fields(rl, &e) || !relay_resolve(rl, &e)) {
         relay_fail(rl, &e);
         return;
     }
-    if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK && !responses_prepare(rl))
+    if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&
+        !responses_prepare(rl))
         return;
     relay_attempt_next(rl);
 }

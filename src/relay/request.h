@@ -17,9 +17,17 @@ enum reply_mode {
     REPLY_PIPE,      /* bytes through, not looked at (audio) */
 };
 
+#define MAX_KEPT_HEADERS 24
 struct out_headers { /* what of an upstream's headers the client gets */
-    struct http_header v[24];
+    struct http_header *v;
     size_t n;
+};
+
+/* Made when something fails: most requests never need the room. */
+struct failures {
+    struct err read;   /* of reading the request into the IR */
+    struct err last;   /* of the last attempt */
+    struct err stream; /* an error event of the upstream */
 };
 
 struct relay {
@@ -43,7 +51,6 @@ struct relay {
     bool asked_usage;                /* chat: the client wants the usage chunk */
     yyjson_val *root;
     struct ir_request *ir;           /* parsed when first needed */
-    struct err ir_err;
     bool is_ir_tried;
     struct wire_dropped *read_dropped, **read_dropped_tail; /* noted while reading the request: of every attempt */
     size_t counted_bytes;            /* of the memory ceiling */
@@ -54,7 +61,8 @@ struct relay {
     size_t n_order, next;
     unsigned attempts;
     const struct target *target;
-    struct err last;                 /* of the last attempt */
+    struct failures *failures;       /* relay_failures() */
+    int64_t reply_retry_ms;          /* what the headers of an error reply ask for; -1 nothing */
     struct str last_body, last_type; /* same format: passed on as it is */
     int last_status;
     enum fault last_fault;
@@ -83,7 +91,6 @@ struct relay {
     struct buf last_frame;           /* of a passed Responses stream that is to be kept */
     bool is_head_sent, has_content, is_ended, is_done, is_closing;
     bool saw_error_event;
-    struct err stream_err;
     struct timer keepalive, linger;
     uint64_t last_write_ms;
 
@@ -117,6 +124,7 @@ struct relay_shared {
 
 /* relay.c */
 void relay_attempt_next(struct relay *rl);
+struct failures *relay_failures(struct relay *rl);
 void relay_fail(struct relay *rl, const struct err *e);       /* answers with e, or breaks a begun stream off in the caller's dialect */
 void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms);
 bool relay_begin_stream(struct relay *rl);                    /* head of a streamed reply, once */

@@ -151,6 +151,68 @@ static bool read_frame(struct stream_scan *s, struct str frame)
     return !(s->strip_usage && is_usage && is_usage_alone(data));
 }
 
+/* What frames that are worth reading hold, by format; each starts with two bytes that are rare in the others. */
+struct mark {
+    struct str text; /* n == 0 ends the list */
+};
+#define MARKS 4
+static const struct mark *marks_of(enum wire_id id)
+{
+    static const struct mark chat[MARKS + 1] = {{STR_INIT("\"usage")}, {STR_INIT("\"error\"")}, {STR_INIT("[DONE]")}, {STR_INIT("_reason\":\"")}};
+    static const struct mark anthropic[MARKS + 1] = {{STR_INIT("\"usage")}, {STR_INIT("\"error\"")}, {STR_INIT("e_stop")}, {STR_INIT("_reason\":\"")}};
+    static const struct mark gemini[MARKS + 1] = {{STR_INIT("\"usage")}, {STR_INIT("\"error\"")}, {STR_INIT("\"finishReason")}};
+    static const struct mark responses[MARKS + 1] = {{STR_INIT(".completed")}, {STR_INIT(".incomplete")}, {STR_INIT(".failed")}, {STR_INIT("\"error\"")}};
+    static const struct mark ollama[MARKS + 1] = {{STR_INIT("\"done\":true")}, {STR_INIT("\"done\": true")}, {STR_INIT("\"error\"")}};
+    switch (id) {
+    case WIRE_ANTHROPIC: return anthropic;
+    case WIRE_GEMINI: return gemini;
+    case WIRE_RESPONSES: return responses;
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE: return ollama;
+    case WIRE_CHAT:
+    case WIRE_COMPLETIONS:
+    case WIRE_NONE:
+    case WIRE_N: break;
+    }
+    return chat;
+}
+
+static bool is_mark(struct str text, size_t at, const struct mark *marks)
+{
+    for (; marks->text.n; marks++)
+        if (text.n - at >= marks->text.n && memcmp(text.p + at, marks->text.p, marks->text.n) == 0)
+            return true;
+    return false;
+}
+
+/* The first place of any mark; text.n when there is none. One pass: the first two bytes of all marks at 16 places at once. */
+static size_t find_mark(struct str text, const struct mark *marks)
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    __m128i first[MARKS], second[MARKS];
+    for (size_t m = 0; m < MARKS; m++) { /* an unused place repeats the first mark */
+        const struct str k = m > 0 && (!marks[m].text.n || !marks[m - 1].text.n) ? marks[0].text : marks[m].text;
+        first[m] = _mm_set1_epi8(k.p[0]);
+        second[m] = _mm_set1_epi8(k.p[1]);
+    }
+    for (; i + 17 <= text.n; i += 16) {
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i));
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i + 1));
+        __m128i hit = _mm_and_si128(_mm_cmpeq_epi8(a, first[0]), _mm_cmpeq_epi8(b, second[0]));
+        for (size_t m = 1; m < MARKS; m++)
+            hit = _mm_or_si128(hit, _mm_and_si128(_mm_cmpeq_epi8(a, first[m]), _mm_cmpeq_epi8(b, second[m])));
+        for (unsigned mask = (unsigned)_mm_movemask_epi8(hit); mask; mask &= mask - 1)
+            if (is_mark(text, i + (size_t)__builtin_ctz(mask), marks))
+                return i + (size_t)__builtin_ctz(mask);
+    }
+#endif
+    for (; i < text.n; i++)
+        if (is_mark(text, i, marks))
+            return i;
+    return text.n;
+}
+
 /* text: whole frames. Most hold nothing to meter and go in one piece. */
 static void read_frames(struct stream_scan *s, struct str text, bool is_forwarding, void (*forward)(void *, struct str), void *arg)
 {
@@ -166,26 +228,12 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
             }
         }
     }
-    static const struct str marks[] = {STR_INIT("\"usage"), STR_INIT("[DONE]"), STR_INIT("_reason\":\""), STR_INIT("message_stop"),
-                                       STR_INIT("\"finishReason\""), STR_INIT("response.completed"), STR_INIT("response.incomplete"),
-                                       STR_INIT("response.failed"), STR_INIT("\"done\":true"), STR_INIT("\"done\": true"),
-                                       STR_INIT("\"error\"")};
-    static const uint16_t wanted[WIRE_N] = {
-        [WIRE_CHAT] = 0x407, [WIRE_COMPLETIONS] = 0x407, [WIRE_ANTHROPIC] = 0x40d, [WIRE_GEMINI] = 0x411,
-        [WIRE_RESPONSES] = 0x4e0, [WIRE_OLLAMA] = 0x700, [WIRE_OLLAMA_GENERATE] = 0x700,
-    };
-    size_t nearest[ARRAY_LEN(marks)];
-    for (size_t m = 0; m < ARRAY_LEN(marks); m++)
-        nearest[m] = wanted[s->wire->id] >> m & 1 ? find_bytes(text, marks[m]) : text.n;
-    size_t from = 0, at = 0; /* from: not yet forwarded; at: start of the frame being looked at */
-    while (at < text.n) {
-        size_t mark = text.n;
-        for (size_t m = 0; m < ARRAY_LEN(marks); m++)
-            if (nearest[m] < mark)
-                mark = nearest[m];
-        if (mark == text.n)
+    const struct mark *marks = marks_of(s->wire->id);
+    size_t from = 0, at = 0; /* from: not yet forwarded; at: where the search goes on, the start of a frame */
+    for (;;) {
+        size_t mark = at + find_mark(str_skip(text, at), marks);
+        if (mark >= text.n)
             break;
-        /* the frame around the mark */
         size_t start = at + last_boundary(s, str_n(text.p + at, mark - at));
         size_t n = frame_length(s, str_skip(text, start));
         size_t end = n ? start + n : text.n;
@@ -195,9 +243,6 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
             from = end;
         }
         at = end;
-        for (size_t m = 0; m < ARRAY_LEN(marks); m++)
-            if (nearest[m] < at)
-                nearest[m] = at + find_bytes(str_skip(text, at), marks[m]);
     }
     if (is_forwarding && from < text.n)
         forward(arg, str_skip(text, from));

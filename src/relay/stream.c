@@ -91,7 +91,7 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         break;
     case IR_EV_ERROR:
         if (ev->error)
-            rl->stream_err = *ev->error;
+            relay_failures(rl)->stream = *ev->error;
         rl->saw_error_event = true;
         if (!rl->is_head_sent && !rl->has_content)
             return; /* nothing went out: the next target may do better */
@@ -196,7 +196,7 @@ void stream_bytes(struct relay *rl, struct str bytes)
     struct err e = ERR_INIT;
     bool ok = framing_push(rl->framing, bytes, &e);
     if (rl->saw_error_event && !rl->is_head_sent && !rl->has_content) {
-        e = rl->stream_err;
+        e = relay_failures(rl)->stream;
         if (rl->call) {
             http_call_cancel(rl->call);
             rl->call = NULL;
@@ -276,7 +276,7 @@ void stream_end(struct relay *rl)
         wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
     if (!rl->is_head_sent && !rl->has_content) {
         if (rl->saw_error_event)
-            e = rl->stream_err;
+            e = relay_failures(rl)->stream;
         else if (ok)
             err_set(&e, ERR_UPSTREAM, "empty_stream", "The upstream's stream ended before it began");
         rl->last_body = STR_NONE;

@@ -148,6 +148,7 @@ void count_locally(struct relay *rl)
     jw_object_end(&w);
     rl->usage.input_total = n;
     rl->is_done = rl->is_ended = true;
-    rl->out_headers.v[rl->out_headers.n++] = (struct http_header){STR("x-sluice-estimated"), STR("true")};
+    static struct http_header estimated[] = {{STR_INIT("x-sluice-estimated"), STR_INIT("true")}};
+    rl->out_headers = (struct out_headers){estimated, 1};
     relay_reply_json(rl, 200, buf_str(&b));
 }

@@ -1919,7 +1919,7 @@ static bool release(struct decoder *d, bool force, struct err *e)
         d->live = -1;
         for (; h; h = h->next) {
             yyjson_val *root;
-            if (!flow_parse(d->c, h->data, &root, e) ||
+            if (!json_parse(d->c->scratch, h->data, 0, &root, e) ||
                 !handle_block(d, json_get_str(root, "type"), root, h->data, e))
                 return false;
         }
@@ -1953,8 +1953,11 @@ static void start(struct decoder *d, yyjson_val *message)
 static bool handle(struct decoder *d, struct str event, struct str data, struct err *e)
 {
     yyjson_val *root;
-    if (!flow_parse(d->c, data, &root, e))
+    if (!json_parse(d->c->scratch, data, 0, &root, e)) {
+        if (e)
+            e->kind = ERR_UPSTREAM;
         return false;
+    }
     struct str type = json_get_str(root, "type");
     if (type.n == 0)
         type = event;

@@ -774,8 +774,11 @@ static bool decoder_push(void *dec, struct str event, struct str data, wire_sink
     flow_on(&d->flow, emit, arg);
     if (d->flow.is_ended)
         return true;
-    if (!flow_parse(d->c, data, &root, e))
+    if (!json_parse(d->c->scratch, data, 0, &root, e)) {
+        if (e)
+            e->kind = ERR_UPSTREAM;
         return false;
+    }
     return line(d, root, e);
 }
 
