@@ -107,7 +107,7 @@ const char *cli_near(struct str word, const char *(*nth)(size_t i))
         bool is_start = word.n >= 3 && str_starts(str_of(name), word);
         if (is_start)
             d = 0;
-        if (d < least && d * 5 <= longest * 2) {
+        if (d < least && d * 2 <= longest) {
             least = d;
             best = name;
         }

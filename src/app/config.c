@@ -886,15 +886,18 @@ static bool load_file(struct loader *l, struct err *e)
 }
 
 /* echo is always there: an installation can be tried before any account is. */
-static bool add_echo(struct loader *l, struct err *e)
+static bool add_echo_provider(struct loader *l, struct err *e)
 {
     struct provider_in in = {
         .name = STR("echo"), .kind = STR("echo"), .is_enabled = true, .from = ORIGIN_DEFAULT};
-    if (!map_get(&l->upstreams, in.name) && !add_provider(l, &in, e))
-        return false;
-    const struct upstream *u = map_get(&l->upstreams, in.name);
+    return map_get(&l->upstreams, in.name) || add_provider(l, &in, e);
+}
+
+static void add_echo_model(struct loader *l)
+{
+    const struct upstream *u = map_get(&l->upstreams, STR("echo"));
     if (map_get(&l->models, STR("echo")) || !u->kind->is_builtin || !u->is_enabled)
-        return true;
+        return;
     struct model *m = ARENA_NEW(l->a, struct model);
     *m = (struct model){.name = STR("echo"),
                         .targets = ARENA_ARRAY(l->a, struct target, 1),
@@ -904,7 +907,6 @@ static bool add_echo(struct loader *l, struct err *e)
                         .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
     m->targets[m->n_targets++] = (struct target){u, STR("echo")};
     add_model(l, m);
-    return true;
 }
 
 /* Upstreams that nobody configured: those whose key stands in the environment, and model servers beside us. */
@@ -964,10 +966,13 @@ static void add_place(const struct loader *l, struct err *e)
 
 static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
-    return load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) &&
-           (!db || store_providers(l, db, e)) && add_detected(l, e) && file_models(l, e) &&
-           (!db || store_models(l, db, e)) && file_keys(l, e) &&
-           (!db || key_each(db, store_key, l, e)) && add_echo(l, e);
+    bool ok = load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) &&
+              (!db || store_providers(l, db, e)) && add_detected(l, e) && add_echo_provider(l, e) &&
+              file_models(l, e) && (!db || store_models(l, db, e)) && file_keys(l, e) &&
+              (!db || key_each(db, store_key, l, e));
+    if (ok)
+        add_echo_model(l);
+    return ok;
 }
 
 bool config_load(const struct config_sources *src, struct snapshot **out, struct err *e)

@@ -233,7 +233,7 @@ START_TEST(the_store_adds_to_the_file)
     struct arena *a = arena_new();
     static char file[PATH_SIZE];
     state_path(file, "f.jsonc");
-    state_write("f.jsonc", "{'providers':{'both':{'type':'ollama'}},'models':{'m':'stored'}}");
+    state_write("f.jsonc", "{'providers':{'both':{'type':'ollama'}},'models':{'m':'stored','e':{'provider':'echo','upstream_model':'x'}}}");
     sources = (struct config_sources){.data_dir = state_folder(), .file = file};
     ck_assert(state_open(&sources, &e));
     struct db *db = db_open(sources.db_path, DB_READ_WRITE, &e);
@@ -256,6 +256,7 @@ START_TEST(the_store_adds_to_the_file)
     ck_assert_int_eq(snapshot_upstream(s, STR("both"))->from, ORIGIN_FILE); /* the file's wins */
     ck_assert(!snapshot_upstream(s, STR("moved"))->is_enabled);
     ck_assert_ptr_nonnull(snapshot_model(s, STR("m")));
+    ck_assert_ptr_nonnull(snapshot_model(s, STR("e"))); /* the built-in one serves other names too */
     ck_assert(key_may_use(snapshot_key(s, text), STR("m")) &&
               !key_may_use(snapshot_key(s, text), STR("n")));
     snapshot_unref(s);

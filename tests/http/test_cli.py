@@ -1,0 +1,253 @@
+"""The command line: what newcomers type, and that a running server follows."""
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+from gateway import BINARY, Sluice
+
+
+class Cli:
+    def __init__(self, folder):
+        self.folder, self.data = folder, folder / "data"
+        self.env = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY") and not k.startswith("SLUICE_")}
+        self.env.update(HOME=str(folder), SLUICE_DATA=str(self.data))
+
+    def run(self, *words, stdin="", env=None):
+        return subprocess.run([str(BINARY), *words], input=stdin, capture_output=True, text=True, timeout=60, cwd=self.folder,
+                              env={**self.env, **(env or {})}, check=False)
+
+    def ok(self, *words, **options):
+        r = self.run(*words, **options)
+        assert r.returncode == 0, (words, r.stdout, r.stderr)
+        return r.stdout
+
+    def refused(self, *words, status=2, **options):
+        r = self.run(*words, **options)
+        assert r.returncode == status, (words, r.returncode, r.stdout, r.stderr)
+        assert r.stderr.startswith("sluice: "), r.stderr
+        return r.stderr
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return Cli(tmp_path)
+
+
+def rows(text):
+    return [re.split(r"  +", line.strip()) for line in text.splitlines()]
+
+
+def test_help_teaches(cli):
+    text = cli.ok("--help")
+    for word in ("serve", "check", "export", "provider add", "key create", "log", "completion", "First steps"):
+        assert word in text
+    assert cli.run().returncode == 2
+    commands = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ?", text.split("First steps")[0], re.M)
+    assert len(commands) > 15
+    for command in commands:
+        words = command.split()
+        for spelled in ([*words, "--help"], [*words, "-h"], ["help", *words]):
+            text = cli.ok(*spelled)
+            assert text.startswith("usage: sluice " + command) and "--help" in text, spelled
+    assert not cli.data.exists(), "asking for help made a store"
+
+
+@pytest.mark.parametrize("words, near", [
+    (["serv"], "'serve'"), (["provider", "ad"], "'provider add'"), (["key", "creat"], "'key create'"),
+    (["serve", "--prot", "1"], "--port"), (["key", "create", "--lable", "x"], "--label"),
+    (["provider", "add", "x", "--type", "antropic"], "'anthropic'"), (["setting", "set", "max_atempts", "1"], "'max_attempts'"),
+    (["model", "add", "m", "echo", "--capabilities", "visoin"], "'vision'"),
+])
+def test_near_names(cli, words, near):
+    assert "did you mean " + near in cli.refused(*words)
+
+
+@pytest.mark.parametrize("words, part", [
+    (["serve", "--port", "x"], "0 to 65535"), (["serve", "--port"], "needs a value"), (["serve", "extra"], "unexpected argument"),
+    (["key", "create", "--expires", "soon"], "no time"), (["key", "create", "--scopes", "root"], "unknown scope"),
+    (["provider", "add"], "missing argument"), (["provider", "add", "a/b", "--type", "openai"], "slashes"),
+    (["provider", "add", "a", "--type", "openai-compatible"], "base_url"), (["log", "--json=yes"], "takes no value"),
+    (["log", "-x"], "-x"), (["completion", "tcsh"], "bash, zsh or fish"), (["setting", "set", "port", "70000"], "0 to 65535"),
+])
+def test_what_cannot_be_is_refused(cli, words, part):
+    assert part in cli.refused(*words)
+
+
+def test_providers_models_and_keys(cli):
+    assert "openai_chat" in cli.ok("provider", "kinds")
+    cli.ok("provider", "add", "cloud", "--type", "openai", "--api-key", "-", stdin="sk-very-secret-1234\n")
+    cli.ok("provider", "add", "ollama")
+    listed = cli.ok("provider", "list")
+    assert "sk-v***1234" in listed and "very-secret" not in listed
+    assert [r[0] for r in rows(listed)] == ["NAME", "cloud", "ollama", "echo"]
+    assert b"very-secret" not in b"".join(p.read_bytes() for p in cli.data.iterdir())
+    cli.ok("model", "add", "gpt", "cloud/gpt-5.1", "ollama/llama3", "--capabilities", "text,vision")
+    models = {m["name"]: m for m in json.loads(cli.ok("model", "list", "--json"))}
+    assert [t["upstream_model"] for t in models["gpt"]["targets"]] == ["gpt-5.1", "llama3"]
+    assert models["gpt"]["capabilities"] == ["text", "vision"] and models["echo"]["origin"] == "default"
+    assert "no provider 'nobody'" in cli.refused("model", "add", "x", "nobody/y", status=1)
+    cli.ok("provider", "disable", "cloud")
+    assert json.loads(cli.ok("provider", "list", "--json"))[0]["enabled"] is False
+    cli.ok("provider", "enable", "cloud")
+    cli.ok("model", "remove", "gpt")
+    assert "gpt" in cli.refused("model", "remove", "gpt", status=1)
+    cli.ok("provider", "remove", "cloud")
+    assert "cloud" in cli.refused("provider", "remove", "cloud", status=1)
+    key = cli.ok("key", "create", "--label", "me", "--models", "gpt*, echo", "--expires", "2d", "--id", "abcd1234").strip()
+    assert re.fullmatch(r"sk-sluice-[0-9a-f]{64}", key)
+    assert key not in cli.ok("key", "list")
+    (entry,) = json.loads(cli.ok("key", "list", "--json"))
+    assert entry["allowed_models"] == ["gpt*", "echo"] and entry["scopes"] == "inference,models" and entry["enabled"]
+    assert "already" in cli.refused("key", "create", "--id", "abcd1234", status=1)
+    cli.ok("key", "disable", "abcd1234")
+    assert rows(cli.ok("key", "list"))[1][5] == "off"
+    cli.ok("key", "remove", "abcd1234")
+    cli.refused("key", "remove", "abcd1234", status=1)
+
+
+def test_a_file_is_checked_with_the_place_of_its_fault(cli):
+    path = cli.folder / "c.jsonc"
+    path.write_text('{ // ours\n  "providers": { "a": { "type": "echo" } },\n  "models": { "m": "a" },\n}\n')
+    assert "is fine: 2 providers on, 2 models" in cli.ok("check", "c.jsonc")
+    assert not cli.data.exists(), "checking a file made a store"
+    path.write_text('{\n  "providers": {\n    "a": { "type": "ecko" } } }')
+    assert "c.jsonc:3:" in cli.refused("check", "c.jsonc", status=1)
+    path.write_text('{\n  "providers": [\n')
+    assert "line 3" in cli.refused("check", "c.jsonc", status=1)
+    assert "missing.jsonc" in cli.refused("check", "missing.jsonc", status=1)
+    path.write_text('{ "provider": {} }')
+    r = cli.run("check", "c.jsonc")
+    assert r.returncode == 0 and "provider" in r.stderr  # an unknown member is said, and ignored
+
+
+def test_export_reproduces_the_state(cli):
+    (cli.folder / "c.jsonc").write_text(json.dumps({
+        "providers": {"file": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "${FILE_KEY}"},
+                      "plain": {"type": "openai", "api_key": "sk-plain-text-secret"}},
+        "models": {"m": "file"}, "server": {"max_attempts": 3, "api_keys": [{"id": "k1", "key": "sk-client-in-file"}]}}))
+    env = {"SLUICE_CONFIG": str(cli.folder / "c.jsonc"), "FILE_KEY": "sk-from-env"}
+    cli.ok("provider", "add", "stored", "--type", "anthropic", "--api-key", "sk-stored-secret", env=env)
+    cli.ok("model", "add", "n", "stored/claude", "--context-tokens", "1000", env=env)
+    cli.ok("setting", "set", "keepalive_ms", "1234", env=env)
+    cli.ok("key", "create", "--id", "k2", "--models", "n", env=env)
+    assert "file" in cli.refused("setting", "set", "max_attempts", "4", status=1, env=env)
+    assert "c.jsonc" in cli.refused("provider", "remove", "file", status=1, env=env)
+    text = cli.ok("export", env=env)
+    assert "secret" not in text and "sk-client" not in text and "${FILE_KEY}" in text and "${SLUICE_KEY_STORED}" in text
+    second = Cli(cli.folder / "second")
+    second.folder.mkdir()
+    second.data.mkdir()
+    whole = cli.ok("export", "--secrets", env=env)
+    (second.data / "sluice.jsonc").write_text(whole)
+    same = {"FILE_KEY": "sk-from-env"}
+    for command in ("provider", "model", "key"):
+        def told(who, more):
+            found = json.loads(who.ok(command, "list", "--json", env=more))
+            return sorted(json.dumps({k: v for k, v in row.items() if k not in ("origin", "created_ms")}, sort_keys=True)
+                          for row in found)
+        assert told(cli, env) == told(second, same), command
+    assert json.loads(re.sub(r"^//.*$", "", second.ok("export", "--secrets", env=same), flags=re.M)) == \
+        json.loads(re.sub(r"^//.*$", "", whole, flags=re.M))
+
+
+def test_completion_is_accepted_by_its_shell(cli):
+    assert "provider" in cli.ok("completion", "fish") and "#compdef" in cli.ok("completion", "zsh")
+    script = cli.ok("completion", "bash") + """
+complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _sluice; echo "${COMPREPLY[*]}"; }
+complete_words sluice pro
+complete_words sluice key cr
+complete_words sluice serve --po
+complete_words sluice completion z
+"""
+    r = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.split("\n")[:4] == ["provider", "create", "--port --port-file", "zsh"]
+
+
+def test_first_start_makes_one_key_and_shows_it_once(start_sluice, tmp_path):
+    s = start_sluice({}, key=None, env={"GROQ_API_KEY": "gsk-1"})
+    key = re.search(r"^  (sk-sluice-\S+)$", s.output(), re.M)[1]
+    assert s.output().count("This is the first start") == 1
+    command = re.search(r"^ *(curl .*)$", s.output(), re.M)[1]
+    assert '"Hello"' in subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout
+    assert s.get("/v1/models", auth=False).status_code == 401
+    assert s.get("/sluice/v1/keys", headers={"x-api-key": key}, auth=False).status_code == 403  # it does not administer
+    assert "Groq" not in s.output()  # there is a file: what stands in the environment is not offered
+    again = Sluice(tmp_path / "sluice0", {}, key=key)
+    try:
+        assert "sk-sluice-" not in again.output()
+        assert again.get("/v1/models").status_code == 200
+    finally:
+        again.stop()
+
+
+def test_without_a_file_the_environment_is_offered(tmp_path):
+    cli, out = Cli(tmp_path), tmp_path / "out"
+    for more, offered in ([], True), (["--no-detect"], False):
+        port = tmp_path / "port"
+        port.unlink(missing_ok=True)
+        with open(out, "wb") as f:
+            p = subprocess.Popen([str(BINARY), "serve", "--port", "0", "--port-file", str(port), *more], stdout=f,
+                                 stderr=subprocess.STDOUT, env={**cli.env, "GROQ_API_KEY": "gsk-1"}, cwd=tmp_path)
+        try:
+            end = time.monotonic() + 30
+            while not port.exists() and time.monotonic() < end and p.poll() is None:
+                time.sleep(0.01)
+            assert port.exists(), out.read_text()
+        finally:
+            p.terminate()
+            assert p.wait(30) == 0
+        assert ("Groq (GROQ_API_KEY): models are named groq/MODEL" in out.read_text()) == offered
+        assert "gsk-1" not in out.read_text()
+    assert b"gsk-1" not in b"".join(f.read_bytes() for f in cli.data.iterdir())
+
+
+def follows(check):
+    """A running server takes a change over within moments."""
+    end = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_running_server_follows_and_the_log_shows(start_sluice, tmp_path):
+    s = start_sluice({"server": {"api_keys": [{"id": "0a1b2c3d", "key": "sk-test-0123456789"}]}}, key="sk-test-0123456789")
+    cli = Cli(tmp_path)
+    cli.env.update(SLUICE_DATA=str(s.folder / "data"), SLUICE_CONFIG=str(s.config_path))
+    chat = {"model": "alias", "messages": [{"role": "user", "content": "hi"}]}
+    assert s.post("/v1/chat/completions", chat).status_code == 404
+    assert "takes it over" in cli.run("model", "add", "alias", "echo/echo").stderr
+    follows(lambda: s.post("/v1/chat/completions", chat).status_code == 200)
+    key = cli.ok("key", "create", "--id", "fresh").strip()
+    follows(lambda: s.get("/v1/models", headers=s.auth(key), auth=False).status_code == 200)
+    cli.ok("key", "disable", "fresh")
+    follows(lambda: s.get("/v1/models", headers=s.auth(key), auth=False).status_code in (401, 403))
+    tail = subprocess.Popen([str(BINARY), "log", "-f", "-n", "0", "--json"], stdout=subprocess.PIPE, text=True, env=cli.env)
+    try:
+        time.sleep(0.5)
+        r = s.post("/v1/chat/completions", chat, headers={"x-request-id": "tail-me"})
+        row = json.loads(tail.stdout.readline())
+    finally:
+        tail.kill()
+        tail.wait()
+        tail.stdout.close()
+    assert row["model"] == "alias" and row["provider"] == "echo" and row["status"] == 200 and row["key"] == "0a1b2c3d"
+    assert row["request_id"] == r.headers["x-request-id"] and row["duration_us"] > 0
+    shown = cli.ok("log", "-n", "1")
+    assert re.search(r"\d\d:\d\d:\d\d\.\d{3}Z  200  alias -> echo/echo", shown), shown
+    statuses = {json.loads(line)["status"] for line in cli.ok("log", "--json").splitlines()}
+    assert {200, 404} <= statuses
+
+
+def test_two_servers_do_not_share_a_pid_file(start_sluice, tmp_path):
+    s = start_sluice({"server": {"allow_anonymous": True}})
+    assert (s.folder / "data" / "sluice.pid").read_text().strip() == str(s.process.pid)
+    s.stop()
+    assert not (s.folder / "data" / "sluice.pid").exists()
+    cli = Cli(tmp_path)
+    cli.env["SLUICE_DATA"] = str(s.folder / "data")
+    (s.folder / "data" / "sluice.pid").write_text("1\n")  # left by a crash: nobody holds it, nobody is signalled
+    assert "takes it over" not in cli.run("key", "create").stderr

@@ -1,0 +1,152 @@
+"""The canonical API under /sluice/v1: who may, what it changes, and that a refused change changes nothing."""
+import re
+
+import pytest
+from conftest import basic_config
+from formats import FORMATS
+from formats.common import Ask
+
+ADMIN = "sk-admin-0123456789abcdef"
+READS = ["/sluice/v1/info", "/sluice/v1/providers", "/sluice/v1/provider-kinds", "/sluice/v1/models", "/sluice/v1/keys",
+         "/sluice/v1/settings"]
+
+
+@pytest.fixture
+def admin(start_sluice, scripted, upstream):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "label": "operator", "scopes": ["inference", "models", "admin"]})
+    s = start_sluice(config)
+    client_key, s.key = s.key, ADMIN
+    s.client_key = client_key
+    return s
+
+
+def listed(s, path):
+    r = s.get(path)
+    assert r.status_code == 200, r.text
+    return r.json()["data"]
+
+
+def by(field, rows):
+    return {row[field]: row for row in rows}
+
+
+@pytest.mark.parametrize("path", READS)
+def test_only_administrators(sluice, path):
+    assert sluice.get(path, auth=False).status_code == 401
+    assert sluice.get(path).status_code == 403
+    assert sluice.get(path, headers={"Authorization": "Bearer wrong-key"}, auth=False).status_code == 401
+
+
+def test_every_list_is_readable(admin):
+    for path in READS:
+        assert admin.get(path).status_code == 200, path
+    info = admin.get("/sluice/v1/info").json()
+    assert re.match(r"\d+\.\d+", info["version"]) and info["keys"] == 2
+    kinds = by("id", listed(admin, "/sluice/v1/provider-kinds"))
+    assert {"openai", "anthropic", "google", "ollama", "azure", "llamacpp", "echo"} <= set(kinds)
+
+
+def test_a_provider_and_a_model_made_over_the_api_serve(admin, scripted, upstream):
+    r = admin.post("/sluice/v1/providers", {"name": "made", "type": "openai-compatible", "base_url": scripted.origin + "/v1",
+                                            "api_key": "upstream-secret-made"})
+    assert r.status_code == 201, r.text
+    assert r.json()["origin"] == "api" and "secret-made" not in r.text
+    r = admin.post("/sluice/v1/models", {"name": "my/model", "targets": [{"provider": "made", "upstream_model": "chat-model"}]})
+    assert r.status_code == 201, r.text
+    f = FORMATS["chat"]
+    for name in ("my/model", "made/chat-model"):
+        ask = Ask(model=name)
+        r = admin.post(f.path(ask), f.request(ask), headers=admin.auth(admin.client_key))
+        assert r.status_code == 200, r.text
+        assert upstream.last.header("authorization") == "Bearer upstream-secret-made"
+    assert admin.get("/sluice/v1/models/my/model").json()["targets"][0]["provider"] == "made"
+    assert admin.call("DELETE", "/sluice/v1/providers/made").status_code == 409  # a model hangs on it
+    assert admin.call("PATCH", "/sluice/v1/models/my/model", {"enabled": False}).status_code == 200
+    assert admin.post(f.path(Ask(model="my/model")), f.request(Ask(model="my/model"))).status_code == 404
+    assert admin.call("DELETE", "/sluice/v1/models/my/model").status_code == 204
+    assert admin.call("PATCH", "/sluice/v1/providers/made", {"enabled": False}).json()["enabled"] is False
+    assert admin.call("DELETE", "/sluice/v1/providers/made").status_code == 204
+    assert admin.get("/sluice/v1/providers/made").status_code == 404
+
+
+@pytest.mark.parametrize("body, field", [
+    ({"type": "openai"}, "name"), ({"name": "x"}, "type"), ({"name": "x", "type": "opnai"}, "type"),
+    ({"name": "x/y", "type": "openai"}, "name"), ({"name": "x", "type": "openai-compatible"}, "base_url"),
+    ({"name": "x", "type": "openai", "base_url": "gopher://x"}, "base_url"), ({"name": "x", "type": "openai", "wire": "telex"}, "wire"),
+    ({"name": "x", "type": "openai", "surprise": 1}, "surprise"), ({"name": 7, "type": "openai"}, "name"),
+    ({"name": "x", "type": "openai", "api_key": "a b"}, "api_key"),
+])
+def test_a_bad_provider_is_refused_with_its_field(admin, body, field):
+    before = admin.get("/sluice/v1/providers").text
+    r = admin.post("/sluice/v1/providers", body)
+    assert r.status_code == 400 and field in r.text, r.text
+    assert admin.get("/sluice/v1/providers").text == before
+
+
+def test_what_stands_in_the_file_is_changed_there(admin):
+    for method, path, body in (("PATCH", "/sluice/v1/providers/chat", {"enabled": False}), ("DELETE", "/sluice/v1/providers/chat", None),
+                               ("PATCH", "/sluice/v1/models/to-chat", {"enabled": False}), ("DELETE", "/sluice/v1/models/to-chat", None),
+                               ("DELETE", "/sluice/v1/keys/0a1b2c3d", None), ("DELETE", "/sluice/v1/providers/nobody", None)):
+        r = admin.call(method, path, body)
+        assert r.status_code == (404 if path.endswith("nobody") else 409), (path, r.text)
+        if r.status_code == 409:
+            assert "sluice.jsonc" in r.text
+
+
+def test_a_key_lives_and_dies(admin):
+    r = admin.post("/sluice/v1/keys", {"label": "guest", "allowed_models": ["ec*"]})
+    assert r.status_code == 201, r.text
+    made = r.json()
+    key, path = made["key"], "/sluice/v1/keys/" + made["id"]
+    assert re.fullmatch(r"sk-sluice-[0-9a-f]{64}", key) and made["scopes"] == ["inference", "models"]
+    assert key not in admin.get("/sluice/v1/keys").text + admin.get(path).text
+
+    def chat(model):
+        return admin.post("/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "hi"}]},
+                          headers=admin.auth(key)).status_code
+
+    assert chat("echo") == 200
+    assert chat("to-chat") in (403, 404)
+    assert admin.get("/sluice/v1/keys", headers=admin.auth(key)).status_code == 403
+    assert [m["id"] for m in admin.get("/v1/models", headers=admin.auth(key)).json()["data"]] == ["echo"]
+    assert admin.call("PATCH", path, {"enabled": False}).status_code == 200
+    assert chat("echo") in (401, 403)
+    assert admin.call("PATCH", path, {"enabled": True, "expires_at": "2020-01-01T00:00:00Z"}).status_code == 200
+    assert chat("echo") in (401, 403)
+    assert admin.call("PATCH", path, {"expires_at": ""}).status_code == 200
+    assert chat("echo") == 200
+    assert admin.call("DELETE", path).status_code == 204
+    assert chat("echo") == 401
+    assert admin.call("DELETE", path).status_code == 404
+    for bad in ({"scopes": ["root"]}, {"expires_at": "soon"}, {"allowed_models": "echo"}):
+        assert admin.post("/sluice/v1/keys", bad).status_code == 400, bad
+
+
+def test_settings_change_and_go_back(admin):
+    rows = by("name", listed(admin, "/sluice/v1/settings"))
+    assert rows["max_attempts"]["origin"] == "default"
+    r = admin.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": 2000})
+    assert r.status_code == 200 and r.json()["origin"] == "api", r.text
+    big = {"model": "echo", "messages": [{"role": "user", "content": "x" * 3000}]}
+    assert admin.post("/v1/chat/completions", big).status_code == 413
+    assert admin.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": None}).json()["origin"] == "default"
+    assert admin.post("/v1/chat/completions", big).status_code == 200
+    assert admin.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": -1}).status_code == 400
+    assert admin.call("PATCH", "/sluice/v1/settings/nothing", {"value": 1}).status_code == 404
+
+
+def test_reload_takes_a_good_file_and_refuses_a_bad_one(admin, scripted):
+    version = admin.get("/sluice/v1/info").json()["config_version"]
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
+    config["models"]["later"] = "echo"
+    admin.write_config(config)
+    r = admin.post("/sluice/v1/reload")
+    assert r.status_code == 200 and r.json()["config_version"] > version, r.text
+    assert admin.get("/v1/models/later").status_code == 200
+    config["providers"]["chat"]["type"] = "nonsense"
+    admin.write_config(config)
+    r = admin.post("/sluice/v1/reload")
+    assert r.status_code >= 400 and "sluice.jsonc:" in r.text and "nonsense" in r.text, r.text
+    assert admin.get("/v1/models/later").status_code == 200  # the old one stays
