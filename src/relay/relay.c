@@ -918,6 +918,7 @@ static bool read_head_fields(struct relay *rl, struct err *e)
                       &rl->model) ||
         rl->model.n == 0)
         return err_field(e, "model", "'model' must be a non-empty string");
+    rl->model = str_dup(rl->r->arena, rl->model); /* the record still names it when the body is gone */
     struct str stream = str_n(rl->body.p + want[STREAM].span.at, want[STREAM].span.n);
     bool default_stream = rl->spec->client == WIRE_OLLAMA ||
                           rl->spec->client == WIRE_OLLAMA_GENERATE;
