@@ -107,6 +107,8 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         ir_collect(rl->collector, ev);
         return;
     }
+    if (rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE) /* its lines tell the time */
+        rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
     if (rl->enc)
         wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
 }

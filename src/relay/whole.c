@@ -105,6 +105,7 @@ void whole_reply(struct relay *rl)
         return;
     }
     buf_init_arena(&out, rl->r->arena, (size_t)rl->set->max_reply_bytes);
+    rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns); /* told by Ollama's replies */
     wire_of(rl->spec->client)->write_response(&rl->ctx, &res, &out);
     if (buf_failed(&out)) {
         err_set(&e, ERR_UPSTREAM, "reply_too_large", "The reply is larger than max_reply_bytes once translated");
