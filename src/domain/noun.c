@@ -206,7 +206,7 @@ static bool read_key(struct stmt *s, struct key_row *k)
 
 bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg, struct err *e)
 {
-    struct stmt *s = db_prepare(db, "SELECT " KEY_COLUMNS " FROM key ORDER BY created_ms, id", e);
+    struct stmt *s = db_prepare(db, "SELECT " KEY_COLUMNS " FROM key", e);
     if (!s)
         return false;
     while (stmt_step(s, e)) {

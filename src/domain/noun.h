@@ -41,7 +41,7 @@ struct key_row {
     bool is_enabled;
     int64_t expires_ms, created_ms;
 };
-/* each is called once a key, in order of making; its texts are valid during the call */
+/* each is called once a key, in order of making (that of the rows); its texts are valid during the call */
 bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg, struct err *e) MUST_USE;
 bool key_insert(struct db *db, const struct key_row *k, struct err *e) MUST_USE;
 bool key_update(struct db *db, const struct key_row *k, struct err *e) MUST_USE; /* all but hash and created_ms; ERR_NOT_FOUND */
