@@ -19,6 +19,7 @@
 #define MAX_FILE (64u << 20)
 #define MAX_UPSTREAMS 4096
 #define LEGACY_KEY_ID "default"
+#define KEYS_AT_ONCE 64
 
 struct loader {
     const struct config_sources *src;
@@ -30,6 +31,8 @@ struct loader {
     struct map models;    /* by name */
     struct map key_ids;
     size_t cap_upstreams, cap_models, cap_keys;
+    struct key *spare_keys; /* made many at a time: there may be a hundred thousand */
+    size_t n_spare_keys;
 };
 
 /* ---- small helpers ---- */
@@ -658,7 +661,12 @@ static struct key *add_key(struct loader *l)
                                    cap * sizeof *l->s->keys);
         l->cap_keys = cap;
     }
-    struct key *k = ARENA_NEW(l->a, struct key);
+    if (l->n_spare_keys == 0) {
+        l->n_spare_keys = KEYS_AT_ONCE;
+        l->spare_keys = ARENA_ARRAY(l->a, struct key, KEYS_AT_ONCE);
+    }
+    struct key *k = l->spare_keys++;
+    l->n_spare_keys--;
     l->s->keys[l->s->n_keys++] = k;
     return k;
 }
@@ -754,8 +762,12 @@ static void store_key(void *arg, const struct key_row *r)
     struct key *k = add_key(l);
     yyjson_val *allowed;
     memcpy(k->hash, r->hash, sizeof k->hash);
-    k->id = str_dup(l->a, r->id);
-    k->label = str_dup(l->a, r->label);
+    char *texts = arena_alloc(l->a, r->id.n + r->label.n + 1);
+    memcpy(texts, r->id.p, r->id.n);
+    k->id = str_n(texts, r->id.n);
+    if (r->label.n)
+        memcpy(texts + r->id.n, r->label.p, r->label.n);
+    k->label = str_n(texts + r->id.n, r->label.n);
     k->scopes = (uint32_t)r->scopes;
     k->is_enabled = r->is_enabled;
     k->expires_ms = r->expires_ms;

@@ -13,10 +13,14 @@ static _Thread_local uint64_t cached_version;
 const char *origin_name(enum origin o)
 {
     switch (o) {
-    case ORIGIN_DEFAULT: return "default";
-    case ORIGIN_FILE: return "file";
-    case ORIGIN_ENV: return "environment";
-    case ORIGIN_API: return "api";
+    case ORIGIN_DEFAULT:
+        return "default";
+    case ORIGIN_FILE:
+        return "file";
+    case ORIGIN_ENV:
+        return "environment";
+    case ORIGIN_API:
+        return "api";
     }
     return "default";
 }
@@ -28,7 +32,6 @@ struct snapshot *snapshot_new(void)
     s->arena = a;
     atomic_init(&s->refs, 1);
     map_init(&s->models_by_name);
-    map_init(&s->keys_by_hash);
     return s;
 }
 
@@ -44,7 +47,6 @@ void snapshot_unref(struct snapshot *s)
         return;
     struct arena *a = s->arena;
     map_done(&s->models_by_name);
-    map_done(&s->keys_by_hash);
     arena_free(a);
 }
 
@@ -95,17 +97,38 @@ static int by_name(const void *a, const void *b)
     return order ? order : (*x)->name.n < (*y)->name.n ? -1 : (*x)->name.n > (*y)->name.n;
 }
 
+static size_t slot_of(const struct snapshot *s, const uint8_t hash[SHA256_SIZE])
+{
+    uint64_t first;
+    memcpy(&first, hash, sizeof first);
+    return (size_t)first & s->key_mask;
+}
+
+static void index_keys(struct snapshot *s)
+{
+    size_t cap = 16;
+    while (cap < s->n_keys * 2)
+        cap *= 2;
+    s->key_slots = ARENA_ARRAY(s->arena, uint32_t, cap);
+    s->key_mask = cap - 1;
+    for (size_t i = 0; i < s->n_keys; i++) {
+        size_t at = slot_of(s, s->keys[i]->hash);
+        while (s->key_slots[at] &&
+               memcmp(s->keys[s->key_slots[at] - 1]->hash, s->keys[i]->hash, SHA256_SIZE) != 0)
+            at = (at + 1) & s->key_mask;
+        s->key_slots[at] = (uint32_t)i + 1; /* of the same key twice the last one counts */
+    }
+}
+
 void snapshot_index(struct snapshot *s)
 {
     if (s->n_models)
         qsort(s->models, s->n_models, sizeof *s->models, by_name);
     map_reserve(&s->models_by_name, s->n_models);
-    map_reserve(&s->keys_by_hash, s->n_keys);
     for (size_t i = 0; i < s->n_models; i++)
         if (s->models[i]->is_enabled && s->models[i]->n_targets > 0)
             map_set(&s->models_by_name, s->models[i]->name, s->models[i]);
-    for (size_t i = 0; i < s->n_keys; i++)
-        map_set(&s->keys_by_hash, str_n((const char *)s->keys[i]->hash, sizeof s->keys[i]->hash), s->keys[i]);
+    index_keys(s);
 }
 
 /* ---- looking up ---- */
@@ -113,8 +136,15 @@ void snapshot_index(struct snapshot *s)
 const struct key *snapshot_key(const struct snapshot *s, struct str presented)
 {
     uint8_t hash[SHA256_SIZE];
+    if (!s->key_slots)
+        return NULL;
     sha256(presented, hash); /* comparing hashes leaks nothing of the key */
-    return map_get(&s->keys_by_hash, str_n((const char *)hash, sizeof hash));
+    for (size_t at = slot_of(s, hash); s->key_slots[at]; at = (at + 1) & s->key_mask) {
+        const struct key *k = s->keys[s->key_slots[at] - 1];
+        if (ct_eq(k->hash, hash, sizeof hash))
+            return k;
+    }
+    return NULL;
 }
 
 const struct model *snapshot_model(const struct snapshot *s, struct str name)
@@ -142,8 +172,14 @@ const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, 
     struct target *t = ARENA_NEW(a, struct target);
     struct model *made = ARENA_NEW(a, struct model);
     *t = (struct target){u, str_skip(name, slash + 1)};
-    *made = (struct model){.name = name, .targets = t, .n_targets = 1, .capabilities = CAP_TEXT, .max_output_tokens = -1,
-                           .context_tokens = -1, .is_enabled = true, .from = u->from};
+    *made = (struct model){.name = name,
+                           .targets = t,
+                           .n_targets = 1,
+                           .capabilities = CAP_TEXT,
+                           .max_output_tokens = -1,
+                           .context_tokens = -1,
+                           .is_enabled = true,
+                           .from = u->from};
     return made;
 }
 
@@ -156,7 +192,8 @@ size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out,
         const struct model *m = s->models[i];
         if (!m->is_enabled || m->n_targets == 0 || name.n == 0)
             continue;
-        size_t d = str_edit_distance(name, m->name), longest = name.n > m->name.n ? name.n : m->name.n;
+        size_t d = str_edit_distance(name, m->name),
+               longest = name.n > m->name.n ? name.n : m->name.n;
         bool is_part = name.n >= 3 && (str_contains(m->name, name) || str_contains(name, m->name));
         if (d * 5 > longest * 2 && !is_part) /* more than two fifths differ */
             continue;

@@ -95,7 +95,8 @@ struct snapshot {
     struct map models_by_name;  /* enabled ones -> struct model */
     struct key **keys;
     size_t n_keys;
-    struct map keys_by_hash;    /* the 32 bytes -> struct key */
+    uint32_t *key_slots;        /* open addressing over the first bytes of the hashes, which are as good as random: place in keys + 1 */
+    size_t key_mask;
 };
 
 struct snapshot *snapshot_ref(struct snapshot *s);

@@ -44,7 +44,7 @@ struct db *db_open(const char *path, enum db_mode mode, struct err *e)
     sqlite3_extended_result_codes(db->h, 1);
     sqlite3_busy_timeout(db->h, 5000);
     if (!db_exec(db, mode == DB_READ_WRITE ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-                                           : "PRAGMA query_only=ON;",
+                                           : "PRAGMA query_only=ON; PRAGMA mmap_size=268435456;",
                  e)) {
         db_close(db);
         return NULL;
