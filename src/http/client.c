@@ -1343,6 +1343,12 @@ void http_call_send_end(struct http_call *call)
         send_piece(call, STR_NONE, true);
 }
 
+bool http_call_is_sent(const struct http_call *call)
+{
+    return call->base.is_curl ? curl_call_is_sent((const struct curl_call *)call)
+                              : call->is_sent && call->conn && !call->conn->outq;
+}
+
 bool http_call_is_reused(const struct http_call *call)
 {
     return call->base.is_curl ? curl_call_is_reused((const struct curl_call *)call)

@@ -61,6 +61,7 @@ void http_call_pause(struct http_call *call);                 /* stop reading: b
 void http_call_resume(struct http_call *call);
 bool http_call_send(struct http_call *call, struct str bytes); /* streamed body, copied; false: queue is full, wait for on_writable (bytes were taken) */
 void http_call_send_end(struct http_call *call);
+bool http_call_is_sent(const struct http_call *call);         /* the request went out whole: once reply bytes came, its body is not looked at again */
 bool http_call_is_reused(const struct http_call *call);       /* on a pooled connection */
 struct http_client_stats {
     uint64_t connects, reuses, failures;

@@ -696,6 +696,14 @@ void curl_call_send_end(struct curl_call *call)
     touch(call);
 }
 
+bool curl_call_is_sent(const struct curl_call *call)
+{
+    curl_off_t n = 0;
+    return !call->out.is_streamed && call->easy &&
+           curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &n) == CURLE_OK &&
+           n >= (curl_off_t)call->out.body.n;
+}
+
 bool curl_call_is_reused(const struct curl_call *call)
 {
     return call->is_reused;

@@ -17,6 +17,7 @@ void curl_call_pause(struct curl_call *call);
 void curl_call_resume(struct curl_call *call);
 bool curl_call_send(struct curl_call *call, struct str bytes);
 void curl_call_send_end(struct curl_call *call);
+bool curl_call_is_sent(const struct curl_call *call);
 bool curl_call_is_reused(const struct curl_call *call);
 void curl_start_once(void);                                   /* libcurl's own start, from any thread */
 #endif

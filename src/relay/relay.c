@@ -154,16 +154,26 @@ void relay_start_keepalive(struct relay *rl)
     timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
 }
 
-/* Lets go of what only another attempt would need. */
+/* The ceiling of memory counts bodies while they are held. */
+static void count_body(struct relay *rl, size_t n)
+{
+    atomic_fetch_add_explicit(&rl->env->shared->body_bytes, (int64_t)n - (int64_t)rl->counted_bytes,
+                              memory_order_relaxed);
+    rl->counted_bytes = n;
+}
+
+/* Lets go of what only another attempt would need. An upstream may answer while the body is still on its way to it. */
 static void forget_request(struct relay *rl)
 {
-    if (rl->spec->shape == RELAY_TALK && rl->mode == REPLY_PASS && !rl->kept && rl->body_arena) {
+    if (rl->spec->shape == RELAY_TALK && rl->mode == REPLY_PASS && !rl->kept && rl->body_arena &&
+        rl->call && http_call_is_sent(rl->call)) {
         arena_free(rl->body_arena);
         rl->body_arena = NULL;
         rl->body = STR_NONE;
         rl->root = NULL;
         rl->ir = NULL;
         http_req_drop_body(rl->r);
+        count_body(rl, 0);
     }
 }
 
@@ -939,6 +949,16 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     return true;
 }
 
+static bool has_room(struct relay *rl, struct err *e)
+{
+    int64_t held = atomic_load_explicit(&rl->env->shared->body_bytes, memory_order_relaxed);
+    if (held <= rl->set->max_memory_bytes)
+        return true;
+    err_set(e, ERR_OVERLOADED, "memory_limit", "The gateway holds too many request bodies at the moment");
+    e->retry_after_ms = 1000;
+    return false;
+}
+
 struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec,
                           struct snapshot *snap, const struct key *key, struct str request_id,
                           struct str cors_origin, struct str path_model, bool is_path_stream)
@@ -965,31 +985,39 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
             alt = query_get(r->arena, r->query, "$alt");
         rl->is_gemini_array = !str_is(alt, "sse");
     }
-    int64_t held = atomic_load_explicit(&l->shared->body_bytes, memory_order_relaxed);
-    if (held > rl->set->max_memory_bytes) {
-        struct err e = ERR_INIT;
-        err_set(&e, ERR_OVERLOADED, "memory_limit",
-                "The gateway holds too many request bodies at the moment");
-        e.retry_after_ms = 1000;
+    struct err e = ERR_INIT;
+    if (!has_room(rl, &e)) {
         relay_fail(rl, &e);
         return rl;
     }
+    size_t max = (size_t)rl->set->max_body_bytes;
     if (spec->shape == RELAY_FORM) {
         form_begin(rl);
         http_req_stream(r, (size_t)rl->set->max_upload_bytes);
+    } else if (r->is_chunked) { /* of unknown length: counted as it comes */
+        buf_init_arena(&rl->chunks, rl->body_arena, max);
+        http_req_stream(r, max);
     } else {
-        rl->counted_bytes = r->content_length > 0 ? (size_t)r->content_length : 65536;
-        atomic_fetch_add_explicit(&l->shared->body_bytes, (int64_t)rl->counted_bytes,
-                                  memory_order_relaxed);
-        http_req_collect(r, (size_t)rl->set->max_body_bytes);
+        if (r->content_length > 0 && (uint64_t)r->content_length <= max) /* else it is refused unread */
+            count_body(rl, (size_t)r->content_length);
+        http_req_collect(r, max);
     }
     return rl;
 }
 
 void relay_body(struct relay *rl, struct str chunk)
 {
-    if (rl->form && !rl->is_ended)
+    struct err e = ERR_INIT;
+    if (rl->is_ended)
+        return;
+    if (rl->form) {
         form_body(rl, chunk);
+        return;
+    }
+    buf_str_add(&rl->chunks, chunk);
+    count_body(rl, rl->chunks.cap);
+    if (!has_room(rl, &e))
+        relay_fail(rl, &e);
 }
 
 void relay_complete(struct relay *rl)
@@ -1001,12 +1029,15 @@ void relay_complete(struct relay *rl)
         form_complete(rl);
         return;
     }
-    if (!decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"), rl->r->body,
+    struct str received = rl->r->is_chunked ? buf_str(&rl->chunks) : rl->r->body;
+    if (!decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"), received,
                      (size_t)rl->set->max_body_bytes, &rl->body, &e) ||
         !read_head_fields(rl, &e) || !relay_resolve(rl, &e)) {
         relay_fail(rl, &e);
         return;
     }
+    if (rl->body.p != received.p) /* decoded beside what came */
+        count_body(rl, rl->counted_bytes + rl->body.n);
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&
         !responses_prepare(rl))
         return;
@@ -1039,8 +1070,7 @@ void relay_close(struct relay *rl)
     responses_forget(rl);
     record(rl);
     drop_attempt(rl);
-    if (rl->counted_bytes)
-        atomic_fetch_sub_explicit(&s->body_bytes, (int64_t)rl->counted_bytes, memory_order_relaxed);
+    count_body(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
     arena_free(rl->scratch);
     arena_free(rl->body_arena);

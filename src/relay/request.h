@@ -42,6 +42,7 @@ struct relay {
     struct arena *body_arena;        /* bodies and trees: let go once no attempt can follow */
 
     /* the request */
+    struct buf chunks;               /* a chunked body as it came */
     struct str body;                 /* decoded, expanded */
     struct json_want model_want, stream_want;
     struct json_scan scan;
