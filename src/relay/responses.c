@@ -12,11 +12,13 @@
 
 #define CACHE_MAX 4096
 #define CACHE_BYTES (64u << 20)
+#define PRUNE_MS 60000u
 
 struct stored {                 /* one response; immutable, ref-counted */
     _Atomic int refs;
     struct str id, key_id, upstream, input, response; /* input: JSON array of items; response: the object. Behind the struct */
     bool is_native;             /* kept by the upstream: input and response are empty */
+    bool is_deleted;            /* stands in memory until the store has forgotten it, too */
     int64_t created_ms, expires_ms;
 };
 
@@ -25,6 +27,7 @@ struct responses {
     struct map by_id;
     struct stored *ring[CACHE_MAX];
     size_t next, bytes;
+    uint64_t next_prune_ms;     /* expired ones leave the store */
     struct str db_path;
     struct relay_shared *shared;
 };
@@ -117,7 +120,12 @@ static void cache_evict(struct responses *rs, size_t slot)
 static void cache_put(struct responses *rs, struct stored *s)
 {
     pthread_mutex_lock(&rs->lock);
-    if (map_get(&rs->by_id, s->id))
+    const struct stored *known = map_get(&rs->by_id, s->id);
+    if (known && known->is_deleted) { /* s was read from the store before it was gone there */
+        pthread_mutex_unlock(&rs->lock);
+        return;
+    }
+    if (known)
         (void)map_del(&rs->by_id, s->id);
     cache_evict(rs, rs->next);
     rs->ring[rs->next] = stored_ref(s);
@@ -129,6 +137,7 @@ static void cache_put(struct responses *rs, struct stored *s)
     pthread_mutex_unlock(&rs->lock);
 }
 
+/* What is known of id, with a reference. NULL: not in memory. */
 static struct stored *cache_get(struct responses *rs, struct str id)
 {
     pthread_mutex_lock(&rs->lock);
@@ -139,13 +148,23 @@ static struct stored *cache_get(struct responses *rs, struct str id)
     return s;
 }
 
-static void cache_del(struct responses *rs, struct str id)
+static bool is_there(const struct stored *s)
+{
+    return !s->is_deleted && s->expires_ms >= clock_wall_ms();
+}
+
+/* A mark takes its place: the store is asked no more, which may hold it a moment longer. */
+static void cache_del(struct responses *rs, const struct stored *s)
 {
     pthread_mutex_lock(&rs->lock);
     for (size_t i = 0; i < CACHE_MAX; i++)
-        if (rs->ring[i] && str_eq(rs->ring[i]->id, id))
+        if (rs->ring[i] && str_eq(rs->ring[i]->id, s->id))
             cache_evict(rs, i);
     pthread_mutex_unlock(&rs->lock);
+    struct stored *mark = stored_new(s->id, s->key_id, STR_NONE, STR_NONE, STR_NONE);
+    mark->is_deleted = true;
+    cache_put(rs, mark);
+    stored_unref(mark);
 }
 
 /* ---- the store: writes on the writer thread, reads on a worker ---- */
@@ -175,14 +194,26 @@ static void db_insert(void *arg, struct db *db)
     stored_unref(s);
 }
 
+static void db_prune(void *arg, struct db *db)
+{
+    struct err e = ERR_INIT;
+    struct stmt *st = !db ? NULL : db_prepare(db, "DELETE FROM response WHERE id IN (SELECT id FROM response WHERE expires_ms < ?1 LIMIT 5000)", &e);
+    (void)arg;
+    if (st) {
+        stmt_bind_int(st, 1, clock_wall_ms());
+        if (!stmt_run(st, &e))
+            log_error(NULL, "response.not_pruned", "error=%s", e.message);
+        stmt_free(st);
+    }
+}
+
 static void db_remove(void *arg, struct db *db)
 {
     struct stored *s = arg;
     struct err e = ERR_INIT;
-    struct stmt *st = !db ? NULL : db_prepare(db, "DELETE FROM response WHERE id = ?1 OR expires_ms < ?2", &e);
+    struct stmt *st = !db ? NULL : db_prepare(db, "DELETE FROM response WHERE id = ?1", &e);
     if (st) {
         stmt_bind_str(st, 1, s->id);
-        stmt_bind_int(st, 2, clock_wall_ms());
         if (!stmt_run(st, &e))
             log_error(NULL, "response.not_deleted", "error=%s", e.message);
         stmt_free(st);
@@ -229,8 +260,17 @@ static void lookup_run(void *arg)
 static void lookup_done(void *arg)
 {
     struct lookup *l = arg;
-    if (l->found)
+    struct stored *known = cache_get(l->rs, l->id); /* made or deleted meanwhile */
+    if (known) {
+        stored_unref(l->found);
+        l->found = known;
+    } else if (l->found) {
         cache_put(l->rs, l->found);
+    }
+    if (l->found && !is_there(l->found)) {
+        stored_unref(l->found);
+        l->found = NULL;
+    }
     if (l->owner)
         l->then(l->owner, l->found);
     else
@@ -246,6 +286,10 @@ static struct lookup *find_stored(struct relay_loop *env, struct str id, void *o
     struct stored *s = cache_get(rs, id);
     *ok = true;
     if (s) {
+        if (!is_there(s)) {
+            stored_unref(s);
+            s = NULL;
+        }
         then(owner, s);
         return NULL;
     }
@@ -378,9 +422,11 @@ static void continue_with(void *owner, struct stored *s)
     struct kept *k = rl->kept;
     struct err e = ERR_INIT;
     k->lookup = NULL;
-    if (s && !str_eq(s->key_id, key_id_of(rl->key))) { /* another caller's: as if it were not there */
+    if (s && !str_eq(s->key_id, key_id_of(rl->key))) { /* another caller's: as if it were not there, here and upstream */
         stored_unref(s);
-        s = NULL;
+        not_found(&e, k->previous_id, "previous_response_id");
+        relay_fail(rl, &e);
+        return;
     }
     if (!s) {
         /* Made before sluice stood in front, perhaps: an upstream that keeps responses may know it. */
@@ -483,6 +529,18 @@ static struct str all_items(struct relay *rl)
     return buf_str(&b);
 }
 
+static void prune_when_due(struct responses *rs)
+{
+    uint64_t now = clock_mono_ms();
+    pthread_mutex_lock(&rs->lock);
+    bool is_due = now >= rs->next_prune_ms;
+    if (is_due)
+        rs->next_prune_ms = now + PRUNE_MS;
+    pthread_mutex_unlock(&rs->lock);
+    if (is_due && !usage_log_post(rs->shared->usage, db_prune, NULL))
+        log_warn(NULL, "response.not_pruned", "reason=%s", "queue full: the next round does it");
+}
+
 void responses_keep(struct relay *rl, struct str response)
 {
     struct kept *k = rl->kept;
@@ -503,6 +561,7 @@ void responses_keep(struct relay *rl, struct str response)
         log_warn(str_z(rl->r->arena, rl->id), "response.not_stored", "reason=%s", "queue full: kept in memory only");
         stored_unref(s);
     }
+    prune_when_due(rs);
 }
 
 void responses_keep_event(struct relay *rl, struct str data)
@@ -586,7 +645,12 @@ static void native_end(void *arg)
 {
     struct stored_call *c = arg;
     c->call = NULL;
-    answer(c, c->status, buf_str(&c->reply));
+    if (buf_failed(&c->reply))
+        refuse(c, ERR_UPSTREAM, "reply_too_large", "The upstream's reply is larger than max_reply_bytes");
+    else if (c->status == 401 || c->status == 403 || (c->status >= 300 && c->status < 400)) /* speaks of our credential */
+        refuse(c, ERR_UPSTREAM, "upstream_refused", "The upstream that keeps this response refused the gateway's request");
+    else
+        answer(c, c->status, buf_str(&c->reply));
 }
 
 static void native_error(void *arg, enum http_failure f, const struct err *e, bool is_head_seen)
@@ -731,7 +795,7 @@ static void show_stored(void *owner, struct stored *s)
         jw_kv_cstr(&w, "object", "response");
         jw_kv_bool(&w, "deleted", true);
         jw_object_end(&w);
-        cache_del(rs, s->id);
+        cache_del(rs, s);
         if (usage_log_post(rs->shared->usage, db_remove, stored_ref(s))) {
             answer(c, 200, buf_str(&b));
         } else {
