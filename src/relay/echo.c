@@ -6,9 +6,12 @@
 #include "base/codec.h"
 #include "wire/common.h"
 #include "wire/embed.h"
+#include <stdlib.h>
 
 #define MAX_DELAY_MS 600000
-#define MAX_CHUNKS 100000
+#define MAX_PIECES 10000 /* of one text: a piece costs far more than the bytes that ask for it */
+#define MAX_CALLS 128
+#define MAX_QUERY 4096
 
 struct echo {
     struct timer timer;
@@ -48,7 +51,7 @@ static void directive(struct echo *ec, struct arena *a, struct str d)
     } else if (str_is(name, "break")) {
         ec->breaks = true;
     } else if (str_is(name, "chunks")) {
-        ec->chunks = number(rest, MAX_CHUNKS);
+        ec->chunks = number(rest, MAX_PIECES);
     } else if (str_is(name, "delay")) {
         ec->delay_ms = number(rest, MAX_DELAY_MS);
     } else if (str_is(name, "pace")) {
@@ -59,7 +62,7 @@ static void directive(struct echo *ec, struct arena *a, struct str d)
         ec->error_status = (int)number(status, 599);
         if (ec->error_status < 400)
             ec->error_status = 500;
-    } else if (str_is(name, "tool")) {
+    } else if (str_is(name, "tool") && ec->calls.n < MAX_CALLS) {
         struct str tool, args = str_trim(str_cut(rest, ' ', &tool));
         struct ir_part *p = ir_part_add(a, &ec->calls, IR_TOOL_CALL);
         p->name = tool;
@@ -201,7 +204,7 @@ static void pieces(struct echo *ec, struct str text, int64_t n, enum ir_part_kin
 static int64_t words_of(struct str text)
 {
     int64_t n = 1;
-    for (size_t i = 0; i < text.n; i++)
+    for (size_t i = 0; i < text.n && n < MAX_PIECES; i++)
         n += text.p[i] == ' ';
     return n;
 }
@@ -287,6 +290,12 @@ static void answer_talk(struct echo *ec)
 
 static void reply_json(struct relay *rl, struct buf *b)
 {
+    if (buf_failed(b)) {
+        struct err e = ERR_INIT;
+        err_set(&e, ERR_TOO_LARGE, "reply_too_large", "The reply would be larger than max_reply_bytes");
+        relay_fail(rl, &e);
+        return;
+    }
     rl->is_done = rl->is_ended = true;
     relay_reply_json(rl, 200, buf_str(b));
 }
@@ -346,13 +355,42 @@ static void answer_moderation(struct relay *rl, yyjson_val *root, struct jw *w)
     jw_object_end(w);
 }
 
-/* Score: the share of the query's bytes pairs that the document holds. Deterministic, and sane enough to try an integration. */
-static double overlap(struct str query, struct str doc)
+/* Score: the share of the query's byte pairs that the document holds, in one pass over each document.
+ * Deterministic, and sane enough to try an integration. */
+struct ranked {
+    size_t index;
+    double score;
+};
+
+struct pairs {
+    uint16_t wanted[65536]; /* how often the query has this pair */
+    uint32_t seen[65536];   /* the last document that had it, from 1 */
+    size_t n;
+};
+
+static unsigned pair_at(struct str s, size_t i)
 {
-    size_t hits = 0, n = 0;
-    for (size_t i = 0; i + 2 <= query.n; i++, n++)
-        hits += find_bytes(doc, str_n(query.p + i, 2)) < doc.n;
-    return n ? (double)hits / (double)n : 0;
+    return (unsigned)(unsigned char)s.p[i] << 8 | (unsigned char)s.p[i + 1];
+}
+
+static double overlap(struct pairs *p, uint32_t number, struct str doc)
+{
+    size_t hits = 0;
+    for (size_t i = 0; i + 2 <= doc.n; i++) {
+        unsigned at = pair_at(doc, i);
+        if (p->wanted[at] && p->seen[at] != number)
+            hits += p->wanted[at];
+        p->seen[at] = number;
+    }
+    return p->n ? (double)hits / (double)p->n : 0;
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
 }
 
 static bool answer_rerank(struct relay *rl, yyjson_val *root, struct jw *w, struct err *e)
@@ -364,25 +402,24 @@ static bool answer_rerank(struct relay *rl, yyjson_val *root, struct jw *w, stru
         return err_field(e, "query", "'query' must be a non-empty string");
     if (!yyjson_is_arr(docs) || n == 0)
         return err_field(e, "documents", "'documents' must be a non-empty array");
-    double *score = ARENA_ARRAY(rl->r->arena, double, n);
-    bool *is_out = ARENA_ARRAY(rl->r->arena, bool, n);
+    struct ranked *v = ARENA_ARRAY(rl->r->arena, struct ranked, n);
+    struct pairs *p = ARENA_NEW(rl->r->arena, struct pairs);
+    query = str_first(query, MAX_QUERY);
+    for (i = 0; i + 2 <= query.n; i++, p->n++)
+        p->wanted[pair_at(query, i)]++;
     yyjson_arr_foreach(docs, i, max, doc)
-        score[i] = overlap(query, yyjson_is_obj(doc) ? json_get_str(doc, "text") : json_str(doc));
+        v[i] = (struct ranked){i, overlap(p, (uint32_t)i + 1, yyjson_is_obj(doc) ? json_get_str(doc, "text") : json_str(doc))};
+    qsort(v, n, sizeof v[0], by_score);
     int64_t top = json_get_int(root, "top_n", (int64_t)n);
     jw_object(w);
     jw_kv_str(w, "model", rl->target->model);
     jw_key(w, "results");
     jw_array(w);
     for (int64_t k = 0; k < top && k < (int64_t)n; k++) {
-        size_t best = n;
-        for (i = 0; i < n; i++)
-            if (!is_out[i] && (best == n || score[i] > score[best]))
-                best = i;
-        is_out[best] = true;
         jw_object(w);
-        jw_kv_int(w, "index", (int64_t)best);
+        jw_kv_int(w, "index", (int64_t)v[k].index);
         jw_key(w, "relevance_score");
-        jw_double(w, score[best]);
+        jw_double(w, v[k].score);
         jw_object_end(w);
     }
     jw_array_end(w);

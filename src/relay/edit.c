@@ -60,26 +60,6 @@ static struct str quoted(struct arena *a, struct str s)
     return buf_str(&b);
 }
 
-/* The body without one top-level member and the comma that belongs to it. */
-static struct str without_member(struct arena *a, struct str body, const struct json_scan *scan, const struct json_span *span)
-{
-    size_t from = span->key_at - 1, to = span->at + span->n, after = to;
-    while (after < body.n && strchr(" \t\r\n", body.p[after]))
-        after++;
-    if (after < body.n && body.p[after] == ',') {
-        to = after + 1;
-    } else { /* the last member: the comma before it goes, if there is one */
-        size_t left = from;
-        while (left > scan->open + 1 && body.p[left - 1] != ',')
-            left--;
-        if (left > scan->open + 1)
-            from = left - 1;
-    }
-    struct splices s = {.n = 0};
-    add_splice(&s, from, to - from, STR_NONE);
-    return apply(a, body, &s);
-}
-
 /* "role":"developer" cannot stand inside a JSON string unescaped, so the raw search is safe. */
 static void developer_to_system(struct splices *s, struct str body, struct json_span messages)
 {
@@ -137,25 +117,63 @@ static struct str with_usage_asked(struct arena *a, struct str options)
 
 #define MAX_STRIP 32 /* fields of one kind's row */
 
+struct strip {
+    struct buf out;
+    struct str body;
+    size_t at; /* read so far */
+};
+
+static size_t skip_space(struct str s, size_t at)
+{
+    while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\t' || s.p[at] == '\r' || s.p[at] == '\n'))
+        at++;
+    return at;
+}
+
+/* Leaves a member out with the comma that belongs to it, in one pass however often it stands there. */
+static void on_stripped(void *arg, size_t which, const struct json_span *span)
+{
+    struct strip *s = arg;
+    size_t from = span->key_at - 1, after = skip_space(s->body, span->at + span->n);
+    (void)which;
+    buf_add(&s->out, s->body.p + s->at, from - s->at);
+    s->at = span->at + span->n;
+    if (after < s->body.n && s->body.p[after] == ',') {
+        s->at = after + 1;
+        return;
+    }
+    /* the last member: the comma before it goes, if one was kept */
+    size_t n = s->out.n;
+    while (n > 0 && (s->out.p[n - 1] == ' ' || s->out.p[n - 1] == '\t' || s->out.p[n - 1] == '\r' || s->out.p[n - 1] == '\n'))
+        n--;
+    if (n > 0 && s->out.p[n - 1] == ',')
+        s->out.n = n - 1;
+}
+
 static bool strip_fields(struct relay *rl, const char *const *strip, struct str *body, struct err *e)
 {
     struct json_want want[MAX_STRIP];
     struct json_scan scan;
-    size_t n = 0;
+    size_t n = 0, found = 0;
     for (; strip && strip[n] && n < MAX_STRIP; n++)
         want[n] = (struct json_want){.key = strip[n]};
-    while (n > 0) { /* one member a round; most bodies hold none of them */
-        if (!json_scan_object(*body, want, n, (unsigned)rl->set->max_json_depth, &scan, e))
-            return false;
-        size_t i = 0;
-        while (i < n && want[i].count == 0)
-            i++;
-        if (i == n)
-            break;
-        *body = without_member(rl->body_arena, *body, &scan, &want[i].span);
-        for (i = 0; i < n; i++)
-            want[i] = (struct json_want){.key = strip[i]};
+    if (n == 0)
+        return true;
+    if (!json_scan_object(*body, want, n, (unsigned)rl->set->max_json_depth, &scan, e))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        found += want[i].count;
+        want[i] = (struct json_want){.key = strip[i]};
     }
+    if (found == 0) /* most bodies */
+        return true;
+    struct strip s = {.body = *body};
+    buf_init_arena(&s.out, rl->body_arena, body->n + 1);
+    if (!buf_reserve(&s.out, body->n) ||
+        !json_scan_members(*body, want, n, (unsigned)rl->set->max_json_depth, on_stripped, &s, &scan, e))
+        return false;
+    buf_add(&s.out, body->p + s.at, body->n - s.at);
+    *body = buf_str(&s.out);
     return true;
 }
 

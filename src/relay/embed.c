@@ -86,7 +86,7 @@ bool embed_echo(struct relay *rl, struct buf *out, struct err *e)
     buf_init_arena(&b, a, (size_t)rl->set->max_reply_bytes);
     struct jw w = jw_on(&b);
     jw_array(&w);
-    for (size_t i = 0; i < asked.n; i++) {
+    for (size_t i = 0; i < asked.n && !buf_failed(&b); i++) {
         struct str text = asked.tokens ? str_fmt(a, "tokens %zu", i) : asked.texts[i];
         uint8_t hash[SHA256_SIZE];
         sha256(text, hash);
@@ -101,6 +101,8 @@ bool embed_echo(struct relay *rl, struct buf *out, struct err *e)
         jw_array_end(&w);
     }
     jw_array_end(&w);
+    if (buf_failed(&b))
+        return err_set(e, ERR_TOO_LARGE, "reply_too_large", "The reply would be larger than max_reply_bytes");
     yyjson_val *root;
     if (!json_parse(a, buf_str(&b), 8, &root, e))
         return false;
