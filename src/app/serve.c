@@ -21,6 +21,8 @@
 #define MAX_LOOPS 256
 #define CONTROL_WORKERS 4
 #define CONTROL_QUEUE 1024
+#define FETCH_WORKERS 8
+#define FETCH_QUEUE 256
 #define DRAIN_POLL_MS 20
 #define WATCH_SETTLE_MS 200 /* editors write a file in several steps */
 
@@ -45,7 +47,7 @@ struct server {
     struct worker_loop loops[MAX_LOOPS];
     unsigned n_loops;
     struct usage_log *usage;
-    struct workers *workers, *lookup_workers;
+    struct workers *workers, *fetchers;
     struct relay_shared *shared;
     struct router *router;
     struct control control;
@@ -312,7 +314,8 @@ static bool start(struct server *s, struct err *e)
     if (!s->usage)
         return false;
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
-    s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->sources.data_dir);
+    s->fetchers = workers_new(FETCH_WORKERS, FETCH_QUEUE);
+    s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers, s->sources.data_dir);
     s->router = router_new();
     s->control = (struct control){.arg = s, .reload = reload, .setting_origin = origin_of_setting, .seal = &s->sources.seal, .data_dir = str_of(s->sources.data_dir), .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file), .started_ms = clock_wall_ms()};
@@ -341,6 +344,7 @@ static void stop(struct server *s)
     for (unsigned i = 1; i < s->n_loops; i++)
         if (s->loops[i].is_started)
             (void)pthread_join(s->loops[i].thread, NULL);
+    workers_free(s->fetchers);
     if (s->workers)
         workers_free(s->workers); /* what is queued is finished: its answers go to loops that still exist */
     for (unsigned i = 0; i < s->n_loops; i++)

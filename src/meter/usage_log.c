@@ -320,21 +320,25 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
 static bool run_posted(struct usage_log *u, struct err *e)
 {
     pthread_mutex_lock(&u->lock);
+    bool is_any = u->first != NULL;
+    pthread_mutex_unlock(&u->lock);
+    if (!is_any)
+        return true;
+    if (!db_begin(u->db, e))
+        return false; /* they wait for the store */
+    pthread_mutex_lock(&u->lock);
     struct posted *p = u->first;
     u->first = NULL;
     u->last = &u->first;
     u->n_posted = 0;
     pthread_mutex_unlock(&u->lock);
-    if (!p)
-        return true;
-    bool ok = db_begin(u->db, e);
     while (p) {
         struct posted *next = p->next;
         p->fn(p->arg, u->db);
         free(p);
         p = next;
     }
-    return ok && db_commit(u->db, e);
+    return db_commit(u->db, e);
 }
 
 static void prune(struct usage_log *u)
@@ -371,7 +375,8 @@ static void sleep_a_while(struct usage_log *u, bool is_idle)
             is_idle = is_idle && atomic_load_explicit(&u->rings[i].head, memory_order_seq_cst) ==
                                      atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
     }
-    bool skip = atomic_load(&u->is_stopping) || u->first || (atomic_load(&u->is_sleeping) && !is_idle);
+    bool has_posted = u->first && !atomic_load(&u->is_degraded); /* else they wait for the store: no hurry */
+    bool skip = atomic_load(&u->is_stopping) || has_posted || (atomic_load(&u->is_sleeping) && !is_idle);
     if (!skip)
         (void)pthread_cond_timedwait(&u->wake, &u->lock, &until);
     atomic_store_explicit(&u->is_sleeping, false, memory_order_seq_cst);

@@ -1,6 +1,7 @@
 /* images.c - remote images for formats that take bytes only: fetched on a worker, checked, put in place, then the attempt goes on.
  * No private address is reached, redirects are checked again, size and time are bounded. */
 #include "relay/request.h"
+#include "base/clock.h"
 #include "base/codec.h"
 #include "http/fetch.h"
 #include "wire/common.h"
@@ -17,6 +18,7 @@ struct image {
 
 struct image_job {
     struct relay *rl; /* NULL: the request is gone */
+    _Atomic bool is_gone; /* the same for the worker */
     struct arena *arena;
     struct image v[MAX_IMAGES];
     size_t n;
@@ -29,9 +31,11 @@ struct image_job {
 static void run(void *arg)
 {
     struct image_job *job = arg;
-    for (size_t i = 0; i < job->n; i++) {
+    uint64_t end = clock_mono_ms() + job->timeout_ms; /* of all together */
+    for (size_t i = 0; i < job->n && !atomic_load(&job->is_gone); i++) {
         struct image *im = &job->v[i];
-        struct fetch f = {.method = HTTP_GET, .url = im->url, .timeout_ms = job->timeout_ms, .max_bytes = job->max_bytes,
+        uint64_t now = clock_mono_ms();
+        struct fetch f = {.method = HTTP_GET, .url = im->url, .timeout_ms = now < end ? end - now : 1, .max_bytes = job->max_bytes,
                           .max_redirects = MAX_REDIRECTS, .proxy = job->proxy};
         struct fetched got = {0};
         struct err e = ERR_INIT;
@@ -89,7 +93,7 @@ bool images_fetch(struct relay *rl)
     for (struct ir_part *p = NULL; job->n < MAX_IMAGES && (p = ir_find_remote_media(rl->ir, p)) != NULL;)
         job->v[job->n++] = (struct image){.part = p, .is_image = p->kind == IR_IMAGE, .url = str_dup(job->arena, p->source.url)};
     job->rl = rl;
-    if (job->n == 0 || !workers_run(rl->env->shared->workers, rl->env->loop, run, done, job)) {
+    if (job->n == 0 || !workers_run(rl->env->shared->fetchers, rl->env->loop, run, done, job)) {
         arena_free(job->arena);
         free(job);
         return false;
@@ -101,7 +105,9 @@ bool images_fetch(struct relay *rl)
 
 void images_forget(struct relay *rl)
 {
-    if (rl->images)
+    if (rl->images) {
         rl->images->rl = NULL;
+        atomic_store(&rl->images->is_gone, true);
+    }
     rl->images = NULL;
 }

@@ -13,13 +13,15 @@
 /* ---- shared ---- */
 
 struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage,
-                                      struct workers *workers, const char *spool_dir)
+                                      struct workers *workers, struct workers *fetchers,
+                                      const char *spool_dir)
 {
     struct relay_shared *s = calloc(1, sizeof *s);
     if (!s)
         abort();
     s->cooling = cooling_new();
     s->workers = workers;
+    s->fetchers = fetchers;
     s->usage = usage;
     s->signatures = signatures_new();
     s->spool_dir = str_of(spool_dir);

@@ -24,7 +24,9 @@ struct relay_spec {
 };
 
 struct relay_shared;          /* what all loops share: cooling, thought signatures, stored responses, counters */
-struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, const char *spool_dir);
+/* workers: for the store; fetchers: for what waits for other people's servers, so that these wait for nobody else */
+struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, struct workers *fetchers,
+                                      const char *spool_dir);
 void relay_shared_free(struct relay_shared *s);
 uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
 

@@ -114,7 +114,7 @@ struct relay {
 
 struct relay_shared {
     struct cooling *cooling;
-    struct workers *workers;
+    struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
     struct usage_log *usage;
     struct signatures *signatures;
     struct responses *responses;

@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include <stdio.h>
 
+#define MAX_RETRY_MS (366LL * 86400 * 1000)
+
 static const char *const fault_names[] = {"none",      "client", "auth",   "quota_window", "quota_money", "overload",
                                           "transport", "model",  "policy", "server"};
 
@@ -139,7 +141,7 @@ static bool parse_moment(struct str v, int64_t now, int64_t *ms)
     return true;
 }
 
-int64_t fault_retry_after_ms(const struct http_header *h, size_t n, struct str body, int64_t now)
+static int64_t asked_ms(const struct http_header *h, size_t n, struct str body, int64_t now)
 {
     int64_t ms;
     struct str v = http_header_get(h, n, "retry-after-ms");
@@ -186,4 +188,10 @@ int64_t fault_retry_after_ms(const struct http_header *h, size_t n, struct str b
         }
     }
     return -1;
+}
+
+int64_t fault_retry_after_ms(const struct http_header *h, size_t n, struct str body, int64_t now)
+{
+    int64_t ms = asked_ms(h, n, body, now);
+    return ms < MAX_RETRY_MS ? ms : MAX_RETRY_MS; /* a peer's number: any */
 }

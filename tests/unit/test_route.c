@@ -65,6 +65,8 @@ START_TEST(reads_every_dialect_of_waiting)
         {{{STR_INIT(""), STR_INIT("")}}, 0, "{\"error\":{\"details\":[{\"retryDelay\": \"13s\"}]}}", 13000},
         {{{STR_INIT("retry-after"), STR_INIT("soon")}}, 1, "", -1},
         {{{STR_INIT("retry-after"), STR_INIT("-5")}}, 1, "", -1},
+        {{{STR_INIT("retry-after-ms"), STR_INIT("9223372036854775807")}}, 1, "", 366LL * 86400 * 1000},
+        {{{STR_INIT("retry-after"), STR_INIT("9223372036854775807")}}, 1, "", 366LL * 86400 * 1000},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int64_t ms = fault_retry_after_ms(cases[i].h, cases[i].n, str_of(cases[i].body), NOW);
