@@ -10,7 +10,7 @@ import time
 import httpx
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build/debug/sluice"))
+BINARY = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build/debug/sluice")).resolve()
 CACHE = pathlib.Path(os.environ.get("SLUICE_TEST_CACHE", ROOT / ".cache"))
 KEY = "sk-test-0123456789abcdef0123456789abcdef"
 
