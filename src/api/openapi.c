@@ -3,14 +3,23 @@
 #include "version.h"
 #include "json/shape.h"
 
-static const char *const surface_tags[] = {"OpenAI", "Anthropic", "Google", "Ollama", "sluice"};
+static const struct {
+    const char *name, *text;
+} surface_tags[] = {
+    {"OpenAI", "Chat Completions, Responses and what belongs to them, in OpenAI's format"},
+    {"Anthropic", "Messages, in Anthropic's format"},
+    {"Google", "Generate content, in Gemini's format"},
+    {"Ollama", "Chat and generate, in Ollama's format"},
+    {"sluice", "The node itself: health, documents, configuration"},
+};
 
 static const struct {
     enum surface surface;
     const char *schema;
 } error_schemas[] = {
-    {SURFACE_OPENAI, "OpenAIError"}, {SURFACE_ANTHROPIC, "AnthropicError"}, {SURFACE_GOOGLE, "GoogleError"},
-    {SURFACE_OLLAMA, "OllamaError"}, {SURFACE_SLUICE, "OpenAIError"},
+    {SURFACE_OPENAI, "OpenAIError"}, {SURFACE_ANTHROPIC, "AnthropicError"},
+    {SURFACE_GOOGLE, "GoogleError"}, {SURFACE_OLLAMA, "OllamaError"},
+    {SURFACE_SLUICE, "OpenAIError"},
 };
 
 /* What each operation's body must hold, beyond what its format's own documentation says. */
@@ -19,14 +28,21 @@ static const struct {
     const char *required; /* comma list */
     const char *example;
 } op_bodies[] = {
-    {OP_CHAT, "model,messages", "{\"model\":\"echo\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
+    {OP_CHAT, "model,messages",
+     "{\"model\":\"echo\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
     {OP_COMPLETIONS, "model,prompt", "{\"model\":\"echo\",\"prompt\":\"Hello\"}"},
     {OP_RESPONSES, "model,input", "{\"model\":\"echo\",\"input\":\"Hello\"}"},
-    {OP_MESSAGES, "model,messages,max_tokens", "{\"model\":\"echo\",\"max_tokens\":64,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
-    {OP_GEMINI, "contents", "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Hello\"}]}]}"},
-    {OP_OLLAMA_CHAT, "model,messages", "{\"model\":\"echo\",\"stream\":false,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
+    {OP_MESSAGES, "model,messages,max_tokens",
+     "{\"model\":\"echo\",\"max_tokens\":64,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}"
+     "]}"},
+    {OP_GEMINI, "contents",
+     "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Hello\"}]}]}"},
+    {OP_OLLAMA_CHAT, "model,messages",
+     "{\"model\":\"echo\",\"stream\":false,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]"
+     "}"},
     {OP_OLLAMA_GENERATE, "model", "{\"model\":\"echo\",\"stream\":false,\"prompt\":\"Hello\"}"},
-    {OP_COUNT_ANTHROPIC, "model,messages", "{\"model\":\"echo\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
+    {OP_COUNT_ANTHROPIC, "model,messages",
+     "{\"model\":\"echo\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"},
     {OP_COUNT_GEMINI, "", "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Hello\"}]}]}"},
     {OP_COUNT_RESPONSES, "model", "{\"model\":\"echo\",\"input\":\"Hello\"}"},
     {OP_COMPACT, "model", "{\"model\":\"gpt\",\"input\":\"Hello\"}"},
@@ -36,8 +52,64 @@ static const struct {
     {OP_IMAGE_GENERATE, "model,prompt", "{\"model\":\"echo\",\"prompt\":\"A lighthouse\"}"},
     {OP_SPEECH, "model,input", "{\"model\":\"echo\",\"input\":\"Hello\",\"voice\":\"alloy\"}"},
     {OP_MODERATE, "input", "{\"model\":\"echo\",\"input\":\"Hello\"}"},
-    {OP_RERANK, "model,query,documents", "{\"model\":\"echo\",\"query\":\"tea\",\"documents\":[\"tea\",\"coffee\"]}"},
+    {OP_RERANK, "model,query,documents",
+     "{\"model\":\"echo\",\"query\":\"tea\",\"documents\":[\"tea\",\"coffee\"]}"},
+    {OP_IMAGE_EDIT, "model,image,prompt", NULL},
+    {OP_TRANSCRIBE, "model,file", NULL},
+    {OP_TRANSLATE, "model,file", NULL},
 };
+
+#define OBJECT(props) "{\"type\":\"object\",\"properties\":{" props "}}"
+#define TEXT(name) "\"" name "\":{\"type\":\"string\"}"
+
+/* The fields that op_bodies names. Their insides are the formats' own affair: sluice carries fields that it does not know. */
+static const struct {
+    const char *name, *json;
+} fields[] = {
+    {"model", "{\"type\":\"string\",\"description\":\"A served name, or provider/model\"}"},
+    {"messages", "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"},
+    {"contents", "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"},
+    {"max_tokens", "{\"type\":\"integer\",\"minimum\":1}"},
+    {"prompt", "{\"type\":[\"string\",\"array\"]}"},
+    {"input", "{\"type\":[\"string\",\"array\"]}"},
+    {"query", "{\"type\":\"string\"}"},
+    {"documents", "{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"object\"]}}"},
+    {"file", "{\"type\":\"string\",\"contentMediaType\":\"application/octet-stream\"}"},
+    {"image", "{\"type\":\"string\",\"contentMediaType\":\"application/octet-stream\"}"},
+    {"stream", "{\"type\":\"boolean\",\"description\":\"Whether the answer comes in pieces\"}"},
+};
+
+/* Query parameters, beside those that only an upstream reads. */
+static const struct {
+    enum http_method method;
+    const char *path; /* a whole one, or its end from a colon on */
+    const char *name, *json, *text;
+} queries[] = {
+    {HTTP_POST, ":streamGenerateContent", "alt",
+     "{\"type\":\"string\",\"enum\":[\"sse\",\"json\"]}",
+     "sse: server-sent events; otherwise one JSON array"},
+    {HTTP_GET, "/v1/models", "limit", "{\"type\":\"integer\"}",
+     "Most models in one answer (Anthropic format only)"},
+    {HTTP_GET, "/v1/models", "after_id", "{\"type\":\"string\"}",
+     "Begin after this model (Anthropic format only)"},
+    {HTTP_GET, "/v1/models", "before_id", "{\"type\":\"string\"}",
+     "End before this model (Anthropic format only)"},
+    {HTTP_GET, "/v1beta/models", "pageSize", "{\"type\":\"integer\"}", "Most models in one answer"},
+    {HTTP_GET, "/v1beta/models", "pageToken", "{\"type\":\"string\"}",
+     "nextPageToken of the answer before"},
+    {HTTP_GET, "/sluice/v1/keys", "limit", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":10000}",
+     "Most keys in one answer; 1000 when absent"},
+    {HTTP_GET, "/sluice/v1/keys", "after", "{\"type\":\"string\"}",
+     "Begin after the key with this id"},
+};
+
+static const char *field_json(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (str_eq(name, str_of(fields[i].name)))
+            return fields[i].json;
+    return "{}";
+}
 
 static void ref(struct jw *w, const char *schema)
 {
@@ -77,11 +149,22 @@ static void write_relay_body(struct jw *w, const struct endpoint *e)
             required = op_bodies[i].required;
             example = op_bodies[i].example;
         }
+    jw_key(w, "properties");
+    jw_object(w);
+    for (struct str rest = str_of(required), one; rest.n;) {
+        rest = str_cut(rest, ',', &one);
+        jw_key_str(w, one);
+        jw_raw(w, str_of(field_json(one)));
+    }
+    if (e->relay->shape == RELAY_TALK && e->relay->op != OP_GEMINI) {
+        jw_key(w, "stream");
+        jw_raw(w, str_of(field_json(STR("stream"))));
+    }
+    jw_object_end(w);
     if (*required) {
-        struct str rest = str_of(required), one;
         jw_key(w, "required");
         jw_array(w);
-        while (rest.n) {
+        for (struct str rest = str_of(required), one; rest.n;) {
             rest = str_cut(rest, ',', &one);
             jw_str(w, one);
         }
@@ -97,11 +180,27 @@ static void write_relay_body(struct jw *w, const struct endpoint *e)
     jw_object_end(w);
 }
 
-static void write_error_response(struct jw *w, const char *status, const char *text, const char *schema)
+static void write_headers(struct jw *w, const struct endpoint *e, bool is_success)
 {
+    jw_key(w, "headers");
+    jw_object(w);
+    jw_key(w, "x-request-id");
+    jw_raw(w, STR("{\"$ref\":\"#/components/headers/RequestId\"}"));
+    if (is_success && e->relay && e->relay->shape == RELAY_TALK) {
+        jw_key(w, "x-sluice-dropped");
+        jw_raw(w, STR("{\"$ref\":\"#/components/headers/Dropped\"}"));
+    }
+    jw_object_end(w);
+}
+
+static void write_error_response(struct jw *w, const struct endpoint *e, const char *status,
+                                 const char *text)
+{
+    const char *schema = error_schemas[e->surface].schema;
     jw_key(w, status);
     jw_object(w);
     jw_kv_cstr(w, "description", text);
+    write_headers(w, e, false);
     write_content(w, "application/json");
     ref(w, schema);
     end_content(w);
@@ -117,15 +216,17 @@ static const char *media_of(const struct endpoint *e)
     if (str_ends(str_of(e->path), STR(".js")))
         return "text/javascript";
     if (e->relay && e->relay->op == OP_SPEECH)
-        return "audio/mpeg";
+        return "audio/*";
     return "application/json";
 }
 
 static const char *stream_media_of(const struct endpoint *e)
 {
-    if (!e->relay || e->relay->shape != RELAY_TALK)
+    if (!e->relay || e->relay->shape != RELAY_TALK ||
+        str_ends(str_of(e->path), STR(":generateContent")))
         return NULL;
-    return wire_of(e->relay->client)->framing == FRAMING_NDJSON ? "application/x-ndjson" : "text/event-stream";
+    return wire_of(e->relay->client)->framing == FRAMING_NDJSON ? "application/x-ndjson"
+                                                                : "text/event-stream";
 }
 
 /* {"data":[…]} around the schema of one. */
@@ -153,6 +254,7 @@ static void write_success(struct jw *w, const struct endpoint *e)
     jw_key(w, e->status == 201 ? "201" : "200");
     jw_object(w);
     jw_kv_cstr(w, "description", "Done");
+    write_headers(w, e, true);
     jw_key(w, "content");
     jw_object(w);
     jw_key(w, media_of(e));
@@ -165,8 +267,12 @@ static void write_success(struct jw *w, const struct endpoint *e)
         if (e->is_list)
             end_list(w);
     } else {
+        bool is_json = strcmp(media_of(e), "application/json") == 0;
         jw_object(w);
-        jw_kv_cstr(w, "type", strcmp(media_of(e), "application/json") == 0 ? "object" : "string");
+        jw_kv_cstr(w, "type",
+                   !is_json                                                   ? "string"
+                   : str_ends(str_of(e->path), STR(":streamGenerateContent")) ? "array"
+                                                                              : "object");
         jw_object_end(w);
     }
     jw_object_end(w);
@@ -185,54 +291,83 @@ static void write_success(struct jw *w, const struct endpoint *e)
 
 static void write_responses(struct jw *w, const struct endpoint *e)
 {
-    const char *schema = error_schemas[e->surface].schema;
+    bool takes_body = e->relay || e->in, has_name = strchr(e->path, '{') != NULL;
+    bool reads_file = str_ends(str_of(e->path), STR("/reload"));
     jw_key(w, "responses");
     jw_object(w);
     if (e->status == 204) {
         jw_key(w, "204");
         jw_object(w);
         jw_kv_cstr(w, "description", "Done");
+        write_headers(w, e, true);
         jw_object_end(w);
     } else {
         write_success(w, e);
     }
-    if (e->relay || e->in) {
-        write_error_response(w, "400", "The request is wrong; the message names the field", schema);
-        write_error_response(w, "413", "The body is too large", schema);
-        write_error_response(w, "415", "The media type is not taken", schema);
-    }
+    if (takes_body)
+        write_error_response(w, e, "400", "The request is wrong; the message names the field");
+    else if (reads_file)
+        write_error_response(w, e, "400", "The configuration is wrong; the one in force stays");
     if (e->access != ACCESS_PUBLIC) {
-        write_error_response(w, "401", "No key, or an unknown one", schema);
-        write_error_response(w, "403", "The key may not do this", schema);
+        write_error_response(w, e, "401", "No key, or an unknown one");
+        write_error_response(w, e, "403", "The key may not do this");
+    }
+    if (e->relay)
+        write_error_response(w, e, "404", "Unknown model");
+    else if (has_name)
+        write_error_response(w, e, "404", "Not found");
+    if (e->on_worker && e->method != HTTP_GET && !reads_file)
+        write_error_response(w, e, "409",
+                             "It exists already, is in use, or is not the API's to change");
+    if (takes_body) {
+        write_error_response(w, e, "413", "The body is too large");
+        write_error_response(w, e, "415", "The media type is not taken");
     }
     if (e->relay) {
-        write_error_response(w, "404", "Unknown model", schema);
-        write_error_response(w, "429", "The upstream's limit is reached; Retry-After says for how long", schema);
-        write_error_response(w, "502", "The upstream failed", schema);
-        write_error_response(w, "503", "No capacity", schema);
-        write_error_response(w, "504", "The upstream took too long", schema);
-    } else if (strchr(e->path, '{')) {
-        write_error_response(w, "404", "Not found", schema);
+        write_error_response(w, e, "429",
+                             "The upstream's limit is reached; Retry-After says for how long");
+        write_error_response(w, e, "502", "The upstream failed");
+        write_error_response(w, e, "503", "No capacity");
+        write_error_response(w, e, "504", "The upstream took too long");
+    } else if (str_ends(str_of(e->path), STR("/readyz"))) {
+        jw_key(w, "503");
+        jw_raw(w, STR("{\"description\":\"It drains and takes no new "
+                      "requests\",\"content\":{\"application/json\":"
+                      "{\"schema\":" OBJECT(TEXT("status")) "}}}"));
     }
     jw_object_end(w);
 }
 
-static void write_parameters(struct jw *w, const char *path)
+static void begin_parameter(struct jw *w, struct str name, const char *in, bool is_required)
 {
-    if (!strchr(path, '{'))
-        return;
+    jw_object(w);
+    jw_kv_str(w, "name", name);
+    jw_kv_cstr(w, "in", in);
+    jw_kv_bool(w, "required", is_required);
+}
+
+static void write_parameters(struct jw *w, const struct endpoint *e)
+{
     jw_key(w, "parameters");
     jw_array(w);
-    for (const char *p = path; (p = strchr(p, '{')) != NULL; p++) {
+    for (const char *p = e->path; (p = strchr(p, '{')) != NULL; p++) {
         size_t n = strcspn(p + 1, "*}");
-        jw_object(w);
-        jw_kv_str(w, "name", str_n(p + 1, n));
-        jw_kv_cstr(w, "in", "path");
-        jw_kv_bool(w, "required", true);
+        begin_parameter(w, str_n(p + 1, n), "path", true);
+        if (p[1 + n] == '*')
+            jw_kv_cstr(w, "description", "May hold slashes, written as they are or as %2F");
         jw_key(w, "schema");
-        jw_object(w);
-        jw_kv_cstr(w, "type", "string");
+        jw_raw(w, STR("{\"type\":\"string\"}"));
         jw_object_end(w);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++) {
+        struct str path = str_of(e->path), want = str_of(queries[i].path);
+        if (e->method != queries[i].method ||
+            (*want.p == ':' ? !str_ends(path, want) : !str_eq(path, want)))
+            continue;
+        begin_parameter(w, str_of(queries[i].name), "query", false);
+        jw_kv_cstr(w, "description", queries[i].text);
+        jw_key(w, "schema");
+        jw_raw(w, str_of(queries[i].json));
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -240,7 +375,8 @@ static void write_parameters(struct jw *w, const char *path)
 
 static void write_operation(struct jw *w, struct arena *a, const struct endpoint *e)
 {
-    static const char *const methods[] = {"get", "head", "post", "put", "patch", "delete", "options", "trace"};
+    static const char *const methods[] = {"get",   "head",   "post",    "put",
+                                          "patch", "delete", "options", "trace"};
     struct buf id;
     buf_init_arena(&id, a, 512);
     buf_str_add(&id, str_of(methods[e->method]));
@@ -255,9 +391,9 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
     jw_kv_cstr(w, "summary", e->sentence);
     jw_key(w, "tags");
     jw_array(w);
-    jw_cstr(w, surface_tags[e->surface]);
+    jw_cstr(w, surface_tags[e->surface].name);
     jw_array_end(w);
-    write_parameters(w, e->path);
+    write_parameters(w, e);
     if (e->relay) {
         write_relay_body(w, e);
     } else if (e->in) {
@@ -305,15 +441,16 @@ static bool is_first_of_path(size_t at, const char *path)
     return true;
 }
 
-#define OBJECT(props) "{\"type\":\"object\",\"properties\":{" props "}}"
-#define TEXT(name) "\"" name "\":{\"type\":\"string\"}"
 static const struct {
     const char *name, *json;
 } components[] = {
-    {"OpenAIError", OBJECT("\"error\":" OBJECT(TEXT("message") "," TEXT("type")
-                    ",\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":[\"string\",\"null\"]}"))},
-    {"AnthropicError", OBJECT(TEXT("type") ",\"error\":" OBJECT(TEXT("type") "," TEXT("message")) "," TEXT("request_id"))},
-    {"GoogleError", OBJECT("\"error\":" OBJECT("\"code\":{\"type\":\"integer\"}," TEXT("message") "," TEXT("status")))},
+    {"OpenAIError", OBJECT("\"error\":" OBJECT(TEXT("message") "," TEXT(
+                        "type") ",\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":["
+                                "\"string\",\"null\"]}"))},
+    {"AnthropicError", OBJECT(TEXT("type") ",\"error\":" OBJECT(
+                           TEXT("type") "," TEXT("message")) "," TEXT("request_id"))},
+    {"GoogleError", OBJECT("\"error\":" OBJECT(
+                        "\"code\":{\"type\":\"integer\"}," TEXT("message") "," TEXT("status")))},
     {"OllamaError", OBJECT(TEXT("error"))},
 };
 
@@ -329,6 +466,11 @@ struct str openapi_document(struct arena *a)
     jw_kv_cstr(&w, "title", "sluice");
     jw_kv_cstr(&w, "version", sluice_version);
     jw_kv_cstr(&w, "summary", "Any client format to any model");
+    jw_kv_cstr(&w, "description",
+               "Every operation answers in the format of its path, errors included. Where the "
+               "model's provider speaks another "
+               "format, requests and answers are translated; what it cannot be told is named in "
+               "x-sluice-dropped.");
     jw_key(&w, "license");
     jw_object(&w);
     jw_kv_cstr(&w, "name", "Apache-2.0");
@@ -345,7 +487,8 @@ struct str openapi_document(struct arena *a)
     jw_array(&w);
     for (size_t i = 0; i < ARRAY_LEN(surface_tags); i++) {
         jw_object(&w);
-        jw_kv_cstr(&w, "name", surface_tags[i]);
+        jw_kv_cstr(&w, "name", surface_tags[i].name);
+        jw_kv_cstr(&w, "description", surface_tags[i].text);
         jw_object_end(&w);
     }
     jw_array_end(&w);
@@ -372,11 +515,19 @@ struct str openapi_document(struct arena *a)
         jw_raw(&w, str_of(components[i].json));
     }
     jw_object_end(&w);
+    jw_key(&w, "headers");
+    jw_raw(&w, STR("{\"RequestId\":{\"description\":\"Names this request in the "
+                   "log\",\"schema\":{\"type\":\"string\"}},"
+                   "\"Dropped\":{\"description\":\"Fields that the provider's format has no place "
+                   "for, comma-separated; absent when nothing was "
+                   "lost\",\"schema\":{\"type\":\"string\"}}}"));
     jw_key(&w, "securitySchemes");
-    jw_raw(&w, STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},"
-                   "\"xApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-api-key\"},"
-                   "\"xGoogApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-goog-api-key\"},"
-                   "\"queryKey\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"}}"));
+    jw_raw(
+        &w,
+        STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},"
+            "\"xApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-api-key\"},"
+            "\"xGoogApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-goog-api-key\"},"
+            "\"queryKey\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"}}"));
     jw_object_end(&w);
     jw_object_end(&w);
     return buf_str(&b);

@@ -7,13 +7,23 @@ function el(name, text, parent) {
 }
 function operation(method, path, op, parent) {
   const d = el('details', undefined, parent), s = el('summary', undefined, d);
+  d.id = op.operationId;
   d.dataset.text = (method + ' ' + path + ' ' + op.summary).toLowerCase();
   el('b', method.toUpperCase(), s); el('code', path, s); el('span', op.summary, s);
   d.addEventListener('toggle', () => { if (d.open && d.children.length === 1) body(method, path, op, d); });
 }
 function body(method, path, op, d) {
   const b = el('div', undefined, d); b.className = 'body';
-  el('h3', 'Access', b); el('p', op.security.length ? 'A key: ' + op.security.map(x => Object.keys(x)[0]).join(', ') : 'Public', b);
+  el('h3', 'Access', b); el('p', op.security.length ? 'A key, as Authorization: Bearer, x-api-key, x-goog-api-key or ?key=' : 'Public', b);
+  if (op.parameters.length) {
+    el('h3', 'Parameters', b);
+    const list = el('dl', undefined, b);
+    for (const p of op.parameters) {
+      const dt = el('dt', p.name, list);
+      el('code', p.in, dt);
+      if (p.description) el('dd', p.description, list);
+    }
+  }
   const content = op.requestBody && op.requestBody.content;
   for (const type in content || {}) {
     el('h3', 'Body: ' + type, b);
@@ -24,11 +34,11 @@ function body(method, path, op, d) {
     }
   }
   el('h3', 'Answers', b);
-  const t = el('table', undefined, b);
+  const list = el('dl', undefined, b);
   for (const status in op.responses) {
-    const r = el('tr', undefined, t);
-    el('td', status, r); el('td', op.responses[status].description, r);
-    el('td', Object.keys(op.responses[status].content || {}).join(', '), r);
+    const r = op.responses[status], dt = el('dt', status, list);
+    for (const type in r.content || {}) el('code', type, dt);
+    el('dd', r.description, list);
   }
 }
 function show(doc) {
@@ -41,6 +51,11 @@ function show(doc) {
       const op = doc.paths[path][method];
       if (op.tags[0] === tag.name) operation(method, path, op, section);
     }
+  }
+  const asked = document.getElementById(location.hash.slice(1));
+  if (asked && asked.tagName === 'DETAILS') {
+    asked.open = true;
+    asked.scrollIntoView();
   }
 }
 document.getElementById('filter').addEventListener('input', ev => {

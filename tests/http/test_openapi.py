@@ -1,0 +1,153 @@
+"""/openapi.json as an integrator reads it: well formed, complete, and true for its own examples."""
+import fnmatch
+import re
+import subprocess
+
+import pytest
+from gateway import BINARY
+from jsonschema import Draft202012Validator
+
+RESPONSE = {
+    "type": "object", "required": ["description"],
+    "properties": {"description": {"type": "string", "minLength": 1}, "content": {"$ref": "#/$defs/content"},
+                   "headers": {"type": "object"}},
+    "additionalProperties": False,
+}
+OPERATION = {
+    "type": "object", "required": ["operationId", "summary", "tags", "parameters", "security", "responses"],
+    "properties": {
+        "operationId": {"type": "string", "pattern": "^[A-Za-z0-9_]+$"},
+        "summary": {"type": "string", "minLength": 5},
+        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "parameters": {"type": "array", "items": {
+            "type": "object", "required": ["name", "in", "required", "schema"],
+            "properties": {"name": {"type": "string", "minLength": 1}, "in": {"enum": ["path", "query"]},
+                           "required": {"type": "boolean"}, "description": {"type": "string"}, "schema": {"type": "object"}},
+            "if": {"properties": {"in": {"const": "path"}}}, "then": {"properties": {"required": {"const": True}}},
+            "additionalProperties": False}},
+        "requestBody": {"type": "object", "required": ["content", "required"],
+                        "properties": {"content": {"$ref": "#/$defs/content"}, "required": {"const": True}},
+                        "additionalProperties": False},
+        "security": {"type": "array", "items": {"type": "object", "minProperties": 1, "maxProperties": 1}},
+        "responses": {"type": "object", "minProperties": 1, "propertyNames": {"pattern": "^[2-5][0-9][0-9]$"},
+                      "additionalProperties": RESPONSE},
+    },
+    "additionalProperties": False,
+}
+DOCUMENT = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$defs": {"content": {"type": "object", "minProperties": 1, "propertyNames": {"pattern": "^[a-z]+/([a-z.+-]+|[*])$"},
+                          "additionalProperties": {"type": "object", "required": ["schema"], "additionalProperties": False,
+                                                   "properties": {"schema": {"type": "object"}, "example": {}}}}},
+    "type": "object", "required": ["openapi", "info", "servers", "tags", "paths", "components"], "additionalProperties": False,
+    "properties": {
+        "openapi": {"const": "3.1.0"},
+        "info": {"type": "object", "required": ["title", "version", "license"]},
+        "servers": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["url"]}},
+        "tags": {"type": "array", "items": {"type": "object", "required": ["name", "description"]}},
+        "paths": {"type": "object", "propertyNames": {"pattern": "^/[^*?]*$"}, "additionalProperties": {
+            "type": "object", "minProperties": 1, "propertyNames": {"enum": ["get", "head", "post", "put", "patch", "delete"]},
+            "additionalProperties": OPERATION}},
+        "components": {"type": "object", "required": ["schemas", "securitySchemes", "headers"]},
+    },
+}
+
+
+@pytest.fixture
+def doc(sluice):
+    r = sluice.get("/openapi.json", auth=False)
+    assert r.status_code == 200 and r.headers["content-type"].startswith("application/json")
+    return r.json()
+
+
+def operations(doc):
+    return [(m, p, op) for p, item in doc["paths"].items() for m, op in item.items()]
+
+
+def walk(value, at="#"):
+    yield at, value
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from walk(inner, "%s/%s" % (at, key))
+
+
+def test_structure(doc):
+    errors = [(list(e.absolute_path), e.message[:200]) for e in Draft202012Validator(DOCUMENT).iter_errors(doc)]
+    assert not errors
+
+
+def test_every_row_is_an_operation(doc):
+    """What `sluice endpoints` lists and what the document lists are the same."""
+    text = subprocess.run([BINARY, "endpoints"], check=True, capture_output=True, text=True, timeout=30).stdout
+    rows = {tuple(line.split("\t")[:2]): line.split("\t") for line in text.splitlines() if not line.startswith("ALIAS\t")}
+    served = {(m, re.sub(r"\*}", "}", p)): row for (m, p), row in rows.items()}
+    listed = {(m.upper(), p): op for m, p, op in operations(doc)}
+    assert set(served) == set(listed) and len(served) > 50
+    for where, op in listed.items():
+        assert op["summary"] == served[where][4]
+        assert (op["security"] == []) == (served[where][3] == "public"), where
+
+
+def test_references_and_names(doc):
+    for at, value in walk(doc):
+        if isinstance(value, dict) and isinstance(value.get("$ref"), str):
+            target = doc
+            for part in value["$ref"].removeprefix("#/").split("/"):
+                assert part in target, at
+                target = target[part]
+    ids = [op["operationId"] for _, _, op in operations(doc)]
+    assert len(set(ids)) == len(ids)
+    tags = {t["name"] for t in doc["tags"]}
+    for method, path, op in operations(doc):
+        assert set(op["tags"]) <= tags
+        named = [p["name"] for p in op["parameters"] if p["in"] == "path"]
+        assert named == re.findall(r"{([a-z_]+)}", path)
+        assert {name for s in op["security"] for name in s} <= set(doc["components"]["securitySchemes"])
+        assert any(status.startswith("2") for status in op["responses"]), (method, path)
+        if op["security"]:
+            assert {"401", "403"} <= set(op["responses"])
+
+
+def test_schemas_and_examples(doc):
+    bodies = [(p, c) for _, p, op in operations(doc) for c in op.get("requestBody", {}).get("content", {}).values()]
+    assert len(bodies) > 25
+    for path, content in bodies:
+        Draft202012Validator.check_schema(content["schema"])
+        missing = set(content["schema"].get("required", [])) - set(content["schema"].get("properties", {}))
+        assert not missing, (path, missing)
+        if "example" in content:
+            Draft202012Validator(content["schema"]).validate(content["example"])
+    for schema in doc["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_examples_are_answered(doc, sluice):
+    """Each example that asks `echo` gets an answer of the documented kind, refusals included."""
+    answered = 0
+    for _, path, op in operations(doc):
+        for content in op.get("requestBody", {}).get("content", {}).values():
+            example = content.get("example")
+            if not example or ("model" not in example and "{model}" not in path) or example.get("model", "echo") != "echo":
+                continue
+            r = sluice.post(path.replace("{model}", "echo"), example)
+            assert str(r.status_code) in op["responses"], (path, r.status_code, r.text[:300])
+            media = r.headers["content-type"].split(";")[0]
+            assert any(fnmatch.fnmatch(media, m) for m in op["responses"][str(r.status_code)]["content"]), (path, media)
+            if media == "application/json" and r.status_code == 200:
+                schema = op["responses"]["200"]["content"][media]["schema"]
+                Draft202012Validator(schema).validate(r.json())
+            answered += r.status_code == 200
+    assert answered >= 14
+
+
+def test_errors_have_the_documented_shape(doc, sluice):
+    for _, path, op in operations(doc):
+        if "{" in path or "404" not in op["responses"] or "application/json" not in op.get("requestBody", {}).get("content", {}):
+            continue
+        example = {**op["requestBody"]["content"]["application/json"].get("example", {}), "model": "no-such-model"}
+        r = sluice.post(path, example)
+        assert r.status_code == 404, (path, r.text[:300])
+        name = op["responses"]["404"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+        schema = doc["components"]["schemas"][name]
+        strict = {**schema, "required": list(schema["properties"])}
+        Draft202012Validator(strict).validate(r.json())
