@@ -212,7 +212,7 @@ struct str str_lower(struct arena *a, struct str s)
 int word_value(const struct word *table, struct str text, int otherwise)
 {
     for (; table->text; table++) {
-        if (str_eq(str_of(table->text), text))
+        if (text.n && table->text[0] == text.p[0] && str_eq(str_of(table->text), text))
             return table->value;
     }
     return otherwise;

@@ -15,15 +15,25 @@ bool json_parse(struct arena *a, struct str text, unsigned max_depth, yyjson_val
 bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err *e) MUST_USE;
 
 /* Tolerant accessors: a missing key, a NULL value or another kind gives the empty answer. */
-static inline yyjson_val *json_get(yyjson_val *obj, const char *key) { return yyjson_obj_get(obj, key); }
+yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n); /* the first member of that name; key ends with a NUL */
+#define JSON_INLINE static inline __attribute__((always_inline)) /* so that the lengths of literals are constants */
+JSON_INLINE yyjson_val *json_get(yyjson_val *obj, const char *key) { return json_find(obj, key, strlen(key)); }
 struct str json_str(yyjson_val *v);                           /* view of a string value, else STR_NONE */
-static inline struct str json_get_str(yyjson_val *obj, const char *key) { return json_str(json_get(obj, key)); }
+JSON_INLINE struct str json_get_str(yyjson_val *obj, const char *key) { return json_str(json_get(obj, key)); }
 /* Integer: accepts integral floats (1.0, 1e3); false on any other value. NULL and null give false. */
 bool json_int(yyjson_val *v, int64_t *out) MUST_USE;
 bool json_double(yyjson_val *v, double *out) MUST_USE;
 bool json_is_number(yyjson_val *v);
-int64_t json_get_int(yyjson_val *obj, const char *key, int64_t otherwise);
-bool json_get_bool(yyjson_val *obj, const char *key, bool otherwise);
+int64_t json_int_or(yyjson_val *v, int64_t otherwise);
+JSON_INLINE int64_t json_get_int(yyjson_val *obj, const char *key, int64_t otherwise)
+{
+    return json_int_or(json_get(obj, key), otherwise);
+}
+JSON_INLINE bool json_get_bool(yyjson_val *obj, const char *key, bool otherwise)
+{
+    yyjson_val *v = json_get(obj, key);
+    return yyjson_is_bool(v) ? yyjson_get_bool(v) : otherwise;
+}
 static inline bool json_absent(yyjson_val *v) { return !v || yyjson_is_null(v); } /* absent or null */
 struct str json_lexeme(yyjson_val *number);                   /* the number as it was written */
 bool json_equal(yyjson_val *a, yyjson_val *b);                /* objects: in any member order */
@@ -40,7 +50,8 @@ void jw_object(struct jw *w);
 void jw_object_end(struct jw *w);
 void jw_array(struct jw *w);
 void jw_array_end(struct jw *w);
-void jw_key(struct jw *w, const char *key);                   /* key: a literal of ours, written unescaped */
+void jw_key_n(struct jw *w, const char *key, size_t n);
+JSON_INLINE void jw_key(struct jw *w, const char *key) { jw_key_n(w, key, strlen(key)); } /* key: a literal of ours, written unescaped */
 void jw_key_str(struct jw *w, struct str key);                /* any key, escaped */
 void jw_str(struct jw *w, struct str s);                      /* escaped; ill-formed UTF-8 becomes U+FFFD */
 void jw_int(struct jw *w, int64_t v);
@@ -49,15 +60,21 @@ void jw_bool(struct jw *w, bool v);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, struct str json);                   /* text that is JSON already */
 void jw_val(struct jw *w, yyjson_val *v);                     /* a parsed value, lexemes and order kept; NULL writes null */
-void jw_cstr(struct jw *w, const char *z);                    /* NULL writes null */
+JSON_INLINE void jw_cstr(struct jw *w, const char *z)         /* NULL writes null */
+{
+    if (z)
+        jw_str(w, str_n(z, strlen(z)));
+    else
+        jw_null(w);
+}
 /* key and value in one call */
 #define JW(w, key, kind, value) (jw_key((w), (key)), jw_##kind((w), (value)))
-void jw_kv_str(struct jw *w, const char *key, struct str v);
-void jw_kv_cstr(struct jw *w, const char *key, const char *v);
-void jw_kv_int(struct jw *w, const char *key, int64_t v);
-void jw_kv_bool(struct jw *w, const char *key, bool v);
-void jw_kv_null(struct jw *w, const char *key);
-void jw_kv_val(struct jw *w, const char *key, yyjson_val *v);
+JSON_INLINE void jw_kv_str(struct jw *w, const char *key, struct str v) { JW(w, key, str, v); }
+JSON_INLINE void jw_kv_cstr(struct jw *w, const char *key, const char *v) { JW(w, key, cstr, v); }
+JSON_INLINE void jw_kv_int(struct jw *w, const char *key, int64_t v) { JW(w, key, int, v); }
+JSON_INLINE void jw_kv_bool(struct jw *w, const char *key, bool v) { JW(w, key, bool, v); }
+JSON_INLINE void jw_kv_null(struct jw *w, const char *key) { jw_key(w, key); jw_null(w); }
+JSON_INLINE void jw_kv_val(struct jw *w, const char *key, yyjson_val *v) { JW(w, key, val, v); }
 void json_escape(struct buf *b, struct str s);                /* the inside of a string, without quotes */
 
 /* The value as compact JSON text in the arena. */

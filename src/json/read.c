@@ -30,8 +30,14 @@ static void alc_free(void *ctx, void *p)
 static bool is_within_depth(yyjson_val *v, size_t max_depth)
 {
     const yyjson_val *ends[DEEPEST];
-    size_t depth = 0;
+    size_t depth = 0, n_containers = 0;
     const yyjson_val *end = unsafe_yyjson_get_next(v);
+    if ((size_t)(end - v) <= max_depth)
+        return true;
+    for (yyjson_val *at = v; at < end; at++)
+        n_containers += unsafe_yyjson_is_ctn(at);
+    if (n_containers <= max_depth)
+        return true;
     while (v < end) {
         while (depth && ends[depth - 1] == v)
             depth--;
@@ -94,6 +100,20 @@ bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err
 
 /* ---- values ---- */
 
+yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n)
+{
+    if (!yyjson_is_obj(obj))
+        return NULL;
+    yyjson_val *at = unsafe_yyjson_get_first(obj);
+    for (size_t left = unsafe_yyjson_get_len(obj); left; left--) {
+        const char *have = unsafe_yyjson_get_str(at);
+        if (unsafe_yyjson_get_len(at) == n && have[0] == key[0] && memcmp(have, key, n) == 0)
+            return at + 1;
+        at = unsafe_yyjson_get_next(at + 1);
+    }
+    return NULL;
+}
+
 struct str json_str(yyjson_val *v)
 {
     return yyjson_is_str(v) ? str_n(yyjson_get_str(v), yyjson_get_len(v)) : STR_NONE;
@@ -107,6 +127,21 @@ bool json_is_number(yyjson_val *v)
 struct str json_lexeme(yyjson_val *number)
 {
     return yyjson_is_raw(number) ? str_n(yyjson_get_raw(number), yyjson_get_len(number)) : STR_NONE;
+}
+
+static bool short_int(struct str s, int64_t *out) /* up to 18 digits: cannot overflow */
+{
+    int64_t v = 0;
+    if (s.n == 0 || s.n > 18)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
+        if (digit > 9)
+            return false;
+        v = v * 10 + digit;
+    }
+    *out = v;
+    return true;
 }
 
 /* A JSON number is digits * 10^exponent; integral when what the exponent cuts off is zeros. Exact: no float. */
@@ -158,7 +193,7 @@ static bool lexeme_to_int(struct str s, int64_t *out)
 bool json_int(yyjson_val *v, int64_t *out)
 {
     if (yyjson_is_raw(v))
-        return lexeme_to_int(json_lexeme(v), out);
+        return short_int(json_lexeme(v), out) || lexeme_to_int(json_lexeme(v), out);
     if (yyjson_is_sint(v) || (yyjson_is_uint(v) && yyjson_get_uint(v) <= INT64_MAX)) {
         *out = yyjson_get_sint(v);
         return true;
@@ -193,16 +228,10 @@ bool json_double(yyjson_val *v, double *out)
     return ok;
 }
 
-int64_t json_get_int(yyjson_val *obj, const char *key, int64_t otherwise)
+int64_t json_int_or(yyjson_val *v, int64_t otherwise)
 {
-    int64_t v;
-    return json_int(json_get(obj, key), &v) ? v : otherwise;
-}
-
-bool json_get_bool(yyjson_val *obj, const char *key, bool otherwise)
-{
-    yyjson_val *v = json_get(obj, key);
-    return yyjson_is_bool(v) ? yyjson_get_bool(v) : otherwise;
+    int64_t i;
+    return json_int(v, &i) ? i : otherwise;
 }
 
 static bool numbers_equal(yyjson_val *a, yyjson_val *b)

@@ -11,23 +11,45 @@
 
 /* ---- strings ---- */
 
-/* Offset of the first byte at or behind i that cannot be copied unseen: control, quote, backslash, and with
- * stop_high also any byte outside ASCII. */
-static size_t skip_clean(struct str s, size_t i, bool stop_high)
-{
 #ifdef __SSE2__
+/* One bit for each of 16 bytes that cannot be copied unseen. */
+static inline unsigned stops(__m128i v, bool stop_high)
+{
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
                   space = _mm_set1_epi8(0x20);
+    __m128i special = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+    /* unsigned v < 0x20, as max(v, 0x20) != v */
+    unsigned clean_low = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(v, space), v));
+    unsigned stop = (unsigned)_mm_movemask_epi8(special) | (~clean_low & 0xffff);
+    return stop_high ? stop | (unsigned)_mm_movemask_epi8(v) : stop;
+}
+#endif
+
+/* Offset of the first byte at or behind i that cannot be copied unseen: control, quote, backslash, and with
+ * stop_high also any byte outside ASCII. */
+static inline size_t skip_clean(struct str s, size_t i, bool stop_high)
+{
+#ifdef __SSE2__
+    unsigned stop;
     for (; i + 16 <= s.n; i += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i));
-        __m128i special = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
-        /* unsigned v < 0x20, as max(v, 0x20) != v */
-        unsigned clean_low = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(v, space), v));
-        unsigned stop = (unsigned)_mm_movemask_epi8(special) | (~clean_low & 0xffff);
-        if (stop_high)
-            stop |= (unsigned)_mm_movemask_epi8(v);
-        if (stop)
+        if ((stop = stops(v, stop_high)))
             return i + (size_t)__builtin_ctz(stop);
+    }
+    if (s.n >= 16 && i < s.n) { /* the last 16, of which those before i are known */
+        size_t from = s.n - 16;
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.p + from));
+        stop = stops(v, stop_high) >> (i - from);
+        return stop ? i + (size_t)__builtin_ctz(stop) : s.n;
+    }
+    if (s.n - i >= 8) { /* two halves that overlap */
+        int64_t head, tail;
+        memcpy(&head, s.p + i, 8);
+        memcpy(&tail, s.p + s.n - 8, 8);
+        if (!(stop = stops(_mm_set_epi64x(tail, head), stop_high)))
+            return s.n;
+        return stop & 0xff ? i + (size_t)__builtin_ctz(stop)
+                           : s.n - 16 + (size_t)__builtin_ctz(stop);
     }
 #endif
     for (; i < s.n; i++) {
@@ -132,24 +154,26 @@ void jw_array_end(struct jw *w)
     close_container(w, ']');
 }
 
-void jw_key(struct jw *w, const char *key)
+void jw_key_n(struct jw *w, const char *key, size_t n)
 {
-    size_t n = strlen(key);
-    before_value(w);
-    w->needs_comma = false;
-    if (!buf_reserve(w->b, n + 3))
+    struct buf *b = w->b;
+    if (!buf_reserve(b, n + 4))
         return;
-    char *to = w->b->p + w->b->n;
-    to[0] = '"';
-    memcpy(to + 1, key, n);
-    to[n + 1] = '"';
-    to[n + 2] = ':';
-    w->b->n += n + 3;
+    char *to = b->p + b->n;
+    if (w->needs_comma)
+        *to++ = ',';
+    w->needs_comma = false;
+    *to++ = '"';
+    memcpy(to, key, n);
+    to += n;
+    *to++ = '"';
+    *to++ = ':';
+    b->n = (size_t)(to - b->p);
 }
 
 static void quoted(struct buf *b, struct str s, bool is_trusted)
 {
-    if (s.n <= 64 && skip_clean(s, 0, !is_trusted) == s.n) { /* most keys and words */
+    if (s.n <= 256 && skip_clean(s, 0, !is_trusted) == s.n) { /* most keys, words and sentences */
         if (!buf_reserve(b, s.n + 2))
             return;
         char *to = b->p + b->n;
@@ -177,14 +201,6 @@ void jw_str(struct jw *w, struct str s)
 {
     before_value(w);
     quoted(w->b, s, false);
-}
-
-void jw_cstr(struct jw *w, const char *z)
-{
-    if (z)
-        jw_str(w, str_of(z));
-    else
-        jw_null(w);
 }
 
 void jw_int(struct jw *w, int64_t v)
@@ -303,42 +319,6 @@ void jw_val(struct jw *w, yyjson_val *v)
         write_scalar(w->b, v);
     else
         write_tree(w->b, v, w->depth);
-}
-
-void jw_kv_str(struct jw *w, const char *key, struct str v)
-{
-    jw_key(w, key);
-    jw_str(w, v);
-}
-
-void jw_kv_cstr(struct jw *w, const char *key, const char *v)
-{
-    jw_key(w, key);
-    jw_cstr(w, v);
-}
-
-void jw_kv_int(struct jw *w, const char *key, int64_t v)
-{
-    jw_key(w, key);
-    jw_int(w, v);
-}
-
-void jw_kv_bool(struct jw *w, const char *key, bool v)
-{
-    jw_key(w, key);
-    jw_bool(w, v);
-}
-
-void jw_kv_null(struct jw *w, const char *key)
-{
-    jw_key(w, key);
-    jw_null(w);
-}
-
-void jw_kv_val(struct jw *w, const char *key, yyjson_val *v)
-{
-    jw_key(w, key);
-    jw_val(w, v);
 }
 
 struct str json_text(struct arena *a, yyjson_val *v)
