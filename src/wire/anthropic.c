@@ -225,7 +225,7 @@ static bool read_blocks(struct wire_ctx *c, yyjson_val *content, const char *whe
         return err_field(e, where, "%s: must be a string or an array of content blocks", where);
     yyjson_arr_foreach (content, i, n, v) {
         char at[96];
-        (void)snprintf(at, sizeof at, "%s.%zu", where, i);
+        wire_place(at, sizeof at, where, ".", i, "");
         if (!read_block(c, v, at, parts, e))
             return false;
     }
@@ -271,9 +271,9 @@ static bool read_message(struct wire_ctx *c, yyjson_val *v, unsigned i, struct i
     char where[48];
     struct str role = json_get_str(v, "role");
     struct ir_parts parts = {0};
-    (void)snprintf(where, sizeof where, "messages.%u.content", i);
+    wire_place(where, sizeof where, "messages", ".", i, ".content");
     if (!str_is(role, "user") && !str_is(role, "assistant") && !str_is(role, "system")) {
-        (void)snprintf(where, sizeof where, "messages.%u.role", i);
+        wire_place(where, sizeof where, "messages", ".", i, ".role");
         return err_field(e, where, "%s: must be 'user' or 'assistant'", where);
     }
     if (!read_blocks(c, json_get(v, "content"), where, &parts, e))

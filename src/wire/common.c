@@ -3,6 +3,27 @@
 #include "base/map.h"
 #include <stdio.h>
 
+/* ---- places ---- */
+void wire_place(char *to, size_t size, const char *list, const char *open, size_t i,
+                const char *close)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + i % 10);
+        i /= 10;
+    } while (i);
+    const struct str pieces[] = {str_of(list), str_of(open),
+                                 str_n(digits + at, sizeof digits - at), str_of(close)};
+    size_t n = 0;
+    for (size_t k = 0; k < ARRAY_LEN(pieces); k++) {
+        struct str piece = str_first(pieces[k], size - 1 - n);
+        memcpy(to + n, piece.p, piece.n);
+        n += piece.n;
+    }
+    to[n] = 0;
+}
+
 /* ---- names and ids of a reply ---- */
 struct str wire_model_shown(const struct wire_ctx *c, struct str upstream)
 {

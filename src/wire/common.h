@@ -75,6 +75,11 @@ void think_end(struct think_split *t, think_fn *out, void *arg); /* gives back w
 /* Splits the text parts of a whole message. */
 void think_parts(struct wire_ctx *c, struct ir_parts *parts);
 
+/* ---- places ---- */
+/* The name of an item, for messages: list, open, i and close, cut to size: "messages" "[" 3 "].role". Cheaper than printf, since
+ * it is made for each item and read only when that is ill. */
+void wire_place(char *to, size_t size, const char *list, const char *open, size_t i, const char *close);
+
 /* ---- reply ---- */
 enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m); /* END with calls is TOOL, with a refusal REFUSAL */
 int64_t ir_usage_in(const struct ir_usage *u);                /* 0 when unknown */

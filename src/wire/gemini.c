@@ -227,7 +227,7 @@ static bool read_parts(struct wire_ctx *c, yyjson_val *v, const char *where, str
         return read_part(c, v, where, parts, e);
     yyjson_arr_foreach (v, i, n, x) {
         char at[96];
-        (void)snprintf(at, sizeof at, "%s[%zu]", where, i);
+        wire_place(at, sizeof at, where, "[", i, "]");
         if (!read_part(c, x, at, parts, e))
             return false;
     }
@@ -265,7 +265,7 @@ static bool read_content(struct wire_ctx *c, yyjson_val *v, size_t i, struct ir_
     char where[64];
     struct ir_parts parts = {0};
     struct str role = json_get_str(v, "role");
-    (void)snprintf(where, sizeof where, "contents[%zu].parts", i);
+    wire_place(where, sizeof where, "contents", "[", i, "].parts");
     if (yyjson_is_obj(v) && json_get(v, "parts")) {
         if (!read_parts(c, json_get(v, "parts"), where, &parts, e))
             return false;
@@ -281,7 +281,7 @@ static bool read_content(struct wire_ctx *c, yyjson_val *v, size_t i, struct ir_
                str_is(role, "tool")) {
         add_user(c, parts.first, out);
     } else {
-        (void)snprintf(where, sizeof where, "contents[%zu].role", i);
+        wire_place(where, sizeof where, "contents", "[", i, "].role");
         return err_field(e, where, "%s: must be 'user' or 'model'", where);
     }
     return true;
@@ -432,11 +432,11 @@ static bool read_number(yyjson_val *config, const char *camel, const char *snake
     char field[96];
     if (json_absent(v))
         return true;
-    (void)snprintf(field, sizeof field, "generationConfig.%s", camel);
-    if (!json_is_number(v))
-        return err_field(e, field, "%s: must be a number", field);
     *out = v;
-    return true;
+    if (json_is_number(v))
+        return true;
+    (void)snprintf(field, sizeof field, "generationConfig.%s", camel);
+    return err_field(e, field, "%s: must be a number", field);
 }
 
 static bool read_count(yyjson_val *config, const char *camel, const char *snake, int64_t *out,
@@ -446,10 +446,10 @@ static bool read_count(yyjson_val *config, const char *camel, const char *snake,
     char field[96];
     if (json_absent(v))
         return true;
+    if (json_int(v, out) && *out >= 0)
+        return true;
     (void)snprintf(field, sizeof field, "generationConfig.%s", camel);
-    if (!json_int(v, out) || *out < 0)
-        return err_field(e, field, "%s: must be a whole number, 0 or more", field);
-    return true;
+    return err_field(e, field, "%s: must be a whole number, 0 or more", field);
 }
 
 static void read_thinking(yyjson_val *config, struct ir_request *out)

@@ -40,11 +40,11 @@ static bool read_number(yyjson_val *options, const char *key, yyjson_val **out, 
     char field[96];
     if (json_absent(v))
         return true;
-    (void)snprintf(field, sizeof field, "options.%s", key);
-    if (!json_is_number(v))
-        return err_field(e, field, "%s: must be a number", field);
     *out = v;
-    return true;
+    if (json_is_number(v))
+        return true;
+    (void)snprintf(field, sizeof field, "options.%s", key);
+    return err_field(e, field, "%s: must be a number", field);
 }
 
 static bool read_stop(struct arena *a, yyjson_val *v, struct ir_request *out, struct err *e)
@@ -190,10 +190,10 @@ static bool read_message(struct wire_ctx *c, yyjson_val *v, size_t i, struct ir_
     char where[64];
     struct str text = json_get_str(v, "content"), thinking = json_get_str(v, "thinking");
     int role = word_value(roles, json_get_str(v, "role"), -1);
-    (void)snprintf(where, sizeof where, "messages[%zu].role", i);
+    wire_place(where, sizeof where, "messages", "[", i, "].role");
     if (role < 0)
         return err_field(e, where, "%s: must be 'system', 'user', 'assistant' or 'tool'", where);
-    (void)snprintf(where, sizeof where, "messages[%zu].content", i);
+    wire_place(where, sizeof where, "messages", "[", i, "].content");
     if (!json_absent(json_get(v, "content")) && !yyjson_is_str(json_get(v, "content")))
         return err_field(e, where, "%s: must be a string", where);
     if (role == IR_TOOL)

@@ -309,13 +309,13 @@ static bool read_message(struct wire_ctx *c, yyjson_val *v, unsigned i, struct i
                          struct ir_system ***system, struct err *e)
 {
     char where[48];
-    snprintf(where, sizeof where, "messages[%u]", i);
+    wire_place(where, sizeof where, "messages", "[", i, "]");
     if (!yyjson_is_obj(v))
         return err_field(e, where, "a message must be an object");
     struct str role = json_get_str(v, "role");
     int kind = word_value(role_words, role, -1);
     if (kind < 0) {
-        snprintf(where, sizeof where, "messages[%u].role", i);
+        wire_place(where, sizeof where, "messages", "[", i, "].role");
         return err_field(e, where, "unknown role '" STR_FMT "'", STR_ARG(str_first(role, 64)));
     }
     struct ir_message *m = ARENA_NEW(c->arena, struct ir_message);
@@ -405,7 +405,7 @@ static bool read_tools(struct wire_ctx *c, yyjson_val *root, struct ir_request *
         return err_field(e, "tools", "'tools' must be an array");
     yyjson_arr_foreach (list, i, n, v) {
         struct ir_tool *t = ARENA_NEW(c->arena, struct ir_tool);
-        snprintf(where, sizeof where, "tools[%zu]", i);
+        wire_place(where, sizeof where, "tools", "[", i, "]");
         if (!read_tool(c, v, where, t, e))
             return false;
         *tail = t;

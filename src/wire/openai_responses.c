@@ -206,7 +206,7 @@ static bool read_item(struct reader *r, yyjson_val *v, size_t i, struct err *e)
 {
     char where[32];
     struct str type = json_get_str(v, "type");
-    snprintf(where, sizeof where, "input[%zu]", i);
+    wire_place(where, sizeof where, "input", "[", i, "]");
     if (yyjson_is_str(v)) {
         struct ir_message *m = ir_message_add(r->c->arena, &r->out->messages, IR_USER);
         ir_part_add(r->c->arena, &m->parts, IR_TEXT)->text = json_str(v);
@@ -262,7 +262,7 @@ static bool read_tools(struct wire_ctx *c, yyjson_val *list, struct ir_request *
         yyjson_val *at = json_get(v, "function") ? json_get(v, "function")
                                                  : v; /* the chat spelling, seen */
         yyjson_val *strict = json_get(at, "strict");
-        snprintf(where, sizeof where, "tools[%zu]", i);
+        wire_place(where, sizeof where, "tools", "[", i, "]");
         if (!yyjson_is_obj(v))
             return err_field(e, where, "a tool must be an object");
         t->origin = WIRE_RESPONSES;

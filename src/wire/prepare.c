@@ -654,41 +654,56 @@ static bool refuse_state(const struct prep *p, const struct ir_request *r, struc
     return err_unsupported(e, field, "'%s' is not supported by this model's upstream", field);
 }
 
+/* Whether any format gives the name a meaning that the IR holds. */
+static bool is_known(struct str name)
+{
+    /* clang-format off */
+    static const char *const by_length[] = { /* names of one length, each with a space behind it */
+        [1] = "n ",
+        [3] = "raw ",
+        [4] = "seed stop text user ",
+        [5] = "model input tools top_p top_k min_p audio store think ",
+        [6] = "stream prompt system labels format images suffix ",
+        [7] = "include options context ",
+        [8] = "messages logprobs thinking metadata contents template ",
+        [9] = "functions reasoning verbosity ",
+        [10] = "max_tokens logit_bias truncation modalities background toolConfig "
+               "keep_alive ",
+        [11] = "tool_choice temperature tool_config ",
+        [12] = "instructions top_logprobs service_tier conversation ",
+        [13] = "function_call output_config output_format cachedContent ",
+        [14] = "max_tool_calls stream_options stop_sequences safetySettings "
+               "cached_content ",
+        [15] = "response_format enable_thinking client_metadata safety_settings ",
+        [16] = "presence_penalty reasoning_effort prompt_cache_key "
+               "generationConfig ",
+        [17] = "max_output_tokens frequency_penalty safety_identifier "
+               "systemInstruction generation_config ",
+        [18] = "system_instruction ",
+        [19] = "parallel_tool_calls ",
+        [20] = "previous_response_id ",
+        [21] = "max_completion_tokens ",
+        [22] = "prompt_cache_retention ",
+    };
+    /* clang-format on */
+    if (name.n >= ARRAY_LEN(by_length) || !by_length[name.n])
+        return false;
+    for (const char *at = by_length[name.n]; *at; at += name.n + 1)
+        if (*at == name.p[0] && memcmp(at, name.p, name.n) == 0)
+            return true;
+    return false;
+}
+
 /* Members of the request that neither the IR nor the target knows. */
 static void name_residue(struct prep *p, const struct ir_request *r)
 {
-    static const char *const known =
-        /* chat and responses */
-        " model messages input instructions tools tool_choice functions function_call "
-        "parallel_tool_calls max_tool_calls"
-        " max_tokens max_completion_tokens max_output_tokens temperature top_p top_k min_p "
-        "frequency_penalty"
-        " presence_penalty logit_bias seed n stop logprobs top_logprobs truncation response_format "
-        "text reasoning"
-        " reasoning_effort thinking enable_thinking stream stream_options prompt_cache_key "
-        "prompt_cache_retention user"
-        " safety_identifier service_tier verbosity previous_response_id metadata modalities audio "
-        "include store"
-        " background conversation prompt client_metadata"
-        /* anthropic */
-        " system stop_sequences output_config output_format"
-        /* google */
-        " contents systemInstruction system_instruction generationConfig generation_config "
-        "toolConfig tool_config"
-        " safetySettings safety_settings cachedContent cached_content labels"
-        /* ollama */
-        " options format think images suffix template raw context keep_alive ";
     yyjson_val *key, *value;
     size_t i, n;
     if (r->origin == p->needs->target || !yyjson_is_obj(r->raw))
         return;
     yyjson_obj_foreach (r->raw, i, n, key, value) {
         struct str name = json_str(key);
-        char spaced[66];
-        if (json_absent(value) || name.n == 0 || name.n > 62)
-            continue;
-        int len = snprintf(spaced, sizeof spaced, " " STR_FMT " ", STR_ARG(name));
-        if (len > 0 && !str_contains(str_of(known), str_n(spaced, (size_t)len)))
+        if (!json_absent(value) && name.n > 0 && name.n <= 62 && !is_known(name))
             wire_drop(p->c, "unknown to the target", STR_FMT, STR_ARG(name));
     }
 }
