@@ -151,66 +151,96 @@ static bool read_frame(struct stream_scan *s, struct str frame)
     return !(s->strip_usage && is_usage && is_usage_alone(data));
 }
 
-/* What frames that are worth reading hold, by format; each starts with two bytes that are rare in the others. */
+/* What frames that are worth reading hold, by format. Two bytes of each are looked for first: its first one and the one at
+ * `probe`, chosen so that usual frames ("finish_reason":null) do not have them. */
 struct mark {
     struct str text; /* n == 0 ends the list */
+    size_t probe;
 };
 #define MARKS 4
+#define MAX_PROBE 15
 static const struct mark *marks_of(enum wire_id id)
 {
-    static const struct mark chat[MARKS + 1] = {{STR_INIT("\"usage")}, {STR_INIT("\"error\"")}, {STR_INIT("[DONE]")}, {STR_INIT("_reason\":\"")}};
-    static const struct mark anthropic[MARKS + 1] = {{STR_INIT("\"usage")}, {STR_INIT("\"error\"")}, {STR_INIT("e_stop")}, {STR_INIT("_reason\":\"")}};
-    static const struct mark gemini[MARKS + 1] = {{STR_INIT("\"usage")}, {STR_INIT("\"error\"")}, {STR_INIT("\"finishReason")}};
-    static const struct mark responses[MARKS + 1] = {{STR_INIT(".completed")}, {STR_INIT(".incomplete")}, {STR_INIT(".failed")}, {STR_INIT("\"error\"")}};
-    static const struct mark ollama[MARKS + 1] = {{STR_INIT("\"done\":true")}, {STR_INIT("\"done\": true")}, {STR_INIT("\"error\"")}};
+    /* clang-format off */
+    static const struct mark chat[MARKS + 1] = {
+        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 6}, {STR_INIT("[DONE]"), 1}, {STR_INIT("_reason\":\""), 9}};
+    static const struct mark anthropic[MARKS + 1] = {
+        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 6}, {STR_INIT("e_stop"), 1}, {STR_INIT("_reason\":\""), 9}};
+    static const struct mark gemini[MARKS + 1] = {
+        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 6}, {STR_INIT("\"finishReason"), 7}};
+    static const struct mark responses[MARKS + 1] = {
+        {STR_INIT(".completed"), 4}, {STR_INIT(".incomplete"), 1}, {STR_INIT(".failed"), 1}, {STR_INIT("\"error\""), 6}};
+    static const struct mark ollama[MARKS + 1] = {
+        {STR_INIT("\"done\":true"), 7}, {STR_INIT("\"done\": true"), 8}, {STR_INIT("\"error\""), 6}};
+    /* clang-format on */
     switch (id) {
-    case WIRE_ANTHROPIC: return anthropic;
-    case WIRE_GEMINI: return gemini;
-    case WIRE_RESPONSES: return responses;
+    case WIRE_ANTHROPIC:
+        return anthropic;
+    case WIRE_GEMINI:
+        return gemini;
+    case WIRE_RESPONSES:
+        return responses;
     case WIRE_OLLAMA:
-    case WIRE_OLLAMA_GENERATE: return ollama;
+    case WIRE_OLLAMA_GENERATE:
+        return ollama;
     case WIRE_CHAT:
     case WIRE_COMPLETIONS:
     case WIRE_NONE:
-    case WIRE_N: break;
+    case WIRE_N:
+        break;
     }
     return chat;
 }
 
-static bool is_mark(struct str text, size_t at, const struct mark *marks)
+static bool is_mark(struct str text, size_t at, const struct mark *m)
 {
-    for (; marks->text.n; marks++)
-        if (text.n - at >= marks->text.n && memcmp(text.p + at, marks->text.p, marks->text.n) == 0)
-            return true;
-    return false;
+    return text.n - at >= m->text.n && memcmp(text.p + at, m->text.p, m->text.n) == 0;
 }
 
-/* The first place of any mark; text.n when there is none. One pass: the first two bytes of all marks at 16 places at once. */
+#ifdef __SSE2__
+static __m128i probe_hits(const char *p, __m128i a, const struct mark *m)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + m->probe));
+    return _mm_and_si128(_mm_cmpeq_epi8(a, _mm_set1_epi8(m->text.p[0])),
+                         _mm_cmpeq_epi8(b, _mm_set1_epi8(m->text.p[m->probe])));
+}
+#endif
+
+/* The first place of any mark; text.n when there is none. One pass, 16 places at once. */
 static size_t find_mark(struct str text, const struct mark *marks)
 {
     size_t i = 0;
 #ifdef __SSE2__
-    __m128i first[MARKS], second[MARKS];
-    for (size_t m = 0; m < MARKS; m++) { /* an unused place repeats the first mark */
-        const struct str k = m > 0 && (!marks[m].text.n || !marks[m - 1].text.n) ? marks[0].text : marks[m].text;
-        first[m] = _mm_set1_epi8(k.p[0]);
-        second[m] = _mm_set1_epi8(k.p[1]);
+    const struct mark m0 = marks[0], m1 = marks[1], m2 = marks[2],
+                      m3 = marks[3].text.n ? marks[3] : marks[0]; /* each list has three or four */
+    char tail[48 + MAX_PROBE]; /* what is left, with zeros behind it: no mark holds one */
+    const char *p = text.p;
+    bool is_tail = false;
+    for (; i < text.n; i += 16, p += 16) {
+        if (i + 16 + MAX_PROBE > text.n && !is_tail) {
+            is_tail = true;
+            memset(tail, 0, sizeof tail);
+            memcpy(tail, text.p + i, text.n - i);
+            p = tail;
+        }
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i hits = _mm_or_si128(_mm_or_si128(probe_hits(p, a, &m0), probe_hits(p, a, &m1)),
+                                    _mm_or_si128(probe_hits(p, a, &m2), probe_hits(p, a, &m3)));
+        for (unsigned any = (unsigned)_mm_movemask_epi8(hits); any; any &= any - 1) {
+            size_t k = (size_t)__builtin_ctz(any);
+            for (const struct mark *m = marks; m->text.n; m++)
+                if (p[k + m->probe] == m->text.p[m->probe] && i + k < text.n && is_mark(text, i + k, m))
+                    return i + k;
+        }
     }
-    for (; i + 17 <= text.n; i += 16) {
-        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i));
-        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i + 1));
-        __m128i hit = _mm_and_si128(_mm_cmpeq_epi8(a, first[0]), _mm_cmpeq_epi8(b, second[0]));
-        for (size_t m = 1; m < MARKS; m++)
-            hit = _mm_or_si128(hit, _mm_and_si128(_mm_cmpeq_epi8(a, first[m]), _mm_cmpeq_epi8(b, second[m])));
-        for (unsigned mask = (unsigned)_mm_movemask_epi8(hit); mask; mask &= mask - 1)
-            if (is_mark(text, i + (size_t)__builtin_ctz(mask), marks))
-                return i + (size_t)__builtin_ctz(mask);
-    }
-#endif
-    for (; i < text.n; i++)
-        if (is_mark(text, i, marks))
-            return i;
     return text.n;
+#else
+    for (; i < text.n; i++)
+        for (const struct mark *m = marks; m->text.n; m++)
+            if (text.p[i] == m->text.p[0] && is_mark(text, i, m))
+                return i;
+    return text.n;
+#endif
 }
 
 /* text: whole frames. Most hold nothing to meter and go in one piece. */

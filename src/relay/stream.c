@@ -186,13 +186,7 @@ void stream_bytes(struct relay *rl, struct str bytes)
                 buf_consume(&rl->pass.carry, rl->pass.carry.n - 32768);
             return;
         }
-        stream_scan_push(&rl->pass, bytes, forward, rl);
-        if (rl->pass.is_error_first && !rl->is_head_sent)
-            first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
-        else if (rl->pass.is_terminal)
-            rl->is_done = true;
-        if (rl->pass.has_error)
-            (void)snprintf(rl->error_code, sizeof rl->error_code, "upstream_error");
+        buf_str_add(&rl->out, bytes); /* an upstream's chunks are small: they are looked at once a read */
         return;
     }
     struct err e = ERR_INIT;
@@ -220,8 +214,35 @@ void stream_bytes(struct relay *rl, struct str bytes)
         relay_fail(rl, &e);
 }
 
+#define KEPT_OUT 4096 /* an idle stream keeps no more than this for its next read */
+
+/* Reads along in what one read brought, and passes it on. */
+static void pass_read(struct relay *rl)
+{
+    if (rl->out.n == 0)
+        return;
+    stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
+    if (rl->pass.has_error)
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "upstream_error");
+    if (rl->pass.is_error_first && !rl->is_head_sent) {
+        first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
+        return;
+    }
+    rl->is_done = rl->pass.is_terminal;
+    if (rl->out.cap > KEPT_OUT) {
+        buf_done(&rl->out);
+        buf_init(&rl->out, MAX_OUT);
+    } else {
+        buf_clear(&rl->out);
+    }
+}
+
 void stream_read_end(struct relay *rl)
 {
+    if (rl->mode == REPLY_PASS) {
+        pass_read(rl);
+        return;
+    }
     if (rl->mode != REPLY_TRANSLATE || rl->out.n == 0)
         return;
     if (!rl->has_content && !rl->is_done && !rl->is_head_sent) {
@@ -244,6 +265,9 @@ void stream_end(struct relay *rl)
             wire_of(WIRE_GEMINI)->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
             rl->pass.is_terminal = true;
         } else {
+            pass_read(rl); /* a reply that came in one read ends before its read does */
+            if (rl->mode != REPLY_PASS)
+                return; /* it began with an error: the next attempt is under way, or answered */
             stream_scan_end(&rl->pass, forward, rl);
             if (rl->pass.is_error_first && !rl->is_head_sent) {
                 first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
@@ -302,6 +326,7 @@ void stream_break(struct relay *rl, const struct err *e)
         rl->call = NULL;
     }
     if (rl->mode == REPLY_PASS) {
+        stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
         rl->usage = rl->pass.usage;
         buf_init_arena(&b, rl->r->arena, 65536);
         if (rl->pass.is_partial) /* half a frame is out: close it, so that the error is a frame of its own */
