@@ -67,6 +67,7 @@ static void run(void *arg)
     job->call.db = NULL;
     if (job->ok && buf_failed(&job->call.out))
         job->ok = err_set(&job->err, ERR_INTERNAL, "answer_too_large", "The answer is too large");
+    snapshot_thread_done(); /* an idle worker must not keep an old configuration alive */
 }
 
 static void free_job(struct control_job *job)

@@ -50,8 +50,26 @@ void snapshot_unref(struct snapshot *s)
     arena_free(a);
 }
 
+/* A thread that ends lets go of its reference by itself. */
+static pthread_key_t at_thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void on_thread_end(void *unused)
+{
+    (void)unused;
+    snapshot_thread_done();
+}
+
+static void make_key(void)
+{
+    if (pthread_key_create(&at_thread_end, on_thread_end) != 0)
+        abort();
+}
+
 static void refresh(void)
 {
+    (void)pthread_once(&once, make_key);
+    (void)pthread_setspecific(at_thread_end, &cached);
     pthread_mutex_lock(&lock);
     struct snapshot *old = cached;
     cached = live ? snapshot_ref(live) : NULL;

@@ -111,8 +111,7 @@ static void *read_on(void *arg)
         snapshot_unref(kept);
         atomic_fetch_add(&reads, 1);
     }
-    snapshot_thread_done();
-    return NULL;
+    return NULL; /* and with the thread goes its reference */
 }
 
 START_TEST(changes_under_readers)
