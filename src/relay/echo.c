@@ -527,10 +527,18 @@ void echo_start(struct relay *rl)
         relay_ready_ctx(rl);
         read_conversation(ec, rl);
     }
+    if (rl->form && !form_is_complete(rl))
+        return; /* echo_form_complete goes on */
     if (ec->delay_ms > 0)
         timer_start(rl->env->loop, &ec->timer, (uint64_t)ec->delay_ms, on_timer);
     else
         answer(ec);
+}
+
+void echo_form_complete(struct relay *rl)
+{
+    if (!rl->is_ended)
+        answer(rl->echo);
 }
 
 void echo_cancel(struct relay *rl)

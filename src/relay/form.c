@@ -140,9 +140,9 @@ static bool parse(struct relay *rl)
         }
         case FORM_MODEL: {
             size_t at = find_bytes(w, f->delimiter);
-            if (at == w.n) {
-                if (w.n <= MODEL_MAX + f->delimiter.n)
-                    return true;
+            if (at == w.n && w.n <= MODEL_MAX + f->delimiter.n)
+                return true;
+            if (at == w.n || at > MODEL_MAX) {
                 fail(rl, ERR_INPUT, "invalid_value", "model", "The part 'model' is too long");
                 return false;
             }
@@ -242,6 +242,11 @@ void form_writable(struct relay *rl)
     pump(rl);
 }
 
+bool form_is_complete(const struct relay *rl)
+{
+    return rl->form->is_complete;
+}
+
 bool form_can_retry(const struct relay *rl)
 {
     return rl->form->is_complete && !rl->form->is_live;
@@ -314,7 +319,9 @@ void form_complete(struct relay *rl)
         fail(rl, ERR_INPUT, "missing_required_parameter", "model", "Missing 'model' in the multipart form");
         return;
     }
-    if (f->is_started)
+    if (f->is_started && rl->echo)
+        echo_form_complete(rl);
+    else if (f->is_started)
         pump(rl);
     else
         start_when_ready(rl);

@@ -165,6 +165,7 @@ void count_locally(struct relay *rl);
 bool decode_body(struct arena *a, struct str encoding, struct str body, size_t max, struct str *out, struct err *e) MUST_USE;
 /* echo.c: the built-in upstream */
 void echo_start(struct relay *rl);
+void echo_form_complete(struct relay *rl);                    /* the form that it waits for is whole */
 void echo_cancel(struct relay *rl);
 void echo_drain(struct relay *rl);
 /* form.c: multipart */
@@ -173,6 +174,7 @@ void form_body(struct relay *rl, struct str chunk);
 void form_complete(struct relay *rl);
 void form_writable(struct relay *rl);
 void form_close(struct relay *rl);
+bool form_is_complete(const struct relay *rl);                 /* received to its end */
 bool form_can_retry(const struct relay *rl);
 void form_attempt(struct relay *rl, const struct target *t);
 int64_t form_length(const struct relay *rl);                   /* -1: unknown, sent chunked */

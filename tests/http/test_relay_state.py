@@ -1,0 +1,320 @@
+"""What a request leaves behind and holds: memory, stored responses, configurations that change under it."""
+import asyncio
+import concurrent.futures
+import gzip
+import json
+import signal
+import threading
+
+import pytest
+from conftest import basic_config
+from formats import FORMATS
+from formats.common import HELLO, Ask, Turn
+from gateway import read_all, read_answer, wait_for
+from upstream import answer, chunk, head, held_stream, http, stream
+
+CHAT = "/v1/chat/completions"
+FRAMES = FORMATS["chat"].events(Turn(text=HELLO))
+SSE = "text/event-stream"
+OTHER = "sk-other-0123456789abcdef0123456789abcdef"
+
+
+def chat_body(size=0, model="to-chat", streaming=False):
+    return {"model": model, "stream": streaming, "messages": [{"role": "user", "content": "x" * size + "Hi"}]}
+
+
+def head_of(s, path=CHAT, headers=()):
+    lines = ["POST %s HTTP/1.1" % path, "Host: x", "Authorization: Bearer " + s.key, "Content-Type: application/json", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+# Memory
+
+@pytest.mark.parametrize("end", ["all", "leaves"])
+def test_upstream_answers_while_the_body_is_on_its_way(sluice, upstream, end):
+    """The stream's head is out before the request is: the request must stay until it is sent, or nobody wants it."""
+
+    async def script(conn, request):
+        conn.send(head(200, [("Content-Type", SSE), ("Transfer-Encoding", "chunked")]) + chunk(FRAMES[0]))
+        await asyncio.sleep(0.2)
+        if end == "leaves":
+            conn.reset()
+            return
+        await conn.read_body(request)
+        assert len(request.body) > 20_000_000 and request.json["messages"][0]["content"].endswith("Hi")
+        conn.send(b"".join(chunk(f) for f in FRAMES[1:]) + b"0\r\n\r\n")
+
+    script.reads_body = True
+    upstream.next(script)
+    with sluice.stream(CHAT, chat_body(20_000_000, streaming=True)) as r:
+        data = r.read()
+    assert r.status_code == 200
+    assert (b"[DONE]" in data) == (end == "all")
+    assert sluice.post(CHAT, chat_body()).status_code == 200
+
+
+def limited(origin, **server):
+    config = basic_config(origin)
+    config["server"].update({"max_memory_bytes": 1 << 20, **server})
+    return config
+
+
+def test_chunked_bodies_count_as_they_come(start_sluice, scripted, upstream):
+    """Their length is not known before: what has come is what is held."""
+    s = start_sluice(limited(scripted.origin, max_memory_bytes=4 << 20), arguments=("--threads", "1"))
+    piece = b"80000\r\n" + b" " * 0x80000 + b"\r\n"
+    first = s.connect()
+    first.sendall(head_of(s, headers=["Transfer-Encoding: chunked"]) + piece * 3)
+    second = s.connect()
+    second.sendall(head_of(s, headers=["Transfer-Encoding: chunked"]) + piece * 7)
+    status, headers, body = read_answer(second)
+    assert status == 503 and headers["retry-after"] == "1"
+    FORMATS["chat"].read_error(503, body)
+    second.close()
+    assert s.post(CHAT, chat_body()).status_code in (200, 503)
+    first.close()
+    wait_for(lambda: s.post(CHAT, chat_body()).status_code == 200, "the bodies are let go")
+
+
+def test_an_announced_length_does_not_fill_the_ceiling(start_sluice, scripted, upstream):
+    s = start_sluice(limited(scripted.origin), arguments=("--threads", "1"))
+    with s.connect() as greedy:
+        greedy.sendall(head_of(s, headers=["Content-Length: 9000000000000000000", "Expect: 100-continue"]))
+        assert read_answer(greedy)[0] == 413
+        assert s.post(CHAT, chat_body()).status_code == 200
+
+
+def test_streams_do_not_hold_what_they_have_sent(start_sluice, scripted, upstream):
+    """Four passed streams with large requests, all open: none of them is counted any more."""
+    s = start_sluice(limited(scripted.origin), arguments=("--threads", "1"))
+    gate = threading.Event()
+    upstream.play(held_stream(FRAMES[:2], gate, FRAMES[2:], SSE))
+    open_ones = []
+    try:
+        for _ in range(4):
+            c = s.stream(CHAT, chat_body(600_000, streaming=True))
+            r = c.__enter__()
+            open_ones.append(c)
+            assert r.status_code == 200, r.read()
+    finally:
+        gate.set()
+        for c in open_ones:
+            c.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_large_body_is_refused(start_sluice, scripted, upstream, framing):
+    s = start_sluice(limited(scripted.origin, max_body_bytes=100_000))
+    body = json.dumps(chat_body(200_000)).encode()
+    pieces = (body[i : i + 5000] for i in range(0, len(body), 5000))
+    r = s.post(CHAT, body) if framing == "length" else s.http.post(CHAT, content=pieces, headers={
+        **s.auth(), "Content-Type": "application/json"})
+    assert r.status_code == 413
+    FORMATS["chat"].read_error(413, r.content)
+    assert not upstream.requests
+
+
+def test_a_bomb_is_refused(start_sluice, scripted, upstream):
+    s = start_sluice(limited(scripted.origin, max_body_bytes=1_000_000))
+    bomb = gzip.compress(json.dumps(chat_body(50_000_000)).encode())
+    assert len(bomb) < 100_000
+    r = s.post(CHAT, bomb, headers={"Content-Encoding": "gzip"})
+    assert r.status_code == 413
+    FORMATS["chat"].read_error(413, r.content)
+    fine = gzip.compress(json.dumps(chat_body(10_000)).encode())
+    assert s.post(CHAT, fine, headers={"Content-Encoding": "gzip"}).status_code == 200
+    assert upstream.last.json["messages"][0]["content"] == "x" * 10_000 + "Hi"
+    assert s.post(CHAT, fine[:-9], headers={"Content-Encoding": "gzip"}).status_code == 400
+
+
+# The built-in upstream is nobody's lever
+
+@pytest.mark.parametrize("text", [" a" * 4_000_000, "[[tool f {}]]" * 400_000, "[[chunks 99999999]]" + "b" * 2_000_000,
+                                  "[[" * 2_000_000, "[[x]]]]" * 500_000], ids=["words", "tools", "chunks", "open", "closed"])
+def test_echo_bears_large_texts(sluice, text):
+    body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": text}]}
+    r = sluice.post(CHAT, body)
+    assert r.status_code == 200 and r.content.endswith(b"data: [DONE]\n\n")
+    assert r.content.count(b"\n\n") < 25_000
+
+
+def test_echo_ranks_many_documents(sluice):
+    documents = ["document %d" % (i % 977) for i in range(200_000)]
+    r = sluice.post("/v1/rerank", {"model": "echo", "query": "document 976" + " q" * 100_000, "documents": documents, "top_n": 3})
+    assert r.status_code == 200
+    scores = [x["relevance_score"] for x in r.json()["results"]]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True) and scores[0] > 0
+
+
+def test_echo_embeds_only_what_it_may_answer(start_sluice, scripted):
+    s = start_sluice(limited(scripted.origin, max_reply_bytes=100_000))
+    r = s.post("/v1/embeddings", {"model": "echo", "input": ["a"] * 2000, "dimensions": 4096})
+    assert r.status_code == 413
+    FORMATS["chat"].read_error(413, r.content)
+
+
+# Stored responses
+
+def two_keys(origin):
+    config = basic_config(origin)
+    config["server"]["api_keys"].append({"id": "11223344", "key": OTHER, "label": "other"})
+    config["providers"]["native"] = {"type": "openai", "api_key": "upstream-secret-native", "base_url": origin + "/v1"}
+    config["models"]["to-native"] = {"provider": "native", "upstream_model": "native-model"}
+    return config
+
+
+@pytest.mark.parametrize("model", ["to-anthropic", "to-native"])
+def test_responses_belong_to_their_key(start_sluice, scripted, upstream, model):
+    s = start_sluice(two_keys(scripted.origin))
+    other = {"Authorization": "Bearer " + OTHER}
+    made = s.post("/v1/responses", {"model": model, "input": "A secret", "store": True})
+    assert made.status_code == 200, made.text
+    rid = made.json()["id"]
+    seen = len(upstream.requests)
+    for method, path in (("GET", ""), ("GET", "/input_items"), ("DELETE", "")):
+        r = s.call(method, "/v1/responses/" + rid + path, headers=other)
+        assert r.status_code == 404
+    r = s.post("/v1/responses", {"model": model, "input": "What was it?", "previous_response_id": rid}, headers=other)
+    assert r.status_code == 400 and r.json()["error"]["param"] == "previous_response_id"
+    assert len(upstream.requests) == seen, "another key's conversation reached the upstream"
+    if model == "to-anthropic":
+        assert s.get("/v1/responses/" + rid).status_code == 200
+    r = s.post("/v1/responses", {"model": model, "input": "What was it?", "previous_response_id": rid})
+    assert r.status_code == 200, r.text
+
+
+def test_deleted_at_once_and_for_good(start_sluice, scripted, upstream):
+    """On any connection and loop, while the store's writer may still be behind; and after a restart."""
+    config = basic_config(scripted.origin)
+    s = start_sluice(config, arguments=("--threads", "4"))
+
+    def make_and_delete(n):
+        rid = s.post("/v1/responses", {"model": "to-anthropic", "input": "n%d" % n, "store": True}).json()["id"]
+        assert s.call("DELETE", "/v1/responses/" + rid).status_code == 200
+        return rid, [s.get("/v1/responses/" + rid).status_code for _ in range(5)]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        deleted = list(pool.map(make_and_delete, range(40)))
+    assert {status for _, found in deleted for status in found} == {404}
+    kept = s.post("/v1/responses", {"model": "to-anthropic", "input": "stay", "store": True}).json()
+    s.stop()
+    again = type(s)(s.folder, config)
+    try:
+        for rid, _ in deleted:
+            assert again.get("/v1/responses/" + rid).status_code == 404
+        assert again.get("/v1/responses/" + kept["id"]).json() == kept
+        more = again.post("/v1/responses", {"model": "to-anthropic", "input": "on", "previous_response_id": kept["id"]})
+        assert more.status_code == 200, more.text
+        assert FORMATS["anthropic"].understand(upstream.last).messages[0] == ("user", "stay")
+    finally:
+        again.stop()
+
+
+def test_expired_ones_are_gone(start_sluice, scripted, upstream):
+    config = basic_config(scripted.origin)
+    config["server"]["response_ttl_ms"] = 2000
+    s = start_sluice(config)
+    kept = s.post("/v1/responses", {"model": "to-anthropic", "input": "stay", "store": True}).json()
+    wait_for(lambda: s.get("/v1/responses/" + kept["id"]).status_code == 404, "it expires")
+
+
+@pytest.mark.parametrize("status", [302, 401, 403])
+def test_what_the_upstream_says_of_our_key_stays_here(start_sluice, scripted, upstream, status):
+    s = start_sluice(two_keys(scripted.origin))
+    rid = s.post("/v1/responses", {"model": "to-native", "input": "x", "store": True}).json()["id"]
+    upstream.next(http(status, '{"error":{"message":"Incorrect API key provided: upstream-secret","type":"x"}}'))
+    r = s.get("/v1/responses/" + rid)
+    assert r.status_code == 502 and "upstream-secret" not in r.text
+    FORMATS["responses"].read_error(502, r.content)
+
+
+# Configurations change
+
+def test_reload_drops_nothing(start_sluice, scripted, upstream):
+    """Streams and requests under way end well; a key that was taken away opens nothing new."""
+    config = two_keys(scripted.origin)
+    s = start_sluice(config, arguments=("--threads", "2"))
+    gate = threading.Event()
+    upstream.play(held_stream(FRAMES[:2], gate, FRAMES[2:], SSE))
+    other = {"Authorization": "Bearer " + OTHER}
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        def one(n):
+            return s.post(CHAT, chat_body(streaming=True), headers=other if n % 2 else None)
+        running = [pool.submit(one, n) for n in range(12)]
+        upstream.wait(12)
+        config["server"]["api_keys"].pop()
+        config["models"] = {"echo": "echo", "renamed": config["models"]["to-chat"]}
+        for _ in range(5):
+            s.write_config(config)
+            s.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: s.get("/v1/models", headers=other).status_code == 401, "the key stops working")
+        wait_for(lambda: s.post(CHAT, {**chat_body(), "model": "to-chat"}).status_code == 404, "the model is gone")
+        gate.set()
+        for r in (f.result() for f in running):
+            assert r.status_code == 200 and r.content.endswith(b"data: [DONE]\n\n")
+    upstream.play(None)
+    assert s.post(CHAT, chat_body(model="renamed")).status_code == 200
+
+
+def test_a_bad_configuration_changes_nothing(start_sluice, scripted, upstream):
+    s = start_sluice(basic_config(scripted.origin))
+    s.config_path.write_text('{"providers": {"x": ')
+    s.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "config.refused" in s.output(), "the new file is refused")
+    assert s.post(CHAT, chat_body()).status_code == 200
+
+
+# HTTP around it
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/to-chat", "/v1beta/models", "/api/tags", "/api/version",
+                                  "/healthz", "/openapi.json", "/docs"])
+def test_head_is_get_without_a_body(sluice, path):
+    got = sluice.get(path)
+    asked = sluice.call("HEAD", path)
+    assert asked.status_code == got.status_code == 200 and asked.content == b""
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert asked.headers.get("content-length") == got.headers.get("content-length")
+
+
+def test_head_does_not_infer(sluice, upstream):
+    r = sluice.call("HEAD", CHAT)
+    assert r.status_code == 405 and "POST" in r.headers["allow"] and not upstream.requests
+
+
+def test_names_cannot_make_headers(start_sluice, scripted, upstream):
+    """The names of upstreams, dropped fields and ids come from outside: none of them starts a line of its own."""
+    config = basic_config(scripted.origin)
+    config["models"]["evil\r\nx-evil: 1"] = config["models"]["to-anthropic"]
+    s = start_sluice(config)
+    body = {**chat_body(model="evil\r\nx-evil: 1"), "logit_bias\r\nx-evil: 1": {}, "logit_bias": {"1": 1}, "seed": 1}
+    r = s.post(CHAT, body, headers={"x-request-id": "abcdefgh\tx"})
+    assert "x-evil" not in r.headers and r.headers["x-request-id"].startswith("req_")
+    data = s.raw(head_of(s, headers=["Content-Length: 2", "x-request-id: aaaa\x0bbbbbb", "Connection: close"]) + b"{}")
+    assert b"\x0b" not in data.partition(b"\r\n\r\n")[0]
+
+
+def test_a_stopped_gateway_leaves_nothing(start_sluice, scripted, upstream):
+    """Stopped with lookups, streams and forms under way: no leak, no hang, status 0 (the fixture looks)."""
+    config = basic_config(scripted.origin)
+    config["server"]["drain_timeout_ms"] = 200
+    s = start_sluice(config, arguments=("--threads", "2"))
+    gate = threading.Event()
+    upstream.play(held_stream(FRAMES[:1], gate, FRAMES[1:], SSE))
+    sockets = []
+    for n in range(12):
+        c = s.connect()
+        sockets.append(c)
+        body = json.dumps(chat_body(streaming=True)).encode()
+        if n % 3 == 0:
+            body = json.dumps({"model": "to-anthropic", "input": "x", "previous_response_id": "resp_%d" % n}).encode()
+            c.sendall(head_of(s, "/v1/responses", ["Content-Length: %d" % len(body)]) + body)
+        elif n % 3 == 1:
+            c.sendall(head_of(s, CHAT, ["Content-Length: %d" % len(body)]) + body)
+        else:
+            c.sendall(head_of(s, CHAT, ["Content-Length: %d" % len(body)]) + body[:-1])
+    upstream.wait(4)
+    s.stop()
+    gate.set()
+    for c in sockets:
+        read_all(c)
+        c.close()
