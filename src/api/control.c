@@ -65,6 +65,7 @@ static void run(void *arg)
     job->ok = job->call.row->on_worker(&job->call, &job->err);
     db_close(job->call.db);
     job->call.db = NULL;
+    snapshot_thread_done(); /* workers end without knowing of snapshots: none may stay with them */
     if (job->ok && buf_failed(&job->call.out))
         job->ok = err_set(&job->err, ERR_INTERNAL, "answer_too_large", "The answer is too large");
     snapshot_thread_done(); /* an idle worker must not keep an old configuration alive */
