@@ -14,6 +14,15 @@ bool json_parse(struct arena *a, struct str text, unsigned max_depth, yyjson_val
 /* The same for text with // and C comments and trailing commas. */
 bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err *e) MUST_USE;
 
+/* A row of texts of which most are like the one before but for a few strings and numbers, as the events of a stream are. json_row_parse is
+ * json_parse that reads only those anew where it can: the same tree comes out, but its values may borrow from text (and then have
+ * no NUL behind them). The row lives in its arena, trees and what they need in the one given to json_row_parse. */
+struct json_row;
+/* json_parse without a copy: text has YYJSON_PADDING_SIZE bytes of 0 behind its n, is written to, and lives as long as the tree. */
+bool json_parse_in_place(struct arena *a, char *text, size_t n, yyjson_val **root) MUST_USE;
+struct json_row *json_row_new(struct arena *a);
+bool json_row_parse(struct json_row *r, struct arena *a, struct str text, yyjson_val **root, struct err *e) MUST_USE;
+
 /* Tolerant accessors: a missing key, a NULL value or another kind gives the empty answer. */
 yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n); /* the first member of that name; key ends with a NUL */
 #define JSON_INLINE static inline __attribute__((always_inline)) /* so that the lengths of literals are constants */
@@ -106,6 +115,8 @@ bool json_scan_members(struct str text, struct json_want *want, size_t n_want, u
                        json_member_fn *on_member, void *arg, struct json_scan *out, struct err *e) MUST_USE;
 /* Whether text is one well-formed JSON value (any kind), by the same rules. */
 bool json_valid(struct str text, unsigned max_depth, struct err *e) MUST_USE;
+/* Length of the JSON string that text begins with, quotes included; 0: none or ill-formed. */
+size_t json_string_length(struct str text);
 /* Decodes the span of a JSON string value (with its quotes): a view of it where nothing is escaped. false: not a string. */
 bool json_unquote(struct arena *a, struct str quoted, struct str *out) MUST_USE;
 #endif

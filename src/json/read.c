@@ -92,6 +92,16 @@ bool json_parse(struct arena *a, struct str text, unsigned max_depth, yyjson_val
     return parse(a, text, YYJSON_READ_NOFLAG, max_depth, root, e);
 }
 
+bool json_parse_in_place(struct arena *a, char *text, size_t n, yyjson_val **root)
+{
+    const yyjson_alc alc = {alc_malloc, alc_realloc, alc_free, a};
+    yyjson_doc *doc = n ? yyjson_read_opts(text, n, YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW,
+                                           &alc, NULL)
+                        : NULL;
+    *root = yyjson_doc_get_root(doc);
+    return *root && is_within_depth(*root, DEFAULT_DEPTH);
+}
+
 bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err *e)
 {
     return parse(a, text, YYJSON_READ_ALLOW_COMMENTS | YYJSON_READ_ALLOW_TRAILING_COMMAS, 0, root,

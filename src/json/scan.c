@@ -436,6 +436,13 @@ bool json_valid(struct str text, unsigned max_depth, struct err *e)
     return (skip_value(&s, depth_limit(max_depth)) && at_end(&s)) || not_json(&s, e);
 }
 
+size_t json_string_length(struct str text)
+{
+    struct scan s = {.p = (const byte *)text.p, .at = (const byte *)text.p};
+    s.end = text.n ? s.p + text.n : s.p;
+    return text.n >= 2 && *s.p == '"' && skip_string(&s) ? (size_t)(s.at - s.p) : 0;
+}
+
 bool json_unquote(struct arena *a, struct str quoted, struct str *out)
 {
     struct scan s = {.p = (const byte *)quoted.p, .at = (const byte *)quoted.p};

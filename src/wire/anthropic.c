@@ -1953,7 +1953,7 @@ static void start(struct decoder *d, yyjson_val *message)
 static bool handle(struct decoder *d, struct str event, struct str data, struct err *e)
 {
     yyjson_val *root;
-    if (!json_parse(d->c->scratch, data, 0, &root, e)) {
+    if (!flow_read(&d->flow, data, &root, e)) {
         if (e)
             e->kind = ERR_UPSTREAM;
         return false;

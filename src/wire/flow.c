@@ -22,10 +22,18 @@ void flow_args_scan(struct flow_args *s, struct str text)
     }
 }
 
-bool flow_parse(struct wire_ctx *c, struct str data, yyjson_val **root, struct err *e)
+bool flow_read(struct flow *f, struct str data, yyjson_val **root, struct err *e)
 {
+    if (!f->row)
+        f->row = json_row_new(f->ctx->arena);
+    return json_row_parse(f->row, f->ctx->scratch, data, root, e);
+}
+
+bool flow_parse(struct flow *f, struct str data, yyjson_val **root, struct err *e)
+{
+    struct wire_ctx *c = f->ctx;
     struct err why = ERR_INIT;
-    if (json_parse(c->scratch, data, 0, root, &why))
+    if (flow_read(f, data, root, &why))
         return true;
     if (!str_valid_utf8(data) &&
         json_parse(c->scratch, str_fix_utf8(c->scratch, data), 0, root, &why))

@@ -15,6 +15,7 @@ struct flow_choice {
 };
 struct flow {
     struct wire_ctx *ctx;
+    struct json_row *row;     /* the frames, most of which are alike */
     bool is_started, is_ended, has_failed;
     unsigned n_choices;       /* highest index seen + 1 */
     struct flow_choice choices[FLOW_CHOICES];
@@ -28,9 +29,10 @@ struct flow_args {
 };
 void flow_args_scan(struct flow_args *s, struct str text);
 
-/* One frame's payload, parsed in ctx->scratch. Bytes that are no UTF-8 (small local models) become U+FFFD. A bad frame is
- * ERR_UPSTREAM "bad_upstream_stream". */
-bool flow_parse(struct wire_ctx *c, struct str data, yyjson_val **root, struct err *e) MUST_USE;
+/* One frame's payload, parsed in ctx->scratch; strings may be views of data. */
+bool flow_read(struct flow *f, struct str data, yyjson_val **root, struct err *e) MUST_USE;
+/* The same, and bytes that are no UTF-8 (small local models) become U+FFFD; a bad frame is ERR_UPSTREAM "bad_upstream_stream". */
+bool flow_parse(struct flow *f, struct str data, yyjson_val **root, struct err *e) MUST_USE;
 
 void flow_init(struct flow *f, struct wire_ctx *c);
 static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)

@@ -774,7 +774,7 @@ static bool decoder_push(void *dec, struct str event, struct str data, wire_sink
     flow_on(&d->flow, emit, arg);
     if (d->flow.is_ended)
         return true;
-    if (!json_parse(d->c->scratch, data, 0, &root, e)) {
+    if (!flow_read(&d->flow, data, &root, e)) {
         if (e)
             e->kind = ERR_UPSTREAM;
         return false;

@@ -1729,7 +1729,7 @@ static bool decoder_push(void *dec, struct str event, struct str data, wire_sink
         flow_end(&d->flow, true);
         return true;
     }
-    return flow_parse(d->c, data, &root, e) && handle(d, root, e);
+    return flow_parse(&d->flow, data, &root, e) && handle(d, root, e);
 }
 
 static void decoder_end(void *dec, wire_sink_fn *emit, void *arg)

@@ -1637,7 +1637,7 @@ static bool decoder_push(void *dec, struct str event, struct str data, wire_sink
         flow_end(&d->flow, true);
         return true;
     }
-    if (!flow_parse(d->c, data, &root, e))
+    if (!flow_parse(&d->flow, data, &root, e))
         return false;
     struct str type = json_get_str(root, "type");
     handle(d, type.n > 0 ? type : event, root);
