@@ -26,7 +26,7 @@ bool json_row_parse(struct json_row *r, struct arena *a, struct str text, yyjson
 /* Tolerant accessors: a missing key, a NULL value or another kind gives the empty answer. */
 yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n); /* the first member of that name; key ends with a NUL */
 #define JSON_INLINE static inline __attribute__((always_inline)) /* so that the lengths of literals are constants */
-JSON_INLINE yyjson_val *json_get(yyjson_val *obj, const char *key) { return json_find(obj, key, strlen(key)); }
+JSON_INLINE yyjson_val *json_get(yyjson_val *obj, const char *key) { return obj ? json_find(obj, key, strlen(key)) : NULL; }
 struct str json_str(yyjson_val *v);                           /* view of a string value, else STR_NONE */
 JSON_INLINE struct str json_get_str(yyjson_val *obj, const char *key) { return json_str(json_get(obj, key)); }
 /* Integer: accepts integral floats (1.0, 1e3); false on any other value. NULL and null give false. */

@@ -1269,6 +1269,8 @@ static void settle_counts(struct counts *n, struct ir_usage *u)
 /* Counts are cumulative: the last chunk's stand. */
 static void read_usage(yyjson_val *v, struct ir_usage *u)
 {
+    if (!yyjson_is_obj(v))
+        return;
     struct counts n = {
         .prompt = count_of(v, "promptTokenCount", "prompt_token_count"),
         .tool = count_of(v, "toolUsePromptTokenCount", "tool_use_prompt_token_count"),
@@ -1277,8 +1279,6 @@ static void read_usage(yyjson_val *v, struct ir_usage *u)
         .thoughts = count_of(v, "thoughtsTokenCount", "thoughts_token_count"),
         .total = count_of(v, "totalTokenCount", "total_token_count"),
     };
-    if (!yyjson_is_obj(v))
-        return;
     settle_counts(&n, u);
     u->audio_in = modality_tokens(get2(v, "promptTokensDetails", "prompt_tokens_details"),
                                   STR("AUDIO"));
@@ -1471,12 +1471,11 @@ static void reply_media(struct decoder *d, unsigned choice, yyjson_val *data)
 
 static void reply_part(struct decoder *d, unsigned choice, yyjson_val *v)
 {
-    struct str signature = get2_str(v, "thoughtSignature", "thought_signature");
     yyjson_val *x;
     if (yyjson_is_str(json_get(v, "text"))) {
         reply_text(d, choice, v);
     } else if (yyjson_is_obj(x = get2(v, "functionCall", "function_call"))) {
-        reply_call(d, choice, x, signature);
+        reply_call(d, choice, x, get2_str(v, "thoughtSignature", "thought_signature"));
     } else if (yyjson_is_obj(x = get2(v, "inlineData", "inline_data"))) {
         reply_media(d, choice, x);
     } else if (yyjson_is_obj(v) && yyjson_obj_size(v) > 0) {
@@ -1486,10 +1485,22 @@ static void reply_part(struct decoder *d, unsigned choice, yyjson_val *v)
     }
 }
 
+/* Whether there is more to the candidate than its content: in most chunks there is not. */
+static bool has_extras(yyjson_val *candidate)
+{
+    yyjson_val *key, *v;
+    size_t i, n;
+    yyjson_obj_foreach (candidate, i, n, key, v)
+        if (!str_is(json_str(key), "content") && !str_is(json_str(key), "index"))
+            return true;
+    return false;
+}
+
 static void candidate(struct decoder *d, yyjson_val *v, size_t position)
 {
     int64_t index = json_get_int(v, "index", (int64_t)position);
-    struct str reason = get2_str(v, "finishReason", "finish_reason");
+    bool is_more = has_extras(v);
+    struct str reason = is_more ? get2_str(v, "finishReason", "finish_reason") : STR_NONE;
     yyjson_val *parts = json_get(json_get(v, "content"), "parts"), *p;
     size_t i, n;
     if (index < 0 || index >= FLOW_CHOICES)
@@ -1500,8 +1511,10 @@ static void candidate(struct decoder *d, yyjson_val *v, size_t position)
             reply_part(d, choice, p);
     else if (yyjson_is_obj(parts))
         reply_part(d, choice, parts);
-    read_citations(d, choice, v);
-    read_logprobs(d, choice, v);
+    if (is_more) {
+        read_citations(d, choice, v);
+        read_logprobs(d, choice, v);
+    }
     if (reason.n) { /* some send it with every chunk: the last one counts */
         d->choices[choice].has_stop = true;
         d->choices[choice].stop = (enum ir_stop)word_value(stop_words, reason, IR_STOP_ERROR);
@@ -1513,9 +1526,11 @@ static void candidate(struct decoder *d, yyjson_val *v, size_t position)
 /* A refused prompt has no candidates, only a reason. */
 static void prompt_feedback(struct decoder *d, yyjson_val *root)
 {
+    if (yyjson_arr_size(json_get(root, "candidates")) > 0)
+        return;
     yyjson_val *feedback = get2(root, "promptFeedback", "prompt_feedback");
     struct str reason = get2_str(feedback, "blockReason", "block_reason");
-    if (!reason.n || yyjson_arr_size(json_get(root, "candidates")) > 0)
+    if (!reason.n)
         return;
     flow_text(&d->flow, 0, IR_REFUSAL, reason);
     d->choices[0].has_stop = true;
@@ -1540,10 +1555,11 @@ static bool chunk(struct decoder *d, yyjson_val *root, struct err *e)
     }
     struct ir_usage before = d->usage;
     read_usage(get2(root, "usageMetadata", "usage_metadata"), &d->usage);
-    flow_start_event(&d->flow,
-                     &(struct ir_event){.id = get2_str(root, "responseId", "response_id"),
-                                        .model = get2_str(root, "modelVersion", "model_version"),
-                                        .usage = d->usage});
+    if (!d->flow.is_started)
+        flow_start_event(
+            &d->flow, &(struct ir_event){.id = get2_str(root, "responseId", "response_id"),
+                                         .model = get2_str(root, "modelVersion", "model_version"),
+                                         .usage = d->usage});
     if (yyjson_is_arr(list))
         yyjson_arr_foreach (list, i, n, v)
             candidate(d, v, i);

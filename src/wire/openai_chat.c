@@ -1576,18 +1576,99 @@ static void say_content(struct decoder *d, unsigned choice, struct str text)
     think_push(&d->think[choice], text, on_think, d);
 }
 
-static void say_reasoning(struct decoder *d, unsigned choice, yyjson_val *delta)
+/* The members of a chunk that count, each object walked once: nearly all are absent from nearly every chunk. The first of a name
+ * is taken, as json_get does. */
+struct chunk {
+    yyjson_val *choices, *error, *usage, *id, *model, *created, *x_groq;
+};
+struct piece { /* a choice */
+    yyjson_val *delta, *index, *finish_reason, *logprobs;
+};
+struct delta {
+    yyjson_val *content, *reasoning_content, *reasoning, *reasoning_details, *refusal, *images,
+        *annotations, *tool_calls, *function_call;
+};
+#define TAKE(to, name)                       \
+    if (!(to)->name && str_is(key, #name)) { \
+        (to)->name = v;                      \
+        continue;                            \
+    }
+
+static struct chunk take_chunk(yyjson_val *root)
 {
-    struct str text = json_get_str(delta, "reasoning_content");
+    struct chunk c = {0};
+    yyjson_val *k, *v;
+    size_t i, n;
+    yyjson_obj_foreach (root, i, n, k, v) {
+        struct str key = str_n(unsafe_yyjson_get_str(k), unsafe_yyjson_get_len(k));
+        switch (key.n) {
+        case 2:
+            TAKE(&c, id)
+            break;
+        case 5:
+            TAKE(&c, model)
+            TAKE(&c, usage)
+            TAKE(&c, error)
+            break;
+        case 6:
+            TAKE(&c, x_groq)
+            break;
+        case 7:
+            TAKE(&c, choices)
+            TAKE(&c, created)
+            break;
+        }
+    }
+    return c;
+}
+
+static struct piece take_piece(yyjson_val *choice)
+{
+    struct piece p = {0};
+    yyjson_val *k, *v;
+    size_t i, n;
+    yyjson_obj_foreach (choice, i, n, k, v) {
+        struct str key = str_n(unsafe_yyjson_get_str(k), unsafe_yyjson_get_len(k));
+        TAKE(&p, delta)
+        TAKE(&p, index)
+        TAKE(&p, finish_reason)
+        TAKE(&p, logprobs)
+    }
+    return p;
+}
+
+static struct delta take_delta(yyjson_val *delta)
+{
+    struct delta d = {0};
+    yyjson_val *k, *v;
+    size_t i, n;
+    yyjson_obj_foreach (delta, i, n, k, v) {
+        struct str key = str_n(unsafe_yyjson_get_str(k), unsafe_yyjson_get_len(k));
+        TAKE(&d, content)
+        TAKE(&d, tool_calls)
+        TAKE(&d, refusal)
+        TAKE(&d, reasoning_content)
+        TAKE(&d, reasoning)
+        TAKE(&d, reasoning_details)
+        TAKE(&d, images)
+        TAKE(&d, annotations)
+        TAKE(&d, function_call)
+    }
+    return d;
+}
+
+static void say_reasoning(struct decoder *d, unsigned choice, const struct delta *delta)
+{
+    struct str text = json_str(delta->reasoning_content);
     yyjson_val *item;
     size_t i, n;
     if (text.n == 0)
-        text = json_get_str(delta, "reasoning");
+        text = json_str(delta->reasoning);
     if (text.n > 0) {
         say(d, choice, IR_REASONING, text);
         return;
     }
-    yyjson_arr_foreach (json_get(delta, "reasoning_details"), i, n, item) {
+    yyjson_arr_foreach (delta->reasoning_details, i, n, item) {
         struct str piece = json_get_str(item, "text");
         say(d, choice, IR_REASONING, piece.n > 0 ? piece : json_get_str(item, "summary"));
     }
@@ -1623,12 +1704,12 @@ static void say_media(struct decoder *d, unsigned choice, yyjson_val *images)
     }
 }
 
-static void say_extras(struct decoder *d, unsigned choice, yyjson_val *v, yyjson_val *delta)
+static void say_extras(struct decoder *d, unsigned choice, yyjson_val *logprobs,
+                       yyjson_val *annotations)
 {
-    yyjson_val *content = json_get(json_get(v, "logprobs"), "content");
+    yyjson_val *content = json_get(logprobs, "content");
     const struct flow_choice *at = choice < FLOW_CHOICES ? &d->flow.choices[choice] : NULL;
-    struct ir_citation *cite = openai_read_annotations(d->c->scratch,
-                                                       json_get(delta, "annotations"), WIRE_CHAT);
+    struct ir_citation *cite = openai_read_annotations(d->c->scratch, annotations, WIRE_CHAT);
     if (yyjson_arr_size(content) > 0 && at && at->is_open && at->kind == IR_TEXT)
         flow_event(&d->flow, choice, &(struct ir_event){.kind = IR_EV_LOGPROBS, .raw = content});
     for (; cite; cite = cite->next) {
@@ -1648,22 +1729,24 @@ static void end_choice(struct decoder *d, unsigned choice)
 
 static bool handle_choice(struct decoder *d, yyjson_val *v, struct err *e)
 {
-    yyjson_val *delta = json_get(v, "delta"), *content = json_get(delta, "content"), *call;
-    yyjson_val *legacy = json_get(delta, "function_call");
-    int64_t index = json_get_int(v, "index", 0);
+    const struct piece piece = take_piece(v);
+    const struct delta delta = take_delta(piece.delta);
+    yyjson_val *legacy = delta.function_call, *call;
+    int64_t index = json_int_or(piece.index, 0);
     unsigned choice = index < 0 || index > 1024 ? FLOW_CHOICES : (unsigned)index;
-    struct str reason = json_get_str(v, "finish_reason");
+    struct str reason = json_str(piece.finish_reason);
     size_t i, n;
-    say_reasoning(d, choice, delta);
-    if (yyjson_is_arr(content))
-        say_list(d, choice, content);
+    say_reasoning(d, choice, &delta);
+    if (yyjson_is_arr(delta.content))
+        say_list(d, choice, delta.content);
     else
-        say_content(d, choice, json_str(content));
-    say_extras(d, choice, v, delta);
-    say(d, choice, IR_REFUSAL, json_get_str(delta, "refusal"));
-    if (yyjson_arr_size(json_get(delta, "images")) > 0)
-        say_media(d, choice, json_get(delta, "images"));
-    yyjson_arr_foreach (json_get(delta, "tool_calls"), i, n, call)
+        say_content(d, choice, json_str(delta.content));
+    if (piece.logprobs || delta.annotations)
+        say_extras(d, choice, piece.logprobs, delta.annotations);
+    say(d, choice, IR_REFUSAL, json_str(delta.refusal));
+    if (yyjson_arr_size(delta.images) > 0)
+        say_media(d, choice, delta.images);
+    yyjson_arr_foreach (delta.tool_calls, i, n, call)
         if (!call_fragment(d, choice, call, e))
             return false;
     if (yyjson_is_obj(legacy)) {
@@ -1690,23 +1773,24 @@ static bool handle_choice(struct decoder *d, yyjson_val *v, struct err *e)
 
 static bool handle(struct decoder *d, yyjson_val *root, struct err *e)
 {
-    yyjson_val *choices = json_get(root, "choices"), *error = json_get(root, "error"), *v;
-    yyjson_val *usage = json_get(root, "usage");
-    struct str id = json_get_str(root, "id");
+    const struct chunk chunk = take_chunk(root);
+    yyjson_val *usage = chunk.usage, *v;
+    struct str id = json_str(chunk.id);
     size_t i, n;
-    if (!json_absent(error)) {
+    if (!json_absent(chunk.error)) {
         struct err upstream = ERR_INIT;
         wire_read_error_value(d->c->scratch, 0, root, &upstream);
         flow_error(&d->flow, &upstream);
         return true;
     }
-    if (yyjson_arr_size(choices) > 0 || id.n > 0) /* else a preflight chunk (Azure) */
-        flow_start(&d->flow, id, json_get_str(root, "model"), json_get_int(root, "created", 0));
-    yyjson_arr_foreach (choices, i, n, v)
+    if (!d->flow.is_started &&
+        (yyjson_arr_size(chunk.choices) > 0 || id.n > 0)) /* else a preflight chunk (Azure) */
+        flow_start(&d->flow, id, json_str(chunk.model), json_int_or(chunk.created, 0));
+    yyjson_arr_foreach (chunk.choices, i, n, v)
         if (!handle_choice(d, v, e))
             return false;
     if (!usage)
-        usage = json_get(json_get(root, "x_groq"), "usage");
+        usage = json_get(chunk.x_groq, "usage");
     if (yyjson_is_obj(usage)) {
         struct ir_usage u = openai_usage(usage);
         flow_usage(&d->flow, &u);

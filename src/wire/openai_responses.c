@@ -1589,15 +1589,17 @@ static void fail(struct decoder *d, yyjson_val *root)
 
 static void handle(struct decoder *d, struct str type, yyjson_val *root)
 {
+    struct str rest = str_skip(type, sizeof("response.") - 1);
+    if (str_is(type, "response.output_text.delta")) { /* the most frequent by far */
+        text_delta(d, root);
+        return;
+    }
     yyjson_val *response = json_get(root, "response");
     struct str delta = json_get_str(root, "delta");
-    struct str rest = str_skip(type, sizeof("response.") - 1);
     if (str_is(type, "error") || (!str_starts(type, STR("response.")) && json_get(root, "error"))) {
         fail(d, root);
     } else if (!str_starts(type, STR("response."))) {
         return;
-    } else if (str_is(rest, "output_text.delta")) {
-        text_delta(d, root);
     } else if (str_is(rest, "function_call_arguments.delta") ||
                str_is(rest, "custom_tool_call_input.delta")) {
         call_args(d, item_of(d, root), delta);

@@ -68,6 +68,11 @@ void wire_drop_lost(struct wire_ctx *c, const struct ir_request *r, const char *
         {"messages.name", has_names(r)},
         {"tools.strict", has_strict_tools(r)},
     };
+    bool has_any = false;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        has_any |= rows[i].is_set;
+    if (!has_any)
+        return;
     for (; *fields; fields++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++)
             if (rows[i].is_set && strcmp(*fields, rows[i].name) == 0)
