@@ -115,8 +115,8 @@ bool json_scan_members(struct str text, struct json_want *want, size_t n_want, u
                        json_member_fn *on_member, void *arg, struct json_scan *out, struct err *e) MUST_USE;
 /* Whether text is one well-formed JSON value (any kind), by the same rules. */
 bool json_valid(struct str text, unsigned max_depth, struct err *e) MUST_USE;
-/* Length of the JSON string that text begins with, quotes included; 0: none or ill-formed. */
-size_t json_string_length(struct str text);
 /* Decodes the span of a JSON string value (with its quotes): a view of it where nothing is escaped. false: not a string. */
 bool json_unquote(struct arena *a, struct str quoted, struct str *out) MUST_USE;
+/* The same of the string that text begins with. Its length, quotes included; 0: none or ill-formed. out may be NULL. */
+size_t json_read_string(struct arena *a, struct str text, struct str *out);
 #endif

@@ -19,8 +19,9 @@ struct json_row {
     unsigned n_holes, misses;
     bool is_form; /* the holes are known */
     struct hole holes[HOLES_MAX];
-    char text[TEXT_MAX];                          /* as it came */
-    char strings[TEXT_MAX + YYJSON_PADDING_SIZE]; /* what the parser made of it: the values point here */
+    char text[TEXT_MAX]; /* as it came */
+    char strings[TEXT_MAX +
+                 YYJSON_PADDING_SIZE]; /* what the parser made of it: the values point here */
     yyjson_val values[VALUES_MAX];
 };
 
@@ -50,9 +51,7 @@ static bool fill(struct arena *a, yyjson_val *v, struct str text, size_t *n)
         *n = digits(text);
         value.n = *n;
     } else {
-        *n = json_string_length(text);
-        if (*n && !json_unquote(a, str_first(text, *n), &value))
-            return false;
+        *n = json_read_string(a, text, &value);
     }
     if (*n == 0)
         return false;
@@ -108,8 +107,8 @@ static bool find_holes(struct json_row *r, struct str text, const char *strings,
         if ((v->tag & YYJSON_TYPE_MASK) != (old->tag & YYJSON_TYPE_MASK))
             return false;
         if (!is_text && !is_number) {
-            if (v->tag != old->tag || ((v->tag & YYJSON_TYPE_MASK) >= YYJSON_TYPE_ARR &&
-                                       v->uni.ofs != old->uni.ofs))
+            if (v->tag != old->tag ||
+                ((v->tag & YYJSON_TYPE_MASK) >= YYJSON_TYPE_ARR && v->uni.ofs != old->uni.ofs))
                 return false;
             continue;
         }
@@ -117,10 +116,9 @@ static bool find_holes(struct json_row *r, struct str text, const char *strings,
         if (length == (size_t)(old->tag >> YYJSON_TAG_BIT) &&
             memcmp(v->uni.str, old->uni.str, length) == 0)
             continue;
-        struct hole hole = {.value = (unsigned)i,
-                            .at = (size_t)(v->uni.str - strings) - is_text};
+        struct hole hole = {.value = (unsigned)i, .at = (size_t)(v->uni.str - strings) - is_text};
         struct str rest = str_skip(text, hole.at);
-        hole.n = is_text ? json_string_length(rest) : digits(rest);
+        hole.n = is_text ? json_read_string(NULL, rest, NULL) : digits(rest);
         if (hole.n == 0 || r->n_holes == HOLES_MAX || is_key(text, hole.at + hole.n) ||
             (is_number && hole.n != length))
             return false;
@@ -129,8 +127,8 @@ static bool find_holes(struct json_row *r, struct str text, const char *strings,
     return true;
 }
 
-static void keep(struct json_row *r, struct str text, const char *strings,
-                 const yyjson_val *values, size_t n_values)
+static void keep(struct json_row *r, struct str text, const char *strings, const yyjson_val *values,
+                 size_t n_values)
 {
     r->n_text = text.n;
     r->n_values = n_values;

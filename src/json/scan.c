@@ -53,12 +53,13 @@ static bool hex4(const byte *p, const byte *end, uint32_t *out)
     return true;
 }
 
+static const byte short_forms[128] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                      ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+
 /* p at the backslash. Length of the escape, 0: malformed; *c is the character it stands for. Half a surrogate pair
  * stands for nothing. */
 static size_t escape_length(const byte *p, const byte *end, uint32_t *c)
 {
-    static const byte short_forms[128] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-                                          ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
     uint32_t low;
     if (end - p < 2)
         return 0;
@@ -113,6 +114,10 @@ static bool skip_string(struct scan *s)
         size_t n, bad;
         uint32_t c;
         if (*p == '\\') {
+            if (end - p >= 2 && p[1] < 128 && short_forms[p[1]]) {
+                p += 2;
+                continue;
+            }
             if ((n = escape_length(p, end, &c)) == 0)
                 return fail(s, p, "invalid escape in string");
             p += n;
@@ -436,24 +441,10 @@ bool json_valid(struct str text, unsigned max_depth, struct err *e)
     return (skip_value(&s, depth_limit(max_depth)) && at_end(&s)) || not_json(&s, e);
 }
 
-size_t json_string_length(struct str text)
+static struct str unescape(struct arena *a, struct str inside)
 {
-    struct scan s = {.p = (const byte *)text.p, .at = (const byte *)text.p};
-    s.end = text.n ? s.p + text.n : s.p;
-    return text.n >= 2 && *s.p == '"' && skip_string(&s) ? (size_t)(s.at - s.p) : 0;
-}
-
-bool json_unquote(struct arena *a, struct str quoted, struct str *out)
-{
-    struct scan s = {.p = (const byte *)quoted.p, .at = (const byte *)quoted.p};
-    s.end = quoted.n ? s.p + quoted.n : s.p;
-    if (quoted.n < 2 || *s.p != '"' || !skip_string(&s) || s.at != s.end)
-        return false;
-    struct str inside = str_n(quoted.p + 1, quoted.n - 2);
-    if (str_index(inside, '\\') == inside.n) {
-        *out = inside; /* a view of the text */
-        return true;
-    }
+    if (str_index(inside, '\\') == inside.n)
+        return inside; /* a view of the text */
     char *to = arena_alloc(a, inside.n + 1);
     size_t n = 0;
     for (const byte *p = (const byte *)inside.p, *end = p + inside.n; p < end;) {
@@ -466,6 +457,26 @@ bool json_unquote(struct arena *a, struct str quoted, struct str *out)
         n += utf8_put(to + n, c);
     }
     to[n] = 0;
-    *out = str_n(to, n);
+    return str_n(to, n);
+}
+
+size_t json_read_string(struct arena *a, struct str text, struct str *out)
+{
+    struct scan s = {.p = (const byte *)text.p, .at = (const byte *)text.p};
+    s.end = text.n ? s.p + text.n : s.p;
+    if (text.n < 2 || *s.p != '"' || !skip_string(&s))
+        return 0;
+    size_t n = (size_t)(s.at - s.p);
+    if (out)
+        *out = unescape(a, str_n(text.p + 1, n - 2));
+    return n;
+}
+
+bool json_unquote(struct arena *a, struct str quoted, struct str *out)
+{
+    size_t n = json_read_string(a, quoted, NULL);
+    if (n == 0 || n != quoted.n)
+        return false;
+    *out = unescape(a, str_n(quoted.p + 1, n - 2));
     return true;
 }

@@ -13,8 +13,8 @@ void wire_place(char *to, size_t size, const char *list, const char *open, size_
         digits[--at] = (char)('0' + i % 10);
         i /= 10;
     } while (i);
-    const struct str pieces[] = {str_of(list), str_of(open),
-                                 str_n(digits + at, sizeof digits - at), str_of(close)};
+    const struct str pieces[] = {str_of(list), str_of(open), str_n(digits + at, sizeof digits - at),
+                                 str_of(close)};
     size_t n = 0;
     for (size_t k = 0; k < ARRAY_LEN(pieces); k++) {
         struct str piece = str_first(pieces[k], size - 1 - n);
@@ -98,7 +98,8 @@ static bool id_fits(struct str id, enum wire_id_rule rule)
 {
     if (rule == WIRE_IDS_ANY)
         return true;
-    if (id.n == 0 || (rule == WIRE_IDS_OPENAI && id.n > 40) || (rule == WIRE_IDS_ANTHROPIC && id.n > 128) || (rule == WIRE_IDS_9 && id.n != 9))
+    if (id.n == 0 || (rule == WIRE_IDS_OPENAI && id.n > 40) ||
+        (rule == WIRE_IDS_ANTHROPIC && id.n > 128) || (rule == WIRE_IDS_9 && id.n != 9))
         return false;
     for (size_t i = 0; i < id.n; i++) {
         char ch = id.p[i];

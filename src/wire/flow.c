@@ -32,11 +32,10 @@ bool flow_read(struct flow *f, struct str data, yyjson_val **root, struct err *e
 bool flow_parse(struct flow *f, struct str data, yyjson_val **root, struct err *e)
 {
     struct wire_ctx *c = f->ctx;
-    struct err why = ERR_INIT;
-    if (flow_read(f, data, root, &why))
+    if (flow_read(f, data, root, NULL))
         return true;
-    if (!str_valid_utf8(data) &&
-        json_parse(c->scratch, str_fix_utf8(c->scratch, data), 0, root, &why))
+    struct err why = ERR_INIT;
+    if (json_parse(c->scratch, str_fix_utf8(c->scratch, data), 0, root, &why))
         return true;
     return err_set(e, ERR_UPSTREAM, "bad_upstream_stream",
                    "the upstream sent an event that is no JSON: %s", why.message);
