@@ -163,15 +163,15 @@ static const struct mark *marks_of(enum wire_id id)
 {
     /* clang-format off */
     static const struct mark chat[MARKS + 1] = {
-        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 6}, {STR_INIT("[DONE]"), 1}, {STR_INIT("_reason\":\""), 9}};
+        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("[DONE]"), 1}, {STR_INIT("_reason\":\""), 9}};
     static const struct mark anthropic[MARKS + 1] = {
-        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 6}, {STR_INIT("e_stop"), 1}, {STR_INIT("_reason\":\""), 9}};
+        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("e_stop"), 1}, {STR_INIT("_reason\":\""), 9}};
     static const struct mark gemini[MARKS + 1] = {
-        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 6}, {STR_INIT("\"finishReason"), 7}};
+        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("\"finishReason"), 7}};
     static const struct mark responses[MARKS + 1] = {
-        {STR_INIT(".completed"), 4}, {STR_INIT(".incomplete"), 1}, {STR_INIT(".failed"), 1}, {STR_INIT("\"error\""), 6}};
+        {STR_INIT(".completed"), 4}, {STR_INIT(".incomplete"), 1}, {STR_INIT(".failed"), 1}, {STR_INIT("\"error\""), 1}};
     static const struct mark ollama[MARKS + 1] = {
-        {STR_INIT("\"done\":true"), 7}, {STR_INIT("\"done\": true"), 8}, {STR_INIT("\"error\""), 6}};
+        {STR_INIT("\"done\":true"), 7}, {STR_INIT("\"done\": true"), 8}, {STR_INIT("\"error\""), 1}};
     /* clang-format on */
     switch (id) {
     case WIRE_ANTHROPIC:
@@ -198,11 +198,20 @@ static bool is_mark(struct str text, size_t at, const struct mark *m)
 }
 
 #ifdef __SSE2__
-static __m128i probe_hits(const char *p, __m128i a, const struct mark *m)
+struct probe { /* of a mark, spread over a register: made once, not once a step */
+    __m128i first, second;
+    size_t at;
+};
+
+static struct probe probe_of(const struct mark *m)
 {
-    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + m->probe));
-    return _mm_and_si128(_mm_cmpeq_epi8(a, _mm_set1_epi8(m->text.p[0])),
-                         _mm_cmpeq_epi8(b, _mm_set1_epi8(m->text.p[m->probe])));
+    return (struct probe){_mm_set1_epi8(m->text.p[0]), _mm_set1_epi8(m->text.p[m->probe]), m->probe};
+}
+
+static inline __m128i probe_hits(const char *p, __m128i a, __m128i first, __m128i second, size_t at)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
+    return _mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, second));
 }
 #endif
 
@@ -211,8 +220,10 @@ static size_t find_mark(struct str text, const struct mark *marks)
 {
     size_t i = 0;
 #ifdef __SSE2__
-    const struct mark m0 = marks[0], m1 = marks[1], m2 = marks[2],
-                      m3 = marks[3].text.n ? marks[3] : marks[0]; /* each list has three or four */
+    const struct probe p0 = probe_of(&marks[0]), p1 = probe_of(&marks[1]), p2 = probe_of(&marks[2]),
+                       p3 = probe_of(&marks[marks[3].text.n ? 3 : 0]); /* each list has three or four */
+    const __m128i f0 = p0.first, f1 = p1.first, f2 = p2.first, f3 = p3.first;
+    const __m128i s0 = p0.second, s1 = p1.second, s2 = p2.second, s3 = p3.second;
     char tail[48 + MAX_PROBE]; /* what is left, with zeros behind it: no mark holds one */
     const char *p = text.p;
     bool is_tail = false;
@@ -224,8 +235,9 @@ static size_t find_mark(struct str text, const struct mark *marks)
             p = tail;
         }
         __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i hits = _mm_or_si128(_mm_or_si128(probe_hits(p, a, &m0), probe_hits(p, a, &m1)),
-                                    _mm_or_si128(probe_hits(p, a, &m2), probe_hits(p, a, &m3)));
+        __m128i hits = _mm_or_si128(
+            _mm_or_si128(probe_hits(p, a, f0, s0, p0.at), probe_hits(p, a, f1, s1, p1.at)),
+            _mm_or_si128(probe_hits(p, a, f2, s2, p2.at), probe_hits(p, a, f3, s3, p3.at)));
         for (unsigned any = (unsigned)_mm_movemask_epi8(hits); any; any &= any - 1) {
             size_t k = (size_t)__builtin_ctz(any);
             for (const struct mark *m = marks; m->text.n; m++)
