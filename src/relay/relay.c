@@ -167,16 +167,21 @@ static void count_body(struct relay *rl, size_t n)
 /* Lets go of what only another attempt would need. An upstream may answer while the body is still on its way to it. */
 static void forget_request(struct relay *rl)
 {
-    if (rl->spec->shape == RELAY_TALK && rl->mode == REPLY_PASS && !rl->kept && rl->body_arena &&
-        rl->call && http_call_is_sent(rl->call)) {
+    if (rl->spec->shape != RELAY_TALK || !rl->call || !http_call_is_sent(rl->call))
+        return;
+    arena_free(rl->sent_arena);
+    rl->sent_arena = NULL;
+    if (rl->kept || !rl->body_arena || (rl->mode != REPLY_PASS && rl->mode != REPLY_TRANSLATE))
+        return;
+    if (rl->mode == REPLY_PASS) { /* translating replies look back at the request, but not at its text */
         arena_free(rl->body_arena);
         rl->body_arena = NULL;
-        rl->body = STR_NONE;
         rl->root = NULL;
         rl->ir = NULL;
-        http_req_drop_body(rl->r);
-        count_body(rl, 0);
     }
+    rl->body = STR_NONE;
+    http_req_drop_body(rl->r);
+    count_body(rl, 0);
 }
 
 bool relay_begin_stream(struct relay *rl)
@@ -772,7 +777,9 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
         return false;
     relay_ready_ctx(rl);
     struct buf b;
-    buf_init_arena(&b, rl->body_arena, (size_t)rl->set->max_reply_bytes);
+    if (!rl->sent_arena)
+        rl->sent_arena = arena_new();
+    buf_init_arena(&b, rl->sent_arena, (size_t)rl->set->max_reply_bytes);
     if (!wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e))
         return false;
     if (buf_failed(&b))
@@ -1075,6 +1082,7 @@ void relay_close(struct relay *rl)
     count_body(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
     arena_free(rl->scratch);
+    arena_free(rl->sent_arena);
     arena_free(rl->body_arena);
     snapshot_unref(rl->snap);
 }

@@ -54,6 +54,7 @@ struct relay {
     struct ir_request *ir;           /* parsed when first needed */
     bool is_ir_tried;
     struct wire_dropped *read_dropped, **read_dropped_tail; /* noted while reading the request: of every attempt */
+    struct arena *sent_arena;        /* the translated request: let go with the first byte of the reply */
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */

@@ -362,6 +362,11 @@ void stream_scan_push(struct stream_scan *s, struct str bytes, void (*forward)(v
         buf_clear(&s->carry);
         buf_str_add(&s->carry, rest);
     }
+    if (s->carry.n == 0 && s->carry.cap > 0) { /* an idle stream holds nothing */
+        size_t max = s->carry.max;
+        buf_done(&s->carry);
+        buf_init(&s->carry, max);
+    }
     s->is_partial = !s->strip_usage && s->has_frames && rest.n > 0;
 }
 

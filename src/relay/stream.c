@@ -52,12 +52,19 @@ void write_stream_error(enum wire_id client, const struct err *e, struct str req
 
 /* ---- to the client ---- */
 
+/* An idle stream holds nothing for its next read. */
+static void empty_out(struct relay *rl)
+{
+    buf_done(&rl->out);
+    buf_init(&rl->out, MAX_OUT);
+}
+
 void relay_flush(struct relay *rl)
 {
     if (rl->out.n == 0)
         return;
     http_reply_body(rl->r, buf_str(&rl->out));
-    buf_clear(&rl->out);
+    empty_out(rl);
     rl->last_write_ms = loop_now_ms(rl->env->loop);
 }
 
@@ -214,8 +221,6 @@ void stream_bytes(struct relay *rl, struct str bytes)
         relay_fail(rl, &e);
 }
 
-#define KEPT_OUT 4096 /* an idle stream keeps no more than this for its next read */
-
 /* Reads along in what one read brought, and passes it on. */
 static void pass_read(struct relay *rl)
 {
@@ -229,12 +234,7 @@ static void pass_read(struct relay *rl)
         return;
     }
     rl->is_done = rl->pass.is_terminal;
-    if (rl->out.cap > KEPT_OUT) {
-        buf_done(&rl->out);
-        buf_init(&rl->out, MAX_OUT);
-    } else {
-        buf_clear(&rl->out);
-    }
+    empty_out(rl);
 }
 
 void stream_read_end(struct relay *rl)
