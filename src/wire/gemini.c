@@ -1133,7 +1133,7 @@ static void write_config(struct wire_ctx *c, struct jw *w, const struct ir_reque
     config_val(&g, "seed", r->seed);
     config_val(&g, "frequencyPenalty", r->frequency_penalty);
     config_val(&g, "presencePenalty", r->presence_penalty);
-    if (r->has_logprobs && r->logprobs) {
+    if (r->has_logprobs ? r->logprobs : r->top_logprobs >= 0) {
         config_key(&g, "responseLogprobs");
         jw_bool(w, true);
         config_count(&g, "logprobs", r->top_logprobs);

@@ -651,8 +651,8 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
     write_format(c, &w, r);
     write_think(c, &w, r);
     write_options(&w, r);
-    if (r->has_logprobs)
-        jw_kv_bool(&w, "logprobs", r->logprobs);
+    if (r->has_logprobs || (r->top_logprobs >= 0 && r->origin != WIRE_OLLAMA)) /* elsewhere the number alone asks for them */
+        jw_kv_bool(&w, "logprobs", r->logprobs || !r->has_logprobs);
     if (r->top_logprobs >= 0)
         jw_kv_int(&w, "top_logprobs", r->top_logprobs);
     if (r->origin == WIRE_OLLAMA)

@@ -1127,6 +1127,8 @@ static void name_losses(struct wire_ctx *c, const struct ir_request *r)
         wire_drop(c, format, "include");
     if (r->modalities && r->origin != WIRE_CHAT)
         wire_drop(c, format, "modalities");
+    if (r->audio && r->origin != WIRE_CHAT)
+        wire_drop(c, format, "audio");
 }
 
 static bool write_request(struct wire_ctx *c, const struct ir_request *req, struct buf *out,

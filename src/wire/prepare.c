@@ -663,7 +663,7 @@ static bool is_known(struct str name)
         [3] = "raw ",
         [4] = "seed stop text user ",
         [5] = "model input tools top_p top_k min_p audio store think ",
-        [6] = "stream prompt system labels format images suffix ",
+        [6] = "stream prompt system format images suffix ",
         [7] = "include options context ",
         [8] = "messages logprobs thinking metadata contents template ",
         [9] = "functions reasoning verbosity ",

@@ -49,7 +49,7 @@ void wire_drop_lost(struct wire_ctx *c, const struct ir_request *r, const char *
         {"logit_bias", r->logit_bias},
         {"seed", r->seed},
         {"min_p", r->min_p},
-        {"logprobs", r->has_logprobs && r->logprobs},
+        {"logprobs", r->has_logprobs ? r->logprobs : r->top_logprobs >= 0},
         {"truncation", r->truncation.n},
         {"verbosity", r->verbosity.n},
         {"prompt_cache_key", r->cache_key.n},
