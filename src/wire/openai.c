@@ -461,29 +461,33 @@ void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw,
 }
 
 /* ---- finding things in text ---- */
-static size_t value_behind(struct str data,
-                           struct str key) /* offset of the value of the last "key":, or data.n */
+static bool is_space(char c)
 {
-    if (data.n == 0)
-        return 0;
-    const char *at = data.p, *found = NULL, *end = data.p + data.n;
-    while (at < end && (at = memmem(at, (size_t)(end - at), key.p, key.n)) != NULL) {
-        const char *p = at + key.n;
-        bool is_key = at > data.p && at[-1] == '"' && p < end && *p == '"';
-        if (is_key) {
-            for (p++; p < end && (*p == ' ' || *p == ':' || *p == '\n' || *p == '\r' || *p == '\t');
-                 p++)
-                if (*p == ':')
-                    found = p;
-        }
-        at += key.n;
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Offset of the value of the last "key":, or data.n. From the end, where usage and reasons stand; inside of strings the
+ * quotes of a key would be escaped. */
+static size_t value_behind(struct str data, struct str key)
+{
+    for (size_t end = data.n; end > key.n + 1;) {
+        const char *quote = memrchr(data.p, '"', end);
+        if (!quote)
+            break;
+        end = (size_t)(quote - data.p);
+        if (end < key.n + 1 || quote[-1] != key.p[key.n - 1] || data.p[end - key.n - 1] != '"' ||
+            memcmp(quote - key.n, key.p, key.n) != 0)
+            continue;
+        size_t at = end + 1;
+        while (at < data.n && is_space(data.p[at]))
+            at++;
+        if (at == data.n || data.p[at] != ':')
+            continue;
+        for (at++; at < data.n && is_space(data.p[at]);)
+            at++;
+        return at;
     }
-    if (!found)
-        return data.n;
-    for (found++;
-         found < end && (*found == ' ' || *found == '\n' || *found == '\r' || *found == '\t');)
-        found++;
-    return (size_t)(found - data.p);
+    return data.n;
 }
 
 struct str openai_find_object(struct str data, struct str key)
@@ -520,39 +524,77 @@ struct str openai_find_string(struct str data, struct str key)
     return str_first(rest, str_index(rest, '"'));
 }
 
-static int64_t find_int(struct str text, struct str key)
+static void take_count(struct ir_usage *u, struct str details, struct str name, int64_t v)
 {
-    size_t at = value_behind(text, key), n = 0;
-    int64_t v;
-    while (at + n < text.n && text.p[at + n] >= '0' && text.p[at + n] <= '9')
-        n++;
-    return n > 0 && str_to_int(str_n(text.p + at, n), &v) ? v : -1;
+    static const struct {
+        struct str details, name; /* details: in which object */
+        size_t at;
+        bool is_second; /* another spelling: counts when the first is absent */
+    } rows[] = {
+        {STR_INIT(""), STR_INIT("prompt_tokens"), offsetof(struct ir_usage, input_total), false},
+        {STR_INIT(""), STR_INIT("input_tokens"), offsetof(struct ir_usage, input_total), true},
+        {STR_INIT(""), STR_INIT("completion_tokens"), offsetof(struct ir_usage, output_total),
+         false},
+        {STR_INIT(""), STR_INIT("output_tokens"), offsetof(struct ir_usage, output_total), true},
+        {STR_INIT(""), STR_INIT("total_tokens"), offsetof(struct ir_usage, total), false},
+        {STR_INIT(""), STR_INIT("prompt_cache_hit_tokens"), offsetof(struct ir_usage, cache_read),
+         true},
+        {STR_INIT("in"), STR_INIT("cached_tokens"), offsetof(struct ir_usage, cache_read), false},
+        {STR_INIT("in"), STR_INIT("cache_write_tokens"), offsetof(struct ir_usage, cache_write),
+         false},
+        {STR_INIT("in"), STR_INIT("cache_creation_tokens"), offsetof(struct ir_usage, cache_write),
+         true},
+        {STR_INIT("in"), STR_INIT("audio_tokens"), offsetof(struct ir_usage, audio_in), false},
+        {STR_INIT("out"), STR_INIT("reasoning_tokens"), offsetof(struct ir_usage, reasoning),
+         false},
+        {STR_INIT("out"), STR_INIT("audio_tokens"), offsetof(struct ir_usage, audio_out), false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t *count = (int64_t *)(void *)((char *)u + rows[i].at);
+        if (str_eq(rows[i].name, name) && str_eq(rows[i].details, details) &&
+            !(rows[i].is_second && *count >= 0))
+            *count = v;
+    }
 }
 
-/* By search in the small object only: names of the members are distinct in both spellings. */
+static struct str details_of(struct str name)
+{
+    if (str_is(name, "prompt_tokens_details") || str_is(name, "input_tokens_details"))
+        return STR("in");
+    if (str_is(name, "completion_tokens_details") || str_is(name, "output_tokens_details"))
+        return STR("out");
+    return STR("other");
+}
+
+/* One walk over the small object: its members are numbers and objects of numbers, strings among them are passed over. */
 void openai_meter_usage(struct str data, struct ir_usage *usage)
 {
-    struct str u = openai_find_object(data, STR("usage"));
-    if (u.n == 0)
-        return;
+    struct str u = openai_find_object(data, STR("usage")), details = STR_NONE, name = STR_NONE;
     struct ir_usage found = IR_USAGE_NONE;
-    struct str in = openai_find_object(u, STR("prompt_tokens_details"));
-    struct str out = openai_find_object(u, STR("completion_tokens_details"));
-    if (in.n == 0)
-        in = openai_find_object(u, STR("input_tokens_details"));
-    if (out.n == 0)
-        out = openai_find_object(u, STR("output_tokens_details"));
-    found.input_total = first_known(find_int(u, STR("prompt_tokens")),
-                                    find_int(u, STR("input_tokens")));
-    found.output_total = first_known(find_int(u, STR("completion_tokens")),
-                                     find_int(u, STR("output_tokens")));
-    found.total = find_int(u, STR("total_tokens"));
-    found.cache_read = first_known(find_int(in, STR("cached_tokens")),
-                                   find_int(u, STR("prompt_cache_hit_tokens")));
-    found.cache_write = first_known(find_int(in, STR("cache_write_tokens")),
-                                    find_int(in, STR("cache_creation_tokens")));
-    found.reasoning = find_int(out, STR("reasoning_tokens"));
-    found.audio_in = find_int(in, STR("audio_tokens"));
-    found.audio_out = find_int(out, STR("audio_tokens"));
+    unsigned depth = 0;
+    for (size_t i = 0; i < u.n; i++) {
+        char c = u.p[i];
+        if (c == '"') {
+            size_t from = ++i;
+            while (i < u.n && u.p[i] != '"')
+                i += u.p[i] == '\\' ? 2 : 1;
+            name = str_n(u.p + from, (i < u.n ? i : u.n) - from);
+        } else if (c == '{') {
+            if (++depth == 2)
+                details = details_of(name);
+        } else if (c == '}') {
+            if (--depth == 1)
+                details = STR_NONE;
+        } else if (c >= '0' && c <= '9' && depth <= 2) {
+            size_t n = 1;
+            int64_t v;
+            while (i + n < u.n && u.p[i + n] >= '0' && u.p[i + n] <= '9')
+                n++;
+            if (u.p[i - 1] != '-' && str_to_int(str_n(u.p + i, n), &v))
+                take_count(&found, details, name, v);
+            name = STR_NONE; /* what follows a point or e is no count */
+            i += n - 1;
+        }
+    }
     *usage = ir_usage_merge(*usage, found);
 }
