@@ -99,11 +99,51 @@ static inline const byte *skip_clean(const byte *p, const byte *end)
     return p;
 }
 
+#ifdef __SSE2__
+/* Bits of the bytes of 32 that are no printable ASCII, or a quote or backslash. */
+static inline uint32_t stops_of(const byte *p)
+{
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
+                  space = _mm_set1_epi8(0x20);
+    uint32_t bits[2];
+    for (int i = 0; i < 2; i++) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+        bits[i] = (uint32_t)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(v, space)));
+    }
+    return bits[0] | bits[1] << 16;
+}
+
+/* As far as a string is made of ASCII, short escapes and characters of two bytes: to its end, or to what needs a closer
+ * look. Goes over the stops of a block without looking at the block again. */
+static const byte *skip_plain(const byte *p, const byte *end)
+{
+    while (end - p >= 34) { /* and two bytes to look ahead */
+        uint32_t stops = stops_of(p);
+        unsigned at = 0; /* behind the last stop */
+        while (stops) {
+            at = (unsigned)__builtin_ctz(stops);
+            byte c = p[at], next = p[at + 1];
+            bool is_escape = c == '\\' && next < 128 && short_forms[next];
+            if (!is_escape && !(c >= 0xc2 && c <= 0xdf && (next & 0xc0) == 0x80))
+                return p + at;
+            at += 2;
+            stops = at < 32 ? stops & ~(uint32_t)0 << at : 0;
+        }
+        p += at > 32 ? at : 32;
+    }
+    return p;
+}
+#endif
+
 /* s->at at the opening quote; afterwards behind the closing one. */
 static bool skip_string(struct scan *s)
 {
     const byte *p = s->at + 1, *end = s->end;
     for (;;) {
+#ifdef __SSE2__
+        p = skip_plain(p, end);
+#endif
         p = skip_clean(p, end);
         if (p == end)
             return fail(s, p, "unclosed string");

@@ -569,9 +569,12 @@ static struct str details_of(struct str name)
 /* One walk over the small object: its members are numbers and objects of numbers, strings among them are passed over. */
 void openai_meter_usage(struct str data, struct ir_usage *usage)
 {
-    struct str u = openai_find_object(data, STR("usage")), details = STR_NONE, name = STR_NONE;
+    struct str u = str_skip(data, value_behind(data, STR("usage"))), details = STR_NONE,
+               name = STR_NONE;
     struct ir_usage found = IR_USAGE_NONE;
     unsigned depth = 0;
+    if (u.n == 0 || u.p[0] != '{')
+        return;
     for (size_t i = 0; i < u.n; i++) {
         char c = u.p[i];
         if (c == '"') {
@@ -583,7 +586,9 @@ void openai_meter_usage(struct str data, struct ir_usage *usage)
             if (++depth == 2)
                 details = details_of(name);
         } else if (c == '}') {
-            if (--depth == 1)
+            if (--depth == 0)
+                break;
+            if (depth == 1)
                 details = STR_NONE;
         } else if (c >= '0' && c <= '9' && depth <= 2) {
             size_t n = 1;
@@ -596,5 +601,6 @@ void openai_meter_usage(struct str data, struct ir_usage *usage)
             i += n - 1;
         }
     }
-    *usage = ir_usage_merge(*usage, found);
+    if (depth == 0) /* else it is cut off */
+        *usage = ir_usage_merge(*usage, found);
 }
