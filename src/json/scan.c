@@ -144,6 +144,10 @@ static bool skip_string(struct scan *s)
 #ifdef __SSE2__
         p = skip_plain(p, end);
 #endif
+        if (p < end && *p == '"') {
+            s->at = p + 1;
+            return true;
+        }
         p = skip_clean(p, end);
         if (p == end)
             return fail(s, p, "unclosed string");
@@ -317,6 +321,8 @@ static bool skip_value(struct scan *s, unsigned max_depth)
 /* Whether the inside of a JSON string, escapes undone, is the wanted key. */
 static bool key_is(const byte *p, size_t n, const char *key)
 {
+    if (n && p[0] != (byte)key[0] && p[0] != '\\')
+        return false;
     size_t want = strlen(key);
     if (n == want)
         return memcmp(p, key, n) ==
