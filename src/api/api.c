@@ -10,10 +10,14 @@ enum wire_id surface_wire(enum surface s)
 {
     switch (s) {
     case SURFACE_OPENAI:
-    case SURFACE_SLUICE: return WIRE_CHAT;
-    case SURFACE_ANTHROPIC: return WIRE_ANTHROPIC;
-    case SURFACE_GOOGLE: return WIRE_GEMINI;
-    case SURFACE_OLLAMA: return WIRE_OLLAMA;
+    case SURFACE_SLUICE:
+        return WIRE_CHAT;
+    case SURFACE_ANTHROPIC:
+        return WIRE_ANTHROPIC;
+    case SURFACE_GOOGLE:
+        return WIRE_GEMINI;
+    case SURFACE_OLLAMA:
+        return WIRE_OLLAMA;
     }
     return WIRE_CHAT;
 }
@@ -23,7 +27,8 @@ static enum surface surface_of_path(struct str path)
 {
     if (str_starts(path, STR("/v1/messages")))
         return SURFACE_ANTHROPIC;
-    if (str_starts(path, STR("/v1beta")) || (str_starts(path, STR("/v1/models/")) && str_contains(path, STR(":"))))
+    if (str_starts(path, STR("/v1beta")) ||
+        (str_starts(path, STR("/v1/models/")) && str_contains(path, STR(":"))))
         return SURFACE_GOOGLE;
     return str_starts(path, STR("/api/")) ? SURFACE_OLLAMA : SURFACE_OPENAI;
 }
@@ -53,7 +58,8 @@ void api_reply_json(struct api_call *c, int status, struct str body)
     api_reply(c, status, "application/json; charset=utf-8", body);
 }
 
-static void fail_as(struct api_call *c, enum surface s, const struct err *e, const struct http_header *extra, size_t n_extra)
+static void fail_as(struct api_call *c, enum surface s, const struct err *e,
+                    const struct http_header *extra, size_t n_extra)
 {
     struct http_header h[8];
     size_t n = 0;
@@ -78,7 +84,8 @@ static struct str request_id(struct http_req *r)
     bool ok = given.n >= 8 && given.n <= 64;
     for (size_t i = 0; ok && i < given.n; i++) {
         char ch = given.p[i];
-        ok = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || ch == '-' || ch == '_' || ch == '.';
+        ok = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+             ch == '-' || ch == '_' || ch == '.';
     }
     return ok ? given : random_id(r->arena, "req_", 24);
 }
@@ -122,7 +129,8 @@ static void reply_options(struct api_call *c, uint32_t allowed)
         struct str asked = http_req_header(c->r, "access-control-request-headers");
         h[n++] = (struct http_header){STR("access-control-allow-methods"), methods};
         /* "*" does not cover Authorization: the asked ones are named */
-        h[n++] = (struct http_header){STR("access-control-allow-headers"), asked.n ? asked : STR("*")};
+        h[n++] = (struct http_header){STR("access-control-allow-headers"),
+                                      asked.n ? asked : STR("*")};
         h[n++] = (struct http_header){STR("access-control-max-age"), STR("600")};
     }
     http_reply(c->r, 204, h, n, STR_NONE);
@@ -134,8 +142,9 @@ static bool is_json_type(struct str type)
     (void)str_cut(type, ';', &media);
     media = str_trim(media);
     /* curl -d says form-urlencoded, browsers without preflight text/plain: the body is what counts */
-    return media.n == 0 || str_eq_nocase(media, STR("application/json")) || str_eq_nocase(media, STR("text/json")) ||
-           str_eq_nocase(media, STR("text/plain")) || str_eq_nocase(media, STR("application/x-www-form-urlencoded")) ||
+    return media.n == 0 || str_eq_nocase(media, STR("application/json")) ||
+           str_eq_nocase(media, STR("text/json")) || str_eq_nocase(media, STR("text/plain")) ||
+           str_eq_nocase(media, STR("application/x-www-form-urlencoded")) ||
            str_eq_nocase(media, STR("application/octet-stream")) ||
            (media.n > 5 && str_eq_nocase(str_skip(media, media.n - 5), STR("+json")));
 }
@@ -143,14 +152,17 @@ static bool is_json_type(struct str type)
 static bool check_body_head(const struct api_call *c, struct err *e)
 {
     const struct http_req *r = c->r;
-    bool takes_body = c->row->method == HTTP_POST || c->row->method == HTTP_PUT || c->row->method == HTTP_PATCH;
+    bool takes_body = c->row->method == HTTP_POST || c->row->method == HTTP_PUT ||
+                      c->row->method == HTTP_PATCH;
     bool needs_body = c->row->relay != NULL;
     struct str type = http_req_header(r, "content-type");
     if (!takes_body)
         return true;
     if (needs_body && !r->is_chunked && r->content_length < 0)
-        return err_set(e, ERR_LENGTH_REQUIRED, "length_required", "Send the body with Content-Length or chunked");
-    if (c->row->takes_form ? !str_starts_nocase(type, STR("multipart/form-data")) : !is_json_type(type))
+        return err_set(e, ERR_LENGTH_REQUIRED, "length_required",
+                       "Send the body with Content-Length or chunked");
+    if (c->row->takes_form ? !str_starts_nocase(type, STR("multipart/form-data"))
+                           : !is_json_type(type))
         return err_set(e, ERR_MEDIA_TYPE, "unsupported_media_type", "Content-Type must be %s",
                        c->row->takes_form ? "multipart/form-data" : "application/json");
     return true;
@@ -159,10 +171,14 @@ static bool check_body_head(const struct api_call *c, struct err *e)
 static uint32_t scope_of(enum access a)
 {
     switch (a) {
-    case ACCESS_PUBLIC: return 0;
-    case ACCESS_INFERENCE: return SCOPE_INFERENCE;
-    case ACCESS_MODELS: return SCOPE_MODELS;
-    case ACCESS_ADMIN: return SCOPE_ADMIN;
+    case ACCESS_PUBLIC:
+        return 0;
+    case ACCESS_INFERENCE:
+        return SCOPE_INFERENCE;
+    case ACCESS_MODELS:
+        return SCOPE_MODELS;
+    case ACCESS_ADMIN:
+        return SCOPE_ADMIN;
     }
     return SCOPE_ADMIN;
 }
@@ -176,7 +192,8 @@ static bool admit(struct api_call *c, struct err *e)
         return true;
     if (!auth_admit(c->snap, c->r, native, scope_of(c->row->access), now, &pass, e)) {
         /* who may infer may see what there is to infer with */
-        if (c->row->access != ACCESS_MODELS || !auth_admit(c->snap, c->r, native, SCOPE_INFERENCE, now, &pass, NULL))
+        if (c->row->access != ACCESS_MODELS ||
+            !auth_admit(c->snap, c->r, native, SCOPE_INFERENCE, now, &pass, NULL))
             return false;
         err_clear(e);
     }
@@ -189,8 +206,10 @@ static void begin_relay(struct api_call *c)
     struct str model = route_param(&c->params, "model");
     if (str_starts(model, STR("models/")))
         model = str_skip(model, 7);
-    bool is_stream = c->row->surface == SURFACE_GOOGLE && str_ends(str_of(c->row->path), STR(":streamGenerateContent"));
-    c->relay = relay_begin(c->api->relay, c->r, c->row->relay, c->snap, c->key, c->id, c->cors, model, is_stream);
+    bool is_stream = c->row->surface == SURFACE_GOOGLE &&
+                     str_ends(str_of(c->row->path), STR(":streamGenerateContent"));
+    c->relay = relay_begin(c->api->relay, c->r, c->row->relay, c->snap, c->key, c->id, c->cors,
+                           model, is_stream);
 }
 
 static void on_head(void *arg, struct http_req *r)
@@ -215,11 +234,13 @@ static void on_head(void *arg, struct http_req *r)
     if (!c->row) {
         if (allowed) {
             struct http_header h = {STR("allow"), method_list(r->arena, allowed)};
-            err_set(&e, ERR_METHOD, "method_not_allowed", "This path takes " STR_FMT, STR_ARG(h.value));
+            err_set(&e, ERR_METHOD, "method_not_allowed", "This path takes " STR_FMT,
+                    STR_ARG(h.value));
             fail_as(c, surface_of_path(c->path), &e, &h, 1);
             return;
         }
-        err_set(&e, ERR_NOT_FOUND, "not_found", "No such path: %s " STR_FMT, http_method_name(r->method), STR_ARG(str_first(r->path, 200)));
+        err_set(&e, ERR_NOT_FOUND, "not_found", "No such path: %s " STR_FMT,
+                http_method_name(r->method), STR_ARG(str_first(r->path, 200)));
         api_fail(c, &e);
         return;
     }
@@ -271,7 +292,8 @@ static void on_bad(void *arg, struct http_req *r, const struct err *e)
         api_fail(c, e);
     } else { /* the head itself was bad: there is no call yet */
         (void)arg;
-        relay_reply_error(r, surface_wire(surface_of_path(r->path)), e, random_id(r->arena, "req_", 24), NULL, 0);
+        relay_reply_error(r, surface_wire(surface_of_path(r->path)), e,
+                          random_id(r->arena, "req_", 24), NULL, 0);
     }
 }
 
@@ -290,7 +312,8 @@ static void on_close(void *arg, struct http_req *r)
     if (!c)
         return;
     if (log_enabled(LOG_DEBUG)) /* the path without its query: keys may stand there */
-        log_debug(str_z(r->arena, c->id), "http.request", "method=%s path=" STR_FMT " status=%d aborted=%d", http_method_name(r->method),
+        log_debug(str_z(r->arena, c->id), "http.request",
+                  "method=%s path=" STR_FMT " status=%d aborted=%d", http_method_name(r->method),
                   STR_ARG(r->path), r->status, r->is_aborted);
     if (c->relay)
         relay_close(c->relay);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 struct control_job {
-    struct api_call *owner;   /* NULL: the caller is gone; the work is finished all the same */
+    struct api_call *owner; /* NULL: the caller is gone; the work is finished all the same */
     struct control_call call;
     struct err err;
     bool ok;
@@ -22,21 +22,27 @@ bool control_changed(struct control_call *c, struct err *e)
 {
     struct err inner = ERR_INIT;
     return c->control->reload(c->control->arg, &inner) ||
-           err_set(e, ERR_INTERNAL, "saved_not_loaded", "Saved, but the configuration does not load: %s", inner.message);
+           err_set(e, ERR_INTERNAL, "saved_not_loaded",
+                   "Saved, but the configuration does not load: %s", inner.message);
 }
 
-bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e)
+bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name,
+                        struct err *e)
 {
     switch (from) {
     case ORIGIN_API:
         return true;
     case ORIGIN_FILE:
-        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' stands in " STR_FMT ": change it there", what, STR_ARG(name),
-                       STR_ARG(c->control->config_path));
+        return err_set(e, ERR_CONFLICT, "read_only",
+                       "The %s '" STR_FMT "' stands in " STR_FMT ": change it there", what,
+                       STR_ARG(name), STR_ARG(c->control->config_path));
     case ORIGIN_ENV:
-        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' is given by the environment: change it there", what, STR_ARG(name));
+        return err_set(e, ERR_CONFLICT, "read_only",
+                       "The %s '" STR_FMT "' is given by the environment: change it there", what,
+                       STR_ARG(name));
     case ORIGIN_DEFAULT:
-        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' is built in", what, STR_ARG(name));
+        return err_set(e, ERR_CONFLICT, "read_only", "The %s '" STR_FMT "' is built in", what,
+                       STR_ARG(name));
     }
     return false;
 }
@@ -92,7 +98,8 @@ static void done(void *arg)
             api_fail(c, &job->err);
     }
     if (!job->ok && job->err.kind == ERR_INTERNAL)
-        log_error(NULL, "control.failed", "path=%s error=%s", job->call.row->path, job->err.message);
+        log_error(NULL, "control.failed", "path=%s error=%s", job->call.row->path,
+                  job->err.message);
     free_job(job);
 }
 
@@ -106,7 +113,11 @@ void control_run(struct api_call *c)
     struct arena *a = arena_new();
     job->owner = c;
     job->err = (struct err)ERR_INIT;
-    *call = (struct control_call){.arena = a, .row = c->row, .control = c->api->control, .snap = snapshot_ref(c->snap), .status = 200};
+    *call = (struct control_call){.arena = a,
+                                  .row = c->row,
+                                  .control = c->api->control,
+                                  .snap = snapshot_ref(c->snap),
+                                  .status = 200};
     call->key = c->key; /* lives in the snapshot */
     call->query = str_dup(a, c->r->query);
     call->params.n = c->params.n;
@@ -119,7 +130,8 @@ void control_run(struct api_call *c)
         struct str body = str_dup(a, c->r->body);
         call->in = arena_zalloc(a, c->row->in->size);
         if (!json_parse(a, body, 64, &call->root, &e) ||
-            (!yyjson_is_obj(call->root) && !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")) ||
+            (!yyjson_is_obj(call->root) &&
+             !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")) ||
             !shape_read(c->row->in, a, call->root, call->in, &call->present, &e)) {
             api_fail(c, &e);
             free_job(job);

@@ -1,24 +1,29 @@
 /* inference.c - /v1 and its relatives: what clients call. The work is the relay's. */
 #include "api/api.h"
 
-#define SPEC(shape_, op_, client_, native_) (&(const struct relay_spec){.shape = shape_, .op = op_, .client = client_, .native_auth = native_})
+#define SPEC(shape_, op_, client_, native_) \
+    (&(const struct relay_spec){            \
+        .shape = shape_, .op = op_, .client = client_, .native_auth = native_})
 #define TALK(op, client, native) SPEC(RELAY_TALK, op, client, native)
 #define OPENAI(shape, op) SPEC(shape, op, WIRE_CHAT, "authorization")
 #define GOOG "x-goog-api-key"
 
 static void get_response(struct api_call *c)
 {
-    relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"), STORED_RESPONSE);
+    relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"),
+                 STORED_RESPONSE);
 }
 
 static void delete_response(struct api_call *c)
 {
-    relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"), STORED_DELETE);
+    relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"),
+                 STORED_DELETE);
 }
 
 static void get_input_items(struct api_call *c)
 {
-    relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"), STORED_INPUT_ITEMS);
+    relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"),
+                 STORED_INPUT_ITEMS);
 }
 
 /* clang-format off */

@@ -15,21 +15,32 @@ struct key_out {
     struct str expires_at, created_at, origin;
 };
 
-#define KEY_FIELDS(type) \
-    FIELD(struct type, label, 0, "Name for people"), \
-    FIELD(struct type, scopes, 0, "inference, models, admin; when absent inference and models"), \
-    FIELD(struct type, allowed_models, 0, "Names it may use, * stands for any run of characters; empty: all"), \
-    FIELD(struct type, enabled, 0, "Whether it opens anything; true when absent"), \
-    FIELD(struct type, expires_at, 0, "RFC 3339 time from which it opens nothing; empty: never")
+#define KEY_FIELDS(type)                                                               \
+    FIELD(struct type, label, 0, "Name for people"),                                   \
+        FIELD(struct type, scopes, 0,                                                  \
+              "inference, models, admin; when absent inference and models"),           \
+        FIELD(struct type, allowed_models, 0,                                          \
+              "Names it may use, * stands for any run of characters; empty: all"),     \
+        FIELD(struct type, enabled, 0, "Whether it opens anything; true when absent"), \
+        FIELD(struct type, expires_at, 0,                                              \
+              "RFC 3339 time from which it opens nothing; empty: never")
 static const struct shape key_in_shape = SHAPE_STRICT(struct key_in, KEY_FIELDS(key_in));
-enum { IN_LABEL, IN_SCOPES, IN_ALLOWED, IN_ENABLED, IN_EXPIRES };
-static const struct shape key_shape = SHAPE(struct key_out,
-    FIELD(struct key_out, id, 0, "Name of the key in logs and lists; says nothing of its text"), KEY_FIELDS(key_out),
-    FIELD(struct key_out, created_at, 0, "When it was made"),
+enum {
+    IN_LABEL,
+    IN_SCOPES,
+    IN_ALLOWED,
+    IN_ENABLED,
+    IN_EXPIRES
+};
+static const struct shape key_shape = SHAPE(
+    struct key_out,
+    FIELD(struct key_out, id, 0, "Name of the key in logs and lists; says nothing of its text"),
+    KEY_FIELDS(key_out), FIELD(struct key_out, created_at, 0, "When it was made"),
     FIELD(struct key_out, origin, 0, "file or api: who may change it"),
     FIELD(struct key_out, key, OMIT_EMPTY, "The key itself: only in the answer that made it"));
 
-static const struct word scope_words[] = {{"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
+static const struct word scope_words[] = {
+    {"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
 
 static struct str time_text(struct arena *a, int64_t ms)
 {
@@ -47,8 +58,13 @@ static struct key_out show(struct arena *a, const struct key *k)
     for (const struct word *w = scope_words; w->text; w++)
         if (k->scopes & (uint32_t)w->value)
             scopes.v[scopes.n++] = str_of(w->text);
-    return (struct key_out){.id = k->id, .label = k->label, .scopes = scopes, .allowed_models = {k->allowed_models, k->n_allowed},
-                            .enabled = k->is_enabled, .expires_at = time_text(a, k->expires_ms), .created_at = time_text(a, k->created_ms),
+    return (struct key_out){.id = k->id,
+                            .label = k->label,
+                            .scopes = scopes,
+                            .allowed_models = {k->allowed_models, k->n_allowed},
+                            .enabled = k->is_enabled,
+                            .expires_at = time_text(a, k->expires_ms),
+                            .created_at = time_text(a, k->created_ms),
                             .origin = str_of(origin_name(k->from))};
 }
 
@@ -73,7 +89,8 @@ static const struct key *find(struct control_call *c, struct err *e)
 static bool list(struct control_call *c, struct err *e)
 {
     int64_t limit = 1000;
-    struct str after = query_get(c->arena, c->query, "after"), text = query_get(c->arena, c->query, "limit");
+    struct str after = query_get(c->arena, c->query, "after"),
+               text = query_get(c->arena, c->query, "limit");
     if (text.n && (!str_to_int(text, &limit) || limit < 1 || limit > 10000))
         return err_field(e, "limit", "'limit' must be a whole number from 1 to 10000");
     struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, (size_t)limit);
@@ -109,7 +126,9 @@ static bool take(struct control_call *c, struct key_row *row, struct err *e)
         for (size_t i = 0; i < in->scopes.n; i++) {
             int bit = word_value(scope_words, in->scopes.v[i], 0);
             if (!bit)
-                return err_field(e, "scopes", "Unknown scope '" STR_FMT "': inference, models, admin", STR_ARG(str_first(in->scopes.v[i], 40)));
+                return err_field(e, "scopes",
+                                 "Unknown scope '" STR_FMT "': inference, models, admin",
+                                 STR_ARG(str_first(in->scopes.v[i], 40)));
             row->scopes |= bit;
         }
         if (row->scopes == 0)
@@ -160,7 +179,8 @@ static bool change(struct control_call *c, struct err *e)
     if (!k || !control_may_change(c, k->from, "key", k->id, e))
         return false;
     struct db *db = control_db(c, e);
-    if (!db || !key_get(db, c->arena, k->id, &row, e) || !take(c, &row, e) || !key_update(db, &row, e) || !control_changed(c, e))
+    if (!db || !key_get(db, c->arena, k->id, &row, e) || !take(c, &row, e) ||
+        !key_update(db, &row, e) || !control_changed(c, e))
         return false;
     struct snapshot *now = snapshot_current();
     const struct key *fresh = by_id(now, row.id);
@@ -170,7 +190,7 @@ static bool change(struct control_call *c, struct err *e)
     return ok;
 }
 
-static bool delete(struct control_call *c, struct err *e)
+static bool delete (struct control_call *c, struct err *e)
 {
     const struct key *k = find(c, e);
     if (!k || !control_may_change(c, k->from, "key", k->id, e))

@@ -5,11 +5,16 @@
 
 #define OLLAMA_VERSION "0.6.4" /* of the API that is spoken, not of sluice */
 
-enum listing { LIST_OPENAI, LIST_ANTHROPIC, LIST_GOOGLE };
+enum listing {
+    LIST_OPENAI,
+    LIST_ANTHROPIC,
+    LIST_GOOGLE
+};
 
 static enum listing listing_of(const struct api_call *c)
 {
-    if (str_starts(c->path, STR("/v1beta/")) || http_req_header(c->r, "x-goog-api-key").n || http_req_header(c->r, "x-goog-api-client").n)
+    if (str_starts(c->path, STR("/v1beta/")) || http_req_header(c->r, "x-goog-api-key").n ||
+        http_req_header(c->r, "x-goog-api-client").n)
         return LIST_GOOGLE;
     return http_req_header(c->r, "anthropic-version").n ? LIST_ANTHROPIC : LIST_OPENAI;
 }
@@ -23,9 +28,9 @@ static const struct {
     uint32_t bit;
     const char *name;
 } capability_names[] = {
-    {CAP_TEXT, "text"},           {CAP_VISION, "vision"}, {CAP_TOOLS, "tools"}, {CAP_EMBEDDING, "embedding"},
-    {CAP_REASONING, "reasoning"}, {CAP_AUDIO, "audio"},   {CAP_IMAGE, "image"}, {CAP_RERANK, "rerank"},
-    {CAP_MODERATION, "moderation"},
+    {CAP_TEXT, "text"},           {CAP_VISION, "vision"},       {CAP_TOOLS, "tools"},
+    {CAP_EMBEDDING, "embedding"}, {CAP_REASONING, "reasoning"}, {CAP_AUDIO, "audio"},
+    {CAP_IMAGE, "image"},         {CAP_RERANK, "rerank"},       {CAP_MODERATION, "moderation"},
 };
 
 static void write_openai(struct jw *w, struct arena *a, const struct model *m)
@@ -39,7 +44,8 @@ static void write_openai(struct jw *w, struct arena *a, const struct model *m)
     jw_kv_cstr(w, "object", "model");
     jw_kv_int(w, "created", m->created);
     jw_kv_str(w, "owned_by", u->name);
-    jw_kv_cstr(w, "api_standard", u->wires[0] == WIRE_NONE ? "openai_chat" : wire_of(u->wires[0])->name);
+    jw_kv_cstr(w, "api_standard",
+               u->wires[0] == WIRE_NONE ? "openai_chat" : wire_of(u->wires[0])->name);
     jw_key(w, "capabilities");
     jw_array(w);
     for (size_t i = 0; i < ARRAY_LEN(capability_names); i++)
@@ -96,17 +102,25 @@ static void write_google(struct jw *w, struct arena *a, const struct model *m)
 static void write_model(struct jw *w, struct arena *a, enum listing l, const struct model *m)
 {
     switch (l) {
-    case LIST_OPENAI: write_openai(w, a, m); break;
-    case LIST_ANTHROPIC: write_anthropic(w, a, m); break;
-    case LIST_GOOGLE: write_google(w, a, m); break;
+    case LIST_OPENAI:
+        write_openai(w, a, m);
+        break;
+    case LIST_ANTHROPIC:
+        write_anthropic(w, a, m);
+        break;
+    case LIST_GOOGLE:
+        write_google(w, a, m);
+        break;
     }
 }
 
-static bool number_param(struct api_call *c, const char *name, int64_t max, int64_t *out, struct err *e)
+static bool number_param(struct api_call *c, const char *name, int64_t max, int64_t *out,
+                         struct err *e)
 {
     struct str text = query_get(c->r->arena, c->r->query, name);
     if (text.n && (!str_to_int(text, out) || *out < 1 || *out > max))
-        return err_field(e, name, "'%s' must be a whole number from 1 to %lld", name, (long long)max);
+        return err_field(e, name, "'%s' must be a whole number from 1 to %lld", name,
+                         (long long)max);
     return true;
 }
 
@@ -200,10 +214,13 @@ static void get_model(struct api_call *c)
         name = str_skip(name, 7);
     const struct model *m = snapshot_resolve(c->snap, c->r->arena, name);
     if (!m || !is_shown(c, m)) {
-        err_set(&e, ERR_NOT_FOUND, "model_not_found", "The model '" STR_FMT "' does not exist", STR_ARG(str_first(name, 200)));
+        err_set(&e, ERR_NOT_FOUND, "model_not_found", "The model '" STR_FMT "' does not exist",
+                STR_ARG(str_first(name, 200)));
         (void)snprintf(e.field, sizeof e.field, "model");
         struct endpoint row = *c->row; /* the error in the format of the listing */
-        row.surface = l == LIST_GOOGLE ? SURFACE_GOOGLE : l == LIST_ANTHROPIC ? SURFACE_ANTHROPIC : SURFACE_OPENAI;
+        row.surface = l == LIST_GOOGLE      ? SURFACE_GOOGLE
+                      : l == LIST_ANTHROPIC ? SURFACE_ANTHROPIC
+                                            : SURFACE_OPENAI;
         const struct endpoint *real = c->row;
         c->row = &row;
         api_fail(c, &e);
@@ -282,7 +299,8 @@ static void ollama_show(struct api_call *c)
     }
     const struct model *m = snapshot_resolve(c->snap, c->r->arena, name);
     if (!m || !is_shown(c, m)) {
-        err_set(&e, ERR_NOT_FOUND, "model_not_found", "model '" STR_FMT "' not found", STR_ARG(str_first(name, 200)));
+        err_set(&e, ERR_NOT_FOUND, "model_not_found", "model '" STR_FMT "' not found",
+                STR_ARG(str_first(name, 200)));
         api_fail(c, &e);
         return;
     }

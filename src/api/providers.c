@@ -18,30 +18,45 @@ struct kind_out {
     bool is_local;
 };
 
-static const struct shape provider_in_shape = SHAPE_STRICT(struct provider_in,
-    FIELD(struct provider_in, name, REQUIRED | NOT_EMPTY, "Unique name; models refer to it, and provider/model names start with it"),
-    FIELD(struct provider_in, type, REQUIRED | NOT_EMPTY, "Kind of provider, see /sluice/v1/provider-kinds"),
+static const struct shape provider_in_shape = SHAPE_STRICT(
+    struct provider_in,
+    FIELD(struct provider_in, name, REQUIRED | NOT_EMPTY,
+          "Unique name; models refer to it, and provider/model names start with it"),
+    FIELD(struct provider_in, type, REQUIRED | NOT_EMPTY,
+          "Kind of provider, see /sluice/v1/provider-kinds"),
     FIELD(struct provider_in, base_url, 0, "Base URL; empty: the kind's own"),
-    FIELD(struct provider_in, api_key, 0, "Credential, or several separated by commas, used in turn; sealed at rest, never shown"),
+    FIELD(struct provider_in, api_key, 0,
+          "Credential, or several separated by commas, used in turn; sealed at rest, never shown"),
     FIELD(struct provider_in, proxy, 0, "HTTP or SOCKS5 proxy; empty: the global one"),
-    FIELD(struct provider_in, ca_file, 0, "PEM file of the authorities to trust; empty: the system's"),
+    FIELD(struct provider_in, ca_file, 0,
+          "PEM file of the authorities to trust; empty: the system's"),
     FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
     FIELD(struct provider_in, enabled, 0, "Whether it is used; true when absent"));
 
-static const struct shape provider_change_shape = SHAPE_STRICT(struct provider_in,
-    FIELD(struct provider_in, type, NOT_EMPTY, "Kind of provider"),
+static const struct shape provider_change_shape = SHAPE_STRICT(
+    struct provider_in, FIELD(struct provider_in, type, NOT_EMPTY, "Kind of provider"),
     FIELD(struct provider_in, base_url, 0, "Base URL; empty: the kind's own"),
     FIELD(struct provider_in, api_key, 0, "New credential; absent: the stored one stays"),
     FIELD(struct provider_in, proxy, 0, "HTTP or SOCKS5 proxy; empty: the global one"),
-    FIELD(struct provider_in, ca_file, 0, "PEM file of the authorities to trust; empty: the system's"),
+    FIELD(struct provider_in, ca_file, 0,
+          "PEM file of the authorities to trust; empty: the system's"),
     FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
     FIELD(struct provider_in, enabled, 0, "Whether it is used"));
-enum { CHANGE_TYPE, CHANGE_URL, CHANGE_KEY, CHANGE_PROXY, CHANGE_CA, CHANGE_WIRE, CHANGE_VERSION, CHANGE_ENABLED };
+enum {
+    CHANGE_TYPE,
+    CHANGE_URL,
+    CHANGE_KEY,
+    CHANGE_PROXY,
+    CHANGE_CA,
+    CHANGE_WIRE,
+    CHANGE_VERSION,
+    CHANGE_ENABLED
+};
 
-static const struct shape provider_shape = SHAPE(struct provider_out,
-    FIELD(struct provider_out, name, 0, "Unique name"),
+static const struct shape provider_shape = SHAPE(
+    struct provider_out, FIELD(struct provider_out, name, 0, "Unique name"),
     FIELD(struct provider_out, type, 0, "Kind of provider"),
     FIELD(struct provider_out, base_url, 0, "Where it is reached"),
     FIELD(struct provider_out, api_key, 0, "The credential, masked; empty: none"),
@@ -50,8 +65,8 @@ static const struct shape provider_shape = SHAPE(struct provider_out,
     FIELD(struct provider_out, enabled, 0, "Whether it is used"),
     FIELD(struct provider_out, origin, 0, "default, file, environment or api: who may change it"));
 
-static const struct shape kind_shape = SHAPE(struct kind_out,
-    FIELD(struct kind_out, id, 0, "Name of the kind"),
+static const struct shape kind_shape = SHAPE(
+    struct kind_out, FIELD(struct kind_out, id, 0, "Name of the kind"),
     FIELD(struct kind_out, title, 0, "Name for people"),
     FIELD(struct kind_out, base_url, 0, "Its base URL; empty: must be given"),
     FIELD(struct kind_out, key_env, 0, "Environment variable that usually holds its key"),
@@ -75,16 +90,21 @@ static struct str proxy_shown(struct arena *a, struct str proxy)
     const char *scheme = at > 0 ? memmem(proxy.p, proxy.n, "://", 3) : NULL;
     if (!scheme)
         return proxy;
-    return str_fmt(a, STR_FMT "://***@" STR_FMT, (int)(scheme - proxy.p), proxy.p, STR_ARG(str_skip(proxy, at)));
+    return str_fmt(a, STR_FMT "://***@" STR_FMT, (int)(scheme - proxy.p), proxy.p,
+                   STR_ARG(str_skip(proxy, at)));
 }
 
 static struct provider_out show(struct arena *a, const struct upstream *u)
 {
-    struct provider_out p = {.name = u->name, .type = str_of(u->kind->id), .wires = wire_names(a, u->wires), .enabled = u->is_enabled,
-                             .proxy = proxy_shown(a, u->origin.proxy), .origin = str_of(origin_name(u->from))};
+    struct provider_out p = {.name = u->name,
+                             .type = str_of(u->kind->id),
+                             .wires = wire_names(a, u->wires),
+                             .enabled = u->is_enabled,
+                             .proxy = proxy_shown(a, u->origin.proxy),
+                             .origin = str_of(origin_name(u->from))};
     if (!u->kind->is_builtin)
-        p.base_url = str_fmt(a, "%s://" STR_FMT STR_FMT, u->origin.is_tls ? "https" : "http", STR_ARG(u->origin.host_header),
-                             STR_ARG(u->base_path));
+        p.base_url = str_fmt(a, "%s://" STR_FMT STR_FMT, u->origin.is_tls ? "https" : "http",
+                             STR_ARG(u->origin.host_header), STR_ARG(u->base_path));
     if (u->n_keys)
         p.api_key = secret_mask(a, u->keys[0]);
     return p;
@@ -104,7 +124,8 @@ static const struct upstream *find(struct control_call *c, const struct snapshot
     struct str name = route_param(&c->params, "name");
     const struct upstream *u = snapshot_upstream(s, name);
     if (!u)
-        err_set(e, ERR_NOT_FOUND, "not_found", "No provider '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+        err_set(e, ERR_NOT_FOUND, "not_found", "No provider '" STR_FMT "'",
+                STR_ARG(str_first(name, 200)));
     return u;
 }
 
@@ -124,7 +145,8 @@ static bool reply_now(struct control_call *c, int status, struct str name, struc
     const struct upstream *u = snapshot_upstream(now, name);
     struct provider_out p = u ? show(c->arena, u) : (struct provider_out){.name = name};
     bool ok = u ? control_reply(c, status, &provider_shape, &p)
-                : err_set(e, ERR_INPUT, "not_usable", "The provider was saved, but cannot be used: see the log");
+                : err_set(e, ERR_INPUT, "not_usable",
+                          "The provider was saved, but cannot be used: see the log");
     snapshot_unref(now);
     return ok;
 }
@@ -132,13 +154,20 @@ static bool reply_now(struct control_call *c, int status, struct str name, struc
 static bool create(struct control_call *c, struct err *e)
 {
     const struct provider_in *in = c->in;
-    struct provider_row p = {.name = in->name, .kind = in->type, .base_url = in->base_url, .proxy = in->proxy, .ca_file = in->ca_file,
-                             .wire = in->wire, .api_version = in->api_version,
+    struct provider_row p = {.name = in->name,
+                             .kind = in->type,
+                             .base_url = in->base_url,
+                             .proxy = in->proxy,
+                             .ca_file = in->ca_file,
+                             .wire = in->wire,
+                             .api_version = in->api_version,
                              .is_enabled = (c->present & (1u << 8)) ? in->enabled : true};
     if (!provider_check(c->arena, &p, secret_of(in->api_key), e))
         return false;
     if (snapshot_upstream(c->snap, p.name))
-        return err_set(e, ERR_CONFLICT, "already_exists", "There is a provider '" STR_FMT "' already", STR_ARG(str_first(p.name, 200)));
+        return err_set(e, ERR_CONFLICT, "already_exists",
+                       "There is a provider '" STR_FMT "' already",
+                       STR_ARG(str_first(p.name, 200)));
     if (in->api_key.n)
         p.sealed_key = seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name);
     struct db *db = control_db(c, e);
@@ -155,8 +184,8 @@ static bool change(struct control_call *c, struct err *e)
     struct db *db = control_db(c, e);
     if (!db || !provider_get(db, c->arena, u->name, &p, e))
         return false;
-#define TAKE(bit, member, from)        \
-    if (c->present & (1u << (bit)))    \
+#define TAKE(bit, member, from)     \
+    if (c->present & (1u << (bit))) \
         p.member = in->from;
     TAKE(CHANGE_TYPE, kind, type)
     TAKE(CHANGE_URL, base_url, base_url)
@@ -167,11 +196,16 @@ static bool change(struct control_call *c, struct err *e)
     TAKE(CHANGE_ENABLED, is_enabled, enabled)
 #undef TAKE
     if (c->present & (1u << CHANGE_KEY))
-        p.sealed_key = in->api_key.n ? seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name) : STR_NONE;
-    return provider_check(c->arena, &p, secret_of((c->present & (1u << CHANGE_KEY)) ? in->api_key : STR_NONE), e) && provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 200, p.name, e);
+        p.sealed_key = in->api_key.n
+                           ? seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name)
+                           : STR_NONE;
+    return provider_check(c->arena, &p,
+                          secret_of((c->present & (1u << CHANGE_KEY)) ? in->api_key : STR_NONE),
+                          e) &&
+           provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 200, p.name, e);
 }
 
-static bool delete(struct control_call *c, struct err *e)
+static bool delete (struct control_call *c, struct err *e)
 {
     const struct upstream *u = find(c, c->snap, e);
     if (!u || !control_may_change(c, u->from, "provider", u->name, e))
@@ -179,7 +213,8 @@ static bool delete(struct control_call *c, struct err *e)
     for (size_t i = 0; i < c->snap->n_models; i++)
         for (size_t t = 0; t < c->snap->models[i]->n_targets; t++)
             if (c->snap->models[i]->targets[t].upstream == u && c->snap->models[i]->n_targets == 1)
-                return err_set(e, ERR_CONFLICT, "in_use", "The model '" STR_FMT "' has no other provider: delete it first",
+                return err_set(e, ERR_CONFLICT, "in_use",
+                               "The model '" STR_FMT "' has no other provider: delete it first",
                                STR_ARG(c->snap->models[i]->name));
     struct db *db = control_db(c, e);
     c->status = 204;
@@ -195,8 +230,12 @@ static bool kinds(struct control_call *c, struct err *e)
     struct kind_out *v = ARENA_ARRAY(c->arena, struct kind_out, n);
     for (size_t i = 0; i < n; i++) {
         const struct provider_kind *k = provider_kind_at(i);
-        v[i] = (struct kind_out){.id = str_of(k->id), .title = str_of(k->title), .base_url = str_of(k->base_url),
-                                 .key_env = str_of(k->key_env), .wires = wire_names(c->arena, k->wires), .is_local = k->is_local};
+        v[i] = (struct kind_out){.id = str_of(k->id),
+                                 .title = str_of(k->title),
+                                 .base_url = str_of(k->base_url),
+                                 .key_env = str_of(k->key_env),
+                                 .wires = wire_names(c->arena, k->wires),
+                                 .is_local = k->is_local};
     }
     return control_reply_list(c, &kind_shape, v, n);
 }

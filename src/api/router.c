@@ -2,8 +2,9 @@
 #include "base/map.h"
 #include <stdlib.h>
 
-static const struct endpoint *const tables[] = {inference_endpoints, model_endpoints, system_endpoints, control_endpoints,
-                                              provider_endpoints, served_model_endpoints, key_endpoints, setting_endpoints};
+static const struct endpoint *const tables[] = {
+    inference_endpoints, model_endpoints,        system_endpoints, control_endpoints,
+    provider_endpoints,  served_model_endpoints, key_endpoints,    setting_endpoints};
 
 const struct endpoint *endpoint_at(size_t i)
 {
@@ -49,7 +50,8 @@ const struct path_alias path_aliases[] = {
 
 struct str path_canonical(struct arena *a, struct str path)
 {
-    for (unsigned round = 0; round < 4; round++) { /* aliases of aliases: /api/v1/v1/chat/completions */
+    /* aliases of aliases: /api/v1/v1/chat/completions */
+    for (unsigned round = 0; round < 4; round++) {
         const struct path_alias *al = path_aliases;
         for (; al->prefix; al++) {
             struct str prefix = str_of(al->prefix);
@@ -58,7 +60,8 @@ struct str path_canonical(struct arena *a, struct str path)
         }
         if (!al->prefix)
             return path;
-        struct str rest = al->drops_rest || al->is_exact ? STR_NONE : str_skip(path, strlen(al->prefix));
+        struct str rest = al->drops_rest || al->is_exact ? STR_NONE
+                                                         : str_skip(path, strlen(al->prefix));
         path = str_fmt(a, "%s" STR_FMT, al->to, STR_ARG(rest));
     }
     return path;
@@ -145,7 +148,8 @@ struct router *router_new(void)
     size_t n = 0, used = 0;
     while (endpoint_at(n))
         n++;
-    if (!r || !(r->pool = calloc(n, sizeof *r->pool)) || !(r->patterns = calloc(n, sizeof *r->patterns)))
+    if (!r || !(r->pool = calloc(n, sizeof *r->pool)) ||
+        !(r->patterns = calloc(n, sizeof *r->patterns)))
         abort();
     map_init(&r->literals);
     for (size_t i = 0; i < n; i++) {
@@ -175,8 +179,8 @@ void router_free(struct router *r)
     free(r);
 }
 
-const struct endpoint *router_find(const struct router *r, struct arena *a, enum http_method m, struct str path,
-                                   struct route_params *params, uint32_t *allowed)
+const struct endpoint *router_find(const struct router *r, struct arena *a, enum http_method m,
+                                   struct str path, struct route_params *params, uint32_t *allowed)
 {
     const struct literal *l = map_get(&r->literals, path);
     *allowed = 0;

@@ -21,32 +21,51 @@ struct model_out {
     struct str origin;
 };
 
-static const struct shape target_shape = SHAPE_STRICT(struct target_io,
+static const struct shape target_shape = SHAPE_STRICT(
+    struct target_io,
     FIELD(struct target_io, provider, REQUIRED | NOT_EMPTY, "Name of the provider"),
-    FIELD(struct target_io, upstream_model, 0, "The provider's id of the model; empty: the served name"));
+    FIELD(struct target_io, upstream_model, 0,
+          "The provider's id of the model; empty: the served name"));
 
-#define MODEL_FIELDS(type, flags) \
-    FIELD_LIST(struct type, targets, &target_shape, flags, "Where requests go, tried in this order"), \
-    FIELD(struct type, capabilities, 0, "text, vision, tools, embedding, reasoning, audio, image, rerank, moderation"), \
-    FIELD(struct type, max_output_tokens, 0, "Most tokens it writes; -1: unknown"), \
-    FIELD(struct type, context_tokens, 0, "Its context window; -1: unknown"), \
-    FIELD(struct type, enabled, 0, "Whether it is served"), \
-    FIELD(struct type, show_alias, 0, "Whether replies carry this name instead of the upstream's")
+#define MODEL_FIELDS(type, flags)                                                             \
+    FIELD_LIST(struct type, targets, &target_shape, flags,                                    \
+               "Where requests go, tried in this order"),                                     \
+        FIELD(struct type, capabilities, 0,                                                   \
+              "text, vision, tools, embedding, reasoning, audio, image, rerank, moderation"), \
+        FIELD(struct type, max_output_tokens, 0, "Most tokens it writes; -1: unknown"),       \
+        FIELD(struct type, context_tokens, 0, "Its context window; -1: unknown"),             \
+        FIELD(struct type, enabled, 0, "Whether it is served"),                               \
+        FIELD(struct type, show_alias, 0,                                                     \
+              "Whether replies carry this name instead of the upstream's")
 
-static const struct shape model_in_shape = SHAPE_STRICT(struct model_in,
-    FIELD(struct model_in, name, REQUIRED | NOT_EMPTY, "Name that clients ask for"), MODEL_FIELDS(model_in, REQUIRED | NOT_EMPTY));
-static const struct shape model_change_shape = SHAPE_STRICT(struct model_in, MODEL_FIELDS(model_in, NOT_EMPTY));
-static const struct shape model_shape = SHAPE(struct model_out,
-    FIELD(struct model_out, name, 0, "Name that clients ask for"), MODEL_FIELDS(model_out, 0),
+static const struct shape model_in_shape = SHAPE_STRICT(
+    struct model_in,
+    FIELD(struct model_in, name, REQUIRED | NOT_EMPTY, "Name that clients ask for"),
+    MODEL_FIELDS(model_in, REQUIRED | NOT_EMPTY));
+static const struct shape model_change_shape = SHAPE_STRICT(struct model_in,
+                                                            MODEL_FIELDS(model_in, NOT_EMPTY));
+static const struct shape model_shape = SHAPE(
+    struct model_out, FIELD(struct model_out, name, 0, "Name that clients ask for"),
+    MODEL_FIELDS(model_out, 0),
     FIELD(struct model_out, origin, 0, "default, file, environment or api: who may change it"));
-enum { IN_NAME, IN_TARGETS, IN_CAPABILITIES, IN_MAX, IN_CONTEXT, IN_ENABLED, IN_ALIAS }; /* a change has no name: one bit less */
+/* a change has no name: one bit less */
+enum {
+    IN_NAME,
+    IN_TARGETS,
+    IN_CAPABILITIES,
+    IN_MAX,
+    IN_CONTEXT,
+    IN_ENABLED,
+    IN_ALIAS
+};
 
 static const struct {
     uint32_t bit;
     const char *name;
-} capabilities[] = {{CAP_TEXT, "text"},   {CAP_VISION, "vision"}, {CAP_TOOLS, "tools"},   {CAP_EMBEDDING, "embedding"},
-                    {CAP_REASONING, "reasoning"}, {CAP_AUDIO, "audio"}, {CAP_IMAGE, "image"}, {CAP_RERANK, "rerank"},
-                    {CAP_MODERATION, "moderation"}};
+} capabilities[] = {
+    {CAP_TEXT, "text"},           {CAP_VISION, "vision"},       {CAP_TOOLS, "tools"},
+    {CAP_EMBEDDING, "embedding"}, {CAP_REASONING, "reasoning"}, {CAP_AUDIO, "audio"},
+    {CAP_IMAGE, "image"},         {CAP_RERANK, "rerank"},       {CAP_MODERATION, "moderation"}};
 
 static struct model_out show(struct arena *a, const struct model *m)
 {
@@ -57,9 +76,14 @@ static struct model_out show(struct arena *a, const struct model *m)
     for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
         if (m->capabilities & capabilities[i].bit)
             caps.v[caps.n++] = str_of(capabilities[i].name);
-    return (struct model_out){.name = m->name, .targets = {targets, m->n_targets}, .capabilities = caps,
-                              .max_output_tokens = m->max_output_tokens, .context_tokens = m->context_tokens, .enabled = m->is_enabled,
-                              .show_alias = m->show_alias, .origin = str_of(origin_name(m->from))};
+    return (struct model_out){.name = m->name,
+                              .targets = {targets, m->n_targets},
+                              .capabilities = caps,
+                              .max_output_tokens = m->max_output_tokens,
+                              .context_tokens = m->context_tokens,
+                              .enabled = m->is_enabled,
+                              .show_alias = m->show_alias,
+                              .origin = str_of(origin_name(m->from))};
 }
 
 /* Disabled ones too, unlike snapshot_model(). */
@@ -76,7 +100,8 @@ static const struct model *find(struct control_call *c, struct err *e)
     struct str name = route_param(&c->params, "name");
     const struct model *m = any_model(c->snap, name);
     if (!m)
-        err_set(e, ERR_NOT_FOUND, "not_found", "No model '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+        err_set(e, ERR_NOT_FOUND, "not_found", "No model '" STR_FMT "'",
+                STR_ARG(str_first(name, 200)));
     return m;
 }
 
@@ -98,7 +123,8 @@ static bool get(struct control_call *c, struct err *e)
     return control_reply(c, 200, &model_shape, &out);
 }
 
-static bool targets_json(struct control_call *c, const struct shape_list *list, struct str *out, struct err *e)
+static bool targets_json(struct control_call *c, const struct shape_list *list, struct str *out,
+                         struct err *e)
 {
     const struct target_io *v = list->v;
     struct buf b;
@@ -108,14 +134,16 @@ static bool targets_json(struct control_call *c, const struct shape_list *list, 
         if (!snapshot_upstream(c->snap, v[i].provider)) {
             char field[48];
             (void)snprintf(field, sizeof field, "targets[%zu].provider", i);
-            return err_field(e, field, "There is no provider '" STR_FMT "'", STR_ARG(str_first(v[i].provider, 100)));
+            return err_field(e, field, "There is no provider '" STR_FMT "'",
+                             STR_ARG(str_first(v[i].provider, 100)));
         }
     shape_write_list(&target_shape, v, list->n, &w);
     *out = buf_str(&b);
     return true;
 }
 
-static bool capabilities_json(struct control_call *c, const struct strs *list, struct str *out, struct err *e)
+static bool capabilities_json(struct control_call *c, const struct strs *list, struct str *out,
+                              struct err *e)
 {
     struct buf b;
     buf_init_arena(&b, c->arena, 65536);
@@ -126,7 +154,8 @@ static bool capabilities_json(struct control_call *c, const struct strs *list, s
         for (size_t k = 0; k < ARRAY_LEN(capabilities); k++)
             is_known |= str_eq(list->v[i], str_of(capabilities[k].name));
         if (!is_known)
-            return err_field(e, "capabilities", "Unknown capability '" STR_FMT "'", STR_ARG(str_first(list->v[i], 60)));
+            return err_field(e, "capabilities", "Unknown capability '" STR_FMT "'",
+                             STR_ARG(str_first(list->v[i], 60)));
         jw_str(&w, list->v[i]);
     }
     jw_array_end(&w);
@@ -145,9 +174,10 @@ static bool reply_now(struct control_call *c, int status, struct str name)
 }
 
 /* Takes the fields that are there; bits count from the first field behind the name. */
-static bool take(struct control_call *c, const struct model_in *in, unsigned bit, struct model_row *row, struct err *e)
+static bool take(struct control_call *c, const struct model_in *in, unsigned bit,
+                 struct model_row *row, struct err *e)
 {
-#define HAS(field) (c->present >> ((field) - IN_TARGETS + bit) & 1)
+#define HAS(field) (c->present >> ((field)-IN_TARGETS + bit) & 1)
     if (HAS(IN_TARGETS) && !targets_json(c, &in->targets, &row->targets, e))
         return false;
     if (HAS(IN_CAPABILITIES) && !capabilities_json(c, &in->capabilities, &row->capabilities, e))
@@ -167,9 +197,11 @@ static bool take(struct control_call *c, const struct model_in *in, unsigned bit
 static bool create(struct control_call *c, struct err *e)
 {
     const struct model_in *in = c->in;
-    struct model_row row = {.name = in->name, .is_enabled = true, .max_output_tokens = -1, .context_tokens = -1};
+    struct model_row row = {
+        .name = in->name, .is_enabled = true, .max_output_tokens = -1, .context_tokens = -1};
     if (any_model(c->snap, in->name))
-        return err_set(e, ERR_CONFLICT, "already_exists", "There is a model '" STR_FMT "' already", STR_ARG(str_first(in->name, 200)));
+        return err_set(e, ERR_CONFLICT, "already_exists", "There is a model '" STR_FMT "' already",
+                       STR_ARG(str_first(in->name, 200)));
     struct db *db = take(c, in, IN_TARGETS, &row, e) ? control_db(c, e) : NULL;
     return db && model_put(db, &row, e) && control_changed(c, e) && reply_now(c, 201, row.name);
 }
@@ -187,10 +219,11 @@ static bool change(struct control_call *c, struct err *e)
         row = row->next;
     if (!row)
         return err_set(e, ERR_NOT_FOUND, "not_found", "No model '" STR_FMT "'", STR_ARG(m->name));
-    return take(c, c->in, 0, row, e) && model_put(db, row, e) && control_changed(c, e) && reply_now(c, 200, m->name);
+    return take(c, c->in, 0, row, e) && model_put(db, row, e) && control_changed(c, e) &&
+           reply_now(c, 200, m->name);
 }
 
-static bool delete(struct control_call *c, struct err *e)
+static bool delete (struct control_call *c, struct err *e)
 {
     const struct model *m = find(c, e);
     if (!m || !control_may_change(c, m->from, "model", m->name, e))

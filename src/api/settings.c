@@ -11,22 +11,25 @@ struct setting_out {
 struct setting_in {
     yyjson_val *value;
 };
-static const struct shape setting_shape = SHAPE(struct setting_out,
-    FIELD(struct setting_out, name, 0, "Name, in the file under server"),
+static const struct shape setting_shape = SHAPE(
+    struct setting_out, FIELD(struct setting_out, name, 0, "Name, in the file under server"),
     FIELD(struct setting_out, value, 0, "Value in force"),
     FIELD(struct setting_out, origin, 0, "default, file, environment or api: who may change it"),
     FIELD(struct setting_out, sentence, 0, "What it is for"));
-static const struct shape setting_in_shape = SHAPE_STRICT(struct setting_in,
-    FIELD(struct setting_in, value, 0, "New value; null: back to the default"));
+static const struct shape setting_in_shape = SHAPE_STRICT(
+    struct setting_in, FIELD(struct setting_in, value, 0, "New value; null: back to the default"));
 
-static bool show(struct control_call *c, const struct settings *set, const struct setting *row, struct setting_out *out, struct err *e)
+static bool show(struct control_call *c, const struct settings *set, const struct setting *row,
+                 struct setting_out *out, struct err *e)
 {
     struct buf b;
     buf_init_arena(&b, c->arena, 65536);
     struct jw w = jw_on(&b);
     setting_write(set, row, &w);
-    *out = (struct setting_out){.name = str_of(row->name), .sentence = str_of(row->sentence),
-                                .origin = str_of(origin_name(c->control->setting_origin(c->control->arg, row->name)))};
+    *out = (struct setting_out){
+        .name = str_of(row->name),
+        .sentence = str_of(row->sentence),
+        .origin = str_of(origin_name(c->control->setting_origin(c->control->arg, row->name)))};
     return json_parse(c->arena, buf_str(&b), 4, &out->value, e);
 }
 
@@ -50,7 +53,8 @@ static bool change(struct control_call *c, struct err *e)
     struct settings probe;
     struct setting_out out;
     if (!row)
-        return err_set(e, ERR_NOT_FOUND, "not_found", "No setting '" STR_FMT "'", STR_ARG(str_first(name, 100)));
+        return err_set(e, ERR_NOT_FOUND, "not_found", "No setting '" STR_FMT "'",
+                       STR_ARG(str_first(name, 100)));
     enum origin from = c->control->setting_origin(c->control->arg, row->name);
     if (from != ORIGIN_DEFAULT && !control_may_change(c, from, "setting", name, e))
         return false;

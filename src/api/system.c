@@ -12,7 +12,8 @@ static void reply_state(struct api_call *c, bool is_ready)
     jw_object(&w);
     jw_kv_cstr(&w, "status", !is_ready ? "draining" : degraded ? "degraded" : "ok");
     if (degraded)
-        jw_kv_cstr(&w, "reason", "The store refuses writes: requests are served, their records wait or are shed");
+        jw_kv_cstr(&w, "reason",
+                   "The store refuses writes: requests are served, their records wait or are shed");
     jw_object_end(&w);
     api_reply_json(c, is_ready ? 200 : 503, buf_str(&b));
 }
@@ -33,7 +34,6 @@ static void healthz(struct api_call *c)
     reply_state(c, true);
 }
 
-
 static void openapi(struct api_call *c)
 {
     api_reply_json(c, 200, openapi_document(c->r->arena));
@@ -51,8 +51,9 @@ static void reply_page(struct api_call *c, const char *name, const char *type)
 {
     struct http_header h[] = {
         {STR("content-type"), str_of(type)},
-        {STR("content-security-policy"), STR("default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-                                             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")},
+        {STR("content-security-policy"),
+         STR("default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")},
         {STR("x-content-type-options"), STR("nosniff")},
         {STR("cache-control"), STR("no-cache")},
         {STR("x-request-id"), c->id},

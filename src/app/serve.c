@@ -28,7 +28,7 @@
 
 struct server;
 
-struct worker_loop {         /* one loop thread and what lives on it */
+struct worker_loop { /* one loop thread and what lives on it */
     struct server *server;
     struct loop *loop;
     struct http_client *client;
@@ -69,8 +69,9 @@ static bool reload(void *arg, struct err *e)
     pthread_mutex_lock(&s->reload_lock);
     bool ok = config_load(&s->sources, &next, e);
     if (ok) {
-        log_info(NULL, "config.loaded", "version=%llu upstreams=%zu models=%zu keys=%zu", (unsigned long long)next->version,
-                 next->n_upstreams, next->n_models, next->n_keys);
+        log_info(NULL, "config.loaded", "version=%llu upstreams=%zu models=%zu keys=%zu",
+                 (unsigned long long)next->version, next->n_upstreams, next->n_models,
+                 next->n_keys);
         snapshot_publish(next);
     } else {
         log_error(NULL, "config.refused", "error=%s", e->message);
@@ -108,7 +109,8 @@ static void on_watch(uv_fs_event_t *w, const char *name, int events, int status)
     const char *base = strrchr(s->sources.file, '/');
     base = base ? base + 1 : s->sources.file;
     (void)events;
-    if (status == 0 && name && strcmp(name, base) == 0) /* the folder is watched: editors replace files */
+    /* the folder is watched: editors replace files */
+    if (status == 0 && name && strcmp(name, base) == 0)
         timer_start(s->loops[0].loop, &s->watch_timer, WATCH_SETTLE_MS, on_watch_settled);
 }
 
@@ -137,7 +139,8 @@ static struct http_client_conf client_conf(const struct settings *set)
     return c;
 }
 
-static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap, uint16_t *port, struct err *e)
+static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap, uint16_t *port,
+                       struct err *e)
 {
     struct worker_loop *w = &s->loops[i];
     struct http_server_conf sc = server_conf(&snap->settings);
@@ -147,8 +150,13 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     w->server = s;
     w->loop = loop_new(i);
     w->client = http_client_new(w->loop, &cc);
-    w->relay = (struct relay_loop){.loop = w->loop, .client = w->client, .usage = s->usage, .shared = s->shared, .index = i};
-    w->api = (struct api){.relay = &w->relay, .router = s->router, .control = &s->control, .workers = s->workers, .is_draining = &s->is_draining};
+    w->relay = (struct relay_loop){
+        .loop = w->loop, .client = w->client, .usage = s->usage, .shared = s->shared, .index = i};
+    w->api = (struct api){.relay = &w->relay,
+                          .router = s->router,
+                          .control = &s->control,
+                          .workers = s->workers,
+                          .is_draining = &s->is_draining};
     w->http = http_server_new(w->loop, &sc, &api_handler, &w->api);
     if (!http_server_listen(w->http, host, *port, &bound, e))
         return false;
@@ -188,7 +196,8 @@ static void stop_loop(struct worker_loop *w)
 
 static void on_drain_poll(struct timer *t)
 {
-    struct worker_loop *w = (struct worker_loop *)(void *)((char *)t - offsetof(struct worker_loop, drain_timer));
+    struct worker_loop *w = (struct worker_loop *)(void *)((char *)t - offsetof(struct worker_loop,
+                                                                                drain_timer));
     if (http_server_conns(w->http) == 0 || loop_now_ms(w->loop) >= w->drain_until_ms)
         stop_loop(w);
     else
@@ -223,8 +232,8 @@ static void on_stop_signal(uv_signal_t *sig, int number)
     struct server *s = sig->data;
     s->signals_seen++;
     atomic_store(&s->is_draining, true);
-    log_info(NULL, s->signals_seen == 1 ? "server.draining" : "server.stopping", "signal=%d active=%llu", number,
-             (unsigned long long)relay_active(s->shared));
+    log_info(NULL, s->signals_seen == 1 ? "server.draining" : "server.stopping",
+             "signal=%d active=%llu", number, (unsigned long long)relay_active(s->shared));
     for (unsigned i = 0; i < s->n_loops; i++)
         loop_post(s->loops[i].loop, s->signals_seen == 1 ? drain_loop : cut_loop, &s->loops[i]);
 }
@@ -235,7 +244,8 @@ static void on_reload_signal(uv_signal_t *sig, int number)
     request_reload(sig->data);
 }
 
-static void watch_signal(uv_loop_t *uv, uv_signal_t *h, int number, uv_signal_cb fn, struct server *s)
+static void watch_signal(uv_loop_t *uv, uv_signal_t *h, int number, uv_signal_cb fn,
+                         struct server *s)
 {
     uv_signal_init(uv, h);
     h->data = s;
@@ -283,7 +293,8 @@ static void start_watching(struct server *s)
         return;
     char dir[4096];
     const char *slash = strrchr(s->sources.file, '/');
-    (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - s->sources.file) : 1, slash ? s->sources.file : ".");
+    (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - s->sources.file) : 1,
+                   slash ? s->sources.file : ".");
     uv_fs_event_init(uv, &s->watch);
     s->watch.data = s;
     if (uv_fs_event_start(&s->watch, on_watch, dir[0] ? dir : "/", 0) != 0)
@@ -295,7 +306,8 @@ static bool start(struct server *s, struct err *e)
 {
     struct snapshot *snap;
     struct err no_pid = ERR_INIT;
-    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) || !first_key(&s->sources, &snap, e))
+    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) ||
+        !first_key(&s->sources, &snap, e))
         return false;
     if (!pidfile_take(s->sources.data_dir, &no_pid)) /* only the command line misses it */
         log_warn(NULL, "server.no_pid_file", "error=%s", no_pid.message);
@@ -309,16 +321,24 @@ static bool start(struct server *s, struct err *e)
     if (s->n_loops > MAX_LOOPS)
         s->n_loops = MAX_LOOPS;
     uint16_t port = s->options.has_port ? s->options.port : (uint16_t)snap->settings.port;
-    s->usage = usage_log_new(s->sources.db_path, s->n_loops, snap->settings.usage_retention_days, e);
+    s->usage = usage_log_new(s->sources.db_path, s->n_loops, snap->settings.usage_retention_days,
+                             e);
     snapshot_publish(snap);
     if (!s->usage)
         return false;
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
     s->fetchers = workers_new(FETCH_WORKERS, FETCH_QUEUE);
-    s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers, s->sources.data_dir);
+    s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
+                                 s->sources.data_dir);
     s->router = router_new();
-    s->control = (struct control){.arg = s, .reload = reload, .setting_origin = origin_of_setting, .seal = &s->sources.seal, .data_dir = str_of(s->sources.data_dir), .db_path = str_of(s->sources.db_path),
-                                  .config_path = str_of(s->sources.file), .started_ms = clock_wall_ms()};
+    s->control = (struct control){.arg = s,
+                                  .reload = reload,
+                                  .setting_origin = origin_of_setting,
+                                  .seal = &s->sources.seal,
+                                  .data_dir = str_of(s->sources.data_dir),
+                                  .db_path = str_of(s->sources.db_path),
+                                  .config_path = str_of(s->sources.file),
+                                  .started_ms = clock_wall_ms()};
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
             return false;
@@ -331,10 +351,12 @@ static bool start(struct server *s, struct err *e)
         }
         s->loops[i].is_started = true;
     }
-    log_info(NULL, "server.listening", "host=%s port=%u threads=%u version=%s", s->options.host ? s->options.host : snap->settings.host.p,
-             port, s->n_loops, sluice_version);
+    log_info(NULL, "server.listening", "host=%s port=%u threads=%u version=%s",
+             s->options.host ? s->options.host : snap->settings.host.p, port, s->n_loops,
+             sluice_version);
     if (!s->options.is_quiet)
-        first_greeting(&s->sources, snap, s->options.host ? s->options.host : snap->settings.host.p, port);
+        first_greeting(&s->sources, snap, s->options.host ? s->options.host : snap->settings.host.p,
+                       port);
     explicit_bzero(s->sources.first_key, sizeof s->sources.first_key);
     return !s->options.port_file || write_port(s->options.port_file, port, e);
 }
@@ -346,7 +368,8 @@ static void stop(struct server *s)
             (void)pthread_join(s->loops[i].thread, NULL);
     workers_free(s->fetchers);
     if (s->workers)
-        workers_free(s->workers); /* what is queued is finished: its answers go to loops that still exist */
+        /* what is queued is finished: its answers go to loops that still exist */
+        workers_free(s->workers);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
     relay_shared_free(s->shared);

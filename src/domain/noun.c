@@ -6,7 +6,8 @@
 
 static bool not_found(struct err *e, const char *what, struct str name)
 {
-    return err_set(e, ERR_NOT_FOUND, "not_found", "No %s '" STR_FMT "'", what, STR_ARG(str_first(name, 200)));
+    return err_set(e, ERR_NOT_FOUND, "not_found", "No %s '" STR_FMT "'", what,
+                   STR_ARG(str_first(name, 200)));
 }
 
 /* Runs a prepared statement to its end and lets go of it. */
@@ -17,7 +18,8 @@ static bool finish(struct stmt *s, struct err *e)
     return ok;
 }
 
-static bool delete_row(struct db *db, const char *sql, const char *what, struct str name, struct err *e)
+static bool delete_row(struct db *db, const char *sql, const char *what, struct str name,
+                       struct err *e)
 {
     struct stmt *s = db_prepare(db, sql, e);
     if (!s)
@@ -28,7 +30,8 @@ static bool delete_row(struct db *db, const char *sql, const char *what, struct 
 
 /* ---- providers ---- */
 
-#define PROVIDER_COLUMNS "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled"
+#define PROVIDER_COLUMNS \
+    "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled"
 
 static void read_provider(struct stmt *s, struct arena *a, struct provider_row *p)
 {
@@ -47,7 +50,8 @@ static void read_provider(struct stmt *s, struct arena *a, struct provider_row *
 
 bool provider_list(struct db *db, struct arena *a, struct provider_row **out, struct err *e)
 {
-    struct stmt *s = db_prepare(db, "SELECT " PROVIDER_COLUMNS " FROM provider ORDER BY position, name", e);
+    struct stmt *s = db_prepare(
+        db, "SELECT " PROVIDER_COLUMNS " FROM provider ORDER BY position, name", e);
     *out = NULL;
     if (!s)
         return false;
@@ -60,7 +64,8 @@ bool provider_list(struct db *db, struct arena *a, struct provider_row **out, st
     return e->kind == ERR_NONE;
 }
 
-bool provider_get(struct db *db, struct arena *a, struct str name, struct provider_row *out, struct err *e)
+bool provider_get(struct db *db, struct arena *a, struct str name, struct provider_row *out,
+                  struct err *e)
 {
     struct stmt *s = db_prepare(db, "SELECT " PROVIDER_COLUMNS " FROM provider WHERE name = ?1", e);
     if (!s)
@@ -75,14 +80,17 @@ bool provider_get(struct db *db, struct arena *a, struct str name, struct provid
 
 bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
 {
-    struct stmt *s = db_prepare(db,
-                                "INSERT INTO provider(" PROVIDER_COLUMNS ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,"
-                                "(SELECT coalesce(max(position), 0) + 1 FROM provider)) ON CONFLICT(name) DO UPDATE SET kind=?2, base_url=?3,"
-                                " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9",
-                                e);
+    struct stmt *s = db_prepare(
+        db,
+        "INSERT INTO provider(" PROVIDER_COLUMNS ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,"
+        "(SELECT coalesce(max(position), 0) + 1 FROM provider)) ON CONFLICT(name) DO UPDATE SET "
+        "kind=?2, base_url=?3,"
+        " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9",
+        e);
     if (!s)
         return false;
-    const struct str texts[] = {p->name, p->kind, p->base_url, p->proxy, p->ca_file, p->wire, p->api_version};
+    const struct str texts[] = {p->name,    p->kind, p->base_url,   p->proxy,
+                                p->ca_file, p->wire, p->api_version};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         stmt_bind_str(s, (int)i + 1, texts[i].p ? texts[i] : STR(""));
     if (p->sealed_key.n)
@@ -106,14 +114,16 @@ bool provider_check(struct arena *a, const struct provider_row *p, struct secret
         return err_field(e, "type", "Unknown type '" STR_FMT "'", STR_ARG(str_first(p->kind, 64)));
     if (p->base_url.n == 0 && !kind->base_url)
         return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
-    if (p->base_url.n && !str_starts(p->base_url, STR("http://")) && !str_starts(p->base_url, STR("https://")))
+    if (p->base_url.n && !str_starts(p->base_url, STR("http://")) &&
+        !str_starts(p->base_url, STR("https://")))
         return err_field(e, "base_url", "'base_url' must start with http:// or https://");
     if (p->base_url.n && !url_parse(a, p->base_url, &url, &why))
         return err_field(e, "base_url", "'base_url': %s", why.message);
     if (p->proxy.n && !url_parse(a, p->proxy, &url, &why))
         return err_field(e, "proxy", "'proxy': %s", why.message);
     if (p->wire.n && !wire_by_name(p->wire))
-        return err_field(e, "wire", "'wire' must be openai_chat, openai_responses, anthropic, google or ollama");
+        return err_field(
+            e, "wire", "'wire' must be openai_chat, openai_responses, anthropic, google or ollama");
     for (size_t i = 0; i < text.n; i++)
         if ((unsigned char)text.p[i] <= ' ' || text.p[i] == 127)
             return err_field(e, "api_key", "'api_key' holds a character that no header can carry");
@@ -130,7 +140,8 @@ bool provider_delete(struct db *db, struct str name, struct err *e)
 bool model_list(struct db *db, struct arena *a, struct model_row **out, struct err *e)
 {
     struct stmt *s = db_prepare(db,
-                                "SELECT name, targets, capabilities, max_output_tokens, context_tokens, is_enabled, show_alias, created_ms"
+                                "SELECT name, targets, capabilities, max_output_tokens, "
+                                "context_tokens, is_enabled, show_alias, created_ms"
                                 " FROM model ORDER BY name",
                                 e);
     *out = NULL;
@@ -157,11 +168,14 @@ bool model_list(struct db *db, struct arena *a, struct model_row **out, struct e
 
 bool model_put(struct db *db, const struct model_row *m, struct err *e)
 {
-    struct stmt *s = db_prepare(db,
-                                "INSERT INTO model(name, targets, capabilities, max_output_tokens, context_tokens, is_enabled, show_alias,"
-                                " created_ms) VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT(name) DO UPDATE SET targets=?2, capabilities=?3,"
-                                " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7",
-                                e);
+    struct stmt *s = db_prepare(
+        db,
+        "INSERT INTO model(name, targets, capabilities, max_output_tokens, context_tokens, "
+        "is_enabled, show_alias,"
+        " created_ms) VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT(name) DO UPDATE SET targets=?2, "
+        "capabilities=?3,"
+        " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7",
+        e);
     if (!s)
         return false;
     stmt_bind_str(s, 1, m->name);
@@ -204,7 +218,8 @@ static bool read_key(struct stmt *s, struct key_row *k)
     return true;
 }
 
-bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg, struct err *e)
+bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg,
+              struct err *e)
 {
     struct stmt *s = db_prepare(db, "SELECT " KEY_COLUMNS " FROM key", e);
     if (!s)
@@ -248,7 +263,8 @@ static void bind_key(struct stmt *s, const struct key_row *k)
 bool key_insert(struct db *db, const struct key_row *k, struct err *e)
 {
     struct stmt *s = db_prepare(db,
-                                "INSERT INTO key(id, label, scopes, allowed_models, is_enabled, expires_ms, hash, created_ms)"
+                                "INSERT INTO key(id, label, scopes, allowed_models, is_enabled, "
+                                "expires_ms, hash, created_ms)"
                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
                                 e);
     if (!s)
@@ -261,8 +277,10 @@ bool key_insert(struct db *db, const struct key_row *k, struct err *e)
 
 bool key_update(struct db *db, const struct key_row *k, struct err *e)
 {
-    struct stmt *s =
-        db_prepare(db, "UPDATE key SET label=?2, scopes=?3, allowed_models=?4, is_enabled=?5, expires_ms=?6 WHERE id=?1", e);
+    struct stmt *s = db_prepare(db,
+                                "UPDATE key SET label=?2, scopes=?3, allowed_models=?4, "
+                                "is_enabled=?5, expires_ms=?6 WHERE id=?1",
+                                e);
     if (!s)
         return false;
     bind_key(s, k);
@@ -290,8 +308,9 @@ struct str key_make(struct arena *a, struct key_row *k)
 
 /* ---- settings ---- */
 
-bool setting_each(struct db *db, struct arena *a, bool (*each)(void *arg, struct str name, struct str value, struct err *e), void *arg,
-                  struct err *e)
+bool setting_each(struct db *db, struct arena *a,
+                  bool (*each)(void *arg, struct str name, struct str value, struct err *e),
+                  void *arg, struct err *e)
 {
     struct stmt *s = db_prepare(db, "SELECT name, value FROM setting ORDER BY name", e);
     bool ok = s != NULL;
@@ -303,8 +322,10 @@ bool setting_each(struct db *db, struct arena *a, bool (*each)(void *arg, struct
 
 bool setting_put(struct db *db, struct str name, struct str value, struct err *e)
 {
-    struct stmt *s = db_prepare(db, value.p ? "INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value=?2"
-                                            : "DELETE FROM setting WHERE name = ?1",
+    struct stmt *s = db_prepare(db,
+                                value.p ? "INSERT INTO setting(name, value) VALUES(?1, ?2) ON "
+                                          "CONFLICT(name) DO UPDATE SET value=?2"
+                                        : "DELETE FROM setting WHERE name = ?1",
                                 e);
     if (!s)
         return false;

@@ -1,9 +1,18 @@
 #include "domain/setting.h"
 
-#define INT(name_, default_, min_, max_, sentence_) \
-    {#name_, SETTING_INT, offsetof(struct settings, name_), default_, min_, max_, NULL, sentence_}
-#define FLAG(name_, default_, sentence_) {#name_, SETTING_BOOL, offsetof(struct settings, name_), default_, 0, 1, NULL, sentence_}
-#define TEXT(name_, default_, sentence_) {#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_}
+#define INT(name_, default_, min_, max_, sentence_)                                        \
+    {                                                                                      \
+#name_, SETTING_INT, offsetof(struct settings, name_), default_, min_, max_, NULL, \
+            sentence_                                                                      \
+    }
+#define FLAG(name_, default_, sentence_)                                                        \
+    {                                                                                           \
+#name_, SETTING_BOOL, offsetof(struct settings, name_), default_, 0, 1, NULL, sentence_ \
+    }
+#define TEXT(name_, default_, sentence_)                                                     \
+    {                                                                                        \
+#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_ \
+    }
 #define DAY 86400000
 #define GIB (1024ll << 20)
 
@@ -73,9 +82,15 @@ void settings_default(struct settings *s)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         void *at = member(s, &rows[i]);
         switch (rows[i].kind) {
-        case SETTING_INT: *(int64_t *)at = rows[i].otherwise; break;
-        case SETTING_BOOL: *(bool *)at = rows[i].otherwise != 0; break;
-        case SETTING_TEXT: *(struct str *)at = str_of(rows[i].text); break;
+        case SETTING_INT:
+            *(int64_t *)at = rows[i].otherwise;
+            break;
+        case SETTING_BOOL:
+            *(bool *)at = rows[i].otherwise != 0;
+            break;
+        case SETTING_TEXT:
+            *(struct str *)at = str_of(rows[i].text);
+            break;
         }
     }
 }
@@ -87,14 +102,16 @@ bool setting_set(struct settings *s, const struct setting *row, struct str value
     switch (row->kind) {
     case SETTING_INT:
         if (!str_to_int(value, &n) || n < row->min || n > row->max)
-            return err_field(e, row->name, "'%s' must be a whole number from %lld to %lld", row->name, (long long)row->min,
-                             (long long)row->max);
+            return err_field(e, row->name, "'%s' must be a whole number from %lld to %lld",
+                             row->name, (long long)row->min, (long long)row->max);
         *(int64_t *)at = n;
         return true;
     case SETTING_BOOL:
-        if (str_is(value, "true") || str_is(value, "1") || str_is(value, "yes") || str_is(value, "on"))
+        if (str_is(value, "true") || str_is(value, "1") || str_is(value, "yes") ||
+            str_is(value, "on"))
             *(bool *)at = true;
-        else if (str_is(value, "false") || str_is(value, "0") || str_is(value, "no") || str_is(value, "off"))
+        else if (str_is(value, "false") || str_is(value, "0") || str_is(value, "no") ||
+                 str_is(value, "off"))
             *(bool *)at = false;
         else
             return err_field(e, row->name, "'%s' must be true or false", row->name);
@@ -110,8 +127,14 @@ void setting_write(const struct settings *s, const struct setting *row, struct j
 {
     const void *at = (const char *)s + row->offset;
     switch (row->kind) {
-    case SETTING_INT: jw_int(w, *(const int64_t *)at); break;
-    case SETTING_BOOL: jw_bool(w, *(const bool *)at); break;
-    case SETTING_TEXT: jw_str(w, *(const struct str *)at); break;
+    case SETTING_INT:
+        jw_int(w, *(const int64_t *)at);
+        break;
+    case SETTING_BOOL:
+        jw_bool(w, *(const bool *)at);
+        break;
+    case SETTING_TEXT:
+        jw_str(w, *(const struct str *)at);
+        break;
     }
 }

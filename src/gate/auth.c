@@ -26,8 +26,8 @@ struct str auth_presented(struct arena *a, const struct http_req *r, const char 
     return r->query.n ? query_get(a, r->query, "key") : STR_NONE;
 }
 
-bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *native, uint32_t scope, int64_t now_ms,
-                struct pass *out, struct err *e)
+bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *native,
+                uint32_t scope, int64_t now_ms, struct pass *out, struct err *e)
 {
     struct str presented = auth_presented(r->arena, r, native);
     *out = (struct pass){NULL};
@@ -36,7 +36,8 @@ bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *
         if (s->settings.allow_anonymous && !(scope & SCOPE_ADMIN))
             return true;
         return err_set(e, ERR_UNAUTHENTICATED, "invalid_api_key",
-                       "Missing API key. Send it as 'Authorization: Bearer <key>', 'x-api-key' or 'x-goog-api-key'.");
+                       "Missing API key. Send it as 'Authorization: Bearer <key>', 'x-api-key' or "
+                       "'x-goog-api-key'.");
     }
     const struct key *k = snapshot_key(s, presented);
     if (!k)
@@ -46,7 +47,8 @@ bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *
     if (k->expires_ms != 0 && now_ms >= k->expires_ms)
         return err_set(e, ERR_FORBIDDEN, "key_expired", "This API key has expired");
     if ((k->scopes & scope) != scope)
-        return err_set(e, ERR_FORBIDDEN, "insufficient_scope", "This API key lacks the scope for this endpoint");
+        return err_set(e, ERR_FORBIDDEN, "insufficient_scope",
+                       "This API key lacks the scope for this endpoint");
     out->key = k;
     return true;
 }

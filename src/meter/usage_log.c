@@ -7,11 +7,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define RING 2048u            /* records a loop may be ahead of the writer; a power of two */
+#define RING 2048u /* records a loop may be ahead of the writer; a power of two */
 #define GROUP_MS 50
 #define RETRY_MS 1000
 #define MAX_POSTED 4096u
-#define MAX_NAMES 50000u      /* interned; a flood of made-up names beyond it is counted as "(other)" */
+/* interned; a flood of made-up names beyond it is counted as "(other)" */
+#define MAX_NAMES 50000u
 #define PRUNE_MS (600 * 1000)
 #define PRUNE_ROWS "20000"
 
@@ -41,8 +42,8 @@ struct usage_log {
     char *path;
     struct db *db;
     struct stmt *insert, *find_name, *add_name, *find_kind, *add_kind;
-    struct map names;      /* text -> id in a heap cell that holds both */
-    struct map kinds;      /* what repeats of a record, as bytes -> its id */
+    struct map names; /* text -> id in a heap cell that holds both */
+    struct map kinds; /* what repeats of a record, as bytes -> its id */
     int64_t last_id;
     int64_t retention_ms;
     uint64_t next_prune_ms;
@@ -146,20 +147,28 @@ static bool open_db(struct usage_log *u, struct err *e)
         struct stmt **at;
         const char *sql;
     } statements[] = {
-        {&u->insert, "INSERT INTO usage_fact(id,request_id,kind,attempts,input_total,cache_read,cache_write,output_total,reasoning,"
-                     "audio_in,audio_out,ttft_us,duration_us,bytes_in,bytes_out) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"},
+        {&u->insert, "INSERT INTO "
+                     "usage_fact(id,request_id,kind,attempts,input_total,cache_read,cache_write,"
+                     "output_total,reasoning,"
+                     "audio_in,audio_out,ttft_us,duration_us,bytes_in,bytes_out) "
+                     "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"},
         {&u->find_name, "SELECT id FROM name WHERE text = ?1"},
         {&u->add_name, "INSERT INTO name(text) VALUES(?1)"},
-        {&u->find_kind, "SELECT id FROM usage_kind WHERE key=?1 AND model=?2 AND upstream=?3 AND upstream_model=?4 AND op=?5 AND"
-                        " client_format=?6 AND upstream_format=?7 AND error_code=?8 AND status=?9 AND is_stream=?10 AND stop=?11 AND"
+        {&u->find_kind, "SELECT id FROM usage_kind WHERE key=?1 AND model=?2 AND upstream=?3 AND "
+                        "upstream_model=?4 AND op=?5 AND"
+                        " client_format=?6 AND upstream_format=?7 AND error_code=?8 AND status=?9 "
+                        "AND is_stream=?10 AND stop=?11 AND"
                         " quality=?12"},
-        {&u->add_kind, "INSERT INTO usage_kind(key,model,upstream,upstream_model,op,client_format,upstream_format,error_code,status,"
+        {&u->add_kind, "INSERT INTO "
+                       "usage_kind(key,model,upstream,upstream_model,op,client_format,upstream_"
+                       "format,error_code,status,"
                        "is_stream,stop,quality) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
     };
     bool is_ready = true;
     for (size_t i = 0; i < ARRAY_LEN(statements) && is_ready; i++)
         is_ready = (*statements[i].at = db_prepare(u->db, statements[i].sql, e)) != NULL;
-    struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e) : NULL;
+    struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e)
+                              : NULL;
     bool ok = s && stmt_step(s, e);
     if (ok)
         u->last_id = stmt_int(s, 0);
@@ -221,7 +230,8 @@ static void bind_known(struct stmt *s, int at, int64_t v)
 /* The row of usage_kind that says what repeats of a record. */
 static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *id, struct err *e)
 {
-    const char *texts[] = {r->key_id, r->model, r->upstream, r->upstream_model, r->op, r->client_format, r->upstream_format, r->error_code};
+    const char *texts[] = {r->key_id, r->model,         r->upstream,        r->upstream_model,
+                           r->op,     r->client_format, r->upstream_format, r->error_code};
     const int32_t numbers[] = {r->status, r->is_stream, (int32_t)r->stop, (int32_t)r->quality};
     char bytes[sizeof *r];
     size_t n = sizeof numbers;
@@ -265,9 +275,11 @@ static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *
 static bool insert(struct usage_log *u, const struct usage_record *r, struct err *e)
 {
     struct stmt *s = u->insert;
-    const int64_t known[] = {r->usage.input_total, r->usage.cache_read, r->usage.cache_write, r->usage.output_total,
-                             r->usage.reasoning,   r->usage.audio_in,   r->usage.audio_out,   r->ttft_us};
-    int64_t id = (r->start_ms + r->duration_us / 1000) * 1000, kind; /* the end: rows come in this order */
+    const int64_t known[] = {r->usage.input_total,  r->usage.cache_read, r->usage.cache_write,
+                             r->usage.output_total, r->usage.reasoning,  r->usage.audio_in,
+                             r->usage.audio_out,    r->ttft_us};
+    /* the end: rows come in this order */
+    int64_t id = (r->start_ms + r->duration_us / 1000) * 1000, kind;
     if (id <= u->last_id)
         id = u->last_id + 1;
     if (!kind_id(u, r, &kind, e))
@@ -302,7 +314,8 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
     if (!db_begin(u->db, e))
         return false;
     for (unsigned i = 0; i < u->n_rings; i++)
-        for (uint32_t at = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed); at != heads[i]; at++)
+        for (uint32_t at = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+             at != heads[i]; at++)
             if (!insert(u, &u->rings[i].v[at % RING], e)) {
                 db_rollback(u->db);
                 forget_names(u); /* ids made in this group are gone with it */
@@ -348,7 +361,10 @@ static void prune(struct usage_log *u)
     if (u->retention_ms <= 0 || now < u->next_prune_ms)
         return;
     u->next_prune_ms = now + PRUNE_MS;
-    struct stmt *s = db_prepare(u->db, "DELETE FROM usage_fact WHERE id IN (SELECT id FROM usage_fact WHERE id < ?1 ORDER BY id LIMIT " PRUNE_ROWS ")", &e);
+    struct stmt *s = db_prepare(u->db,
+                                "DELETE FROM usage_fact WHERE id IN (SELECT id FROM usage_fact "
+                                "WHERE id < ?1 ORDER BY id LIMIT " PRUNE_ROWS ")",
+                                &e);
     if (s) {
         stmt_bind_int(s, 1, (clock_wall_ms() - u->retention_ms) * 1000);
         if (stmt_run(s, &e) && db_changes(u->db) > 0)
@@ -375,8 +391,10 @@ static void sleep_a_while(struct usage_log *u, bool is_idle)
             is_idle = is_idle && atomic_load_explicit(&u->rings[i].head, memory_order_seq_cst) ==
                                      atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
     }
-    bool has_posted = u->first && !atomic_load(&u->is_degraded); /* else they wait for the store: no hurry */
-    bool skip = atomic_load(&u->is_stopping) || has_posted || (atomic_load(&u->is_sleeping) && !is_idle);
+    /* else they wait for the store: no hurry */
+    bool has_posted = u->first && !atomic_load(&u->is_degraded);
+    bool skip = atomic_load(&u->is_stopping) || has_posted ||
+                (atomic_load(&u->is_sleeping) && !is_idle);
     if (!skip)
         (void)pthread_cond_timedwait(&u->wake, &u->lock, &until);
     atomic_store_explicit(&u->is_sleeping, false, memory_order_seq_cst);
@@ -414,10 +432,12 @@ static void *writer(void *arg)
     return NULL;
 }
 
-struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retention_days, struct err *e)
+struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retention_days,
+                                struct err *e)
 {
     struct usage_log *u = calloc(1, sizeof *u);
-    if (!u || !(u->path = strdup(path)) || !(u->rings = aligned_alloc(64, sizeof *u->rings * loops)))
+    if (!u || !(u->path = strdup(path)) ||
+        !(u->rings = aligned_alloc(64, sizeof *u->rings * loops)))
         abort();
     memset(u->rings, 0, sizeof *u->rings * loops);
     u->n_rings = loops;
@@ -451,7 +471,8 @@ void usage_log_free(struct usage_log *u)
     (void)pthread_join(u->thread, NULL);
     for (unsigned i = 0; i < u->n_rings; i++)
         free(u->rings[i].v);
-    for (struct posted *p = u->first, *next; p; p = next) { /* the store could not be reached to the end */
+    /* the store could not be reached to the end */
+    for (struct posted *p = u->first, *next; p; p = next) {
         next = p->next;
         p->fn(p->arg, NULL);
         free(p);

@@ -5,7 +5,8 @@
 
 static bool too_large(struct err *e, size_t max)
 {
-    return err_set(e, ERR_TOO_LARGE, "request_too_large", "The request body is larger than %zu bytes once decoded", max);
+    return err_set(e, ERR_TOO_LARGE, "request_too_large",
+                   "The request body is larger than %zu bytes once decoded", max);
 }
 
 static bool bad(struct err *e, const char *what)
@@ -56,7 +57,8 @@ static bool brotli_body(struct str body, struct buf *b, size_t max, struct err *
     return (rc == BROTLI_DECODER_RESULT_SUCCESS && n_in == 0) || bad(e, "brotli data");
 }
 
-bool decode_body(struct arena *a, struct str encoding, struct str body, size_t max, struct str *out, struct err *e)
+bool decode_body(struct arena *a, struct str encoding, struct str body, size_t max, struct str *out,
+                 struct err *e)
 {
     struct buf b;
     bool ok;
@@ -73,7 +75,9 @@ bool decode_body(struct arena *a, struct str encoding, struct str body, size_t m
         ok = brotli_body(body, &b, max, e);
     else
         return err_set(e, ERR_MEDIA_TYPE, "unsupported_content_encoding",
-                       "Content-Encoding '" STR_FMT "' is not supported: send gzip, deflate, br or none", STR_ARG(str_first(encoding, 40)));
+                       "Content-Encoding '" STR_FMT
+                       "' is not supported: send gzip, deflate, br or none",
+                       STR_ARG(str_first(encoding, 40)));
     *out = buf_str(&b);
     return ok;
 }

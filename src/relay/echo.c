@@ -133,12 +133,16 @@ static void read_conversation(struct echo *ec, struct relay *rl)
 
 static enum ir_stop stop_of(const struct echo *ec)
 {
-    return ec->is_cut ? IR_STOP_LENGTH : ec->calls.n ? IR_STOP_TOOL : ec->refusal.n ? IR_STOP_REFUSAL : IR_STOP_END;
+    return ec->is_cut      ? IR_STOP_LENGTH
+           : ec->calls.n   ? IR_STOP_TOOL
+           : ec->refusal.n ? IR_STOP_REFUSAL
+                           : IR_STOP_END;
 }
 
 /* ---- whole ---- */
 
-static void add_text(struct arena *a, struct ir_parts *parts, enum ir_part_kind kind, struct str text)
+static void add_text(struct arena *a, struct ir_parts *parts, enum ir_part_kind kind,
+                     struct str text)
 {
     if (text.n)
         ir_part_add(a, parts, kind)->text = text;
@@ -149,8 +153,11 @@ static void reply_whole(struct echo *ec)
     struct relay *rl = ec->rl;
     struct arena *a = rl->r->arena;
     struct ir_choice choice = {.stop = stop_of(ec), .message = {.role = IR_ASSISTANT}};
-    struct ir_response res = {.id = str_fmt(a, "echo-" STR_FMT, STR_ARG(rl->id)), .model = rl->target->model, .usage = ec->usage,
-                              .created = clock_wall_ms() / 1000, .choices = &choice};
+    struct ir_response res = {.id = str_fmt(a, "echo-" STR_FMT, STR_ARG(rl->id)),
+                              .model = rl->target->model,
+                              .usage = ec->usage,
+                              .created = clock_wall_ms() / 1000,
+                              .choices = &choice};
     struct buf b;
     add_text(a, &choice.message.parts, IR_REASONING, ec->reasoning);
     add_text(a, &choice.message.parts, IR_TEXT, ec->text);
@@ -183,7 +190,8 @@ static struct ir_event *next_event(struct echo *ec, enum ir_event_kind kind, uns
 }
 
 /* text cut into n pieces between characters */
-static void pieces(struct echo *ec, struct str text, int64_t n, enum ir_part_kind kind, enum ir_event_kind each, unsigned block)
+static void pieces(struct echo *ec, struct str text, int64_t n, enum ir_part_kind kind,
+                   enum ir_event_kind each, unsigned block)
 {
     next_event(ec, IR_EV_BLOCK_START, block)->part_kind = kind;
     size_t from = 0;
@@ -292,7 +300,8 @@ static void reply_json(struct relay *rl, struct buf *b)
 {
     if (buf_failed(b)) {
         struct err e = ERR_INIT;
-        err_set(&e, ERR_TOO_LARGE, "reply_too_large", "The reply would be larger than max_reply_bytes");
+        err_set(&e, ERR_TOO_LARGE, "reply_too_large",
+                "The reply would be larger than max_reply_bytes");
         relay_fail(rl, &e);
         return;
     }
@@ -303,7 +312,8 @@ static void reply_json(struct relay *rl, struct buf *b)
 static void answer_media(struct relay *rl, struct jw *w)
 {
     /* a PNG of one white pixel */
-    static const char pixel[] = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mP8/x8AAwMCAO+ip1sAAAAASUVORK5CYII=";
+    static const char pixel[] = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mP8/"
+                                "x8AAwMCAO+ip1sAAAAASUVORK5CYII=";
     jw_object(w);
     jw_kv_int(w, "created", clock_wall_ms() / 1000);
     jw_key(w, "data");
@@ -319,13 +329,57 @@ static void answer_media(struct relay *rl, struct jw *w)
 /* A tenth of a second of silence: RIFF, PCM, mono, 8 kHz, 16 bit. */
 static void answer_speech(struct relay *rl)
 {
-    enum { N = 1600 };
+    enum {
+        N = 1600
+    };
     char *wav = arena_zalloc(rl->r->arena, 44 + N);
-    static const unsigned char head[44] = {'R', 'I', 'F', 'F', (36 + N) & 255, (36 + N) >> 8, 0, 0, 'W', 'A', 'V', 'E', 'f', 'm', 't', ' ',
-                                           16, 0, 0, 0, 1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0, 'd', 'a', 't', 'a',
-                                           N & 255, N >> 8, 0, 0};
+    static const unsigned char head[44] = {'R',
+                                           'I',
+                                           'F',
+                                           'F',
+                                           (36 + N) & 255,
+                                           (36 + N) >> 8,
+                                           0,
+                                           0,
+                                           'W',
+                                           'A',
+                                           'V',
+                                           'E',
+                                           'f',
+                                           'm',
+                                           't',
+                                           ' ',
+                                           16,
+                                           0,
+                                           0,
+                                           0,
+                                           1,
+                                           0,
+                                           1,
+                                           0,
+                                           0x40,
+                                           0x1f,
+                                           0,
+                                           0,
+                                           0x80,
+                                           0x3e,
+                                           0,
+                                           0,
+                                           2,
+                                           0,
+                                           16,
+                                           0,
+                                           'd',
+                                           'a',
+                                           't',
+                                           'a',
+                                           N & 255,
+                                           N >> 8,
+                                           0,
+                                           0};
     memcpy(wav, head, sizeof head);
-    struct http_header h[] = {{STR("content-type"), STR("audio/wav")}, {STR("x-request-id"), rl->id}};
+    struct http_header h[] = {{STR("content-type"), STR("audio/wav")},
+                              {STR("x-request-id"), rl->id}};
     rl->is_done = rl->is_ended = rl->is_head_sent = true;
     rl->status = 200;
     http_reply(rl->r, 200, h, ARRAY_LEN(h), str_n(wav, 44 + N));
@@ -407,8 +461,10 @@ static bool answer_rerank(struct relay *rl, yyjson_val *root, struct jw *w, stru
     query = str_first(query, MAX_QUERY);
     for (i = 0; i + 2 <= query.n; i++, p->n++)
         p->wanted[pair_at(query, i)]++;
-    yyjson_arr_foreach(docs, i, max, doc)
-        v[i] = (struct ranked){i, overlap(p, (uint32_t)i + 1, yyjson_is_obj(doc) ? json_get_str(doc, "text") : json_str(doc))};
+    yyjson_arr_foreach (docs, i, max, doc)
+        v[i] = (struct ranked){
+            i, overlap(p, (uint32_t)i + 1,
+                       yyjson_is_obj(doc) ? json_get_str(doc, "text") : json_str(doc))};
     qsort(v, n, sizeof v[0], by_score);
     int64_t top = json_get_int(root, "top_n", (int64_t)n);
     jw_object(w);
@@ -446,7 +502,8 @@ static void answer_other(struct echo *ec)
             answer_media(rl, &w);
         } else {
             jw_object(&w);
-            jw_kv_str(&w, "text", str_fmt(a, "echo of %llu bytes", (unsigned long long)rl->r->bytes_in));
+            jw_kv_str(&w, "text",
+                      str_fmt(a, "echo of %llu bytes", (unsigned long long)rl->r->bytes_in));
             jw_object_end(&w);
         }
         reply_json(rl, &b);
@@ -468,7 +525,8 @@ static void answer_other(struct echo *ec)
         else if (ok && rl->spec->op == OP_IMAGE_GENERATE)
             answer_media(rl, &w);
         else if (ok)
-            ok = err_set(&e, ERR_UNSUPPORTED, "unsupported_operation", "The built-in 'echo' does not serve %s", op_name(rl->spec->op));
+            ok = err_set(&e, ERR_UNSUPPORTED, "unsupported_operation",
+                         "The built-in 'echo' does not serve %s", op_name(rl->spec->op));
     }
     if (ok)
         reply_json(rl, &b);
@@ -486,7 +544,8 @@ static void answer(struct echo *ec)
         rl->last_body = STR_NONE;
         wire_read_error(rl->r->arena, ec->error_status, ec->error_text, &e);
         if (ec->error_text.n == 0)
-            (void)snprintf(e.message, sizeof e.message, "echo was asked for HTTP %d", ec->error_status);
+            (void)snprintf(e.message, sizeof e.message, "echo was asked for HTTP %d",
+                           ec->error_status);
         if (ec->error_status == 429)
             e.retry_after_ms = 1000;
         /* its errors are wishes of one request: the next one is served again */

@@ -82,7 +82,14 @@ struct model_edit {
     struct str with;
 };
 
-enum { MODEL, OPTIONS, NEW_MAX, OLD_MAX, MESSAGES, N_WANT };
+enum {
+    MODEL,
+    OPTIONS,
+    NEW_MAX,
+    OLD_MAX,
+    MESSAGES,
+    N_WANT
+};
 
 static void on_member(void *arg, size_t which, const struct json_span *span)
 {
@@ -102,8 +109,7 @@ static struct str with_usage_asked(struct arena *a, struct str options)
     if (json_parse(a, options, 0, &v, NULL) && yyjson_is_obj(v)) {
         size_t i, max;
         yyjson_val *k, *m;
-        yyjson_obj_foreach(v, i, max, k, m)
-        {
+        yyjson_obj_foreach (v, i, max, k, m) {
             if (str_is(json_str(k), "include_usage"))
                 continue;
             jw_key_str(&w, json_str(k));
@@ -144,13 +150,15 @@ static void on_stripped(void *arg, size_t which, const struct json_span *span)
     }
     /* the last member: the comma before it goes, if one was kept */
     size_t n = s->out.n;
-    while (n > 0 && (s->out.p[n - 1] == ' ' || s->out.p[n - 1] == '\t' || s->out.p[n - 1] == '\r' || s->out.p[n - 1] == '\n'))
+    while (n > 0 && (s->out.p[n - 1] == ' ' || s->out.p[n - 1] == '\t' || s->out.p[n - 1] == '\r' ||
+                     s->out.p[n - 1] == '\n'))
         n--;
     if (n > 0 && s->out.p[n - 1] == ',')
         s->out.n = n - 1;
 }
 
-static bool strip_fields(struct relay *rl, const char *const *strip, struct str *body, struct err *e)
+static bool strip_fields(struct relay *rl, const char *const *strip, struct str *body,
+                         struct err *e)
 {
     struct json_want want[MAX_STRIP];
     struct json_scan scan;
@@ -170,7 +178,8 @@ static bool strip_fields(struct relay *rl, const char *const *strip, struct str 
     struct strip s = {.body = *body};
     buf_init_arena(&s.out, rl->body_arena, body->n + 1);
     if (!buf_reserve(&s.out, body->n) ||
-        !json_scan_members(*body, want, n, (unsigned)rl->set->max_json_depth, on_stripped, &s, &scan, e))
+        !json_scan_members(*body, want, n, (unsigned)rl->set->max_json_depth, on_stripped, &s,
+                           &scan, e))
         return false;
     buf_add(&s.out, body->p + s.at, body->n - s.at);
     *body = buf_str(&s.out);
@@ -186,35 +195,46 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     bool is_chat = rl->up == WIRE_CHAT;
     bool is_path_model = rl->path_model.n > 0;
     bool changes_model = !is_path_model && !str_eq(t->model, rl->model);
-    bool has_quirks = is_chat && ((u->quirks & QUIRK_MAX_TOKENS_OLD) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
-    bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT && !(u->quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
+    bool has_quirks = is_chat &&
+                      ((u->quirks & QUIRK_MAX_TOKENS_OLD) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
+    bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT &&
+                      !(u->quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
     rl->strip_usage = adds_usage;
 
     if (!has_quirks && !adds_usage && rl->model_want.count <= 1) {
         if (changes_model && rl->model_want.count == 1)
             add_splice(&s, rl->model_want.span.at, rl->model_want.span.n, quoted(a, t->model));
     } else {
-        struct json_want want[N_WANT] = {{.key = "model"}, {.key = "stream_options"}, {.key = "max_completion_tokens"},
-                                    {.key = "max_tokens"}, {.key = "messages"}};
+        struct json_want want[N_WANT] = {{.key = "model"},
+                                         {.key = "stream_options"},
+                                         {.key = "max_completion_tokens"},
+                                         {.key = "max_tokens"},
+                                         {.key = "messages"}};
         struct model_edit m = {&s, quoted(a, t->model)};
         struct json_scan scan;
         /* Every occurrence of model: parsers differ in which of duplicates wins. */
-        if (!json_scan_members(body, want, N_WANT, (unsigned)rl->set->max_json_depth, changes_model ? on_member : NULL, &m, &scan, e))
+        if (!json_scan_members(body, want, N_WANT, (unsigned)rl->set->max_json_depth,
+                               changes_model ? on_member : NULL, &m, &scan, e))
             return false;
-        if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_OLD) && want[NEW_MAX].count == 1 && want[OLD_MAX].count == 0)
+        if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_OLD) && want[NEW_MAX].count == 1 &&
+            want[OLD_MAX].count == 0)
             add_splice(&s, want[NEW_MAX].span.key_at, want[NEW_MAX].span.key_n, STR("max_tokens"));
         if (has_quirks && !(u->quirks & QUIRK_DEVELOPER_ROLE) && want[MESSAGES].count == 1)
             developer_to_system(&s, body, want[MESSAGES].span);
         if (adds_usage && want[OPTIONS].count > 0)
-            add_splice(&s, want[OPTIONS].span.at, want[OPTIONS].span.n,
-                   with_usage_asked(a, str_n(body.p + want[OPTIONS].span.at, want[OPTIONS].span.n)));
+            add_splice(
+                &s, want[OPTIONS].span.at, want[OPTIONS].span.n,
+                with_usage_asked(a, str_n(body.p + want[OPTIONS].span.at, want[OPTIONS].span.n)));
         else if (adds_usage)
-            add_splice(&s, scan.close, 0, scan.is_empty ? STR("\"stream_options\":{\"include_usage\":true}")
-                                                    : STR(",\"stream_options\":{\"include_usage\":true}"));
+            add_splice(&s, scan.close, 0,
+                       scan.is_empty ? STR("\"stream_options\":{\"include_usage\":true}")
+                                     : STR(",\"stream_options\":{\"include_usage\":true}"));
     }
     if (s.is_full)
-        return err_set(e, ERR_INPUT, "invalid_request", "Too many repeated members in the request body");
+        return err_set(e, ERR_INPUT, "invalid_request",
+                       "Too many repeated members in the request body");
     static const char *const ours[] = {"previous_response_id", NULL};
     *out = apply(a, body, &s);
-    return strip_fields(rl, u->strip, out, e) && (!responses_is_continuation(rl) || strip_fields(rl, ours, out, e));
+    return strip_fields(rl, u->strip, out, e) &&
+           (!responses_is_continuation(rl) || strip_fields(rl, ours, out, e));
 }

@@ -6,15 +6,22 @@
 static enum embed_format client_format(const struct relay *rl)
 {
     switch (rl->spec->op) {
-    case OP_EMBED_OLLAMA: return EMBED_OLLAMA;
-    case OP_EMBED_GEMINI: return str_contains(rl->r->path, STR(":batchEmbedContents")) ? EMBED_GEMINI_BATCH : EMBED_GEMINI;
-    default: return EMBED_OPENAI; /* not our enum's whole range: the table of endpoints has three such operations */
+    case OP_EMBED_OLLAMA:
+        return EMBED_OLLAMA;
+    case OP_EMBED_GEMINI:
+        return str_contains(rl->r->path, STR(":batchEmbedContents")) ? EMBED_GEMINI_BATCH
+                                                                     : EMBED_GEMINI;
+    /* not our enum's whole range: the table of endpoints has three such operations */
+    default:
+        return EMBED_OPENAI;
     }
 }
 
 static enum embed_format upstream_format(enum op op)
 {
-    return op == OP_EMBED_GEMINI ? EMBED_GEMINI_BATCH : op == OP_EMBED_OLLAMA ? EMBED_OLLAMA : EMBED_OPENAI;
+    return op == OP_EMBED_GEMINI   ? EMBED_GEMINI_BATCH
+           : op == OP_EMBED_OLLAMA ? EMBED_OLLAMA
+                                   : EMBED_OPENAI;
 }
 
 static bool read_asked(struct relay *rl, struct embed_request *asked, struct err *e)
@@ -24,12 +31,14 @@ static bool read_asked(struct relay *rl, struct embed_request *asked, struct err
            embed_read_request(rl->r->arena, client_format(rl), root, asked, e);
 }
 
-bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct str *out, struct err *e)
+bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct str *out,
+                struct err *e)
 {
     static const enum op others[] = {OP_EMBED_OPENAI, OP_EMBED_GEMINI, OP_EMBED_OLLAMA};
     const struct provider_kind *kind = t->upstream->kind;
     struct buf b;
-    rl->embed_suffix = client_format(rl) == EMBED_GEMINI_BATCH ? ":batchEmbedContents" : ":embedContent";
+    rl->embed_suffix = client_format(rl) == EMBED_GEMINI_BATCH ? ":batchEmbedContents"
+                                                               : ":embedContent";
     if (provider_kind_path(kind, rl->spec->op)) {
         *up_op = rl->spec->op;
         rl->is_same = true;
@@ -45,13 +54,15 @@ bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct
         if (!rl->asked)
             rl->asked = ARENA_NEW(rl->r->arena, struct embed_request);
         buf_init_arena(&b, rl->body_arena, (size_t)rl->set->max_body_bytes * 2);
-        if (!read_asked(rl, rl->asked, e) || !embed_write_request(upstream_format(*up_op), rl->asked, t->model, &b, e))
+        if (!read_asked(rl, rl->asked, e) ||
+            !embed_write_request(upstream_format(*up_op), rl->asked, t->model, &b, e))
             return false;
         rl->embed_op = *up_op;
         *out = buf_str(&b);
         return true;
     }
-    return err_set(e, ERR_UNSUPPORTED, "unsupported_operation", "The upstream '" STR_FMT "' does not serve embeddings",
+    return err_set(e, ERR_UNSUPPORTED, "unsupported_operation",
+                   "The upstream '" STR_FMT "' does not serve embeddings",
                    STR_ARG(t->upstream->name));
 }
 
@@ -64,13 +75,15 @@ bool embed_reply(struct relay *rl, struct buf *out, struct err *e)
         !embed_read_reply(a, upstream_format(rl->embed_op), root, &reply, e))
         return false;
     if (reply.n != rl->asked->n)
-        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply", "The upstream embedded %zu of %zu inputs", reply.n, rl->asked->n);
+        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply",
+                       "The upstream embedded %zu of %zu inputs", reply.n, rl->asked->n);
     if (reply.tokens >= 0) {
         rl->usage.input_total = reply.tokens;
         rl->usage.total = reply.tokens;
     }
     embed_write_reply(a, client_format(rl), &reply, rl->asked, rl->target->model, out);
-    return !buf_failed(out) || err_set(e, ERR_UPSTREAM, "reply_too_large", "The reply is larger than max_reply_bytes once translated");
+    return !buf_failed(out) || err_set(e, ERR_UPSTREAM, "reply_too_large",
+                                       "The reply is larger than max_reply_bytes once translated");
 }
 
 /* The built-in upstream: numbers in -1 … 1 drawn from the text's hash, the same for the same text. */
@@ -102,14 +115,15 @@ bool embed_echo(struct relay *rl, struct buf *out, struct err *e)
     }
     jw_array_end(&w);
     if (buf_failed(&b))
-        return err_set(e, ERR_TOO_LARGE, "reply_too_large", "The reply would be larger than max_reply_bytes");
+        return err_set(e, ERR_TOO_LARGE, "reply_too_large",
+                       "The reply would be larger than max_reply_bytes");
     yyjson_val *root;
     if (!json_parse(a, buf_str(&b), 8, &root, e))
         return false;
     size_t i, max;
     yyjson_val *v;
     reply.vectors = ARENA_ARRAY(a, yyjson_val *, asked.n + 1);
-    yyjson_arr_foreach(root, i, max, v)
+    yyjson_arr_foreach (root, i, max, v)
         reply.vectors[reply.n++] = v;
     rl->usage.input_total = rl->usage.total = reply.tokens;
     embed_write_reply(a, client_format(rl), &reply, &asked, rl->target->model, out);

@@ -12,23 +12,29 @@
 #define MODEL_MAX 256
 #define PIECE 65536
 
-enum form_state { FORM_PREAMBLE, FORM_HEAD, FORM_VALUE, FORM_MODEL, FORM_EPILOGUE };
+enum form_state {
+    FORM_PREAMBLE,
+    FORM_HEAD,
+    FORM_VALUE,
+    FORM_MODEL,
+    FORM_EPILOGUE
+};
 
 struct form {
-    struct str delimiter;       /* CRLF -- boundary */
+    struct str delimiter; /* CRLF -- boundary */
     enum form_state state;
-    struct buf window;          /* bytes not yet consumed by the parser */
-    uint64_t parsed;            /* offset of window's first byte in the body */
+    struct buf window; /* bytes not yet consumed by the parser */
+    uint64_t parsed;   /* offset of window's first byte in the body */
     bool has_model;
     uint64_t model_at, model_n; /* of its value */
     /* held bytes: all from the start of the body */
     struct buf held;
-    int spool;                  /* -1: none; holds [0, spooled), held the rest */
+    int spool; /* -1: none; holds [0, spooled), held the rest */
     uint64_t spooled, total;
-    bool is_complete, is_live;  /* is_live: bytes went to the upstream that are not held */
+    bool is_complete, is_live; /* is_live: bytes went to the upstream that are not held */
     /* sending */
-    uint64_t sent;              /* offset reached in the received body */
-    struct str model;           /* the upstream's id of it */
+    uint64_t sent;    /* offset reached in the received body */
+    struct str model; /* the upstream's id of it */
     bool is_started, is_sent, is_paused;
 };
 
@@ -48,7 +54,8 @@ static struct str boundary_of(struct arena *a, struct str type)
     return str_trim(head);
 }
 
-static void fail(struct relay *rl, enum err_kind kind, const char *code, const char *field, const char *text)
+static void fail(struct relay *rl, enum err_kind kind, const char *code, const char *field,
+                 const char *text)
 {
     struct err e = ERR_INIT;
     err_set(&e, kind, code, "%s", text);
@@ -65,7 +72,8 @@ void form_begin(struct relay *rl)
     buf_init(&f->window, 1u << 20);
     buf_init(&f->held, HELD_MAX + (1u << 20));
     if (boundary.n == 0 || boundary.n > 70) { /* RFC 2046, 5.1.1 */
-        fail(rl, ERR_INPUT, "invalid_multipart", "", "The multipart Content-Type names no valid boundary");
+        fail(rl, ERR_INPUT, "invalid_multipart", "",
+             "The multipart Content-Type names no valid boundary");
         return;
     }
     f->delimiter = str_fmt(rl->r->arena, "\r\n--" STR_FMT, STR_ARG(boundary));
@@ -90,7 +98,8 @@ static bool is_model_part(struct arena *a, struct str head)
     if (at == lower.n || find_bytes(lower, STR("filename")) < lower.n)
         return false;
     struct str rest = str_skip(lower, at);
-    return find_bytes(rest, STR("name=\"model\"")) < rest.n || find_bytes(rest, STR("name=model")) < rest.n;
+    return find_bytes(rest, STR("name=\"model\"")) < rest.n ||
+           find_bytes(rest, STR("name=model")) < rest.n;
 }
 
 static void consume(struct form *f, size_t n)
@@ -126,15 +135,18 @@ static bool parse(struct relay *rl)
             if (end == w.n) {
                 if (w.n <= PART_HEAD_MAX)
                     return true;
-                fail(rl, ERR_INPUT, "invalid_multipart", "", "A part of the multipart body has no end of its headers");
+                fail(rl, ERR_INPUT, "invalid_multipart", "",
+                     "A part of the multipart body has no end of its headers");
                 return false;
             }
-            f->state = !f->has_model && is_model_part(rl->r->arena, str_first(w, end)) ? FORM_MODEL : FORM_VALUE;
+            f->state = !f->has_model && is_model_part(rl->r->arena, str_first(w, end)) ? FORM_MODEL
+                                                                                       : FORM_VALUE;
             if (f->state == FORM_MODEL) {
                 consume(f, end + 4);
                 f->model_at = f->parsed;
             } else {
-                consume(f, end + 2); /* an empty value's delimiter starts with the CRLF of the head's end */
+                /* an empty value's delimiter starts with the CRLF of the head's end */
+                consume(f, end + 2);
             }
             break;
         }
@@ -168,7 +180,8 @@ static bool write_spool(struct relay *rl, struct str bytes)
         f->spool = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         if (f->spool < 0) {
             char path[4096];
-            if (snprintf(path, sizeof path, "%s/spool-XXXXXX", dir) < (int)sizeof path && (f->spool = mkostemp(path, O_CLOEXEC)) >= 0)
+            if (snprintf(path, sizeof path, "%s/spool-XXXXXX", dir) < (int)sizeof path &&
+                (f->spool = mkostemp(path, O_CLOEXEC)) >= 0)
                 (void)unlink(path);
         }
         if (f->spool < 0)
@@ -277,7 +290,8 @@ void form_body(struct relay *rl, struct str chunk)
     if (f->is_started) {
         if (!rl->call)
             return; /* answered early, or between attempts: the rest is not wanted */
-        if (f->sent == f->spooled + f->held.n && !f->is_paused) { /* caught up: nothing is held any more */
+        /* caught up: nothing is held any more */
+        if (f->sent == f->spooled + f->held.n && !f->is_paused) {
             f->is_live = true;
             f->sent += chunk.n;
             f->spooled = f->sent;
@@ -293,7 +307,8 @@ void form_body(struct relay *rl, struct str chunk)
     } else {
         buf_str_add(&f->window, chunk);
         if (buf_failed(&f->window)) {
-            fail(rl, ERR_TOO_LARGE, "request_too_large", "", "A part of the multipart body is too large to look at");
+            fail(rl, ERR_TOO_LARGE, "request_too_large", "",
+                 "A part of the multipart body is too large to look at");
             return;
         }
         if (!parse(rl))
@@ -316,7 +331,8 @@ void form_complete(struct relay *rl)
     struct form *f = rl->form;
     f->is_complete = true;
     if (!f->has_model) {
-        fail(rl, ERR_INPUT, "missing_required_parameter", "model", "Missing 'model' in the multipart form");
+        fail(rl, ERR_INPUT, "missing_required_parameter", "model",
+             "Missing 'model' in the multipart form");
         return;
     }
     if (f->is_started && rl->echo)
@@ -332,7 +348,9 @@ int64_t form_length(const struct relay *rl)
     const struct form *f = rl->form;
     if (f->is_complete)
         return (int64_t)(f->total - f->model_n + f->model.n);
-    return rl->r->content_length >= 0 ? rl->r->content_length - (int64_t)f->model_n + (int64_t)f->model.n : -1;
+    return rl->r->content_length >= 0
+               ? rl->r->content_length - (int64_t)f->model_n + (int64_t)f->model.n
+               : -1;
 }
 
 void form_attempt(struct relay *rl, const struct target *t)

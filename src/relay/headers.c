@@ -3,9 +3,10 @@
 #include "relay/request.h"
 
 /* Forwarded to an upstream of the same format (contract of translation, section 12). */
-static const char *const forwarded[] = {"anthropic-beta",      "openai-beta",         "openai-organization",   "openai-project",
-                                        "x-goog-api-client",   "x-goog-user-project", "openresponses-version", "idempotency-key",
-                                        "x-session-affinity"};
+static const char *const forwarded[] = {
+    "anthropic-beta",        "openai-beta",       "openai-organization",
+    "openai-project",        "x-goog-api-client", "x-goog-user-project",
+    "openresponses-version", "idempotency-key",   "x-session-affinity"};
 
 static void add(struct http_header *h, size_t *n, size_t max, struct str name, struct str value)
 {
@@ -13,13 +14,16 @@ static void add(struct http_header *h, size_t *n, size_t max, struct str name, s
         h[(*n)++] = (struct http_header){name, value};
 }
 
-size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max, struct str content_type)
+size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max,
+                        struct str content_type)
 {
     const struct upstream *u = t->upstream;
     struct arena *a = rl->r->arena;
     size_t n = 0;
     add(h, &n, max, STR("content-type"), content_type);
-    add(h, &n, max, STR("accept"), rl->is_stream ? STR("text/event-stream, application/json") : STR("application/json, */*;q=0.5"));
+    add(h, &n, max, STR("accept"),
+        rl->is_stream ? STR("text/event-stream, application/json")
+                      : STR("application/json, */*;q=0.5"));
     add(h, &n, max, STR("accept-encoding"), STR("identity"));
     add(h, &n, max, STR("user-agent"), STR("sluice"));
     add(h, &n, max, STR("x-request-id"), rl->id);
@@ -28,11 +32,20 @@ size_t upstream_headers(struct relay *rl, const struct target *t, struct http_he
         uint32_t turn = atomic_fetch_add_explicit(u->next_key, 1, memory_order_relaxed);
         struct str key = secret_reveal(u->keys[turn % u->n_keys]);
         switch (u->kind->auth) {
-        case AUTH_BEARER: add(h, &n, max, STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))); break;
-        case AUTH_X_API_KEY: add(h, &n, max, STR("x-api-key"), key); break;
-        case AUTH_X_GOOG: add(h, &n, max, STR("x-goog-api-key"), key); break;
-        case AUTH_API_KEY: add(h, &n, max, STR("api-key"), key); break;
-        case AUTH_NONE: break;
+        case AUTH_BEARER:
+            add(h, &n, max, STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(key)));
+            break;
+        case AUTH_X_API_KEY:
+            add(h, &n, max, STR("x-api-key"), key);
+            break;
+        case AUTH_X_GOOG:
+            add(h, &n, max, STR("x-goog-api-key"), key);
+            break;
+        case AUTH_API_KEY:
+            add(h, &n, max, STR("api-key"), key);
+            break;
+        case AUTH_NONE:
+            break;
         }
     }
     bool is_same = rl->up != WIRE_NONE && rl->up == rl->spec->client;
@@ -59,8 +72,9 @@ static bool is_request_id(struct str name)
 
 static bool is_kept(struct str name)
 {
-    static const char *const exact[] = {"retry-after", "retry-after-ms", "openai-processing-ms", "openai-version", "openai-organization",
-                                        "content-disposition"};
+    static const char *const exact[] = {"retry-after",          "retry-after-ms",
+                                        "openai-processing-ms", "openai-version",
+                                        "openai-organization",  "content-disposition"};
     for (size_t i = 0; i < ARRAY_LEN(exact); i++)
         if (str_eq(name, str_of(exact[i])))
             return true;
@@ -68,7 +82,8 @@ static bool is_kept(struct str name)
            str_starts(name, STR("ratelimit-"));
 }
 
-void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, struct out_headers *out)
+void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n,
+                        struct out_headers *out)
 {
     size_t kept = 0;
     *out = (struct out_headers){NULL, 0};
@@ -83,6 +98,7 @@ void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, 
         if (is_kept(h[i].name))
             out->v[out->n++] = (struct http_header){str_dup(a, h[i].name), str_dup(a, h[i].value)};
         else if (is_request_id(h[i].name))
-            out->v[out->n++] = (struct http_header){STR("x-sluice-upstream-request-id"), str_dup(a, h[i].value)};
+            out->v[out->n++] = (struct http_header){STR("x-sluice-upstream-request-id"),
+                                                    str_dup(a, h[i].value)};
     }
 }

@@ -17,7 +17,7 @@ struct image {
 };
 
 struct image_job {
-    struct relay *rl; /* NULL: the request is gone */
+    struct relay *rl;     /* NULL: the request is gone */
     _Atomic bool is_gone; /* the same for the worker */
     struct arena *arena;
     struct image v[MAX_IMAGES];
@@ -35,17 +35,24 @@ static void run(void *arg)
     for (size_t i = 0; i < job->n && !atomic_load(&job->is_gone); i++) {
         struct image *im = &job->v[i];
         uint64_t now = clock_mono_ms();
-        struct fetch f = {.method = HTTP_GET, .url = im->url, .timeout_ms = now < end ? end - now : 1, .max_bytes = job->max_bytes,
-                          .max_redirects = MAX_REDIRECTS, .proxy = job->proxy};
+        struct fetch f = {.method = HTTP_GET,
+                          .url = im->url,
+                          .timeout_ms = now < end ? end - now : 1,
+                          .max_bytes = job->max_bytes,
+                          .max_redirects = MAX_REDIRECTS,
+                          .proxy = job->proxy};
         struct fetched got = {0};
         struct err e = ERR_INIT;
         struct str shown = str_first(im->url, 200);
         if (!fetch_run(job->arena, &f, &got, &e)) {
-            err_set(&job->err, ERR_INPUT, "image_fetch_failed", "Cannot fetch '" STR_FMT "': %s", STR_ARG(shown), e.message);
+            err_set(&job->err, ERR_INPUT, "image_fetch_failed", "Cannot fetch '" STR_FMT "': %s",
+                    STR_ARG(shown), e.message);
         } else if (got.status != 200) {
-            err_set(&job->err, ERR_INPUT, "image_fetch_failed", "Cannot fetch '" STR_FMT "': HTTP %d", STR_ARG(shown), got.status);
+            err_set(&job->err, ERR_INPUT, "image_fetch_failed",
+                    "Cannot fetch '" STR_FMT "': HTTP %d", STR_ARG(shown), got.status);
         } else if (!str_starts_nocase(got.content_type, STR("image/")) && im->is_image) {
-            err_set(&job->err, ERR_INPUT, "image_fetch_failed", "'" STR_FMT "' is not an image", STR_ARG(shown));
+            err_set(&job->err, ERR_INPUT, "image_fetch_failed", "'" STR_FMT "' is not an image",
+                    STR_ARG(shown));
         }
         if (job->err.kind != ERR_NONE)
             return;
@@ -67,8 +74,10 @@ static void done(void *arg)
         } else {
             for (size_t i = 0; i < job->n; i++) {
                 const struct image *im = &job->v[i];
-                im->part->source = (struct ir_source){.kind = IR_SOURCE_DATA, .media_type = str_dup(rl->body_arena, im->type),
-                                                      .base64 = str_dup(rl->body_arena, im->base64)};
+                im->part->source = (struct ir_source){
+                    .kind = IR_SOURCE_DATA,
+                    .media_type = str_dup(rl->body_arena, im->type),
+                    .base64 = str_dup(rl->body_arena, im->base64)};
             }
             rl->images_done = true;
             relay_attempt_next(rl);
@@ -90,8 +99,10 @@ bool images_fetch(struct relay *rl)
     job->max_bytes = (size_t)rl->set->image_max_bytes;
     job->timeout_ms = (uint64_t)rl->set->image_timeout_ms;
     job->proxy = str_dup(job->arena, rl->set->proxy);
-    for (struct ir_part *p = NULL; job->n < MAX_IMAGES && (p = ir_find_remote_media(rl->ir, p)) != NULL;)
-        job->v[job->n++] = (struct image){.part = p, .is_image = p->kind == IR_IMAGE, .url = str_dup(job->arena, p->source.url)};
+    for (struct ir_part *p = NULL;
+         job->n < MAX_IMAGES && (p = ir_find_remote_media(rl->ir, p)) != NULL;)
+        job->v[job->n++] = (struct image){
+            .part = p, .is_image = p->kind == IR_IMAGE, .url = str_dup(job->arena, p->source.url)};
     job->rl = rl;
     if (job->n == 0 || !workers_run(rl->env->shared->fetchers, rl->env->loop, run, done, job)) {
         arena_free(job->arena);

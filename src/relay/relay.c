@@ -173,7 +173,8 @@ static void forget_request(struct relay *rl)
     rl->sent_arena = NULL;
     if (rl->kept || !rl->body_arena || (rl->mode != REPLY_PASS && rl->mode != REPLY_TRANSLATE))
         return;
-    if (rl->mode == REPLY_PASS) { /* translating replies look back at the request, but not at its text */
+    /* translating replies look back at the request, but not at its text */
+    if (rl->mode == REPLY_PASS) {
         arena_free(rl->body_arena);
         rl->body_arena = NULL;
         rl->root = NULL;
@@ -937,7 +938,8 @@ static bool read_head_fields(struct relay *rl, struct err *e)
                       &rl->model) ||
         rl->model.n == 0)
         return err_field(e, "model", "'model' must be a non-empty string");
-    rl->model = str_dup(rl->r->arena, rl->model); /* the record still names it when the body is gone */
+    /* the record still names it when the body is gone */
+    rl->model = str_dup(rl->r->arena, rl->model);
     struct str stream = str_n(rl->body.p + want[STREAM].span.at, want[STREAM].span.n);
     bool default_stream = rl->spec->client == WIRE_OLLAMA ||
                           rl->spec->client == WIRE_OLLAMA_GENERATE;
@@ -963,7 +965,8 @@ static bool has_room(struct relay *rl, struct err *e)
     int64_t held = atomic_load_explicit(&rl->env->shared->body_bytes, memory_order_relaxed);
     if (held <= rl->set->max_memory_bytes)
         return true;
-    err_set(e, ERR_OVERLOADED, "memory_limit", "The gateway holds too many request bodies at the moment");
+    err_set(e, ERR_OVERLOADED, "memory_limit",
+            "The gateway holds too many request bodies at the moment");
     e->retry_after_ms = 1000;
     return false;
 }
@@ -1007,7 +1010,8 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
         buf_init_arena(&rl->chunks, rl->body_arena, max);
         http_req_stream(r, max);
     } else {
-        if (r->content_length > 0 && (uint64_t)r->content_length <= max) /* else it is refused unread */
+        /* else it is refused unread */
+        if (r->content_length > 0 && (uint64_t)r->content_length <= max)
             count_body(rl, (size_t)r->content_length);
         http_req_collect(r, max);
     }

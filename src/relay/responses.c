@@ -14,38 +14,41 @@
 #define CACHE_BYTES (64u << 20)
 #define PRUNE_MS 60000u
 
-struct stored {                 /* one response; immutable, ref-counted */
+struct stored { /* one response; immutable, ref-counted */
     _Atomic int refs;
-    struct str id, key_id, upstream, input, response; /* input: JSON array of items; response: the object. Behind the struct */
-    bool is_native;             /* kept by the upstream: input and response are empty */
-    bool is_deleted;            /* stands in memory until the store has forgotten it, too */
+    /* input: JSON array of items; response: the object. Behind the struct */
+    struct str id, key_id, upstream, input, response;
+    bool is_native;  /* kept by the upstream: input and response are empty */
+    bool is_deleted; /* stands in memory until the store has forgotten it, too */
     int64_t created_ms, expires_ms;
 };
 
 struct responses {
-    pthread_mutex_t lock;       /* Responses traffic only */
+    pthread_mutex_t lock; /* Responses traffic only */
     struct map by_id;
     struct stored *ring[CACHE_MAX];
     size_t next, bytes;
-    uint64_t next_prune_ms;     /* expired ones leave the store */
+    uint64_t next_prune_ms; /* expired ones leave the store */
     struct str db_path;
     struct relay_shared *shared;
 };
 
-struct kept {                   /* of one request */
-    bool is_store;              /* keep the reply */
-    bool is_native;             /* this attempt's upstream keeps it */
+struct kept {       /* of one request */
+    bool is_store;  /* keep the reply */
+    bool is_native; /* this attempt's upstream keeps it */
     struct str previous_id;
     struct stored *previous;
-    struct str input;           /* all items as one JSON array, previous ones first: filled when first needed */
-    struct str tail;            /* this request's own items */
-    struct str body;            /* the request without previous_response_id, input expanded */
+    /* all items as one JSON array, previous ones first: filled when first needed */
+    struct str input;
+    struct str tail; /* this request's own items */
+    struct str body; /* the request without previous_response_id, input expanded */
     struct lookup *lookup;
 };
 
 /* ---- records ---- */
 
-static struct stored *stored_new(struct str id, struct str key_id, struct str upstream, struct str input, struct str response)
+static struct stored *stored_new(struct str id, struct str key_id, struct str upstream,
+                                 struct str input, struct str response)
 {
     size_t n = id.n + key_id.n + upstream.n + input.n + response.n;
     struct stored *s = malloc(sizeof *s + n);
@@ -132,7 +135,8 @@ static void cache_put(struct responses *rs, struct stored *s)
     rs->bytes += stored_size(s);
     map_set(&rs->by_id, rs->ring[rs->next]->id, rs->ring[rs->next]);
     rs->next = (rs->next + 1) % CACHE_MAX;
-    for (size_t i = rs->next; rs->bytes > CACHE_BYTES && (i + 1) % CACHE_MAX != rs->next; i = (i + 1) % CACHE_MAX)
+    for (size_t i = rs->next; rs->bytes > CACHE_BYTES && (i + 1) % CACHE_MAX != rs->next;
+         i = (i + 1) % CACHE_MAX)
         cache_evict(rs, i);
     pthread_mutex_unlock(&rs->lock);
 }
@@ -174,10 +178,11 @@ static void db_insert(void *arg, struct db *db)
     struct stored *s = arg;
     struct err e = ERR_INIT;
     struct stmt *st = !db ? NULL
-                      : db_prepare(db,
-                                 "INSERT OR REPLACE INTO response(id, key_id, upstream, is_native, created_ms, expires_ms, input, reply)"
-                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
-                                 &e);
+                          : db_prepare(db,
+                                       "INSERT OR REPLACE INTO response(id, key_id, upstream, "
+                                       "is_native, created_ms, expires_ms, input, reply)"
+                                       " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                                       &e);
     if (st) {
         stmt_bind_str(st, 1, s->id);
         stmt_bind_str(st, 2, s->key_id);
@@ -197,7 +202,11 @@ static void db_insert(void *arg, struct db *db)
 static void db_prune(void *arg, struct db *db)
 {
     struct err e = ERR_INIT;
-    struct stmt *st = !db ? NULL : db_prepare(db, "DELETE FROM response WHERE id IN (SELECT id FROM response WHERE expires_ms < ?1 LIMIT 5000)", &e);
+    struct stmt *st = !db ? NULL
+                          : db_prepare(db,
+                                       "DELETE FROM response WHERE id IN (SELECT id FROM response "
+                                       "WHERE expires_ms < ?1 LIMIT 5000)",
+                                       &e);
     (void)arg;
     if (st) {
         stmt_bind_int(st, 1, clock_wall_ms());
@@ -236,7 +245,8 @@ static void lookup_run(void *arg)
     struct err e = ERR_INIT;
     struct db *db = db_open(str_z(l->arena, l->rs->db_path), DB_READ_ONLY, &e);
     struct stmt *st = db ? db_prepare(db,
-                                      "SELECT key_id, upstream, is_native, created_ms, expires_ms, input, reply FROM response"
+                                      "SELECT key_id, upstream, is_native, created_ms, expires_ms, "
+                                      "input, reply FROM response"
                                       " WHERE id = ?1 AND expires_ms >= ?2",
                                       &e)
                          : NULL;
@@ -244,7 +254,8 @@ static void lookup_run(void *arg)
         stmt_bind_str(st, 1, l->id);
         stmt_bind_int(st, 2, clock_wall_ms());
         if (stmt_step(st, &e)) {
-            l->found = stored_new(l->id, stmt_str(st, 0), stmt_str(st, 1), stmt_str(st, 5), stmt_str(st, 6));
+            l->found = stored_new(l->id, stmt_str(st, 0), stmt_str(st, 1), stmt_str(st, 5),
+                                  stmt_str(st, 6));
             l->found->is_native = stmt_int(st, 2) != 0;
             l->found->created_ms = stmt_int(st, 3);
             l->found->expires_ms = stmt_int(st, 4);
@@ -280,7 +291,8 @@ static void lookup_done(void *arg)
 }
 
 /* Finds a response in memory at once, else in the store. NULL: then was called already (or will be never, with false in *ok). */
-static struct lookup *find_stored(struct relay_loop *env, struct str id, void *owner, void (*then)(void *, struct stored *), bool *ok)
+static struct lookup *find_stored(struct relay_loop *env, struct str id, void *owner,
+                                  void (*then)(void *, struct stored *), bool *ok)
 {
     struct responses *rs = env->shared->responses;
     struct stored *s = cache_get(rs, id);
@@ -318,7 +330,8 @@ static struct str key_id_of(const struct key *k)
 
 static void not_found(struct err *e, struct str id, const char *field)
 {
-    err_set(e, ERR_INPUT, "previous_response_not_found", "Previous response with id '" STR_FMT "' not found.", STR_ARG(str_first(id, 80)));
+    err_set(e, ERR_INPUT, "previous_response_not_found",
+            "Previous response with id '" STR_FMT "' not found.", STR_ARG(str_first(id, 80)));
     (void)snprintf(e->field, sizeof e->field, "%s", field);
 }
 
@@ -354,8 +367,7 @@ static void add_items(struct arena *a, struct buf *b, struct str input)
         size_t i, max;
         yyjson_val *item;
         bool is_first = true;
-        yyjson_arr_foreach(v, i, max, item)
-        {
+        yyjson_arr_foreach (v, i, max, item) {
             if (!is_first)
                 buf_char(b, ',');
             is_first = false;
@@ -373,8 +385,17 @@ static void continue_with(void *owner, struct stored *s);
 
 bool responses_prepare(struct relay *rl)
 {
-    enum { STORE, PREVIOUS, INPUT, CONVERSATION, N };
-    struct json_want want[N] = {{.key = "store"}, {.key = "previous_response_id"}, {.key = "input"}, {.key = "conversation"}};
+    enum {
+        STORE,
+        PREVIOUS,
+        INPUT,
+        CONVERSATION,
+        N
+    };
+    struct json_want want[N] = {{.key = "store"},
+                                {.key = "previous_response_id"},
+                                {.key = "input"},
+                                {.key = "conversation"}};
     struct json_scan scan;
     struct err e = ERR_INIT;
     if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, &e)) {
@@ -422,7 +443,8 @@ static void continue_with(void *owner, struct stored *s)
     struct kept *k = rl->kept;
     struct err e = ERR_INIT;
     k->lookup = NULL;
-    if (s && !str_eq(s->key_id, key_id_of(rl->key))) { /* another caller's: as if it were not there, here and upstream */
+    /* another caller's: as if it were not there, here and upstream */
+    if (s && !str_eq(s->key_id, key_id_of(rl->key))) {
         stored_unref(s);
         not_found(&e, k->previous_id, "previous_response_id");
         relay_fail(rl, &e);
@@ -432,7 +454,8 @@ static void continue_with(void *owner, struct stored *s)
         /* Made before sluice stood in front, perhaps: an upstream that keeps responses may know it. */
         size_t n = 0;
         for (size_t i = 0; i < rl->n_order; i++)
-            if (keeps_responses(rl->order[i]->upstream) && rl->order[i]->upstream->wires[0] != WIRE_NONE)
+            if (keeps_responses(rl->order[i]->upstream) &&
+                rl->order[i]->upstream->wires[0] != WIRE_NONE)
                 rl->order[n++] = rl->order[i];
         if (n == 0) {
             not_found(&e, k->previous_id, "previous_response_id");
@@ -457,7 +480,11 @@ static void continue_with(void *owner, struct stored *s)
     /* The earlier items, the earlier output, then what is new. */
     struct arena *a = rl->r->arena;
     struct buf b, items;
-    enum { PREVIOUS, INPUT, N };
+    enum {
+        PREVIOUS,
+        INPUT,
+        N
+    };
     struct json_want want[N] = {{.key = "previous_response_id"}, {.key = "input"}};
     struct json_scan scan;
     yyjson_val *response;
@@ -490,7 +517,8 @@ static void continue_with(void *owner, struct stored *s)
         buf_add(&b, rl->body.p + scan.close, rl->body.n - scan.close);
     }
     if (buf_failed(&b) || buf_failed(&items)) {
-        err_set(&e, ERR_TOO_LARGE, "context_too_large", "The conversation that 'previous_response_id' continues is too large");
+        err_set(&e, ERR_TOO_LARGE, "context_too_large",
+                "The conversation that 'previous_response_id' continues is too large");
         relay_fail(rl, &e);
         return;
     }
@@ -548,17 +576,21 @@ void responses_keep(struct relay *rl, struct str response)
     struct json_want want = {.key = "id"};
     struct json_scan scan;
     struct str id;
-    if (!k || !k->is_store || !json_scan_object(response, &want, 1, 0, &scan, NULL) || want.count != 1 ||
+    if (!k || !k->is_store || !json_scan_object(response, &want, 1, 0, &scan, NULL) ||
+        want.count != 1 ||
         !json_unquote(rl->r->arena, str_n(response.p + want.span.at, want.span.n), &id))
         return;
-    struct stored *s = k->is_native ? stored_new(id, key_id_of(rl->key), rl->target->upstream->name, STR_NONE, STR_NONE)
-                                    : stored_new(id, key_id_of(rl->key), rl->target->upstream->name, all_items(rl), response);
+    struct stored *s = k->is_native ? stored_new(id, key_id_of(rl->key), rl->target->upstream->name,
+                                                 STR_NONE, STR_NONE)
+                                    : stored_new(id, key_id_of(rl->key), rl->target->upstream->name,
+                                                 all_items(rl), response);
     s->is_native = k->is_native;
     s->created_ms = clock_wall_ms();
     s->expires_ms = s->created_ms + rl->set->response_ttl_ms;
     cache_put(rs, s);
     if (!usage_log_post(rs->shared->usage, db_insert, s)) {
-        log_warn(str_z(rl->r->arena, rl->id), "response.not_stored", "reason=%s", "queue full: kept in memory only");
+        log_warn(str_z(rl->r->arena, rl->id), "response.not_stored", "reason=%s",
+                 "queue full: kept in memory only");
         stored_unref(s);
     }
     prune_when_due(rs);
@@ -574,9 +606,11 @@ void responses_keep_event(struct relay *rl, struct str data)
 
 void responses_keep_frames(struct relay *rl, struct str frames)
 {
-    static const struct str ends[] = {STR_INIT("event: response.completed\n"), STR_INIT("event: response.incomplete\n")};
+    static const struct str ends[] = {STR_INIT("event: response.completed\n"),
+                                      STR_INIT("event: response.incomplete\n")};
     const struct str start = STR("event: response.");
-    for (size_t at = find_bytes(frames, start); at < frames.n; at += 1 + find_bytes(str_skip(frames, at + 1), start)) {
+    for (size_t at = find_bytes(frames, start); at < frames.n;
+         at += 1 + find_bytes(str_skip(frames, at + 1), start)) {
         struct str rest = str_skip(frames, at), line;
         for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
             if (!str_starts(rest, ends[i]))
@@ -615,7 +649,8 @@ struct stored_call {
 
 static void answer(struct stored_call *c, int status, struct str body)
 {
-    struct http_header h[] = {{STR("content-type"), STR("application/json; charset=utf-8")}, {STR("x-request-id"), c->request_id}};
+    struct http_header h[] = {{STR("content-type"), STR("application/json; charset=utf-8")},
+                              {STR("x-request-id"), c->request_id}};
     http_reply(c->r, status, h, ARRAY_LEN(h), body);
 }
 
@@ -646,9 +681,12 @@ static void native_end(void *arg)
     struct stored_call *c = arg;
     c->call = NULL;
     if (buf_failed(&c->reply))
-        refuse(c, ERR_UPSTREAM, "reply_too_large", "The upstream's reply is larger than max_reply_bytes");
-    else if (c->status == 401 || c->status == 403 || (c->status >= 300 && c->status < 400)) /* speaks of our credential */
-        refuse(c, ERR_UPSTREAM, "upstream_refused", "The upstream that keeps this response refused the gateway's request");
+        refuse(c, ERR_UPSTREAM, "reply_too_large",
+               "The upstream's reply is larger than max_reply_bytes");
+    else if (c->status == 401 || c->status == 403 ||
+             (c->status >= 300 && c->status < 400)) /* speaks of our credential */
+        refuse(c, ERR_UPSTREAM, "upstream_refused",
+               "The upstream that keeps this response refused the gateway's request");
     else
         answer(c, c->status, buf_str(&c->reply));
 }
@@ -662,8 +700,8 @@ static void native_error(void *arg, enum http_failure f, const struct err *e, bo
     relay_reply_error(c->r, WIRE_RESPONSES, e, c->request_id, NULL, 0);
 }
 
-static const struct http_call_handler native_handler = {.on_head = native_head, .on_body = native_body, .on_end = native_end,
-                                                        .on_error = native_error};
+static const struct http_call_handler native_handler = {
+    .on_head = native_head, .on_body = native_body, .on_end = native_end, .on_error = native_error};
 
 static void ask_upstream(struct stored_call *c, const struct upstream *u)
 {
@@ -674,14 +712,17 @@ static void ask_upstream(struct stored_call *c, const struct upstream *u)
     if (u->kind->auth == AUTH_API_KEY)
         h[n++] = (struct http_header){STR("api-key"), key};
     else if (key.n)
-        h[n++] = (struct http_header){STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))};
+        h[n++] = (struct http_header){STR("authorization"),
+                                      str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))};
     h[n++] = (struct http_header){STR("accept"), STR("application/json")};
     struct str query = query_without(a, c->r->query, "key");
     struct http_out out = {
         .origin = &u->origin,
         .method = c->view == STORED_DELETE ? HTTP_DELETE : HTTP_GET,
-        .target = str_fmt(a, STR_FMT "/responses/" STR_FMT "%s%s" STR_FMT, STR_ARG(u->base_path), STR_ARG(url_encode(a, c->id)),
-                          c->view == STORED_INPUT_ITEMS ? "/input_items" : "", query.n ? "?" : "", STR_ARG(query)),
+        .target = str_fmt(a, STR_FMT "/responses/" STR_FMT "%s%s" STR_FMT, STR_ARG(u->base_path),
+                          STR_ARG(url_encode(a, c->id)),
+                          c->view == STORED_INPUT_ITEMS ? "/input_items" : "", query.n ? "?" : "",
+                          STR_ARG(query)),
         .headers = h,
         .n_headers = n,
         .connect_timeout_ms = u->connect_timeout_ms,
@@ -700,7 +741,8 @@ static struct str input_items(struct stored_call *c, const struct stored *s)
     yyjson_val *items, *item;
     size_t i, max;
     int64_t limit = 20;
-    struct str text = query_get(a, c->r->query, "limit"), after = query_get(a, c->r->query, "after");
+    struct str text = query_get(a, c->r->query, "limit"),
+               after = query_get(a, c->r->query, "after");
     bool is_asc = str_is(query_get(a, c->r->query, "order"), "asc");
     if (text.n && (!str_to_int(text, &limit) || limit < 1 || limit > 100))
         limit = 20;
@@ -711,8 +753,7 @@ static struct str input_items(struct stored_call *c, const struct stored *s)
     size_t n = yyjson_arr_size(items);
     yyjson_val **v = ARENA_ARRAY(a, yyjson_val *, n + 1);
     struct str *ids = ARENA_ARRAY(a, struct str, n + 1);
-    yyjson_arr_foreach(items, i, max, item)
-    {
+    yyjson_arr_foreach (items, i, max, item) {
         size_t at = is_asc ? i : n - 1 - i;
         v[at] = item;
         ids[at] = json_get_str(item, "id");
@@ -733,8 +774,7 @@ static struct str input_items(struct stored_call *c, const struct stored *s)
         yyjson_val *name, *value;
         jw_object(&w);
         jw_kv_str(&w, "id", ids[i]);
-        yyjson_obj_foreach(v[i], k, kmax, name, value)
-        {
+        yyjson_obj_foreach (v[i], k, kmax, name, value) {
             if (str_is(json_str(name), "id"))
                 continue;
             jw_key_str(&w, json_str(name));
@@ -766,7 +806,8 @@ static void show_stored(void *owner, struct stored *s)
     }
     if (!s) {
         struct err e = ERR_INIT;
-        err_set(&e, ERR_NOT_FOUND, "response_not_found", "Response with id '" STR_FMT "' not found.", STR_ARG(str_first(c->id, 80)));
+        err_set(&e, ERR_NOT_FOUND, "response_not_found",
+                "Response with id '" STR_FMT "' not found.", STR_ARG(str_first(c->id, 80)));
         relay_reply_error(c->r, WIRE_RESPONSES, &e, c->request_id, NULL, 0);
         return;
     }
@@ -775,7 +816,8 @@ static void show_stored(void *owner, struct stored *s)
         if (u && u->is_enabled)
             ask_upstream(c, u);
         else
-            refuse(c, ERR_NOT_FOUND, "response_not_found", "The upstream that keeps this response is not configured any more");
+            refuse(c, ERR_NOT_FOUND, "response_not_found",
+                   "The upstream that keeps this response is not configured any more");
         stored_unref(s);
         return;
     }
@@ -818,13 +860,19 @@ static void stored_call_gone(void *arg)
     snapshot_unref(c->snap);
 }
 
-void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap, const struct key *key, struct str request_id,
-                  struct str id, enum stored_view view)
+void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap,
+                  const struct key *key, struct str request_id, struct str id,
+                  enum stored_view view)
 {
     struct stored_call *c = ARENA_NEW(r->arena, struct stored_call);
     bool ok;
-    *c = (struct stored_call){.env = l, .r = r, .snap = snapshot_ref(snap), .key = key, .request_id = request_id,
-                              .id = str_dup(r->arena, id), .view = view};
+    *c = (struct stored_call){.env = l,
+                              .r = r,
+                              .snap = snapshot_ref(snap),
+                              .key = key,
+                              .request_id = request_id,
+                              .id = str_dup(r->arena, id),
+                              .view = view};
     arena_on_free(r->arena, stored_call_gone, c);
     c->lookup = find_stored(l, c->id, c, show_stored, &ok);
     if (!ok)

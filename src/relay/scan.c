@@ -15,7 +15,8 @@ size_t find_bytes(struct str hay, struct str needle)
     for (; i + 16 + needle.n - 1 <= hay.n; i += 16) {
         __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(hay.p + i));
         __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(hay.p + i + needle.n - 1));
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, final)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(
+            _mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, final)));
         for (; mask; mask &= mask - 1) {
             size_t at = i + (size_t)__builtin_ctz(mask);
             if (memcmp(hay.p + at, needle.p, needle.n) == 0)
@@ -29,9 +30,11 @@ size_t find_bytes(struct str hay, struct str needle)
     return hay.n;
 }
 
-void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage, size_t max_frame)
+void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage,
+                      size_t max_frame)
 {
-    *s = (struct stream_scan){.wire = w, .strip_usage = strip_usage, .max_frame = max_frame, .usage = IR_USAGE_NONE};
+    *s = (struct stream_scan){
+        .wire = w, .strip_usage = strip_usage, .max_frame = max_frame, .usage = IR_USAGE_NONE};
     buf_init(&s->carry, max_frame + 65536 + 4);
 }
 
@@ -70,7 +73,8 @@ static size_t last_boundary(const struct stream_scan *s, struct str text)
         if (!nl)
             return 0;
         size_t i = (size_t)(nl - text.p);
-        if (is_lines || (i >= 1 && text.p[i - 1] == '\n') || (i >= 2 && text.p[i - 1] == '\r' && text.p[i - 2] == '\n'))
+        if (is_lines || (i >= 1 && text.p[i - 1] == '\n') ||
+            (i >= 2 && text.p[i - 1] == '\r' && text.p[i - 2] == '\n'))
             return i + 1;
         end = i;
     }
@@ -122,7 +126,8 @@ static bool is_error(struct str data)
         return false;
     if (str_starts(inside, STR("\"type\""))) {
         inside = str_trim(str_skip(inside, 6));
-        return str_starts(inside, STR(":")) && str_starts(str_trim(str_skip(inside, 1)), STR("\"error\""));
+        return str_starts(inside, STR(":")) &&
+               str_starts(str_trim(str_skip(inside, 1)), STR("\"error\""));
     }
     inside = str_starts(inside, STR("\"error\"")) ? str_trim(str_skip(inside, 7)) : STR_NONE;
     return str_starts(inside, STR(":")) && !str_starts(str_trim(str_skip(inside, 1)), STR("null"));
@@ -135,7 +140,8 @@ static bool read_frame(struct stream_scan *s, struct str frame)
     if (data.n == 0)
         return true;
     struct ir_usage before = s->usage;
-    struct str event = s->wire->framing == FRAMING_SSE ? frame_field(frame, STR("event:")) : STR_NONE;
+    struct str event = s->wire->framing == FRAMING_SSE ? frame_field(frame, STR("event:"))
+                                                       : STR_NONE;
     if (is_error(data)) {
         s->is_terminal = s->has_error = true;
         return true;
@@ -147,7 +153,8 @@ static bool read_frame(struct stream_scan *s, struct str frame)
             buf_str_add(s->last_frame, data);
         }
     }
-    bool is_usage = memcmp(&before, &s->usage, sizeof before) != 0 || find_bytes(data, STR("\"usage\"")) < data.n;
+    bool is_usage = memcmp(&before, &s->usage, sizeof before) != 0 ||
+                    find_bytes(data, STR("\"usage\"")) < data.n;
     return !(s->strip_usage && is_usage && is_usage_alone(data));
 }
 
@@ -205,7 +212,8 @@ struct probe { /* of a mark, spread over a register: made once, not once a step 
 
 static struct probe probe_of(const struct mark *m)
 {
-    return (struct probe){_mm_set1_epi8(m->text.p[0]), _mm_set1_epi8(m->text.p[m->probe]), m->probe};
+    return (struct probe){_mm_set1_epi8(m->text.p[0]), _mm_set1_epi8(m->text.p[m->probe]),
+                          m->probe};
 }
 
 static inline __m128i probe_hits(const char *p, __m128i a, __m128i first, __m128i second, size_t at)
@@ -221,7 +229,8 @@ static size_t find_mark(struct str text, const struct mark *marks)
     size_t i = 0;
 #ifdef __SSE2__
     const struct probe p0 = probe_of(&marks[0]), p1 = probe_of(&marks[1]), p2 = probe_of(&marks[2]),
-                       p3 = probe_of(&marks[marks[3].text.n ? 3 : 0]); /* each list has three or four */
+                       /* each list has three or four */
+        p3 = probe_of(&marks[marks[3].text.n ? 3 : 0]);
     const __m128i f0 = p0.first, f1 = p1.first, f2 = p2.first, f3 = p3.first;
     const __m128i s0 = p0.second, s1 = p1.second, s2 = p2.second, s3 = p3.second;
     char tail[48 + MAX_PROBE]; /* what is left, with zeros behind it: no mark holds one */
@@ -241,7 +250,8 @@ static size_t find_mark(struct str text, const struct mark *marks)
         for (unsigned any = (unsigned)_mm_movemask_epi8(hits); any; any &= any - 1) {
             size_t k = (size_t)__builtin_ctz(any);
             for (const struct mark *m = marks; m->text.n; m++)
-                if (p[k + m->probe] == m->text.p[m->probe] && i + k < text.n && is_mark(text, i + k, m))
+                if (p[k + m->probe] == m->text.p[m->probe] && i + k < text.n &&
+                    is_mark(text, i + k, m))
                     return i + k;
         }
     }
@@ -256,7 +266,8 @@ static size_t find_mark(struct str text, const struct mark *marks)
 }
 
 /* text: whole frames. Most hold nothing to meter and go in one piece. */
-static void read_frames(struct stream_scan *s, struct str text, bool is_forwarding, void (*forward)(void *, struct str), void *arg)
+static void read_frames(struct stream_scan *s, struct str text, bool is_forwarding,
+                        void (*forward)(void *, struct str), void *arg)
 {
     if (!s->has_frames && text.n) {
         size_t n = frame_length(s, text);
@@ -271,7 +282,8 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
         }
     }
     const struct mark *marks = marks_of(s->wire->id);
-    size_t from = 0, at = 0; /* from: not yet forwarded; at: where the search goes on, the start of a frame */
+    /* from: not yet forwarded; at: where the search goes on, the start of a frame */
+    size_t from = 0, at = 0;
     for (;;) {
         size_t mark = at + find_mark(str_skip(text, at), marks);
         if (mark >= text.n)
@@ -314,9 +326,11 @@ static size_t giant_end(const struct stream_scan *s, struct str bytes)
     return frame_length(s, bytes);
 }
 
-void stream_scan_push(struct stream_scan *s, struct str bytes, void (*forward)(void *arg, struct str bytes), void *arg)
+void stream_scan_push(struct stream_scan *s, struct str bytes,
+                      void (*forward)(void *arg, struct str bytes), void *arg)
 {
-    bool holds = s->strip_usage || !s->has_frames; /* unfinished frames wait until their end is known */
+    /* unfinished frames wait until their end is known */
+    bool holds = s->strip_usage || !s->has_frames;
     if (!holds)
         forward(arg, bytes);
     if (s->is_giant) {
@@ -344,7 +358,8 @@ void stream_scan_push(struct stream_scan *s, struct str bytes, void (*forward)(v
             return;
     }
     struct str rest = str_skip(text, whole);
-    if (holds && !s->strip_usage && s->has_frames && rest.n) { /* the first frame was just judged: from now on nothing waits */
+    /* the first frame was just judged: from now on nothing waits */
+    if (holds && !s->strip_usage && s->has_frames && rest.n) {
         forward(arg, rest);
         holds = false;
     }

@@ -4,11 +4,12 @@
 #include "wire/common.h"
 
 #define MAX_SCANNED (1u << 20) /* larger frames hold no usage: they pass unread */
-#define MAX_OUT (64u << 20) /* frames of one read before they are written */
+#define MAX_OUT (64u << 20)    /* frames of one read before they are written */
 
 /* ---- errors inside a stream ---- */
 
-void write_stream_error(enum wire_id client, const struct err *e, struct str request_id, struct buf *out)
+void write_stream_error(enum wire_id client, const struct err *e, struct str request_id,
+                        struct buf *out)
 {
     const struct wire *w = wire_of(client);
     switch (client) {
@@ -102,7 +103,8 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         rl->saw_error_event = true;
         if (!rl->is_head_sent && !rl->has_content)
             return; /* nothing went out: the next target may do better */
-        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", ev->error && ev->error->code[0] ? ev->error->code : "upstream_error");
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
+                       ev->error && ev->error->code[0] ? ev->error->code : "upstream_error");
         break;
     case IR_EV_END:
         rl->is_done = true;
@@ -114,7 +116,8 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         ir_collect(rl->collector, ev);
         return;
     }
-    if (rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE) /* its lines tell the time */
+    /* its lines tell the time */
+    if (rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE)
         rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
     if (rl->enc)
         wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
@@ -186,14 +189,16 @@ void stream_bytes(struct relay *rl, struct str bytes)
     if (rl->mode == REPLY_PASS) {
         if (!rl->first_ns)
             rl->first_ns = clock_mono_ns();
-        if (rl->is_gemini_array && rl->up == WIRE_GEMINI) { /* no frames in an array: the end is metered from its tail */
+        /* no frames in an array: the end is metered from its tail */
+        if (rl->is_gemini_array && rl->up == WIRE_GEMINI) {
             forward(rl, bytes);
             buf_str_add(&rl->pass.carry, bytes);
             if (rl->pass.carry.n > 65536)
                 buf_consume(&rl->pass.carry, rl->pass.carry.n - 32768);
             return;
         }
-        buf_str_add(&rl->out, bytes); /* an upstream's chunks are small: they are looked at once a read */
+        /* an upstream's chunks are small: they are looked at once a read */
+        buf_str_add(&rl->out, bytes);
         return;
     }
     struct err e = ERR_INIT;
@@ -262,7 +267,8 @@ void stream_end(struct relay *rl)
     if (rl->mode == REPLY_PASS) {
         bool is_array = rl->is_gemini_array && rl->up == WIRE_GEMINI;
         if (is_array) {
-            wire_of(WIRE_GEMINI)->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
+            wire_of(WIRE_GEMINI)
+                ->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
             rl->pass.is_terminal = true;
         } else {
             pass_read(rl); /* a reply that came in one read ends before its read does */
@@ -278,12 +284,14 @@ void stream_end(struct relay *rl)
         rl->stop = rl->pass.stop;
         if (!rl->is_head_sent) {
             struct err e = ERR_INIT;
-            err_set(&e, ERR_UPSTREAM, "empty_stream", "The upstream's stream ended before it began");
+            err_set(&e, ERR_UPSTREAM, "empty_stream",
+                    "The upstream's stream ended before it began");
             rl->last_body = STR_NONE;
             relay_attempt_failed(rl, &e, FAULT_TRANSPORT, -1);
             return;
         }
-        if (!rl->pass.is_terminal && rl->stop == IR_STOP_NONE) { /* Google and others end by closing after a finish reason */
+        /* Google and others end by closing after a finish reason */
+        if (!rl->pass.is_terminal && rl->stop == IR_STOP_NONE) {
             struct err e = ERR_INIT;
             err_set(&e, ERR_UPSTREAM, "stream_cut", "upstream stream ended prematurely");
             relay_fail(rl, &e);
@@ -304,7 +312,8 @@ void stream_end(struct relay *rl)
         if (rl->saw_error_event)
             e = relay_failures(rl)->stream;
         else if (ok)
-            err_set(&e, ERR_UPSTREAM, "empty_stream", "The upstream's stream ended before it began");
+            err_set(&e, ERR_UPSTREAM, "empty_stream",
+                    "The upstream's stream ended before it began");
         rl->last_body = STR_NONE;
         relay_attempt_failed(rl, &e, FAULT_TRANSPORT, -1);
         return;
@@ -329,8 +338,10 @@ void stream_break(struct relay *rl, const struct err *e)
         stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
         rl->usage = rl->pass.usage;
         buf_init_arena(&b, rl->r->arena, 65536);
-        if (rl->pass.is_partial) /* half a frame is out: close it, so that the error is a frame of its own */
-            buf_str_add(&b, wire_of(rl->spec->client)->framing == FRAMING_NDJSON ? STR("\n") : STR("\n\n"));
+        /* half a frame is out: close it, so that the error is a frame of its own */
+        if (rl->pass.is_partial)
+            buf_str_add(&b, wire_of(rl->spec->client)->framing == FRAMING_NDJSON ? STR("\n")
+                                                                                 : STR("\n\n"));
         if (rl->is_gemini_array) { /* nothing well-formed can follow inside an array that is cut */
             rl->is_ended = true;
             http_reply_cut(rl->r);

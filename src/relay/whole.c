@@ -9,10 +9,12 @@ static bool read_whole(struct relay *rl, struct ir_response *res, struct err *e)
     yyjson_val *root;
     if (!json_parse(rl->r->arena, body, (unsigned)rl->set->max_json_depth, &root, e)) {
         struct err inner = *e;
-        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply", "The upstream's reply is not valid JSON: %s", inner.message);
+        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply",
+                       "The upstream's reply is not valid JSON: %s", inner.message);
     }
     yyjson_val *error = json_get(root, "error");
-    if (!json_absent(error) && (yyjson_is_obj(error) || yyjson_is_str(error))) { /* an error that calls itself 200 */
+    /* an error that calls itself 200 */
+    if (!json_absent(error) && (yyjson_is_obj(error) || yyjson_is_str(error))) {
         bool is_reply = json_get(root, "output") && !yyjson_is_obj(error);
         if (!is_reply) {
             wire_read_error(rl->r->arena, 200, body, e);
@@ -30,19 +32,22 @@ static void whole_failed(struct relay *rl, struct err *e)
         e->kind = ERR_UPSTREAM; /* bad JSON of an upstream is not the caller's */
     rl->last_status = err_status(e);
     rl->last_body = STR_NONE;
-    relay_attempt_failed(rl, e, fault_of_reply(rl->last_status >= 400 ? rl->last_status : 502, e), e->retry_after_ms);
+    relay_attempt_failed(rl, e, fault_of_reply(rl->last_status >= 400 ? rl->last_status : 502, e),
+                         e->retry_after_ms);
 }
 
 static void meter_whole(struct relay *rl, struct str body)
 {
-    (void)wire_of(rl->up == WIRE_NONE ? WIRE_CHAT : rl->up)->meter(STR_NONE, body, &rl->usage, &rl->stop);
+    (void)wire_of(rl->up == WIRE_NONE ? WIRE_CHAT : rl->up)
+        ->meter(STR_NONE, body, &rl->usage, &rl->stop);
 }
 
 static void pass_whole(struct relay *rl)
 {
     struct str body = buf_str(&rl->reply);
     struct str start = str_trim(str_first(body, 64));
-    if (str_starts(start, STR("{\"error\":{")) || str_starts(start, STR("{\"error\": {")) || str_starts(start, STR("{\"type\":\"error\""))) {
+    if (str_starts(start, STR("{\"error\":{")) || str_starts(start, STR("{\"error\": {")) ||
+        str_starts(start, STR("{\"type\":\"error\""))) {
         struct err e = ERR_INIT;
         wire_read_error(rl->r->arena, 200, body, &e);
         if (e.kind == ERR_NONE)
@@ -85,7 +90,8 @@ void whole_reply(struct relay *rl)
         pass_whole(rl);
         return;
     } else {
-        bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) && (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
+        bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) &&
+                       (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
         if (rl->is_same && !rl->is_stream && !repairs) {
             pass_whole(rl);
             return;
@@ -105,10 +111,12 @@ void whole_reply(struct relay *rl)
         return;
     }
     buf_init_arena(&out, rl->r->arena, (size_t)rl->set->max_reply_bytes);
-    rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns); /* told by Ollama's replies */
+    /* told by Ollama's replies */
+    rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
     wire_of(rl->spec->client)->write_response(&rl->ctx, &res, &out);
     if (buf_failed(&out)) {
-        err_set(&e, ERR_UPSTREAM, "reply_too_large", "The reply is larger than max_reply_bytes once translated");
+        err_set(&e, ERR_UPSTREAM, "reply_too_large",
+                "The reply is larger than max_reply_bytes once translated");
         relay_fail(rl, &e);
         return;
     }
@@ -128,7 +136,8 @@ void count_locally(struct relay *rl)
     if (rl->spec->client == WIRE_GEMINI) { /* {"contents":…} or {"generateContentRequest":{…}} */
         struct json_want want = {.key = "generateContentRequest"};
         struct json_scan scan;
-        if (json_scan_object(rl->body, &want, 1, (unsigned)rl->set->max_json_depth, &scan, &e) && want.count == 1)
+        if (json_scan_object(rl->body, &want, 1, (unsigned)rl->set->max_json_depth, &scan, &e) &&
+            want.count == 1)
             rl->body = str_n(rl->body.p + want.span.at, want.span.n);
     }
     if (!relay_load_ir(rl, &e)) {

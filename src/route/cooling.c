@@ -1,8 +1,8 @@
 #include "route/cooling.h"
 #include <stdlib.h>
 
-#define MAX_UPSTREAMS 4096      /* ids beyond it never cool */
-#define MAX_ORDERED 64          /* targets of one model beyond it count as ready */
+#define MAX_UPSTREAMS 4096          /* ids beyond it never cool */
+#define MAX_ORDERED 64              /* targets of one model beyond it count as ready */
 #define MAX_COOL_MS (3600u * 1000u) /* a longer wish is asked again after an hour */
 
 struct cooling {
@@ -42,12 +42,15 @@ static uint64_t default_ms(enum fault f)
     return 0;
 }
 
-void cooling_report(struct cooling *c, uint32_t id, enum fault f, int64_t retry_after_ms, uint64_t now_ms)
+void cooling_report(struct cooling *c, uint32_t id, enum fault f, int64_t retry_after_ms,
+                    uint64_t now_ms)
 {
-    uint64_t ms = retry_after_ms >= 0 && fault_is_retryable(f) ? (uint64_t)retry_after_ms : default_ms(f);
+    uint64_t ms = retry_after_ms >= 0 && fault_is_retryable(f) ? (uint64_t)retry_after_ms
+                                                               : default_ms(f);
     if (ms == 0 || id >= MAX_UPSTREAMS)
         return;
-    atomic_store_explicit(&c->until_ms[id], now_ms + (ms < MAX_COOL_MS ? ms : MAX_COOL_MS), memory_order_relaxed);
+    atomic_store_explicit(&c->until_ms[id], now_ms + (ms < MAX_COOL_MS ? ms : MAX_COOL_MS),
+                          memory_order_relaxed);
 }
 
 void cooling_clear(struct cooling *c, uint32_t id)
@@ -64,7 +67,8 @@ uint64_t cooling_left_ms(const struct cooling *c, uint32_t id, uint64_t now_ms)
     return until > now_ms ? until - now_ms : 0;
 }
 
-void cooling_order(const struct cooling *c, const struct target *targets, size_t n, uint64_t now_ms, const struct target **out)
+void cooling_order(const struct cooling *c, const struct target *targets, size_t n, uint64_t now_ms,
+                   const struct target **out)
 {
     uint64_t left[MAX_ORDERED]; /* read once: another loop may change them meanwhile */
     size_t ready = 0;

@@ -4,8 +4,9 @@
 
 #define MAX_RETRY_MS (366LL * 86400 * 1000)
 
-static const char *const fault_names[] = {"none",      "client", "auth",   "quota_window", "quota_money", "overload",
-                                          "transport", "model",  "policy", "server"};
+static const char *const fault_names[] = {"none",        "client",   "auth",      "quota_window",
+                                          "quota_money", "overload", "transport", "model",
+                                          "policy",      "server"};
 
 const char *fault_name(enum fault f)
 {
@@ -88,7 +89,8 @@ static bool parse_go_duration(struct str s, int64_t *ms)
         double v = 0, place = 1;
         size_t from = i;
         bool is_fraction = false;
-        for (; i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] == '.' && !is_fraction)); i++) {
+        for (; i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] == '.' && !is_fraction));
+             i++) {
             if (s.p[i] == '.')
                 is_fraction = true;
             else if (is_fraction)
@@ -105,10 +107,17 @@ static bool parse_go_duration(struct str s, int64_t *ms)
             i += 2;
         } else {
             switch (s.p[i++]) {
-            case 'h': total += v * 3600e3; break;
-            case 'm': total += v * 60e3; break;
-            case 's': total += v * 1000; break;
-            default: return false;
+            case 'h':
+                total += v * 3600e3;
+                break;
+            case 'm':
+                total += v * 60e3;
+                break;
+            case 's':
+                total += v * 1000;
+                break;
+            default:
+                return false;
             }
         }
     }
@@ -155,7 +164,8 @@ static int64_t asked_ms(const struct http_header *h, size_t n, struct str body, 
     for (size_t i = 0; i < n; i++) {
         struct str name = h[i].name;
         bool is_openai = str_starts(name, STR("x-ratelimit-reset"));
-        bool is_anthropic = str_starts(name, STR("anthropic-ratelimit-")) && str_ends(name, STR("-reset"));
+        bool is_anthropic = str_starts(name, STR("anthropic-ratelimit-")) &&
+                            str_ends(name, STR("-reset"));
         if (!is_openai && !is_anthropic)
             continue;
         if (!parse_moment(h[i].value, now, &ms))
@@ -163,9 +173,11 @@ static int64_t asked_ms(const struct http_header *h, size_t n, struct str body, 
         char other[96];
         struct str remaining = STR_NONE;
         if (is_openai)
-            (void)snprintf(other, sizeof other, "x-ratelimit-remaining" STR_FMT, STR_ARG(str_skip(name, 17)));
+            (void)snprintf(other, sizeof other, "x-ratelimit-remaining" STR_FMT,
+                           STR_ARG(str_skip(name, 17)));
         else
-            (void)snprintf(other, sizeof other, STR_FMT "-remaining", STR_ARG(str_first(name, name.n - 6)));
+            (void)snprintf(other, sizeof other, STR_FMT "-remaining",
+                           STR_ARG(str_first(name, name.n - 6)));
         remaining = http_header_get(h, n, other);
         if (remaining.n && !str_is(remaining, "0"))
             continue;

@@ -26,7 +26,9 @@ static bool fail(struct db *db, int rc, const char *doing, struct err *e)
 
 struct db *db_open(const char *path, enum db_mode mode, struct err *e)
 {
-    int flags = SQLITE_OPEN_NOMUTEX | (mode == DB_READ_ONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    int flags = SQLITE_OPEN_NOMUTEX |
+                (mode == DB_READ_ONLY ? SQLITE_OPEN_READONLY
+                                      : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     struct db *db = calloc(1, sizeof *db);
     if (!db)
         abort();
@@ -37,14 +39,17 @@ struct db *db_open(const char *path, enum db_mode mode, struct err *e)
     }
     int rc = sqlite3_open_v2(path, &db->h, flags, NULL);
     if (rc != SQLITE_OK) {
-        err_set(e, ERR_INTERNAL, "store_failed", "cannot open '%s': %s", path, db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
+        err_set(e, ERR_INTERNAL, "store_failed", "cannot open '%s': %s", path,
+                db->h ? sqlite3_errmsg(db->h) : sqlite3_errstr(rc));
         db_close(db);
         return NULL;
     }
     sqlite3_extended_result_codes(db->h, 1);
     sqlite3_busy_timeout(db->h, 5000);
-    if (!db_exec(db, mode == DB_READ_WRITE ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-                                           : "PRAGMA query_only=ON; PRAGMA mmap_size=268435456;",
+    if (!db_exec(db,
+                 mode == DB_READ_WRITE
+                     ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+                     : "PRAGMA query_only=ON; PRAGMA mmap_size=268435456;",
                  e)) {
         db_close(db);
         return NULL;
@@ -125,7 +130,8 @@ bool db_migrate(struct db *db, struct err *e)
             return false;
         /* Another process may have done it while we waited for the lock. */
         int64_t now = 0;
-        if (!read_version(db, &now, e) || (now < number && (!db_exec(db, (const char *)f->data, e) || !db_exec(db, set, e)))) {
+        if (!read_version(db, &now, e) ||
+            (now < number && (!db_exec(db, (const char *)f->data, e) || !db_exec(db, set, e)))) {
             db_rollback(db);
             return false;
         }
@@ -133,8 +139,10 @@ bool db_migrate(struct db *db, struct err *e)
             return false;
     }
     if (version > newest)
-        return err_set(e, ERR_CONFLICT, "schema_too_new", "The store has schema version %lld, this program knows %lld: use a newer sluice",
-                       (long long)version, (long long)newest);
+        return err_set(
+            e, ERR_CONFLICT, "schema_too_new",
+            "The store has schema version %lld, this program knows %lld: use a newer sluice",
+            (long long)version, (long long)newest);
     return true;
 }
 

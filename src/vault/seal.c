@@ -24,8 +24,10 @@ static bool read_key(struct seal *s, const char *path, struct err *e)
     bool ok = n == (ssize_t)sizeof text && hex_decode(s->key, str_n(text, sizeof text));
     sodium_memzero(text, sizeof text);
     if (!ok)
-        return err_set(e, ERR_INPUT, "invalid_master_key", "'%s' does not hold a master key (64 hex digits)", path);
-    return is_private || err_set(e, ERR_INPUT, "master_key_exposed", "'%s' is readable by others: chmod 600 it", path);
+        return err_set(e, ERR_INPUT, "invalid_master_key",
+                       "'%s' does not hold a master key (64 hex digits)", path);
+    return is_private || err_set(e, ERR_INPUT, "master_key_exposed",
+                                 "'%s' is readable by others: chmod 600 it", path);
 }
 
 static bool make_key(const char *path, struct err *e)
@@ -34,7 +36,8 @@ static bool make_key(const char *path, struct err *e)
     char text[2 * SEAL_KEY_BYTES + 1];
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return errno == EEXIST || err_errno(e, "cannot create", path); /* another process was first */
+        /* another process was first */
+        return errno == EEXIST || err_errno(e, "cannot create", path);
     random_bytes(key, sizeof key);
     hex_encode(text, key, sizeof key);
     text[sizeof text - 1] = '\n';
@@ -55,7 +58,8 @@ bool seal_open(struct seal *s, const char *data_dir, struct err *e)
     const char *given = getenv("SLUICE_MASTER_KEY");
     if (given && given[0])
         return (strlen(given) == 2 * SEAL_KEY_BYTES && hex_decode(s->key, str_of(given))) ||
-               err_set(e, ERR_INPUT, "invalid_master_key", "SLUICE_MASTER_KEY must be 64 hex digits");
+               err_set(e, ERR_INPUT, "invalid_master_key",
+                       "SLUICE_MASTER_KEY must be 64 hex digits");
     if (snprintf(path, sizeof path, "%s/master.key", data_dir) >= (int)sizeof path)
         return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", data_dir);
     return (access(path, F_OK) == 0 || make_key(path, e)) && read_key(s, path, e);
@@ -66,27 +70,33 @@ void seal_close(struct seal *s)
     sodium_memzero(s->key, sizeof s->key);
 }
 
-struct str seal_wrap(const struct seal *s, struct arena *a, struct secret plain, struct str bound_to)
+struct str seal_wrap(const struct seal *s, struct arena *a, struct secret plain,
+                     struct str bound_to)
 {
     struct str text = secret_reveal(plain);
     unsigned char *blob = arena_alloc(a, NONCE + text.n + TAG);
     unsigned long long n;
     random_bytes(blob, NONCE);
-    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(blob + NONCE, &n, (const unsigned char *)text.p, text.n,
-                                                     (const unsigned char *)bound_to.p, bound_to.n, NULL, blob, s->key);
+    (void)crypto_aead_xchacha20poly1305_ietf_encrypt(
+        blob + NONCE, &n, (const unsigned char *)text.p, text.n, (const unsigned char *)bound_to.p,
+        bound_to.n, NULL, blob, s->key);
     return str_n((const char *)blob, NONCE + (size_t)n);
 }
 
-bool seal_unwrap(const struct seal *s, struct arena *a, struct str blob, struct str bound_to, struct secret *out, struct err *e)
+bool seal_unwrap(const struct seal *s, struct arena *a, struct str blob, struct str bound_to,
+                 struct secret *out, struct err *e)
 {
     const unsigned char *b = (const unsigned char *)blob.p;
     unsigned long long n;
     if (blob.n < NONCE + TAG)
         return err_set(e, ERR_INTERNAL, "seal_broken", "A stored secret is damaged");
     unsigned char *text = arena_alloc(a, blob.n);
-    if (crypto_aead_xchacha20poly1305_ietf_decrypt(text, &n, NULL, b + NONCE, blob.n - NONCE, (const unsigned char *)bound_to.p, bound_to.n,
-                                                   b, s->key) != 0)
-        return err_set(e, ERR_INTERNAL, "seal_broken", "The stored secret of '" STR_FMT "' does not open: wrong master key, or damaged",
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt(text, &n, NULL, b + NONCE, blob.n - NONCE,
+                                                   (const unsigned char *)bound_to.p, bound_to.n, b,
+                                                   s->key) != 0)
+        return err_set(e, ERR_INTERNAL, "seal_broken",
+                       "The stored secret of '" STR_FMT
+                       "' does not open: wrong master key, or damaged",
                        STR_ARG(bound_to));
     *out = secret_of(str_n((const char *)text, (size_t)n));
     return true;

@@ -3,7 +3,8 @@
 
 #define MAX_TEXTS 65536
 
-static bool texts_of(struct arena *a, yyjson_val *v, const char *field, struct embed_request *out, struct err *e)
+static bool texts_of(struct arena *a, yyjson_val *v, const char *field, struct embed_request *out,
+                     struct err *e)
 {
     size_t i, max;
     yyjson_val *item;
@@ -24,8 +25,7 @@ static bool texts_of(struct arena *a, yyjson_val *v, const char *field, struct e
         return true;
     }
     out->texts = ARENA_ARRAY(a, struct str, yyjson_arr_size(v));
-    yyjson_arr_foreach(v, i, max, item)
-    {
+    yyjson_arr_foreach (v, i, max, item) {
         if (!yyjson_is_str(item)) {
             char name[64];
             (void)snprintf(name, sizeof name, "%s[%zu]", field, i);
@@ -43,7 +43,8 @@ static yyjson_val *either(yyjson_val *obj, const char *camel, const char *snake)
 }
 
 /* {"parts":[{"text":…},…]}: its texts as one. */
-static bool content_text(struct arena *a, yyjson_val *content, const char *field, struct str *out, struct err *e)
+static bool content_text(struct arena *a, yyjson_val *content, const char *field, struct str *out,
+                         struct err *e)
 {
     size_t i, max;
     yyjson_val *part, *parts = json_get(content, "parts");
@@ -55,13 +56,14 @@ static bool content_text(struct arena *a, yyjson_val *content, const char *field
     if (!yyjson_is_arr(parts))
         return err_field(e, field, "'%s.parts' must be an array", field);
     buf_init_arena(&b, a, 1u << 30);
-    yyjson_arr_foreach(parts, i, max, part)
+    yyjson_arr_foreach (parts, i, max, part)
         buf_str_add(&b, json_get_str(part, "text"));
     *out = buf_str(&b);
     return true;
 }
 
-static bool read_gemini_item(struct arena *a, yyjson_val *item, const char *field, struct embed_request *out, struct err *e)
+static bool read_gemini_item(struct arena *a, yyjson_val *item, const char *field,
+                             struct embed_request *out, struct err *e)
 {
     int64_t n;
     struct str task = json_str(either(item, "taskType", "task_type"));
@@ -76,7 +78,8 @@ static bool read_gemini_item(struct arena *a, yyjson_val *item, const char *fiel
     return true;
 }
 
-bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root, struct embed_request *out, struct err *e)
+bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root,
+                        struct embed_request *out, struct err *e)
 {
     size_t i, max;
     yyjson_val *item, *list;
@@ -88,7 +91,8 @@ bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root, 
     case EMBED_OLLAMA: {
         struct str format = json_get_str(root, "encoding_format");
         yyjson_val *dimensions = json_get(root, "dimensions");
-        if (!json_absent(dimensions) && (!json_int(dimensions, &out->dimensions) || out->dimensions < 1))
+        if (!json_absent(dimensions) &&
+            (!json_int(dimensions, &out->dimensions) || out->dimensions < 1))
             return err_field(e, "dimensions", "'dimensions' must be a positive whole number");
         if (format.n && !str_is(format, "float") && !str_is(format, "base64"))
             return err_field(e, "encoding_format", "'encoding_format' must be float or base64");
@@ -105,7 +109,7 @@ bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root, 
         if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0 || yyjson_arr_size(list) > MAX_TEXTS)
             return err_field(e, "requests", "'requests' must be a non-empty array");
         out->texts = ARENA_ARRAY(a, struct str, yyjson_arr_size(list));
-        yyjson_arr_foreach(list, i, max, item)
+        yyjson_arr_foreach (list, i, max, item)
             if (!read_gemini_item(a, item, "requests.content", out, e))
                 return false;
         return true;
@@ -113,7 +117,8 @@ bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root, 
     return false;
 }
 
-static void write_gemini_item(struct jw *w, const struct embed_request *in, size_t i, struct str model)
+static void write_gemini_item(struct jw *w, const struct embed_request *in, size_t i,
+                              struct str model)
 {
     jw_object(w);
     if (model.n) {
@@ -140,7 +145,8 @@ static void write_gemini_item(struct jw *w, const struct embed_request *in, size
     jw_object_end(w);
 }
 
-bool embed_write_request(enum embed_format f, const struct embed_request *in, struct str model, struct buf *out, struct err *e)
+bool embed_write_request(enum embed_format f, const struct embed_request *in, struct str model,
+                         struct buf *out, struct err *e)
 {
     struct jw w = jw_on(out);
     if (in->tokens && f != EMBED_OPENAI) {
@@ -186,16 +192,19 @@ bool embed_write_request(enum embed_format f, const struct embed_request *in, st
         break;
     }
     if (buf_failed(out))
-        return err_set(e, ERR_TOO_LARGE, "request_too_large", "The request is too large once translated");
+        return err_set(e, ERR_TOO_LARGE, "request_too_large",
+                       "The request is too large once translated");
     return true;
 }
 
 static bool bad_reply(struct err *e)
 {
-    return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply", "The upstream's reply holds no embeddings");
+    return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply",
+                   "The upstream's reply holds no embeddings");
 }
 
-bool embed_read_reply(struct arena *a, enum embed_format f, yyjson_val *root, struct embed_reply *out, struct err *e)
+bool embed_read_reply(struct arena *a, enum embed_format f, yyjson_val *root,
+                      struct embed_reply *out, struct err *e)
 {
     size_t i, max;
     yyjson_val *item, *list = NULL;
@@ -227,8 +236,7 @@ bool embed_read_reply(struct arena *a, enum embed_format f, yyjson_val *root, st
         return bad_reply(e);
     out->vectors = ARENA_ARRAY(a, yyjson_val *, yyjson_arr_size(list) + 1);
     out->n = yyjson_arr_size(list);
-    yyjson_arr_foreach(list, i, max, item)
-    {
+    yyjson_arr_foreach (list, i, max, item) {
         yyjson_val *vector = inner ? json_get(item, inner) : item;
         int64_t at = f == EMBED_OPENAI ? json_get_int(item, "index", (int64_t)i) : (int64_t)i;
         if (!yyjson_is_arr(vector) || at < 0 || at >= (int64_t)out->n || out->vectors[at])
@@ -244,8 +252,7 @@ static struct str packed(struct arena *a, yyjson_val *vector)
     size_t i, max, n = yyjson_arr_size(vector);
     yyjson_val *number;
     unsigned char *p = arena_zalloc(a, 4 * n + 1);
-    yyjson_arr_foreach(vector, i, max, number)
-    {
+    yyjson_arr_foreach (vector, i, max, number) {
         double d = 0;
         uint32_t bits;
         (void)!json_double(number, &d); /* not a number: 0 */
@@ -257,8 +264,8 @@ static struct str packed(struct arena *a, yyjson_val *vector)
     return base64_encode(a, str_n((char *)p, 4 * n));
 }
 
-void embed_write_reply(struct arena *a, enum embed_format f, const struct embed_reply *in, const struct embed_request *asked,
-                       struct str model, struct buf *out)
+void embed_write_reply(struct arena *a, enum embed_format f, const struct embed_reply *in,
+                       const struct embed_request *asked, struct str model, struct buf *out)
 {
     struct jw w = jw_on(out);
     int64_t tokens = in->tokens > 0 ? in->tokens : 0;

@@ -309,7 +309,8 @@ static bool read_generate_request(struct wire_ctx *c, yyjson_val *root, struct i
     out->origin = WIRE_OLLAMA_GENERATE;
     struct str prompt = json_get_str(root, "prompt"), system = json_get_str(root, "system");
     if (json_get_str(root, "suffix").n) {
-        return err_unsupported(e, "suffix", "suffix: filling in between is not possible with this model");
+        return err_unsupported(e, "suffix",
+                               "suffix: filling in between is not possible with this model");
     }
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++) {
         yyjson_val *v = json_get(root, ignored[i]);
@@ -651,7 +652,8 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
     write_format(c, &w, r);
     write_think(c, &w, r);
     write_options(&w, r);
-    if (r->has_logprobs || (r->top_logprobs >= 0 && r->origin != WIRE_OLLAMA)) /* elsewhere the number alone asks for them */
+    /* elsewhere the number alone asks for them */
+    if (r->has_logprobs || (r->top_logprobs >= 0 && r->origin != WIRE_OLLAMA))
         jw_kv_bool(&w, "logprobs", r->logprobs || !r->has_logprobs);
     if (r->top_logprobs >= 0)
         jw_kv_int(&w, "top_logprobs", r->top_logprobs);

@@ -667,13 +667,11 @@ static bool is_known(struct str name)
         [7] = "include options context ",
         [8] = "messages logprobs thinking metadata contents template ",
         [9] = "functions reasoning verbosity ",
-        [10] = "max_tokens logit_bias truncation modalities background toolConfig "
-               "keep_alive ",
+        [10] = "max_tokens logit_bias truncation modalities background toolConfig keep_alive ",
         [11] = "tool_choice temperature tool_config ",
         [12] = "instructions top_logprobs service_tier conversation ",
         [13] = "function_call output_config output_format cachedContent ",
-        [14] = "max_tool_calls stream_options stop_sequences safetySettings "
-               "cached_content ",
+        [14] = "max_tool_calls stream_options stop_sequences safetySettings cached_content ",
         [15] = "response_format enable_thinking client_metadata safety_settings ",
         [16] = "presence_penalty reasoning_effort prompt_cache_key "
                "generationConfig ",

@@ -326,8 +326,7 @@ static void copy_keyword(struct walk *k, yyjson_val *schema, struct str key, yyj
     if (k->from_gemini && copy_from_gemini(k, schema, key, v))
         return;
     bool is_plain = str_is(key, "type") || str_is(key, "description"); /* most are */
-    enum place place = is_plain ? PLACE_VALUE
-                                : (enum place)word_value(keywords, key, PLACE_VALUE);
+    enum place place = is_plain ? PLACE_VALUE : (enum place)word_value(keywords, key, PLACE_VALUE);
     bool inlines = (k->flags & SCHEMA_INLINE_REFS) != 0;
     if ((place == PLACE_META && drops_meta(k, key)) || (place == PLACE_DEFS && inlines) ||
         ((k->flags & SCHEMA_DROP_REF_NAME) && str_is(key, "ref")))

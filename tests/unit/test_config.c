@@ -31,7 +31,8 @@ START_TEST(reads_a_file_of_llm_rosetta_as_it_is)
     ck_assert_uint_eq(oa->n_keys, 2);
     check_text(secret_reveal(oa->keys[1]), "k2");
     check_text(oa->base_path, "/v1");
-    ck_assert_str_eq(oa->kind->id, "openai"); /* at the vendor's own address: with its quirks, but only this format */
+    /* at the vendor's own address: with its quirks, but only this format */
+    ck_assert_str_eq(oa->kind->id, "openai");
     ck_assert(oa->wires[0] == WIRE_CHAT && oa->wires[1] == WIRE_NONE);
     check_text(oa->origin.host, "api.openai.com");
     ck_assert(oa->origin.is_tls && !oa->origin.allow_private);
@@ -233,7 +234,8 @@ START_TEST(the_store_adds_to_the_file)
     struct arena *a = arena_new();
     static char file[PATH_SIZE];
     state_path(file, "f.jsonc");
-    state_write("f.jsonc", "{'providers':{'both':{'type':'ollama'}},'models':{'m':'stored','e':{'provider':'echo','upstream_model':'x'}}}");
+    state_write("f.jsonc", "{'providers':{'both':{'type':'ollama'}},'models':{'m':'stored','e':{'"
+                           "provider':'echo','upstream_model':'x'}}}");
     sources = (struct config_sources){.data_dir = state_folder(), .file = file};
     ck_assert(state_open(&sources, &e));
     struct db *db = db_open(sources.db_path, DB_READ_WRITE, &e);
@@ -256,7 +258,8 @@ START_TEST(the_store_adds_to_the_file)
     ck_assert_int_eq(snapshot_upstream(s, STR("both"))->from, ORIGIN_FILE); /* the file's wins */
     ck_assert(!snapshot_upstream(s, STR("moved"))->is_enabled);
     ck_assert_ptr_nonnull(snapshot_model(s, STR("m")));
-    ck_assert_ptr_nonnull(snapshot_model(s, STR("e"))); /* the built-in one serves other names too */
+    /* the built-in one serves other names too */
+    ck_assert_ptr_nonnull(snapshot_model(s, STR("e")));
     ck_assert(key_may_use(snapshot_key(s, text), STR("m")) &&
               !key_may_use(snapshot_key(s, text), STR("n")));
     snapshot_unref(s);

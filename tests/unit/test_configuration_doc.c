@@ -11,9 +11,16 @@ static void add_setting(struct buf *b, const struct setting *row)
 {
     buf_fmt(b, "| `%s` | ", row->name);
     switch (row->kind) {
-    case SETTING_INT: buf_fmt(b, "%lld | %lld … %lld", (long long)row->otherwise, (long long)row->min, (long long)row->max); break;
-    case SETTING_BOOL: buf_fmt(b, "%s | true, false", row->otherwise ? "true" : "false"); break;
-    case SETTING_TEXT: buf_fmt(b, "%s%s%s | text", row->text[0] ? "`" : "", row->text, row->text[0] ? "`" : ""); break;
+    case SETTING_INT:
+        buf_fmt(b, "%lld | %lld … %lld", (long long)row->otherwise, (long long)row->min,
+                (long long)row->max);
+        break;
+    case SETTING_BOOL:
+        buf_fmt(b, "%s | true, false", row->otherwise ? "true" : "false");
+        break;
+    case SETTING_TEXT:
+        buf_fmt(b, "%s%s%s | text", row->text[0] ? "`" : "", row->text, row->text[0] ? "`" : "");
+        break;
     }
     buf_lit(b, " | `SLUICE_");
     for (const char *p = row->name; *p; p++)

@@ -26,15 +26,19 @@ static const struct endpoint *find(enum http_method m, const char *path, struct 
 
 START_TEST(every_row_is_sound)
 {
-    static const char *const open_paths[] = {"/healthz", "/health", "/livez", "/readyz", "/openapi.json", "/docs", "/docs/docs.css",
-                                             "/docs/docs.js", "/api/version"};
+    static const char *const open_paths[] = {"/healthz",       "/health",       "/livez",
+                                             "/readyz",        "/openapi.json", "/docs",
+                                             "/docs/docs.css", "/docs/docs.js", "/api/version"};
     const struct endpoint *e;
     for (size_t i = 0; (e = endpoint_at(i)) != NULL; i++) {
         ck_assert_msg(e->sentence && e->sentence[0], "%s has no sentence", e->path);
-        ck_assert_msg((e->relay != NULL) + (e->on_loop != NULL) + (e->on_worker != NULL) == 1, "%s has not one handler", e->path);
+        ck_assert_msg((e->relay != NULL) + (e->on_loop != NULL) + (e->on_worker != NULL) == 1,
+                      "%s has not one handler", e->path);
         ck_assert_msg(e->path[0] == '/', "%s", e->path);
         for (size_t k = 0; k < i; k++)
-            ck_assert_msg(endpoint_at(k)->method != e->method || strcmp(endpoint_at(k)->path, e->path) != 0, "%s stands twice", e->path);
+            ck_assert_msg(endpoint_at(k)->method != e->method ||
+                              strcmp(endpoint_at(k)->path, e->path) != 0,
+                          "%s stands twice", e->path);
         if (e->access == ACCESS_PUBLIC) {
             bool is_named = false;
             for (size_t k = 0; k < ARRAY_LEN(open_paths); k++)
@@ -60,14 +64,19 @@ START_TEST(paths_lead_to_their_rows)
         {HTTP_POST, "/openai/v1/responses", "/v1/responses", NULL, NULL},
         {HTTP_POST, "/codex/anything/at/all", "/v1/responses", NULL, NULL},
         {HTTP_POST, "/responses", "/v1/responses", NULL, NULL},
-        {HTTP_GET, "/responses/resp_1/input_items", "/v1/responses/{id}/input_items", "id", "resp_1"},
+        {HTTP_GET, "/responses/resp_1/input_items", "/v1/responses/{id}/input_items", "id",
+         "resp_1"},
         {HTTP_GET, "/v1/responses/resp_1", "/v1/responses/{id}", "id", "resp_1"},
         {HTTP_POST, "/v1/responses/input_tokens", "/v1/responses/input_tokens", NULL, NULL},
         {HTTP_POST, "/anthropic/v1/messages", "/v1/messages", NULL, NULL},
-        {HTTP_POST, "/v1beta/models/a/b/c:generateContent", "/v1beta/models/{model*}:generateContent", "model", "a/b/c"},
-        {HTTP_POST, "/v1beta/models/a%2Fb:streamGenerateContent", "/v1beta/models/{model*}:streamGenerateContent", "model", "a/b"},
-        {HTTP_POST, "/genai/v1beta/models/m:countTokens", "/v1beta/models/{model*}:countTokens", "model", "m"},
-        {HTTP_POST, "/v1/models/m:generateContent", "/v1/models/{model*}:generateContent", "model", "m"},
+        {HTTP_POST, "/v1beta/models/a/b/c:generateContent",
+         "/v1beta/models/{model*}:generateContent", "model", "a/b/c"},
+        {HTTP_POST, "/v1beta/models/a%2Fb:streamGenerateContent",
+         "/v1beta/models/{model*}:streamGenerateContent", "model", "a/b"},
+        {HTTP_POST, "/genai/v1beta/models/m:countTokens", "/v1beta/models/{model*}:countTokens",
+         "model", "m"},
+        {HTTP_POST, "/v1/models/m:generateContent", "/v1/models/{model*}:generateContent", "model",
+         "m"},
         {HTTP_GET, "/v1/models/org/name:free", "/v1/models/{id*}", "id", "org/name:free"},
         {HTTP_GET, "/models", "/v1/models", NULL, NULL},
         {HTTP_GET, "/api/tags", "/api/tags", NULL, NULL},
@@ -75,7 +84,8 @@ START_TEST(paths_lead_to_their_rows)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct route_params p;
         const struct endpoint *e = find(cases[i].method, cases[i].path, &p);
-        ck_assert_msg(e && strcmp(e->path, cases[i].row) == 0, "%s leads to %s", cases[i].path, e ? e->path : "nothing");
+        ck_assert_msg(e && strcmp(e->path, cases[i].row) == 0, "%s leads to %s", cases[i].path,
+                      e ? e->path : "nothing");
         if (cases[i].param)
             ck_assert(str_eq(route_param(&p, cases[i].param), str_of(cases[i].value)));
     }
@@ -90,7 +100,8 @@ START_TEST(other_paths_and_methods_lead_nowhere)
     ck_assert_ptr_null(find(HTTP_GET, "/v1/responses/", &p));
     ck_assert_ptr_null(find(HTTP_POST, "/v1beta/models/m:unknownVerb", &p));
     ck_assert_ptr_null(find(HTTP_GET, "/v1/responses/a/b", &p));
-    ck_assert_ptr_null(router_find(router, arena, HTTP_GET, STR("/v1/chat/completions"), &p, &allowed));
+    ck_assert_ptr_null(
+        router_find(router, arena, HTTP_GET, STR("/v1/chat/completions"), &p, &allowed));
     ck_assert_uint_eq(allowed, 1u << HTTP_POST);
 }
 END_TEST

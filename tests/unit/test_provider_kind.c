@@ -144,11 +144,12 @@ START_TEST(models_of_a_vendor_differ)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct provider_kind *k = provider_kind_find(str_of(cases[i].kind));
-        bool has = (provider_model_quirks(k, k->quirks, str_of(cases[i].model)) & cases[i].quirk) != 0;
+        bool has = (provider_model_quirks(k, k->quirks, str_of(cases[i].model)) & cases[i].quirk) !=
+                   0;
         ck_assert_msg(has == cases[i].has, "%s %s", cases[i].kind, cases[i].model);
     }
 }
 END_TEST
 
-UNIT_MAIN("provider_kind", models_of_a_vendor_differ, every_row_is_sound, knows_every_vendor_and_every_spelling,
-          names_every_operation, serves_only_what_is_there)
+UNIT_MAIN("provider_kind", models_of_a_vendor_differ, every_row_is_sound,
+          knows_every_vendor_and_every_spelling, names_every_operation, serves_only_what_is_there)

@@ -30,7 +30,8 @@ START_TEST(classifies_by_body_before_status)
         {302, "", "", FAULT_SERVER, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct err e = {.kind = cases[i].status == 200 ? ERR_NONE : ERR_UPSTREAM, .retry_after_ms = -1};
+        struct err e = {.kind = cases[i].status == 200 ? ERR_NONE : ERR_UPSTREAM,
+                        .retry_after_ms = -1};
         (void)snprintf(e.code, sizeof e.code, "%s", cases[i].code);
         (void)snprintf(e.message, sizeof e.message, "%s", cases[i].message);
         enum fault f = fault_of_reply(cases[i].status, &e);
@@ -49,7 +50,10 @@ START_TEST(reads_every_dialect_of_waiting)
         int64_t ms;
     } cases[] = {
         {{{STR_INIT("retry-after"), STR_INIT("7")}}, 1, "", 7000},
-        {{{STR_INIT("retry-after-ms"), STR_INIT("250")}, {STR_INIT("retry-after"), STR_INIT("1")}}, 2, "", 250},
+        {{{STR_INIT("retry-after-ms"), STR_INIT("250")}, {STR_INIT("retry-after"), STR_INIT("1")}},
+         2,
+         "",
+         250},
         {{{STR_INIT("retry-after"), STR_INIT("Thu, 01 Jan 2026 00:00:30 GMT")}}, 1, "", 30000},
         {{{STR_INIT("retry-after"), STR_INIT("Wed, 31 Dec 2025 00:00:00 GMT")}}, 1, "", 0},
         {{{STR_INIT("x-ratelimit-reset-requests"), STR_INIT("1m2.5s")}}, 1, "", 62500},
@@ -57,15 +61,27 @@ START_TEST(reads_every_dialect_of_waiting)
         {{{STR_INIT("x-ratelimit-reset-tokens"), STR_INIT("9s")},
           {STR_INIT("x-ratelimit-remaining-tokens"), STR_INIT("100")},
           {STR_INIT("x-ratelimit-reset-requests"), STR_INIT("2s")},
-          {STR_INIT("x-ratelimit-remaining-requests"), STR_INIT("0")}}, 4, "", 2000},
+          {STR_INIT("x-ratelimit-remaining-requests"), STR_INIT("0")}},
+         4,
+         "",
+         2000},
         {{{STR_INIT("anthropic-ratelimit-requests-reset"), STR_INIT("2026-01-01T00:01:00Z")},
-          {STR_INIT("anthropic-ratelimit-requests-remaining"), STR_INIT("0")}}, 2, "", 60000},
+          {STR_INIT("anthropic-ratelimit-requests-remaining"), STR_INIT("0")}},
+         2,
+         "",
+         60000},
         {{{STR_INIT("x-ratelimit-reset"), STR_INIT("1767225610000")}}, 1, "", 10000},
         {{{STR_INIT("x-ratelimit-reset"), STR_INIT("1767225605")}}, 1, "", 5000},
-        {{{STR_INIT(""), STR_INIT("")}}, 0, "{\"error\":{\"details\":[{\"retryDelay\": \"13s\"}]}}", 13000},
+        {{{STR_INIT(""), STR_INIT("")}},
+         0,
+         "{\"error\":{\"details\":[{\"retryDelay\": \"13s\"}]}}",
+         13000},
         {{{STR_INIT("retry-after"), STR_INIT("soon")}}, 1, "", -1},
         {{{STR_INIT("retry-after"), STR_INIT("-5")}}, 1, "", -1},
-        {{{STR_INIT("retry-after-ms"), STR_INIT("9223372036854775807")}}, 1, "", 366LL * 86400 * 1000},
+        {{{STR_INIT("retry-after-ms"), STR_INIT("9223372036854775807")}},
+         1,
+         "",
+         366LL * 86400 * 1000},
         {{{STR_INIT("retry-after"), STR_INIT("9223372036854775807")}}, 1, "", 366LL * 86400 * 1000},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -3,9 +3,16 @@
 #include <check.h>
 #include <stdlib.h>
 
-#define USAGE_CHUNK "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\"total_tokens\":12}}\n\n"
-#define TEXT_CHUNK "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"caf\xc3\xa9\"}}]}\n\n"
-#define STOP_CHUNK "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
+#define USAGE_CHUNK                                                                                \
+    "data: "                                                                                       \
+    "{\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\"total_" \
+    "tokens\":12}}\n\n"
+#define TEXT_CHUNK \
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"caf\xc3\xa9\"}}]}\n\n"
+#define STOP_CHUNK                                                                                 \
+    "data: "                                                                                       \
+    "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":" \
+    "null}\n\n"
 #define DONE "data: [DONE]\n\n"
 
 static void collect(void *arg, struct str bytes)
@@ -13,7 +20,8 @@ static void collect(void *arg, struct str bytes)
     buf_str_add(arg, bytes);
 }
 
-static struct stream_scan scan_in_steps(const char *text, size_t step, bool strip, size_t max_frame, struct buf *out)
+static struct stream_scan scan_in_steps(const char *text, size_t step, bool strip, size_t max_frame,
+                                        struct buf *out)
 {
     struct stream_scan s;
     stream_scan_init(&s, wire_of(WIRE_CHAT), strip, max_frame);
@@ -30,7 +38,8 @@ START_TEST(passes_every_byte_and_finds_usage_at_any_cut)
     for (size_t step = 1; step <= strlen(text); step++) {
         struct buf out;
         struct stream_scan s = scan_in_steps(text, step, false, 1u << 20, &out);
-        ck_assert_msg(str_eq(buf_str(&out), str_of(text)), "step %zu gave %.*s", step, (int)out.n, out.p);
+        ck_assert_msg(str_eq(buf_str(&out), str_of(text)), "step %zu gave %.*s", step, (int)out.n,
+                      out.p);
         ck_assert_int_eq(s.usage.input_total, 7);
         ck_assert_int_eq(s.usage.output_total, 5);
         ck_assert_int_eq(s.stop, IR_STOP_END);
@@ -47,7 +56,8 @@ START_TEST(leaves_out_the_usage_chunk_that_we_asked_for)
     for (size_t step = 1; step <= strlen(text); step++) {
         struct buf out;
         struct stream_scan s = scan_in_steps(text, step, true, 1u << 20, &out);
-        ck_assert_msg(str_eq(buf_str(&out), STR(TEXT_CHUNK STOP_CHUNK DONE)), "step %zu gave %.*s", step, (int)out.n, out.p);
+        ck_assert_msg(str_eq(buf_str(&out), STR(TEXT_CHUNK STOP_CHUNK DONE)), "step %zu gave %.*s",
+                      step, (int)out.n, out.p);
         ck_assert_int_eq(s.usage.total, 12);
         stream_scan_done(&s);
         buf_done(&out);
@@ -57,7 +67,9 @@ END_TEST
 
 START_TEST(keeps_usage_that_stands_beside_content)
 {
-    const char *text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\r\n\r\n" DONE;
+    const char *text = "data: "
+                       "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":{"
+                       "\"prompt_tokens\":1,\"completion_tokens\":2}}\r\n\r\n" DONE;
     struct buf out;
     struct stream_scan s = scan_in_steps(text, 1000, true, 1u << 20, &out);
     ck_assert(str_eq(buf_str(&out), str_of(text)));
@@ -70,7 +82,8 @@ END_TEST
 START_TEST(lets_giant_frames_through_unread)
 {
     char *text = malloc(9000);
-    size_t n = (size_t)snprintf(text, 9000, TEXT_CHUNK "data: {\"choices\":[{\"delta\":{\"content\":\"");
+    size_t n = (size_t)snprintf(text, 9000,
+                                TEXT_CHUNK "data: {\"choices\":[{\"delta\":{\"content\":\"");
     memset(text + n, 'x', 5000);
     (void)snprintf(text + n + 5000, 4000 - n, "\"}}]}\n\n" USAGE_CHUNK DONE);
     for (size_t step = 1; step < 6000; step = step * 3 + 1)

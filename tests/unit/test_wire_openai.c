@@ -153,11 +153,11 @@ START_TEST(quirks_change_the_spelling)
           "parallel_tool_calls", "absent"}},
         {QUIRK_NO_FILES,
          {"{" M "'messages':[{'role':'user','content':[{'type':'file','file':{'filename':'a.txt','"
-                "file_data':'data:text/plain;base64,aGk='}}]}]}",
+          "file_data':'data:text/plain;base64,aGk='}}]}]}",
           "messages.0.content.0", "{'type':'text','text':'hi'}"}}, /* 18 */
         {QUIRK_NO_REASONING_HISTORY,
          {"{" M "'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'b','"
-                "reasoning_content':'r'}]}",
+          "reasoning_content':'r'}]}",
           "messages.1.reasoning_content", "absent"}},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -214,7 +214,7 @@ START_TEST(long_ids_and_item_ids_are_ruled) /* 8 */
     char body[1024];
     snprintf(body, sizeof body,
              "{" M "'messages':[{'role':'user','content':'a'},{'role':'assistant','tool_calls':[{'"
-                   "id':'%s','type':'function',"
+             "id':'%s','type':'function',"
              "'function':{'name':'f','arguments':'{}'}}]},{'role':'tool','tool_call_id':'%s','"
              "content':'r'}]}",
              id, id);
@@ -242,7 +242,7 @@ START_TEST(arguments_survive_whatever_they_are) /* 14 */
         char body[512];
         snprintf(body, sizeof body,
                  "{" M "'messages':[{'role':'user','content':'a'},{'role':'assistant','tool_calls':"
-                       "[{'id':'c','type':'function',"
+                 "[{'id':'c','type':'function',"
                  "'function':{'name':'f','arguments':'%s'}}]}]}",
                  rows[i].body);
         use(&wire_chat, &wire_responses);
