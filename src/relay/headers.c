@@ -3,10 +3,21 @@
 #include "relay/request.h"
 
 /* Forwarded to an upstream of the same format (contract of translation, section 12). */
-static const char *const forwarded[] = {
-    "anthropic-beta",        "openai-beta",       "openai-organization",
-    "openai-project",        "x-goog-api-client", "x-goog-user-project",
-    "openresponses-version", "idempotency-key",   "x-session-affinity"};
+static const struct str forwarded[] = {
+    STR_INIT("anthropic-beta"),        STR_INIT("openai-beta"),
+    STR_INIT("openai-organization"),   STR_INIT("openai-project"),
+    STR_INIT("x-goog-api-client"),     STR_INIT("x-goog-user-project"),
+    STR_INIT("openresponses-version"), STR_INIT("idempotency-key"),
+    STR_INIT("x-session-affinity"),
+};
+
+static bool is_forwarded(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
+        if (name.n == forwarded[i].n && str_eq(name, forwarded[i]))
+            return true;
+    return false;
+}
 
 static void add(struct http_header *h, size_t *n, size_t max, struct str name, struct str value)
 {
@@ -54,8 +65,9 @@ size_t upstream_headers(struct relay *rl, const struct target *t, struct http_he
         add(h, &n, max, STR("anthropic-version"), version.n ? version : STR("2023-06-01"));
     }
     if (is_same || rl->up == WIRE_NONE)
-        for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
-            add(h, &n, max, str_of(forwarded[i]), http_req_header(rl->r, forwarded[i]));
+        for (size_t i = 0; i < rl->r->n_headers; i++)
+            if (is_forwarded(rl->r->headers[i].name))
+                add(h, &n, max, rl->r->headers[i].name, rl->r->headers[i].value);
     for (size_t i = 0; u->kind->headers && u->kind->headers[i]; i++) {
         struct str name, value = str_cut(str_of(u->kind->headers[i]), ':', &name);
         add(h, &n, max, name, str_trim(value));
@@ -72,11 +84,14 @@ static bool is_request_id(struct str name)
 
 static bool is_kept(struct str name)
 {
-    static const char *const exact[] = {"retry-after",          "retry-after-ms",
-                                        "openai-processing-ms", "openai-version",
-                                        "openai-organization",  "content-disposition"};
+    static const struct str exact[] = {
+        STR_INIT("retry-after"),          STR_INIT("retry-after-ms"),
+        STR_INIT("openai-processing-ms"), STR_INIT("openai-version"),
+        STR_INIT("openai-organization"),  STR_INIT("content-disposition")};
+    if (name.n < 10 || !memchr("aocrx", name.p[0], 5)) /* the first letters of all that follows */
+        return false;
     for (size_t i = 0; i < ARRAY_LEN(exact); i++)
-        if (str_eq(name, str_of(exact[i])))
+        if (str_eq(name, exact[i]))
             return true;
     return str_starts(name, STR("x-ratelimit-")) || str_starts(name, STR("anthropic-ratelimit-")) ||
            str_starts(name, STR("ratelimit-"));
