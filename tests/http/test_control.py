@@ -85,6 +85,7 @@ def test_a_bad_provider_is_refused_with_its_field(admin, body, field):
 
 
 def test_what_stands_in_the_file_is_changed_there(admin):
+    assert admin.get("/sluice/v1/models/to-chat").json()["targets"][0]["provider"] == "chat"
     for method, path, body in (("PATCH", "/sluice/v1/providers/chat", {"enabled": False}), ("DELETE", "/sluice/v1/providers/chat", None),
                                ("PATCH", "/sluice/v1/models/to-chat", {"enabled": False}), ("DELETE", "/sluice/v1/models/to-chat", None),
                                ("DELETE", "/sluice/v1/keys/0a1b2c3d", None), ("DELETE", "/sluice/v1/providers/nobody", None)):

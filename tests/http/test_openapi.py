@@ -121,6 +121,15 @@ def test_schemas_and_examples(doc):
         Draft202012Validator.check_schema(schema)
 
 
+def test_public_reads_answer_as_documented(doc, sluice):
+    paths = [(p, op) for m, p, op in operations(doc) if m == "get" and op["security"] == []]
+    assert {"/healthz", "/health", "/livez", "/readyz", "/docs", "/openapi.json"} <= {p for p, _ in paths}
+    for path, op in paths:
+        r = sluice.get(path, auth=False)
+        assert r.status_code == 200, path
+        assert r.headers["content-type"].split(";")[0] in op["responses"]["200"]["content"], path
+
+
 def test_examples_are_answered(doc, sluice):
     """Each example that asks `echo` gets an answer of the documented kind, refusals included."""
     answered = 0
