@@ -302,13 +302,9 @@ static void start_watching(struct server *s)
     uv_unref((uv_handle_t *)&s->watch);
 }
 
-static bool start(struct server *s, struct err *e)
+static bool start_with(struct server *s, const struct snapshot *snap, struct err *e)
 {
-    struct snapshot *snap;
     struct err no_pid = ERR_INIT;
-    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) ||
-        !first_key(&s->sources, &snap, e))
-        return false;
     if (!pidfile_take(s->sources.data_dir, &no_pid)) /* only the command line misses it */
         log_warn(NULL, "server.no_pid_file", "error=%s", no_pid.message);
     enum log_level level = LOG_INFO;
@@ -323,7 +319,6 @@ static bool start(struct server *s, struct err *e)
     uint16_t port = s->options.has_port ? s->options.port : (uint16_t)snap->settings.port;
     s->usage = usage_log_new(s->sources.db_path, s->n_loops, snap->settings.usage_retention_days,
                              e);
-    snapshot_publish(snap);
     if (!s->usage)
         return false;
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
@@ -359,6 +354,17 @@ static bool start(struct server *s, struct err *e)
                        port);
     explicit_bzero(s->sources.first_key, sizeof s->sources.first_key);
     return !s->options.port_file || write_port(s->options.port_file, port, e);
+}
+
+static bool start(struct server *s, struct err *e)
+{
+    struct snapshot *snap;
+    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) || !first_key(&s->sources, &snap, e))
+        return false;
+    snapshot_publish(snapshot_ref(snap)); /* another may take its place before we are done with it */
+    bool ok = start_with(s, snap, e);
+    snapshot_unref(snap);
+    return ok;
 }
 
 static void stop(struct server *s)

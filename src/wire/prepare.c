@@ -108,6 +108,7 @@ struct prep {
     struct wire_ctx *c;
     const struct wire_needs *needs;
     struct ir_request *out;
+    struct ir_system **system_end; /* where the last one was added */
 };
 
 static void push_part(struct ir_parts *parts, struct ir_part *p)
@@ -200,12 +201,14 @@ static void add_system(struct prep *p, const struct ir_system *s)
 {
     if (s->text.n == 0)
         return;
-    struct ir_system *copy = arena_alloc(p->c->arena, sizeof *copy), **tail = &p->out->system;
+    struct ir_system *copy = arena_alloc(p->c->arena, sizeof *copy);
+    struct ir_system **tail = p->system_end ? p->system_end : &p->out->system;
     *copy = *s;
     copy->next = NULL;
     while (*tail)
         tail = &(*tail)->next;
     *tail = copy;
+    p->system_end = &copy->next;
 }
 
 static void hoist(struct prep *p, const struct ir_message *m)
@@ -332,9 +335,10 @@ static void rebuild(struct prep *p, struct pairs *pairs)
     struct ir_messages old = p->out->messages;
     struct pair *x = pairs->v, *end = pairs->v + pairs->n;
     p->out->messages = (struct ir_messages){0};
+    for (struct ir_message *m = old.first; m; m = m->next)
+        take_results(m); /* of all, before any of them is chained anew */
     for (struct ir_message *m = old.first, *next; m; m = next) {
         next = m->next;
-        take_results(m);
         if (m->parts.n > 0 && m->role != IR_TOOL)
             push_message(&p->out->messages, m);
         if (x == end || x->message != m)
