@@ -232,10 +232,15 @@ static void copy_named(struct walk *k, yyjson_val *map)
 /* Only names that properties has; false: none is left and nothing was written. */
 static bool copy_required(struct walk *k, yyjson_val *required, yyjson_val *properties)
 {
-    yyjson_val *v;
+    yyjson_val *v, *name;
     size_t i, n, kept = 0;
+    struct map known;
+    map_init(&known);
+    if (yyjson_is_obj(properties))
+        yyjson_obj_foreach (properties, i, n, name, v)
+            map_set(&known, json_str(name), v);
     yyjson_arr_foreach (required, i, n, v) {
-        if (!yyjson_is_str(v) || !get(properties, json_str(v)))
+        if (!yyjson_is_str(v) || !map_get(&known, json_str(v)))
             continue;
         if (kept++ == 0) {
             jw_key(k->w, "required");
@@ -243,6 +248,7 @@ static bool copy_required(struct walk *k, yyjson_val *required, yyjson_val *prop
         }
         jw_str(k->w, json_str(v));
     }
+    map_done(&known);
     if (kept)
         jw_array_end(k->w);
     return kept > 0;

@@ -127,6 +127,32 @@ def test_a_bomb_is_refused(start_sluice, scripted, upstream):
     assert s.post(CHAT, fine[:-9], headers={"Content-Encoding": "gzip"}).status_code == 400
 
 
+# Long requests take time in proportion: by the square these would outlast the limit of a test
+
+CALLS = 60_000
+LONG = {
+    "systems": {"messages": [{"role": "system", "content": "s"}] * 300_000 + [{"role": "user", "content": "Hi"}]},
+    "calls": {"messages": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "c%d" % i, "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in range(CALLS)]},
+        *({"role": "tool", "tool_call_id": "c%d" % i, "content": "r"} for i in reversed(range(CALLS)))]},
+    "required": {"messages": [{"role": "user", "content": "Hi"}], "tools": [{"type": "function", "function": {
+        "name": "f", "parameters": {"type": "object", "properties": {"p%d" % i: {"type": "string"} for i in range(200_000)},
+                                    "required": ["p%d" % i for i in range(200_000)]}}}]},
+}
+
+
+@pytest.mark.parametrize("up", FORMATS)
+@pytest.mark.parametrize("what", LONG)
+def test_long_requests(sluice, upstream, what, up):
+    r = sluice.post(CHAT, {"model": "to-" + up, **LONG[what]})
+    assert r.status_code == 200, r.text
+    seen = FORMATS[up].understand(upstream.last) if what == "systems" else None
+    if seen:
+        assert seen.messages[-1] == ("user", "Hi")
+
+
 # The built-in upstream is nobody's lever
 
 @pytest.mark.parametrize("text", [" a" * 4_000_000, "[[tool f {}]]" * 400_000, "[[chunks 99999999]]" + "b" * 2_000_000,
