@@ -237,7 +237,9 @@ static void place_systems(struct prep *p)
 struct pair {
     struct ir_part *call, *result;
     struct ir_message *message;
-    struct pair *same; /* an earlier call of the same id */
+    struct pair *same;  /* an earlier call of the same id */
+    struct pair *first; /* of this id in this turn, and there: the first that may lack a result */
+    struct pair *open, *later;
 };
 struct pairs {
     struct pair *v;
@@ -248,10 +250,10 @@ struct pairs {
  * replaces the one before. */
 static void answer(struct prep *p, struct pair *newest, struct ir_part *result)
 {
-    struct pair *pair = newest;
-    for (struct pair *s = newest->same; s && s->message == newest->message; s = s->same)
-        if (!s->result)
-            pair = s;
+    struct pair *first = newest->first;
+    while (first->open && first->open->result)
+        first->open = first->open->later;
+    struct pair *pair = first->open ? first->open : newest;
     if (pair->result)
         wire_drop(p->c, "repeated, the last one counts", "tool_result");
     pair->result = result;
@@ -272,6 +274,12 @@ static struct pairs find_pairs(struct prep *p)
             if (part->kind == IR_TOOL_CALL) {
                 *at = (struct pair){.call = part, .message = m};
                 at->same = map_get(&latest, part->call_id);
+                if (at->same && at->same->message == m) {
+                    at->first = at->same->first;
+                    at->same->later = at;
+                } else {
+                    at->first = at->open = at;
+                }
                 map_set(&latest, part->call_id, at++);
             } else if (part->kind == IR_TOOL_RESULT) {
                 struct pair *pair = part->call_id.n > 0 ? map_get(&latest, part->call_id) : NULL;

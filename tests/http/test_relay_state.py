@@ -137,6 +137,11 @@ LONG = {
         {"role": "assistant", "content": None, "tool_calls": [
             {"id": "c%d" % i, "type": "function", "function": {"name": "f", "arguments": "{}"}} for i in range(CALLS)]},
         *({"role": "tool", "tool_call_id": "c%d" % i, "content": "r"} for i in reversed(range(CALLS)))]},
+    "same ids": {"messages": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}] * CALLS},
+        *({"role": "tool", "tool_call_id": "c", "content": "r"} for _ in range(CALLS))]},
     "required": {"messages": [{"role": "user", "content": "Hi"}], "tools": [{"type": "function", "function": {
         "name": "f", "parameters": {"type": "object", "properties": {"p%d" % i: {"type": "string"} for i in range(200_000)},
                                     "required": ["p%d" % i for i in range(200_000)]}}}]},
