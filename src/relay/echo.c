@@ -71,6 +71,23 @@ static void directive(struct echo *ec, struct arena *a, struct str d)
     }
 }
 
+/* Where the directive at the start of text ends: at the first ]] that is not part of its JSON argument. Few are tried, since each
+ * reads the argument again. */
+static size_t directive_end(struct arena *a, struct str text)
+{
+    size_t first = find_bytes(text, STR("]]")), open = str_index(text, '{');
+    if (!str_starts(text, STR("tool ")) || open >= first)
+        return first;
+    size_t at = first;
+    for (int tries = 0; at < text.n && tries < 8; tries++) {
+        yyjson_val *v;
+        if (json_parse(a, str_n(text.p + open, at - open), 0, &v, NULL))
+            return at;
+        at += 1 + find_bytes(str_skip(text, at + 1), STR("]]"));
+    }
+    return first;
+}
+
 /* The text without its directives. */
 static struct str read_directives(struct echo *ec, struct arena *a, struct str text)
 {
@@ -82,13 +99,11 @@ static struct str read_directives(struct echo *ec, struct arena *a, struct str t
         if (open == text.n)
             break;
         struct str rest = str_skip(text, open + 2);
-        size_t close = find_bytes(rest, STR("]]"));
+        size_t close = directive_end(a, rest);
         if (close == rest.n) {
             buf_str_add(&b, str_skip(text, open));
             break;
         }
-        while (close + 2 < rest.n && rest.p[close + 2] == ']') /* [[tool f {"a":[[1]]}]] */
-            close++;
         directive(ec, a, str_first(rest, close));
         text = str_skip(rest, close + 2);
     }

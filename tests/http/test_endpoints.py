@@ -25,6 +25,25 @@ def test_echo_answers_in_every_format(sluice, client, streaming):
     assert (f.read_stream if streaming else f.read)(again.content).text == turn.text
 
 
+def test_directives_of_echo(sluice):
+    def ask(text, **more):
+        return sluice.post("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": text}], **more})
+
+    message = ask('Hi [[reasoning why not]] there [[tool f {"a":[[1],[2]]}]][[tool g]] [[chunks 2]]').json()["choices"][0]
+    assert message["message"]["content"] == "Hi  there" and message["message"]["reasoning_content"] == "why not"
+    assert [(c["function"]["name"], json.loads(c["function"]["arguments"])) for c in message["message"]["tool_calls"]] == [
+        ("f", {"a": [[1], [2]]}), ("g", {})]
+    assert message["finish_reason"] == "tool_calls"
+    broken = ask("x [[tool f {not json}]] y").json()["choices"][0]["message"]
+    assert broken["content"] == "x  y" and broken["tool_calls"][0]["function"]["arguments"] == "{not json}"
+    assert ask("[[refuse No]]").json()["choices"][0]["message"]["refusal"] == "No"
+    assert ask("a [[length]]").json()["choices"][0]["finish_reason"] == "length"
+    assert ask("[[error 429 slow down]]").status_code == 429
+    assert ask("open [[ and ]] closed").json()["choices"][0]["message"]["content"] == "open  closed"
+    cut = ask("a b c d [[break]]", stream=True).text
+    assert '"error"' in cut and "[DONE]" not in cut
+
+
 # Path aliases
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/chat/completions", "/v1/v1/chat/completions",

@@ -95,7 +95,8 @@ static void hold(const char *marker, void (*add)(struct buf *))
         buf_done(&out);
     } else {
         ck_assert_msg(str_eq(str_n(doc.p + at, n), buf_str(&table)),
-                      DOC " says something else than the table: UPDATE_DOCS=1 build/debug/tests/test_configuration_doc writes it");
+                      DOC " says something else than the table: UPDATE_DOCS=1 "
+                          "build/debug/tests/test_configuration_doc writes it");
     }
     buf_done(&table);
     buf_done(&b);
