@@ -685,10 +685,8 @@ static bool is_known(struct str name)
         [13] = "function_call output_config output_format cachedContent ",
         [14] = "max_tool_calls stream_options stop_sequences safetySettings cached_content ",
         [15] = "response_format enable_thinking client_metadata safety_settings ",
-        [16] = "presence_penalty reasoning_effort prompt_cache_key "
-               "generationConfig ",
-        [17] = "max_output_tokens frequency_penalty safety_identifier "
-               "systemInstruction generation_config ",
+        [16] = "presence_penalty reasoning_effort prompt_cache_key generationConfig ",
+        [17] = "max_output_tokens frequency_penalty safety_identifier systemInstruction generation_config ",
         [18] = "system_instruction ",
         [19] = "parallel_tool_calls ",
         [20] = "previous_response_id ",
