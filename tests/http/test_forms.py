@@ -1,5 +1,6 @@
 """Multipart uploads: the model anywhere in the form, an upstream that answers early, a client that leaves."""
 import asyncio
+import gzip
 import os
 import threading
 
@@ -90,6 +91,12 @@ def test_bad_forms(sluice, upstream, body, type_, status):
     r = sluice.http.post(PATH, content=body, headers={**sluice.auth(), "Content-Type": type_})
     assert r.status_code == status, r.text
     FORMATS["chat"].read_error(status, r.content)
+    assert not upstream.requests
+
+
+def test_a_compressed_form_is_refused_by_name(sluice, upstream):
+    r = send(sluice, gzip.compress(upload("before", sound=b"x")), **{"Content-Encoding": "gzip"})
+    assert r.status_code == 415 and r.json()["error"]["code"] == "unsupported_content_encoding"
     assert not upstream.requests
 
 

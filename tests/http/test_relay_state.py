@@ -148,7 +148,7 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("up", FORMATS)
+@pytest.mark.parametrize("up", ["anthropic", "google"])  # they need the most rearranging
 @pytest.mark.parametrize("what", LONG)
 def test_long_requests(sluice, upstream, what, up):
     r = sluice.post(CHAT, {"model": "to-" + up, **LONG[what]})
