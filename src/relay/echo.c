@@ -75,9 +75,9 @@ static void directive(struct echo *ec, struct arena *a, struct str d)
  * reads the argument again. */
 static size_t directive_end(struct arena *a, struct str text)
 {
-    size_t first = find_bytes(text, STR("]]")), open = str_index(text, '{');
-    if (!str_starts(text, STR("tool ")) || open >= first)
-        return first;
+    size_t first = find_bytes(text, STR("]]")), open;
+    if (!str_starts(text, STR("tool ")) || (open = str_index(str_first(text, first), '{')) == first)
+        return first; /* never looked for beyond: there may be very many */
     size_t at = first;
     for (int tries = 0; at < text.n && tries < 8; tries++) {
         yyjson_val *v;
