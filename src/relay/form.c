@@ -73,7 +73,8 @@ void form_begin(struct relay *rl)
     buf_init(&f->held, HELD_MAX + (1u << 20));
     struct str encoding = str_trim(http_req_header(rl->r, "content-encoding"));
     if (encoding.n && !str_eq_nocase(encoding, STR("identity"))) {
-        fail(rl, ERR_MEDIA_TYPE, "unsupported_content_encoding", "", "Multipart bodies are taken without a Content-Encoding");
+        fail(rl, ERR_MEDIA_TYPE, "unsupported_content_encoding", "",
+             "Multipart bodies are taken without a Content-Encoding");
         return;
     }
     if (boundary.n == 0 || boundary.n > 70) { /* RFC 2046, 5.1.1 */
