@@ -722,7 +722,8 @@ struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req
     struct ir_request *out = arena_alloc(c->arena, sizeof *out);
     struct prep p = {c, needs, out};
     *out = *req;
-    if (out->max_tokens == 0) /* Anthropic's way to warm a cache: elsewhere one token is the least */
+    /* Anthropic's way to warm a cache: elsewhere one token is the least */
+    if (out->max_tokens == 0)
         out->max_tokens = 1;
     c->renames = NULL;
     c->is_json_tool = false;
