@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
-#include "gate/auth.h"
+#include "gate/admit.h"
 
 #define MAX_CONTROL_BODY (8u << 20)
 
@@ -41,12 +41,14 @@ static size_t common_headers(const struct api_call *c, struct http_header *h)
         h[n++] = (struct http_header){STR("access-control-allow-origin"), c->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
     }
+    for (size_t i = 0; i < c->n_extra; i++)
+        h[n++] = c->extra[i];
     return n;
 }
 
 void api_reply(struct api_call *c, int status, const char *content_type, struct str body)
 {
-    struct http_header h[8];
+    struct http_header h[12];
     size_t n = common_headers(c, h);
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_of(content_type)};
@@ -121,7 +123,7 @@ static struct str method_list(struct arena *a, uint32_t allowed)
 
 static void reply_options(struct api_call *c, uint32_t allowed)
 {
-    struct http_header h[8];
+    struct http_header h[12];
     size_t n = common_headers(c, h);
     struct str methods = method_list(c->r->arena, allowed);
     h[n++] = (struct http_header){STR("allow"), methods};
@@ -168,36 +170,12 @@ static bool check_body_head(const struct api_call *c, struct err *e)
     return true;
 }
 
-static uint32_t scope_of(enum access a)
-{
-    switch (a) {
-    case ACCESS_PUBLIC:
-        return 0;
-    case ACCESS_INFERENCE:
-        return SCOPE_INFERENCE;
-    case ACCESS_MODELS:
-        return SCOPE_MODELS;
-    case ACCESS_ADMIN:
-        return SCOPE_ADMIN;
-    }
-    return SCOPE_ADMIN;
-}
-
 static bool admit(struct api_call *c, struct err *e)
 {
-    struct pass pass;
     const char *native = c->row->relay ? c->row->relay->native_auth : NULL;
-    int64_t now = clock_wall_ms();
-    if (c->row->access == ACCESS_PUBLIC)
-        return true;
-    if (!auth_admit(c->snap, c->r, native, scope_of(c->row->access), now, &pass, e)) {
-        /* who may infer may see what there is to infer with */
-        if (c->row->access != ACCESS_MODELS ||
-            !auth_admit(c->snap, c->r, native, SCOPE_INFERENCE, now, &pass, NULL))
-            return false;
-        err_clear(e);
-    }
-    c->key = pass.key;
+    if (!gate_admit(c->snap, c->r, native, c->row->access, clock_wall_ms(), &c->who, e))
+        return false;
+    c->key = c->who.key;
     return true;
 }
 

@@ -18,13 +18,16 @@ struct api_call {            /* one request, in its arena */
     struct http_req *r;
     struct snapshot *snap;   /* pinned until on_close */
     const struct endpoint *row;
-    const struct key *key;
+    struct principal who;
+    const struct key *key;   /* who.key: of the data plane's callers */
     struct str id;           /* request id */
     struct str path;         /* canonical */
     struct route_params params;
     struct relay *relay;     /* once begun */
     struct control_job *job; /* a control handler at work */
     struct str cors;         /* Access-Control-Allow-Origin; empty: none */
+    const struct http_header *extra; /* headers of the answer that a control handler added */
+    size_t n_extra;
     enum http_method method; /* of the row: HEAD is served by GET */
 };
 

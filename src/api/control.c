@@ -18,6 +18,20 @@ struct db *control_db(struct control_call *c, struct err *e)
     return c->db;
 }
 
+struct str control_head(const struct control_call *c, const char *lower_name)
+{
+    for (size_t i = 0; i < c->n_head; i++)
+        if (str_eq(c->head[i].name, str_of(lower_name)))
+            return c->head[i].value;
+    return STR_NONE;
+}
+
+void control_header(struct control_call *c, struct str name, struct str value)
+{
+    if (c->n_headers < ARRAY_LEN(c->headers))
+        c->headers[c->n_headers++] = (struct http_header){name, value};
+}
+
 bool control_changed(struct control_call *c, struct err *e)
 {
     struct err inner = ERR_INIT;
@@ -90,17 +104,38 @@ static void done(void *arg)
     struct api_call *c = job->owner;
     if (c) {
         c->job = NULL;
+        c->extra = job->call.headers;
+        c->n_extra = job->call.n_headers;
         if (job->ok && job->call.status == 204)
             api_reply(c, 204, NULL, STR_NONE);
         else if (job->ok)
             api_reply_json(c, job->call.status, buf_str(&job->call.out));
         else
             api_fail(c, &job->err);
+        c->n_extra = 0; /* they are the job's */
     }
     if (!job->ok && job->err.kind == ERR_INTERNAL)
         log_error(NULL, "control.failed", "path=%s error=%s", job->call.row->path,
                   job->err.message);
     free_job(job);
+}
+
+/* The job may outlive the request: what it needs of it is copied. */
+static void take_request(struct control_call *call, const struct api_call *c)
+{
+    struct arena *a = call->arena;
+    struct http_header *head = ARENA_ARRAY(a, struct http_header, c->r->n_headers + 1);
+    for (size_t i = 0; i < c->r->n_headers; i++)
+        head[i] = (struct http_header){str_dup(a, c->r->headers[i].name),
+                                       str_dup(a, c->r->headers[i].value)};
+    call->head = head;
+    call->n_head = c->r->n_headers;
+    call->who = c->who; /* a key and its texts live in the snapshot */
+    call->who.id = str_dup(a, c->who.id);
+    call->who.name = str_dup(a, c->who.name);
+    call->who.session = str_dup(a, c->who.session);
+    call->address = str_dup(a, c->r->peer);
+    call->request_id = str_dup(a, c->id);
 }
 
 void control_run(struct api_call *c)
@@ -118,7 +153,7 @@ void control_run(struct api_call *c)
                                   .control = c->api->control,
                                   .snap = snapshot_ref(c->snap),
                                   .status = 200};
-    call->key = c->key; /* lives in the snapshot */
+    take_request(call, c);
     call->query = str_dup(a, c->r->query);
     call->params.n = c->params.n;
     for (size_t i = 0; i < c->params.n; i++) {
@@ -126,10 +161,10 @@ void control_run(struct api_call *c)
         call->params.v[i].value = str_dup(a, c->params.v[i].value);
     }
     buf_init_arena(&call->out, a, 64u << 20);
-    if (c->row->in) {
-        struct str body = str_dup(a, c->r->body);
+    call->body = str_dup(a, c->r->body);
+    if (c->row->in && !c->row->reads_body) {
         call->in = arena_zalloc(a, c->row->in->size);
-        if (!json_parse(a, body, 64, &call->root, &e) ||
+        if (!json_parse(a, call->body, 64, &call->root, &e) ||
             (!yyjson_is_obj(call->root) &&
              !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")) ||
             !shape_read(c->row->in, a, call->root, call->in, &call->present, &e)) {

@@ -28,13 +28,22 @@ struct control_call {
     yyjson_val *root;         /* the parsed body */
     struct control *control;
     struct snapshot *snap;    /* pinned */
-    const struct key *key;
+    struct principal who;     /* who calls */
+    struct str address;       /* of the client: behind trusted proxies theirs says which */
+    struct str request_id;
+    const struct http_header *head; /* the request's headers: control_head */
+    size_t n_head;
+    struct str body;          /* as it came */
     struct db *db;            /* of this call: control_db */
     int status;               /* to answer with; 200 until set */
     struct buf out;           /* the answer, JSON */
+    struct http_header headers[4]; /* of the answer, besides the usual ones: control_header */
+    size_t n_headers;
 };
 
 struct db *control_db(struct control_call *c, struct err *e) MUST_USE;  /* read-write, closed after the call; NULL with e set */
+struct str control_head(const struct control_call *c, const char *lower_name); /* a header of the request; STR_NONE */
+void control_header(struct control_call *c, struct str name, struct str value); /* one more of the answer; texts live as long as the call */
 bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after a write: publish it. A failure says that it is saved */
 /* What stands in the file or the environment cannot be changed here: 409 that says where it stands. */
 bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e) MUST_USE;

@@ -41,7 +41,7 @@ static bool reload(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint control_endpoints[] = {
-    { HTTP_GET,  "/sluice/v1/info",   SURFACE_SLUICE, ACCESS_ADMIN, "Version, uptime and what is configured", .on_worker = info },
+    { HTTP_GET,  "/sluice/v1/info",   SURFACE_SLUICE, ACCESS_VIEWER, "Version, uptime and what is configured", .on_worker = info },
     { HTTP_POST, "/sluice/v1/reload", SURFACE_SLUICE, ACCESS_ADMIN, "Read file, environment and store again", .on_worker = reload },
     {0},
 };

@@ -2,14 +2,8 @@
  * check, 405 and OPTIONS, /openapi.json and docs/status.md. */
 #ifndef API_ENDPOINT_H
 #define API_ENDPOINT_H
+#include "gate/principal.h" /* enum access */
 #include "relay/relay.h"
-
-enum access {
-    ACCESS_PUBLIC,    /* nobody is asked */
-    ACCESS_INFERENCE, /* a client key with the scope inference */
-    ACCESS_MODELS,    /* … models or inference */
-    ACCESS_ADMIN,     /* an admin key */
-};
 
 enum surface { SURFACE_OPENAI, SURFACE_ANTHROPIC, SURFACE_GOOGLE, SURFACE_OLLAMA, SURFACE_SLUICE }; /* decides the error envelope */
 
@@ -32,6 +26,7 @@ struct endpoint {
     bool is_list;             /* the answer is {"data":[out, …]} */
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
+    bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
 };
 
 /* The tables, one a file of resources; ends with path NULL. */

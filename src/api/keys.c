@@ -202,9 +202,9 @@ static bool delete (struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint key_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "List client keys", .on_worker = list, .out = &key_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_VIEWER, "List client keys", .on_worker = list, .out = &key_shape, .is_list = true },
     { HTTP_POST,   "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "Make a client key; its text is in this answer only", .on_worker = create, .in = &key_in_shape, .out = &key_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Retrieve a client key", .on_worker = get, .out = &key_shape },
+    { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a client key", .on_worker = get, .out = &key_shape },
     { HTTP_PATCH,  "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a client key", .on_worker = change, .in = &key_in_shape, .out = &key_shape },
     { HTTP_DELETE, "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Revoke a client key", .on_worker = delete, .status = 204 },
     {0},

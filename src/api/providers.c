@@ -242,10 +242,10 @@ static bool kinds(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint provider_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_ADMIN, "List the kinds of providers", .on_worker = kinds, .out = &kind_shape, .is_list = true },
-    { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "List providers", .on_worker = list, .out = &provider_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_VIEWER, "List the kinds of providers", .on_worker = kinds, .out = &kind_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_VIEWER, "List providers", .on_worker = list, .out = &provider_shape, .is_list = true },
     { HTTP_POST,   "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a provider", .on_worker = create, .in = &provider_in_shape, .out = &provider_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Retrieve a provider", .on_worker = get, .out = &provider_shape },
+    { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a provider", .on_worker = get, .out = &provider_shape },
     { HTTP_PATCH,  "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a provider", .on_worker = change, .in = &provider_change_shape, .out = &provider_shape },
     { HTTP_DELETE, "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a provider", .on_worker = delete, .status = 204 },
     {0},

@@ -235,9 +235,9 @@ static bool delete (struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint served_model_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_ADMIN, "List served models", .on_worker = list, .out = &model_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_VIEWER, "List served models", .on_worker = list, .out = &model_shape, .is_list = true },
     { HTTP_POST,   "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model", .on_worker = create, .in = &model_in_shape, .out = &model_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Retrieve a served model", .on_worker = get, .out = &model_shape },
+    { HTTP_GET,    "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a served model", .on_worker = get, .out = &model_shape },
     { HTTP_PATCH,  "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a served model", .on_worker = change, .in = &model_change_shape, .out = &model_shape },
     { HTTP_DELETE, "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model no more", .on_worker = delete, .status = 204 },
     {0},

@@ -74,7 +74,7 @@ static bool change(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint setting_endpoints[] = {
-    { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_ADMIN, "List settings", .on_worker = list, .out = &setting_shape, .is_list = true },
+    { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_VIEWER, "List settings", .on_worker = list, .out = &setting_shape, .is_list = true },
     { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
     {0},
 };

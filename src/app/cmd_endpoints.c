@@ -3,21 +3,6 @@
 #include "app/cli.h"
 #include "base/banned.h"
 
-static const char *access_name(enum access a)
-{
-    switch (a) {
-    case ACCESS_PUBLIC:
-        return "public";
-    case ACCESS_INFERENCE:
-        return "inference";
-    case ACCESS_MODELS:
-        return "models";
-    case ACCESS_ADMIN:
-        return "admin";
-    }
-    return "";
-}
-
 static const char *surface_name(enum surface s)
 {
     switch (s) {
