@@ -908,10 +908,8 @@ static bool is_sayable(struct wire_ctx *c, const struct ir_part *p)
         wire_drop(c, "only its own format can carry it", "content part");
         return false;
     case IR_AUDIO:
-        wire_drop(c, "audio is not accepted", "audio");
-        return false;
     case IR_VIDEO:
-        wire_drop(c, "video is not accepted", "video");
+        wire_drop(c, "not accepted", "%s", wire_media_word(p->kind));
         return false;
     case IR_IMAGE:
     case IR_FILE:
@@ -1369,6 +1367,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .results_in_user = true,
         .drops_empty_text = true,
         .web_search = "web_search_20250305",
+        .says_media = is_sayable,
     };
     if (req->n > 1)
         return err_unsupported(e, "n", "n: this model gives one choice at a time");

@@ -272,6 +272,33 @@ struct str wire_schema_instruction(struct arena *a, const struct ir_request *r)
 }
 
 /* ---- remote media ---- */
+const char *wire_media_word(enum ir_part_kind kind)
+{
+    switch (kind) {
+    case IR_IMAGE:
+        return "image";
+    case IR_AUDIO:
+        return "audio";
+    case IR_VIDEO:
+        return "video";
+    case IR_FILE:
+    case IR_TEXT:
+    case IR_REASONING:
+    case IR_TOOL_CALL:
+    case IR_TOOL_RESULT:
+    case IR_REFUSAL:
+    case IR_OPAQUE:
+        break;
+    }
+    return "file";
+}
+
+bool wire_is_google_uri(struct str uri)
+{
+    return str_starts(uri, STR("gs://")) ||
+           str_starts(uri, STR("https://generativelanguage.googleapis.com/"));
+}
+
 static bool is_remote(const struct ir_part *p)
 {
     return (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO ||

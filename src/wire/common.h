@@ -47,6 +47,8 @@ struct str ir_system_text(struct arena *a, const struct ir_system *s); /* entrie
 struct str wire_schema_instruction(struct arena *a, const struct ir_request *r);
 
 /* ---- media ---- */
+const char *wire_media_word(enum ir_part_kind kind);           /* "image", "file", "audio", "video": as losses are named */
+bool wire_is_google_uri(struct str uri);                       /* of Google's file store or cloud: nobody else can open it */
 /* data:<media>[;param]*;base64,<payload> in any case; other data URLs are re-coded. Anything else is a URL. */
 struct ir_source ir_source_of_url(struct arena *a, struct str url);
 struct str ir_source_url(struct arena *a, const struct ir_source *s); /* a URL: data: for bytes and text; empty for refs */

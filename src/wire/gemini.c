@@ -67,13 +67,6 @@ static bool is_among(struct str key, const char *const *names, size_t n)
 
 /* ======================================================================== reading requests */
 
-/* A file of Google's own store or of its cloud: an address that nobody else can open. */
-static bool is_google_uri(struct str uri)
-{
-    return str_starts(uri, STR("gs://")) ||
-           str_starts(uri, STR("https://generativelanguage.googleapis.com/"));
-}
-
 static enum ir_part_kind kind_of_media(struct str media_type)
 {
     if (str_starts_nocase(media_type, STR("image/")))
@@ -108,7 +101,7 @@ static void read_file(struct wire_ctx *c, yyjson_val *v, struct ir_parts *parts)
     struct str media = get2_str(v, "mimeType", "mime_type");
     struct str uri = get2_str(v, "fileUri", "file_uri");
     struct ir_part *p = ir_part_add(c->arena, parts, kind_of_media(media));
-    p->source.kind = is_google_uri(uri) ? IR_SOURCE_REF : IR_SOURCE_URL;
+    p->source.kind = wire_is_google_uri(uri) ? IR_SOURCE_REF : IR_SOURCE_URL;
     p->source.media_type = media;
     *(p->source.kind == IR_SOURCE_REF ? &p->source.ref : &p->source.url) = uri;
     p->name = get2_str(v, "displayName", "display_name");
@@ -630,21 +623,31 @@ static bool write_media(struct wire_ctx *c, struct jw *w, const struct ir_part *
         write_inline(w, STR("text/plain"), base64_encode(c->arena, s->text));
         return true;
     case IR_SOURCE_REF:
-        if (is_google_uri(s->ref) || str_starts(s->ref, STR("https://")))
-            write_file(w, s->media_type, s->ref);
-        else
-            wire_drop(c, "a file id of another provider", "file");
+        write_file(w, s->media_type, s->ref);
         return true;
     case IR_SOURCE_URL:
-        if (!is_google_uri(s->url) && !is_video_site(s->url) && !(c->quirks & QUIRK_HTTPS_FILE_URI))
+        if (!wire_is_google_uri(s->url) && !is_video_site(s->url) &&
+            !(c->quirks & QUIRK_HTTPS_FILE_URI))
             return wire_refuse_remote(s, e);
         write_file(w, media_of(p), s->url);
         return true;
     case IR_SOURCE_NONE:
         break;
     }
-    wire_drop(c, "neither data nor an address", "media");
     return true;
+}
+
+static bool says_media(struct wire_ctx *c, const struct ir_part *p)
+{
+    const struct ir_source *s = &p->source;
+    if (s->kind == IR_SOURCE_REF && !wire_is_google_uri(s->ref) &&
+        !str_starts(s->ref, STR("https://")))
+        wire_drop(c, "a file id of another provider", "%s", wire_media_word(p->kind));
+    else if (s->kind == IR_SOURCE_NONE)
+        wire_drop(c, "neither data nor an address", "%s", wire_media_word(p->kind));
+    else
+        return true;
+    return false;
 }
 
 /* Where the signature of a call is: on the part when the history came in this format, else kept by the relay. */
@@ -1175,6 +1178,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .results_in_user = true,
         .drops_empty_text = false, /* an empty text may carry a signature */
         .web_search = "googleSearch",
+        .says_media = says_media,
     };
     struct ir_request *r = wire_prepare(c, req, &needs, e);
     if (!r)

@@ -347,21 +347,26 @@ static void write_others(struct jw *w, yyjson_val *raw, const char *const *known
     }
 }
 
-static bool write_images(struct wire_ctx *c, struct jw *w, const struct ir_parts *parts,
-                         struct err *e)
+static bool says_media(struct wire_ctx *c, const struct ir_part *p)
+{
+    if (p->kind != IR_IMAGE)
+        wire_drop(c, "only images are accepted", "%s", wire_media_word(p->kind));
+    else if (p->source.kind != IR_SOURCE_DATA && p->source.kind != IR_SOURCE_URL)
+        wire_drop(c, "a file id of another provider", "image");
+    else
+        return true;
+    return false;
+}
+
+static bool write_images(struct jw *w, const struct ir_parts *parts, struct err *e)
 {
     bool is_open = false;
     for (const struct ir_part *p = parts->first; p; p = p->next) {
-        if (p->kind == IR_FILE || p->kind == IR_AUDIO || p->kind == IR_VIDEO)
-            wire_drop(c, "only images are accepted", "file");
-        if (p->kind != IR_IMAGE)
+        if (p->kind != IR_IMAGE ||
+            (p->source.kind != IR_SOURCE_DATA && p->source.kind != IR_SOURCE_URL))
             continue;
         if (p->source.kind == IR_SOURCE_URL)
             return wire_refuse_remote(&p->source, e);
-        if (p->source.kind != IR_SOURCE_DATA) {
-            wire_drop(c, "a file id of another provider", "image");
-            continue;
-        }
         if (!is_open) {
             jw_key(w, "images");
             jw_array(w);
@@ -423,7 +428,7 @@ static bool write_result(struct wire_ctx *c, struct jw *w, const struct ir_part 
     jw_object(w);
     jw_kv_cstr(w, "role", "tool");
     jw_kv_str(w, "content", wire_result_text(c->arena, p));
-    ok = write_images(c, w, &p->content, e);
+    ok = write_images(w, &p->content, e);
     if (p->name.n)
         jw_kv_str(w, "tool_name", p->name);
     if (p->call_id.n)
@@ -451,7 +456,7 @@ static bool write_message(struct wire_ctx *c, struct jw *w, const struct ir_mess
     if (thinking.n && m->role == IR_ASSISTANT)
         jw_kv_str(w, "thinking", thinking);
     write_calls(c, w, &m->parts);
-    bool ok = write_images(c, w, &m->parts, e);
+    bool ok = write_images(w, &m->parts, e);
     jw_object_end(w);
     return ok;
 }
@@ -636,6 +641,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .mid_system = WIRE_SYSTEM_KEEP,
         .ids = WIRE_IDS_ANY,
         .names = WIRE_NAMES_ANY,
+        .says_media = says_media,
     };
     if (req->n > 1)
         return err_unsupported(e, "n", "n: this model gives one choice at a time");
@@ -870,7 +876,7 @@ static void write_chat_message(struct wire_ctx *c, struct jw *w, const struct ir
     if (thinking.n)
         jw_kv_str(w, "thinking", thinking);
     write_calls(c, w, parts);
-    (void)write_images(c, w, reply_media(c, parts), &ignored); /* data only: cannot fail */
+    (void)write_images(w, reply_media(c, parts), &ignored); /* data only: cannot fail */
     jw_object_end(w);
 }
 

@@ -574,10 +574,6 @@ static void write_file_part(struct wire_ctx *c, struct jw *w, const struct ir_pa
         write_text_part(w, text);
         return;
     }
-    if (p->source.kind == IR_SOURCE_URL || (c->quirks & QUIRK_NO_FILES)) {
-        wire_drop(c, "the upstream takes no such file", "file");
-        return;
-    }
     jw_object(w);
     jw_kv_cstr(w, "type", "file");
     jw_key(w, "file");
@@ -593,12 +589,8 @@ static void write_file_part(struct wire_ctx *c, struct jw *w, const struct ir_pa
     jw_object_end(w);
 }
 
-static void write_audio_part(struct wire_ctx *c, struct jw *w, const struct ir_part *p)
+static void write_audio_part(struct jw *w, const struct ir_part *p)
 {
-    if (p->source.kind != IR_SOURCE_DATA) {
-        wire_drop(c, "only audio sent along is understood", "audio");
-        return;
-    }
     jw_object(w);
     jw_kv_cstr(w, "type", "input_audio");
     jw_key(w, "input_audio");
@@ -609,6 +601,44 @@ static void write_audio_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     jw_object_end(w);
 }
 
+static bool says_media(struct wire_ctx *c, const struct ir_part *p)
+{
+    const struct ir_source *s = &p->source;
+    struct str text;
+    switch (p->kind) {
+    case IR_IMAGE:
+        if (s->kind == IR_SOURCE_URL || s->kind == IR_SOURCE_DATA)
+            return true;
+        wire_drop(c, "known only to the format it came from", "image");
+        return false;
+    case IR_FILE:
+        if (s->kind == IR_SOURCE_TEXT || (s->kind == IR_SOURCE_REF && s->ref.n == 0) ||
+            (c->quirks & QUIRK_NO_FILES)) {
+            if (file_text(c, s, &text))
+                return true;
+        } else if (s->kind == IR_SOURCE_DATA || s->kind == IR_SOURCE_REF) {
+            return true;
+        }
+        wire_drop(c, "the upstream takes no such file", "file");
+        return false;
+    case IR_AUDIO:
+        if (s->kind == IR_SOURCE_DATA || s->kind == IR_SOURCE_REF) /* an id: of an answer's audio */
+            return true;
+        wire_drop(c, "only audio sent along is understood", "audio");
+        return false;
+    case IR_VIDEO:
+    case IR_TEXT:
+    case IR_REASONING:
+    case IR_TOOL_CALL:
+    case IR_TOOL_RESULT:
+    case IR_REFUSAL:
+    case IR_OPAQUE:
+        break;
+    }
+    wire_drop(c, "the format has no place for it", "%s", wire_media_word(p->kind));
+    return false;
+}
+
 static void write_user_part(struct wire_ctx *c, struct jw *w, const struct ir_part *p)
 {
     switch (p->kind) {
@@ -617,19 +647,15 @@ static void write_user_part(struct wire_ctx *c, struct jw *w, const struct ir_pa
         write_text_part(w, p->text);
         break;
     case IR_IMAGE:
-        if (p->source.kind == IR_SOURCE_URL || p->source.kind == IR_SOURCE_DATA)
-            write_image_part(c, w, p);
-        else
-            wire_drop(c, "known only to the format it came from", "image");
+        write_image_part(c, w, p);
         break;
     case IR_FILE:
         write_file_part(c, w, p);
         break;
     case IR_AUDIO:
-        write_audio_part(c, w, p);
+        write_audio_part(w, p);
         break;
-    case IR_VIDEO:
-        wire_drop(c, "the format has no place for it", "video");
+    case IR_VIDEO: /* never said */
         break;
     case IR_OPAQUE: /* of this format, or wire_prepare had dropped it */
         jw_val(w, p->raw);
@@ -724,10 +750,10 @@ static void write_assistant(struct wire_ctx *c, struct jw *w, const struct ir_me
 {
     struct said s = gather(c->arena, &m->parts);
     bool wants_reasoning = (c->quirks & QUIRK_REASONING_REPLAY) && s.n_calls > 0;
-    if (!s.has_text && s.n_calls == 0 && s.refusal.n == 0 && s.audio.n == 0)
-        return; /* nothing that this format can say */
     if (ir_parts_have_media(&m->parts) && s.audio.n == 0)
         wire_drop(c, "an assistant turn is text here", "image");
+    if (!s.has_text && s.n_calls == 0 && s.refusal.n == 0 && s.audio.n == 0)
+        return; /* nothing that this format can say */
     jw_object(w);
     jw_kv_cstr(w, "role", "assistant");
     if (s.has_text)
@@ -1142,6 +1168,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .pairs_tools = true,
         .keeps_foreign_reasoning = c->quirks & QUIRK_REASONING_REPLAY,
         .has_custom_tools = is_openai(c),
+        .says_media = says_media,
     };
     struct ir_request *r = wire_prepare(c, req, &needs, e);
     if (!r)

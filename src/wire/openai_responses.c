@@ -351,6 +351,21 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
 
 /* ======================================================================== writing requests */
 
+static bool says_media(struct wire_ctx *c, const struct ir_part *p)
+{
+    const struct ir_source *s = &p->source;
+    const char *why = "neither data nor an address";
+    bool is_there = s->kind != IR_SOURCE_NONE && (s->kind != IR_SOURCE_REF || s->ref.n > 0);
+    if (p->kind == IR_VIDEO)
+        why = "the format has no place for it";
+    else if (p->kind == IR_AUDIO && s->kind != IR_SOURCE_DATA)
+        why = "only audio sent along is understood";
+    else if (is_there)
+        return true;
+    wire_drop(c, why, "%s", wire_media_word(p->kind));
+    return false;
+}
+
 static void write_input_part(struct wire_ctx *c, struct jw *w, const struct ir_part *p)
 {
     struct str url;
@@ -393,10 +408,6 @@ static void write_input_part(struct wire_ctx *c, struct jw *w, const struct ir_p
         jw_object_end(w);
         break;
     case IR_AUDIO:
-        if (p->source.kind != IR_SOURCE_DATA) {
-            wire_drop(c, "only audio sent along is understood", "audio");
-            break;
-        }
         jw_object(w);
         jw_kv_cstr(w, "type", "input_audio");
         jw_key(w, "input_audio");
@@ -406,8 +417,7 @@ static void write_input_part(struct wire_ctx *c, struct jw *w, const struct ir_p
         jw_object_end(w);
         jw_object_end(w);
         break;
-    case IR_VIDEO:
-        wire_drop(c, "the format has no place for it", "video");
+    case IR_VIDEO: /* never said */
         break;
     case IR_OPAQUE:
         jw_val(w, p->raw);
@@ -805,6 +815,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .pairs_tools = true,
         .has_custom_tools = true,
         .web_search = "web_search",
+        .says_media = says_media,
     };
     if (req->n > 1)
         return err_unsupported(e, "n", "n: this model gives one choice at a time");

@@ -109,6 +109,7 @@ struct prep {
     const struct wire_needs *needs;
     struct ir_request *out;
     struct ir_system **system_end; /* where the last one was added */
+    bool has_lost_media;
 };
 
 static void push_part(struct ir_parts *parts, struct ir_part *p)
@@ -165,6 +166,15 @@ static bool keeps(struct prep *p, const struct ir_part *part)
     case IR_FILE:
     case IR_AUDIO:
     case IR_VIDEO:
+        if (n->target == WIRE_GEMINI || part->source.kind != IR_SOURCE_REF ||
+            !wire_is_google_uri(part->source.ref)) {
+            if (!n->says_media || n->says_media(p->c, part))
+                return true;
+        } else {
+            wire_drop(p->c, "a file that only Google can open", "%s", wire_media_word(part->kind));
+        }
+        p->has_lost_media = true;
+        return false;
     case IR_TOOL_RESULT:
     case IR_REFUSAL:
         return true;
@@ -720,7 +730,7 @@ struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req
                                 const struct wire_needs *needs, struct err *e)
 {
     struct ir_request *out = arena_alloc(c->arena, sizeof *out);
-    struct prep p = {c, needs, out};
+    struct prep p = {.c = c, .needs = needs, .out = out};
     *out = *req;
     /* Anthropic's way to warm a cache: elsewhere one token is the least */
     if (out->max_tokens == 0)
@@ -746,6 +756,11 @@ struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req
     if (needs->pairs_tools)
         rebuild(&p, &pairs);
     drop_empty(&p);
+    if (p.has_lost_media && out->messages.n == 0) {
+        err_unsupported(e, "messages",
+                        "messages: this model's upstream understands none of their content");
+        return NULL;
+    }
     merge(&p);
     return out;
 }

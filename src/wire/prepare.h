@@ -21,12 +21,15 @@ struct wire_needs { /* what a target asks of a conversation */
     bool drops_empty_text;        /* empty text parts, and messages that become empty, are refused by the target */
     bool keeps_foreign_reasoning; /* readable reasoning of other formats stays in the history */
     bool has_custom_tools;        /* false: custom tools become functions of one string "input" */
+    /* Whether the target can say a medium (an image, file, sound or video) of a turn or a result; what it cannot is noted as
+     * dropped. Remote ones that it wants fetched count as said. NULL: all. */
+    bool (*says_media)(struct wire_ctx *c, const struct ir_part *p);
     const char *web_search;       /* hosted_type of its web search; NULL: it has no hosted tools */
 };
 /* A copy of the request, ready to be written: calls and results linked and paired (one IR_TOOL message behind each
  * assistant turn with calls, results in call order), ids and names within the target's rules (renames go to ctx),
  * foreign opaque parts and reasoning dropped, choice and parallel flag stripped when no tool is left, hosted tools mapped,
- * dropped or refused. Resets ctx->renames and is_json_tool. The copy's lists are its own, to be changed at will.
+ * dropped or refused; media that the target cannot say are gone, and messages that they leave empty. Resets ctx->renames and is_json_tool. The copy's lists are its own, to be changed at will.
  * NULL: *e says what the target cannot carry. */
 struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req, const struct wire_needs *needs, struct err *e);
 
