@@ -1,36 +1,16 @@
 #include "api/api.h"
+#include "api/surface/surface.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
 #include "gate/admit.h"
 
 #define MAX_CONTROL_BODY (8u << 20)
+#define MAX_OPEN_BODY 65536 /* of callers whom nobody has asked anything */
 
-enum wire_id surface_wire(enum surface s)
+static const struct surface_def *surface_for(const struct api_call *c)
 {
-    switch (s) {
-    case SURFACE_OPENAI:
-    case SURFACE_SLUICE:
-        return WIRE_CHAT;
-    case SURFACE_ANTHROPIC:
-        return WIRE_ANTHROPIC;
-    case SURFACE_GOOGLE:
-        return WIRE_GEMINI;
-    case SURFACE_OLLAMA:
-        return WIRE_OLLAMA;
-    }
-    return WIRE_CHAT;
-}
-
-/* For paths that no row serves. */
-static enum surface surface_of_path(struct str path)
-{
-    if (str_starts(path, STR("/v1/messages")))
-        return SURFACE_ANTHROPIC;
-    if (str_starts(path, STR("/v1beta")) ||
-        (str_starts(path, STR("/v1/models/")) && str_contains(path, STR(":"))))
-        return SURFACE_GOOGLE;
-    return str_starts(path, STR("/api/")) ? SURFACE_OLLAMA : SURFACE_OPENAI;
+    return surface_of(c->row ? c->row->surface : surface_of_path(c->path));
 }
 
 static size_t common_headers(const struct api_call *c, struct http_header *h)
@@ -41,6 +21,11 @@ static size_t common_headers(const struct api_call *c, struct http_header *h)
         h[n++] = (struct http_header){STR("access-control-allow-origin"), c->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
     }
+    const char *cache = surface_for(c)->cache_control;
+    if (c->row && c->row->cache_control)
+        cache = c->row->cache_control;
+    if (cache)
+        h[n++] = (struct http_header){STR("cache-control"), str_of(cache)};
     for (size_t i = 0; i < c->n_extra; i++)
         h[n++] = c->extra[i];
     return n;
@@ -60,21 +45,53 @@ void api_reply_json(struct api_call *c, int status, struct str body)
     api_reply(c, status, "application/json; charset=utf-8", body);
 }
 
-static void fail_as(struct api_call *c, enum surface s, const struct err *e,
-                    const struct http_header *extra, size_t n_extra)
+/* With room for one more header in h, which names the request already where the surface does not do so itself. */
+static void render(struct http_req *r, const struct surface_def *surface, const struct err *e,
+                   struct str id, struct http_header *h, size_t n)
 {
-    struct http_header h[8];
-    size_t n = 0;
-    if (c->cors.n)
-        h[n++] = (struct http_header){STR("access-control-allow-origin"), c->cors};
-    for (size_t i = 0; i < n_extra && n < ARRAY_LEN(h); i++)
-        h[n++] = extra[i];
-    relay_reply_error(c->r, surface_wire(s), e, c->id, h, n);
+    struct buf body;
+    if (surface->wire != WIRE_NONE) {
+        relay_reply_error(r, surface->wire, e, id, h, n);
+        return;
+    }
+    buf_init_arena(&body, r->arena, 65536);
+    surface->write_error(e, id, &body);
+    h[n++] = (struct http_header){STR("content-type"), STR("application/json; charset=utf-8")};
+    http_reply(r, err_status(e), h, n, buf_str(&body));
+}
+
+static void fail_with(struct api_call *c, const struct err *e, const struct http_header *extra)
+{
+    const struct surface_def *surface = surface_for(c);
+    struct http_header h[16];
+    size_t n = common_headers(c, h);
+    if (surface->wire != WIRE_NONE) /* formats name the request, and say when to try again */
+        memmove(h, h + 1, --n * sizeof *h);
+    else if (e->retry_after_ms >= 0) /* RFC 9110, 10.2.3: whole seconds, rounded up */
+        h[n++] = (struct http_header){
+            STR("retry-after"),
+            str_fmt(c->r->arena, "%lld", (long long)((e->retry_after_ms + 999) / 1000))};
+    if (extra)
+        h[n++] = *extra;
+    render(c->r, surface, e, c->id, h, n);
+}
+
+/* A fault that was found before a handler ran. */
+static void refuse(struct api_call *c, struct err *e, const struct http_header *extra)
+{
+    uint64_t size = c->r->content_length >= 0 ? (uint64_t)c->r->content_length : c->r->bytes_in;
+    surface_phrase(surface_for(c), c->row ? c->row->bad_json : NULL, size, e);
+    fail_with(c, e, extra);
 }
 
 void api_fail(struct api_call *c, const struct err *e)
 {
-    fail_as(c, c->row ? c->row->surface : surface_of_path(c->path), e, NULL, 0);
+    fail_with(c, e, NULL);
+}
+
+void api_refuse(struct api_call *c, struct err *e)
+{
+    refuse(c, e, NULL);
 }
 
 /* ---- before the row ---- */
@@ -92,13 +109,17 @@ static struct str request_id(struct http_req *r)
     return ok ? given : random_id(r->arena, "req_", 24);
 }
 
-static struct str cors_origin(const struct settings *s, const struct http_req *r)
+static struct str cors_origin(const struct settings *s, const struct http_req *r,
+                              bool is_administrative)
 {
     if (!s->cors)
         return STR_NONE;
-    struct str origin = http_req_header(r, "origin"), list = s->cors_origins;
-    if (origin.n == 0 || str_is(list, "*") || list.n == 0)
-        return origin.n ? STR("*") : STR_NONE;
+    struct str origin = http_req_header(r, "origin"),
+               list = is_administrative ? s->admin_cors_origins : s->cors_origins;
+    if (origin.n == 0)
+        return STR_NONE;
+    if (!is_administrative && (str_is(list, "*") || list.n == 0))
+        return STR("*");
     while (list.n) {
         struct str one;
         list = str_cut(list, ',', &one);
@@ -163,6 +184,8 @@ static bool check_body_head(const struct api_call *c, struct err *e)
     if (needs_body && !r->is_chunked && r->content_length < 0)
         return err_set(e, ERR_LENGTH_REQUIRED, "length_required",
                        "Send the body with Content-Length or chunked");
+    if (surface_for(c)->takes_any_media)
+        return true;
     if (c->row->takes_form ? !str_starts_nocase(type, STR("multipart/form-data"))
                            : !is_json_type(type))
         return err_set(e, ERR_MEDIA_TYPE, "unsupported_media_type", "Content-Type must be %s",
@@ -172,7 +195,7 @@ static bool check_body_head(const struct api_call *c, struct err *e)
 
 static bool admit(struct api_call *c, struct err *e)
 {
-    const char *native = c->row->relay ? c->row->relay->native_auth : NULL;
+    const char *native = c->row->relay ? c->row->relay->native_auth : surface_for(c)->token_header;
     if (!gate_admit(c->snap, c->r, native, c->row->access, clock_wall_ms(), &c->who, e))
         return false;
     c->key = c->who.key;
@@ -190,6 +213,14 @@ static void begin_relay(struct api_call *c)
                            model, is_stream);
 }
 
+static size_t control_body_max(const struct api_call *c)
+{
+    size_t max = surface_for(c)->max_body_bytes;
+    if (c->row->access == ACCESS_PUBLIC)
+        return MAX_OPEN_BODY;
+    return max ? max : MAX_CONTROL_BODY;
+}
+
 static void on_head(void *arg, struct http_req *r)
 {
     struct api *api = arg;
@@ -201,10 +232,10 @@ static void on_head(void *arg, struct http_req *r)
     c->r = r;
     c->snap = snapshot_current();
     c->id = request_id(r);
-    c->cors = cors_origin(&c->snap->settings, r);
     c->path = path_canonical(r->arena, r->path);
     c->method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
     c->row = router_find(api->router, r->arena, c->method, c->path, &c->params, &allowed);
+    c->cors = cors_origin(&c->snap->settings, r, surface_for(c)->is_administrative);
     if (r->method == HTTP_OPTIONS && (c->row || allowed || str_is(r->path, "*"))) {
         reply_options(c, allowed);
         return;
@@ -214,17 +245,17 @@ static void on_head(void *arg, struct http_req *r)
             struct http_header h = {STR("allow"), method_list(r->arena, allowed)};
             err_set(&e, ERR_METHOD, "method_not_allowed", "This path takes " STR_FMT,
                     STR_ARG(h.value));
-            fail_as(c, surface_of_path(c->path), &e, &h, 1);
+            refuse(c, &e, &h);
             return;
         }
         err_set(&e, ERR_NOT_FOUND, "not_found", "No such path: %s " STR_FMT,
                 http_method_name(r->method), STR_ARG(str_first(r->path, 200)));
-        api_fail(c, &e);
+        refuse(c, &e, NULL);
         return;
     }
     if (!admit(c, &e)) {
         struct http_header h = {STR("www-authenticate"), STR("Bearer")};
-        fail_as(c, c->row->surface, &e, &h, e.kind == ERR_UNAUTHENTICATED ? 1 : 0);
+        refuse(c, &e, e.kind == ERR_UNAUTHENTICATED ? &h : NULL);
         return;
     }
     if (!check_body_head(c, &e)) {
@@ -236,7 +267,7 @@ static void on_head(void *arg, struct http_req *r)
     else if (c->row->on_loop)
         http_req_collect(r, 65536);
     else
-        http_req_collect(r, MAX_CONTROL_BODY);
+        http_req_collect(r, control_body_max(c));
 }
 
 static void on_body(void *arg, struct http_req *r, struct str chunk)
@@ -267,11 +298,13 @@ static void on_bad(void *arg, struct http_req *r, const struct err *e)
     if (c && c->relay) {
         relay_bad(c->relay, e);
     } else if (c) {
-        api_fail(c, e);
+        struct err said = *e;
+        refuse(c, &said, NULL);
     } else { /* the head itself was bad: there is no call yet */
+        struct http_header h[2] = {{STR("x-request-id"), random_id(r->arena, "req_", 24)}};
+        const struct surface_def *surface = surface_of(surface_of_path(r->path));
         (void)arg;
-        relay_reply_error(r, surface_wire(surface_of_path(r->path)), e,
-                          random_id(r->arena, "req_", 24), NULL, 0);
+        render(r, surface, e, h[0].value, h, surface->wire == WIRE_NONE ? 1 : 0);
     }
 }
 

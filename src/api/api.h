@@ -36,7 +36,7 @@ extern const struct http_handler api_handler; /* arg: struct api */
 void api_reply(struct api_call *c, int status, const char *content_type, struct str body);
 void api_reply_json(struct api_call *c, int status, struct str body);
 void api_fail(struct api_call *c, const struct err *e);
-enum wire_id surface_wire(enum surface s); /* whose error envelope a surface uses */
+void api_refuse(struct api_call *c, struct err *e); /* a fault that no handler found: put into the surface's words */
 /* control.c */
 void control_run(struct api_call *c);      /* on_complete of a worker row */
 void control_forget(struct api_call *c);

@@ -138,6 +138,12 @@ static void take_request(struct control_call *call, const struct api_call *c)
     call->request_id = str_dup(a, c->id);
 }
 
+static bool is_object(struct arena *a, struct str body)
+{
+    yyjson_val *root;
+    return json_parse(a, body, 64, &root, NULL) && yyjson_is_obj(root);
+}
+
 void control_run(struct api_call *c)
 {
     struct err e = ERR_INIT;
@@ -163,12 +169,14 @@ void control_run(struct api_call *c)
     buf_init_arena(&call->out, a, 64u << 20);
     call->body = str_dup(a, c->r->body);
     if (c->row->in && !c->row->reads_body) {
+        if (c->row->body_is_optional && !is_object(a, call->body))
+            call->body = STR("{}");
         call->in = arena_zalloc(a, c->row->in->size);
         if (!json_parse(a, call->body, 64, &call->root, &e) ||
             (!yyjson_is_obj(call->root) &&
              !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")) ||
             !shape_read(c->row->in, a, call->root, call->in, &call->present, &e)) {
-            api_fail(c, &e);
+            api_refuse(c, &e);
             free_job(job);
             return;
         }

@@ -15,6 +15,7 @@ struct control {
     enum origin (*setting_origin)(void *arg, const char *name);
     const struct seal *seal;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
+    struct secret internal_key; /* opens the data plane for test requests */
     int64_t started_ms;       /* wall clock */
 };
 

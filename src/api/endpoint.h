@@ -5,7 +5,8 @@
 #include "gate/principal.h" /* enum access */
 #include "relay/relay.h"
 
-enum surface { SURFACE_OPENAI, SURFACE_ANTHROPIC, SURFACE_GOOGLE, SURFACE_OLLAMA, SURFACE_SLUICE }; /* decides the error envelope */
+enum surface { SURFACE_OPENAI, SURFACE_ANTHROPIC, SURFACE_GOOGLE, SURFACE_OLLAMA, SURFACE_SLUICE,
+               SURFACE_ROSETTA }; /* decides envelopes and habits: api/surface/surface.h */
 
 struct api_call;
 struct control_call;
@@ -27,11 +28,14 @@ struct endpoint {
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
+    bool body_is_optional;    /* one that is absent or no JSON object counts as {} */
+    const char *bad_json;     /* what it says of a body that is no JSON, and its Cache-Control, where they are not its surface's */
+    const char *cache_control;
 };
 
 /* The tables, one a file of resources; ends with path NULL. */
 extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[], provider_endpoints[],
-    served_model_endpoints[], key_endpoints[], setting_endpoints[];
+    served_model_endpoints[], key_endpoints[], setting_endpoints[], admin_test_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);

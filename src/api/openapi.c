@@ -1,26 +1,8 @@
 /* openapi.c - the endpoint table as an OpenAPI 3.1 document. */
 #include "api/api.h"
+#include "api/surface/surface.h"
 #include "version.h"
 #include "json/shape.h"
-
-static const struct {
-    const char *name, *text;
-} surface_tags[] = {
-    {"OpenAI", "Chat Completions, Responses and what belongs to them, in OpenAI's format"},
-    {"Anthropic", "Messages, in Anthropic's format"},
-    {"Google", "Generate content, in Gemini's format"},
-    {"Ollama", "Chat and generate, in Ollama's format"},
-    {"sluice", "The node itself: health, documents, configuration"},
-};
-
-static const struct {
-    enum surface surface;
-    const char *schema;
-} error_schemas[] = {
-    {SURFACE_OPENAI, "OpenAIError"}, {SURFACE_ANTHROPIC, "AnthropicError"},
-    {SURFACE_GOOGLE, "GoogleError"}, {SURFACE_OLLAMA, "OllamaError"},
-    {SURFACE_SLUICE, "OpenAIError"},
-};
 
 /* What each operation's body must hold, beyond what its format's own documentation says. */
 static const struct {
@@ -196,7 +178,7 @@ static void write_headers(struct jw *w, const struct endpoint *e, bool is_succes
 static void write_error_response(struct jw *w, const struct endpoint *e, const char *status,
                                  const char *text)
 {
-    const char *schema = error_schemas[e->surface].schema;
+    const char *schema = surface_of(e->surface)->error_schema;
     jw_key(w, status);
     jw_object(w);
     jw_kv_cstr(w, "description", text);
@@ -391,7 +373,7 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
     jw_kv_cstr(w, "summary", e->sentence);
     jw_key(w, "tags");
     jw_array(w);
-    jw_cstr(w, surface_tags[e->surface].name);
+    jw_cstr(w, surface_of(e->surface)->title);
     jw_array_end(w);
     write_parameters(w, e);
     if (e->relay) {
@@ -452,6 +434,8 @@ static const struct {
     {"GoogleError", OBJECT("\"error\":" OBJECT(
                         "\"code\":{\"type\":\"integer\"}," TEXT("message") "," TEXT("status")))},
     {"OllamaError", OBJECT(TEXT("error"))},
+    {"RosettaError",
+     OBJECT(TEXT("error") ",\"saved\":{\"type\":\"boolean\"},\"reloaded\":{\"type\":\"boolean\"}")},
 };
 
 struct str openapi_document(struct arena *a)
@@ -485,10 +469,10 @@ struct str openapi_document(struct arena *a)
     jw_array_end(&w);
     jw_key(&w, "tags");
     jw_array(&w);
-    for (size_t i = 0; i < ARRAY_LEN(surface_tags); i++) {
+    for (size_t i = 0; i < surface_count(); i++) {
         jw_object(&w);
-        jw_kv_cstr(&w, "name", surface_tags[i].name);
-        jw_kv_cstr(&w, "description", surface_tags[i].text);
+        jw_kv_cstr(&w, "name", surface_of((enum surface)i)->title);
+        jw_kv_cstr(&w, "description", surface_of((enum surface)i)->text);
         jw_object_end(&w);
     }
     jw_array_end(&w);

@@ -777,6 +777,21 @@ static void store_key(void *arg, const struct key_row *r)
         allowed_of(l->a, allowed, k);
 }
 
+static void add_internal_key(struct loader *l)
+{
+    struct str text = str_of(l->src->internal_key);
+    if (text.n == 0)
+        return;
+    struct key *k = ARENA_NEW(l->a, struct key);
+    *k = (struct key){.id = STR("internal"),
+                      .label = STR("internal"),
+                      .scopes = SCOPE_INFERENCE | SCOPE_MODELS,
+                      .is_enabled = true,
+                      .is_internal = true};
+    sha256(text, k->hash);
+    l->s->internal = k;
+}
+
 /* ---- settings: environment over file over store over default ---- */
 
 static const char *setting_env(const char *name, char out[64])
@@ -984,6 +999,7 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
               (!db || key_each(db, store_key, l, e));
     if (ok)
         add_echo_model(l);
+    add_internal_key(l);
     return ok;
 }
 

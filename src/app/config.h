@@ -21,6 +21,7 @@ struct config_sources {
     bool is_without_store;    /* file and environment only: no state_open is needed */
     bool detects;             /* without a file: offer upstreams whose key stands in the environment, and local ones */
     struct local_server local[2]; /* by detect_local() */
+    char internal_key[64];    /* of this process, for test requests; empty: none */
     char first_key[96];       /* the client key made at the first start, to be shown once; empty: none */
 };
 

@@ -6,6 +6,7 @@
 #include "app/first_start.h"
 #include "app/pidfile.h"
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/log.h"
 #include "version.h"
 #include <errno.h>
@@ -342,6 +343,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .data_dir = str_of(s->sources.data_dir),
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
+                                  .internal_key = secret_of(str_of(s->sources.internal_key)),
                                   .started_ms = clock_wall_ms()};
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
@@ -368,6 +370,11 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
 static bool start(struct server *s, struct err *e)
 {
     struct snapshot *snap;
+    char hex[32];
+    random_hex(hex, sizeof hex);
+    (void)snprintf(s->sources.internal_key, sizeof s->sources.internal_key, "rsk-internal-%.32s",
+                   hex);
+    explicit_bzero(hex, sizeof hex);
     if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) ||
         !first_key(&s->sources, &snap, e))
         return false;

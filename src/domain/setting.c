@@ -54,6 +54,7 @@ static const struct setting rows[] = {
     FLAG(log_json, 0, "Log lines as JSON"),
     FLAG(cors, 1, "Answer browsers of other origins"),
     TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),
+    TEXT(admin_cors_origins, "", "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
     TEXT(log_level, "info", "debug, info, warn or error"),
 };
 /* clang-format on */

@@ -162,7 +162,7 @@ const struct key *snapshot_key(const struct snapshot *s, struct str presented)
         if (ct_eq(k->hash, hash, sizeof hash))
             return k;
     }
-    return NULL;
+    return s->internal && ct_eq(s->internal->hash, hash, sizeof hash) ? s->internal : NULL;
 }
 
 const struct model *snapshot_model(const struct snapshot *s, struct str name)

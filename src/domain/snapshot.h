@@ -59,6 +59,7 @@ struct key {
     struct str *allowed_models; /* exact names, or with * wildcards; none: all */
     size_t n_allowed;
     bool is_enabled;
+    bool is_internal;           /* this process' own */
     int64_t expires_ms;         /* wall clock; 0: never */
     int64_t created_ms;
     enum origin from;
@@ -80,6 +81,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t usage_retention_days;
     bool log_json, cors;
     struct str cors_origins;    /* "*" or a comma list */
+    struct str admin_cors_origins; /* a comma list, no "*" */
     struct str log_level;
 };
 
@@ -95,6 +97,7 @@ struct snapshot {
     struct map models_by_name;  /* enabled ones -> struct model */
     struct key **keys;
     size_t n_keys;
+    const struct key *internal; /* sluice's own, for test requests: in no list; NULL: none */
     uint32_t *key_slots;        /* open addressing over the first bytes of the hashes, which are as good as random: place in keys + 1 */
     size_t key_mask;
 };

@@ -29,7 +29,9 @@ struct principal principal_of_key(const struct key *k)
     if (!k)
         return (struct principal){.kind = PRINCIPAL_ANONYMOUS};
     bool is_admin = (k->scopes & SCOPE_ADMIN) != 0;
-    return (struct principal){.kind = is_admin ? PRINCIPAL_ADMIN_KEY : PRINCIPAL_CLIENT_KEY,
+    return (struct principal){.kind = k->is_internal ? PRINCIPAL_INTERNAL
+                                      : is_admin     ? PRINCIPAL_ADMIN_KEY
+                                                     : PRINCIPAL_CLIENT_KEY,
                               .role = is_admin ? ROLE_ADMIN : ROLE_NONE,
                               .key = k,
                               .id = k->id,

@@ -1,0 +1,33 @@
+/* surface.h - one family of paths and its habits: how errors look, where tokens stand, what is cached and who may ask from a browser.
+ * A surface is a row here and at most one file beside it; endpoint rows name it, and nothing else knows it. */
+#ifndef API_SURFACE_SURFACE_H
+#define API_SURFACE_SURFACE_H
+#include "api/endpoint.h"
+
+struct surface_def {
+    const char *name;           /* in `sluice endpoints` */
+    const char *title, *text;   /* its tag in the OpenAPI document */
+    const char *error_schema;   /* of its errors there, one of the document's components */
+    enum wire_id wire;          /* errors look as in this format; WIRE_NONE: write_error */
+    void (*write_error)(const struct err *e, struct str request_id, struct buf *out);
+    const char *paths;          /* paths below it that no row serves are refused in its way; NULL: none */
+    const char *token_header;   /* takes a credential beside the usual carriers; NULL: none */
+    const char *cache_control;  /* of every answer; NULL: none. A row may have its own */
+    size_t max_body_bytes;      /* 0: the control plane's */
+    bool is_administrative;     /* other origins only as admin_cors_origins says */
+    bool takes_any_media;       /* a body is JSON whatever Content-Type says */
+    /* texts in place of sluice's own; NULL: those */
+    const char *unauthenticated, *not_found, *bad_method, *bad_json;
+    const char *too_large;      /* its size is put behind it */
+};
+
+const struct surface_def *surface_of(enum surface s);
+size_t surface_count(void);
+/* Whose habits a path without a row follows. */
+enum surface surface_of_path(struct str path);
+/* e in the surface's words: what it says of the faults that the mechanism finds before a handler runs. bad_json: the row's own words;
+ * body_bytes: of a body that is too large. */
+void surface_phrase(const struct surface_def *s, const char *bad_json, uint64_t body_bytes, struct err *e);
+
+void rosetta_write_error(const struct err *e, struct str request_id, struct buf *out);
+#endif
