@@ -6,6 +6,7 @@
 #include "json/shape.h"
 #include "store/db.h"
 #include "vault/seal.h"
+#include <pthread.h>
 
 /* Built by app: the doors to configuration and store that the handlers use. All block. */
 struct control {
@@ -13,6 +14,7 @@ struct control {
     /* Reads file, environment and store again and publishes. The old configuration stays when that fails. */
     bool (*reload)(void *arg, struct err *e);
     enum origin (*setting_origin)(void *arg, const char *name);
+    pthread_mutex_t *change_lock; /* held while the configuration is changed: api/change.h */
     const struct seal *seal;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct secret internal_key; /* opens the data plane for test requests */

@@ -1,7 +1,7 @@
 /* keys.c - /sluice/v1/keys: client keys. A key's text is shown once, when it is made. */
-#include "api/control.h"
+#include "api/change.h"
 #include "base/clock.h"
-#include "domain/noun.h"
+#include "domain/written.h"
 
 struct key_in {
     struct str label, expires_at;
@@ -15,6 +15,7 @@ struct key_out {
     struct str expires_at, created_at, origin;
 };
 
+/* In the order of enum key_field. */
 #define KEY_FIELDS(type)                                                               \
     FIELD(struct type, label, 0, "Name for people"),                                   \
         FIELD(struct type, scopes, 0,                                                  \
@@ -25,22 +26,12 @@ struct key_out {
         FIELD(struct type, expires_at, 0,                                              \
               "RFC 3339 time from which it opens nothing; empty: never")
 static const struct shape key_in_shape = SHAPE_STRICT(struct key_in, KEY_FIELDS(key_in));
-enum {
-    IN_LABEL,
-    IN_SCOPES,
-    IN_ALLOWED,
-    IN_ENABLED,
-    IN_EXPIRES
-};
 static const struct shape key_shape = SHAPE(
     struct key_out,
     FIELD(struct key_out, id, 0, "Name of the key in logs and lists; says nothing of its text"),
     KEY_FIELDS(key_out), FIELD(struct key_out, created_at, 0, "When it was made"),
     FIELD(struct key_out, origin, 0, "file or api: who may change it"),
     FIELD(struct key_out, key, OMIT_EMPTY, "The key itself: only in the answer that made it"));
-
-static const struct word scope_words[] = {
-    {"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
 
 static struct str time_text(struct arena *a, int64_t ms)
 {
@@ -116,88 +107,56 @@ static bool get(struct control_call *c, struct err *e)
     return control_reply(c, 200, &key_shape, &out);
 }
 
-static bool take(struct control_call *c, struct key_row *row, struct err *e)
+static bool take(struct control_call *c, struct key_change *k, struct err *e)
 {
     const struct key_in *in = c->in;
-    if (c->present & (1u << IN_LABEL))
-        row->label = in->label;
-    if (c->present & (1u << IN_SCOPES)) {
-        row->scopes = 0;
-        for (size_t i = 0; i < in->scopes.n; i++) {
-            int bit = word_value(scope_words, in->scopes.v[i], 0);
-            if (!bit)
-                return err_field(e, "scopes",
-                                 "Unknown scope '" STR_FMT "': inference, models, admin",
-                                 STR_ARG(str_first(in->scopes.v[i], 40)));
-            row->scopes |= bit;
-        }
-        if (row->scopes == 0)
-            return err_field(e, "scopes", "'scopes' must name at least one scope");
+    k->given = (uint32_t)c->present;
+    k->label = in->label;
+    k->allowed_models = in->allowed_models;
+    k->is_enabled = in->enabled;
+    for (size_t i = 0; i < in->scopes.n; i++) {
+        int bit = word_value(scope_words, in->scopes.v[i], 0);
+        if (!bit)
+            return err_field(e, "scopes", "Unknown scope '" STR_FMT "': inference, models, admin",
+                             STR_ARG(str_first(in->scopes.v[i], 40)));
+        k->scopes |= (uint32_t)bit;
     }
-    if (c->present & (1u << IN_ALLOWED)) {
-        struct buf b;
-        buf_init_arena(&b, c->arena, 1u << 20);
-        struct jw w = jw_on(&b);
-        jw_array(&w);
-        for (size_t i = 0; i < in->allowed_models.n; i++)
-            jw_str(&w, in->allowed_models.v[i]);
-        jw_array_end(&w);
-        row->allowed_models = in->allowed_models.n ? buf_str(&b) : STR_NONE;
-    }
-    if (c->present & (1u << IN_ENABLED))
-        row->is_enabled = in->enabled;
-    if (c->present & (1u << IN_EXPIRES)) {
-        row->expires_ms = 0;
-        if (in->expires_at.n && !clock_parse_rfc3339(in->expires_at, &row->expires_ms))
-            return err_field(e, "expires_at", "'expires_at' must be an RFC 3339 time");
-    }
+    if (k->given & KEY_SCOPES && k->scopes == 0)
+        return err_field(e, "scopes", "'scopes' must name at least one scope");
+    if (in->expires_at.n && !clock_parse_rfc3339(in->expires_at, &k->expires_ms))
+        return err_field(e, "expires_at", "'expires_at' must be an RFC 3339 time");
     return true;
+}
+
+static bool reply_now(struct control_call *c, int status, struct str id, struct str text)
+{
+    struct snapshot *now = snapshot_current();
+    const struct key *k = by_id(now, id);
+    struct key_out out = k ? show(c->arena, k) : (struct key_out){.id = id};
+    out.key = text;
+    bool ok = control_reply(c, status, &key_shape, &out);
+    snapshot_unref(now);
+    return ok;
 }
 
 static bool create(struct control_call *c, struct err *e)
 {
-    struct key_row row = {.scopes = SCOPE_INFERENCE | SCOPE_MODELS, .is_enabled = true};
-    struct db *db = take(c, &row, e) ? control_db(c, e) : NULL;
-    if (!db)
-        return false;
-    struct str text = key_make(c->arena, &row);
-    if (!key_insert(db, &row, e) || !control_changed(c, e))
-        return false;
-    struct snapshot *now = snapshot_current();
-    const struct key *k = by_id(now, row.id);
-    struct key_out out = k ? show(c->arena, k) : (struct key_out){.id = row.id};
-    out.key = text;
-    bool ok = control_reply(c, 201, &key_shape, &out);
-    snapshot_unref(now);
-    return ok;
+    struct key_change k = {.id = STR_NONE};
+    struct key_made made;
+    return take(c, &k, e) && change_key_create(c, &k, &made, e) &&
+           reply_now(c, 201, made.id, made.text);
 }
 
 static bool change(struct control_call *c, struct err *e)
 {
-    const struct key *k = find(c, e);
-    struct key_row row;
-    if (!k || !control_may_change(c, k->from, "key", k->id, e))
-        return false;
-    struct db *db = control_db(c, e);
-    if (!db || !key_get(db, c->arena, k->id, &row, e) || !take(c, &row, e) ||
-        !key_update(db, &row, e) || !control_changed(c, e))
-        return false;
-    struct snapshot *now = snapshot_current();
-    const struct key *fresh = by_id(now, row.id);
-    struct key_out out = fresh ? show(c->arena, fresh) : (struct key_out){.id = row.id};
-    bool ok = control_reply(c, 200, &key_shape, &out);
-    snapshot_unref(now);
-    return ok;
+    struct key_change k = {.id = route_param(&c->params, "id")};
+    return take(c, &k, e) && change_key(c, &k, e) && reply_now(c, 200, k.id, STR_NONE);
 }
 
 static bool delete (struct control_call *c, struct err *e)
 {
-    const struct key *k = find(c, e);
-    if (!k || !control_may_change(c, k->from, "key", k->id, e))
-        return false;
-    struct db *db = control_db(c, e);
     c->status = 204;
-    return db && key_delete(db, k->id, e) && control_changed(c, e);
+    return change_key_delete(c, route_param(&c->params, "id"), e);
 }
 
 /* clang-format off */

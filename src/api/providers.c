@@ -1,5 +1,5 @@
 /* providers.c - /sluice/v1/providers: upstreams and their credentials, and the kinds there are. */
-#include "api/control.h"
+#include "api/change.h"
 #include "domain/noun.h"
 
 struct provider_in {
@@ -18,6 +18,7 @@ struct kind_out {
     bool is_local;
 };
 
+/* Behind the name in the order of enum provider_field. */
 static const struct shape provider_in_shape = SHAPE_STRICT(
     struct provider_in,
     FIELD(struct provider_in, name, REQUIRED | NOT_EMPTY,
@@ -35,7 +36,9 @@ static const struct shape provider_in_shape = SHAPE_STRICT(
     FIELD(struct provider_in, enabled, 0, "Whether it is used; true when absent"));
 
 static const struct shape provider_change_shape = SHAPE_STRICT(
-    struct provider_in, FIELD(struct provider_in, type, NOT_EMPTY, "Kind of provider"),
+    struct provider_in,
+    FIELD(struct provider_in, name, NOT_EMPTY, "New name: targets of models follow"),
+    FIELD(struct provider_in, type, NOT_EMPTY, "Kind of provider"),
     FIELD(struct provider_in, base_url, 0, "Base URL; empty: the kind's own"),
     FIELD(struct provider_in, api_key, 0, "New credential; absent: the stored one stays"),
     FIELD(struct provider_in, proxy, 0, "HTTP or SOCKS5 proxy; empty: the global one"),
@@ -44,17 +47,6 @@ static const struct shape provider_change_shape = SHAPE_STRICT(
     FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
     FIELD(struct provider_in, enabled, 0, "Whether it is used"));
-enum {
-    CHANGE_TYPE,
-    CHANGE_URL,
-    CHANGE_KEY,
-    CHANGE_PROXY,
-    CHANGE_CA,
-    CHANGE_WIRE,
-    CHANGE_VERSION,
-    CHANGE_ENABLED
-};
-
 static const struct shape provider_shape = SHAPE(
     struct provider_out, FIELD(struct provider_out, name, 0, "Unique name"),
     FIELD(struct provider_out, type, 0, "Kind of provider"),
@@ -154,71 +146,45 @@ static bool reply_now(struct control_call *c, int status, struct str name, struc
 static bool create(struct control_call *c, struct err *e)
 {
     const struct provider_in *in = c->in;
-    struct provider_row p = {.name = in->name,
-                             .kind = in->type,
-                             .base_url = in->base_url,
-                             .proxy = in->proxy,
-                             .ca_file = in->ca_file,
-                             .wire = in->wire,
-                             .api_version = in->api_version,
-                             .is_enabled = (c->present & (1u << 8)) ? in->enabled : true};
-    if (!provider_check(c->arena, &p, secret_of(in->api_key), e))
-        return false;
-    if (snapshot_upstream(c->snap, p.name))
-        return err_set(e, ERR_CONFLICT, "already_exists",
-                       "There is a provider '" STR_FMT "' already",
-                       STR_ARG(str_first(p.name, 200)));
-    if (in->api_key.n)
-        p.sealed_key = seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name);
-    struct db *db = control_db(c, e);
-    return db && provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 201, p.name, e);
+    struct provider_change p = {.name = in->name,
+                                .given = PROVIDER_KIND | (uint32_t)(c->present >> 1),
+                                .kind = in->type,
+                                .base_url = in->base_url,
+                                .api_key = secret_of(in->api_key),
+                                .proxy = in->proxy,
+                                .ca_file = in->ca_file,
+                                .wire = in->wire,
+                                .api_version = in->api_version,
+                                .is_enabled = in->enabled};
+    return change_provider(c, CHANGE_CREATE, &p, e) && reply_now(c, 201, p.name, e);
 }
 
 static bool change(struct control_call *c, struct err *e)
 {
     const struct provider_in *in = c->in;
-    const struct upstream *u = find(c, c->snap, e);
-    struct provider_row p;
-    if (!u || !control_may_change(c, u->from, "provider", u->name, e))
-        return false;
-    struct db *db = control_db(c, e);
-    if (!db || !provider_get(db, c->arena, u->name, &p, e))
-        return false;
-#define TAKE(bit, member, from)     \
-    if (c->present & (1u << (bit))) \
-        p.member = in->from;
-    TAKE(CHANGE_TYPE, kind, type)
-    TAKE(CHANGE_URL, base_url, base_url)
-    TAKE(CHANGE_PROXY, proxy, proxy)
-    TAKE(CHANGE_CA, ca_file, ca_file)
-    TAKE(CHANGE_WIRE, wire, wire)
-    TAKE(CHANGE_VERSION, api_version, api_version)
-    TAKE(CHANGE_ENABLED, is_enabled, enabled)
-#undef TAKE
-    if (c->present & (1u << CHANGE_KEY))
-        p.sealed_key = in->api_key.n
-                           ? seal_wrap(c->control->seal, c->arena, secret_of(in->api_key), p.name)
-                           : STR_NONE;
-    return provider_check(c->arena, &p,
-                          secret_of((c->present & (1u << CHANGE_KEY)) ? in->api_key : STR_NONE),
-                          e) &&
-           provider_put(db, &p, e) && control_changed(c, e) && reply_now(c, 200, p.name, e);
+    struct str from = route_param(&c->params, "name");
+    struct provider_change p = {.name = c->present & 1 ? in->name : from,
+                                .rename_from = from,
+                                .given = (uint32_t)(c->present >> 1),
+                                .kind = in->type,
+                                .base_url = in->base_url,
+                                .api_key = secret_of(in->api_key),
+                                .proxy = in->proxy,
+                                .ca_file = in->ca_file,
+                                .wire = in->wire,
+                                .api_version = in->api_version,
+                                .is_enabled = in->enabled};
+    return change_provider(c, CHANGE_UPDATE, &p, e) && reply_now(c, 200, p.name, e);
 }
 
+/* ?cascade=true: with the models that have no other. */
 static bool delete (struct control_call *c, struct err *e)
 {
-    const struct upstream *u = find(c, c->snap, e);
-    if (!u || !control_may_change(c, u->from, "provider", u->name, e))
-        return false;
-    for (size_t i = 0; i < c->snap->n_models; i++)
-        for (size_t t = 0; t < c->snap->models[i]->n_targets; t++)
-            if (c->snap->models[i]->targets[t].upstream == u && c->snap->models[i]->n_targets == 1)
-                return err_set(e, ERR_CONFLICT, "in_use",
-                               "The model '" STR_FMT "' has no other provider: delete it first",
-                               STR_ARG(c->snap->models[i]->name));
-    struct db *db = control_db(c, e);
+    struct strs models;
+    struct str cascade = query_get(c->arena, c->query, "cascade");
     c->status = 204;
-    return db && provider_delete(db, u->name, e) && control_changed(c, e);
+    return change_provider_delete(c, route_param(&c->params, "name"),
+                                  str_is(cascade, "true") || str_is(cascade, "1"), &models, e);
 }
 
 static bool kinds(struct control_call *c, struct err *e)

@@ -1,6 +1,5 @@
 /* served_models.c - /sluice/v1/models: served names and the targets behind them. */
-#include "api/control.h"
-#include "domain/noun.h"
+#include "api/change.h"
 
 struct target_io {
     struct str provider, upstream_model;
@@ -27,6 +26,7 @@ static const struct shape target_shape = SHAPE_STRICT(
     FIELD(struct target_io, upstream_model, 0,
           "The provider's id of the model; empty: the served name"));
 
+/* In the order of enum model_field. */
 #define MODEL_FIELDS(type, flags)                                                             \
     FIELD_LIST(struct type, targets, &target_shape, flags,                                    \
                "Where requests go, tried in this order"),                                     \
@@ -42,23 +42,13 @@ static const struct shape model_in_shape = SHAPE_STRICT(
     struct model_in,
     FIELD(struct model_in, name, REQUIRED | NOT_EMPTY, "Name that clients ask for"),
     MODEL_FIELDS(model_in, REQUIRED | NOT_EMPTY));
-static const struct shape model_change_shape = SHAPE_STRICT(struct model_in,
-                                                            MODEL_FIELDS(model_in, NOT_EMPTY));
+static const struct shape model_change_shape = SHAPE_STRICT(
+    struct model_in, FIELD(struct model_in, name, NOT_EMPTY, "New name"),
+    MODEL_FIELDS(model_in, NOT_EMPTY));
 static const struct shape model_shape = SHAPE(
     struct model_out, FIELD(struct model_out, name, 0, "Name that clients ask for"),
     MODEL_FIELDS(model_out, 0),
     FIELD(struct model_out, origin, 0, "default, file, environment or api: who may change it"));
-/* a change has no name: one bit less */
-enum {
-    IN_NAME,
-    IN_TARGETS,
-    IN_CAPABILITIES,
-    IN_MAX,
-    IN_CONTEXT,
-    IN_ENABLED,
-    IN_ALIAS
-};
-
 static const struct {
     uint32_t bit;
     const char *name;
@@ -123,32 +113,8 @@ static bool get(struct control_call *c, struct err *e)
     return control_reply(c, 200, &model_shape, &out);
 }
 
-static bool targets_json(struct control_call *c, const struct shape_list *list, struct str *out,
-                         struct err *e)
+static bool check_capabilities(const struct strs *list, struct err *e)
 {
-    const struct target_io *v = list->v;
-    struct buf b;
-    buf_init_arena(&b, c->arena, 1u << 20);
-    struct jw w = jw_on(&b);
-    for (size_t i = 0; i < list->n; i++)
-        if (!snapshot_upstream(c->snap, v[i].provider)) {
-            char field[48];
-            (void)snprintf(field, sizeof field, "targets[%zu].provider", i);
-            return err_field(e, field, "There is no provider '" STR_FMT "'",
-                             STR_ARG(str_first(v[i].provider, 100)));
-        }
-    shape_write_list(&target_shape, v, list->n, &w);
-    *out = buf_str(&b);
-    return true;
-}
-
-static bool capabilities_json(struct control_call *c, const struct strs *list, struct str *out,
-                              struct err *e)
-{
-    struct buf b;
-    buf_init_arena(&b, c->arena, 65536);
-    struct jw w = jw_on(&b);
-    jw_array(&w);
     for (size_t i = 0; i < list->n; i++) {
         bool is_known = false;
         for (size_t k = 0; k < ARRAY_LEN(capabilities); k++)
@@ -156,10 +122,7 @@ static bool capabilities_json(struct control_call *c, const struct strs *list, s
         if (!is_known)
             return err_field(e, "capabilities", "Unknown capability '" STR_FMT "'",
                              STR_ARG(str_first(list->v[i], 60)));
-        jw_str(&w, list->v[i]);
     }
-    jw_array_end(&w);
-    *out = buf_str(&b);
     return true;
 }
 
@@ -173,64 +136,41 @@ static bool reply_now(struct control_call *c, int status, struct str name)
     return ok;
 }
 
-/* Takes the fields that are there; bits count from the first field behind the name. */
-static bool take(struct control_call *c, const struct model_in *in, unsigned bit,
-                 struct model_row *row, struct err *e)
+static bool put(struct control_call *c, enum change_mode mode, struct str from, struct err *e)
 {
-#define HAS(field) (c->present >> ((field)-IN_TARGETS + bit) & 1)
-    if (HAS(IN_TARGETS) && !targets_json(c, &in->targets, &row->targets, e))
-        return false;
-    if (HAS(IN_CAPABILITIES) && !capabilities_json(c, &in->capabilities, &row->capabilities, e))
-        return false;
-    if (HAS(IN_MAX))
-        row->max_output_tokens = in->max_output_tokens > 0 ? in->max_output_tokens : -1;
-    if (HAS(IN_CONTEXT))
-        row->context_tokens = in->context_tokens > 0 ? in->context_tokens : -1;
-    if (HAS(IN_ENABLED))
-        row->is_enabled = in->enabled;
-    if (HAS(IN_ALIAS))
-        row->show_alias = in->show_alias;
-#undef HAS
-    return true;
+    const struct model_in *in = c->in;
+    const struct target_io *targets = in->targets.v;
+    struct model_target *v = ARENA_ARRAY(c->arena, struct model_target, in->targets.n + 1);
+    for (size_t i = 0; i < in->targets.n; i++)
+        v[i] = (struct model_target){targets[i].provider, targets[i].upstream_model};
+    struct model_change m = {.name = c->present & 1 ? in->name : from,
+                             .rename_from = from,
+                             .given = (uint32_t)(c->present >> 1),
+                             .targets = v,
+                             .n_targets = in->targets.n,
+                             .capabilities = in->capabilities,
+                             .max_output_tokens = in->max_output_tokens,
+                             .context_tokens = in->context_tokens,
+                             .is_enabled = in->enabled,
+                             .show_alias = in->show_alias};
+    return check_capabilities(&in->capabilities, e) && change_model(c, mode, &m, e) &&
+           reply_now(c, mode == CHANGE_CREATE ? 201 : 200, m.name);
 }
 
 static bool create(struct control_call *c, struct err *e)
 {
-    const struct model_in *in = c->in;
-    struct model_row row = {
-        .name = in->name, .is_enabled = true, .max_output_tokens = -1, .context_tokens = -1};
-    if (any_model(c->snap, in->name))
-        return err_set(e, ERR_CONFLICT, "already_exists", "There is a model '" STR_FMT "' already",
-                       STR_ARG(str_first(in->name, 200)));
-    struct db *db = take(c, in, IN_TARGETS, &row, e) ? control_db(c, e) : NULL;
-    return db && model_put(db, &row, e) && control_changed(c, e) && reply_now(c, 201, row.name);
+    return put(c, CHANGE_CREATE, STR_NONE, e);
 }
 
 static bool change(struct control_call *c, struct err *e)
 {
-    const struct model *m = find(c, e);
-    struct model_row *row;
-    if (!m || !control_may_change(c, m->from, "model", m->name, e))
-        return false;
-    struct db *db = control_db(c, e);
-    if (!db || !model_list(db, c->arena, &row, e))
-        return false;
-    while (row && !str_eq(row->name, m->name))
-        row = row->next;
-    if (!row)
-        return err_set(e, ERR_NOT_FOUND, "not_found", "No model '" STR_FMT "'", STR_ARG(m->name));
-    return take(c, c->in, 0, row, e) && model_put(db, row, e) && control_changed(c, e) &&
-           reply_now(c, 200, m->name);
+    return put(c, CHANGE_UPDATE, route_param(&c->params, "name"), e);
 }
 
 static bool delete (struct control_call *c, struct err *e)
 {
-    const struct model *m = find(c, e);
-    if (!m || !control_may_change(c, m->from, "model", m->name, e))
-        return false;
-    struct db *db = control_db(c, e);
     c->status = 204;
-    return db && model_delete(db, m->name, e) && control_changed(c, e);
+    return change_model_delete(c, route_param(&c->params, "name"), e);
 }
 
 /* clang-format off */

@@ -1,7 +1,5 @@
 /* settings.c - /sluice/v1/settings: every setting with its value and where that comes from. */
-#include "api/control.h"
-#include "domain/noun.h"
-#include "domain/setting.h"
+#include "api/change.h"
 
 struct setting_out {
     struct str name;
@@ -50,21 +48,13 @@ static bool change(struct control_call *c, struct err *e)
     const struct setting_in *in = c->in;
     struct str name = route_param(&c->params, "name"), text = STR_NONE;
     const struct setting *row = setting_find(name);
-    struct settings probe;
     struct setting_out out;
     if (!row)
         return err_set(e, ERR_NOT_FOUND, "not_found", "No setting '" STR_FMT "'",
                        STR_ARG(str_first(name, 100)));
-    enum origin from = c->control->setting_origin(c->control->arg, row->name);
-    if (from != ORIGIN_DEFAULT && !control_may_change(c, from, "setting", name, e))
-        return false;
     if (!json_absent(in->value))
         text = yyjson_is_str(in->value) ? json_str(in->value) : json_text(c->arena, in->value);
-    settings_default(&probe);
-    if (text.p && !setting_set(&probe, row, text, e))
-        return false;
-    struct db *db = control_db(c, e);
-    if (!db || !setting_put(db, str_of(row->name), text, e) || !control_changed(c, e))
+    if (!change_setting(c, row, text, e))
         return false;
     struct snapshot *now = snapshot_current();
     bool ok = show(c, &now->settings, row, &out, e) && control_reply(c, 200, &setting_shape, &out);

@@ -1,10 +1,10 @@
 /* cmd_export.c - sluice export: file and store written as one file that reproduces them. */
 #include "app/cli.h"
-#include "app/jsonc_place.h"
+#include "json/jsonc_place.h"
 #include "base/banned.h"
-#include "base/clock.h"
 #include "base/codec.h"
 #include "domain/setting.h"
+#include "domain/written.h"
 
 struct exporter {
     struct cli *c;
@@ -42,17 +42,10 @@ static struct str placeholder(struct exporter *x, struct str provider)
     return str_fmt(x->a, "${" STR_FMT "}", STR_ARG(v->text));
 }
 
-static void secret_member(struct exporter *x, struct str provider, struct str text)
+/* What is written for a provider's key. */
+static struct str shown_secret(struct exporter *x, struct str provider, struct str text)
 {
-    if (text.n)
-        jw_kv_str(&x->w, "api_key",
-                  x->c->secrets || is_reference(text) ? text : placeholder(x, provider));
-}
-
-static void optional(struct exporter *x, const char *name, struct str value)
-{
-    if (value.n)
-        jw_kv_str(&x->w, name, value);
+    return text.n == 0 || x->c->secrets || is_reference(text) ? text : placeholder(x, provider);
 }
 
 /* ---- what stands in the file: as it is, but for secrets ---- */
@@ -64,12 +57,11 @@ static void file_provider(struct exporter *x, struct str name, yyjson_val *entry
     jw_key_str(&x->w, name);
     jw_object(&x->w);
     yyjson_obj_foreach (entry, i, max, k, v) {
-        if (str_is(json_str(k), "api_key") && yyjson_is_str(v)) {
-            secret_member(x, name, json_str(v));
-            continue;
-        }
         jw_key_str(&x->w, json_str(k));
-        jw_val(&x->w, v);
+        if (str_is(json_str(k), "api_key") && yyjson_is_str(v))
+            jw_str(&x->w, shown_secret(x, name, json_str(v)));
+        else
+            jw_val(&x->w, v);
     }
     jw_object_end(&x->w);
 }
@@ -129,17 +121,7 @@ static bool store_providers(struct exporter *x, struct db *db, struct err *e)
         if (p->sealed_key.n && !seal_unwrap(&x->s->seal, x->a, p->sealed_key, p->name, &key, e))
             return false;
         jw_key_str(&x->w, p->name);
-        jw_object(&x->w);
-        jw_kv_str(&x->w, "type", p->kind);
-        optional(x, "base_url", p->base_url);
-        secret_member(x, p->name, secret_reveal(key));
-        optional(x, "proxy", p->proxy);
-        optional(x, "ca_file", p->ca_file);
-        optional(x, "wire", p->wire);
-        optional(x, "api_version", p->api_version);
-        if (!p->is_enabled)
-            jw_kv_bool(&x->w, "enabled", false);
-        jw_object_end(&x->w);
+        provider_write(&x->w, p, shown_secret(x, p->name, secret_reveal(key)));
     }
     return true;
 }
@@ -153,20 +135,7 @@ static bool store_models(struct exporter *x, struct db *db, struct err *e)
         if (is_in_file(x, "models", m->name))
             continue;
         jw_key_str(&x->w, m->name);
-        jw_object(&x->w);
-        jw_key(&x->w, "targets");
-        jw_raw(&x->w, m->targets);
-        jw_key(&x->w, "capabilities");
-        jw_raw(&x->w, m->capabilities);
-        if (m->max_output_tokens >= 0)
-            jw_kv_int(&x->w, "max_output_tokens", m->max_output_tokens);
-        if (m->context_tokens >= 0)
-            jw_kv_int(&x->w, "context_tokens", m->context_tokens);
-        if (m->show_alias)
-            jw_kv_bool(&x->w, "show_alias", true);
-        if (!m->is_enabled)
-            jw_kv_bool(&x->w, "enabled", false);
-        jw_object_end(&x->w);
+        model_write(&x->w, m);
     }
     return true;
 }
@@ -186,42 +155,10 @@ static bool store_setting(void *arg, struct str name, struct str value, struct e
     return true;
 }
 
-static void date_member(struct exporter *x, const char *name, int64_t ms)
-{
-    struct buf b;
-    if (ms == 0)
-        return;
-    buf_init_arena(&b, x->a, 64);
-    clock_rfc3339(&b, ms);
-    jw_kv_str(&x->w, name, buf_str(&b));
-}
-
 static void store_key(void *arg, const struct key_row *k)
 {
-    static const struct word scopes[] = {
-        {"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
     struct exporter *x = arg;
-    char hex[2 * SHA256_SIZE];
-    hex_encode(hex, k->hash, sizeof k->hash);
-    jw_object(&x->w);
-    jw_kv_str(&x->w, "id", k->id);
-    jw_kv_str(&x->w, "hash", str_fmt(x->a, "sha256:%.64s", hex));
-    optional(x, "label", k->label);
-    date_member(x, "created", k->created_ms);
-    date_member(x, "expires", k->expires_ms);
-    jw_key(&x->w, "scopes");
-    jw_array(&x->w);
-    for (const struct word *s = scopes; s->text; s++)
-        if (k->scopes & s->value)
-            jw_cstr(&x->w, s->text);
-    jw_array_end(&x->w);
-    if (k->allowed_models.n) {
-        jw_key(&x->w, "allowed_models");
-        jw_raw(&x->w, k->allowed_models);
-    }
-    if (!k->is_enabled)
-        jw_kv_bool(&x->w, "enabled", false);
-    jw_object_end(&x->w);
+    key_write(&x->w, x->a, k);
 }
 
 static bool server(struct exporter *x, struct db *db, struct err *e)

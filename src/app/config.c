@@ -1,10 +1,11 @@
 #include "app/config.h"
-#include "app/jsonc_place.h"
+#include "json/jsonc_place.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
 #include "domain/noun.h"
 #include "domain/setting.h"
+#include "domain/written.h"
 #include "http/fetch.h"
 #include "json/json.h"
 #include <arpa/inet.h>
@@ -682,9 +683,6 @@ static void allowed_of(struct arena *a, yyjson_val *list, struct key *k)
         if (yyjson_is_str(v))
             k->allowed_models[k->n_allowed++] = str_dup(a, json_str(v));
 }
-
-static const struct word scope_words[] = {
-    {"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
 
 static bool scopes_of(yyjson_val *list, uint32_t *out)
 {

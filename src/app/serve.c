@@ -53,7 +53,7 @@ struct server {
     struct relay_shared *shared;
     struct router *router;
     struct control control;
-    pthread_mutex_t reload_lock;
+    pthread_mutex_t reload_lock, change_lock;
     _Atomic bool is_draining;
     /* of the first loop */
     uv_signal_t on_term, on_int, on_hup;
@@ -339,6 +339,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->control = (struct control){.arg = s,
                                   .reload = reload,
                                   .setting_origin = origin_of_setting,
+                                  .change_lock = &s->change_lock,
                                   .seal = &s->sources.seal,
                                   .data_dir = str_of(s->sources.data_dir),
                                   .db_path = str_of(s->sources.db_path),
@@ -428,6 +429,7 @@ int serve_run(const struct serve_options *options, const struct config_sources *
     s->options = *options;
     s->sources = *sources;
     pthread_mutex_init(&s->reload_lock, NULL);
+    pthread_mutex_init(&s->change_lock, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     keep_freed_memory();

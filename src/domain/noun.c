@@ -99,6 +99,16 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
     return finish(s, e);
 }
 
+bool provider_rename(struct db *db, struct str from, struct str to, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "UPDATE provider SET name = ?2 WHERE name = ?1", e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, from);
+    stmt_bind_str(s, 2, to);
+    return finish(s, e) && (db_changes(db) > 0 || not_found(e, "provider", from));
+}
+
 bool provider_check(struct arena *a, const struct provider_row *p, struct secret key, struct err *e)
 {
     const struct provider_kind *kind = provider_kind_find(p->kind);

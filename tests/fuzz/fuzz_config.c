@@ -1,6 +1,6 @@
 /* A configuration file of any content: it loads to something that can be used, or is refused with a message. */
 #include "app/config.h"
-#include "app/jsonc_place.h"
+#include "json/jsonc_place.h"
 #include "base/log.h"
 #include <fcntl.h>
 #include <stdint.h>

@@ -70,6 +70,33 @@ def test_a_provider_and_a_model_made_over_the_api_serve(admin, scripted, upstrea
     assert admin.get("/sluice/v1/providers/made").status_code == 404
 
 
+def test_a_renamed_provider_takes_its_models_with_it(admin, scripted):
+    entry = {"name": "one", "type": "openai-compatible", "base_url": scripted.origin + "/v1", "api_key": "upstream-secret-one"}
+    assert admin.post("/sluice/v1/providers", entry).status_code == 201
+    assert admin.post("/sluice/v1/providers", {**entry, "name": "two"}).status_code == 201
+    for name, targets in (("a", ["one"]), ("b", ["two", "one"])):
+        r = admin.post("/sluice/v1/models", {"name": name, "targets": [{"provider": t, "upstream_model": "chat-model"} for t in targets]})
+        assert r.status_code == 201, r.text
+    assert admin.call("PATCH", "/sluice/v1/providers/one", {"name": "two"}).status_code == 409
+    assert admin.call("PATCH", "/sluice/v1/providers/nobody", {"name": "x"}).status_code == 404
+    r = admin.call("PATCH", "/sluice/v1/providers/one", {"name": "first"})
+    assert r.status_code == 200 and r.json()["name"] == "first", r.text
+    models = by("name", listed(admin, "/sluice/v1/models"))
+    assert [t["provider"] for t in models["a"]["targets"]] == ["first"]
+    assert [t["provider"] for t in models["b"]["targets"]] == ["two", "first"]
+    f = FORMATS["chat"]
+    r = admin.post(f.path(Ask(model="a")), f.request(Ask(model="a")))
+    assert r.status_code == 200, r.text  # its credential came along
+    r = admin.call("PATCH", "/sluice/v1/models/a", {"name": "c/d"})
+    assert r.status_code == 200 and r.json()["name"] == "c/d", r.text
+    assert admin.get("/sluice/v1/models/a").status_code == 404
+    r = admin.call("DELETE", "/sluice/v1/providers/first")
+    assert r.status_code == 409 and "'b'" in r.text and "'c/d'" in r.text, r.text
+    assert admin.call("DELETE", "/sluice/v1/providers/first?cascade=true").status_code == 204
+    models = by("name", listed(admin, "/sluice/v1/models"))
+    assert "c/d" not in models and [t["provider"] for t in models["b"]["targets"]] == ["two"]
+
+
 @pytest.mark.parametrize("body, field", [
     ({"type": "openai"}, "name"), ({"name": "x"}, "type"), ({"name": "x", "type": "opnai"}, "type"),
     ({"name": "x/y", "type": "openai"}, "name"), ({"name": "x", "type": "openai-compatible"}, "base_url"),

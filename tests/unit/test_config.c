@@ -1,6 +1,6 @@
 /* The configuration file: what it may hold, and where its faults are said to be. */
 #include "state_kit.h"
-#include "app/jsonc_place.h"
+#include "json/jsonc_place.h"
 #include "domain/noun.h"
 #include "domain/setting.h"
 #include <stdio.h>

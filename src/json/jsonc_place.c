@@ -1,6 +1,6 @@
 /* jsonc_place.c - a lexer of JSON with comments that keeps positions. The text may be anything: it never fails, it only
  * finds less. */
-#include "app/jsonc_place.h"
+#include "json/jsonc_place.h"
 #include "base/banned.h"
 
 static const char *short_name(const char *path)
@@ -157,15 +157,10 @@ struct str jsonc_where(struct arena *a, const char *file, struct str text, struc
     return place(a, file, text, at);
 }
 
-bool jsonc_fill(struct arena *a, const char *file, struct str text, struct str *out, struct err *e)
+/* The next ${VAR} outside strings and comments from i on: its $, the place behind its } in *end. text.n: none. */
+static size_t next_variable(struct str text, size_t i, size_t *end)
 {
-    struct buf b;
-    size_t from = 0;
-    *out = text;
-    if (!str_contains(text, STR("${")))
-        return true;
-    buf_init_arena(&b, a, SIZE_MAX / 4);
-    for (size_t i = 0; i < text.n;) {
+    while (i < text.n) {
         i = skip_blank(text, i);
         if (i >= text.n)
             break;
@@ -177,19 +172,45 @@ bool jsonc_fill(struct arena *a, const char *file, struct str text, struct str *
             i++;
             continue;
         }
-        size_t end = i + str_index(str_skip(text, i), '}');
-        if (end >= text.n)
-            break;
-        const char *name = str_z(a, str_n(text.p + i + 2, end - i - 2)), *value = getenv(name);
+        *end = i + str_index(str_skip(text, i), '}') + 1;
+        return *end > text.n ? text.n : i;
+    }
+    return text.n;
+}
+
+bool jsonc_fill(struct arena *a, const char *file, struct str text, struct str *out, struct err *e)
+{
+    struct buf b;
+    size_t from = 0, end;
+    *out = text;
+    if (!str_contains(text, STR("${")))
+        return true;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    for (size_t i; (i = next_variable(text, from, &end)) < text.n; from = end) {
+        const char *name = str_z(a, str_n(text.p + i + 2, end - i - 3)), *value = getenv(name);
         if (!value)
             return err_set(e, ERR_INPUT, "variable_unset",
                            STR_FMT "the environment variable '%s' is not set",
                            STR_ARG(place(a, file, text, i)), name);
         buf_add(&b, text.p + from, i - from);
         buf_str_add(&b, str_of(value));
-        i = from = end + 1;
     }
     buf_add(&b, text.p + from, text.n - from);
     *out = buf_str(&b);
     return true;
+}
+
+struct str jsonc_quote(struct arena *a, struct str text)
+{
+    struct buf b;
+    size_t from = 0, end;
+    if (!str_contains(text, STR("${")))
+        return text;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    for (size_t i; (i = next_variable(text, from, &end)) < text.n; from = end) {
+        buf_add(&b, text.p + from, i - from);
+        buf_fmt(&b, "\"" STR_FMT "\"", (int)(end - i), text.p + i);
+    }
+    buf_add(&b, text.p + from, text.n - from);
+    return buf_str(&b);
 }

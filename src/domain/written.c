@@ -1,0 +1,81 @@
+#include "domain/written.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "domain/snapshot.h"
+
+const struct word scope_words[] = {
+    {"inference", SCOPE_INFERENCE}, {"models", SCOPE_MODELS}, {"admin", SCOPE_ADMIN}, {0}};
+
+static void optional(struct jw *w, const char *name, struct str value)
+{
+    if (value.n)
+        jw_kv_str(w, name, value);
+}
+
+void provider_write(struct jw *w, const struct provider_row *p, struct str api_key)
+{
+    jw_object(w);
+    jw_kv_str(w, "type", p->kind);
+    optional(w, "base_url", p->base_url);
+    optional(w, "api_key", api_key);
+    optional(w, "proxy", p->proxy);
+    optional(w, "ca_file", p->ca_file);
+    optional(w, "wire", p->wire);
+    optional(w, "api_version", p->api_version);
+    if (!p->is_enabled)
+        jw_kv_bool(w, "enabled", false);
+    jw_object_end(w);
+}
+
+void model_write(struct jw *w, const struct model_row *m)
+{
+    jw_object(w);
+    jw_key(w, "targets");
+    jw_raw(w, m->targets);
+    jw_key(w, "capabilities");
+    jw_raw(w, m->capabilities);
+    if (m->max_output_tokens >= 0)
+        jw_kv_int(w, "max_output_tokens", m->max_output_tokens);
+    if (m->context_tokens >= 0)
+        jw_kv_int(w, "context_tokens", m->context_tokens);
+    if (m->show_alias)
+        jw_kv_bool(w, "show_alias", true);
+    if (!m->is_enabled)
+        jw_kv_bool(w, "enabled", false);
+    jw_object_end(w);
+}
+
+static void date(struct jw *w, struct arena *a, const char *name, int64_t ms)
+{
+    struct buf b;
+    if (ms == 0)
+        return;
+    buf_init_arena(&b, a, 64);
+    clock_rfc3339(&b, ms);
+    jw_kv_str(w, name, buf_str(&b));
+}
+
+void key_write(struct jw *w, struct arena *a, const struct key_row *k)
+{
+    char hex[2 * SHA256_SIZE];
+    hex_encode(hex, k->hash, sizeof k->hash);
+    jw_object(w);
+    jw_kv_str(w, "id", k->id);
+    jw_kv_str(w, "hash", str_fmt(a, "sha256:%.64s", hex));
+    optional(w, "label", k->label);
+    date(w, a, "created", k->created_ms);
+    date(w, a, "expires", k->expires_ms);
+    jw_key(w, "scopes");
+    jw_array(w);
+    for (const struct word *s = scope_words; s->text; s++)
+        if (k->scopes & s->value)
+            jw_cstr(w, s->text);
+    jw_array_end(w);
+    if (k->allowed_models.n) {
+        jw_key(w, "allowed_models");
+        jw_raw(w, k->allowed_models);
+    }
+    if (!k->is_enabled)
+        jw_kv_bool(w, "enabled", false);
+    jw_object_end(w);
+}

@@ -1,0 +1,12 @@
+/* written.h - the rows of the store as the configuration file has them, so that both read alike. */
+#ifndef DOMAIN_WRITTEN_H
+#define DOMAIN_WRITTEN_H
+#include "domain/noun.h"
+#include "json/json.h"
+
+extern const struct word scope_words[];       /* "inference", "models", "admin" */
+/* The value of one entry; api_key: what is to stand there, empty: none. */
+void provider_write(struct jw *w, const struct provider_row *p, struct str api_key);
+void model_write(struct jw *w, const struct model_row *m);
+void key_write(struct jw *w, struct arena *a, const struct key_row *k); /* an element of server.api_keys, its text as hash */
+#endif
