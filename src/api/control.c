@@ -144,6 +144,36 @@ static bool is_object(struct arena *a, struct str body)
     return json_parse(a, body, 64, &root, NULL) && yyjson_is_obj(root);
 }
 
+static struct str query_text(void *arg, struct arena *a, const char *name)
+{
+    return query_get(a, *(const struct str *)arg, name);
+}
+
+static bool read_query(struct control_call *call, struct err *e)
+{
+    const struct shape *s = call->row->query;
+    if (!s)
+        return true;
+    call->asked = arena_zalloc(call->arena, s->size);
+    return shape_read_texts(s, call->arena, query_text, &call->query, call->asked,
+                            &call->asked_present, e);
+}
+
+static bool read_body(struct control_call *call, struct err *e)
+{
+    const struct endpoint *row = call->row;
+    if (!row->in || row->reads_body)
+        return true;
+    if (row->body_is_optional && !is_object(call->arena, call->body))
+        call->body = STR("{}");
+    call->in = arena_zalloc(call->arena, row->in->size);
+    if (!json_parse(call->arena, call->body, 64, &call->root, e))
+        return false;
+    if (!yyjson_is_obj(call->root))
+        return err_set(e, ERR_INPUT, "invalid_json", "The body must be a JSON object");
+    return shape_read(row->in, call->arena, call->root, call->in, &call->present, e);
+}
+
 void control_run(struct api_call *c)
 {
     struct err e = ERR_INIT;
@@ -168,18 +198,10 @@ void control_run(struct api_call *c)
     }
     buf_init_arena(&call->out, a, 64u << 20);
     call->body = str_dup(a, c->r->body);
-    if (c->row->in && !c->row->reads_body) {
-        if (c->row->body_is_optional && !is_object(a, call->body))
-            call->body = STR("{}");
-        call->in = arena_zalloc(a, c->row->in->size);
-        if (!json_parse(a, call->body, 64, &call->root, &e) ||
-            (!yyjson_is_obj(call->root) &&
-             !err_set(&e, ERR_INPUT, "invalid_json", "The body must be a JSON object")) ||
-            !shape_read(c->row->in, a, call->root, call->in, &call->present, &e)) {
-            api_refuse(c, &e);
-            free_job(job);
-            return;
-        }
+    if (!read_query(call, &e) || !read_body(call, &e)) {
+        api_refuse(c, &e);
+        free_job(job);
+        return;
     }
     if (!workers_run(c->api->workers, c->api->relay->loop, run, done, job)) {
         err_set(&e, ERR_OVERLOADED, "busy", "Too many administrative calls at once: try again");

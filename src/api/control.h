@@ -25,7 +25,9 @@ struct control_call {
     struct arena *arena;
     const struct endpoint *row;
     struct route_params params;
-    struct str query;
+    struct str query;         /* as it came */
+    void *asked;              /* the query decoded by the row's query-shape, zeroed where nothing was said; NULL without one */
+    uint64_t asked_present;   /* which of its fields were there */
     void *in;                 /* decoded by the row's in-shape; NULL without one */
     uint64_t present;         /* which of its fields were there */
     yyjson_val *root;         /* the parsed body */

@@ -23,6 +23,7 @@ struct endpoint {
     const struct relay_spec *relay; /* exactly one of relay, on_loop, on_worker */
     loop_handler_fn *on_loop;
     control_handler_fn *on_worker;
+    const struct shape *query;      /* of the query string, of on_worker rows; NULL: the handler reads none */
     const struct shape *in, *out;
     bool is_list;             /* the answer is {"data":[out, …]} */
     int status;               /* of success; 0: 200 */

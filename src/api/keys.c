@@ -76,14 +76,20 @@ static const struct key *find(struct control_call *c, struct err *e)
     return k;
 }
 
-/* Keyset paging: ?limit=, ?after=<id of the last one shown>. */
+struct key_query {
+    int64_t limit;
+    struct str after;
+};
+static const struct shape key_query_shape = SHAPE(
+    struct key_query,
+    FIELD_RANGE(struct key_query, limit, 1, 10000, 0, "Most keys in one answer; 1000 when absent"),
+    FIELD(struct key_query, after, 0, "Begin after the key with this id"));
+
 static bool list(struct control_call *c, struct err *e)
 {
-    int64_t limit = 1000;
-    struct str after = query_get(c->arena, c->query, "after"),
-               text = query_get(c->arena, c->query, "limit");
-    if (text.n && (!str_to_int(text, &limit) || limit < 1 || limit > 10000))
-        return err_field(e, "limit", "'limit' must be a whole number from 1 to 10000");
+    const struct key_query *q = c->asked;
+    int64_t limit = q->limit ? q->limit : 1000;
+    struct str after = q->after;
     struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, (size_t)limit);
     size_t n = 0, i = 0;
     if (after.n) {
@@ -161,7 +167,7 @@ static bool delete (struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint key_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_VIEWER, "List client keys", .on_worker = list, .out = &key_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_VIEWER, "List client keys", .on_worker = list, .query = &key_query_shape, .out = &key_shape, .is_list = true },
     { HTTP_POST,   "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "Make a client key; its text is in this answer only", .on_worker = create, .in = &key_in_shape, .out = &key_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a client key", .on_worker = get, .out = &key_shape },
     { HTTP_PATCH,  "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a client key", .on_worker = change, .in = &key_in_shape, .out = &key_shape },

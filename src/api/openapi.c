@@ -79,10 +79,6 @@ static const struct {
     {HTTP_GET, "/v1beta/models", "pageSize", "{\"type\":\"integer\"}", "Most models in one answer"},
     {HTTP_GET, "/v1beta/models", "pageToken", "{\"type\":\"string\"}",
      "nextPageToken of the answer before"},
-    {HTTP_GET, "/sluice/v1/keys", "limit", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":10000}",
-     "Most keys in one answer; 1000 when absent"},
-    {HTTP_GET, "/sluice/v1/keys", "after", "{\"type\":\"string\"}",
-     "Begin after the key with this id"},
 };
 
 static const char *field_json(struct str name)
@@ -350,6 +346,18 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
         jw_kv_cstr(w, "description", queries[i].text);
         jw_key(w, "schema");
         jw_raw(w, str_of(queries[i].json));
+        jw_object_end(w);
+    }
+    for (size_t i = 0; e->query && i < e->query->n_fields; i++) {
+        const struct field *f = &e->query->fields[i];
+        begin_parameter(w, str_of(f->name), "query", (f->flags & REQUIRED) != 0);
+        jw_kv_cstr(w, "description", f->doc);
+        if (f->kind == SHAPE_STRS) {
+            jw_kv_cstr(w, "style", "form");
+            jw_kv_bool(w, "explode", false); /* one comma list */
+        }
+        jw_key(w, "schema");
+        shape_field_schema(f, w);
         jw_object_end(w);
     }
     jw_array_end(w);

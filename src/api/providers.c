@@ -177,14 +177,19 @@ static bool change(struct control_call *c, struct err *e)
     return change_provider(c, CHANGE_UPDATE, &p, e) && reply_now(c, 200, p.name, e);
 }
 
-/* ?cascade=true: with the models that have no other. */
+struct delete_query {
+    bool cascade;
+};
+static const struct shape delete_query_shape = SHAPE(
+    struct delete_query, FIELD(struct delete_query, cascade, 0,
+                               "Delete the models with it that have no other provider"));
+
 static bool delete (struct control_call *c, struct err *e)
 {
+    const struct delete_query *q = c->asked;
     struct strs models;
-    struct str cascade = query_get(c->arena, c->query, "cascade");
     c->status = 204;
-    return change_provider_delete(c, route_param(&c->params, "name"),
-                                  str_is(cascade, "true") || str_is(cascade, "1"), &models, e);
+    return change_provider_delete(c, route_param(&c->params, "name"), q->cascade, &models, e);
 }
 
 static bool kinds(struct control_call *c, struct err *e)
@@ -213,7 +218,7 @@ const struct endpoint provider_endpoints[] = {
     { HTTP_POST,   "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a provider", .on_worker = create, .in = &provider_in_shape, .out = &provider_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a provider", .on_worker = get, .out = &provider_shape },
     { HTTP_PATCH,  "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a provider", .on_worker = change, .in = &provider_change_shape, .out = &provider_shape },
-    { HTTP_DELETE, "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a provider", .on_worker = delete, .status = 204 },
+    { HTTP_DELETE, "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a provider", .on_worker = delete, .query = &delete_query_shape, .status = 204 },
     {0},
 };
 /* clang-format on */

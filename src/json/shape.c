@@ -293,6 +293,70 @@ bool shape_read(const struct shape *s, struct arena *a, yyjson_val *object, void
     return read_shape(&r, s, object, out, present);
 }
 
+/* A text as the JSON that its field takes; what is no such thing goes on as a string, for shape_read to refuse. */
+static void text_as_json(const struct field *f, struct arena *a, struct str text, struct jw *w)
+{
+    yyjson_val *number;
+    switch (f->kind) {
+    case SHAPE_BOOL:
+        if (str_is(text, "true") || str_is(text, "1"))
+            jw_bool(w, true);
+        else if (str_is(text, "false") || str_is(text, "0"))
+            jw_bool(w, false);
+        else
+            jw_str(w, text);
+        return;
+    case SHAPE_INT32:
+    case SHAPE_UINT32:
+    case SHAPE_INT64:
+    case SHAPE_DOUBLE:
+        if (json_parse(a, text, 1, &number, NULL) && json_is_number(number))
+            jw_raw(w, text);
+        else
+            jw_str(w, text);
+        return;
+    case SHAPE_STRS:
+        jw_array(w);
+        for (struct str one; text.n;) {
+            text = str_cut(text, ',', &one);
+            jw_str(w, str_trim(one));
+        }
+        jw_array_end(w);
+        return;
+    case SHAPE_STR:
+    case SHAPE_ENUM:
+    case SHAPE_JSON:
+    case SHAPE_OBJECT:
+    case SHAPE_LIST:
+        jw_str(w, text);
+        return;
+    }
+}
+
+bool shape_read_texts(const struct shape *s, struct arena *a, shape_text_fn *text, void *arg,
+                      void *out, uint64_t *present, struct err *e)
+{
+    struct buf b;
+    yyjson_val *object;
+    buf_init_arena(&b, a, 1u << 20);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    for (size_t i = 0; i < s->n_fields; i++) {
+        const struct field *f = &s->fields[i];
+        struct str value = text(arg, a, f->name);
+        if (!value.p && f->alias)
+            value = text(arg, a, f->alias);
+        if (!value.p)
+            continue;
+        jw_key(&w, f->name);
+        text_as_json(f, a, value, &w);
+    }
+    jw_object_end(&w);
+    if (buf_failed(&b))
+        return err_set(e, ERR_TOO_LARGE, "too_large", "The query is too long");
+    return json_parse(a, buf_str(&b), 0, &object, e) && shape_read(s, a, object, out, present, e);
+}
+
 /* ---- writing ---- */
 
 static int64_t integer_at(const struct field *f, const char *at)
@@ -504,7 +568,6 @@ static void schema_enum(const struct field *f, bool is_nullable, struct jw *w)
 static void schema_field(const struct field *f, unsigned depth, struct jw *w)
 {
     bool is_nullable = (f->flags & NULL_EMPTY) != 0;
-    jw_key(w, f->name);
     jw_object(w);
     if (f->kind == SHAPE_OBJECT)
         schema_members(f->shape, depth + 1, w);
@@ -547,8 +610,10 @@ static void schema_members(const struct shape *s, unsigned depth, struct jw *w)
         return;
     jw_key(w, "properties");
     jw_object(w);
-    for (size_t i = 0; i < s->n_fields; i++)
+    for (size_t i = 0; i < s->n_fields; i++) {
+        jw_key(w, s->fields[i].name);
         schema_field(&s->fields[i], depth, w);
+    }
     jw_object_end(w);
     schema_required(s, w);
     if (s->is_strict)
@@ -560,6 +625,11 @@ void shape_schema(const struct shape *s, struct jw *w)
     jw_object(w);
     schema_members(s, 0, w);
     jw_object_end(w);
+}
+
+void shape_field_schema(const struct field *f, struct jw *w)
+{
+    schema_field(f, 0, w);
 }
 
 /* ---- our own mistakes ---- */

@@ -93,9 +93,15 @@ struct shape {
  * partial updates. false: ERR_INPUT with the field's path, "targets[2].provider". */
 bool shape_read(const struct shape *s, struct arena *a, yyjson_val *object, void *out, uint64_t *present,
                 struct err *e) MUST_USE;
+/* The same from texts by name, as a query string has them: text(arg, a, name) answers STR_NONE for what is absent. Numbers and
+ * booleans (true, false, 1, 0) are read from their text, an array is a comma list; what does not fit is refused as in JSON. */
+typedef struct str shape_text_fn(void *arg, struct arena *a, const char *name);
+bool shape_read_texts(const struct shape *s, struct arena *a, shape_text_fn *text, void *arg, void *out, uint64_t *present,
+                      struct err *e) MUST_USE;
 void shape_write(const struct shape *s, const void *in, struct jw *w); /* one object */
 void shape_write_list(const struct shape *s, const void *first, size_t n, struct jw *w); /* an array of them */
 void shape_schema(const struct shape *s, struct jw *w);                /* its JSON Schema, as OpenAPI 3.1 takes it */
+void shape_field_schema(const struct field *f, struct jw *w);          /* of one of its members */
 /* Mistakes of ours in a table: a field without sentence, twice the same name, a nested shape of another size. For tests.
  * The answer says what is wrong; empty: nothing. */
 struct str shape_check(const struct shape *s, struct arena *a);

@@ -1,5 +1,6 @@
 /* The endpoint table: sound rows, and the router that reads it. */
 #include "api/endpoint.h"
+#include "json/shape.h"
 #include <check.h>
 #include <stdlib.h>
 
@@ -35,6 +36,12 @@ START_TEST(every_row_is_sound)
         ck_assert_msg((e->relay != NULL) + (e->on_loop != NULL) + (e->on_worker != NULL) == 1,
                       "%s has not one handler", e->path);
         ck_assert_msg(e->path[0] == '/', "%s", e->path);
+        ck_assert_msg(!(e->query || e->in) || e->on_worker, "%s: only workers get shapes", e->path);
+        const struct shape *shapes[] = {e->query, e->in, e->out};
+        for (size_t k = 0; k < ARRAY_LEN(shapes); k++)
+            if (shapes[k])
+                ck_assert_msg(shape_check(shapes[k], arena).n == 0, "%s: " STR_FMT, e->path,
+                              STR_ARG(shape_check(shapes[k], arena)));
         for (size_t k = 0; k < i; k++)
             ck_assert_msg(endpoint_at(k)->method != e->method ||
                               strcmp(endpoint_at(k)->path, e->path) != 0,

@@ -223,6 +223,56 @@ START_TEST(describes_itself)
 }
 END_TEST
 
+static struct str given_text(void *arg, struct arena *a, const char *name)
+{
+    (void)a;
+    for (const char *const *p = arg; *p; p += 2)
+        if (strcmp(p[0], name) == 0)
+            return str_of(p[1]);
+    return STR_NONE;
+}
+
+START_TEST(texts_are_read_as_their_fields_take_them)
+{
+    const char *all[] = {"name", "a=b",    "enabled", "1",       "budget", "900", "tags",
+                         "x, y", "colour", "green",   "percent", "7",      NULL};
+    struct thing t = {.ratio = 2};
+    uint64_t present;
+    struct err e = ERR_INIT;
+    setup();
+    ck_assert_msg(shape_read_texts(&thing_shape, arena, given_text, all, &t, &present, &e), "%s",
+                  e.message);
+    check_text(t.name, "a=b");
+    ck_assert(t.is_on && t.budget == 900 && t.percent == 7 && t.colour == GREEN);
+    ck_assert_uint_eq(t.tags.n, 2);
+    check_text(t.tags.v[1], "y");
+    ck_assert(t.ratio > 1.9); /* absent: as it was */
+    ck_assert_uint_eq(present & 15u, 7u);
+
+    static const struct {
+        const char *pair[5], *wrong;
+    } bad[] = {
+        {{"name", "n", "percent", "101", NULL}, "percent"},
+        {{"name", "n", "percent", "ten", NULL}, "percent"},
+        {{"name", "n", "on", "yes", NULL}, "on"},
+        {{"name", "", NULL}, "name"},
+        {{"budget", "1", NULL}, "name"},
+        {{"name", "n", "colour", "plaid", NULL}, "colour"},
+        {{"name", "n", "budget", "-1", NULL}, "budget"},
+        {{"name", "n", "budget", "1}", NULL}, "budget"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        const char *pairs[5];
+        memcpy(pairs, bad[i].pair, sizeof pairs);
+        e = (struct err)ERR_INIT;
+        ck_assert_msg(!shape_read_texts(&thing_shape, arena, given_text, pairs, &t, NULL, &e), "%s",
+                      bad[i].wrong);
+        ck_assert_str_eq(e.field, bad[i].wrong);
+    }
+    arena_free(arena);
+}
+END_TEST
+
 START_TEST(mistakes_in_a_table_are_found)
 {
     setup();
@@ -235,4 +285,4 @@ START_TEST(mistakes_in_a_table_are_found)
 END_TEST
 
 UNIT_MAIN("shape", reads_every_kind, names_the_field_at_fault, writes_what_it_reads,
-          describes_itself, mistakes_in_a_table_are_found)
+          describes_itself, texts_are_read_as_their_fields_take_them, mistakes_in_a_table_are_found)
