@@ -397,9 +397,9 @@ static void stop(struct server *s)
         workers_free(s->workers);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
-    relay_shared_free(s->shared);
     if (s->usage)
-        usage_log_free(s->usage);
+        usage_log_free(s->usage); /* lets go of responses that wait for the store */
+    relay_shared_free(s->shared);
     router_free(s->router);
     snapshot_publish(NULL);
     snapshot_thread_done();

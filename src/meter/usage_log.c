@@ -11,6 +11,7 @@
 #define GROUP_MS 50
 #define RETRY_MS 1000
 #define MAX_POSTED 4096u
+#define MAX_POSTED_BYTES (256u << 20)
 /* interned; a flood of made-up names beyond it is counted as "(other)" */
 #define MAX_NAMES 50000u
 #define PRUNE_MS (600 * 1000)
@@ -24,8 +25,9 @@ struct ring { /* one producer, one consumer; head and tail count for ever */
 
 struct posted {
     struct posted *next;
-    void (*fn)(void *arg, struct db *db);
+    const struct usage_work *work;
     void *arg;
+    size_t bytes;
 };
 
 struct usage_log {
@@ -35,10 +37,12 @@ struct usage_log {
     pthread_mutex_t lock; /* guards posted and the sleep */
     pthread_cond_t wake;
     struct posted *first, **last;
-    unsigned n_posted;
+    unsigned n_posted; /* with those that the writer took */
+    size_t posted_bytes;
     atomic_bool is_sleeping, is_stopping, is_degraded;
     _Atomic uint64_t shed;
     /* the writer's own */
+    struct posted *taken, **taken_last; /* run, but not committed yet */
     char *path;
     struct db *db;
     struct stmt *insert, *find_name, *add_name, *find_kind, *add_kind;
@@ -78,18 +82,20 @@ void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record
     wake_writer(u);
 }
 
-bool usage_log_post(struct usage_log *u, void (*fn)(void *arg, struct db *db), void *arg)
+bool usage_log_post(struct usage_log *u, const struct usage_work *work, void *arg, size_t bytes)
 {
     struct posted *p = malloc(sizeof *p);
     if (!p)
         abort();
-    *p = (struct posted){NULL, fn, arg};
+    *p = (struct posted){NULL, work, arg, bytes};
     pthread_mutex_lock(&u->lock);
-    bool ok = u->n_posted < MAX_POSTED && !atomic_load(&u->is_stopping);
+    bool ok = u->n_posted < MAX_POSTED && u->posted_bytes + bytes <= MAX_POSTED_BYTES &&
+              !atomic_load(&u->is_stopping);
     if (ok) {
         *u->last = p;
         u->last = &p->next;
         u->n_posted++;
+        u->posted_bytes += bytes;
         pthread_cond_signal(&u->wake);
     }
     pthread_mutex_unlock(&u->lock);
@@ -330,28 +336,59 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
     return true;
 }
 
-static bool run_posted(struct usage_log *u, struct err *e)
+static void take_posted(struct usage_log *u)
 {
     pthread_mutex_lock(&u->lock);
-    bool is_any = u->first != NULL;
+    if (u->first) {
+        *u->taken_last = u->first;
+        u->taken_last = u->last;
+        u->first = NULL;
+        u->last = &u->first;
+    }
     pthread_mutex_unlock(&u->lock);
-    if (!is_any)
+}
+
+static void let_go(struct usage_log *u)
+{
+    unsigned n = 0;
+    size_t bytes = 0;
+    for (struct posted *p = u->taken, *next; p; p = next) {
+        next = p->next;
+        n++;
+        bytes += p->bytes;
+        p->work->done(p->arg);
+        free(p);
+    }
+    u->taken = NULL;
+    u->taken_last = &u->taken;
+    pthread_mutex_lock(&u->lock);
+    u->n_posted -= n;
+    u->posted_bytes -= bytes;
+    pthread_mutex_unlock(&u->lock);
+}
+
+static bool run_posted(struct usage_log *u, struct err *e)
+{
+    take_posted(u);
+    if (!u->taken)
         return true;
     if (!db_begin(u->db, e))
         return false; /* they wait for the store */
-    pthread_mutex_lock(&u->lock);
-    struct posted *p = u->first;
-    u->first = NULL;
-    u->last = &u->first;
-    u->n_posted = 0;
-    pthread_mutex_unlock(&u->lock);
-    while (p) {
-        struct posted *next = p->next;
-        p->fn(p->arg, u->db);
-        free(p);
-        p = next;
+    for (const struct posted *p = u->taken; p; p = p->next) {
+        struct err why = ERR_INIT;
+        if (p->work->run(p->arg, u->db, &why))
+            continue;
+        if (why.kind != ERR_CONFLICT && why.kind != ERR_TOO_LARGE) {
+            db_rollback(u->db);
+            *e = why;
+            return false;
+        }
+        log_error(NULL, "store.refused", "error=%s", why.message); /* for ever: the others go on */
     }
-    return db_commit(u->db, e);
+    if (!db_commit(u->db, e))
+        return false;
+    let_go(u);
+    return true;
 }
 
 static void prune(struct usage_log *u)
@@ -442,6 +479,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retent
     memset(u->rings, 0, sizeof *u->rings * loops);
     u->n_rings = loops;
     u->last = &u->first;
+    u->taken_last = &u->taken;
     u->retention_ms = retention_days * 86400000;
     map_init(&u->names);
     map_init(&u->kinds);
@@ -471,12 +509,10 @@ void usage_log_free(struct usage_log *u)
     (void)pthread_join(u->thread, NULL);
     for (unsigned i = 0; i < u->n_rings; i++)
         free(u->rings[i].v);
-    /* the store could not be reached to the end */
-    for (struct posted *p = u->first, *next; p; p = next) {
-        next = p->next;
-        p->fn(p->arg, NULL);
-        free(p);
-    }
+    take_posted(u);
+    if (u->taken) /* the store could not be reached to the end */
+        log_error(NULL, "store.lost", "changes=%u", u->n_posted);
+    let_go(u);
     forget_names(u);
     map_done(&u->names);
     map_done(&u->kinds);

@@ -35,8 +35,13 @@ void usage_log_free(struct usage_log *u);                     /* writes what is 
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* from loop `loop` only; copies */
 uint64_t usage_log_shed(const struct usage_log *u);           /* records lost to full rings */
 bool usage_log_is_degraded(const struct usage_log *u);        /* the store refuses writes at the moment */
-/* Work of other rooms on the same writer thread and connection (stored responses): runs fn(arg, db) inside the next
- * group. db NULL: the store cannot be reached any more, only arg is to be let go. */
+/* Work of other rooms on the same writer thread and connection (stored responses), in the order of posting. It waits in
+ * memory until the store took it: what a full disk refuses is run again, and the log is degraded meanwhile. */
 struct db;
-bool usage_log_post(struct usage_log *u, void (*fn)(void *arg, struct db *db), void *arg) MUST_USE; /* false: queue full */
+struct usage_work {
+    bool (*run)(void *arg, struct db *db, struct err *e); /* inside a transaction; once more whenever that failed */
+    void (*done)(void *arg); /* lets arg go: it is committed, breaks a rule of the store, or the program ends */
+};
+/* bytes: what arg holds meanwhile. false: too much waits already. */
+bool usage_log_post(struct usage_log *u, const struct usage_work *work, void *arg, size_t bytes) MUST_USE;
 #endif

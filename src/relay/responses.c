@@ -18,14 +18,17 @@ struct stored { /* one response; immutable, ref-counted */
     _Atomic int refs;
     /* input: JSON array of items; response: the object. Behind the struct */
     struct str id, key_id, upstream, input, response;
-    bool is_native;  /* kept by the upstream: input and response are empty */
-    bool is_deleted; /* stands in memory until the store has forgotten it, too */
+    struct responses *owner; /* of one that is to be written */
+    bool is_native;          /* kept by the upstream: input and response are empty */
+    bool is_deleted;         /* stands in memory until the store has forgotten it, too */
     int64_t created_ms, expires_ms;
 };
 
 struct responses {
     pthread_mutex_t lock; /* Responses traffic only */
     struct map by_id;
+    /* what the store has yet to learn, with a reference: stays whatever else is made */
+    struct map unwritten;
     struct stored *ring[CACHE_MAX];
     size_t next, bytes;
     uint64_t next_prune_ms; /* expired ones leave the store */
@@ -91,6 +94,7 @@ struct responses *responses_new(const char *db_path, struct relay_shared *shared
         abort();
     pthread_mutex_init(&rs->lock, NULL);
     map_init(&rs->by_id);
+    map_init(&rs->unwritten);
     rs->db_path = str_of(db_path);
     rs->shared = shared;
     return rs;
@@ -101,6 +105,7 @@ void responses_free(struct responses *rs)
     if (!rs)
         return;
     map_done(&rs->by_id);
+    map_done(&rs->unwritten);
     for (size_t i = 0; i < CACHE_MAX; i++)
         stored_unref(rs->ring[i]);
     pthread_mutex_destroy(&rs->lock);
@@ -120,16 +125,22 @@ static void cache_evict(struct responses *rs, size_t slot)
     stored_unref(old);
 }
 
+/* lock held */
+static struct stored *known_of(struct responses *rs, struct str id)
+{
+    struct stored *s = map_get(&rs->unwritten, id);
+    return s ? s : map_get(&rs->by_id, id);
+}
+
 static void cache_put(struct responses *rs, struct stored *s)
 {
     pthread_mutex_lock(&rs->lock);
-    const struct stored *known = map_get(&rs->by_id, s->id);
+    const struct stored *known = known_of(rs, s->id);
     if (known && known->is_deleted) { /* s was read from the store before it was gone there */
         pthread_mutex_unlock(&rs->lock);
         return;
     }
-    if (known)
-        (void)map_del(&rs->by_id, s->id);
+    (void)map_del(&rs->by_id, s->id);
     cache_evict(rs, rs->next);
     rs->ring[rs->next] = stored_ref(s);
     rs->bytes += stored_size(s);
@@ -145,7 +156,7 @@ static void cache_put(struct responses *rs, struct stored *s)
 static struct stored *cache_get(struct responses *rs, struct str id)
 {
     pthread_mutex_lock(&rs->lock);
-    struct stored *s = map_get(&rs->by_id, id);
+    struct stored *s = known_of(rs, id);
     if (s)
         (void)stored_ref(s);
     pthread_mutex_unlock(&rs->lock);
@@ -157,8 +168,8 @@ static bool is_there(const struct stored *s)
     return !s->is_deleted && s->expires_ms >= clock_wall_ms();
 }
 
-/* A mark takes its place: the store is asked no more, which may hold it a moment longer. */
-static void cache_del(struct responses *rs, const struct stored *s)
+/* A mark takes its place: the store is asked no more, which may hold it a moment longer. The caller's to let go. */
+static struct stored *cache_del(struct responses *rs, const struct stored *s)
 {
     pthread_mutex_lock(&rs->lock);
     for (size_t i = 0; i < CACHE_MAX; i++)
@@ -167,67 +178,93 @@ static void cache_del(struct responses *rs, const struct stored *s)
     pthread_mutex_unlock(&rs->lock);
     struct stored *mark = stored_new(s->id, s->key_id, STR_NONE, STR_NONE, STR_NONE);
     mark->is_deleted = true;
+    mark->owner = rs;
     cache_put(rs, mark);
-    stored_unref(mark);
+    return mark;
 }
 
 /* ---- the store: writes on the writer thread, reads on a worker ---- */
 
-static void db_insert(void *arg, struct db *db)
+static bool db_insert(void *arg, struct db *db, struct err *e)
 {
     struct stored *s = arg;
-    struct err e = ERR_INIT;
-    struct stmt *st = !db ? NULL
-                          : db_prepare(db,
-                                       "INSERT OR REPLACE INTO response(id, key_id, upstream, "
-                                       "is_native, created_ms, expires_ms, input, reply)"
-                                       " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
-                                       &e);
-    if (st) {
-        stmt_bind_str(st, 1, s->id);
-        stmt_bind_str(st, 2, s->key_id);
-        stmt_bind_str(st, 3, s->upstream);
-        stmt_bind_int(st, 4, s->is_native);
-        stmt_bind_int(st, 5, s->created_ms);
-        stmt_bind_int(st, 6, s->expires_ms);
-        stmt_bind_str(st, 7, s->input);
-        stmt_bind_str(st, 8, s->response);
-        if (!stmt_run(st, &e))
-            log_error(NULL, "response.not_stored", "error=%s", e.message);
-        stmt_free(st);
-    }
-    stored_unref(s);
+    struct stmt *st = db_prepare(db,
+                                 "INSERT OR REPLACE INTO response(id, key_id, upstream, is_native, "
+                                 "created_ms, expires_ms, input, reply)"
+                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                                 e);
+    if (!st)
+        return false;
+    stmt_bind_str(st, 1, s->id);
+    stmt_bind_str(st, 2, s->key_id);
+    stmt_bind_str(st, 3, s->upstream);
+    stmt_bind_int(st, 4, s->is_native);
+    stmt_bind_int(st, 5, s->created_ms);
+    stmt_bind_int(st, 6, s->expires_ms);
+    stmt_bind_str(st, 7, s->input);
+    stmt_bind_str(st, 8, s->response);
+    bool ok = stmt_run(st, e);
+    stmt_free(st);
+    return ok;
 }
 
-static void db_prune(void *arg, struct db *db)
+static bool db_prune(void *arg, struct db *db, struct err *e)
 {
-    struct err e = ERR_INIT;
-    struct stmt *st = !db ? NULL
-                          : db_prepare(db,
-                                       "DELETE FROM response WHERE id IN (SELECT id FROM response "
-                                       "WHERE expires_ms < ?1 LIMIT 5000)",
-                                       &e);
+    struct stmt *st = db_prepare(db,
+                                 "DELETE FROM response WHERE id IN (SELECT id FROM response "
+                                 "WHERE expires_ms < ?1 LIMIT 5000)",
+                                 e);
     (void)arg;
-    if (st) {
-        stmt_bind_int(st, 1, clock_wall_ms());
-        if (!stmt_run(st, &e))
-            log_error(NULL, "response.not_pruned", "error=%s", e.message);
-        stmt_free(st);
-    }
+    if (!st)
+        return false;
+    stmt_bind_int(st, 1, clock_wall_ms());
+    bool ok = stmt_run(st, e);
+    stmt_free(st);
+    return ok;
 }
 
-static void db_remove(void *arg, struct db *db)
+static bool db_remove(void *arg, struct db *db, struct err *e)
+{
+    const struct stored *s = arg;
+    struct stmt *st = db_prepare(db, "DELETE FROM response WHERE id = ?1", e);
+    if (!st)
+        return false;
+    stmt_bind_str(st, 1, s->id);
+    bool ok = stmt_run(st, e);
+    stmt_free(st);
+    return ok;
+}
+
+static void written(void *arg)
 {
     struct stored *s = arg;
-    struct err e = ERR_INIT;
-    struct stmt *st = !db ? NULL : db_prepare(db, "DELETE FROM response WHERE id = ?1", &e);
-    if (st) {
-        stmt_bind_str(st, 1, s->id);
-        if (!stmt_run(st, &e))
-            log_error(NULL, "response.not_deleted", "error=%s", e.message);
-        stmt_free(st);
-    }
+    struct responses *rs = s->owner;
+    pthread_mutex_lock(&rs->lock);
+    if (map_get(&rs->unwritten, s->id) == s)
+        (void)map_del(&rs->unwritten, s->id);
+    pthread_mutex_unlock(&rs->lock);
     stored_unref(s);
+}
+
+static void pruned(void *arg)
+{
+    (void)arg;
+}
+
+static const struct usage_work insert_work = {db_insert, written},
+                               remove_work = {db_remove, written}, prune_work = {db_prune, pruned};
+
+/* Hands s (a reference) to the store, and keeps it at hand until it is there. false: too much waits already. */
+static bool write_soon(struct responses *rs, const struct usage_work *work, struct stored *s)
+{
+    pthread_mutex_lock(&rs->lock);
+    (void)map_del(&rs->unwritten, s->id);
+    map_set(&rs->unwritten, s->id, s);
+    pthread_mutex_unlock(&rs->lock);
+    if (usage_log_post(rs->shared->usage, work, s, stored_size(s)))
+        return true;
+    written(s);
+    return false;
 }
 
 struct lookup {
@@ -565,7 +602,7 @@ static void prune_when_due(struct responses *rs)
     if (is_due)
         rs->next_prune_ms = now + PRUNE_MS;
     pthread_mutex_unlock(&rs->lock);
-    if (is_due && !usage_log_post(rs->shared->usage, db_prune, NULL))
+    if (is_due && !usage_log_post(rs->shared->usage, &prune_work, NULL, 0))
         log_warn(NULL, "response.not_pruned", "reason=%s", "queue full: the next round does it");
 }
 
@@ -587,12 +624,11 @@ void responses_keep(struct relay *rl, struct str response)
     s->is_native = k->is_native;
     s->created_ms = clock_wall_ms();
     s->expires_ms = s->created_ms + rl->set->response_ttl_ms;
+    s->owner = rs;
     cache_put(rs, s);
-    if (!usage_log_post(rs->shared->usage, db_insert, s)) {
+    if (!write_soon(rs, &insert_work, s))
         log_warn(str_z(rl->r->arena, rl->id), "response.not_stored", "reason=%s",
                  "queue full: kept in memory only");
-        stored_unref(s);
-    }
     prune_when_due(rs);
 }
 
@@ -837,13 +873,10 @@ static void show_stored(void *owner, struct stored *s)
         jw_kv_cstr(&w, "object", "response");
         jw_kv_bool(&w, "deleted", true);
         jw_object_end(&w);
-        cache_del(rs, s);
-        if (usage_log_post(rs->shared->usage, db_remove, stored_ref(s))) {
+        if (write_soon(rs, &remove_work, cache_del(rs, s)))
             answer(c, 200, buf_str(&b));
-        } else {
-            stored_unref(s);
+        else
             refuse(c, ERR_OVERLOADED, "busy", "The store is busy: try again");
-        }
         break;
     }
     }

@@ -21,6 +21,8 @@ static bool fail(struct db *db, int rc, const char *doing, struct err *e)
         return err_set(e, ERR_CONFLICT, "conflict", "%s", sqlite3_errmsg(db->h));
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
         return err_set(e, ERR_OVERLOADED, "store_busy", "%s: the store is busy", doing);
+    if (primary == SQLITE_TOOBIG)
+        return err_set(e, ERR_TOO_LARGE, "store_too_large", "%s: too large for a row", doing);
     return err_set(e, ERR_INTERNAL, "store_failed", "%s: %s", doing, sqlite3_errmsg(db->h));
 }
 

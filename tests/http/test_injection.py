@@ -1,7 +1,9 @@
 """Sockets and the store fail under sluice's feet: every caller still gets the right answer or an honest error, the next
 one is served, and the process ends clean. With the store gone, valid keys go on working."""
+import contextlib
 import errno
 import pathlib
+import sqlite3
 import subprocess
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, Ask, Grammar
-from gateway import BINARY, ROOT
+from gateway import BINARY, ROOT, wait_for
 
 SOCKET_FAULTS = [("connect", errno.ECONNREFUSED), ("connect", errno.EADDRNOTAVAIL), ("connect", errno.ENETUNREACH),
                  ("socket", errno.EMFILE), ("socket", errno.ENOBUFS), ("accept4", errno.ECONNABORTED), ("accept4", errno.EMFILE),
@@ -96,6 +98,35 @@ def test_the_store_fails(faulty, upstream, call, number):
     assert s.get("/livez", auth=False).status_code == 200
     opened(s, False)
     assert session(s) == ["good"] * 12
+    s.stop()
+
+
+def test_a_response_outlives_a_full_disk(faulty, upstream):
+    """What cannot be written now is at hand all the same, and written when there is room again."""
+    def rows():
+        with contextlib.closing(sqlite3.connect("file:%s/data/sluice.db?mode=ro" % s.folder, uri=True)) as db:
+            return {row[0] for row in db.execute("SELECT id FROM response")}
+
+    def made(text):
+        r = s.post("/v1/responses", {"model": "to-chat", "input": text})
+        assert r.status_code == 200, r.text
+        return r.json()["id"]
+
+    s = faulty("pwrite64", 1, 1, errno.ENOSPC)
+    before = made("before")
+    wait_for(lambda: before in rows(), "it is stored")
+    opened(s, True)
+    ids = [made(text) for text in ("one", "two", "three")]
+    wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "degraded", "the store is degraded")
+    assert pathlib.Path(s.gate).read_bytes()[1] == 1
+    assert not set(ids) & rows()
+    assert s.call("DELETE", "/v1/responses/" + ids[0]).status_code == 200
+    assert s.call("DELETE", "/v1/responses/" + before).status_code == 200
+    assert [s.get("/v1/responses/" + i).status_code for i in [before, *ids]] == [404, 404, 200, 200]
+    opened(s, False)
+    wait_for(lambda: rows() == set(ids[1:]), "what was left is stored, what was deleted is gone")
+    assert s.get("/healthz", auth=False).json()["status"] == "ok"
+    assert [s.get("/v1/responses/" + i).status_code for i in [before, *ids]] == [404, 404, 200, 200]
     s.stop()
 
 

@@ -197,30 +197,73 @@ START_TEST(old_records_go)
 }
 END_TEST
 
-static atomic_int ran;
-static void work(void *arg, struct db *db)
+static atomic_int ran, ended;
+static bool run(void *arg, struct db *db, struct err *e)
 {
-    struct err e = ERR_INIT;
-    if (db)
-        ck_assert(db_exec(db, arg, &e));
     atomic_fetch_add(&ran, 1);
+    return db_exec(db, arg, e);
 }
+
+static void done(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&ended, 1);
+}
+static const struct usage_work work = {run, done};
 
 START_TEST(work_of_others_runs_once_each_in_order)
 {
     static char first[] = "INSERT INTO setting(name, value) VALUES('x', '1')",
                 second[] = "UPDATE setting SET value = '2' WHERE name = 'x'";
     struct usage_log *u = begin(1, 0);
-    ck_assert(usage_log_post(u, work, first));
-    ck_assert(usage_log_post(u, work, second));
+    ck_assert(usage_log_post(u, &work, first, 0));
+    ck_assert(usage_log_post(u, &work, second, 0));
     wait_for("SELECT count(*) FROM setting WHERE value = '2'", 1);
-    ck_assert(usage_log_post(u, work, second));
+    ck_assert(usage_log_post(u, &work, second, 0));
     usage_log_free(u);
     ck_assert_int_eq(atomic_load(&ran), 3);
+    ck_assert_int_eq(atomic_load(&ended), 3);
+}
+END_TEST
+
+START_TEST(work_that_the_store_refuses_waits_for_it)
+{
+    static char first[] = "INSERT INTO setting(name, value) VALUES('x', '1')",
+                second[] = "UPDATE setting SET value = '2' WHERE name = 'x'";
+    struct err e = ERR_INIT;
+    struct usage_log *u = begin(1, 0);
+    struct db *db = db_open(path, DB_READ_WRITE, &e);
+    ck_assert(db && db_exec(db, "ALTER TABLE setting RENAME TO elsewhere", &e));
+    ck_assert(usage_log_post(u, &work, first, 100));
+    ck_assert(usage_log_post(u, &work, second, 100));
+    ck_assert(!usage_log_post(u, &work, second, 256u << 20)); /* too much would wait */
+    for (int i = 0; !usage_log_is_degraded(u); i++) {
+        ck_assert_int_lt(i, 2500);
+        (void)usleep(10000);
+    }
+    ck_assert_int_eq(atomic_load(&ended), 0);
+    ck_assert(db_exec(db, "ALTER TABLE elsewhere RENAME TO setting", &e));
+    db_close(db);
+    wait_for("SELECT count(*) FROM setting WHERE value = '2'", 1);
+    usage_log_free(u);
+    ck_assert_int_eq(atomic_load(&ended), 2);
+}
+END_TEST
+
+START_TEST(work_that_breaks_a_rule_holds_nothing_up)
+{
+    static char first[] = "INSERT INTO setting(name, value) VALUES('x', '1')";
+    struct usage_log *u = begin(1, 0);
+    for (int i = 0; i < 3; i++)
+        ck_assert(usage_log_post(u, &work, first, 0));
+    usage_log_free(u);
+    ck_assert_int_eq(number("SELECT count(*) FROM setting WHERE value = '1'"), 1);
+    ck_assert_int_eq(atomic_load(&ended), 3);
 }
 END_TEST
 
 UNIT_MAIN("usage_log", writes_all_fields_with_interned_names,
           what_is_queued_is_written_before_the_end, written_and_shed_add_up_to_what_was_put,
           a_full_disk_is_degraded_and_recovers, a_store_that_is_gone_stops_nothing, old_records_go,
-          work_of_others_runs_once_each_in_order)
+          work_of_others_runs_once_each_in_order, work_that_the_store_refuses_waits_for_it,
+          work_that_breaks_a_rule_holds_nothing_up)
