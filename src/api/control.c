@@ -83,6 +83,7 @@ static void run(void *arg)
 {
     struct control_job *job = arg;
     job->ok = job->call.row->on_worker(&job->call, &job->err);
+    control_audit_finish(&job->call, job->ok, &job->err);
     db_close(job->call.db);
     job->call.db = NULL;
     snapshot_thread_done(); /* workers end without knowing of snapshots: none may stay with them */

@@ -42,6 +42,7 @@ struct control_call {
     struct db *db;            /* of this call: control_db */
     int status;               /* to answer with; 200 until set */
     struct buf out;           /* the answer, JSON */
+    struct control_note *notes; /* control_audit */
     struct http_header headers[4]; /* of the answer, besides the usual ones: control_header */
     size_t n_headers;
 };
@@ -49,9 +50,17 @@ struct control_call {
 struct db *control_db(struct control_call *c, struct err *e) MUST_USE;  /* read-write, closed after the call; NULL with e set */
 struct str control_head(const struct control_call *c, const char *lower_name); /* a header of the request; STR_NONE */
 void control_header(struct control_call *c, struct str name, struct str value); /* one more of the answer; texts live as long as the call */
+/* Notes what this call changed, for the audit log: kind is "provider", …; before and after are JSON, secrets in it are masked here;
+ * empty: nothing. Written with the call's outcome once the handler is done, also when it failed. A changing call that notes nothing
+ * is recorded by its row. */
+void control_audit(struct control_call *c, const char *kind, struct str name, struct str before, struct str after);
+/* Writes what was noted so far inside the caller's transaction, as done with status: then change and record are one. */
+bool control_audit_write(struct control_call *c, struct db *db, int status, struct err *e) MUST_USE;
 bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after a write: publish it. A failure says that it is saved */
 /* What stands in the file or the environment cannot be changed here: 409 that says where it stands. */
 bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e) MUST_USE;
 bool control_reply(struct control_call *c, int status, const struct shape *s, const void *value); /* true */
 bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
+/* audit.c, for control.c: what is still to be recorded when the handler is done. e: its error, when it failed. */
+void control_audit_finish(struct control_call *c, bool ok, const struct err *e);
 #endif

@@ -67,6 +67,18 @@ static const struct {
     const char *path; /* a whole one, or its end from a colon on */
     const char *name, *json, *text;
 } queries[] = {
+    {HTTP_GET, "/sluice/v1/audit", "limit", "{\"type\":\"integer\"}", "Most rows in one answer"},
+    {HTTP_GET, "/sluice/v1/audit", "before", "{\"type\":\"integer\"}",
+     "Only rows older than this id: the last one of the page before"},
+    {HTTP_GET, "/sluice/v1/audit", "actor", "{\"type\":\"string\"}", "Name of the operator"},
+    {HTTP_GET, "/sluice/v1/audit", "kind", "{\"type\":\"string\"}", "What was changed"},
+    {HTTP_GET, "/sluice/v1/audit", "object", "{\"type\":\"string\"}", "Which one"},
+    {HTTP_GET, "/sluice/v1/audit", "outcome", "{\"type\":\"string\"}", "ok, or an error's code"},
+    {HTTP_GET, "/sluice/v1/audit", "address", "{\"type\":\"string\"}", "Address of the client"},
+    {HTTP_GET, "/sluice/v1/audit", "since", "{\"type\":\"string\",\"format\":\"date-time\"}",
+     "Not before this time"},
+    {HTTP_GET, "/sluice/v1/audit", "until", "{\"type\":\"string\",\"format\":\"date-time\"}",
+     "Before this time"},
     {HTTP_POST, ":streamGenerateContent", "alt",
      "{\"type\":\"string\",\"enum\":[\"sse\",\"json\"]}",
      "sse: server-sent events; otherwise one JSON array"},

@@ -1,0 +1,225 @@
+/* audit.c - what control-plane calls leave in the audit log, and /sluice/v1/audit, which reads it. */
+#include "domain/audit.h"
+#include "api/control.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* ---- writing ---- */
+
+struct control_note {
+    struct control_note *next; /* newest first */
+    const char *kind;
+    struct str name, before, after;
+    bool is_written; /* in a transaction of the handler's */
+};
+
+void control_audit(struct control_call *c, const char *kind, struct str name, struct str before,
+                   struct str after)
+{
+    struct control_note *n = ARENA_NEW(c->arena, struct control_note);
+    *n = (struct control_note){.next = c->notes,
+                               .kind = kind,
+                               .name = str_dup(c->arena, name),
+                               .before = audit_masked(c->arena, before),
+                               .after = audit_masked(c->arena, after)};
+    c->notes = n;
+}
+
+static struct audit_row row_of(const struct control_call *c, const struct control_note *n,
+                               int status, const char *outcome)
+{
+    bool is_anonymous = c->who.kind == PRINCIPAL_ANONYMOUS;
+    return (struct audit_row){
+        .at_ms = clock_wall_ms(),
+        .actor_kind = str_of(principal_kind_name(c->who.kind)),
+        .actor_id = c->who.id,
+        .actor = c->who.name.n  ? c->who.name
+                 : is_anonymous ? STR_NONE
+                                : c->who.id,
+        .address = c->address,
+        .request_id = c->request_id,
+        .method = str_of(http_method_name(c->row->method)),
+        .path = str_of(c->row->path),
+        .kind = str_of(n->kind),
+        .object = n->name,
+        .status = status,
+        .outcome = str_of(outcome),
+        .before = n->before,
+        .after = n->after,
+    };
+}
+
+static bool append(const struct control_call *c, struct db *db, const struct control_note *n,
+                   int status, const char *outcome, struct err *e)
+{
+    struct audit_row row = row_of(c, n, status, outcome);
+    return audit_append(db, &row, e);
+}
+
+/* Oldest first. */
+static bool append_all(struct control_call *c, struct db *db, struct control_note *n, int status,
+                       const char *outcome, bool is_again, struct err *e)
+{
+    if (!n)
+        return true;
+    if (!append_all(c, db, n->next, status, outcome, is_again, e))
+        return false;
+    if (n->is_written && !is_again)
+        return true;
+    n->is_written = true;
+    return append(c, db, n, status, outcome, e);
+}
+
+bool control_audit_write(struct control_call *c, struct db *db, int status, struct err *e)
+{
+    return append_all(c, db, c->notes, status, "ok", false, e);
+}
+
+static bool is_left(const struct control_note *n)
+{
+    for (; n; n = n->next)
+        if (!n->is_written)
+            return true;
+    return false;
+}
+
+/* "/sluice/v1/keys/{id}" is about keys. */
+static const char *kind_of_row(struct arena *a, const struct endpoint *row)
+{
+    struct str rest = str_of(row->path), one, found = STR("call");
+    while (rest.n) {
+        rest = str_cut(rest, '/', &one);
+        if (one.n && one.p[0] != '{')
+            found = one;
+    }
+    return str_z(a, found);
+}
+
+void control_audit_finish(struct control_call *c, bool ok, const struct err *e)
+{
+    struct err inner = ERR_INIT;
+    bool changes = c->row->method != HTTP_GET && c->row->access >= ACCESS_ADMIN;
+    if (!c->notes && changes)
+        control_audit(c, kind_of_row(c->arena, c->row),
+                      c->params.n ? c->params.v[0].value : STR_NONE, STR_NONE, STR_NONE);
+    if (!c->notes || (ok && !is_left(c->notes)))
+        return;
+    /* A handler's transaction that failed took its records with it: they are written again, with the error. */
+    struct db *db = control_db(c, &inner);
+    bool done = db && db_begin(db, &inner);
+    if (done && append_all(c, db, c->notes, ok ? c->status : err_status(e),
+                           ok           ? "ok"
+                           : e->code[0] ? e->code
+                                        : err_kind_name(e->kind),
+                           !ok, &inner))
+        done = db_commit(db, &inner);
+    else if (done) {
+        db_rollback(db);
+        done = false;
+    }
+    if (!done)
+        log_error(str_z(c->arena, c->request_id), "audit.lost", "method=%s path=%s error=%s",
+                  http_method_name(c->row->method), c->row->path, inner.message);
+}
+
+/* ---- reading ---- */
+
+struct audit_out {
+    int64_t id;
+    struct str at, actor_kind, actor_id, actor, address, request_id, method, path, kind, object;
+    int64_t status;
+    struct str outcome;
+    yyjson_val *before, *after;
+};
+static const struct shape audit_shape = SHAPE(
+    struct audit_out,
+    FIELD(struct audit_out, id, 0, "Number in the chain; `before` continues the list from it"),
+    FIELD(struct audit_out, at, 0, "When"),
+    FIELD(struct audit_out, actor_kind, 0,
+          "operator, admin_key, anonymous, or shell for the command line"),
+    FIELD(struct audit_out, actor_id, 0, "Id of the operator or key"),
+    FIELD(struct audit_out, actor, 0, "Name of the operator, label of the key"),
+    FIELD(struct audit_out, address, 0, "Address of the client"),
+    FIELD(struct audit_out, request_id, 0, "Request that did it"),
+    FIELD(struct audit_out, method, 0, "Method of that request"),
+    FIELD(struct audit_out, path, 0, "Path of its endpoint, with parameters by name"),
+    FIELD(struct audit_out, kind, 0, "What was changed: provider, model, key, setting, session, …"),
+    FIELD(struct audit_out, object, 0, "Which one"),
+    FIELD(struct audit_out, status, 0, "HTTP status of the answer; 0: no request"),
+    FIELD(struct audit_out, outcome, 0, "ok, or the code of the error"),
+    FIELD(struct audit_out, before, 0, "What it was, secrets masked; null: nothing"),
+    FIELD(struct audit_out, after, 0, "What it became, secrets masked; null: nothing"));
+
+static struct str time_text(struct arena *a, int64_t ms)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 64);
+    clock_rfc3339(&b, ms);
+    return buf_str(&b);
+}
+
+static bool int_param(struct control_call *c, const char *name, int64_t min, int64_t max,
+                      int64_t *out, struct err *e)
+{
+    struct str text = query_get(c->arena, c->query, name);
+    return text.n == 0 || (str_to_int(text, out) && *out >= min && *out <= max) ||
+           err_field(e, name, "'%s' must be a whole number from %lld to %lld", name, (long long)min,
+                     (long long)max);
+}
+
+static bool time_param(struct control_call *c, const char *name, int64_t *out, struct err *e)
+{
+    struct str text = query_get(c->arena, c->query, name);
+    return text.n == 0 || clock_parse_rfc3339(text, out) ||
+           err_field(e, name, "'%s' must be an RFC 3339 time", name);
+}
+
+static yyjson_val *value_of(struct arena *a, struct str json)
+{
+    yyjson_val *v = NULL;
+    return json.n && json_parse(a, json, 64, &v, NULL) ? v : NULL;
+}
+
+static bool list(struct control_call *c, struct err *e)
+{
+    struct audit_filter f = {.actor = query_get(c->arena, c->query, "actor"),
+                             .kind = query_get(c->arena, c->query, "kind"),
+                             .object = query_get(c->arena, c->query, "object"),
+                             .outcome = query_get(c->arena, c->query, "outcome"),
+                             .address = query_get(c->arena, c->query, "address"),
+                             .limit = 100};
+    struct audit_row *rows;
+    size_t n;
+    if (!int_param(c, "limit", 1, 1000, &f.limit, e) ||
+        !int_param(c, "before", 1, INT64_MAX, &f.before_id, e) ||
+        !time_param(c, "since", &f.since_ms, e) || !time_param(c, "until", &f.until_ms, e))
+        return false;
+    struct db *db = control_db(c, e);
+    if (!db || !audit_list(db, c->arena, &f, &rows, &n, e))
+        return false;
+    struct audit_out *v = ARENA_ARRAY(c->arena, struct audit_out, n + 1);
+    for (size_t i = 0; i < n; i++)
+        v[i] = (struct audit_out){.id = rows[i].id,
+                                  .at = time_text(c->arena, rows[i].at_ms),
+                                  .actor_kind = rows[i].actor_kind,
+                                  .actor_id = rows[i].actor_id,
+                                  .actor = rows[i].actor,
+                                  .address = rows[i].address,
+                                  .request_id = rows[i].request_id,
+                                  .method = rows[i].method,
+                                  .path = rows[i].path,
+                                  .kind = rows[i].kind,
+                                  .object = rows[i].object,
+                                  .status = rows[i].status,
+                                  .outcome = rows[i].outcome,
+                                  .before = value_of(c->arena, rows[i].before),
+                                  .after = value_of(c->arena, rows[i].after)};
+    return control_reply_list(c, &audit_shape, v, n);
+}
+
+/* clang-format off */
+const struct endpoint audit_endpoints[] = {
+    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first", .on_worker = list, .out = &audit_shape, .is_list = true },
+    {0},
+};
+/* clang-format on */
