@@ -811,6 +811,20 @@ static bool build_json(struct relay *rl, struct str *path, struct str *body, str
     return edit_body(rl, t, body, e);
 }
 
+/* Ollama's clients have a model loaded, or let go, by saying nothing to it: only Ollama can be asked that, elsewhere models
+ * are always at hand. */
+static bool is_for_loading(struct relay *rl)
+{
+    struct err ignored = ERR_INIT; /* a body that cannot be read is told by the attempt */
+    const struct upstream *u = rl->target->upstream;
+    if (rl->spec->client != WIRE_OLLAMA && rl->spec->client != WIRE_OLLAMA_GENERATE)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(u->wires) && u->wires[i] != WIRE_NONE; i++)
+        if (u->wires[i] == WIRE_OLLAMA)
+            return false;
+    return rl->spec->shape == RELAY_TALK && relay_load_ir(rl, &ignored) && rl->ir->is_preload;
+}
+
 void relay_attempt_next(struct relay *rl)
 {
     struct err e = ERR_INIT;
@@ -819,6 +833,10 @@ void relay_attempt_next(struct relay *rl)
         struct str path = STR_NONE, body = STR_NONE;
         rl->target = rl->order[rl->next++];
         rl->up_status = 0;
+        if (is_for_loading(rl)) {
+            loaded_reply(rl);
+            return;
+        }
         if (rl->target->upstream->kind->is_builtin) {
             rl->attempts++;
             echo_start(rl);

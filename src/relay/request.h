@@ -157,6 +157,7 @@ void stream_replay(struct relay *rl, const struct ir_response *res);
 void write_stream_error(enum wire_id client, const struct err *e, struct str request_id, struct buf *out);
 /* whole.c */
 void whole_reply(struct relay *rl);                           /* REPLY_COLLECT and REPLY_FOLD at their end */
+void loaded_reply(struct relay *rl);                          /* to a request that only asks for its model to be loaded */
 /* embed.c, count in whole.c */
 bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct str *out, struct err *e) MUST_USE;
 bool embed_echo(struct relay *rl, struct buf *out, struct err *e) MUST_USE;

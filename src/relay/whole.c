@@ -126,6 +126,23 @@ void whole_reply(struct relay *rl)
     relay_reply_json(rl, 200, buf_str(&out));
 }
 
+void loaded_reply(struct relay *rl)
+{
+    struct ir_response res = {.usage = IR_USAGE_NONE};
+    struct buf out;
+    rl->up = WIRE_NONE;
+    relay_ready_ctx(rl);
+    rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
+    if (rl->is_stream) {
+        stream_replay(rl, &res);
+        return;
+    }
+    buf_init_arena(&out, rl->r->arena, (size_t)rl->set->max_reply_bytes);
+    wire_of(rl->spec->client)->write_response(&rl->ctx, &res, &out);
+    rl->is_done = rl->is_ended = true;
+    relay_reply_json(rl, 200, buf_str(&out));
+}
+
 /* ---- counting tokens without the upstream's help: documented as an estimate ---- */
 
 void count_locally(struct relay *rl)

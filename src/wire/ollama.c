@@ -817,10 +817,20 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
 
 /* ======================================================================== replies and streams to a client */
 
+/* keep_alive of nothing: the model is to be let go at once. */
+static bool is_unload(const struct ir_request *r)
+{
+    yyjson_val *v = json_get(r->raw, "keep_alive");
+    struct str text = json_str(v);
+    if (!yyjson_is_str(v))
+        return json_is_number(v) && json_get_int(r->raw, "keep_alive", -1) == 0;
+    return text.n > 0 && text.p[0] == '0' && (text.n == 1 || strchr("smh", text.p[1]));
+}
+
 static const char *stop_text(const struct wire_ctx *c, enum ir_stop stop)
 {
     if (c->req && c->req->is_preload)
-        return "load";
+        return is_unload(c->req) ? "unload" : "load";
     return stop == IR_STOP_LENGTH ? "length" : "stop";
 }
 

@@ -144,6 +144,28 @@ def test_ollama_generate(sluice, upstream, up):
     assert [line["done"] for line in lines].count(True) == 1 and lines[-1]["done"]
 
 
+@pytest.mark.parametrize("path,body", [("/api/chat", {}), ("/api/chat", {"messages": []}), ("/api/generate", {}), ("/api/generate", {"prompt": ""})])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_loading_a_model(sluice, upstream, path, body, streaming):
+    """A request that says nothing loads the model: a matter of Ollama alone, elsewhere models are at hand."""
+    for up in [f for f in FORMATS if f != "ollama"] + ["echo"]:
+        for keep, reason in ((None, "load"), ("5m", "load"), (0, "unload"), ("0s", "unload")):
+            more = {} if keep is None else {"keep_alive": keep}
+            model = up if up == "echo" else "to-" + up
+            r = sluice.post(path, {"model": model, "stream": streaming, **body, **more})
+            assert r.status_code == 200, r.text
+            assert r.headers["content-type"].startswith("application/x-ndjson" if streaming else "application/json")
+            line = json.loads(r.text)  # one, also of a stream
+            assert (line["done"], line["done_reason"]) == (True, reason) and line["created_at"]
+            assert (line["response"] if path == "/api/generate" else line["message"]["content"]) == ""
+    assert not upstream.requests
+    upstream.play(http(body=dump({"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "load",
+                                  "message": {"role": "assistant", "content": ""}})))
+    assert sluice.post(path, {"model": "to-ollama", "stream": False, **body}).json()["done_reason"] == "load"
+    assert upstream.last.path == path and upstream.last.json["model"] == "ollama-model"
+    assert sluice.post(path, {"model": "nosuch", "stream": False, **body}).status_code == 404
+
+
 # Legacy completions
 
 @pytest.mark.parametrize("up", ["anthropic", "google", "ollama", "responses"])
