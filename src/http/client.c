@@ -16,6 +16,7 @@
 #include "http/head.h"
 #include "http/parser.h"
 #include "http/tls.h"
+#include "net/outbox.h"
 
 #define READ_BYTES 65536
 #define COPY_BYTES 8192 /* bodies up to here are copied behind their head */
@@ -82,6 +83,7 @@ struct conn {
     struct tls *tls;
     struct head *split;
     struct outq *outq;
+    struct outbox_from held; /* output of this turn */
     struct timer idle_timer;
     uint64_t idle_since_ms;
     size_t head_bytes;
@@ -347,6 +349,7 @@ static void close_conn(struct conn *conn)
         conn->client->stats.open--;
     conn->state = CLOSED;
     timer_stop(&conn->idle_timer);
+    outbox_drop(loop_outbox(conn->client->loop), &conn->held);
     if (conn->call)
         conn->call->conn = NULL;
     conn->call = NULL;
@@ -404,7 +407,7 @@ static void on_written(uv_write_t *write, int status)
 }
 
 /* Writes what the socket takes. What is left is copied, but for the last buf if it stays where it is. */
-static void put(struct conn *conn, uv_buf_t *bufs, unsigned n, bool last_stays)
+static void put_now(struct conn *conn, uv_buf_t *bufs, unsigned n, bool last_stays)
 {
     size_t done = 0;
     if (!conn->outq) {
@@ -447,10 +450,24 @@ static void put(struct conn *conn, uv_buf_t *bufs, unsigned n, bool last_stays)
     write_queue(conn, rest, n_rest);
 }
 
+/* The same for what is small, but at the end of this turn. */
+static void put(struct conn *conn, uv_buf_t *bufs, unsigned n, bool last_stays)
+{
+    if (conn->outq || !outbox_put(loop_outbox(conn->client->loop), &conn->held, bufs, n))
+        put_now(conn, bufs, n, last_stays);
+}
+
 static uv_buf_t view(struct str s)
 {
     /* libuv takes no const; it only reads */
     return uv_buf_init((char *)(uintptr_t)s.p, (unsigned)s.n);
+}
+
+static void send_held(struct outbox_from *from, struct str bytes)
+{
+    struct conn *conn = (struct conn *)((char *)from - offsetof(struct conn, held));
+    uv_buf_t b = view(bytes);
+    put_now(conn, &b, 1, false);
 }
 
 static void put_tls_out(struct conn *conn)
@@ -740,8 +757,8 @@ static void finish(struct conn *conn, size_t left_over)
     struct http_call *call = conn->call;
     const struct http_call_handler *h = call->handler;
     void *arg = call->arg;
-    bool keep = left_over == 0 && !conn->has_more_in && !conn->outq && !conn->is_tls_ended &&
-                llhttp_should_keep_alive(&conn->parser) != 0 &&
+    bool keep = left_over == 0 && !conn->has_more_in && !conn->outq && conn->held.n_held == 0 &&
+                !conn->is_tls_ended && llhttp_should_keep_alive(&conn->parser) != 0 &&
                 (!call->out.is_streamed || (call->is_send_ended && call->is_sent)) &&
                 conn->client->conf.max_idle_per_origin > 0;
     if (keep) {
@@ -1029,6 +1046,7 @@ static struct conn *new_conn(struct http_client *c, struct pool *pool)
     conn->client = c;
     conn->pool = pool;
     conn->tcp.data = conn;
+    conn->held.send = send_held;
     (void)uv_tcp_init(loop_uv(c->loop), &conn->tcp);
     c->n_handles++;
     conn->prev = &c->conns;
@@ -1353,8 +1371,9 @@ void http_call_send_end(struct http_call *call)
 
 bool http_call_is_sent(const struct http_call *call)
 {
-    return call->base.is_curl ? curl_call_is_sent((const struct curl_call *)call)
-                              : call->is_sent && call->conn && !call->conn->outq;
+    return call->base.is_curl
+               ? curl_call_is_sent((const struct curl_call *)call)
+               : call->is_sent && call->conn && !call->conn->outq && call->conn->held.n_held == 0;
 }
 
 bool http_call_is_reused(const struct http_call *call)

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "http/head.h"
 #include "http/parser.h"
+#include "net/outbox.h"
 
 #define READ_BYTES 65536
 #define GATHER_BYTES 65536 /* bodies are gathered up to here before they are written */
@@ -88,6 +89,7 @@ struct http_conn {
     struct buf body;    /* collect mode; in body_arena */
     struct head *split; /* a head that did not come in one read */
     struct outq *outq;
+    struct outbox_from held; /* output of this turn */
     struct buf parked;
     size_t body_max;
     size_t n_taken;     /* bytes of this head or drained body so far */
@@ -325,7 +327,7 @@ static void on_written(uv_write_t *write, int status)
 }
 
 /* Writes what the socket takes and queues a copy of the rest. */
-static void put(struct http_conn *c, uv_buf_t *bufs, unsigned n)
+static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
 {
     if (c->is_broken || c->state == CLOSED)
         return;
@@ -365,6 +367,33 @@ static void put(struct http_conn *c, uv_buf_t *bufs, unsigned n)
         set_broken(c);
 }
 
+/* The same for what is small, but at the end of this turn. */
+static void put(struct http_conn *c, uv_buf_t *bufs, unsigned n)
+{
+    if (c->is_broken || c->state == CLOSED)
+        return;
+    if (c->outq || !outbox_put(loop_outbox(c->server->loop), &c->held, bufs, n))
+        put_now(c, bufs, n);
+}
+
+static uv_buf_t view(struct str s)
+{
+    /* libuv takes no const; it only reads */
+    return uv_buf_init((char *)(uintptr_t)s.p, (unsigned)s.n);
+}
+
+static void send_held(struct outbox_from *from, struct str bytes)
+{
+    struct http_conn *c = (struct http_conn *)((char *)from - offsetof(struct http_conn, held));
+    uv_buf_t b = view(bytes);
+    if (c->is_broken) { /* was written before it was cut */
+        (void)uv_try_write((uv_stream_t *)&c->tcp, &b, 1);
+        return;
+    }
+    put_now(c, &b, 1);
+    want_work(c); /* what waited for it to be out */
+}
+
 /* The gather buffer is the loop's: whoever had it is written out first. */
 static void gather_for(struct http_conn *c)
 {
@@ -382,8 +411,7 @@ static unsigned add_iov(uv_buf_t *iov, unsigned n, const char *p, size_t len)
 {
     if (len == 0)
         return n;
-    iov[n] = uv_buf_init((char *)(uintptr_t)p,
-                         (unsigned)len); /* libuv takes no const; it only reads */
+    iov[n] = view(str_n(p, len));
     return n + 1;
 }
 
@@ -771,6 +799,8 @@ static void close_conn(struct http_conn *c)
     if (c->state == CLOSED)
         return;
     struct http_server *s = c->server;
+    if (c->held.n_held > 0)
+        (void)outbox_flush(loop_outbox(s->loop));
     set_state(c, CLOSED);
     timer_stop(&c->timer);
     timer_stop(&c->write_timer);
@@ -1380,7 +1410,7 @@ static void work(struct http_conn *c)
             refuse(c, e.kind, e.status, e.code, e.message);
             continue;
         }
-        if (c->req && c->is_reply_ended && !c->outq &&
+        if (c->req && c->is_reply_ended && !c->outq && c->held.n_held == 0 &&
             (c->is_whole || c->is_bad || !c->keep_alive || c->state == BODY)) {
             finish_request(c);
             continue;
@@ -1486,6 +1516,7 @@ static void on_connection(uv_stream_t *stream, int status)
     c->server = s;
     c->tcp.data = c;
     c->turn.fn = run_turn;
+    c->held.send = send_held;
     buf_init(&c->parked, SIZE_MAX / 4);
     (void)uv_tcp_init(loop_uv(s->loop), &c->tcp);
     s->n_handles++;

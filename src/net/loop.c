@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/banned.h"
+#include "net/outbox.h"
 
 #define TICK_MS 10
 #define SLOTS 4096 /* one turn of the wheel is 41 s; longer timers are met and left once a turn */
@@ -31,6 +32,7 @@ struct loop {
     struct message *first, **last;
 
     struct loop_defer *deferred, **deferred_last;
+    struct outbox *outbox;
 
     struct timer *slots[SLOTS];
     uint64_t busy[WORDS]; /* a bit a slot that may hold timers */
@@ -191,9 +193,17 @@ static void run_deferred(struct loop *l)
     }
 }
 
+/* What is sent may bring more to do, and that more to send. */
+static void end_turn(struct loop *l)
+{
+    do
+        run_deferred(l);
+    while (outbox_flush(l->outbox));
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
-    run_deferred(prepare->data);
+    end_turn(prepare->data);
 }
 
 /* ---- mailbox */
@@ -257,6 +267,7 @@ struct loop *loop_new(unsigned index)
     l->uv.data = l;
     l->last = &l->first;
     l->deferred_last = &l->deferred;
+    l->outbox = outbox_new();
     l->wake.data = l;
     l->prepare.data = l;
     l->alarm.data = l;
@@ -273,7 +284,7 @@ void loop_run(struct loop *l)
         (void)uv_run(&l->uv, UV_RUN_DEFAULT);
     atomic_store(&l->is_stopping, false);
     run_messages(l);
-    run_deferred(l);
+    end_turn(l);
 }
 
 void loop_stop(struct loop *l)
@@ -287,22 +298,28 @@ void loop_free(struct loop *l)
     if (!l)
         return;
     run_messages(l);
-    run_deferred(l);
+    end_turn(l);
     uv_close((uv_handle_t *)&l->wake, NULL);
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->alarm, NULL);
     /* What was closed before now gets its close callback; an open handle would block here: our mistake. */
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
-    run_deferred(l);
+    end_turn(l);
     if (uv_loop_close(&l->uv) != 0)
         abort();
     (void)pthread_mutex_destroy(&l->lock);
+    outbox_free(l->outbox);
     free(l);
 }
 
 uv_loop_t *loop_uv(struct loop *l)
 {
     return &l->uv;
+}
+
+struct outbox *loop_outbox(struct loop *l)
+{
+    return l->outbox;
 }
 
 unsigned loop_index(const struct loop *l)

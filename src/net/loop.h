@@ -21,6 +21,7 @@ struct loop_defer {
 };
 void loop_defer(struct loop *l, struct loop_defer *d);
 void loop_undefer(struct loop *l, struct loop_defer *d);
+struct outbox *loop_outbox(struct loop *l);                   /* small writes of this turn: net/outbox.h */
 
 /* Coarse intrusive timers (10 ms): O(1) to start and stop, no allocation. */
 struct timer {

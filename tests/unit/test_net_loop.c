@@ -1,5 +1,6 @@
 /* Timers, mailbox, end-of-turn list and workers. */
 #include "net/loop.h"
+#include "net/outbox.h"
 #include "net/worker.h"
 #include "unit/net_kit.h"
 #include <pthread.h>
@@ -149,6 +150,76 @@ static void *post_many(void *arg)
     return NULL;
 }
 
+struct writer {
+    struct outbox_from from;
+    char name;
+};
+
+static char sent[1 << 20];
+static size_t n_sent;
+
+static void note_sent(struct outbox_from *from, struct str bytes)
+{
+    sent[n_sent++] = ((struct writer *)from)->name;
+    memcpy(sent + n_sent, bytes.p, bytes.n);
+    n_sent += bytes.n;
+    sent[n_sent++] = ';';
+}
+
+static bool write_text(struct writer *w, const char *text)
+{
+    uv_buf_t parts[2] = {uv_buf_init((char *)(uintptr_t)text, 1),
+                         uv_buf_init((char *)(uintptr_t)text + 1, (unsigned)strlen(text) - 1)};
+    return outbox_put(loop_outbox(l), &w->from, parts, 2);
+}
+
+START_TEST(small_writes_are_sent_in_order_at_the_end_of_the_turn)
+{
+    struct writer a = {{.send = note_sent}, 'a'}, b = {{.send = note_sent}, 'b'},
+                  gone = {{.send = note_sent}, 'g'};
+    n_sent = 0;
+    ck_assert(write_text(&a, "one") && write_text(&a, "two") && write_text(&gone, "lost") &&
+              write_text(&b, "three") && write_text(&gone, "too") && write_text(&a, "four"));
+    ck_assert_uint_eq(a.from.n_held, 2);
+    ck_assert_uint_eq(gone.from.n_held, 2);
+    ck_assert_uint_eq(n_sent, 0);
+    outbox_drop(loop_outbox(l), &gone.from);
+    ck_assert_uint_eq(gone.from.n_held, 0);
+    net_turn(l);
+    ck_assert_str_eq((sent[n_sent] = 0, sent), "aonetwo;bthree;afour;");
+    ck_assert(a.from.n_held == 0 && b.from.n_held == 0);
+    ck_assert(!outbox_flush(loop_outbox(l)));
+}
+END_TEST
+
+START_TEST(what_an_outbox_holds_is_bounded)
+{
+    enum {
+        N = 300,
+        LARGE = 8193
+    };
+    static struct writer w[N];
+    static char large[LARGE + 1];
+    n_sent = 0;
+    for (int i = 0; i < N; i++) { /* by the number of writes */
+        w[i] = (struct writer){{.send = note_sent}, 'w'};
+        ck_assert(write_text(&w[i], "xy"));
+    }
+    ck_assert_uint_gt(n_sent, 0);
+    memset(large, 'z', LARGE);
+    ck_assert(!write_text(&w[N - 1], large)); /* its own goes first, then what is too large */
+    ck_assert_uint_eq(w[N - 1].from.n_held, 0);
+    ck_assert_uint_eq(n_sent, N * 4);
+    n_sent = 0;
+    large[8192] = 0;
+    for (int i = 0; i < 30; i++) /* by their bytes */
+        ck_assert(write_text(&w[i], large));
+    ck_assert_uint_ge(n_sent, 30 * 8192 - 65536);
+    net_turn(l);
+    ck_assert_uint_eq(n_sent, 30 * 8194);
+}
+END_TEST
+
 START_TEST(messages_of_all_threads_arrive)
 {
     pthread_t t[4];
@@ -206,6 +277,8 @@ int main(void)
     tcase_add_test(t, a_timer_may_stop_its_neighbour_and_start_itself);
     tcase_add_test(t, long_timers_wait_for_their_turn_of_the_wheel);
     tcase_add_test(t, deferred_calls_run_once_at_the_end_of_the_turn);
+    tcase_add_test(t, small_writes_are_sent_in_order_at_the_end_of_the_turn);
+    tcase_add_test(t, what_an_outbox_holds_is_bounded);
     tcase_add_test(t, messages_of_all_threads_arrive);
     tcase_add_test(t, workers_run_all_that_they_took_and_refuse_the_rest);
     suite_add_tcase(suite, t);
