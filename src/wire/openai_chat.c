@@ -1444,8 +1444,8 @@ struct call {
 struct decoder {
     struct wire_ctx *c;
     struct flow flow;
-    struct call *calls[CALLS_MAX];
-    unsigned n_calls;
+    struct call **calls; /* up to CALLS_MAX */
+    unsigned n_calls, calls_cap;
     size_t held_bytes;
     struct think_split think[FLOW_CHOICES];
     unsigned choice; /* of the chunk's part in work, for callbacks */
@@ -1519,6 +1519,12 @@ static struct call *new_call(struct decoder *d, unsigned choice, int64_t index)
 {
     if (d->n_calls == CALLS_MAX)
         return NULL;
+    if (d->n_calls == d->calls_cap) {
+        unsigned cap = d->calls_cap ? 2 * d->calls_cap : 8;
+        d->calls = arena_realloc(d->c->arena, d->calls, d->calls_cap * sizeof *d->calls,
+                                 cap * sizeof *d->calls);
+        d->calls_cap = cap;
+    }
     struct call *call = ARENA_NEW(d->c->arena, struct call);
     call->choice = choice;
     call->index = index;
