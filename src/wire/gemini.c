@@ -1498,7 +1498,13 @@ static void reply_media(struct decoder *d, unsigned choice, yyjson_val *data)
 {
     struct ir_source s = inline_source(data);
     d->choices[choice].has_content = true;
-    flow_open(&d->flow, choice, kind_of_media(s.media_type), &(struct ir_event){.source = s});
+    enum ir_part_kind kind = kind_of_media(s.media_type);
+    if (kind == IR_AUDIO) { /* its pieces are one sound */
+        flow_open(&d->flow, choice, kind, NULL);
+        flow_event(&d->flow, choice, &(struct ir_event){.kind = IR_EV_MEDIA, .source = s});
+        return;
+    }
+    flow_open(&d->flow, choice, kind, &(struct ir_event){.source = s});
     flow_event(&d->flow, choice, &(struct ir_event){.kind = IR_EV_MEDIA, .source = s});
     flow_close(&d->flow, choice);
 }
@@ -1795,6 +1801,8 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     case IR_FILE:
     case IR_AUDIO:
     case IR_VIDEO:
+        if (p->kind == IR_AUDIO && p->text.n)
+            wire_drop(c, "the format has no place for it in an answer", "audio.transcript");
         if (p->source.kind == IR_SOURCE_DATA)
             write_inline(w, media_of(p), p->source.base64);
         else if (p->source.kind == IR_SOURCE_URL)
@@ -2142,10 +2150,11 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         put_logprobs(s, ev, out);
         break;
     case IR_EV_MEDIA:
-        put_part(
-            s, ev->choice,
-            &(struct ir_part){.kind = kind_of_media(ev->source.media_type), .source = ev->source},
-            out);
+        if (ev->text.n)
+            wire_drop(s->c, "the format has no place for it in an answer", "audio.transcript");
+        if (ev->source.kind != IR_SOURCE_NONE)
+            put_part(s, ev->choice, &(struct ir_part){.kind = ev->part_kind, .source = ev->source},
+                     out);
         break;
     case IR_EV_BLOCK_END:
         end_block(s, ev, out);
@@ -2243,6 +2252,7 @@ const struct wire wire_gemini = {
     .id = WIRE_GEMINI,
     .name = "google",
     .framing = FRAMING_SSE,
+    .answers_with_sound = true,
     .read_request = read_request,
     .write_request = write_request,
     .read_response = read_response,

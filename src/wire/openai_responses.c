@@ -1293,6 +1293,9 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
         write_image_item(w, wire_make_id(c, "ig_", 32), p->source.base64);
     } else if (p->kind == IR_OPAQUE && p->origin == WIRE_RESPONSES) {
         jw_val(w, p->raw);
+    } else if (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO ||
+               p->kind == IR_VIDEO) {
+        wire_drop_media(c, p->kind);
     }
 }
 
@@ -2109,11 +2112,12 @@ static void begin_block(struct encoder *s, const struct ir_event *ev, struct buf
     }
 }
 
-static void put_media(struct encoder *s, const struct ir_source *source, struct buf *out)
+static void put_media(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
+    const struct ir_source *source = &ev->source;
     struct buf b;
-    if (source->kind != IR_SOURCE_DATA || str_starts(source->media_type, STR("audio/"))) {
-        wire_drop(s->c, "the format has no place for it in an answer", "media");
+    if (ev->part_kind != IR_IMAGE || source->kind != IR_SOURCE_DATA) {
+        wire_drop_media(s->c, ev->part_kind);
         return;
     }
     (void)render(s, &b);
@@ -2195,7 +2199,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             add_logprobs(&s->logprobs, ev->raw);
         break;
     case IR_EV_MEDIA:
-        put_media(s, &ev->source, out);
+        put_media(s, ev, out);
         break;
     case IR_EV_BLOCK_END:
         if (s->open == OPEN_MESSAGE)

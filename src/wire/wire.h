@@ -93,6 +93,7 @@ struct wire {
     enum wire_id id;
     const char *name;               /* "openai_chat": in configuration, logs and headers */
     enum framing framing;           /* of its streams */
+    bool answers_with_sound;        /* its replies have a place for sound: others get the transcript as text */
 
     /* root: the parsed body. model and stream may also come from the path (Google): the caller sets them after. */
     bool (*read_request)(struct wire_ctx *c, yyjson_val *root, struct ir_request *out, struct err *e);
