@@ -16,6 +16,7 @@ struct control {
     enum origin (*setting_origin)(void *arg, const char *name);
     pthread_mutex_t *change_lock; /* held while the configuration is changed: api/change.h */
     const struct seal *seal;
+    struct usage_log *usage;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct secret internal_key; /* opens the data plane for test requests */
     int64_t started_ms;       /* wall clock */

@@ -5,7 +5,7 @@
 static const struct endpoint *const tables[] = {
     inference_endpoints,  model_endpoints,        system_endpoints, control_endpoints,
     provider_endpoints,   served_model_endpoints, key_endpoints,    setting_endpoints,
-    admin_test_endpoints, audit_endpoints};
+    admin_test_endpoints, audit_endpoints,        request_endpoints};
 
 const struct endpoint *endpoint_at(size_t i)
 {

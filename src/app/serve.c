@@ -64,6 +64,13 @@ struct server {
 
 /* ---- configuration ---- */
 
+static struct usage_limits limits_of(const struct settings *set)
+{
+    return (struct usage_limits){.days = set->usage_retention_days,
+                                 .success_max = set->request_log_success_max,
+                                 .error_max = set->request_log_error_max};
+}
+
 static bool reload(void *arg, struct err *e)
 {
     struct server *s = arg;
@@ -74,6 +81,8 @@ static bool reload(void *arg, struct err *e)
         log_info(NULL, "config.loaded", "version=%llu upstreams=%zu models=%zu keys=%zu",
                  (unsigned long long)next->version, next->n_upstreams, next->n_models,
                  next->n_keys);
+        struct usage_limits limits = limits_of(&next->settings);
+        usage_log_set_limits(s->usage, &limits);
         snapshot_publish(next);
     } else {
         log_error(NULL, "config.refused", "error=%s", e->message);
@@ -327,8 +336,8 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     if (s->n_loops > MAX_LOOPS)
         s->n_loops = MAX_LOOPS;
     uint16_t port = s->options.has_port ? s->options.port : (uint16_t)snap->settings.port;
-    s->usage = usage_log_new(s->sources.db_path, s->n_loops, snap->settings.usage_retention_days,
-                             e);
+    struct usage_limits limits = limits_of(&snap->settings);
+    s->usage = usage_log_new(s->sources.db_path, s->n_loops, &limits, e);
     if (!s->usage)
         return false;
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
@@ -339,6 +348,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->control = (struct control){.arg = s,
                                   .reload = reload,
                                   .setting_origin = origin_of_setting,
+                                  .usage = s->usage,
                                   .change_lock = &s->change_lock,
                                   .seal = &s->sources.seal,
                                   .data_dir = str_of(s->sources.data_dir),

@@ -78,7 +78,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t upstream_idle_ms, upstream_max_idle, upstream_max_conns;
     int64_t image_max_bytes, image_timeout_ms;
     int64_t response_ttl_ms;    /* stored /v1/responses */
-    int64_t usage_retention_days;
+    int64_t usage_retention_days, request_log_success_max, request_log_error_max;
     bool log_json, cors;
     struct str cors_origins;    /* "*" or a comma list */
     struct str admin_cors_origins; /* a comma list, no "*" */

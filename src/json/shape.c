@@ -460,7 +460,8 @@ void shape_write(const struct shape *s, const void *in, struct jw *w)
     for (size_t i = 0; i < s->n_fields; i++) {
         const struct field *f = &s->fields[i];
         const char *at = (const char *)in + f->offset;
-        bool has_nothing = f->flags & (OMIT_EMPTY | NULL_EMPTY) && is_empty(f, at);
+        bool has_nothing = (f->flags & (OMIT_EMPTY | NULL_EMPTY) && is_empty(f, at)) ||
+                           (f->flags & NULL_NEGATIVE && integer_at(f, at) < 0);
         if (f->flags & WRITE_ONLY || (has_nothing && f->flags & OMIT_EMPTY))
             continue;
         jw_key(w, f->name);
@@ -541,16 +542,16 @@ static void schema_bounds(const struct field *f, struct jw *w)
         jw_kv_cstr(w, "format", "int32");
 }
 
-static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w);
+static void schema_members(const struct shape *s, unsigned depth, struct jw *w);
 
-static void schema_items(const struct field *f, unsigned depth, bool is_out, struct jw *w)
+static void schema_items(const struct field *f, unsigned depth, struct jw *w)
 {
     jw_key(w, "items");
     jw_object(w);
     if (f->kind == SHAPE_STRS)
         jw_kv_cstr(w, "type", "string");
     else
-        schema_members(f->shape, depth + 1, is_out, w);
+        schema_members(f->shape, depth + 1, w);
     jw_object_end(w);
 }
 
@@ -565,19 +566,19 @@ static void schema_enum(const struct field *f, bool is_nullable, struct jw *w)
     jw_array_end(w);
 }
 
-static void schema_field(const struct field *f, unsigned depth, bool is_out, struct jw *w)
+static void schema_field(const struct field *f, unsigned depth, struct jw *w)
 {
-    bool is_nullable = (f->flags & NULL_EMPTY) != 0;
+    bool is_nullable = (f->flags & (NULL_EMPTY | NULL_NEGATIVE)) != 0;
     jw_object(w);
     if (f->kind == SHAPE_OBJECT)
-        schema_members(f->shape, depth + 1, is_out, w);
+        schema_members(f->shape, depth + 1, w);
     else
         schema_type(type_name(f->kind), is_nullable, w);
     jw_kv_cstr(w, "description", f->doc);
     if (f->kind == SHAPE_ENUM)
         schema_enum(f, is_nullable, w);
     if (f->kind == SHAPE_STRS || f->kind == SHAPE_LIST)
-        schema_items(f, depth, is_out, w);
+        schema_items(f, depth, w);
     schema_bounds(f, w);
     if (f->flags & READ_ONLY)
         jw_kv_bool(w, "readOnly", true);
@@ -586,13 +587,11 @@ static void schema_field(const struct field *f, unsigned depth, bool is_out, str
     jw_object_end(w);
 }
 
-/* Reading asks for what is required, writing always gives what it does not leave out. */
-static void schema_required(const struct shape *s, bool is_out, struct jw *w)
+static void schema_required(const struct shape *s, struct jw *w)
 {
     bool has_any = false;
     for (size_t i = 0; i < s->n_fields; i++) {
-        unsigned flags = s->fields[i].flags;
-        if (is_out ? (flags & (OMIT_EMPTY | WRITE_ONLY)) != 0 : !(flags & REQUIRED))
+        if (!(s->fields[i].flags & REQUIRED))
             continue;
         if (!has_any) {
             jw_key(w, "required");
@@ -605,7 +604,7 @@ static void schema_required(const struct shape *s, bool is_out, struct jw *w)
         jw_array_end(w);
 }
 
-static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w)
+static void schema_members(const struct shape *s, unsigned depth, struct jw *w)
 {
     jw_kv_cstr(w, "type", "object");
     if (depth > DEEPEST) /* a shape that holds itself */
@@ -614,10 +613,10 @@ static void schema_members(const struct shape *s, unsigned depth, bool is_out, s
     jw_object(w);
     for (size_t i = 0; i < s->n_fields; i++) {
         jw_key(w, s->fields[i].name);
-        schema_field(&s->fields[i], depth, is_out, w);
+        schema_field(&s->fields[i], depth, w);
     }
     jw_object_end(w);
-    schema_required(s, is_out, w);
+    schema_required(s, w);
     if (s->is_strict)
         jw_kv_bool(w, "additionalProperties", false);
 }
@@ -625,20 +624,13 @@ static void schema_members(const struct shape *s, unsigned depth, bool is_out, s
 void shape_schema(const struct shape *s, struct jw *w)
 {
     jw_object(w);
-    schema_members(s, 0, false, w);
-    jw_object_end(w);
-}
-
-void shape_schema_out(const struct shape *s, struct jw *w)
-{
-    jw_object(w);
-    schema_members(s, 0, true, w);
+    schema_members(s, 0, w);
     jw_object_end(w);
 }
 
 void shape_field_schema(const struct field *f, struct jw *w)
 {
-    schema_field(f, 0, false, w);
+    schema_field(f, 0, w);
 }
 
 /* ---- our own mistakes ---- */

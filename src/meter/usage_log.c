@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "meter/usage_block.h"
+#include "meter/usage_retain.h"
 #include "store/db.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,8 +16,7 @@
 #define MAX_POSTED_BYTES (256u << 20)
 /* interned; a flood of made-up names beyond it is counted as "(other)" */
 #define MAX_NAMES 50000u
-#define PRUNE_MS (600 * 1000)
-#define PRUNE_ROWS "20000"
+#define IDLE_MS 60000 /* then it looks after what is kept */
 
 struct ring { /* one producer, one consumer; head and tail count for ever */
     _Alignas(64) _Atomic uint32_t head; /* written by the loop */
@@ -49,8 +50,14 @@ struct usage_log {
     struct map names; /* text -> id in a heap cell that holds both */
     struct map kinds; /* what repeats of a record, as bytes -> its id */
     int64_t last_id;
-    int64_t retention_ms;
-    uint64_t next_prune_ms;
+    struct stmt *add_detail;
+    struct block_writer *blocks;
+    struct retention retention;
+    struct usage_limits limits; /* under lock */
+    void (*on_record)(void *arg, const struct usage_record *r);
+    void (*on_group)(void *arg);
+    void *watch_arg;
+    atomic_bool is_watched, is_tidy_due;
 };
 
 struct interned {
@@ -75,6 +82,7 @@ void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     if (head - atomic_load_explicit(&ring->tail, memory_order_acquire) >= RING) {
         atomic_fetch_add_explicit(&u->shed, 1, memory_order_relaxed);
+        free(r->extra);
         return;
     }
     ring->v[head % RING] = *r;
@@ -139,7 +147,9 @@ static void close_db(struct usage_log *u)
     stmt_free(u->add_name);
     stmt_free(u->find_kind);
     stmt_free(u->add_kind);
-    u->insert = u->find_name = u->add_name = u->find_kind = u->add_kind = NULL;
+    stmt_free(u->add_detail);
+    u->insert = u->find_name = u->add_name = u->find_kind = u->add_kind = u->add_detail = NULL;
+    block_writer_close(u->blocks);
     db_close(u->db);
     u->db = NULL;
 }
@@ -169,13 +179,14 @@ static bool open_db(struct usage_log *u, struct err *e)
                        "usage_kind(key,model,upstream,upstream_model,op,client_format,upstream_"
                        "format,error_code,status,"
                        "is_stream,stop,quality) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+        {&u->add_detail, "INSERT INTO usage_detail(id,text) VALUES(?1,?2)"},
     };
     bool is_ready = true;
     for (size_t i = 0; i < ARRAY_LEN(statements) && is_ready; i++)
         is_ready = (*statements[i].at = db_prepare(u->db, statements[i].sql, e)) != NULL;
     struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e)
                               : NULL;
-    bool ok = s && stmt_step(s, e);
+    bool ok = s && stmt_step(s, e) && block_writer_open(u->blocks, u->db, e);
     if (ok)
         u->last_id = stmt_int(s, 0);
     stmt_free(s);
@@ -278,7 +289,14 @@ static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *
     return true;
 }
 
-static bool insert(struct usage_log *u, const struct usage_record *r, struct err *e)
+static bool insert_detail(struct usage_log *u, const struct usage_record *r, struct err *e)
+{
+    stmt_bind_int(u->add_detail, 1, r->seq);
+    stmt_bind_str(u->add_detail, 2, str_n(r->extra->text, r->extra->n));
+    return stmt_run(u->add_detail, e);
+}
+
+static bool insert(struct usage_log *u, struct usage_record *r, struct err *e)
 {
     struct stmt *s = u->insert;
     const int64_t known[] = {r->usage.input_total,  r->usage.cache_read, r->usage.cache_write,
@@ -299,10 +317,10 @@ static bool insert(struct usage_log *u, const struct usage_record *r, struct err
     stmt_bind_int(s, 13, r->duration_us);
     stmt_bind_int(s, 14, r->bytes_in);
     stmt_bind_int(s, 15, r->bytes_out);
-    if (!stmt_run(s, e))
+    if (!stmt_run(s, e) || !block_writer_add(u->blocks, id, kind, str_of(r->request_id), e))
         return false;
-    u->last_id = id;
-    return true;
+    u->last_id = r->seq = id;
+    return !r->extra || insert_detail(u, r, e);
 }
 
 /* One group of what the rings hold. Records leave their ring only once they are committed. */
@@ -331,8 +349,20 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
         forget_names(u);
         return false;
     }
+    bool is_watched = atomic_load_explicit(&u->is_watched, memory_order_acquire);
+    for (unsigned i = 0; i < u->n_rings; i++)
+        for (uint32_t at = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+             at != heads[i]; at++) {
+            struct usage_record *r = &u->rings[i].v[at % RING];
+            if (is_watched && u->on_record)
+                u->on_record(u->watch_arg, r);
+            if (r->extra)
+                free(r->extra);
+        }
     for (unsigned i = 0; i < u->n_rings; i++)
         atomic_store_explicit(&u->rings[i].tail, heads[i], memory_order_release);
+    if (is_watched && u->on_group)
+        u->on_group(u->watch_arg);
     return true;
 }
 
@@ -391,30 +421,28 @@ static bool run_posted(struct usage_log *u, struct err *e)
     return true;
 }
 
-static void prune(struct usage_log *u)
+/* A slice of what is due beside the records themselves: summaries of older ones, and what is kept no longer.
+ * True: more is due. A failure of the store shows with the next group. */
+static bool tidy(struct usage_log *u)
 {
     struct err e = ERR_INIT;
-    uint64_t now = clock_mono_ms();
-    if (u->retention_ms <= 0 || now < u->next_prune_ms)
-        return;
-    u->next_prune_ms = now + PRUNE_MS;
-    struct stmt *s = db_prepare(u->db,
-                                "DELETE FROM usage_fact WHERE id IN (SELECT id FROM usage_fact "
-                                "WHERE id < ?1 ORDER BY id LIMIT " PRUNE_ROWS ")",
-                                &e);
-    if (s) {
-        stmt_bind_int(s, 1, (clock_wall_ms() - u->retention_ms) * 1000);
-        if (stmt_run(s, &e) && db_changes(u->db) > 0)
-            u->next_prune_ms = now; /* more may be due */
-    }
-    stmt_free(s);
+    struct usage_limits limits;
+    if (block_writer_is_behind(u->blocks) &&
+        (!block_writer_catch_up(u->blocks, &e) || block_writer_is_behind(u->blocks)))
+        return e.kind == ERR_NONE;
+    if (atomic_exchange(&u->is_tidy_due, false))
+        u->retention.next_ms = 0;
+    pthread_mutex_lock(&u->lock);
+    limits = u->limits;
+    pthread_mutex_unlock(&u->lock);
+    return retention_slice(&u->retention, u->db, u->blocks, &limits, &e);
 }
 
 static void sleep_a_while(struct usage_log *u, bool is_idle)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);
-    int64_t ms = atomic_load(&u->is_degraded) ? RETRY_MS : is_idle ? PRUNE_MS : GROUP_MS;
+    int64_t ms = atomic_load(&u->is_degraded) ? RETRY_MS : is_idle ? IDLE_MS : GROUP_MS;
     until.tv_sec += ms / 1000;
     until.tv_nsec += (ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
@@ -453,23 +481,126 @@ static void *writer(void *arg)
     struct usage_log *u = arg;
     for (;;) {
         struct err e = ERR_INIT;
-        bool is_last = atomic_load(&u->is_stopping), wrote = false;
+        bool is_last = atomic_load(&u->is_stopping), wrote = false, has_more = false;
         bool ok = u->db || open_db(u, &e);
         ok = ok && write_group(u, &wrote, &e) && run_posted(u, &e);
         set_degraded(u, !ok, &e);
         if (!ok)
             close_db(u); /* a fresh handle next time */
-        else
-            prune(u);
+        else if (!is_last)
+            has_more = tidy(u);
         if (is_last)
             break;
-        sleep_a_while(u, !wrote && ok);
+        sleep_a_while(u, !wrote && ok && !has_more);
     }
     close_db(u);
     return NULL;
 }
 
-struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retention_days,
+void usage_log_set_limits(struct usage_log *u, const struct usage_limits *limits)
+{
+    pthread_mutex_lock(&u->lock);
+    if (memcmp(&u->limits, limits, sizeof *limits) != 0) {
+        u->limits = *limits;
+        pthread_cond_signal(&u->wake);
+    }
+    pthread_mutex_unlock(&u->lock);
+}
+
+void usage_log_on_record(struct usage_log *u,
+                         void (*on_record)(void *arg, const struct usage_record *r),
+                         void (*on_group)(void *arg), void *arg)
+{
+    u->on_record = on_record;
+    u->on_group = on_group;
+    u->watch_arg = arg;
+}
+
+void usage_log_watch(struct usage_log *u, bool is_watched)
+{
+    atomic_store_explicit(&u->is_watched, is_watched, memory_order_release);
+}
+
+void usage_log_tidy(struct usage_log *u)
+{
+    pthread_mutex_lock(&u->lock);
+    atomic_store(&u->is_tidy_due, true);
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* One who waits for the writer; whoever comes last lets go of it. */
+struct waiting {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    int refs;
+    bool is_reached, is_done;
+};
+
+static void drop_waiting(struct waiting *w)
+{
+    bool is_last = --w->refs == 0;
+    pthread_mutex_unlock(&w->lock);
+    if (!is_last)
+        return;
+    pthread_cond_destroy(&w->done);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+static bool on_reached(void *arg, struct db *db, struct err *e)
+{
+    struct waiting *w = arg;
+    (void)db;
+    (void)e;
+    pthread_mutex_lock(&w->lock);
+    w->is_reached = true;
+    pthread_mutex_unlock(&w->lock);
+    return true;
+}
+
+static void on_committed(void *arg)
+{
+    struct waiting *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->is_done = w->is_reached;
+    pthread_cond_signal(&w->done);
+    drop_waiting(w);
+}
+
+static bool wait_for_turn(struct usage_log *u, unsigned timeout_ms)
+{
+    struct waiting *w = calloc(1, sizeof *w);
+    struct timespec until;
+    if (!w)
+        abort();
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->done, NULL);
+    w->refs = 2;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    static const struct usage_work work = {on_reached, on_committed};
+    bool is_posted = usage_log_post(u, &work, w, sizeof *w);
+    pthread_mutex_lock(&w->lock);
+    if (!is_posted)
+        w->refs--;
+    while (is_posted && !w->is_done && pthread_cond_timedwait(&w->done, &w->lock, &until) == 0)
+        ;
+    bool ok = w->is_done;
+    drop_waiting(w);
+    return ok;
+}
+
+bool usage_log_sync(struct usage_log *u, unsigned timeout_ms)
+{
+    /* the writer may have looked at the rings already when the first turn comes, but not for the second */
+    return wait_for_turn(u, timeout_ms) && wait_for_turn(u, timeout_ms);
+}
+
+struct usage_log *usage_log_new(const char *path, unsigned loops, const struct usage_limits *limits,
                                 struct err *e)
 {
     struct usage_log *u = calloc(1, sizeof *u);
@@ -480,7 +611,8 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retent
     u->n_rings = loops;
     u->last = &u->first;
     u->taken_last = &u->taken;
-    u->retention_ms = retention_days * 86400000;
+    u->limits = *limits;
+    u->blocks = block_writer_new();
     map_init(&u->names);
     map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
@@ -491,7 +623,9 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retent
     if (pthread_create(&u->thread, NULL, writer, u) == 0)
         return u;
     err_errno(e, "cannot start", "the writer thread");
-    u->n_rings = 0;
+    for (unsigned i = 0; i < loops; i++)
+        free(u->rings[i].v);
+    block_writer_free(u->blocks);
     free(u->rings);
     free(u->path);
     free(u);
@@ -507,8 +641,13 @@ void usage_log_free(struct usage_log *u)
     pthread_cond_signal(&u->wake);
     pthread_mutex_unlock(&u->lock);
     (void)pthread_join(u->thread, NULL);
-    for (unsigned i = 0; i < u->n_rings; i++)
-        free(u->rings[i].v);
+    for (unsigned i = 0; i < u->n_rings; i++) {
+        struct ring *r = &u->rings[i];
+        for (uint32_t at = r->tail; at != r->head; at++)
+            free(r->v[at % RING].extra);
+        free(r->v);
+    }
+    block_writer_free(u->blocks);
     take_posted(u);
     if (u->taken) /* the store could not be reached to the end */
         log_error(NULL, "store.lost", "changes=%u", u->n_posted);

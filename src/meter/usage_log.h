@@ -7,6 +7,11 @@
 #include "wire/ir.h"
 
 enum usage_quality { USAGE_NONE, USAGE_ESTIMATED, USAGE_DERIVED, USAGE_REPORTED };
+struct usage_extra {            /* what only some requests have to say: one heap block, freed by the log */
+    size_t n;
+    char text[];                /* JSON: attempts, what was dropped, the error. See docs/request-log.md */
+};
+
 struct usage_record {           /* fixed size: texts are cut */
     char request_id[40];
     int64_t start_ms;           /* wall clock */
@@ -25,14 +30,29 @@ struct usage_record {           /* fixed size: texts are cut */
     enum ir_stop stop;
     int64_t ttft_us, duration_us; /* -1 unknown */
     int64_t bytes_in, bytes_out;
+    struct usage_extra *extra;  /* NULL: nothing; usage_log_put takes it over */
+    int64_t seq;                /* given by the writer: unique and ascending */
+};
+
+struct usage_limits {           /* how much of the log is kept; 0: without limit */
+    int64_t days;
+    int64_t success_max, error_max; /* records of a status below 400, and others */
 };
 
 struct usage_log;
 struct db_conf;
 /* path: the SQLite file; loops: number of producers. Starts the writer thread. */
-struct usage_log *usage_log_new(const char *path, unsigned loops, int64_t retention_days, struct err *e);
+struct usage_log *usage_log_new(const char *path, unsigned loops, const struct usage_limits *limits, struct err *e);
 void usage_log_free(struct usage_log *u);                     /* writes what is queued, ends the thread */
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* from loop `loop` only; copies */
+void usage_log_set_limits(struct usage_log *u, const struct usage_limits *limits); /* from any thread; looked at at once */
+void usage_log_tidy(struct usage_log *u);                     /* what may go is looked for now, not within the minute */
+/* Blocks until all that was put before is in the store, or for that long: not for loops. false: not in time. */
+bool usage_log_sync(struct usage_log *u, unsigned timeout_ms) MUST_USE;
+/* on_record is called on the writer thread for each record once it is in the store, while is_watched. Set it before the first put. */
+void usage_log_on_record(struct usage_log *u, void (*on_record)(void *arg, const struct usage_record *r),
+                         void (*on_group)(void *arg), void *arg);
+void usage_log_watch(struct usage_log *u, bool is_watched);
 uint64_t usage_log_shed(const struct usage_log *u);           /* records lost to full rings */
 bool usage_log_is_degraded(const struct usage_log *u);        /* the store refuses writes at the moment */
 /* Work of other rooms on the same writer thread and connection (stored responses), in the order of posting. It waits in

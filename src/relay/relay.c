@@ -164,25 +164,22 @@ static void count_body(struct relay *rl, size_t n)
     rl->counted_bytes = n;
 }
 
-/* An upstream may answer while the body is still on its way to it: then it is let go of with a later read. */
-void relay_forget_request(struct relay *rl)
+/* Lets go of what only another attempt would need. An upstream may answer while the body is still on its way to it. */
+static void forget_request(struct relay *rl)
 {
     if (rl->spec->shape != RELAY_TALK || !rl->call || !http_call_is_sent(rl->call))
         return;
     arena_free(rl->sent_arena);
     rl->sent_arena = NULL;
-    bool may_go = rl->mode == REPLY_PASS || (rl->mode == REPLY_TRANSLATE && rl->has_begun);
-    /* a reply that is kept is kept with its input */
-    if (!rl->body_arena || !may_go || (rl->kept && rl->is_body_copied))
+    if (rl->kept || !rl->body_arena || (rl->mode != REPLY_PASS && rl->mode != REPLY_TRANSLATE))
         return;
-    if (rl->mode == REPLY_TRANSLATE && rl->ir)
-        rl->ctx.req = ir_request_rest(rl->r->arena, rl->ir);
-    arena_free(rl->body_arena);
-    rl->body_arena = NULL;
-    rl->root = NULL;
-    rl->ir = NULL;
-    if (rl->kept)
-        return;
+    /* translating replies look back at the request, but not at its text */
+    if (rl->mode == REPLY_PASS) {
+        arena_free(rl->body_arena);
+        rl->body_arena = NULL;
+        rl->root = NULL;
+        rl->ir = NULL;
+    }
     rl->body = STR_NONE;
     http_req_drop_body(rl->r);
     count_body(rl, 0);
@@ -217,7 +214,7 @@ bool relay_begin_stream(struct relay *rl)
     rl->last_write_ms = loop_now_ms(rl->env->loop);
     if (rl->set->keepalive_ms > 0)
         timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
-    relay_forget_request(rl);
+    forget_request(rl);
     return true;
 }
 
@@ -318,7 +315,7 @@ static void drop_attempt(struct relay *rl)
     buf_done(&rl->out);
     rl->dec = rl->enc = NULL;
     rl->collector = NULL;
-    rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
+    rl->has_content = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
     rl->out_headers.n = 0;
 }
@@ -590,12 +587,8 @@ bool relay_load_ir(struct relay *rl, struct err *e)
         wire_ctx_init(&rl->ctx, rl->r->arena);
     rl->ctx.client = rl->spec->client;
     rl->ctx.is_continuation = responses_is_continuation(rl);
-    rl->ctx.arena = rl->ctx.scratch = rl->body_arena;
-    bool ok = json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root,
-                         e) &&
-              client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, e);
-    wire_ctx_move(&rl->ctx, rl->r->arena);
-    if (!ok) {
+    if (!json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root, e) ||
+        !client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, e)) {
         relay_failures(rl)->read = *e;
         return false;
     }
@@ -620,7 +613,10 @@ void relay_ready_ctx(struct relay *rl)
         c->dropped = rl->read_dropped;
         c->dropped_tail = rl->read_dropped_tail;
     }
+    if (!rl->scratch)
+        rl->scratch = arena_new();
     c->is_continuation = responses_is_continuation(rl);
+    c->scratch = rl->scratch;
     c->client = rl->spec->client;
     c->upstream = rl->up;
     c->quirks = provider_model_quirks(t->upstream->kind, t->upstream->quirks, t->model);
@@ -785,10 +781,7 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
     if (!rl->sent_arena)
         rl->sent_arena = arena_new();
     buf_init_arena(&b, rl->sent_arena, (size_t)rl->set->max_reply_bytes);
-    rl->ctx.arena = rl->ctx.scratch = rl->sent_arena;
-    bool ok = wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e);
-    wire_ctx_move(&rl->ctx, rl->r->arena);
-    if (!ok)
+    if (!wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e))
         return false;
     if (buf_failed(&b))
         return err_set(e, ERR_TOO_LARGE, "request_too_large",
@@ -1074,7 +1067,6 @@ void relay_complete(struct relay *rl)
         relay_fail(rl, &e);
         return;
     }
-    rl->is_body_copied = rl->r->is_chunked || rl->body.p != received.p;
     if (rl->body.p != received.p) /* decoded beside what came */
         count_body(rl, rl->counted_bytes + rl->body.n);
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&

@@ -70,7 +70,9 @@ void whole_reply(struct relay *rl)
     struct buf out;
 
     if (rl->mode == REPLY_FOLD) {
-        bool ok = rl->is_done || stream_finish(rl, &e);
+        bool ok = rl->is_done || framing_finish(rl->framing, &e);
+        if (ok && !rl->is_done)
+            wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
         if (!ok || !ir_collected(rl->collector, &res, &e)) {
             whole_failed(rl, &e);
             return;

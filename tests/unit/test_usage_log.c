@@ -16,7 +16,8 @@ static struct usage_log *begin(unsigned loops, int64_t days)
     struct err e = ERR_INIT;
     db_close(state_db());
     state_path(path, "test.db");
-    struct usage_log *u = usage_log_new(path, loops, days, &e);
+    struct usage_limits limits = {.days = days};
+    struct usage_log *u = usage_log_new(path, loops, &limits, &e);
     ck_assert_msg(u != NULL, "%s", e.message);
     return u;
 }
@@ -168,7 +169,8 @@ END_TEST
 START_TEST(a_store_that_is_gone_stops_nothing)
 {
     struct err e = ERR_INIT;
-    struct usage_log *u = usage_log_new("/nonexistent/folder/test.db", 1, 0, &e);
+    struct usage_limits limits = {0};
+    struct usage_log *u = usage_log_new("/nonexistent/folder/test.db", 1, &limits, &e);
     ck_assert_ptr_nonnull(u);
     struct usage_record r = record("r");
     for (int i = 0; !usage_log_is_degraded(u); i++) {

@@ -1,0 +1,459 @@
+/* requests.c - the request log, read: lists with filters, one request, and the views of it that other surfaces have. */
+#include "api/control.h"
+#include "base/clock.h"
+#include "meter/usage_detail.h"
+#include "meter/usage_log.h"
+#include "meter/usage_read.h"
+
+#define MAX_PAGE 1000
+#define SYNC_MS 5000
+
+/* ---- /sluice/v1/requests ---- */
+
+struct request_out {
+    struct str id;
+    int64_t seq;
+    struct str ended, model, provider, provider_model, key, key_label, operation, client_format,
+        upstream_format;
+    bool stream;
+    int32_t status;
+    struct str error, error_message;
+    int64_t attempts, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens,
+        reasoning_tokens, audio_in_tokens, audio_out_tokens, ttft_us, duration_us, bytes_in,
+        bytes_out;
+    struct str usage_quality;
+    /* of one request */
+    struct shape_list tried;
+    struct strs dropped;
+    struct str trace_id, client_address, user_agent;
+};
+
+#define TOKENS(member, doc) FIELD(struct request_out, member, NULL_NEGATIVE, doc)
+#define REQUEST_FIELDS                                                                             \
+    FIELD(struct request_out, id, 0, "Request id, as in x-request-id"),                            \
+        FIELD(struct request_out, seq, 0, "Place in the log: unique and ascending"),               \
+        FIELD(struct request_out, ended, 0, "When it ended (RFC 3339)"),                           \
+        FIELD(struct request_out, model, NULL_EMPTY, "Model that was asked for"),                  \
+        FIELD(struct request_out, provider, NULL_EMPTY, "Provider that was tried last"),           \
+        FIELD(struct request_out, provider_model, NULL_EMPTY, "What the model is called there"),   \
+        FIELD(struct request_out, key, NULL_EMPTY, "Id of the client key; null: none"),            \
+        FIELD(struct request_out, key_label, NULL_EMPTY,                                           \
+              "Its label, as long as there is the key"),                                           \
+        FIELD(struct request_out, operation, 0, "What was asked for"),                             \
+        FIELD(struct request_out, client_format, NULL_EMPTY, "Format of the client"),              \
+        FIELD(struct request_out, upstream_format, NULL_EMPTY, "Format that the provider got"),    \
+        FIELD(struct request_out, stream, 0, "Whether a stream was asked for"),                    \
+        FIELD(struct request_out, status, 0,                                                       \
+              "HTTP status; 499: the client left before the reply"),                               \
+        FIELD(struct request_out, error, NULL_EMPTY, "Code of the failure"),                       \
+        FIELD(struct request_out, error_message, NULL_EMPTY, "The provider's words, or sluice's"), \
+        FIELD(struct request_out, attempts, 0, "How many providers were asked"),                   \
+        TOKENS(input_tokens, "Input tokens, cached ones included"),                                \
+        TOKENS(cache_read_tokens, "Of these read from a cache"),                                   \
+        TOKENS(cache_write_tokens, "Of these written to a cache"),                                 \
+        TOKENS(output_tokens, "Output tokens, reasoning included"),                                \
+        TOKENS(reasoning_tokens, "Of these spent on reasoning"),                                   \
+        TOKENS(audio_in_tokens, "Audio tokens in"), TOKENS(audio_out_tokens, "Audio tokens out"),  \
+        TOKENS(ttft_us, "Time to the first token, in microseconds"),                               \
+        FIELD(struct request_out, duration_us, 0, "Time in all"),                                  \
+        FIELD(struct request_out, bytes_in, 0, "Size of the request body"),                        \
+        FIELD(struct request_out, bytes_out, 0, "Size of the reply body"),                         \
+        FIELD(struct request_out, usage_quality, 0,                                                \
+              "Where the token figures come from: none, estimated, derived, reported")
+
+static const struct shape request_shape = SHAPE(struct request_out, REQUEST_FIELDS);
+static const struct shape request_detail_shape = SHAPE(
+    struct request_out, REQUEST_FIELDS,
+    {FIELD_BASE(struct request_out, tried, "tried", SHAPE_LIST, 0,
+                "The attempts in order, of requests with more than one or a failed one"),
+     .shape = &usage_attempt_shape},
+    FIELD(struct request_out, dropped, 0, "What the provider's format could not be told"),
+    FIELD(struct request_out, trace_id, NULL_EMPTY, "W3C trace id"),
+    FIELD(struct request_out, client_address, NULL_EMPTY, "Where it came from, if that is logged"),
+    FIELD(struct request_out, user_agent, NULL_EMPTY,
+          "What the client calls itself, if that is logged"));
+
+struct page_out {
+    struct shape_list data;
+    int64_t next;
+    int64_t total;
+};
+static const struct shape page_shape = SHAPE(
+    struct page_out, FIELD_LIST(struct page_out, data, &request_shape, 0, "Requests, newest first"),
+    FIELD(struct page_out, next, NULL_EMPTY, "The next page's before; null: this is the last"),
+    FIELD(struct page_out, total, NULL_NEGATIVE, "How many fit, where total=true asked for it"));
+
+struct list_query {
+    int64_t limit, before;
+    struct str from, to, model, provider, key, key_label, status, error, operation, format,
+        upstream_format, id, q;
+    bool stream, total;
+};
+static const struct shape list_query_shape = SHAPE(
+    struct list_query,
+    FIELD_RANGE(struct list_query, limit, 1, MAX_PAGE, 0,
+                "Most requests in one answer; 50 when absent"),
+    FIELD(struct list_query, before, NOT_NEGATIVE,
+          "Only those with a lower seq: the page before's next"),
+    FIELD(struct list_query, from, 0, "Ended not before (RFC 3339, or milliseconds since 1970)"),
+    FIELD(struct list_query, to, 0, "Ended not after"),
+    FIELD(struct list_query, model, 0, "Model, as it was asked for"),
+    FIELD(struct list_query, provider, 0, "Provider"),
+    FIELD(struct list_query, key, 0, "Id of the client key; none: those without a key"),
+    FIELD(struct list_query, key_label, 0, "Label of the client key"),
+    FIELD(struct list_query, status, 0, "ok (below 400), error, a class such as 4xx, or a status"),
+    FIELD(struct list_query, error, 0, "Code of the failure"),
+    FIELD(struct list_query, operation, 0, "What was asked for"),
+    FIELD(struct list_query, format, 0, "Format of the client"),
+    FIELD(struct list_query, upstream_format, 0, "Format of the provider"),
+    FIELD(struct list_query, id, 0, "Request id"),
+    FIELD(struct list_query, q, 0,
+          "Part of a model's, provider's, key's or error's name; case does not matter"),
+    FIELD(struct list_query, stream, 0, "Streams only, or none"),
+    FIELD(struct list_query, total, 0, "Count all that fit, too"));
+
+static bool read_time(struct str text, const char *name, int64_t *ms, struct err *e)
+{
+    *ms = 0;
+    return text.n == 0 || str_to_int(text, ms) || clock_parse_rfc3339(text, ms) ||
+           err_field(e, name, "'%s' must be a time like 2026-01-31T12:00:00Z", name);
+}
+
+static bool read_status(struct str text, struct usage_filter *f, struct err *e)
+{
+    int64_t n;
+    if (text.n == 0) {
+        return true;
+    } else if (str_is(text, "ok")) {
+        f->status_max = 399;
+    } else if (str_is(text, "error")) {
+        f->status_min = 400;
+    } else if (text.n == 3 && text.p[0] >= '1' && text.p[0] <= '5' && str_ends(text, STR("xx"))) {
+        f->status_min = (text.p[0] - '0') * 100;
+        f->status_max = f->status_min + 99;
+    } else if (str_to_int(text, &n) && n >= 100 && n <= 999) {
+        f->status_min = f->status_max = (int)n;
+    } else {
+        return err_field(e, "status",
+                         "'status' must be ok, error, a class such as 4xx, or a number");
+    }
+    return true;
+}
+
+static struct str label_of(const struct snapshot *s, struct str id)
+{
+    for (size_t i = 0; i < s->n_keys; i++)
+        if (str_eq(s->keys[i]->id, id))
+            return s->keys[i]->label;
+    return s->internal && str_eq(s->internal->id, id) ? s->internal->label : STR_NONE;
+}
+
+/* The keys of that label that are in the log. */
+static bool keys_labelled(struct control_call *c, struct db *db, struct str label,
+                          struct usage_filter *f, struct err *e)
+{
+    struct str *keys;
+    size_t n, kept = 0;
+    if (!usage_read_keys(c->arena, db, &keys, &n, e))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (keys[i].n && str_eq(label_of(c->snap, keys[i]), label))
+            keys[kept++] = keys[i];
+    f->keys = keys;
+    f->n_keys = kept;
+    f->has_keys = true;
+    return true;
+}
+
+static bool read_filter(struct control_call *c, struct db *db, const struct list_query *q,
+                        struct usage_filter *f, struct err *e)
+{
+    uint64_t present = c->asked_present;
+    *f = (struct usage_filter){.model = q->model,
+                               .upstream = q->provider,
+                               .op = q->operation,
+                               .client_format = q->format,
+                               .upstream_format = q->upstream_format,
+                               .error = q->error,
+                               .text = q->q,
+                               .request_id = q->id};
+    if (!read_time(q->from, "from", &f->from_ms, e) || !read_time(q->to, "to", &f->to_ms, e) ||
+        !read_status(q->status, f, e))
+        return false;
+    for (size_t i = 0; i < list_query_shape.n_fields; i++)
+        if (present >> i & 1 && strcmp(list_query_shape.fields[i].name, "stream") == 0)
+            f->is_stream = &q->stream;
+    if (q->key_label.n)
+        return keys_labelled(c, db, q->key_label, f, e);
+    if (q->key.n) {
+        static const struct str nobody = {"", 0};
+        f->keys = str_is(q->key, "none") ? &nobody : &q->key;
+        f->n_keys = 1;
+        f->has_keys = true;
+    }
+    return true;
+}
+
+static const char *const qualities[] = {"none", "estimated", "derived", "reported"};
+
+static struct request_out show(struct control_call *c, const struct usage_row *r,
+                               struct usage_detail *d)
+{
+    struct buf when;
+    usage_detail_read(c->arena, r->detail, d);
+    buf_init_arena(&when, c->arena, 64);
+    clock_rfc3339(&when, d->ended_ms ? d->ended_ms : r->end_ms);
+    bool is_known = r->quality >= 0 && r->quality < (int)ARRAY_LEN(qualities);
+    return (struct request_out){.id = r->request_id,
+                                .seq = r->seq,
+                                .ended = buf_str(&when),
+                                .model = r->model,
+                                .provider = r->upstream,
+                                .provider_model = r->upstream_model,
+                                .key = r->key,
+                                .key_label = label_of(c->snap, r->key),
+                                .operation = r->op,
+                                .client_format = r->client_format,
+                                .upstream_format = r->upstream_format,
+                                .stream = r->is_stream,
+                                .status = r->status,
+                                .error = r->error,
+                                .error_message = d->error,
+                                .attempts = r->attempts,
+                                .input_tokens = r->input_total,
+                                .cache_read_tokens = r->cache_read,
+                                .cache_write_tokens = r->cache_write,
+                                .output_tokens = r->output_total,
+                                .reasoning_tokens = r->reasoning,
+                                .audio_in_tokens = r->audio_in,
+                                .audio_out_tokens = r->audio_out,
+                                .ttft_us = r->ttft_us,
+                                .duration_us = r->duration_us,
+                                .bytes_in = r->bytes_in,
+                                .bytes_out = r->bytes_out,
+                                .usage_quality = str_of(is_known ? qualities[r->quality] : "none"),
+                                .tried = d->attempts,
+                                .dropped = d->dropped,
+                                .trace_id = d->trace,
+                                .client_address = d->client,
+                                .user_agent = d->agent};
+}
+
+static bool list(struct control_call *c, struct err *e)
+{
+    const struct list_query *q = c->asked;
+    struct db *db = control_db(c, e);
+    struct usage_filter f;
+    size_t limit = q->limit ? (size_t)q->limit : 50, n;
+    struct page_out out = {.total = -1};
+    if (!db || !read_filter(c, db, q, &f, e))
+        return false;
+    struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
+    /* one more says whether there are more */
+    int64_t *ids = ARENA_ARRAY(c->arena, int64_t, limit + 1);
+    struct request_out *v = ARENA_ARRAY(c->arena, struct request_out, limit);
+    bool ok = r && usage_read_ids(r, q->before, 0, ids, limit + 1, &n, e) &&
+              (!q->total || usage_read_count(r, &out.total, e));
+    for (size_t i = 0; ok && i < n && i < limit; i++) {
+        struct usage_row row;
+        struct usage_detail d;
+        ok = usage_read_row(r, ids[i], &row, e);
+        if (ok)
+            v[i] = show(c, &row, &d);
+    }
+    usage_reader_free(r);
+    if (!ok)
+        return false;
+    out.data = (struct shape_list){v, n < limit ? n : limit};
+    out.next = n > limit ? ids[limit - 1] : 0;
+    return control_reply(c, 200, &page_shape, &out);
+}
+
+static bool get(struct control_call *c, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    struct usage_row row;
+    struct usage_detail d;
+    if (!db || !usage_find(c->arena, db, route_param(&c->params, "id"), &row, e))
+        return false;
+    struct request_out out = show(c, &row, &d);
+    return control_reply(c, 200, &request_detail_shape, &out);
+}
+
+/* What is in the log at this moment is gone for every reader; the writer deletes it in slices. */
+static bool clear(struct control_call *c, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    if (!db)
+        return false;
+    if (!usage_log_sync(c->control->usage, SYNC_MS))
+        return err_set(e, ERR_OVERLOADED, "store_busy",
+                       "The store takes no writes at the moment: try again");
+    if (!db_exec(db,
+                 "UPDATE usage_state SET cleared = "
+                 "max(cleared, (SELECT coalesce(max(id), 0) FROM usage_fact))",
+                 e))
+        return false;
+    usage_log_tidy(c->control->usage);
+    control_audit(c, "request_log", STR("cleared"), STR_NONE, STR_NONE);
+    c->status = 204;
+    return true;
+}
+
+/* ---- /admin/api/requests, llm-rosetta's ---- */
+
+struct rosetta_entry {
+    struct str id, timestamp, model, source_provider, target_provider;
+    bool is_stream;
+    int32_t status_code;
+    double duration_ms;
+    struct str error_detail, api_key_label;
+};
+static const struct shape rosetta_entry_shape = SHAPE(
+    struct rosetta_entry, FIELD(struct rosetta_entry, id, 0, "Request id"),
+    FIELD(struct rosetta_entry, timestamp, 0, "When it ended, ISO 8601"),
+    FIELD(struct rosetta_entry, model, 0, "Model that was asked for"),
+    FIELD(struct rosetta_entry, source_provider, 0, "Format of the client"),
+    FIELD(struct rosetta_entry, target_provider, 0, "Provider that answered"),
+    FIELD(struct rosetta_entry, is_stream, 0, "Whether a stream was asked for"),
+    FIELD(struct rosetta_entry, status_code, 0, "HTTP status"),
+    FIELD(struct rosetta_entry, duration_ms, 0, "Time in all"),
+    FIELD(struct rosetta_entry, error_detail, OMIT_EMPTY, "What went wrong; only of errors"),
+    FIELD(struct rosetta_entry, api_key_label, OMIT_EMPTY,
+          "Label of the client key; absent without a key"));
+
+struct rosetta_list {
+    struct shape_list entries;
+    int64_t total;
+};
+static const struct shape rosetta_list_shape = SHAPE(
+    struct rosetta_list,
+    FIELD_LIST(struct rosetta_list, entries, &rosetta_entry_shape, 0, "Requests, newest first"),
+    FIELD(struct rosetta_list, total, 0, "How many fit the filters"));
+
+struct rosetta_query {
+    int64_t limit, offset;
+    struct str model, provider, status, api_key_label;
+};
+static const struct shape rosetta_query_shape = SHAPE(
+    struct rosetta_query,
+    FIELD(struct rosetta_query, limit, 0, "Page size, 1 to 1000; 50 when absent"),
+    FIELD(struct rosetta_query, offset, 0, "How many to leave out"),
+    FIELD(struct rosetta_query, model, 0, "Model, as it was asked for"),
+    FIELD(struct rosetta_query, provider, 0, "Provider"),
+    FIELD(struct rosetta_query, status, 0, "ok: below 400, error: the others"),
+    FIELD(struct rosetta_query, api_key_label, 0, "Label of the client key"));
+
+static void write_entry(struct control_call *c, const struct usage_row *r, struct jw *w)
+{
+    struct usage_detail d;
+    struct buf when;
+    usage_detail_read(c->arena, r->detail, &d);
+    buf_init_arena(&when, c->arena, 64);
+    clock_rfc3339_ns(&when, d.ended_ms ? d.ended_ms * 1000000 : r->seq * 1000);
+    jw_object(w);
+    jw_kv_str(w, "id", r->request_id);
+    /* as Python writes it: microseconds, and an offset instead of Z */
+    jw_kv_str(w, "timestamp",
+              str_fmt(c->arena, STR_FMT "+00:00", STR_ARG(str_first(buf_str(&when), 26))));
+    jw_kv_str(w, "model", r->model);
+    jw_kv_str(w, "source_provider", r->client_format);
+    jw_kv_str(w, "target_provider", r->upstream);
+    jw_kv_bool(w, "is_stream", r->is_stream);
+    jw_kv_int(w, "status_code", r->status);
+    int64_t hundredths = (r->duration_us + 5) / 10;
+    jw_key(w, "duration_ms");
+    jw_double(w, (double)hundredths / 100);
+    if (r->status >= 400)
+        jw_kv_str(w, "error_detail", d.error.n ? d.error : r->error);
+    if (r->key.n)
+        jw_kv_str(w, "api_key_label", label_of(c->snap, r->key));
+    jw_object_end(w);
+}
+
+static bool rosetta_requests(struct control_call *c, struct err *e)
+{
+    const struct rosetta_query *q = c->asked;
+    bool has_limit = c->asked_present & 1;
+    size_t limit = !has_limit            ? 50
+                   : q->limit < 1        ? 1
+                   : q->limit > MAX_PAGE ? MAX_PAGE
+                                         : (size_t)q->limit;
+    struct usage_filter f = {.model = q->model, .upstream = q->provider};
+    struct db *db = control_db(c, e);
+    int64_t *ids = ARENA_ARRAY(c->arena, int64_t, limit), total;
+    size_t n;
+    if (str_is(q->status, "ok") || str_is(q->status, "error")) /* anything else is no filter */
+        (void)read_status(q->status, &f, e);
+    if (!db || (q->api_key_label.n && !keys_labelled(c, db, q->api_key_label, &f, e)))
+        return false;
+    struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
+    bool ok = r && usage_read_ids(r, 0, q->offset > 0 ? q->offset : 0, ids, limit, &n, e) &&
+              usage_read_count(r, &total, e);
+    struct jw w = jw_on(&c->out);
+    jw_object(&w);
+    jw_key(&w, "entries");
+    jw_array(&w);
+    for (size_t i = 0; ok && i < n; i++) {
+        struct usage_row row;
+        ok = usage_read_row(r, ids[i], &row, e);
+        if (ok)
+            write_entry(c, &row, &w);
+    }
+    usage_reader_free(r);
+    jw_array_end(&w);
+    if (ok)
+        jw_kv_int(&w, "total", total);
+    jw_object_end(&w);
+    return ok;
+}
+
+struct ok_out {
+    bool ok;
+};
+static const struct shape ok_shape = SHAPE(struct ok_out, FIELD(struct ok_out, ok, 0, "true"));
+
+static bool rosetta_clear(struct control_call *c, struct err *e)
+{
+    struct ok_out out = {true};
+    return clear(c, e) && control_reply(c, 200, &ok_shape, &out);
+}
+
+struct labels_out {
+    struct strs labels;
+};
+static const struct shape labels_shape = SHAPE(
+    struct labels_out,
+    FIELD(struct labels_out, labels, 0, "Labels of the keys that stand in the log"));
+
+static bool rosetta_labels(struct control_call *c, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    struct str *keys;
+    struct labels_out out = {{NULL, 0}};
+    size_t n;
+    if (!db || !usage_read_keys(c->arena, db, &keys, &n, e))
+        return false;
+    out.labels.v = ARENA_ARRAY(c->arena, struct str, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        struct str label = label_of(c->snap, keys[i]);
+        bool is_new = label.n > 0;
+        for (size_t k = 0; is_new && k < out.labels.n; k++)
+            is_new = !str_eq(out.labels.v[k], label);
+        if (is_new)
+            out.labels.v[out.labels.n++] = label;
+    }
+    return control_reply(c, 200, &labels_shape, &out);
+}
+
+/* clang-format off */
+const struct endpoint request_endpoints[] = {
+    { HTTP_GET,    "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_VIEWER, "The request log, newest first", .on_worker = list, .query = &list_query_shape, .out = &page_shape },
+    { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = clear, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
+    { HTTP_GET,    "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_VIEWER, "The request log in pages", .on_worker = rosetta_requests, .query = &rosetta_query_shape, .out = &rosetta_list_shape },
+    { HTTP_DELETE, "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_ADMIN,  "Empty the request log", .on_worker = rosetta_clear, .out = &ok_shape },
+    { HTTP_GET,    "/admin/api/requests/key-labels", SURFACE_ROSETTA, ACCESS_VIEWER, "Labels of the keys in the request log", .on_worker = rosetta_labels, .out = &labels_shape },
+    {0},
+};
+/* clang-format on */

@@ -1,0 +1,339 @@
+/* The request log as readers see it: every filter against a plain look through all records, pages that join up, how little is looked
+ * at, and what retention takes away. */
+#include "state_kit.h"
+#include "base/clock.h"
+#include "meter/usage_block.h"
+#include "meter/usage_read.h"
+#include "meter/usage_retain.h"
+#include <stdio.h>
+
+#define ROWS 30000
+#define START 1700000000000000ll
+#define STEP 1000000ll /* a second between records */
+
+static struct db *db;
+static struct block_writer *blocks;
+static struct arena *a;
+
+static void run(const char *sql)
+{
+    struct err e = ERR_INIT;
+    ck_assert_msg(db_exec(db, sql, &e), "%s: %s", sql, e.message);
+}
+
+static int64_t number(const char *sql)
+{
+    struct err e = ERR_INIT;
+    struct stmt *s = db_prepare(db, sql, &e);
+    ck_assert_msg(s && stmt_step(s, &e), "%s: %s", sql, e.message);
+    int64_t n = stmt_int(s, 0);
+    stmt_free(s);
+    return n;
+}
+
+/* Kinds 1 to 6: common, streamed, slow model, an error in the middle of the log only, one that is rare everywhere, a key's own. */
+static int64_t kind_of(int i)
+{
+    if (i >= 12000 && i < 12050)
+        return 4;
+    if (i % 7001 == 3)
+        return 5;
+    return i % 100 == 7 ? 6 : i % 10 == 3 ? 3 : i % 3 == 0 ? 2 : 1;
+}
+
+static void fill(int rows)
+{
+    struct err e = ERR_INIT;
+    db = state_db();
+    a = arena_new();
+    blocks = block_writer_new();
+    ck_assert(block_writer_open(blocks, db, &e) && block_writer_catch_up(blocks, &e));
+    run("INSERT INTO name(id, text) VALUES (1,'echo'),(2,'slow'),(3,'up_1'),(4,'upx1'),(5,'chat'),"
+        "(6,'messages'),(7,'k1'),(8,'rate_limited'),(9,'bad_gateway')");
+    /* id, key, model, upstream, upstream_model, op, client_format, upstream_format, error_code, status, is_stream, stop, quality */
+    run("INSERT INTO usage_kind VALUES (1,0,1,3,1,5,5,5,0,200,0,1,3),(2,0,1,3,1,5,5,5,0,200,1,1,3),"
+        "(3,0,2,4,2,6,6,5,0,200,0,1,3),(4,0,1,3,1,5,5,5,9,502,0,0,0),(5,0,2,4,2,5,5,5,8,429,0,0,0),"
+        "(6,7,1,3,1,5,5,5,0,200,0,1,3)");
+    struct stmt *s = db_prepare(db,
+                                "INSERT INTO usage_fact(id,request_id,kind,attempts,input_total,"
+                                "duration_us,bytes_in,bytes_out) VALUES(?1,?2,?3,1,10,500,1,2)",
+                                &e);
+    ck_assert_ptr_nonnull(s);
+    run("BEGIN");
+    for (int i = 0; i < rows; i++) {
+        struct str id = str_fmt(a, "req_%06d", i);
+        stmt_bind_int(s, 1, START + i * STEP);
+        stmt_bind_str(s, 2, id);
+        stmt_bind_int(s, 3, kind_of(i));
+        ck_assert(stmt_run(s, &e) &&
+                  block_writer_add(blocks, START + i * STEP, kind_of(i), id, &e));
+    }
+    run("COMMIT");
+    stmt_free(s);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_block"), rows / (int)BLOCK_ROWS);
+}
+
+static void empty(void)
+{
+    block_writer_free(blocks);
+    db_close(db);
+    arena_free(a);
+}
+
+static struct usage_reader *reader(const struct usage_filter *f)
+{
+    struct err e = ERR_INIT;
+    struct usage_reader *r = usage_reader_new(a, db, f, &e);
+    ck_assert_msg(r != NULL, "%s", e.message);
+    return r;
+}
+
+static const bool yes = true, no = false;
+static const struct str k1[] = {STR_INIT("k1")}, nobody[] = {STR_INIT("")};
+static const struct {
+    struct usage_filter f;
+    const char *where;
+    int64_t most; /* rows looked at for a page of 50 */
+} filters[] = {
+    {{0}, "1", 50},
+    {{.status_min = 400, .status_max = 599}, "kind IN (4,5)", BLOCK_ROWS},
+    {{.status_max = 399}, "kind NOT IN (4,5)", 100},
+    {{.error = STR_INIT("bad_gateway")}, "kind = 4", BLOCK_ROWS},
+    {{.error = STR_INIT("rate_limited")}, "kind = 5", BLOCK_ROWS},
+    {{.model = STR_INIT("slow")}, "kind IN (3,5)", 1000},
+    {{.model = STR_INIT("no such")}, "0", BLOCK_ROWS},
+    {{.upstream = STR_INIT("up_1")}, "kind NOT IN (3,5)", 100},
+    {{.op = STR_INIT("messages")}, "kind = 3", 1000},
+    {{.client_format = STR_INIT("messages"), .upstream_format = STR_INIT("chat")},
+     "kind = 3",
+     1000},
+    {{.is_stream = &yes}, "kind = 2", 1000},
+    {{.is_stream = &no, .model = STR_INIT("echo"), .status_max = 200}, "kind IN (1,6)", 1000},
+    {{.keys = k1, .n_keys = 1, .has_keys = true}, "kind = 6", BLOCK_ROWS + 64},
+    {{.keys = nobody, .n_keys = 1, .has_keys = true}, "kind != 6", 100},
+    {{.has_keys = true}, "0", BLOCK_ROWS},
+    /* _ is no wildcard, case does not matter */
+    {{.text = STR_INIT("P_1")}, "kind NOT IN (3,5)", 100},
+    {{.text = STR_INIT("LIMIT")}, "kind = 5", BLOCK_ROWS},
+    {{.from_ms = START / 1000 + 5000000, .to_ms = START / 1000 + 5010000},
+     "id BETWEEN 1700005000000000 AND 1700005010000999",
+     50},
+    {{.from_ms = START / 1000 + 11990000, .to_ms = START / 1000 + 12020000, .status_min = 500},
+     "kind = 4 AND id BETWEEN 1700011990000000 AND 1700012020000999",
+     BLOCK_ROWS},
+};
+
+START_TEST(filters_find_what_a_look_through_all_finds)
+{
+    fill(ROWS);
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+        struct err e = ERR_INIT;
+        int64_t got, page[50], before = 0, all = 0;
+        struct usage_reader *r = reader(&filters[i].f);
+        ck_assert(usage_read_count(r, &got, &e));
+        struct str sql = str_fmt(a, "SELECT count(*) FROM usage_fact WHERE %s", filters[i].where);
+        ck_assert_msg(got == number(str_z(a, sql)), "%zu: %lld", i, (long long)got);
+        usage_reader_free(r);
+
+        sql = str_fmt(a, "SELECT id FROM usage_fact WHERE %s ORDER BY id DESC", filters[i].where);
+        struct stmt *s = db_prepare(db, str_z(a, sql), &e);
+        /* page by page: the same ids in the same order */
+        for (size_t n = 50; n == 50; all += (int64_t)n) {
+            r = reader(&filters[i].f);
+            ck_assert(usage_read_ids(r, before, 0, page, 50, &n, &e));
+            ck_assert_msg(all > 0 || usage_reader_seen(r)->rows <= filters[i].most,
+                          "%zu looked at %lld rows", i, (long long)usage_reader_seen(r)->rows);
+            usage_reader_free(r);
+            for (size_t k = 0; k < n; k++) {
+                ck_assert(stmt_step(s, &e));
+                ck_assert_int_eq(page[k], stmt_int(s, 0));
+                before = page[k];
+            }
+        }
+        ck_assert_int_eq(all, got);
+        stmt_free(s);
+    }
+    empty();
+}
+END_TEST
+
+START_TEST(skipping_passes_whole_blocks_by)
+{
+    static const int64_t skips[] = {0, 1, 49, 5000, 20000, 29990, 40000};
+    fill(ROWS);
+    for (size_t i = 0; i < ARRAY_LEN(skips); i++) {
+        struct err e = ERR_INIT;
+        struct usage_filter f = {.model = STR("echo")};
+        int64_t ids[20];
+        size_t n;
+        struct usage_reader *r = reader(&f);
+        ck_assert(usage_read_ids(r, 0, skips[i], ids, 20, &n, &e));
+        ck_assert_int_le(usage_reader_seen(r)->rows, 2 * BLOCK_ROWS);
+        usage_reader_free(r);
+        struct str sql = str_fmt(a,
+                                 "SELECT id FROM usage_fact WHERE kind NOT IN (3,5) ORDER BY id "
+                                 "DESC LIMIT 20 OFFSET %lld",
+                                 (long long)skips[i]);
+        struct stmt *s = db_prepare(db, str_z(a, sql), &e);
+        size_t k = 0;
+        for (; stmt_step(s, &e); k++)
+            ck_assert_int_eq(ids[k], stmt_int(s, 0));
+        ck_assert_uint_eq(k, n);
+        stmt_free(s);
+    }
+    empty();
+}
+END_TEST
+
+START_TEST(one_request_is_found_by_its_id)
+{
+    static const int places[] = {0, 1, 4095, 4096, 12345, ROWS - 1};
+    fill(ROWS);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        struct err e = ERR_INIT;
+        struct usage_row row;
+        struct str id = str_fmt(a, "req_%06d", places[i]);
+        ck_assert_msg(usage_find(a, db, id, &row, &e), "%s", e.message);
+        ck_assert_int_eq(row.seq, START + places[i] * STEP);
+        ck_assert(str_eq(row.request_id, id));
+        struct str seq = str_fmt(a, "%lld", (long long)row.seq);
+        ck_assert(usage_find(a, db, seq, &row, &e) && str_eq(row.request_id, id));
+        struct usage_filter f = {.request_id = id};
+        int64_t found;
+        size_t n;
+        struct usage_reader *r = reader(&f);
+        ck_assert(usage_read_ids(r, 0, 0, &found, 1, &n, &e) && n == 1);
+        /* its block, and maybe one in vain */
+        ck_assert_int_le(usage_reader_seen(r)->rows, 2 * BLOCK_ROWS);
+        usage_reader_free(r);
+    }
+    struct err e = ERR_INIT;
+    struct usage_row row;
+    ck_assert(!usage_find(a, db, STR("req_none"), &row, &e) && e.kind == ERR_NOT_FOUND);
+    empty();
+}
+END_TEST
+
+START_TEST(records_from_before_the_summaries_get_theirs)
+{
+    struct err e = ERR_INIT;
+    fill(ROWS);
+    run("DELETE FROM usage_block");
+    ck_assert(block_writer_open(blocks, db, &e));
+    int steps = 0;
+    while (block_writer_is_behind(blocks)) {
+        ck_assert(block_writer_catch_up(blocks, &e));
+        steps++;
+    }
+    ck_assert_int_eq(steps, ROWS / (int)BLOCK_ROWS + 1);
+    ck_assert_int_eq(number("SELECT sum(n) FROM usage_block"), ROWS / BLOCK_ROWS * BLOCK_ROWS);
+    struct usage_filter f = {.error = STR("bad_gateway")};
+    int64_t n;
+    struct usage_reader *r = reader(&f);
+    ck_assert(usage_read_count(r, &n, &e));
+    ck_assert_int_eq(n, 50);
+    usage_reader_free(r);
+    empty();
+}
+END_TEST
+
+static int retain(const struct usage_limits *limits)
+{
+    struct retention state = {0};
+    struct err e = ERR_INIT;
+    int slices = 1;
+    while (retention_slice(&state, db, blocks, limits, &e))
+        slices++;
+    ck_assert_msg(e.kind == ERR_NONE, "%s", e.message);
+    return slices;
+}
+
+static void check_summaries(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+        struct err e = ERR_INIT;
+        int64_t n;
+        struct usage_reader *r = reader(&filters[i].f);
+        struct str sql = str_fmt(a, "SELECT count(*) FROM usage_fact WHERE %s", filters[i].where);
+        ck_assert(usage_read_count(r, &n, &e));
+        usage_reader_free(r);
+        ck_assert_msg(n == number(str_z(a, sql)), "%zu", i);
+    }
+}
+
+START_TEST(successes_and_errors_are_kept_apart_and_sums_stay)
+{
+    fill(ROWS);
+    run("INSERT INTO usage_detail(id, text) SELECT id, '{}' FROM usage_fact WHERE kind = 4");
+    int64_t errors = number("SELECT count(*) FROM usage_fact WHERE kind IN (4,5)"),
+            input = number("SELECT sum(input_total) FROM usage_fact");
+    struct usage_limits limits = {.success_max = 9000, .error_max = 30};
+    ck_assert_int_gt(retain(&limits), 3); /* no slice is larger than a block */
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact WHERE kind NOT IN (4,5)"), 9000);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact WHERE kind IN (4,5)"), 30);
+    ck_assert_int_gt(errors, 30);
+    ck_assert_int_eq(number("SELECT min(id) FROM usage_fact WHERE kind IN (1,2,3,6)"),
+                     number("SELECT min(id) FROM (SELECT id FROM usage_fact WHERE kind IN "
+                            "(1,2,3,6) ORDER BY id DESC LIMIT 9000)"));
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_detail"),
+                     number("SELECT count(*) FROM usage_fact WHERE kind = 4"));
+    ck_assert_int_eq(
+        number("SELECT sum(n) FROM usage_past") + number("SELECT count(*) FROM usage_fact"), ROWS);
+    ck_assert_int_eq(number("SELECT sum(input_total) FROM usage_past") +
+                         number("SELECT sum(input_total) FROM usage_fact"),
+                     input);
+    check_summaries();
+    /* less than stands in no block */
+    limits = (struct usage_limits){.success_max = 10, .error_max = 2};
+    (void)retain(&limits);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), 12);
+    check_summaries();
+    empty();
+}
+END_TEST
+
+START_TEST(a_cleared_log_is_empty_at_once_and_deleted_in_slices)
+{
+    struct err e = ERR_INIT;
+    struct usage_filter none = {0};
+    int64_t n;
+    fill(ROWS);
+    run("UPDATE usage_state SET cleared = 1700020000000000");
+    struct usage_reader *r = reader(&none);
+    ck_assert(usage_read_count(r, &n, &e));
+    usage_reader_free(r);
+    ck_assert_int_eq(n, ROWS - 20001);
+    struct usage_row row;
+    ck_assert(!usage_find(a, db, STR("req_000100"), &row, &e) && e.kind == ERR_NOT_FOUND);
+    ck_assert(!usage_find(a, db, STR("1700000100000000"), &row, &e) && e.kind == ERR_NOT_FOUND);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), ROWS);
+    struct usage_limits limits = {0};
+    ck_assert_int_ge(retain(&limits), 20001 / (int)BLOCK_ROWS);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), ROWS - 20001);
+    ck_assert_int_eq(number("SELECT sum(n) FROM usage_past"), 20001);
+    check_summaries();
+    empty();
+}
+END_TEST
+
+START_TEST(age_takes_records_and_their_sums)
+{
+    fill(ROWS);
+    run("UPDATE usage_state SET cleared = 1700004000000000");
+    struct usage_limits none = {0};
+    (void)retain(&none);
+    ck_assert_int_gt(number("SELECT count(*) FROM usage_past"), 0);
+    /* all of it is years old */
+    struct usage_limits limits = {.days = 1};
+    (void)retain(&limits);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), 0);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_block"), 0);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_past"), 0);
+    empty();
+}
+END_TEST
+
+UNIT_MAIN("usage_read", filters_find_what_a_look_through_all_finds, skipping_passes_whole_blocks_by,
+          one_request_is_found_by_its_id, records_from_before_the_summaries_get_theirs,
+          successes_and_errors_are_kept_apart_and_sums_stay,
+          a_cleared_log_is_empty_at_once_and_deleted_in_slices, age_takes_records_and_their_sums)
