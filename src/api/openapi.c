@@ -199,7 +199,7 @@ static void write_error_response(struct jw *w, const struct endpoint *e, const c
 
 static const char *media_of(const struct endpoint *e)
 {
-    if (str_ends(str_of(e->path), STR("/docs")))
+    if (str_ends(str_of(e->path), STR("/docs")) || str_starts(str_of(e->path), STR("/dashboard/")))
         return "text/html";
     if (str_ends(str_of(e->path), STR(".css")))
         return "text/css";
@@ -236,6 +236,8 @@ static void end_list(struct jw *w)
 {
     jw_object_end(w);
     jw_object_end(w);
+    jw_key(w, "required");
+    jw_raw(w, STR("[\"data\"]"));
     jw_object_end(w);
 }
 
@@ -253,7 +255,7 @@ static void write_success(struct jw *w, const struct endpoint *e)
     if (e->out) {
         if (e->is_list)
             begin_list(w);
-        shape_schema(e->out, w);
+        shape_schema_out(e->out, w);
         if (e->is_list)
             end_list(w);
     } else {
@@ -285,10 +287,10 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     bool reads_file = str_ends(str_of(e->path), STR("/reload"));
     jw_key(w, "responses");
     jw_object(w);
-    if (e->status == 204) {
-        jw_key(w, "204");
+    if (e->status == 204 || e->status == 307) {
+        jw_key(w, e->status == 204 ? "204" : "307");
         jw_object(w);
-        jw_kv_cstr(w, "description", "Done");
+        jw_kv_cstr(w, "description", e->status == 204 ? "Done" : "Location says where");
         write_headers(w, e, true);
         jw_object_end(w);
     } else {

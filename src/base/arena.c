@@ -129,7 +129,7 @@ void arena_thread_done(void)
 
 enum {
     FIRST_LOG2 = 12,  /* the first block: 4 KB, enough for a small request and its answer's head */
-    GROW_LOG2 = 16,   /* following blocks double up to here */
+    GROW_LOG2 = 16,   /* those behind the second double up to here */
     SMALL_LOG2 = 16,  /* up to here many are kept */
     LARGEST_LOG2 = 24 /* beyond it nothing is kept */
 };
@@ -245,6 +245,8 @@ static __attribute__((noinline)) void *alloc_in_new_block(struct arena *a, size_
     if (n > SIZE_MAX / 4)
         out_of_memory();
     size_t log2 = a->blocks->log2 < GROW_LOG2 ? a->blocks->log2 + 1 : GROW_LOG2;
+    if (a->blocks == a->first) /* a waiting stream needs little more than one */
+        log2 = FIRST_LOG2;
     while (((size_t)1 << log2) < need)
         log2++;
     struct block *b = block_get(log2);

@@ -117,6 +117,11 @@ static size_t skip_utf8(struct str s, size_t i, size_t *bad)
     }
 }
 
+size_t str_ascii(struct str s)
+{
+    return skip_ascii(s, 0);
+}
+
 bool str_valid_utf8(struct str s)
 {
     size_t bad;

@@ -69,6 +69,7 @@ struct str str_dup(struct arena *a, struct str s);            /* copy with a NUL
 const char *str_z(struct arena *a, struct str s);             /* C string copy; stops at nothing: check for NULs */
 struct str str_fmt(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct str str_lower(struct arena *a, struct str s);          /* ASCII */
+size_t str_ascii(struct str s);                               /* bytes before the first that is not ASCII */
 /* Replaces every ill-formed UTF-8 sequence by U+FFFD; returns s itself when it is well-formed. */
 struct str str_fix_utf8(struct arena *a, struct str s);
 

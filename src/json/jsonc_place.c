@@ -1,7 +1,6 @@
-/* jsonc_place.c - a lexer of JSON with comments that keeps positions. The text may be anything: it never fails, it only
- * finds less. */
 #include "json/jsonc_place.h"
 #include "base/banned.h"
+#include "json/jsonc_lex.h"
 
 static const char *short_name(const char *path)
 {
@@ -24,70 +23,6 @@ static struct str place(struct arena *a, const char *file, struct str text, size
     return str_fmt(a, "%s:%zu:%zu: ", short_name(file), line, column);
 }
 
-/* Behind white space and comments. */
-static size_t skip_blank(struct str t, size_t i)
-{
-    for (;;) {
-        while (i < t.n && (t.p[i] == ' ' || t.p[i] == '\t' || t.p[i] == '\n' || t.p[i] == '\r'))
-            i++;
-        if (i + 1 >= t.n || t.p[i] != '/')
-            return i;
-        if (t.p[i + 1] == '/') {
-            while (i < t.n && t.p[i] != '\n')
-                i++;
-        } else if (t.p[i + 1] == '*') {
-            i += 2;
-            while (i + 1 < t.n && !(t.p[i] == '*' && t.p[i + 1] == '/'))
-                i++;
-            i = i + 2 < t.n ? i + 2 : t.n;
-        } else {
-            return i;
-        }
-    }
-}
-
-/* t.p[i] is the opening quote: behind the closing one. */
-static size_t skip_string(struct str t, size_t i)
-{
-    for (i++; i < t.n && t.p[i] != '"'; i++)
-        if (t.p[i] == '\\')
-            i++;
-    return i < t.n ? i + 1 : t.n;
-}
-
-static bool is_delimiter(char c)
-{
-    return c != '\0' && strchr(",:]}[{\"/ \t\r\n", c) != NULL;
-}
-
-/* Behind the value that begins at i; always further than i. */
-static size_t skip_value(struct str t, size_t i)
-{
-    size_t depth = 0;
-    do {
-        i = skip_blank(t, i);
-        if (i >= t.n)
-            return t.n;
-        char c = t.p[i];
-        if (c == '"') {
-            i = skip_string(t, i);
-        } else if (c == '{' || c == '[') {
-            depth++;
-            i++;
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-            i++;
-        } else {
-            if (c == '$') /* ${VAR} in place of a value */
-                i += str_index(str_skip(t, i), '}');
-            do
-                i++;
-            while (i < t.n && !is_delimiter(t.p[i]));
-        }
-    } while (depth > 0);
-    return i < t.n ? i : t.n;
-}
-
 /* How much of the path the name takes, with the dot behind it; 0: it is another one. */
 static size_t taken(struct str path, struct str name)
 {
@@ -102,19 +37,19 @@ static size_t taken(struct str path, struct str name)
 static size_t find_member(struct arena *a, struct str t, size_t i, struct str *path)
 {
     size_t found = SIZE_MAX, most = 0;
-    for (i = skip_blank(t, i + 1); i < t.n && t.p[i] == '"'; i = skip_blank(t, i)) {
+    for (i = jsonc_skip_blank(t, i + 1); i < t.n && t.p[i] == '"'; i = jsonc_skip_blank(t, i)) {
         size_t at = i;
         struct str name = STR_NONE;
-        i = skip_string(t, i);
+        i = jsonc_skip_string(t, i);
         bool is_name = json_unquote(a, str_n(t.p + at, i - at), &name);
-        i = skip_blank(t, i);
-        i = skip_blank(t, i < t.n ? i + 1 : i); /* the colon */
+        i = jsonc_skip_blank(t, i);
+        i = jsonc_skip_blank(t, i < t.n ? i + 1 : i); /* the colon */
         size_t n = is_name ? taken(*path, name) : 0;
         if (n > most) {
             most = n;
             found = i;
         }
-        i = skip_blank(t, skip_value(t, i));
+        i = jsonc_skip_blank(t, jsonc_skip_value(t, i));
         if (i < t.n && t.p[i] == ',')
             i++;
     }
@@ -129,14 +64,14 @@ static size_t find_element(struct str t, size_t i, struct str *path)
     size_t end = str_index(*path, ']');
     if (path->p[0] != '[' || !str_to_int(str_n(path->p + 1, end - 1), &wanted) || wanted < 0)
         return SIZE_MAX;
-    for (i = skip_blank(t, i + 1); i < t.n && t.p[i] != ']'; i = skip_blank(t, i)) {
+    for (i = jsonc_skip_blank(t, i + 1); i < t.n && t.p[i] != ']'; i = jsonc_skip_blank(t, i)) {
         if (wanted-- == 0) {
             *path = str_skip(*path, end + 1);
             if (path->n && path->p[0] == '.')
                 *path = str_skip(*path, 1);
             return i;
         }
-        i = skip_blank(t, skip_value(t, i));
+        i = jsonc_skip_blank(t, jsonc_skip_value(t, i));
         if (i < t.n && t.p[i] == ',')
             i++;
     }
@@ -145,7 +80,7 @@ static size_t find_element(struct str t, size_t i, struct str *path)
 
 struct str jsonc_where(struct arena *a, const char *file, struct str text, struct str path)
 {
-    size_t at = skip_blank(text, str_starts(text, STR("\xef\xbb\xbf")) ? 3 : 0);
+    size_t at = jsonc_skip_blank(text, str_starts(text, STR("\xef\xbb\xbf")) ? 3 : 0);
     while (path.n && at < text.n) {
         size_t next = text.p[at] == '{'   ? find_member(a, text, at, &path)
                       : text.p[at] == '[' ? find_element(text, at, &path)
@@ -161,11 +96,11 @@ struct str jsonc_where(struct arena *a, const char *file, struct str text, struc
 static size_t next_variable(struct str text, size_t i, size_t *end)
 {
     while (i < text.n) {
-        i = skip_blank(text, i);
+        i = jsonc_skip_blank(text, i);
         if (i >= text.n)
             break;
         if (text.p[i] == '"') {
-            i = skip_string(text, i);
+            i = jsonc_skip_string(text, i);
             continue;
         }
         if (text.p[i] != '$' || text.n - i < 4 || text.p[i + 1] != '{') {

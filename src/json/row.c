@@ -15,22 +15,23 @@ struct hole {
 };
 
 struct json_row {
+    struct arena *arena;
     size_t n_text, n_values; /* of the last text that was parsed whole; n_text 0: none */
     unsigned n_holes, misses;
     bool is_form; /* the holes are known */
     struct hole holes[HOLES_MAX];
-    char text[TEXT_MAX]; /* as it came */
-    char strings[TEXT_MAX +
-                 YYJSON_PADDING_SIZE]; /* what the parser made of it: the values point here */
-    yyjson_val values[VALUES_MAX];
+    /* many streams wait at a time: no more room than their texts need */
+    size_t text_cap, values_cap;
+    char *text; /* as it came */
+    /* what the parser made of it, with padding: the values point here */
+    char *strings;
+    yyjson_val *values;
 };
 
 struct json_row *json_row_new(struct arena *a)
 {
-    struct json_row *r = arena_alloc(a, sizeof *r);
-    r->n_text = 0;
-    r->misses = 0;
-    r->is_form = false;
+    struct json_row *r = ARENA_NEW(a, struct json_row);
+    r->arena = a;
     return r;
 }
 
@@ -127,9 +128,23 @@ static bool find_holes(struct json_row *r, struct str text, const char *strings,
     return true;
 }
 
+static void make_room(struct json_row *r, size_t n_text, size_t n_values)
+{
+    if (n_text > r->text_cap) {
+        r->text_cap = n_text + n_text / 2;
+        r->text = arena_alloc(r->arena, 2 * r->text_cap + YYJSON_PADDING_SIZE);
+        r->strings = r->text + r->text_cap;
+    }
+    if (n_values > r->values_cap) {
+        r->values_cap = n_values + n_values / 2;
+        r->values = arena_alloc(r->arena, r->values_cap * sizeof *r->values);
+    }
+}
+
 static void keep(struct json_row *r, struct str text, const char *strings, const yyjson_val *values,
                  size_t n_values)
 {
+    make_room(r, text.n, n_values);
     r->n_text = text.n;
     r->n_values = n_values;
     memcpy(r->text, text.p, text.n);

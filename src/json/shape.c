@@ -542,16 +542,16 @@ static void schema_bounds(const struct field *f, struct jw *w)
         jw_kv_cstr(w, "format", "int32");
 }
 
-static void schema_members(const struct shape *s, unsigned depth, struct jw *w);
+static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w);
 
-static void schema_items(const struct field *f, unsigned depth, struct jw *w)
+static void schema_items(const struct field *f, unsigned depth, bool is_out, struct jw *w)
 {
     jw_key(w, "items");
     jw_object(w);
     if (f->kind == SHAPE_STRS)
         jw_kv_cstr(w, "type", "string");
     else
-        schema_members(f->shape, depth + 1, w);
+        schema_members(f->shape, depth + 1, is_out, w);
     jw_object_end(w);
 }
 
@@ -566,19 +566,19 @@ static void schema_enum(const struct field *f, bool is_nullable, struct jw *w)
     jw_array_end(w);
 }
 
-static void schema_field(const struct field *f, unsigned depth, struct jw *w)
+static void schema_field(const struct field *f, unsigned depth, bool is_out, struct jw *w)
 {
     bool is_nullable = (f->flags & (NULL_EMPTY | NULL_NEGATIVE)) != 0;
     jw_object(w);
     if (f->kind == SHAPE_OBJECT)
-        schema_members(f->shape, depth + 1, w);
+        schema_members(f->shape, depth + 1, is_out, w);
     else
         schema_type(type_name(f->kind), is_nullable, w);
     jw_kv_cstr(w, "description", f->doc);
     if (f->kind == SHAPE_ENUM)
         schema_enum(f, is_nullable, w);
     if (f->kind == SHAPE_STRS || f->kind == SHAPE_LIST)
-        schema_items(f, depth, w);
+        schema_items(f, depth, is_out, w);
     schema_bounds(f, w);
     if (f->flags & READ_ONLY)
         jw_kv_bool(w, "readOnly", true);
@@ -587,11 +587,13 @@ static void schema_field(const struct field *f, unsigned depth, struct jw *w)
     jw_object_end(w);
 }
 
-static void schema_required(const struct shape *s, struct jw *w)
+/* Reading asks for what is required, writing always gives what it does not leave out. */
+static void schema_required(const struct shape *s, bool is_out, struct jw *w)
 {
     bool has_any = false;
     for (size_t i = 0; i < s->n_fields; i++) {
-        if (!(s->fields[i].flags & REQUIRED))
+        unsigned flags = s->fields[i].flags;
+        if (is_out ? (flags & (OMIT_EMPTY | WRITE_ONLY)) != 0 : !(flags & REQUIRED))
             continue;
         if (!has_any) {
             jw_key(w, "required");
@@ -604,7 +606,7 @@ static void schema_required(const struct shape *s, struct jw *w)
         jw_array_end(w);
 }
 
-static void schema_members(const struct shape *s, unsigned depth, struct jw *w)
+static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w)
 {
     jw_kv_cstr(w, "type", "object");
     if (depth > DEEPEST) /* a shape that holds itself */
@@ -613,10 +615,10 @@ static void schema_members(const struct shape *s, unsigned depth, struct jw *w)
     jw_object(w);
     for (size_t i = 0; i < s->n_fields; i++) {
         jw_key(w, s->fields[i].name);
-        schema_field(&s->fields[i], depth, w);
+        schema_field(&s->fields[i], depth, is_out, w);
     }
     jw_object_end(w);
-    schema_required(s, w);
+    schema_required(s, is_out, w);
     if (s->is_strict)
         jw_kv_bool(w, "additionalProperties", false);
 }
@@ -624,13 +626,20 @@ static void schema_members(const struct shape *s, unsigned depth, struct jw *w)
 void shape_schema(const struct shape *s, struct jw *w)
 {
     jw_object(w);
-    schema_members(s, 0, w);
+    schema_members(s, 0, false, w);
+    jw_object_end(w);
+}
+
+void shape_schema_out(const struct shape *s, struct jw *w)
+{
+    jw_object(w);
+    schema_members(s, 0, true, w);
     jw_object_end(w);
 }
 
 void shape_field_schema(const struct field *f, struct jw *w)
 {
-    schema_field(f, 0, w);
+    schema_field(f, 0, false, w);
 }
 
 /* ---- our own mistakes ---- */

@@ -102,6 +102,7 @@ bool shape_read_texts(const struct shape *s, struct arena *a, shape_text_fn *tex
 void shape_write(const struct shape *s, const void *in, struct jw *w); /* one object */
 void shape_write_list(const struct shape *s, const void *first, size_t n, struct jw *w); /* an array of them */
 void shape_schema(const struct shape *s, struct jw *w);                /* its JSON Schema, as OpenAPI 3.1 takes it */
+void shape_schema_out(const struct shape *s, struct jw *w);            /* of what shape_write writes: all is there but OMIT_EMPTY */
 void shape_field_schema(const struct field *f, struct jw *w);          /* of one of its members */
 /* Mistakes of ours in a table: a field without sentence, twice the same name, a nested shape of another size. For tests.
  * The answer says what is wrong; empty: nothing. */

@@ -164,22 +164,25 @@ static void count_body(struct relay *rl, size_t n)
     rl->counted_bytes = n;
 }
 
-/* Lets go of what only another attempt would need. An upstream may answer while the body is still on its way to it. */
-static void forget_request(struct relay *rl)
+/* An upstream may answer while the body is still on its way to it: then it is let go of with a later read. */
+void relay_forget_request(struct relay *rl)
 {
     if (rl->spec->shape != RELAY_TALK || !rl->call || !http_call_is_sent(rl->call))
         return;
     arena_free(rl->sent_arena);
     rl->sent_arena = NULL;
-    if (rl->kept || !rl->body_arena || (rl->mode != REPLY_PASS && rl->mode != REPLY_TRANSLATE))
+    bool may_go = rl->mode == REPLY_PASS || (rl->mode == REPLY_TRANSLATE && rl->has_begun);
+    /* a reply that is kept is kept with its input */
+    if (!rl->body_arena || !may_go || (rl->kept && rl->is_body_copied))
         return;
-    /* translating replies look back at the request, but not at its text */
-    if (rl->mode == REPLY_PASS) {
-        arena_free(rl->body_arena);
-        rl->body_arena = NULL;
-        rl->root = NULL;
-        rl->ir = NULL;
-    }
+    if (rl->mode == REPLY_TRANSLATE && rl->ir)
+        rl->ctx.req = ir_request_rest(rl->r->arena, rl->ir);
+    arena_free(rl->body_arena);
+    rl->body_arena = NULL;
+    rl->root = NULL;
+    rl->ir = NULL;
+    if (rl->kept)
+        return;
     rl->body = STR_NONE;
     http_req_drop_body(rl->r);
     count_body(rl, 0);
@@ -214,7 +217,7 @@ bool relay_begin_stream(struct relay *rl)
     rl->last_write_ms = loop_now_ms(rl->env->loop);
     if (rl->set->keepalive_ms > 0)
         timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
-    forget_request(rl);
+    relay_forget_request(rl);
     return true;
 }
 
@@ -315,7 +318,7 @@ static void drop_attempt(struct relay *rl)
     buf_done(&rl->out);
     rl->dec = rl->enc = NULL;
     rl->collector = NULL;
-    rl->has_content = rl->is_done = rl->saw_error_event = false;
+    rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
     rl->out_headers.n = 0;
 }
@@ -587,8 +590,12 @@ bool relay_load_ir(struct relay *rl, struct err *e)
         wire_ctx_init(&rl->ctx, rl->r->arena);
     rl->ctx.client = rl->spec->client;
     rl->ctx.is_continuation = responses_is_continuation(rl);
-    if (!json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root, e) ||
-        !client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, e)) {
+    rl->ctx.arena = rl->ctx.scratch = rl->body_arena;
+    bool ok = json_parse(rl->body_arena, rl->body, (unsigned)rl->set->max_json_depth, &rl->root,
+                         e) &&
+              client_wire(rl->spec->client)->read_request(&rl->ctx, rl->root, ir, e);
+    wire_ctx_move(&rl->ctx, rl->r->arena);
+    if (!ok) {
         relay_failures(rl)->read = *e;
         return false;
     }
@@ -613,10 +620,7 @@ void relay_ready_ctx(struct relay *rl)
         c->dropped = rl->read_dropped;
         c->dropped_tail = rl->read_dropped_tail;
     }
-    if (!rl->scratch)
-        rl->scratch = arena_new();
     c->is_continuation = responses_is_continuation(rl);
-    c->scratch = rl->scratch;
     c->client = rl->spec->client;
     c->upstream = rl->up;
     c->quirks = provider_model_quirks(t->upstream->kind, t->upstream->quirks, t->model);
@@ -781,7 +785,10 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
     if (!rl->sent_arena)
         rl->sent_arena = arena_new();
     buf_init_arena(&b, rl->sent_arena, (size_t)rl->set->max_reply_bytes);
-    if (!wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e))
+    rl->ctx.arena = rl->ctx.scratch = rl->sent_arena;
+    bool ok = wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e);
+    wire_ctx_move(&rl->ctx, rl->r->arena);
+    if (!ok)
         return false;
     if (buf_failed(&b))
         return err_set(e, ERR_TOO_LARGE, "request_too_large",
@@ -1067,6 +1074,7 @@ void relay_complete(struct relay *rl)
         relay_fail(rl, &e);
         return;
     }
+    rl->is_body_copied = rl->r->is_chunked || rl->body.p != received.p;
     if (rl->body.p != received.p) /* decoded beside what came */
         count_body(rl, rl->counted_bytes + rl->body.n);
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&

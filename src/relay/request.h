@@ -44,6 +44,7 @@ struct relay {
     /* the request */
     struct buf chunks;               /* a chunked body as it came */
     struct str body;                 /* decoded, expanded */
+    bool is_body_copied;             /* body_arena holds it */
     struct json_want model_want, stream_want;
     struct json_scan scan;
     bool is_scanned;
@@ -54,7 +55,7 @@ struct relay {
     struct ir_request *ir;           /* parsed when first needed */
     bool is_ir_tried;
     struct wire_dropped *read_dropped, **read_dropped_tail; /* noted while reading the request: of every attempt */
-    struct arena *sent_arena;        /* the translated request: let go with the first byte of the reply */
+    struct arena *sent_arena;        /* the translated request and what it was made of: let go with the first byte of the reply */
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */
@@ -82,7 +83,7 @@ struct relay {
     struct str up_type;
     struct out_headers out_headers;
     struct buf reply;                /* collected reply body */
-    struct arena *scratch;
+    struct arena *scratch;           /* while frames are read; NULL between reads */
     struct wire_ctx ctx;
     bool is_ctx_ready;
     void *dec, *enc;
@@ -92,6 +93,7 @@ struct relay {
     struct stream_scan pass;
     struct buf last_frame;           /* of a passed Responses stream that is to be kept */
     bool is_head_sent, has_content, is_ended, is_done, is_closing;
+    bool has_begun;                  /* the encoder has written the opening, in which a reply repeats its request */
     bool saw_error_event;
     struct timer keepalive, linger;
     uint64_t last_write_ms;
@@ -138,6 +140,7 @@ bool relay_resolve(struct relay *rl, struct err *e) MUST_USE; /* rl->model to th
 void relay_start_form(struct relay *rl, int64_t length, struct str content_type);
 bool relay_load_ir(struct relay *rl, struct err *e) MUST_USE;
 void relay_ready_ctx(struct relay *rl);
+void relay_forget_request(struct relay *rl); /* lets go of what only another attempt, or the opening of a reply, would need */
 void relay_ready_reply(struct relay *rl); /* the context that reading the reply needs */
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
@@ -151,6 +154,7 @@ void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, 
 void stream_start(struct relay *rl);                          /* after the upstream's head: builds decoder, encoder, scanner */
 void stream_bytes(struct relay *rl, struct str bytes);
 void stream_read_end(struct relay *rl);
+bool stream_finish(struct relay *rl, struct err *e) MUST_USE;  /* tells the decoder that no byte follows */
 void stream_end(struct relay *rl);                            /* the upstream's reply is whole */
 void stream_break(struct relay *rl, const struct err *e);     /* it broke off after bytes went out */
 void stream_replay(struct relay *rl, const struct ir_response *res);

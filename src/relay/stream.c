@@ -76,6 +76,8 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
     struct relay *rl = arg;
     switch (ev->kind) {
     case IR_EV_START:
+        rl->has_begun = true;
+        break;
     case IR_EV_PING:
     case IR_EV_BLOCK_END:
         break;
@@ -121,6 +123,19 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
     if (rl->enc)
         wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
+}
+
+/* Between reads a stream holds no scratch: most of the time it waits. */
+static void scratch_open(struct relay *rl)
+{
+    rl->scratch = rl->ctx.scratch = arena_new();
+}
+
+static void scratch_close(struct relay *rl)
+{
+    arena_free(rl->scratch);
+    rl->scratch = NULL;
+    rl->ctx.scratch = rl->ctx.arena;
 }
 
 static bool on_frame(void *arg, struct str event, struct str data, struct err *e)
@@ -202,7 +217,9 @@ void stream_bytes(struct relay *rl, struct str bytes)
         return;
     }
     struct err e = ERR_INIT;
+    scratch_open(rl);
     bool ok = framing_push(rl->framing, bytes, &e);
+    scratch_close(rl);
     if (rl->saw_error_event && !rl->is_head_sent && !rl->has_content) {
         e = relay_failures(rl)->stream;
         if (rl->call) {
@@ -257,9 +274,21 @@ void stream_read_end(struct relay *rl)
         return;
     }
     relay_begin_stream(rl);
+    if (rl->body_arena)
+        relay_forget_request(rl);
     if (rl->is_done && rl->kept)
         responses_keep_frames(rl, buf_str(&rl->out));
     relay_flush(rl);
+}
+
+bool stream_finish(struct relay *rl, struct err *e)
+{
+    scratch_open(rl);
+    bool ok = framing_finish(rl->framing, e);
+    if (ok && !rl->is_done)
+        wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
+    scratch_close(rl);
+    return ok;
 }
 
 void stream_end(struct relay *rl)
@@ -305,9 +334,7 @@ void stream_end(struct relay *rl)
     }
     struct err e = ERR_INIT;
     bool had_end = rl->is_done;
-    bool ok = had_end || framing_finish(rl->framing, &e);
-    if (!had_end && ok)
-        wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
+    bool ok = had_end || stream_finish(rl, &e);
     if (!rl->is_head_sent && !rl->has_content) {
         if (rl->saw_error_event)
             e = relay_failures(rl)->stream;

@@ -70,9 +70,7 @@ void whole_reply(struct relay *rl)
     struct buf out;
 
     if (rl->mode == REPLY_FOLD) {
-        bool ok = rl->is_done || framing_finish(rl->framing, &e);
-        if (ok && !rl->is_done)
-            wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
+        bool ok = rl->is_done || stream_finish(rl, &e);
         if (!ok || !ir_collected(rl->collector, &res, &e)) {
             whole_failed(rl, &e);
             return;

@@ -1623,7 +1623,7 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     case IR_AUDIO:
     case IR_VIDEO:
     case IR_TOOL_RESULT:
-        wire_drop(c, "the format has no place for it in an answer", "media");
+        wire_drop_media(c, p->kind);
         return;
     }
 }
@@ -2254,7 +2254,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         buf_lit(out, "event: ping\ndata: {\"type\":\"ping\"}\n\n");
         break;
     case IR_EV_MEDIA:
-        wire_drop(s->c, "the format has no place for it in an answer", "media");
+        wire_drop_media(s->c, ev->part_kind);
         break;
     case IR_EV_LOGPROBS:
         break;

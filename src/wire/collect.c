@@ -1,4 +1,5 @@
 /* collect.c - a stream of events gathered into a whole reply, and a whole reply played as a stream. */
+#include "base/codec.h"
 #include "wire/common.h"
 #include "base/banned.h"
 
@@ -9,6 +10,7 @@ struct gathered { /* one choice */
     struct ir_part *part; /* the open block */
     struct buf text;      /* its text or arguments */
     struct buf logprobs;  /* the entries of all its tokens */
+    struct buf sound;     /* of a block of audio: its pieces as bytes */
     struct ir_citation **citations;
 };
 struct ir_collector {
@@ -66,7 +68,10 @@ static void end_block(struct ir_collector *k, struct gathered *g)
     if (!g->part)
         return;
     struct str text = buf_str(&g->text);
-    k->is_too_large = k->is_too_large || buf_failed(&g->text);
+    k->is_too_large = k->is_too_large || buf_failed(&g->text) ||
+                      (g->part->kind == IR_AUDIO && buf_failed(&g->sound));
+    if (g->part->kind == IR_AUDIO && g->sound.n > 0)
+        g->part->source.base64 = base64_encode(k->c->arena, buf_str(&g->sound));
     if (g->part->kind == IR_TOOL_CALL)
         g->part->args_raw = text;
     else
@@ -92,6 +97,8 @@ static void begin_block(struct ir_collector *k, struct gathered *g, const struct
     g->part = p;
     g->citations = &p->citations;
     buf_init_arena(&g->text, k->c->arena, REPLY_MAX);
+    if (p->kind == IR_AUDIO)
+        buf_init_arena(&g->sound, k->c->arena, REPLY_MAX);
 }
 
 static void add_reasoning(struct ir_collector *k, struct ir_part *p, const struct ir_event *ev)
@@ -129,8 +136,22 @@ static void add_logprobs(struct gathered *g, yyjson_val *list)
     }
 }
 
-static void add_media(struct ir_collector *k, struct ir_part *p, const struct ir_source *s)
+static void add_media(struct ir_collector *k, struct gathered *g, const struct ir_event *ev)
 {
+    const struct ir_source *s = &ev->source;
+    struct ir_part *p = g->part;
+    struct str bytes;
+    buf_str_add(&g->text, ev->text);
+    if (s->kind == IR_SOURCE_NONE)
+        return;
+    if (p->kind == IR_AUDIO && s->kind == IR_SOURCE_DATA &&
+        base64_decode(k->c->scratch, s->base64, &bytes)) {
+        buf_str_add(&g->sound, bytes);
+        p->source.kind = s->kind;
+        if (p->source.media_type.n == 0)
+            p->source.media_type = keep(k, s->media_type);
+        return;
+    }
     p->source = (struct ir_source){.kind = s->kind,
                                    .media_type = keep(k, s->media_type),
                                    .url = keep(k, s->url),
@@ -174,7 +195,7 @@ static void gather(struct ir_collector *k, const struct ir_event *ev)
         add_logprobs(g, ev->raw);
         break;
     case IR_EV_MEDIA:
-        add_media(k, g->part, &ev->source);
+        add_media(k, g, ev);
         break;
     case IR_EV_BLOCK_END:
         end_block(k, g);
@@ -312,7 +333,10 @@ static void play_content(struct player *p, const struct ir_part *part, yyjson_va
     case IR_FILE:
     case IR_AUDIO:
     case IR_VIDEO:
-        play(p, (struct ir_event){.kind = IR_EV_MEDIA, .part_kind = kind, .source = part->source});
+        play(p, (struct ir_event){.kind = IR_EV_MEDIA,
+                                  .part_kind = kind,
+                                  .source = part->source,
+                                  .text = kind == IR_AUDIO ? part->text : STR_NONE});
         break;
     case IR_TOOL_RESULT:
     case IR_OPAQUE:

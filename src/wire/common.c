@@ -443,6 +443,7 @@ static const struct {
     {"wav", "audio/wav"},   {"mp3", "audio/mpeg"},  {"flac", "audio/flac"}, {"ogg", "audio/ogg"},
     {"opus", "audio/opus"}, {"aac", "audio/aac"},   {"m4a", "audio/mp4"},   {"pcm16", "audio/pcm"},
     {"webm", "audio/webm"}, {"aiff", "audio/aiff"}, {"wav", "audio/x-wav"}, {"mp3", "audio/mp3"},
+    {"pcm16", "audio/l16"},
 };
 
 struct str wire_media_of_audio(struct str format)
@@ -461,6 +462,19 @@ struct str wire_audio_of_media(struct str media_type)
         if (str_eq_nocase(str_trim(bare), str_of(audio_formats[i].media)))
             return str_of(audio_formats[i].format);
     return STR("wav");
+}
+
+void wire_drop_media(struct wire_ctx *c, enum ir_part_kind kind)
+{
+    wire_drop(c, "the format has no place for it in an answer", "%s", wire_media_word(kind));
+}
+
+bool wire_answers_with_sound(struct wire_ctx *c)
+{
+    if (c->client == WIRE_NONE || wire_of(c->client)->answers_with_sound)
+        return true;
+    wire_drop_media(c, IR_AUDIO);
+    return false;
 }
 
 /* ---- reasoning ---- */

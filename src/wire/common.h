@@ -55,6 +55,9 @@ struct str ir_source_url(struct arena *a, const struct ir_source *s); /* a URL: 
 struct str wire_media_of_name(struct str file_name);          /* by extension; empty when unknown */
 struct str wire_media_of_audio(struct str format);            /* "wav" -> "audio/wav" */
 struct str wire_audio_of_media(struct str media_type);        /* "audio/mpeg" -> "mp3" */
+/* Whether the client's format can carry sound in an answer. If not, the loss is noted. */
+bool wire_answers_with_sound(struct wire_ctx *c);
+void wire_drop_media(struct wire_ctx *c, enum ir_part_kind kind); /* an answer's, which the client's format cannot carry */
 
 /* ---- reasoning ---- */
 int64_t wire_effort_budget(enum ir_effort effort, int64_t cap); /* tokens; cap < 0: unknown */

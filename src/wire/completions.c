@@ -212,9 +212,11 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
     case IR_EV_TOOL_ARGS:
     case IR_EV_CITATION:
     case IR_EV_LOGPROBS:
-    case IR_EV_MEDIA:
     case IR_EV_BLOCK_END:
         break; /* this format has text only */
+    case IR_EV_MEDIA:
+        wire_drop_media(s->c, ev->part_kind);
+        break;
     }
 }
 

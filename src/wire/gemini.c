@@ -1204,11 +1204,39 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
 /* ======================================================================== replies and streams of an upstream */
 
 /* What of a choice must outlive its chunk. */
+/* Text that was told, for the offsets of its citations: bytes here, characters elsewhere. */
+struct told {
+    size_t n_ascii; /* as far as it is ASCII its length says all */
+    /* from its first other character on; failed: too long to keep, offsets cannot be told any more */
+    struct buf rest;
+};
+
+static void told_init(struct told *t, struct arena *a)
+{
+    t->n_ascii = 0;
+    buf_init_arena(&t->rest, a, TEXT_KEPT_MAX);
+}
+
+static void told_clear(struct told *t)
+{
+    t->n_ascii = 0;
+    buf_clear(&t->rest);
+}
+
+static void told_add(struct told *t, struct str text)
+{
+    if (t->rest.n == 0) {
+        size_t n = str_ascii(text);
+        t->n_ascii += n;
+        text = str_skip(text, n);
+    }
+    buf_str_add(&t->rest, text);
+}
+
 struct choice_state {
     enum ir_stop stop;
     bool has_stop, has_content;
-    struct buf text;  /* of the open text block */
-    bool is_text_cut; /* too long to keep: byte offsets cannot be told any more */
+    struct told told; /* of the open text block */
 };
 
 struct decoder {
@@ -1225,7 +1253,7 @@ static void *decoder_new(struct wire_ctx *c)
     d->usage = IR_USAGE_NONE;
     flow_init(&d->flow, c);
     for (unsigned i = 0; i < FLOW_CHOICES; i++)
-        buf_init_arena(&d->choices[i].text, c->arena, TEXT_KEPT_MAX);
+        told_init(&d->choices[i].told, c->arena);
     return d;
 }
 
@@ -1294,11 +1322,14 @@ static void read_usage(yyjson_val *v, struct ir_usage *u)
 /* Byte offset to characters; -1 when it lies outside of what was kept. */
 static int64_t chars_at(const struct choice_state *s, int64_t bytes)
 {
-    int64_t n = 0;
-    if (bytes < 0 || s->is_text_cut || (uint64_t)bytes > s->text.n)
+    const struct told *t = &s->told;
+    if (bytes < 0 || buf_failed(&t->rest) || (uint64_t)bytes > t->n_ascii + t->rest.n)
         return -1;
-    for (int64_t i = 0; i < bytes; i++)
-        n += ((unsigned char)s->text.p[i] & 0xc0) != 0x80;
+    if ((uint64_t)bytes <= t->n_ascii)
+        return bytes;
+    int64_t n = (int64_t)t->n_ascii;
+    for (size_t i = 0; i < (size_t)bytes - t->n_ascii; i++)
+        n += ((unsigned char)t->rest.p[i] & 0xc0) != 0x80;
     return n;
 }
 
@@ -1434,11 +1465,10 @@ static void reply_text(struct decoder *d, unsigned choice, yyjson_val *v)
     if (text.n) {
         s->has_content = true;
         if (kind == IR_TEXT && !(f->is_open && f->kind == IR_TEXT))
-            buf_clear(&s->text);
+            told_clear(&s->told);
         flow_text(&d->flow, choice, kind, text);
         if (kind == IR_TEXT)
-            buf_str_add(&s->text, text);
-        s->is_text_cut = buf_failed(&s->text);
+            told_add(&s->told, text);
     }
     if (signature.n && f->is_open && f->kind == kind)
         flow_event(&d->flow, choice,
@@ -1468,7 +1498,13 @@ static void reply_media(struct decoder *d, unsigned choice, yyjson_val *data)
 {
     struct ir_source s = inline_source(data);
     d->choices[choice].has_content = true;
-    flow_open(&d->flow, choice, kind_of_media(s.media_type), &(struct ir_event){.source = s});
+    enum ir_part_kind kind = kind_of_media(s.media_type);
+    if (kind == IR_AUDIO) { /* its pieces are one sound */
+        flow_open(&d->flow, choice, kind, NULL);
+        flow_event(&d->flow, choice, &(struct ir_event){.kind = IR_EV_MEDIA, .source = s});
+        return;
+    }
+    flow_open(&d->flow, choice, kind, &(struct ir_event){.source = s});
     flow_event(&d->flow, choice, &(struct ir_event){.kind = IR_EV_MEDIA, .source = s});
     flow_close(&d->flow, choice);
 }
@@ -1670,9 +1706,12 @@ static void write_usage(struct jw *w, const struct ir_usage *u)
     jw_object_end(w);
 }
 
-/* The bytes before a character; the whole length when there are fewer. */
-static int64_t bytes_at(struct str text, int64_t chars)
+/* The bytes before a character of n_ascii bytes and text; the whole length when there are fewer. */
+static int64_t bytes_at(size_t n_ascii, struct str text, int64_t chars)
 {
+    if (chars <= (int64_t)n_ascii)
+        return chars;
+    chars -= (int64_t)n_ascii;
     size_t i = 0;
     while (i < text.n && chars > 0) {
         i++;
@@ -1680,16 +1719,17 @@ static int64_t bytes_at(struct str text, int64_t chars)
             i++;
         chars--;
     }
-    return (int64_t)i;
+    return (int64_t)(n_ascii + i);
 }
 
-static void write_citation(struct jw *w, const struct ir_citation *cite, struct str text,
-                           size_t before)
+/* text: of the part, behind its first n_ascii bytes. before: bytes of the parts before it. */
+static void write_citation(struct jw *w, const struct ir_citation *cite, size_t n_ascii,
+                           struct str text, size_t before)
 {
     jw_object(w);
     if (cite->start >= 0 && cite->end >= cite->start) {
-        jw_kv_int(w, "startIndex", (int64_t)before + bytes_at(text, cite->start));
-        jw_kv_int(w, "endIndex", (int64_t)before + bytes_at(text, cite->end));
+        jw_kv_int(w, "startIndex", (int64_t)before + bytes_at(n_ascii, text, cite->start));
+        jw_kv_int(w, "endIndex", (int64_t)before + bytes_at(n_ascii, text, cite->end));
     }
     if (cite->url.n)
         jw_kv_str(w, "uri", cite->url);
@@ -1761,6 +1801,8 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     case IR_FILE:
     case IR_AUDIO:
     case IR_VIDEO:
+        if (p->kind == IR_AUDIO && p->text.n)
+            wire_drop(c, "the format has no place for it in an answer", "audio.transcript");
         if (p->source.kind == IR_SOURCE_DATA)
             write_inline(w, media_of(p), p->source.base64);
         else if (p->source.kind == IR_SOURCE_URL)
@@ -1788,7 +1830,7 @@ static void write_reply_citations(struct jw *w, const struct ir_parts *parts)
                 jw_array(w);
                 is_open = true;
             }
-            write_citation(w, cite, p->text, before);
+            write_citation(w, cite, 0, p->text, before);
         }
         if (p->kind == IR_TEXT)
             before += p->text.n;
@@ -1866,7 +1908,7 @@ struct pending { /* of one choice */
     struct ir_part call;    /* its arguments are gathered to the end of the block */
     struct buf args;
     enum ir_stop stop;
-    struct buf text;      /* of the open text block, for the offsets of its citations */
+    struct told told;     /* of the open text block */
     size_t before;        /* bytes of text in blocks before it */
     struct buf citations; /* JSON, without brackets */
 };
@@ -1877,7 +1919,7 @@ struct encoder {
     struct str id, model;
     struct str tail; /* of every chunk: model and id, as JSON */
     struct ir_usage usage;
-    struct pending choices[FLOW_CHOICES];
+    struct pending *choices[FLOW_CHOICES]; /* NULL: nothing of it yet */
 };
 
 static void *encoder_new(struct wire_ctx *c)
@@ -1886,12 +1928,19 @@ static void *encoder_new(struct wire_ctx *c)
     s->c = c;
     s->usage = IR_USAGE_NONE;
     s->shows_thoughts = shows_thoughts(c);
-    for (unsigned i = 0; i < FLOW_CHOICES; i++) {
-        buf_init_arena(&s->choices[i].args, c->arena, SIZE_MAX / 2);
-        buf_init_arena(&s->choices[i].text, c->arena, TEXT_KEPT_MAX);
-        buf_init_arena(&s->choices[i].citations, c->arena, TEXT_KEPT_MAX);
-    }
     return s;
+}
+
+static struct pending *pending_of(struct encoder *s, unsigned choice)
+{
+    struct pending *p = s->choices[choice];
+    if (p)
+        return p;
+    p = s->choices[choice] = ARENA_NEW(s->c->arena, struct pending);
+    buf_init_arena(&p->args, s->c->arena, SIZE_MAX / 2);
+    told_init(&p->told, s->c->arena);
+    buf_init_arena(&p->citations, s->c->arena, TEXT_KEPT_MAX);
+    return p;
 }
 
 static void begin(struct encoder *s, const struct ir_event *ev)
@@ -1943,7 +1992,6 @@ static void part_end(struct encoder *s, unsigned choice, struct buf *out)
 
 static void put_text(struct encoder *s, const struct ir_event *ev, bool is_thought, struct buf *out)
 {
-    struct pending *p = &s->choices[ev->choice];
     if ((!ev->text.n && !ev->thought_signature.n) || (is_thought && !s->shows_thoughts))
         return;
     part_begin(s, out);
@@ -1960,7 +2008,7 @@ static void put_text(struct encoder *s, const struct ir_event *ev, bool is_thoug
     buf_lit(out, "}");
     part_end(s, ev->choice, out);
     if (!is_thought)
-        buf_str_add(&p->text, ev->text);
+        told_add(&pending_of(s, ev->choice)->told, ev->text);
 }
 
 static void put_part(struct encoder *s, unsigned choice, const struct ir_part *part,
@@ -1974,11 +2022,11 @@ static void put_part(struct encoder *s, unsigned choice, const struct ir_part *p
 
 static void begin_block(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
-    struct pending *p = &s->choices[ev->choice];
+    struct pending *p = pending_of(s, ev->choice);
     struct arena *a = s->c->arena;
     p->kind = ev->part_kind;
-    p->before += p->text.n;
-    buf_clear(&p->text);
+    p->before += p->told.n_ascii + p->told.rest.n;
+    told_clear(&p->told);
     buf_clear(&p->args);
     if (p->kind == IR_TOOL_CALL)
         p->call = (struct ir_part){.kind = IR_TOOL_CALL,
@@ -1993,7 +2041,7 @@ static void begin_block(struct encoder *s, const struct ir_event *ev, struct buf
 
 static void end_block(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
-    struct pending *p = &s->choices[ev->choice];
+    struct pending *p = pending_of(s, ev->choice);
     if (p->kind == IR_TOOL_CALL) {
         p->call.args_raw = buf_str(&p->args);
         put_part(s, ev->choice, &p->call, out);
@@ -2006,7 +2054,7 @@ static void keep_citation(struct pending *p, const struct ir_citation *cite)
     struct jw w = jw_on(&p->citations);
     if (p->citations.n)
         buf_char(&p->citations, ',');
-    write_citation(&w, cite, buf_str(&p->text), p->before);
+    write_citation(&w, cite, p->told.n_ascii, buf_str(&p->told.rest), p->before);
 }
 
 static void put_logprobs(struct encoder *s, const struct ir_event *ev, struct buf *out)
@@ -2029,14 +2077,14 @@ static void put_logprobs(struct encoder *s, const struct ir_event *ev, struct bu
 static void put_last(struct encoder *s, struct buf *out)
 {
     struct jw w = jw_on(out);
-    s->choices[0].is_seen = true;
+    pending_of(s, 0)->is_seen = true;
     frame_begin(s, out);
     jw_object(&w);
     jw_key(&w, "candidates");
     jw_array(&w);
     for (unsigned i = 0; i < FLOW_CHOICES; i++) {
-        struct pending *p = &s->choices[i];
-        if (!p->is_seen)
+        const struct pending *p = s->choices[i];
+        if (!p || !p->is_seen)
             continue;
         jw_object(&w);
         write_empty_content(&w);
@@ -2076,7 +2124,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
     struct encoder *s = enc;
     if (s->is_ended || ev->choice >= FLOW_CHOICES)
         return;
-    struct pending *p = &s->choices[ev->choice];
+    struct pending *p = pending_of(s, ev->choice);
     switch (ev->kind) {
     case IR_EV_START:
         begin(s, ev);
@@ -2102,10 +2150,11 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         put_logprobs(s, ev, out);
         break;
     case IR_EV_MEDIA:
-        put_part(
-            s, ev->choice,
-            &(struct ir_part){.kind = kind_of_media(ev->source.media_type), .source = ev->source},
-            out);
+        if (ev->text.n)
+            wire_drop(s->c, "the format has no place for it in an answer", "audio.transcript");
+        if (ev->source.kind != IR_SOURCE_NONE)
+            put_part(s, ev->choice, &(struct ir_part){.kind = ev->part_kind, .source = ev->source},
+                     out);
         break;
     case IR_EV_BLOCK_END:
         end_block(s, ev, out);
@@ -2203,6 +2252,7 @@ const struct wire wire_gemini = {
     .id = WIRE_GEMINI,
     .name = "google",
     .framing = FRAMING_SSE,
+    .answers_with_sound = true,
     .read_request = read_request,
     .write_request = write_request,
     .read_response = read_response,

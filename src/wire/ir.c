@@ -60,6 +60,30 @@ struct str wire_make_id(struct wire_ctx *c, const char *prefix, unsigned hex_dig
     return str_n(p, n + hex_digits);
 }
 
+void wire_ctx_move(struct wire_ctx *c, struct arena *to)
+{
+    struct wire_dropped *dropped = c->dropped;
+    struct wire_rename *renames = c->renames, **tail = &c->renames;
+    c->arena = c->scratch = to;
+    c->dropped = NULL;
+    c->dropped_tail = &c->dropped;
+    for (; dropped; dropped = dropped->next) {
+        struct wire_dropped *d = ARENA_NEW(to, struct wire_dropped);
+        *d = (struct wire_dropped){.what = str_dup(to, dropped->what),
+                                   .why = str_dup(to, dropped->why)};
+        *c->dropped_tail = d;
+        c->dropped_tail = &d->next;
+    }
+    *tail = NULL;
+    for (; renames; renames = renames->next) {
+        *tail = ARENA_NEW(to, struct wire_rename);
+        **tail = (struct wire_rename){.from = str_dup(to, renames->from),
+                                      .to = str_dup(to, renames->to),
+                                      .space = str_dup(to, renames->space)};
+        tail = &(*tail)->next;
+    }
+}
+
 void ir_request_init(struct ir_request *r)
 {
     *r = (struct ir_request){
@@ -190,4 +214,30 @@ int64_t ir_estimate_tokens(const struct ir_request *r)
                                          : 8 + text_tokens(t->name) + text_tokens(t->description) +
                                                value_tokens(t->parameters);
     return sum + value_tokens(r->format_schema);
+}
+
+struct ir_request *ir_request_rest(struct arena *a, const struct ir_request *r)
+{
+    struct ir_request *out = arena_alloc(a, sizeof *out);
+    struct ir_tool **tail = &out->tools;
+    ir_request_init(out);
+    out->origin = r->origin;
+    out->model = str_dup(a, r->model);
+    out->max_tokens = r->max_tokens;
+    out->is_stream = r->is_stream;
+    out->include_usage = r->include_usage;
+    out->is_preload = r->is_preload;
+    out->has_include_thoughts = r->has_include_thoughts;
+    out->include_thoughts = r->include_thoughts;
+    bool has_custom = false;
+    for (const struct ir_tool *t = r->tools; t; t = t->next)
+        has_custom = has_custom || t->kind == IR_TOOL_CUSTOM;
+    /* all of them: the first of a name counts */
+    for (const struct ir_tool *t = has_custom ? r->tools : NULL; t; t = t->next) {
+        *tail = ARENA_NEW(a, struct ir_tool);
+        (*tail)->kind = t->kind;
+        (*tail)->name = str_dup(a, t->name);
+        tail = &(*tail)->next;
+    }
+    return out;
 }

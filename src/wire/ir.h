@@ -229,7 +229,7 @@ enum ir_event_kind {
     IR_EV_TOOL_ARGS,   /* block, text: a fragment of the arguments */
     IR_EV_CITATION,    /* block, citation */
     IR_EV_LOGPROBS,    /* block, raw: array of chat-shaped token entries */
-    IR_EV_MEDIA,       /* block, source: an image or audio produced by the model */
+    IR_EV_MEDIA,       /* block, source: an image or (a piece of) audio made by the model; text: a piece of its transcript */
     IR_EV_BLOCK_END,   /* block */
     IR_EV_USAGE,       /* usage: cumulative, replaces what was known field by field */
     IR_EV_FINISH,      /* stop, stop_sequence: of one choice */

@@ -57,3 +57,49 @@ struct str wire_media_of_base64(struct str base64)
             return str_of(table[i].media);
     return STR_NONE;
 }
+
+static void put(uint8_t *to, uint32_t v, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++)
+        to[i] = (uint8_t)(v >> 8 * i);
+}
+
+static uint32_t rate_of(struct str media_type)
+{
+    struct str one;
+    int64_t rate = 24000;
+    while (media_type.n > 0) {
+        media_type = str_cut(media_type, ';', &one);
+        one = str_trim(one);
+        if (str_starts_nocase(one, STR("rate=")) && !str_to_int(str_skip(one, 5), &rate))
+            rate = 24000;
+    }
+    return rate > 0 && rate < 1000000 ? (uint32_t)rate : 24000;
+}
+
+struct str wire_wav_of_pcm(struct arena *a, struct str media_type, struct str base64)
+{
+    struct str pcm, bare;
+    (void)str_cut(media_type, ';', &bare);
+    bare = str_trim(bare);
+    if ((!str_eq_nocase(bare, STR("audio/l16")) && !str_eq_nocase(bare, STR("audio/pcm"))) ||
+        !base64_decode(a, base64, &pcm) || pcm.n > UINT32_MAX - 64)
+        return STR_NONE;
+    uint32_t rate = rate_of(media_type);
+    uint8_t *wav = arena_alloc(a, 44 + pcm.n);
+    memcpy(wav, "RIFF", 4);
+    put(wav + 4, (uint32_t)(36 + pcm.n), 4);
+    memcpy(wav + 8, "WAVEfmt ", 8);
+    put(wav + 16, 16, 4); /* of the fields up to "data" */
+    put(wav + 20, 1, 2);  /* PCM */
+    put(wav + 22, 1, 2);  /* mono */
+    put(wav + 24, rate, 4);
+    put(wav + 28, rate * 2, 4);
+    put(wav + 32, 2, 2);
+    put(wav + 34, 16, 2);
+    memcpy(wav + 36, "data", 4);
+    put(wav + 40, (uint32_t)pcm.n, 4);
+    if (pcm.n)
+        memcpy(wav + 44, pcm.p, pcm.n);
+    return base64_encode(a, str_n((const char *)wav, 44 + pcm.n));
+}

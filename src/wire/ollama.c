@@ -872,6 +872,9 @@ static struct ir_parts *reply_media(struct wire_ctx *c, const struct ir_parts *p
     for (const struct ir_part *p = parts->first; p; p = p->next)
         if (p->kind == IR_IMAGE && p->source.kind == IR_SOURCE_DATA)
             ir_part_add(c->arena, kept, IR_IMAGE)->source = p->source;
+        else if (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO ||
+                 p->kind == IR_VIDEO)
+            wire_drop_media(c, p->kind);
     return kept;
 }
 
@@ -893,6 +896,9 @@ static void write_chat_message(struct wire_ctx *c, struct jw *w, const struct ir
 static void write_generated(struct wire_ctx *c, struct jw *w, const struct ir_parts *parts)
 {
     struct str thinking = reasoning_text(c->arena, parts);
+    for (const struct ir_part *p = parts->first; p; p = p->next)
+        if (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO || p->kind == IR_VIDEO)
+            wire_drop_media(c, p->kind);
     jw_kv_str(w, "response", ir_parts_text(c->arena, parts));
     if (thinking.n)
         jw_kv_str(w, "thinking", thinking);
@@ -1044,11 +1050,12 @@ static void end_block(struct encoder *s, struct buf *out)
     line_end(out);
 }
 
-static void put_image(struct encoder *s, const struct ir_source *source, struct buf *out)
+static void put_image(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
+    const struct ir_source *source = &ev->source;
     if (s->is_generate || source->kind != IR_SOURCE_DATA ||
         !str_starts_nocase(source->media_type, STR("image/"))) {
-        wire_drop(s->c, "the format has no place for it in an answer", "media");
+        wire_drop_media(s->c, ev->part_kind);
         return;
     }
     line_begin(s, out);
@@ -1120,7 +1127,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             put_logprobs(s, ev->raw, out);
         break;
     case IR_EV_MEDIA:
-        put_image(s, &ev->source, out);
+        put_image(s, ev, out);
         break;
     case IR_EV_BLOCK_END:
         end_block(s, out);

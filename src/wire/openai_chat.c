@@ -1,6 +1,7 @@
 /* openai_chat.c - OpenAI Chat Completions, both directions: requests, replies, streams.
  * Not here: pairing calls with results, ids and names (prepare.h), stream bookkeeping (flow.h), schema cleaning. */
 #include "base/codec.h"
+#include "wire/media.h"
 #include "wire/openai.h"
 #include "wire/wires.h"
 #include "base/banned.h"
@@ -1208,15 +1209,29 @@ static void read_images(struct wire_ctx *c, yyjson_val *list, struct ir_parts *p
         openai_read_image(c, v, ir_part_add(c->arena, parts, IR_IMAGE));
 }
 
+/* What the client asked its sound to be; empty: nothing, as far as known. */
+static struct str asked_sound(const struct wire_ctx *c)
+{
+    return c->req && c->req->origin == WIRE_CHAT ? json_get_str(c->req->audio, "format") : STR_NONE;
+}
+
 static void read_reply_audio(yyjson_val *audio, struct wire_ctx *c, struct ir_parts *parts)
 {
+    struct str transcript = json_get_str(audio, "transcript"), format = asked_sound(c);
     if (!yyjson_is_obj(audio))
         return;
+    if (!wire_answers_with_sound(c)) {
+        if (transcript.n > 0)
+            ir_part_add(c->arena, parts, IR_TEXT)->text = transcript;
+        return;
+    }
     struct ir_part *p = ir_part_add(c->arena, parts, IR_AUDIO);
     p->item_id = json_get_str(audio, "id");
-    p->text = json_get_str(audio, "transcript");
+    p->text = transcript;
     p->source = (struct ir_source){.kind = IR_SOURCE_DATA,
-                                   .media_type = STR("audio/wav"),
+                                   .media_type = str_is(format, "pcm16") ? STR(MEDIA_PCM16)
+                                                 : format.n > 0 ? wire_media_of_audio(format)
+                                                                : STR("audio/wav"),
                                    .base64 = json_get_str(audio, "data")};
     p->raw = audio;
 }
@@ -1349,14 +1364,42 @@ static void write_reply_annotations(struct jw *w, const struct ir_parts *parts)
         jw_array_end(w);
 }
 
+/* Not kept here: an id that is sent back means nothing, so it expires as it is made. */
+static void write_sound(struct wire_ctx *c, struct jw *w, const struct ir_part *p)
+{
+    struct str data = p->source.base64, asked = asked_sound(c);
+    if (str_is(asked, "wav")) {
+        struct str wav = wire_wav_of_pcm(c->arena, p->source.media_type, data);
+        data = wav.n > 0 ? wav : data;
+    } else if (asked.n > 0 && !str_eq(asked, wire_audio_of_media(p->source.media_type))) {
+        wire_drop(c, "the upstream speaks another", "audio.format");
+    }
+    jw_object(w);
+    jw_kv_str(w, "id", wire_make_id(c, "audio_", 24));
+    jw_kv_str(w, "data", data);
+    jw_kv_int(w, "expires_at", wire_created(c, 0));
+    jw_kv_str(w, "transcript", p->text);
+    jw_object_end(w);
+}
+
 static void write_reply_media(struct wire_ctx *c, struct jw *w, const struct ir_parts *parts)
 {
-    bool is_open = false;
+    bool is_open = false, has_sound = false;
     for (const struct ir_part *p = parts->first; p; p = p->next) {
-        if (p->kind == IR_AUDIO && p->raw) {
-            jw_kv_val(w, "audio", p->raw);
+        bool is_sound = p->kind == IR_AUDIO && (p->raw || p->source.kind == IR_SOURCE_DATA);
+        if (p->kind == IR_FILE || p->kind == IR_VIDEO || (p->kind == IR_AUDIO && !is_sound) ||
+            (is_sound && has_sound))
+            wire_drop_media(c, p->kind);
+        if (!is_sound || has_sound)
             continue;
-        }
+        has_sound = true;
+        jw_key(w, "audio");
+        if (p->raw)
+            jw_val(w, p->raw);
+        else
+            write_sound(c, w, p);
+    }
+    for (const struct ir_part *p = parts->first; p; p = p->next) {
         if (p->kind != IR_IMAGE)
             continue;
         if (!is_open) {
@@ -1374,11 +1417,14 @@ static void write_reply_message(struct wire_ctx *c, struct jw *w, const struct i
                                 enum ir_stop stop)
 {
     struct said s = gather(c->arena, &m->parts);
+    bool has_sound = false;
+    for (const struct ir_part *p = m->parts.first; p; p = p->next)
+        has_sound |= p->kind == IR_AUDIO;
     jw_object(w);
     jw_kv_cstr(w, "role", "assistant");
     if (s.has_text)
         jw_kv_str(w, "content", s.text);
-    else if (s.n_calls > 0 || s.refusal.n > 0 || stop == IR_STOP_FILTER)
+    else if (s.n_calls > 0 || s.refusal.n > 0 || stop == IR_STOP_FILTER || has_sound)
         jw_kv_null(w, "content");
     else
         jw_kv_cstr(w, "content", "");
@@ -1444,8 +1490,8 @@ struct call {
 struct decoder {
     struct wire_ctx *c;
     struct flow flow;
-    struct call *calls[CALLS_MAX];
-    unsigned n_calls;
+    struct call **calls; /* up to CALLS_MAX */
+    unsigned n_calls, calls_cap;
     size_t held_bytes;
     struct think_split think[FLOW_CHOICES];
     unsigned choice; /* of the chunk's part in work, for callbacks */
@@ -1519,6 +1565,12 @@ static struct call *new_call(struct decoder *d, unsigned choice, int64_t index)
 {
     if (d->n_calls == CALLS_MAX)
         return NULL;
+    if (d->n_calls == d->calls_cap) {
+        unsigned cap = d->calls_cap ? 2 * d->calls_cap : 8;
+        d->calls = arena_realloc(d->c->arena, d->calls, d->calls_cap * sizeof *d->calls,
+                                 cap * sizeof *d->calls);
+        d->calls_cap = cap;
+    }
     struct call *call = ARENA_NEW(d->c->arena, struct call);
     call->choice = choice;
     call->index = index;
@@ -1615,7 +1667,7 @@ struct piece { /* a choice */
 };
 struct delta {
     yyjson_val *content, *reasoning_content, *reasoning, *reasoning_details, *refusal, *images,
-        *annotations, *tool_calls, *function_call;
+        *annotations, *tool_calls, *function_call, *audio;
 };
 #define TAKE(to, name)                       \
     if (!(to)->name && str_is(key, #name)) { \
@@ -1680,6 +1732,7 @@ static struct delta take_delta(yyjson_val *delta)
         TAKE(&d, reasoning)
         TAKE(&d, reasoning_details)
         TAKE(&d, images)
+        TAKE(&d, audio)
         TAKE(&d, annotations)
         TAKE(&d, function_call)
     }
@@ -1733,6 +1786,25 @@ static void say_media(struct decoder *d, unsigned choice, yyjson_val *images)
     }
 }
 
+/* Streamed sound is always pcm16: each piece of base64 stands for itself. */
+static void say_sound(struct decoder *d, unsigned choice, yyjson_val *audio)
+{
+    struct str data = json_get_str(audio, "data"), words = json_get_str(audio, "transcript");
+    if (data.n == 0 && words.n == 0)
+        return;
+    if (!wire_answers_with_sound(d->c)) {
+        say(d, choice, IR_TEXT, words);
+        return;
+    }
+    struct ir_event ev = {.kind = IR_EV_MEDIA, .text = words};
+    if (data.n > 0)
+        ev.source = (struct ir_source){
+            .kind = IR_SOURCE_DATA, .media_type = STR(MEDIA_PCM16), .base64 = data};
+    advance(d, choice, true);
+    flow_open(&d->flow, choice, IR_AUDIO, NULL);
+    flow_event(&d->flow, choice, &ev);
+}
+
 static void say_extras(struct decoder *d, unsigned choice, yyjson_val *logprobs,
                        yyjson_val *annotations)
 {
@@ -1775,6 +1847,8 @@ static bool handle_choice(struct decoder *d, yyjson_val *v, struct err *e)
     say(d, choice, IR_REFUSAL, json_str(delta.refusal));
     if (yyjson_arr_size(delta.images) > 0)
         say_media(d, choice, delta.images);
+    if (delta.audio)
+        say_sound(d, choice, delta.audio);
     yyjson_arr_foreach (delta.tool_calls, i, n, call)
         if (!call_fragment(d, choice, call, e))
             return false;
@@ -1863,6 +1937,7 @@ struct encoder {
     struct str head; /* data: {"id":…,"model":…, up to "choices" */
     bool has_role[FLOW_CHOICES];
     unsigned n_calls[FLOW_CHOICES];
+    struct str sound_id;      /* of the sound that was begun */
     bool is_custom, has_args; /* of the open call */
     struct buf custom;        /* its arguments, unwrapped at its end */
     bool is_ended, wants_usage;
@@ -1982,6 +2057,27 @@ static void end_call(struct encoder *s, unsigned choice, struct buf *out)
     }
 }
 
+static void sound_chunk(struct encoder *s, const struct ir_event *ev, struct buf *out)
+{
+    struct jw w = jw_on(out);
+    if (s->sound_id.n == 0)
+        s->sound_id = wire_make_id(s->c, "audio_", 24);
+    chunk_begin(s, ev->choice, out);
+    buf_lit(out, "\"audio\":");
+    jw_object(&w);
+    jw_kv_str(&w, "id", s->sound_id);
+    if (ev->text.n > 0)
+        jw_kv_str(&w, "transcript", ev->text);
+    if (ev->kind == IR_EV_BLOCK_END)
+        jw_kv_int(&w, "expires_at", wire_created(s->c, 0)); /* not kept: see write_sound */
+    else if (ev->source.kind == IR_SOURCE_DATA)
+        jw_kv_str(&w, "data", ev->source.base64);
+    jw_object_end(&w);
+    chunk_end(out);
+    if (ev->kind == IR_EV_BLOCK_END)
+        s->sound_id = STR_NONE;
+}
+
 static void raw_chunk(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
     struct jw w = jw_on(out);
@@ -2063,13 +2159,22 @@ static void encode_content(struct encoder *s, const struct ir_event *ev, struct 
     case IR_EV_BLOCK_END:
         if (ev->part_kind == IR_TOOL_CALL && ev->call_kind != IR_CALL_HOSTED)
             end_call(s, ev->choice, out);
+        else if (ev->part_kind == IR_AUDIO)
+            sound_chunk(s, ev, out);
         break;
     case IR_EV_CITATION:
         if (openai_can_annotate(ev->citation))
             raw_chunk(s, ev, out);
         break;
-    case IR_EV_LOGPROBS:
     case IR_EV_MEDIA:
+        if (ev->part_kind == IR_AUDIO)
+            sound_chunk(s, ev, out);
+        else if (ev->part_kind == IR_IMAGE)
+            raw_chunk(s, ev, out);
+        else
+            wire_drop_media(s->c, ev->part_kind);
+        break;
+    case IR_EV_LOGPROBS:
         raw_chunk(s, ev, out);
         break;
     case IR_EV_FINISH:
@@ -2142,6 +2247,7 @@ const struct wire wire_chat = {
     .id = WIRE_CHAT,
     .name = "openai_chat",
     .framing = FRAMING_SSE,
+    .answers_with_sound = true,
     .read_request = read_request,
     .write_request = write_request,
     .read_response = read_response,

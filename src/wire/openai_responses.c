@@ -1293,6 +1293,9 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
         write_image_item(w, wire_make_id(c, "ig_", 32), p->source.base64);
     } else if (p->kind == IR_OPAQUE && p->origin == WIRE_RESPONSES) {
         jw_val(w, p->raw);
+    } else if (p->kind == IR_IMAGE || p->kind == IR_FILE || p->kind == IR_AUDIO ||
+               p->kind == IR_VIDEO) {
+        wire_drop_media(c, p->kind);
     }
 }
 
@@ -1339,8 +1342,8 @@ struct item {
 struct decoder {
     struct wire_ctx *c;
     struct flow flow;
-    struct item *items[ITEMS_MAX];
-    unsigned n_items;
+    struct item **items; /* up to ITEMS_MAX */
+    unsigned n_items, items_cap;
     struct item *live;     /* whose block is open */
     int64_t content_index; /* of the open text */
     bool has_refusal;
@@ -1369,6 +1372,12 @@ static struct item *need_item(struct decoder *d, struct str id, int64_t index)
     struct item *item = find_item(d, id, index);
     if (item || d->n_items == ITEMS_MAX)
         return item;
+    if (d->n_items == d->items_cap) {
+        unsigned cap = d->items_cap ? 2 * d->items_cap : 8;
+        d->items = arena_realloc(d->c->arena, d->items, d->items_cap * sizeof *d->items,
+                                 cap * sizeof *d->items);
+        d->items_cap = cap;
+    }
     item = ARENA_NEW(d->c->arena, struct item);
     item->id = str_dup(d->c->arena, id);
     item->index = index;
@@ -1694,14 +1703,22 @@ struct encoder {
     bool is_started, is_ended;
 };
 
+static void free_text(void *arg)
+{
+    buf_done(arg);
+}
+
 static void *encoder_new(struct wire_ctx *c)
 {
     struct encoder *s = ARENA_NEW(c->arena, struct encoder);
-    struct buf *bufs[] = {&s->text, &s->annotations, &s->logprobs, &s->contents, &s->output};
+    struct buf *bufs[] = {&s->annotations, &s->logprobs, &s->contents, &s->output};
     s->c = c;
     s->usage = IR_USAGE_NONE;
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_init_arena(bufs[i], c->arena, REPLY_MAX);
+    /* grows all along the stream: an arena would keep every size it had */
+    buf_init(&s->text, REPLY_MAX);
+    arena_on_free(c->arena, free_text, &s->text);
     return s;
 }
 
@@ -2095,11 +2112,12 @@ static void begin_block(struct encoder *s, const struct ir_event *ev, struct buf
     }
 }
 
-static void put_media(struct encoder *s, const struct ir_source *source, struct buf *out)
+static void put_media(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
+    const struct ir_source *source = &ev->source;
     struct buf b;
-    if (source->kind != IR_SOURCE_DATA || str_starts(source->media_type, STR("audio/"))) {
-        wire_drop(s->c, "the format has no place for it in an answer", "media");
+    if (ev->part_kind != IR_IMAGE || source->kind != IR_SOURCE_DATA) {
+        wire_drop_media(s->c, ev->part_kind);
         return;
     }
     (void)render(s, &b);
@@ -2181,7 +2199,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             add_logprobs(&s->logprobs, ev->raw);
         break;
     case IR_EV_MEDIA:
-        put_media(s, &ev->source, out);
+        put_media(s, ev, out);
         break;
     case IR_EV_BLOCK_END:
         if (s->open == OPEN_MESSAGE)

@@ -81,6 +81,9 @@ void wire_ctx_init(struct wire_ctx *c, struct arena *a);
 /* Notes a loss once; what and why are copied. */
 void wire_drop(struct wire_ctx *c, const char *why, const char *what_fmt, ...) PRINTF_LIKE(3, 4);
 struct str wire_make_id(struct wire_ctx *c, const char *prefix, unsigned hex_digits); /* from seed and counter */
+/* From now on c works in `to`: what reading or writing a request noted for the reply (losses, names) is copied there, so that the
+ * arena it worked in can go. */
+void wire_ctx_move(struct wire_ctx *c, struct arena *to);
 
 enum framing { FRAMING_SSE, FRAMING_NDJSON, FRAMING_JSON_ARRAY };
 
@@ -90,6 +93,7 @@ struct wire {
     enum wire_id id;
     const char *name;               /* "openai_chat": in configuration, logs and headers */
     enum framing framing;           /* of its streams */
+    bool answers_with_sound;        /* its replies have a place for sound: others get the transcript as text */
 
     /* root: the parsed body. model and stream may also come from the path (Google): the caller sets them after. */
     bool (*read_request)(struct wire_ctx *c, yyjson_val *root, struct ir_request *out, struct err *e);
@@ -137,4 +141,8 @@ void wire_read_error(struct arena *a, int status, struct str body, struct err *e
 
 /* Estimated input tokens of a request, for count_tokens without an upstream's help: about 4 characters a token, images by size. */
 int64_t ir_estimate_tokens(const struct ir_request *r);
+
+/* A copy of what the rest of a stream still asks of its request once its encoder has begun: wishes and the names of free-text tools,
+ * neither text nor tree. */
+struct ir_request *ir_request_rest(struct arena *a, const struct ir_request *r);
 #endif

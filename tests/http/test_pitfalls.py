@@ -680,3 +680,25 @@ def test_structured_output_for_anthropic_comes_back_as_text(sluice, upstream, mo
             got = (f.read_stream if streaming else f.read)(r.content)
             assert json.loads(got.text) == {"a": 1} and got.finish == "stop" and not got.calls, client
             assert '"a"' in upstream.last.body.decode(), "the schema did not arrive"
+
+
+SOUND = [sse(dump({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
+                   "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
+         for delta, finish in (({"role": "assistant", "content": None}, None), ({"audio": {"id": "a", "transcript": "Hel"}}, None),
+                               ({"audio": {"id": "a", "data": "AAEC"}}, None), ({"audio": {"id": "a", "transcript": "lo."}}, None),
+                               ({"audio": {"id": "a", "expires_at": 9}}, None), ({}, "stop"))] + [b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("client", ["anthropic", "responses", "ollama", "google"])
+@pytest.mark.parametrize("how", ["whole", "events"])
+def test_sound_of_a_stream_is_not_lost_in_silence(sluice, upstream, client, how):
+    """The transcript stands in for the sound where the format has no place for it, and the loss is named."""
+    upstream.play(stream(SOUND, how=how))
+    f, ask = FORMATS[client], Ask(model="to-chat", stream=True)
+    r = sluice.post(f.path(ask), f.request(ask))
+    if client == "google":
+        assert "audio/L16;codec=pcm;rate=24000" in r.text and "AAEC" in r.text
+    else:
+        assert f.read_stream(r.content).text == "Hello."
+    if how == "whole":  # else the head is out before the sound comes
+        assert r.headers["x-sluice-dropped"] == ("audio.transcript" if client == "google" else "audio")

@@ -219,6 +219,16 @@ START_TEST(describes_itself)
                "'percent':{'type':'integer','description':'From 1 to "
                "100','minimum':1,'maximum':100,'format':'int64'}},"
                "'required':['name']}"));
+
+    buf_init_arena(&b, arena, 10000);
+    w = jw_on(&b);
+    shape_schema_out(&point_shape, &w);
+    ck_assert(str_contains(buf_str(&b), quotes("'required':['x','y']")));
+    buf_init_arena(&b, arena, 10000);
+    w = jw_on(&b);
+    shape_schema_out(&thing_shape, &w); /* what may be left out or is never shown is not promised */
+    ck_assert(str_contains(buf_str(&b),
+                           quotes("'required':['name','on','budget','colour','at','path','id']")));
     arena_free(arena);
 }
 END_TEST

@@ -1,0 +1,218 @@
+/* Edits of JSON with comments: the value changes, every other byte stays. ' stands for " in the texts. */
+#include "json/jsonc_edit.h"
+#include "unit/unit.h"
+
+static struct str text_of(struct arena *a, const char *z)
+{
+    struct str s = str_dup(a, str_of(z));
+    char *p = arena_alloc(a, s.n + 1);
+    for (size_t i = 0; i < s.n; i++)
+        p[i] = s.p[i] == '\'' ? '"' : s.p[i];
+    return str_n(p, s.n);
+}
+
+/* "a/b" */
+static size_t path_of(struct arena *a, const char *z, struct str *path)
+{
+    size_t n = 0;
+    struct str rest = text_of(a, z);
+    while (rest.n) {
+        rest = str_cut(rest, '/', &path[n]);
+        n++;
+    }
+    return n;
+}
+
+enum edit {
+    SET,
+    REMOVE,
+    RENAME
+};
+
+static struct str edited(struct arena *a, enum edit what, const char *text, const char *path,
+                         const char *value)
+{
+    struct str steps[16], out = STR_NONE;
+    struct err e = ERR_INIT;
+    size_t n = path_of(a, path, steps);
+    struct str t = text_of(a, text);
+    bool ok = what == SET      ? jsonc_set(a, t, steps, n, text_of(a, value), &out, &e)
+              : what == REMOVE ? jsonc_remove(a, t, steps, n, &out, &e)
+                               : jsonc_rename(a, t, steps, n, text_of(a, value), &out, &e);
+    ck_assert_msg(ok, "%s %s: %s", path, text, e.message);
+    return out;
+}
+
+struct example {
+    enum edit what;
+    const char *path, *value, *before, *after;
+};
+
+static void check_examples(const struct example *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct arena *a = arena_new();
+        check_str(edited(a, v[i].what, v[i].before, v[i].path, v[i].value), text_of(a, v[i].after));
+        arena_free(a);
+    }
+}
+
+/* clang-format off */
+START_TEST(a_value_is_replaced_where_it_stands)
+{
+    static const struct example v[] = {
+        { SET, "a", "2", "{'a':1}", "{'a':2}" },
+        { SET, "a/b", "'x'", "{ // c\n  'a' : { 'b' : [1, 2] /* d */, 'c':3 }, // e\n}\n", "{ // c\n  'a' : { 'b' : 'x' /* d */, 'c':3 }, // e\n}\n" },
+        { SET, "a", "true", "{'a':${PORT}, 'b': '${X}'}", "{'a':true, 'b': '${X}'}" },
+        { SET, "b", "9", "{'a':${PORT} , 'b':\n8}", "{'a':${PORT} , 'b':\n9}" },
+        { SET, "l/1", "7", "{'l': [1, /* two */ 2, 3,]}", "{'l': [1, /* two */ 7, 3,]}" },
+        { SET, "a//b", "1", "{'a': {'': {'b': 0}}}", "{'a': {'': {'b': 1}}}" },
+        { SET, "a", "1.50", "\xef\xbb\xbf{'a': 0}", "\xef\xbb\xbf{'a': 1.50}" },
+        { SET, "\xc3\xa9", "1", "{'\\u00e9': 0, 'e': 2}", "{'\\u00e9': 1, 'e': 2}" },
+        { SET, "a", "{'x':1,'y':[1,2]}", "{\n\t'a': 0\n}", "{\n\t'a': {\n\t\t'x': 1,\n\t\t'y': [1, 2]\n\t}\n}" },
+        { SET, "a", "1", "{'a':'// no comment','a':2}", "{'a':1,'a':2}" },
+        { SET, "a", "['b','c']", "{'a': ['x']}", "{'a': ['b', 'c']}" },
+    };
+    check_examples(v, ARRAY_LEN(v));
+}
+END_TEST
+
+START_TEST(a_new_member_comes_last_in_the_manner_of_the_others)
+{
+    static const struct example v[] = {
+        { SET, "b", "2", "{'a':1}", "{'a':1, 'b': 2}" },
+        { SET, "b", "2", "{'a':1,}", "{'a':1, 'b': 2,}" },
+        { SET, "b", "2", "{\n  'a': 1\n}\n", "{\n  'a': 1,\n  'b': 2\n}\n" },
+        { SET, "b", "2", "{\n  'a': 1,\n}\n", "{\n  'a': 1,\n  'b': 2,\n}\n" },
+        { SET, "b", "2", "{\n\t'a': 1 // one\n}", "{\n\t'a': 1, // one\n\t'b': 2\n}" },
+        { SET, "b", "2", "{\n    'a': 1, // one\n    // the end\n}", "{\n    'a': 1, // one\n    'b': 2,\n    // the end\n}" },
+        { SET, "b", "2", "{\r\n  'a': 1 /* one\r\n two */\r\n}\r\n", "{\r\n  'a': 1, /* one\r\n two */\r\n  'b': 2\r\n}\r\n" },
+        { SET, "b", "2", "{\n  'a': 1}", "{\n  'a': 1,\n  'b': 2\n}" },
+        { SET, "p/n", "{'type':'x','key':'y'}", "{\n  'p': {\n    'm': { 'type': 'z' }\n  }\n}", "{\n  'p': {\n    'm': { 'type': 'z' },\n    'n': { 'type': 'x', 'key': 'y' }\n  }\n}" },
+        { SET, "p/n", "{'type':'x','caps':['a','b']}", "{\n  'p': {\n    'm': {\n      'type': 'z'\n    }\n  }\n}",
+          "{\n  'p': {\n    'm': {\n      'type': 'z'\n    },\n    'n': {\n      'type': 'x',\n      'caps': ['a', 'b']\n    }\n  }\n}" },
+        { SET, "p/n", "{'type':'x'}", "{\n  'p': {}\n}", "{\n  'p': {\n    'n': {\n      'type': 'x'\n    }\n  }\n}" },
+        { SET, "p/n", "1", "{\n  'p': {\n    // nothing yet\n  }\n}", "{\n  'p': {\n    // nothing yet\n    'n': 1\n  }\n}" },
+        { SET, "p/n/o", "1", "{}", "{\n  'p': {\n    'n': {\n      'o': 1\n    }\n  }\n}" },
+        { SET, "l/-", "{'id':'b'}", "{\n  'l': [\n    { 'id': 'a' }\n  ]\n}", "{\n  'l': [\n    { 'id': 'a' },\n    { 'id': 'b' }\n  ]\n}" },
+        { SET, "l/-", "2", "{'l':[]}", "{'l':[\n  2\n]}" },
+        { SET, "l/-", "2", "{'l':[1]}", "{'l':[1, 2]}" },
+        { SET, "b", "2", "{\n  'a': 1\n  ,\n}", "{\n  'a': 1\n  ,\n  'b': 2,\n}" },
+        { SET, "b", "2", "{ 'a': 1 // one\n}", "{ 'a': 1, 'b': 2 // one\n}" },
+    };
+    check_examples(v, ARRAY_LEN(v));
+}
+END_TEST
+
+START_TEST(a_member_goes_with_what_is_said_of_it)
+{
+    static const struct example v[] = {
+        { REMOVE, "a", NULL, "{'a':1}", "{}" },
+        { REMOVE, "a", NULL, "{ 'a': 1, 'b': 2 }", "{ 'b': 2 }" },
+        { REMOVE, "b", NULL, "{ 'a': 1, 'b': 2 }", "{ 'a': 1 }" },
+        { REMOVE, "b", NULL, "{ 'a': 1, 'b': 2, }", "{ 'a': 1, }" },
+        { REMOVE, "a", NULL, "{\n  'a': 1, // one\n  'b': 2\n}", "{\n  'b': 2\n}" },
+        { REMOVE, "b", NULL, "{\n  'a': 1, // one\n  // of b\n  'b': 2 // two\n}", "{\n  'a': 1 // one\n}" },
+        { REMOVE, "b", NULL, "{\n  'a': 1,\n\n  // of all\n\n  // of b\n  /* too */\n  'b': {\n    'x': 1 // y\n  },\n  'c': 3,\n}", "{\n  'a': 1,\n\n  // of all\n\n  'c': 3,\n}" },
+        { REMOVE, "a", NULL, "{\n  // of the section\n  'a': 1,\n  'b': 2\n}", "{\n  // of the section\n  'b': 2\n}" },
+        { REMOVE, "b", NULL, "{\n    'a': 1\n  , 'b': 2\n  , 'c': 3\n}", "{\n    'a': 1\n  , 'c': 3\n}" },
+        { REMOVE, "b", NULL, "{\n'a':1\n/* c */ ,\n'b':2,\n'c':3\n}", "{\n'a':1\n/* c */ ,\n'c':3\n}" },
+        { REMOVE, "c", NULL, "{\n'a':1\n/* c */ ,\n'c':3\n}", "{\n'a':1\n/* c */ \n}" },
+        { REMOVE, "l/1", NULL, "{'l':[1, 2, 3]}", "{'l':[1, 3]}" },
+        { REMOVE, "a", NULL, "{'a':1,'b':2,'a':3}", "{'b':2}" },
+        { REMOVE, "x/y", NULL, "{'a':1}", "{'a':1}" },
+        { REMOVE, "a/y", NULL, "{'a':1}", "{'a':1}" },
+    };
+    check_examples(v, ARRAY_LEN(v));
+}
+END_TEST
+
+START_TEST(a_name_changes_in_its_place)
+{
+    static const struct example v[] = {
+        { RENAME, "p/a", "z", "{'p':{ /* x */ 'a' : 1, 'b':2}}", "{'p':{ /* x */ 'z' : 1, 'b':2}}" },
+        { RENAME, "p", "a\\b'\xc3\xa9", "{'p':1}", "{'a\\\\b\\'\xc3\xa9':1}" },
+    };
+    check_examples(v, ARRAY_LEN(v));
+}
+END_TEST
+/* clang-format on */
+
+START_TEST(what_cannot_be_edited_is_refused)
+{
+    struct arena *a = arena_new();
+    struct str out, path[] = {STR("a"), STR("b")};
+    struct err e = ERR_INIT;
+    ck_assert(!jsonc_set(a, text_of(a, "{'a':1"), path, 1, STR("2"), &out, &e));
+    ck_assert_str_eq(e.code, "invalid_json");
+    err_clear(&e);
+    ck_assert(!jsonc_set(a, text_of(a, "{'a':1}"), path, 2, STR("2"), &out, &e));
+    ck_assert_str_eq(e.code, "not_an_object");
+    err_clear(&e);
+    ck_assert(!jsonc_set(a, text_of(a, "{'a':[]}"), path, 2, STR("2"), &out, &e));
+    ck_assert(!jsonc_set(a, text_of(a, "{}"), path, 1, STR("{"), &out, &e));
+    err_clear(&e);
+    ck_assert(!jsonc_rename(a, text_of(a, "{'b':1}"), path, 1, STR("c"), &out, &e));
+    ck_assert_int_eq(e.kind, ERR_NOT_FOUND);
+    arena_free(a);
+}
+END_TEST
+
+static const char messy[] =
+    "// written by hand\r\n"
+    "{\n"
+    "\t'$schema': './x.json',   /* kept */\n"
+    "  'providers': { // those we pay for\n"
+    "\n"
+    "      'oa': { 'type':'openai', 'api_key' : '${OPENAI_KEY}' ,'x-note':{'by':'us',},\n"
+    "              /* a , in a comment: } */ 'enabled': true }\n"
+    "      , 'an' : {\n"
+    "          'api_key': 'file:an.key', // rotated monthly\n"
+    "          'type': 'anthropic',\n"
+    "      } // the second\n"
+    "  },\n"
+    "  'models': {'a':'oa', 'b': {'provider':'an'}},\n"
+    "  'server': { 'port': ${PORT}, 'api_keys': [\n"
+    "     {'id':'0a', 'key':'sk-12345678'} // one\n"
+    "  ] }\n"
+    "}   \n"
+    "// the end\n";
+
+START_TEST(ten_cycles_leave_the_rest_of_a_messy_file_as_it_was)
+{
+    struct arena *a = arena_new();
+    struct str first = text_of(a, messy), t = first, out;
+    struct err e = ERR_INIT;
+    const struct str url[] = {STR("providers"), STR("oa"), STR("base_url")};
+    const struct str third[] = {STR("providers"), STR("third")};
+    const struct str enabled[] = {STR("providers"), STR("oa"), STR("enabled")};
+    const struct str model[] = {STR("models"), STR("c/d")};
+    const struct str an[] = {STR("providers"), STR("an")};
+    const struct str an2[] = {STR("providers"), STR("an2")};
+    const struct str keys[] = {STR("server"), STR("api_keys"), STR("-")};
+    const struct str key1[] = {STR("server"), STR("api_keys"), STR("1")};
+    for (int i = 0; i < 10; i++) {
+        ck_assert(jsonc_set(a, t, url, 3, STR("\"https://x\""), &t, &e));
+        ck_assert(jsonc_set(a, t, enabled, 3, STR("false"), &t, &e));
+        ck_assert(jsonc_set(a, t, third, 2, STR("{\"type\":\"echo\"}"), &t, &e));
+        ck_assert(jsonc_set(a, t, model, 2, STR("\"oa\""), &t, &e));
+        ck_assert(jsonc_rename(a, t, an, 2, STR("an2"), &t, &e));
+        ck_assert(jsonc_set(a, t, keys, 3, STR("{\"id\":\"0b\"}"), &t, &e));
+        ck_assert(str_contains(t, STR("${PORT}")) && str_contains(t, STR("rotated monthly")));
+        ck_assert(jsonc_remove(a, t, key1, 3, &t, &e));
+        ck_assert(jsonc_rename(a, t, an2, 2, STR("an"), &t, &e));
+        ck_assert(jsonc_remove(a, t, model, 2, &t, &e));
+        ck_assert(jsonc_remove(a, t, third, 2, &t, &e));
+        ck_assert(jsonc_set(a, t, enabled, 3, STR("true"), &t, &e));
+        ck_assert(jsonc_remove(a, t, url, 3, &out, &e));
+        t = out;
+        check_str(t, first);
+    }
+    arena_free(a);
+}
+END_TEST
+
+UNIT_MAIN("jsonc_edit", a_value_is_replaced_where_it_stands,
+          a_new_member_comes_last_in_the_manner_of_the_others,
+          a_member_goes_with_what_is_said_of_it, a_name_changes_in_its_place,
+          what_cannot_be_edited_is_refused, ten_cycles_leave_the_rest_of_a_messy_file_as_it_was)
