@@ -71,6 +71,35 @@ START_TEST(a_key_is_found_by_what_is_presented)
 }
 END_TEST
 
+START_TEST(a_key_is_forgotten_with_its_snapshot)
+{
+    static const char with[] = "{'server':{'api_keys':[{'id':'1','key':'sk-one-0123456789'},"
+                               "{'id':'2','key':'sk-two-0123456789'}]}}",
+                      without[] = "{'server':{'api_keys':[{'id':'3','key':'sk-two-0123456789'}]}}";
+    struct snapshot *old, *now;
+    snapshot_publish(state_load(with));
+    old = snapshot_current();
+    for (int i = 0; i < 3; i++) { /* found, then remembered */
+        check_text(snapshot_key(old, STR("sk-one-0123456789"))->id, "1");
+        check_text(snapshot_key(old, STR("sk-two-0123456789"))->id, "2");
+        ck_assert_ptr_null(snapshot_key(old, STR("sk-three-0123456789")));
+    }
+    snapshot_publish(state_load(without));
+    now = snapshot_current();
+    for (int i = 0; i < 3; i++) {
+        ck_assert_ptr_null(snapshot_key(now, STR("sk-one-0123456789")));
+        check_text(snapshot_key(now, STR("sk-two-0123456789"))->id, "3");
+        /* a request that is pinned */
+        check_text(snapshot_key(old, STR("sk-two-0123456789"))->id, "2");
+        check_text(snapshot_key(old, STR("sk-one-0123456789"))->id, "1");
+    }
+    snapshot_unref(old);
+    snapshot_unref(now);
+    snapshot_publish(NULL);
+    snapshot_thread_done();
+}
+END_TEST
+
 START_TEST(wildcards_are_anchored)
 {
     static const struct {
@@ -135,4 +164,5 @@ START_TEST(changes_under_readers)
 END_TEST
 
 UNIT_MAIN("snapshot", finds_models_by_name_and_by_provider, names_near_ones,
-          a_key_is_found_by_what_is_presented, wildcards_are_anchored, changes_under_readers)
+          a_key_is_found_by_what_is_presented, a_key_is_forgotten_with_its_snapshot,
+          wildcards_are_anchored, changes_under_readers)
