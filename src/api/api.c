@@ -162,6 +162,8 @@ static void reply_options(struct api_call *c, uint32_t allowed)
 static bool is_json_type(struct str type)
 {
     struct str media;
+    if (str_is(type, "application/json")) /* nearly always */
+        return true;
     (void)str_cut(type, ';', &media);
     media = str_trim(media);
     /* curl -d says form-urlencoded, browsers without preflight text/plain: the body is what counts */

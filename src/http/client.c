@@ -931,22 +931,11 @@ static void update_reading(struct conn *conn)
 
 /* ---- sending the request */
 
-/* never a line end or NUL: they would start a header of their own */
 static void add_text(struct buf *b, struct str s)
 {
     if (!buf_reserve(b, s.n))
         return;
-    char *to = b->p + b->n;
-    size_t i = 0;
-    for (; i + 8 <= s.n; i += 8) { /* eight at once while none is a control character */
-        uint64_t word;
-        memcpy(&word, s.p + i, sizeof word);
-        if (((word - UINT64_C(0x2020202020202020)) & ~word & UINT64_C(0x8080808080808080)) != 0)
-            break;
-        memcpy(to + i, &word, sizeof word);
-    }
-    for (; i < s.n; i++)
-        to[i] = s.p[i] == '\r' || s.p[i] == '\n' || s.p[i] == '\0' ? ' ' : s.p[i];
+    head_put_text(b->p + b->n, s);
     b->n += s.n;
 }
 

@@ -69,6 +69,47 @@ static void begin_field(struct head *h)
     h->is_field_open = true;
 }
 
+#define EACH_BYTE(x) (UINT64_C(0x0101010101010101) * (x))
+#define HIGH_BITS EACH_BYTE(0x80)
+
+static inline uint64_t load_word(const char *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static inline char lower(char c)
+{
+    return (char)(c | (c >= 'A' && c <= 'Z' ? 0x20 : 0));
+}
+
+/* Eight at once: the high bit of each byte below 0x80 says on which side of A and Z it is. */
+static inline uint64_t lower_word(uint64_t word)
+{
+    uint64_t low = word & ~HIGH_BITS, from_a = low + EACH_BYTE(0x80 - 'A'),
+             behind_z = low + EACH_BYTE(0x80 - 'Z' - 1);
+    return word | ((from_a & ~behind_z & ~word & HIGH_BITS) >> 2);
+}
+
+static inline bool has_control(uint64_t word)
+{
+    return ((word - EACH_BYTE(0x20)) & ~word & HIGH_BITS) != 0;
+}
+
+void head_put_text(char *to, struct str s)
+{
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t word = load_word(s.p + i);
+        if (has_control(word))
+            break;
+        memcpy(to + i, &word, sizeof word);
+    }
+    for (; i < s.n; i++)
+        to[i] = s.p[i] == '\r' || s.p[i] == '\n' || s.p[i] == '\0' ? ' ' : s.p[i];
+}
+
 bool head_name(struct head *h, const char *p, size_t n, size_t max)
 {
     if (n > max || h->text.n > max - n || !buf_reserve(&h->text, n))
@@ -76,8 +117,13 @@ bool head_name(struct head *h, const char *p, size_t n, size_t max)
     if (!h->is_field_open)
         begin_field(h);
     char *to = h->text.p + h->text.n;
-    for (size_t i = 0; i < n; i++)
-        to[i] = (char)(p[i] | (p[i] >= 'A' && p[i] <= 'Z' ? 0x20 : 0));
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t word = lower_word(load_word(p + i));
+        memcpy(to + i, &word, sizeof word);
+    }
+    for (; i < n; i++)
+        to[i] = lower(p[i]);
     h->text.n += n;
     struct head_field *f = &h->fields[h->n];
     f->name_n += (uint32_t)n;

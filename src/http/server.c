@@ -501,10 +501,8 @@ static void add_header(struct buf *b, const struct http_header *h)
     p += h->name.n;
     *p++ = ':';
     *p++ = ' ';
-    for (size_t i = 0; i < h->value.n; i++) {
-        char v = h->value.p[i];
-        *p++ = v == '\r' || v == '\n' || v == '\0' ? ' ' : v;
-    }
+    head_put_text(p, h->value);
+    p += h->value.n;
     *p++ = '\r';
     *p++ = '\n';
     b->n += h->name.n + h->value.n + 4;

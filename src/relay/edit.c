@@ -32,7 +32,8 @@ static struct str apply(struct arena *a, struct str body, struct splices *s)
 {
     if (s->n == 0)
         return body;
-    qsort(s->v, s->n, sizeof s->v[0], by_place);
+    if (s->n > 1)
+        qsort(s->v, s->n, sizeof s->v[0], by_place);
     size_t total = body.n;
     for (size_t i = 0; i < s->n; i++)
         total = total - s->v[i].n + s->v[i].with.n;
