@@ -511,6 +511,17 @@ static void take_key_fields(struct work *w, const struct key_change *in, struct 
         k->expires_ms = in->expires_ms;
 }
 
+/* What is kept of a key's text: its hash, how it is shown, and all of it where the operator wants to see it again. */
+static void keep_text(struct work *w, struct key_row *k, struct str text)
+{
+    struct secret secret = secret_of(text);
+    sha256(text, k->hash);
+    k->hint = secret_mask(w->a, secret);
+    k->sealed = w->now->settings.credential_visible
+                    ? seal_wrap(w->c->control->seal, w->a, secret, k->id)
+                    : STR_NONE;
+}
+
 bool change_key_create(struct control_call *c, const struct key_change *in, struct key_made *out,
                        struct err *e)
 {
@@ -523,15 +534,38 @@ bool change_key_create(struct control_call *c, const struct key_change *in, stru
         return false;
     take_key_fields(&w, in, &k);
     struct str made = key_make(w.a, &k);
-    if (text.n)
-        sha256(text, k.hash);
-    else
+    if (text.n == 0)
         text = made;
+    keep_text(&w, &k, text);
     bool ok = !key_at(&w, k.id) || taken("key", k.id, e);
     ok = ok && (!snapshot_key(w.now, text) ||
                 err_set(e, ERR_CONFLICT, "already_exists", "This key is there already"));
     *out = (struct key_made){k.id, text, k.created_ms};
     return end(&w, ok && key_insert(w.db, &k, e), e);
+}
+
+bool change_key_rotate(struct control_call *c, struct str id, struct secret given,
+                       struct key_made *out, struct err *e)
+{
+    struct work w;
+    struct key_row k, fresh = {.id = id};
+    struct str text = secret_reveal(given);
+    if (!begin(&w, c, e))
+        return false;
+    const struct key *now = key_at(&w, id);
+    bool ok = (now || not_there("not_found", "key", id, e)) &&
+              control_may_change(c, now->from, "key", id, e) && key_get(w.db, w.a, id, &k, e);
+    struct str made = key_make(w.a, &fresh);
+    if (text.n == 0)
+        text = made;
+    if (ok) {
+        keep_text(&w, &k, text);
+        k.rotated_ms = fresh.created_ms;
+        *out = (struct key_made){k.id, text, k.created_ms};
+    }
+    ok = ok && (!snapshot_key(w.now, text) ||
+                err_set(e, ERR_CONFLICT, "already_exists", "This key is there already"));
+    return end(&w, ok && key_retext(w.db, &k, e), e);
 }
 
 bool change_key(struct control_call *c, const struct key_change *in, struct err *e)

@@ -69,6 +69,8 @@ struct key_made {
 };
 bool change_key_create(struct control_call *c, const struct key_change *k, struct key_made *out, struct err *e) MUST_USE;
 bool change_key(struct control_call *c, const struct key_change *k, struct err *e) MUST_USE;
+/* A new text for it, all else stays: text unset makes one up. The old one opens nothing any more. */
+bool change_key_rotate(struct control_call *c, struct str id, struct secret text, struct key_made *out, struct err *e) MUST_USE;
 bool change_key_delete(struct control_call *c, struct str id, struct err *e) MUST_USE;
 
 /* value: as the file would have it, in text; p == NULL: back to the default. */

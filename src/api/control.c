@@ -36,8 +36,8 @@ bool control_changed(struct control_call *c, struct err *e)
 {
     struct err inner = ERR_INIT;
     return c->control->reload(c->control->arg, &inner) ||
-           err_set(e, ERR_INTERNAL, "saved_not_loaded",
-                   "Saved, but the configuration does not load: %s", inner.message);
+           err_set(e, ERR_INTERNAL, "saved_not_loaded", "Config saved but reload failed: %s",
+                   inner.message);
 }
 
 bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name,

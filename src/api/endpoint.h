@@ -35,8 +35,11 @@ struct endpoint {
 };
 
 /* The tables, one a file of resources; ends with path NULL. */
-extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[], provider_endpoints[],
-    served_model_endpoints[], key_endpoints[], setting_endpoints[], request_endpoints[], audit_endpoints[], admin_test_endpoints[];
+extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
+extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], setting_endpoints[];
+extern const struct endpoint audit_endpoints[];
+extern const struct endpoint request_endpoints[];
+extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);

@@ -2,10 +2,24 @@
 #include "base/map.h"
 #include <stdlib.h>
 
+/* clang-format off */
 static const struct endpoint *const tables[] = {
-    inference_endpoints,  model_endpoints,        system_endpoints, control_endpoints,
-    provider_endpoints,   served_model_endpoints, key_endpoints,    setting_endpoints,
-    admin_test_endpoints, audit_endpoints,        request_endpoints};
+    inference_endpoints,
+    model_endpoints,
+    system_endpoints,
+    control_endpoints,
+    provider_endpoints,
+    served_model_endpoints,
+    key_endpoints,
+    setting_endpoints,
+    audit_endpoints,
+    request_endpoints,
+    admin_config_endpoints,
+    admin_key_endpoints,
+    admin_network_endpoints,
+    admin_test_endpoints,
+};
+/* clang-format on */
 
 const struct endpoint *endpoint_at(size_t i)
 {

@@ -337,6 +337,8 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
                    in->name.p);
     u->name = in->name;
     u->kind = provider_kind_find(in->kind.n ? in->kind : in->name);
+    if (!u->kind && in->kind.n == 0) /* llm-rosetta takes such; most servers speak this */
+        u->kind = provider_kind_find(STR("openai-compatible"));
     if (!u->kind)
         return unknown_type(e, where, in->kind.n ? in->kind : in->name);
     const struct provider_kind *home = provider_kind_home(in->kind.n ? in->kind : in->name);

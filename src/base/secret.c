@@ -2,14 +2,28 @@
 #include "base/secret.h"
 #include "base/banned.h"
 
+/* Where its character number i begins; its end when it has fewer. */
+static size_t at_character(struct str t, size_t i)
+{
+    size_t at = 0;
+    for (; at < t.n; at++)
+        if (((unsigned char)t.p[at] & 0xc0) != 0x80 && i-- == 0)
+            return at;
+    return at;
+}
+
 struct str secret_mask(struct arena *a, struct secret s)
 {
     struct str t = s.hidden;
+    size_t characters = 0;
     if (t.n == 0)
         return STR_NONE;
-    if (str_starts(t, STR("${")) && str_ends(t, STR("}")))
+    if (t.n > 3 && str_starts(t, STR("${")) && str_ends(t, STR("}")))
         return t; /* a reference to the environment, not the value itself */
-    if (t.n <= 8)
+    for (size_t i = 0; i < t.n; i++)
+        characters += ((unsigned char)t.p[i] & 0xc0) != 0x80;
+    if (characters <= 8)
         return STR("***");
-    return str_fmt(a, "%.4s***%.4s", t.p, t.p + t.n - 4);
+    return str_fmt(a, STR_FMT "***" STR_FMT, STR_ARG(str_first(t, at_character(t, 4))),
+                   STR_ARG(str_skip(t, at_character(t, characters - 4))));
 }

@@ -10,6 +10,6 @@ struct secret {
 static inline struct secret secret_of(struct str s) { return (struct secret){s}; }
 static inline struct str secret_reveal(struct secret s) { return s.hidden; }
 static inline bool secret_is_set(struct secret s) { return s.hidden.n > 0; }
-/* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces) */
+/* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces); of nothing, nothing */
 struct str secret_mask(struct arena *a, struct secret s);
 #endif

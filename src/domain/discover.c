@@ -39,7 +39,9 @@ static struct str join(struct arena *a, const struct upstream *u, const char *pa
 static size_t headers_of(struct arena *a, const struct upstream *u, struct http_header *h)
 {
     size_t n = 0;
-    struct str key = u->n_keys ? secret_reveal(u->keys[0]) : STR_NONE;
+    /* in turn with the requests, so that none of several keys bears all of it */
+    uint32_t turn = u->n_keys > 1 && u->next_key ? atomic_fetch_add(u->next_key, 1) : 0;
+    struct str key = u->n_keys ? secret_reveal(u->keys[turn % u->n_keys]) : STR_NONE;
     if (key.n) {
         switch (u->kind->auth) {
         case AUTH_BEARER:
@@ -120,10 +122,13 @@ bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout
         .max_bytes = MAX_LIST,
         .allow_private = u->origin.allow_private,
     };
-    if (!fetch_run(a, &f, &reply, &why))
+    if (!fetch_run(a, &f, &reply, &why)) {
+        (void)snprintf(out->fault, sizeof out->fault, "%.31s", why.code);
         return err_set(e, why.kind == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UPSTREAM,
                        "upstream_unreachable", "cannot reach " STR_FMT ": %s", STR_ARG(out->url),
                        why.message);
+    }
+    out->status = reply.status;
     if (reply.status >= 400) {
         wire_read_error(a, reply.status, reply.body, &why);
         return err_set(e, ERR_UPSTREAM, "upstream_refused", STR_FMT " answered %d: %s",

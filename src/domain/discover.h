@@ -7,6 +7,8 @@ struct discovered {
     struct str *models;         /* ids, sorted */
     size_t n;
     struct str url;             /* that was asked, without credentials */
+    int status;                 /* of its answer; 0: none came */
+    char fault[32];             /* code of why none came: "fetch_timeout", "fetch_unresolved", "fetch_refused", … */
 };
 /* ERR_UPSTREAM says what went wrong in words for the operator; ERR_UNSUPPORTED: its kind has no such list. */
 bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout_ms, struct discovered *out, struct err *e) MUST_USE;

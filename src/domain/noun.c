@@ -111,12 +111,14 @@ bool provider_rename(struct db *db, struct str from, struct str to, struct err *
 
 bool provider_check(struct arena *a, const struct provider_row *p, struct secret key, struct err *e)
 {
-    const struct provider_kind *kind = provider_kind_find(p->kind);
+    const struct provider_kind *kind = provider_kind_find(p->kind.n ? p->kind : p->name);
     struct str text = secret_reveal(key);
     struct err why = ERR_INIT;
     struct url url;
     if (p->name.n == 0 || p->name.n > 200)
         return err_field(e, "name", "'name' must have 1 to 200 characters");
+    if (!kind && p->kind.n == 0)
+        kind = provider_kind_find(STR("openai-compatible"));
     for (size_t i = 0; i < p->name.n; i++)
         if ((unsigned char)p->name.p[i] <= ' ' || p->name.p[i] == '/' || p->name.p[i] == 127)
             return err_field(e, "name", "'name' must not hold spaces or slashes");
@@ -208,7 +210,9 @@ bool model_delete(struct db *db, struct str name, struct err *e)
 
 /* ---- keys ---- */
 
-#define KEY_COLUMNS "id, hash, label, scopes, allowed_models, is_enabled, expires_ms, created_ms"
+#define KEY_COLUMNS                                                                               \
+    "id, hash, label, scopes, allowed_models, is_enabled, expires_ms, created_ms, hint, sealed, " \
+    "rotated_ms"
 
 static bool read_key(struct stmt *s, struct key_row *k)
 {
@@ -221,6 +225,9 @@ static bool read_key(struct stmt *s, struct key_row *k)
         .is_enabled = stmt_int(s, 5) != 0,
         .expires_ms = stmt_int(s, 6),
         .created_ms = stmt_int(s, 7),
+        .hint = stmt_str(s, 8),
+        .sealed = stmt_is_null(s, 9) ? STR_NONE : stmt_blob(s, 9),
+        .rotated_ms = stmt_int(s, 10),
     };
     if (hash.n != sizeof k->hash)
         return false;
@@ -254,6 +261,8 @@ bool key_get(struct db *db, struct arena *a, struct str id, struct key_row *out,
         out->id = str_dup(a, out->id);
         out->label = str_dup(a, out->label);
         out->allowed_models = out->allowed_models.n ? str_dup(a, out->allowed_models) : STR_NONE;
+        out->hint = str_dup(a, out->hint);
+        out->sealed = str_dup(a, out->sealed);
     }
     stmt_free(s);
     return found || (e->kind == ERR_NONE && not_found(e, "key", id));
@@ -274,15 +283,33 @@ bool key_insert(struct db *db, const struct key_row *k, struct err *e)
 {
     struct stmt *s = db_prepare(db,
                                 "INSERT INTO key(id, label, scopes, allowed_models, is_enabled, "
-                                "expires_ms, hash, created_ms)"
-                                " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                                "expires_ms, hash, created_ms, hint, sealed)"
+                                " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
                                 e);
     if (!s)
         return false;
     bind_key(s, k);
     stmt_bind_blob(s, 7, k->hash, sizeof k->hash);
     stmt_bind_int(s, 8, k->created_ms);
+    stmt_bind_str(s, 9, k->hint.p ? k->hint : STR(""));
+    if (k->sealed.n)
+        stmt_bind_blob(s, 10, k->sealed.p, k->sealed.n);
     return finish(s, e);
+}
+
+bool key_retext(struct db *db, const struct key_row *k, struct err *e)
+{
+    struct stmt *s = db_prepare(
+        db, "UPDATE key SET hash=?2, hint=?3, sealed=?4, rotated_ms=?5 WHERE id=?1", e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, k->id);
+    stmt_bind_blob(s, 2, k->hash, sizeof k->hash);
+    stmt_bind_str(s, 3, k->hint.p ? k->hint : STR(""));
+    if (k->sealed.n)
+        stmt_bind_blob(s, 4, k->sealed.p, k->sealed.n);
+    stmt_bind_int(s, 5, k->rotated_ms);
+    return finish(s, e) && (db_changes(db) > 0 || not_found(e, "key", k->id));
 }
 
 bool key_update(struct db *db, const struct key_row *k, struct err *e)
@@ -310,6 +337,7 @@ struct str key_make(struct arena *a, struct key_row *k)
     hex_encode(hex, bits, sizeof bits);
     struct str text = str_fmt(a, "sk-sluice-%.64s", hex);
     sha256(text, k->hash);
+    k->hint = secret_mask(a, secret_of(text));
     if (k->id.n == 0)
         k->id = random_id(a, "", 8);
     k->created_ms = clock_wall_ms();

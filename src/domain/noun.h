@@ -42,11 +42,15 @@ struct key_row {
     struct str allowed_models; /* JSON array; empty: all */
     bool is_enabled;
     int64_t expires_ms, created_ms;
+    struct str hint;          /* the text, masked; empty: not known */
+    struct str sealed;        /* the text, bound to the id; empty: not kept */
+    int64_t rotated_ms;       /* 0: never */
 };
 /* each is called once a key, in order of making (that of the rows); its texts are valid during the call */
 bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg, struct err *e) MUST_USE;
 bool key_insert(struct db *db, const struct key_row *k, struct err *e) MUST_USE;
-bool key_update(struct db *db, const struct key_row *k, struct err *e) MUST_USE; /* all but hash and created_ms; ERR_NOT_FOUND */
+bool key_update(struct db *db, const struct key_row *k, struct err *e) MUST_USE; /* all but its text and created_ms; ERR_NOT_FOUND */
+bool key_retext(struct db *db, const struct key_row *k, struct err *e) MUST_USE; /* hash, hint, sealed, rotated_ms; ERR_NOT_FOUND */
 bool key_get(struct db *db, struct arena *a, struct str id, struct key_row *out, struct err *e) MUST_USE;
 bool key_delete(struct db *db, struct str id, struct err *e) MUST_USE;
 /* A new key: sk-sluice- and 64 hex digits (256 random bits). */

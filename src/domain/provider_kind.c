@@ -165,6 +165,14 @@ const struct provider_kind *provider_kind_at(size_t i)
     return i < ARRAY_LEN(kinds) ? &kinds[i] : NULL;
 }
 
+const struct provider_kind *provider_alias_at(size_t i, const char **alias)
+{
+    if (i >= ARRAY_LEN(aliases))
+        return NULL;
+    *alias = aliases[i].alias;
+    return provider_kind_find(str_of(aliases[i].id));
+}
+
 const struct provider_kind *provider_kind_find(struct str id)
 {
     for (size_t i = 0; i < ARRAY_LEN(aliases); i++)

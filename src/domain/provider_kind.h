@@ -59,6 +59,8 @@ struct provider_kind {
     bool is_local;             /* private addresses are what it is for; no key needed */
     bool is_builtin;           /* echo: answered inside */
 };
+/* Other names of kinds: *alias is set; NULL past the end. */
+const struct provider_kind *provider_alias_at(size_t i, const char **alias);
 const struct provider_kind *provider_kind_find(struct str id); /* also the aliases of llm-rosetta's types and shims; NULL unknown */
 /* Of a type that is a format at a vendor's ("openai_chat"): the vendor's kind, whose base URL and key variable stand in
  * for missing ones. NULL: of other names. */

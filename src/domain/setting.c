@@ -56,6 +56,9 @@ static const struct setting rows[] = {
     FLAG(log_json, 0, "Log lines as JSON"),
     FLAG(cors, 1, "Answer browsers of other origins"),
     TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),
+    FLAG(credential_visible, 0, "Let administrators see keys again that were given or made; those made while it is off stay hashes"),
+    TEXT(diagnostics_ip_url, "http://ip-api.com/json/?fields=query,country,city,isp", "Asked by network diagnostics for the address we are seen under; empty: not asked"),
+    TEXT(diagnostics_connect_url, "https://www.google.com/generate_204", "Asked by network diagnostics for a 204; empty: not asked"),
     TEXT(admin_cors_origins, "", "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
     TEXT(log_level, "info", "debug, info, warn or error"),
 };

@@ -62,8 +62,12 @@ void key_write(struct jw *w, struct arena *a, const struct key_row *k)
     jw_object(w);
     jw_kv_str(w, "id", k->id);
     jw_kv_str(w, "hash", str_fmt(a, "sha256:%.64s", hex));
+    optional(w, "hint", k->hint);
+    if (k->sealed.n)
+        jw_kv_str(w, "sealed", base64_encode(a, k->sealed));
     optional(w, "label", k->label);
     date(w, a, "created", k->created_ms);
+    date(w, a, "rotated", k->rotated_ms);
     date(w, a, "expires", k->expires_ms);
     jw_key(w, "scopes");
     jw_array(w);

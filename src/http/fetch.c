@@ -196,6 +196,10 @@ static bool explain(const struct run *run, CURLcode rc, const char *error, struc
     const char *text = *error ? error : curl_easy_strerror(rc);
     if (rc == CURLE_OPERATION_TIMEDOUT)
         return err_set(e, ERR_TIMEOUT, "fetch_timeout", "%s", text);
+    if (rc == CURLE_COULDNT_RESOLVE_HOST || rc == CURLE_COULDNT_RESOLVE_PROXY)
+        return err_set(e, ERR_UPSTREAM, "fetch_unresolved", "%s", text);
+    if (rc == CURLE_COULDNT_CONNECT)
+        return err_set(e, ERR_UPSTREAM, "fetch_refused", "%s", text);
     if (rc == CURLE_URL_MALFORMAT || rc == CURLE_UNSUPPORTED_PROTOCOL)
         return err_set(e, ERR_INPUT, "invalid_url", "%s", text);
     return err_set(e, ERR_UPSTREAM, "fetch_failed", "%s", text);

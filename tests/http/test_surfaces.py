@@ -3,6 +3,7 @@ import re
 
 import pytest
 from conftest import basic_config
+from upstream import http
 
 ADMIN = "sk-admin-0123456789abcdef"
 TOKEN = "/admin/api/internal-token"
@@ -77,3 +78,47 @@ def test_a_star_names_no_origin(start_sluice, scripted):
     config["server"]["admin_cors_origins"] = "*"
     s = start_sluice(config)
     assert "access-control-allow-origin" not in s.get(TOKEN, headers={"Origin": "https://evil.example"}).headers
+
+
+def test_a_body_that_is_too_large(admin):
+    size = 50_000_001
+    head = "PUT /admin/api/config/server HTTP/1.1\r\nHost: x\r\nX-Admin-Token: %s\r\nContent-Length: %d\r\n\r\n" % (ADMIN, size)
+    got = admin.raw(head.encode())
+    assert got.startswith(b"HTTP/1.1 413 ") and b'{"error":"Request body too large (50000001 bytes)"}' in got, got
+
+
+def test_the_media_type_does_not_matter(admin):
+    for kind in ("text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        r = admin.call("PUT", "/admin/api/config/server", b"{}", headers={"Content-Type": kind})
+        assert r.status_code == 200, kind
+
+
+def test_network_diagnostics(start_sluice, scripted, upstream):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["admin"]})
+    config["server"].update(diagnostics_ip_url=scripted.origin + "/where", diagnostics_connect_url=scripted.origin + "/204")
+    s = start_sluice(config, key=ADMIN)
+    network = "/admin/api/diagnostics/network"
+    upstream.next(http(200, '{"query":"203.0.113.7","country":"X","city":"Y","isp":"Z"}'), http(204, ""))
+    assert s.get(network).json() == {"ip": {"ok": True, "ip": "203.0.113.7", "country": "X", "city": "Y", "isp": "Z"},
+                                     "google": {"ok": True, "status": 204}}
+    upstream.next(http(503, "busy"), http(200, "hello"))
+    assert s.get(network).json() == {"ip": {"ok": False, "error": "HTTP 503"}, "google": {"ok": False, "status": 200}}
+    upstream.next(http(200, "no json"), http(204, ""))
+    assert s.get(network).json()["ip"] == {"ok": False, "error": "not JSON"}
+    # through the proxy, which is shown without its password
+    assert s.call("PUT", "/admin/api/config/server", {"proxy": "http://u:secret@127.0.0.1:1"}).status_code == 200
+    got = s.get(network)
+    assert got.status_code == 200 and got.json()["proxy"] == "http://***@127.0.0.1:1"
+    assert got.json()["ip"]["ok"] is False and got.json()["google"]["ok"] is False and got.json()["google"]["error"]
+
+
+def test_network_diagnostics_switched_off(start_sluice, scripted):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["admin"]})
+    config["server"].update(diagnostics_ip_url="", diagnostics_connect_url="")
+    s = start_sluice(config, key=ADMIN)
+    got = s.get("/admin/api/diagnostics/network").json()
+    assert got == {name: {"ok": False, "error": "switched off: no target is configured"} for name in ("ip", "google")}
+    addresses = s.get("/admin/api/diagnostics/host-ip").json()["addresses"]
+    assert all(isinstance(a, str) and a and not a.startswith("127.") for a in addresses)

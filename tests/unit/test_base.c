@@ -233,6 +233,19 @@ START_TEST(secrets_show_only_their_ends)
     check_text(secret_mask(a, secret_of(STR("12345678"))), "***");
     check_text(secret_mask(a, secret_of(STR("${OPENAI_API_KEY}"))), "${OPENAI_API_KEY}");
     check_text(secret_mask(a, secret_of(STR_NONE)), "");
+    check_text(secret_mask(a, secret_of(STR("123456789"))), "1234***6789");
+    check_text(secret_mask(a, secret_of(STR("0123456789012345678901234567890123456789"))),
+               "0123***6789");
+    check_text(secret_mask(a, secret_of(STR("${X}"))), "${X}");
+    check_text(secret_mask(a, secret_of(STR("${}"))), "***");
+    check_text(secret_mask(a, secret_of(STR("${X}y"))), "***");
+    check_text(secret_mask(a, secret_of(STR("${LONGER}y"))), "${LO***ER}y");
+    check_text(secret_mask(a, secret_of(STR("k1-abcdef,k2-abcdef"))), "k1-a***cdef");
+    check_text(secret_mask(a, secret_of(STR("\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9xyz"))), "***");
+    check_text(secret_mask(a, secret_of(STR("\xc3\xa9"
+                                            "bcd efgh\xc3\xa9"))),
+               "\xc3\xa9"
+               "bcd***fgh\xc3\xa9");
     ck_assert(secret_is_set(secret_of(STR("x"))) && !secret_is_set(secret_of(STR_NONE)));
     arena_free(a);
     arena_thread_done();
