@@ -53,6 +53,7 @@ static const struct setting rows[] = {
     INT(usage_retention_days, 90, 0, 36500, "Days that the request log is kept; 0: for ever"),
     INT(request_log_success_max, 10000000, 0, 1000000000000, "Most requests with a status below 400 that the request log keeps; 0: no limit"),
     INT(request_log_error_max, 1000000, 0, 1000000000000, "Most failed requests that the request log keeps; 0: no limit"),
+    FLAG(emulate_stop, 0, "Cut answers at the caller's stop sequences where an upstream knows none (OpenAI Responses)"),
     FLAG(log_json, 0, "Log lines as JSON"),
     FLAG(cors, 1, "Answer browsers of other origins"),
     TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),

@@ -81,6 +81,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t usage_retention_days, request_log_success_max, request_log_error_max;
     bool log_json, cors, credential_visible;
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */
+    bool emulate_stop;          /* cut answers of upstreams that know no stop sequences */
     struct str cors_origins;    /* "*" or a comma list */
     struct str admin_cors_origins; /* a comma list, no "*" */
     struct str log_level;

@@ -287,7 +287,9 @@ static void record(struct relay *rl)
     u.is_stream = rl->is_stream;
     copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
     u.usage = rl->usage;
-    u.quality = ir_usage_known(&rl->usage) ? USAGE_REPORTED : USAGE_NONE;
+    u.quality = !ir_usage_known(&rl->usage) ? USAGE_NONE
+                : stop_cut_is_done(rl->cut) ? USAGE_ESTIMATED
+                                            : USAGE_REPORTED;
     u.stop = rl->stop;
     u.ttft_us = rl->first_ns ? (int64_t)((rl->first_ns - rl->r->start_ns) / 1000) : -1;
     u.duration_us = duration_us;
@@ -317,6 +319,7 @@ static void drop_attempt(struct relay *rl)
     buf_done(&rl->reply);
     buf_done(&rl->out);
     rl->dec = rl->enc = NULL;
+    rl->cut = NULL;
     rl->collector = NULL;
     rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
@@ -476,8 +479,20 @@ static void on_read_end(void *arg)
         stream_read_end(rl);
         if (rl->is_ended || !rl->call)
             return;
+        if (stop_cut_is_done(rl->cut)) { /* the rest is of no use to anyone */
+            http_call_cancel(rl->call);
+            rl->call = NULL;
+            relay_finish(rl);
+            return;
+        }
         if (rl->is_done && !timer_is_running(&rl->linger))
             timer_start(rl->env->loop, &rl->linger, LINGER_MS, on_linger);
+    }
+    if (rl->mode == REPLY_FOLD && stop_cut_is_done(rl->cut)) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+        whole_reply(rl);
+        return;
     }
     if (rl->is_head_sent && http_reply_is_full(rl->r))
         http_call_pause(rl->call);
@@ -636,6 +651,7 @@ void relay_ready_ctx(struct relay *rl)
     c->signature_get = signature_get;
     c->signature_put = signature_put;
     c->signature_arg = rl;
+    c->cuts_stop = rl->set->emulate_stop && rl->up != WIRE_NONE && wire_of(rl->up)->knows_no_stop;
     c->allow_hosted_tools = t->upstream->allow_hosted_tools;
     rl->is_ctx_ready = true;
 }

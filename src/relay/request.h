@@ -5,6 +5,7 @@
 #include "relay/scan.h"
 #include "route/cooling.h"
 #include "wire/framing.h"
+#include "wire/stop.h"
 #include "wire/wire.h"
 
 enum reply_mode {
@@ -87,6 +88,7 @@ struct relay {
     struct wire_ctx ctx;
     bool is_ctx_ready;
     void *dec, *enc;
+    struct stop_cut *cut;            /* NULL: the upstream stops by itself */
     struct ir_collector *collector;
     struct framing_reader *framing;
     struct buf out;                  /* frames of one read, written once */

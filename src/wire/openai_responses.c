@@ -787,7 +787,7 @@ static void name_losses(struct wire_ctx *c, const struct ir_request *r)
         const char *name;
         bool is_set;
     } rows[] = {
-        {"stop", r->stop.n > 0},
+        {"stop", r->stop.n > 0 && !c->cuts_stop},
         {"top_k", r->top_k},
         {"min_p", r->min_p},
         {"frequency_penalty", r->frequency_penalty},
@@ -2254,6 +2254,7 @@ const struct wire wire_responses = {
     .id = WIRE_RESPONSES,
     .name = "openai_responses",
     .framing = FRAMING_SSE,
+    .knows_no_stop = true,
     .read_request = read_request,
     .write_request = write_request,
     .read_response = read_response,
