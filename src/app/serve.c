@@ -55,6 +55,10 @@ struct server {
     struct control control;
     pthread_mutex_t reload_lock, change_lock;
     _Atomic bool is_draining;
+    struct metrics *metrics;
+    struct reload_counts reloads;
+    struct loop *all_loops[MAX_LOOPS]; /* for the control plane */
+    struct relay_loop *all_relays[MAX_LOOPS];
     /* of the first loop */
     uv_signal_t on_term, on_int, on_hup;
     uv_fs_event_t watch;
@@ -84,9 +88,13 @@ static bool reload(void *arg, struct err *e)
         struct usage_limits limits = limits_of(&next->settings);
         usage_log_set_limits(s->usage, &limits);
         snapshot_publish(next);
+        atomic_fetch_add(&s->reloads.ok, 1);
+        atomic_store(&s->reloads.last_ms, clock_wall_ms());
     } else {
         log_error(NULL, "config.refused", "error=%s", e->message);
+        atomic_fetch_add(&s->reloads.failed, 1);
     }
+    atomic_store(&s->reloads.is_last_ok, ok);
     pthread_mutex_unlock(&s->reload_lock);
     return ok;
 }
@@ -161,8 +169,12 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     w->server = s;
     w->loop = loop_new(i);
     w->client = http_client_new(w->loop, &cc);
-    w->relay = (struct relay_loop){
-        .loop = w->loop, .client = w->client, .usage = s->usage, .shared = s->shared, .index = i};
+    w->relay = (struct relay_loop){.loop = w->loop,
+                                   .client = w->client,
+                                   .usage = s->usage,
+                                   .shared = s->shared,
+                                   .index = i,
+                                   .metrics = metrics_shard(s->metrics, i)};
     w->api = (struct api){.relay = &w->relay,
                           .router = s->router,
                           .control = &s->control,
@@ -172,6 +184,9 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     if (!http_server_listen(w->http, host, *port, &bound, e))
         return false;
     *port = bound;
+    w->relay.server = w->http;
+    s->all_loops[i] = w->loop;
+    s->all_relays[i] = &w->relay;
     return true;
 }
 
@@ -345,6 +360,9 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir);
     s->router = router_new();
+    s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
+    atomic_store(&s->reloads.is_last_ok, true);
+    atomic_store(&s->reloads.last_ms, clock_wall_ms());
     s->control = (struct control){.arg = s,
                                   .reload = reload,
                                   .setting_origin = origin_of_setting,
@@ -355,7 +373,14 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
                                   .internal_key = secret_of(str_of(s->sources.internal_key)),
-                                  .started_ms = clock_wall_ms()};
+                                  .started_ms = clock_wall_ms(),
+                                  .metrics = s->metrics,
+                                  .loops = s->all_loops,
+                                  .relays = s->all_relays,
+                                  .n_loops = s->n_loops,
+                                  .shared = s->shared,
+                                  .reloads = &s->reloads,
+                                  .is_draining = &s->is_draining};
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
             return false;
@@ -411,6 +436,7 @@ static void stop(struct server *s)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */
     relay_shared_free(s->shared);
     router_free(s->router);
+    metrics_free(s->metrics);
     snapshot_publish(NULL);
     snapshot_thread_done();
     pidfile_drop(s->sources.data_dir);

@@ -44,6 +44,16 @@ uint64_t relay_active(const struct relay_shared *s)
     return atomic_load_explicit(&s->active, memory_order_relaxed);
 }
 
+int64_t relay_body_bytes(const struct relay_shared *s)
+{
+    return atomic_load_explicit(&s->body_bytes, memory_order_relaxed);
+}
+
+const struct cooling *relay_cooling(const struct relay_shared *s)
+{
+    return s->cooling;
+}
+
 struct failures *relay_failures(struct relay *rl)
 {
     if (!rl->failures) {
@@ -264,6 +274,28 @@ static void copy_text(char *out, size_t size, struct str s)
     out[n] = 0;
 }
 
+static void count_request(const struct relay *rl, const struct usage_record *u, uint64_t now_ns)
+{
+    metrics_done(rl->env->metrics,
+                 &(struct metrics_request){
+                     .now_ns = now_ns,
+                     .op = rl->spec->op,
+                     .client = rl->spec->client == WIRE_NONE ? WIRE_CHAT : rl->spec->client,
+                     .model = rl->n_order ? rl->model : STR_NONE,
+                     .snap = rl->snap,
+                     .upstream = rl->target ? rl->target->upstream : NULL,
+                     .key = rl->key,
+                     .status = u->status,
+                     .is_stream = rl->is_stream,
+                     .error_code = rl->error_code,
+                     .usage = &rl->usage,
+                     .attempts = rl->attempts,
+                     .failed_attempts = rl->failed_attempts,
+                     .ttft_us = u->ttft_us,
+                     .duration_us = u->duration_us,
+                 });
+}
+
 static void record(struct relay *rl)
 {
     struct usage_record u = {0};
@@ -296,6 +328,7 @@ static void record(struct relay *rl)
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
     usage_log_put(rl->env->usage, rl->env->index, &u);
+    count_request(rl, &u, now);
     if (rl->error_code[0] && log_enabled(LOG_DEBUG))
         log_debug(str_z(rl->r->arena, rl->id), "relay.failed",
                   "status=%d code=%s upstream=%s attempts=%u", u.status, u.error_code, u.upstream,
@@ -333,6 +366,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     uint64_t now = loop_now_ms(rl->env->loop);
     relay_failures(rl)->last = *e;
     rl->last_fault = f;
+    rl->failed_attempts++;
+    metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
     cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
     log_info(str_z(rl->r->arena, rl->id), "upstream.failed",
              "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
@@ -1032,6 +1067,7 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     rl->usage = IR_USAGE_NONE;
     rl->body_arena = arena_new();
     atomic_fetch_add_explicit(&l->shared->active, 1, memory_order_relaxed);
+    live_add(rl);
     if (spec->client == WIRE_GEMINI && is_path_stream) {
         struct str alt = query_get(r->arena, r->query, "alt");
         if (alt.n == 0)
@@ -1123,6 +1159,7 @@ void relay_close(struct relay *rl)
         form_close(rl);
     images_forget(rl);
     responses_forget(rl);
+    live_remove(rl);
     record(rl);
     drop_attempt(rl);
     count_body(rl, 0);

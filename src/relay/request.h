@@ -33,6 +33,7 @@ struct failures {
 
 struct relay {
     struct relay_loop *env;
+    struct relay *live_next, **live_prev; /* live.c */
     struct http_req *r;
     struct snapshot *snap;
     const struct settings *set;
@@ -63,7 +64,7 @@ struct relay {
     const struct target **order;
     struct target single;
     size_t n_order, next;
-    unsigned attempts;
+    unsigned attempts, failed_attempts;
     const struct target *target;
     struct failures *failures;       /* relay_failures() */
     int64_t reply_retry_ms;          /* what the headers of an error reply ask for; -1 nothing */
@@ -147,6 +148,9 @@ void relay_ready_reply(struct relay *rl); /* the context that reading the reply 
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
 
+/* live.c */
+void live_add(struct relay *rl);
+void live_remove(struct relay *rl);
 /* edit.c: the only changes a body of the same format sees */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */
