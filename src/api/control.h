@@ -18,6 +18,7 @@ struct control {
     const struct seal *seal;
     struct usage_log *usage;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
+    struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
     struct secret internal_key; /* opens the data plane for test requests */
     int64_t started_ms;       /* wall clock */
     /* for api/metrics.c */

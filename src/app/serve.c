@@ -1,6 +1,7 @@
 /* serve.c - `sluice serve`: builds the rooms, connects them, runs until told to stop. */
 #include "api/api.h"
 #include "api/control.h"
+#include "api/test_tasks.h"
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/first_start.h"
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #define MAX_LOOPS 256
+#define MAX_TEST_TASKS 64
 #define CONTROL_WORKERS 4
 #define CONTROL_QUEUE 1024
 #define FETCH_WORKERS 8
@@ -336,6 +338,21 @@ static void start_watching(struct server *s)
     uv_unref((uv_handle_t *)&s->watch);
 }
 
+/* They go the way of every client: in by the port. */
+static struct test_tasks *new_tests(const struct server *s, const struct snapshot *snap,
+                                    uint16_t port)
+{
+    const char *host = s->options.host ? s->options.host : snap->settings.host.p;
+    char origin[300];
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "*") == 0 || !host[0])
+        host = "127.0.0.1";
+    else if (strcmp(host, "::") == 0)
+        host = "::1";
+    (void)snprintf(origin, sizeof origin, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
+                   host, port);
+    return test_tasks_new(str_of(origin), s->control.internal_key, MAX_TEST_TASKS);
+}
+
 static bool start_with(struct server *s, const struct snapshot *snap, struct err *e)
 {
     struct err no_pid = ERR_INIT;
@@ -384,6 +401,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
             return false;
+    s->control.tests = new_tests(s, snap, port);
     start_watching(s);
     for (unsigned i = 1; i < s->n_loops; i++) {
         int rc = pthread_create(&s->loops[i].thread, NULL, loop_main, &s->loops[i]);
@@ -426,6 +444,7 @@ static void stop(struct server *s)
     for (unsigned i = 1; i < s->n_loops; i++)
         if (s->loops[i].is_started)
             (void)pthread_join(s->loops[i].thread, NULL);
+    test_tasks_free(s->control.tests);
     workers_free(s->fetchers);
     if (s->workers)
         /* what is queued is finished: its answers go to loops that still exist */
