@@ -42,7 +42,7 @@ static const struct setting rows[] = {
     INT(max_event_bytes, 32 << 20, 4096, 1 * GIB, "Largest event of a stream"),
     INT(max_reply_bytes, 256 << 20, 65536, 4 * GIB, "Largest reply that is held whole"),
     INT(max_attempts, 4, 1, 100, "Most targets tried for one request"),
-    INT(max_memory_bytes, 2 * GIB, 1 << 20, 1024 * GIB, "Request bodies held at once; beyond it requests are refused with 503"),
+    INT(max_memory_bytes, 2 * GIB, 1 << 20, 1024 * GIB, "Held by requests at once: bodies, what is made of them, replies; beyond it new requests get 503"),
     INT(keepalive_ms, 15000, 0, DAY, "Silence after which a streaming client gets a sign of life; 0: none"),
     INT(upstream_idle_ms, 60000, 100, DAY, "Time an idle upstream connection is kept. Read at start"),
     INT(upstream_max_idle, 256, 0, 100000, "Idle connections kept for one upstream by one loop. Read at start"),

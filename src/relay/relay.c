@@ -8,6 +8,7 @@
 
 #define MAX_ERROR_BODY (1u << 20)
 #define SHOWN_ERROR_BODY 65536
+#define COUNTED_REPLY 65536
 #define LINGER_MS 1000 /* how long an upstream may keep its connection busy after its last frame */
 
 /* ---- shared ---- */
@@ -46,7 +47,7 @@ uint64_t relay_active(const struct relay_shared *s)
 
 int64_t relay_body_bytes(const struct relay_shared *s)
 {
-    return atomic_load_explicit(&s->body_bytes, memory_order_relaxed);
+    return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
 }
 
 const struct cooling *relay_cooling(const struct relay_shared *s)
@@ -166,12 +167,42 @@ void relay_start_keepalive(struct relay *rl)
     timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
 }
 
-/* The ceiling of memory counts bodies while they are held. */
-static void count_body(struct relay *rl, size_t n)
+static void count(struct relay *rl, size_t n)
 {
-    atomic_fetch_add_explicit(&rl->env->shared->body_bytes, (int64_t)n - (int64_t)rl->counted_bytes,
+    if (n == rl->counted_bytes)
+        return;
+    atomic_fetch_add_explicit(&rl->env->shared->held_bytes, (int64_t)n - (int64_t)rl->counted_bytes,
                               memory_order_relaxed);
     rl->counted_bytes = n;
+}
+
+/* The ceiling of memory counts what a request holds: its body, the trees read from it, what is sent for it, its reply. */
+static void count_held(struct relay *rl)
+{
+    size_t n = rl->received_bytes + arena_size(rl->r->arena) + rl->reply.cap;
+    if (rl->body_arena)
+        n += arena_size(rl->body_arena);
+    if (rl->sent_arena)
+        n += arena_size(rl->sent_arena);
+    count(rl, n);
+}
+
+/* While a reply grows: small ones are not worth it. */
+static void count_reply(struct relay *rl)
+{
+    if (rl->reply.cap + arena_size(rl->r->arena) >= COUNTED_REPLY)
+        count_held(rl);
+}
+
+static bool has_room(struct relay *rl, struct err *e)
+{
+    int64_t held = atomic_load_explicit(&rl->env->shared->held_bytes, memory_order_relaxed);
+    if (held <= rl->set->max_memory_bytes)
+        return true;
+    err_set(e, ERR_OVERLOADED, "memory_limit",
+            "The gateway holds too much in memory at the moment");
+    e->retry_after_ms = 1000;
+    return false;
 }
 
 /* An upstream may answer while the body is still on its way to it: then it is let go of with a later read. */
@@ -181,6 +212,7 @@ void relay_forget_request(struct relay *rl)
         return;
     arena_free(rl->sent_arena);
     rl->sent_arena = NULL;
+    count_held(rl);
     bool may_go = rl->mode == REPLY_PASS || (rl->mode == REPLY_TRANSLATE && rl->has_begun);
     /* a reply that is kept is kept with its input */
     if (!rl->body_arena || !may_go || (rl->kept && rl->is_body_copied))
@@ -191,11 +223,12 @@ void relay_forget_request(struct relay *rl)
     rl->body_arena = NULL;
     rl->root = NULL;
     rl->ir = NULL;
-    if (rl->kept)
-        return;
-    rl->body = STR_NONE;
-    http_req_drop_body(rl->r);
-    count_body(rl, 0);
+    if (!rl->kept) {
+        rl->body = STR_NONE;
+        http_req_drop_body(rl->r);
+        rl->received_bytes = 0;
+    }
+    count_held(rl);
 }
 
 bool relay_begin_stream(struct relay *rl)
@@ -510,6 +543,8 @@ static void on_read_end(void *arg)
     struct relay *rl = arg;
     if (rl->is_ended || !rl->call)
         return;
+    if (rl->mode == REPLY_COLLECT || rl->mode == REPLY_FOLD)
+        count_reply(rl);
     if (rl->mode == REPLY_PASS || rl->mode == REPLY_TRANSLATE) {
         stream_read_end(rl);
         if (rl->is_ended || !rl->call)
@@ -845,7 +880,8 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
         return err_set(e, ERR_TOO_LARGE, "request_too_large",
                        "The request is too large once translated");
     *body = buf_str(&b);
-    return true;
+    count_held(rl);
+    return has_room(rl, e);
 }
 
 static bool build_json(struct relay *rl, struct str *path, struct str *body, struct err *e)
@@ -1036,17 +1072,6 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     return true;
 }
 
-static bool has_room(struct relay *rl, struct err *e)
-{
-    int64_t held = atomic_load_explicit(&rl->env->shared->body_bytes, memory_order_relaxed);
-    if (held <= rl->set->max_memory_bytes)
-        return true;
-    err_set(e, ERR_OVERLOADED, "memory_limit",
-            "The gateway holds too many request bodies at the moment");
-    e->retry_after_ms = 1000;
-    return false;
-}
-
 struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec,
                           struct snapshot *snap, const struct key *key, struct str request_id,
                           struct str cors_origin, struct str path_model, bool is_path_stream)
@@ -1089,7 +1114,8 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     } else {
         /* else it is refused unread */
         if (r->content_length > 0 && (uint64_t)r->content_length <= max)
-            count_body(rl, (size_t)r->content_length);
+            rl->received_bytes = (size_t)r->content_length;
+        count_held(rl);
         http_req_collect(r, max);
     }
     return rl;
@@ -1105,7 +1131,7 @@ void relay_body(struct relay *rl, struct str chunk)
         return;
     }
     buf_str_add(&rl->chunks, chunk);
-    count_body(rl, rl->chunks.cap);
+    count_held(rl);
     if (!has_room(rl, &e))
         relay_fail(rl, &e);
 }
@@ -1128,7 +1154,7 @@ void relay_complete(struct relay *rl)
     }
     rl->is_body_copied = rl->r->is_chunked || rl->body.p != received.p;
     if (rl->body.p != received.p) /* decoded beside what came */
-        count_body(rl, rl->counted_bytes + rl->body.n);
+        count_held(rl);
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&
         !responses_prepare(rl))
         return;
@@ -1162,7 +1188,7 @@ void relay_close(struct relay *rl)
     live_remove(rl);
     record(rl);
     drop_attempt(rl);
-    count_body(rl, 0);
+    count(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
     arena_free(rl->scratch);
     arena_free(rl->sent_arena);

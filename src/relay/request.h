@@ -58,6 +58,7 @@ struct relay {
     bool is_ir_tried;
     struct wire_dropped *read_dropped, **read_dropped_tail; /* noted while reading the request: of every attempt */
     struct arena *sent_arena;        /* the translated request and what it was made of: let go with the first byte of the reply */
+    size_t received_bytes;           /* of the body as it came, held by the server */
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */
@@ -126,7 +127,7 @@ struct relay_shared {
     struct responses *responses;
     struct str spool_dir;
     _Atomic uint64_t active;
-    _Atomic int64_t body_bytes;      /* bodies held in memory, against settings.max_memory_bytes */
+    _Atomic int64_t held_bytes;      /* by requests: bodies, what was read from them, replies; against settings.max_memory_bytes */
 };
 
 /* relay.c */
