@@ -23,6 +23,7 @@ struct control {
     int64_t started_ms;       /* wall clock */
     /* for api/metrics.c */
     struct metrics *metrics;
+    const struct totals_base *totals;
     struct loop **loops;      /* all of them, and what relays on each */
     struct relay_loop **relays;
     unsigned n_loops;

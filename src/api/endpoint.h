@@ -40,7 +40,7 @@ extern const struct endpoint inference_endpoints[], model_endpoints[], system_en
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], setting_endpoints[];
 extern const struct endpoint audit_endpoints[];
 extern const struct endpoint request_endpoints[];
-extern const struct endpoint metric_endpoints[];
+extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */

@@ -17,6 +17,7 @@ static const struct endpoint *const tables[] = {
     metric_endpoints,
     admin_config_endpoints,
     admin_key_endpoints,
+    admin_metric_endpoints,
     admin_network_endpoints,
     admin_test_endpoints,
 };

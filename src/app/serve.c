@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
+#include "meter/totals.h"
+#include "store/db.h"
 #include "version.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +30,7 @@
 #define FETCH_WORKERS 8
 #define FETCH_QUEUE 256
 #define DRAIN_POLL_MS 20
+#define SAVE_COUNTERS_MS 30000
 #define WATCH_SETTLE_MS 200 /* editors write a file in several steps */
 
 struct server;
@@ -58,6 +61,8 @@ struct server {
     pthread_mutex_t reload_lock, change_lock;
     _Atomic bool is_draining;
     struct metrics *metrics;
+    struct totals_base *totals;
+    struct timer save_timer;
     struct reload_counts reloads;
     struct loop *all_loops[MAX_LOOPS]; /* for the control plane */
     struct relay_loop *all_relays[MAX_LOOPS];
@@ -117,6 +122,31 @@ static void request_reload(struct server *s)
 {
     if (!workers_run(s->workers, s->loops[0].loop, reload_on_worker, NULL, s))
         log_warn(NULL, "config.reload_skipped", "reason=%s", "workers busy");
+}
+
+/* ---- counters that outlive the process ---- */
+
+static void save_on_worker(void *arg)
+{
+    struct server *s = arg;
+    totals_save(s->totals, s->metrics, s->usage);
+}
+
+static void on_save(struct timer *t)
+{
+    struct server *s = (struct server *)(void *)((char *)t - offsetof(struct server, save_timer));
+    /* workers busy: the next time will do */
+    (void)!workers_run(s->workers, s->loops[0].loop, save_on_worker, NULL, s);
+    timer_start(s->loops[0].loop, t, SAVE_COUNTERS_MS, on_save);
+}
+
+static struct totals_base *load_totals(const char *path)
+{
+    struct err e = ERR_INIT;
+    struct db *db = db_open(path, DB_READ_ONLY, &e);
+    struct totals_base *b = totals_load(db);
+    db_close(db);
+    return b;
 }
 
 static void on_watch_settled(struct timer *t)
@@ -378,6 +408,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                  s->sources.data_dir);
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
+    s->totals = load_totals(s->sources.db_path);
     atomic_store(&s->reloads.is_last_ok, true);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
     s->control = (struct control){.arg = s,
@@ -392,6 +423,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .internal_key = secret_of(str_of(s->sources.internal_key)),
                                   .started_ms = clock_wall_ms(),
                                   .metrics = s->metrics,
+                                  .totals = s->totals,
                                   .loops = s->all_loops,
                                   .relays = s->all_relays,
                                   .n_loops = s->n_loops,
@@ -403,6 +435,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
             return false;
     s->control.tests = new_tests(s, snap, port);
     start_watching(s);
+    timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
     for (unsigned i = 1; i < s->n_loops; i++) {
         int rc = pthread_create(&s->loops[i].thread, NULL, loop_main, &s->loops[i]);
         if (rc != 0) {
@@ -451,11 +484,14 @@ static void stop(struct server *s)
         workers_free(s->workers);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
+    if (s->usage && s->metrics)
+        totals_save(s->totals, s->metrics, s->usage);
     if (s->usage)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */
     relay_shared_free(s->shared);
     router_free(s->router);
     metrics_free(s->metrics);
+    totals_free(s->totals);
     snapshot_publish(NULL);
     snapshot_thread_done();
     pidfile_drop(s->sources.data_dir);
@@ -506,6 +542,7 @@ int serve_run(const struct serve_options *options, const struct config_sources *
         close_handle((uv_handle_t *)&s->on_hup);
         close_handle((uv_handle_t *)&s->watch);
         timer_stop(&s->watch_timer);
+        timer_stop(&s->save_timer);
         if (rc != 0 && s->loops[0].http && !s->loops[0].is_drained)
             http_server_close(s->loops[0].http);
         (void)uv_run(loop_uv(s->loops[0].loop), UV_RUN_NOWAIT);

@@ -88,7 +88,7 @@ struct cells { /* of the loop alone; readers walk the list of what it holds */
 
 struct window { /* what happened in one step of time */
     count step; /* its number + 1; 0: it is being taken anew */
-    count requests, errors, streams, tokens_in, tokens_out, duration_us, ttft_us, ttft_n;
+    count requests, errors, failures, streams, tokens_in, tokens_out, duration_us, ttft_us, ttft_n;
 };
 
 struct dim {
@@ -333,7 +333,7 @@ static inline struct window *window_at(struct window *ring, size_t n, uint64_t s
 {
     struct window *w = &ring[step % n];
     if (atomic_load_explicit(&w->step, memory_order_relaxed) != step + 1) {
-        count *all[] = {&w->requests,   &w->errors,      &w->streams, &w->tokens_in,
+        count *all[] = {&w->failures,   &w->requests,    &w->errors,  &w->streams, &w->tokens_in,
                         &w->tokens_out, &w->duration_us, &w->ttft_us, &w->ttft_n};
         atomic_store_explicit(&w->step, 0, memory_order_relaxed);
         for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -344,7 +344,7 @@ static inline struct window *window_at(struct window *ring, size_t n, uint64_t s
 }
 
 struct numbers { /* of a request, as windows and dimensions add them */
-    uint64_t error, stream, in, out, duration_us, ttft_us, ttft_n;
+    uint64_t error, failure, stream, in, out, duration_us, ttft_us, ttft_n;
 };
 
 static inline void window_add(struct window *w, const struct numbers *n)
@@ -353,6 +353,8 @@ static inline void window_add(struct window *w, const struct numbers *n)
     add(&w->duration_us, n->duration_us);
     if (n->error)
         add(&w->errors, 1);
+    if (n->failure)
+        add(&w->failures, 1);
     if (n->stream)
         add(&w->streams, 1);
     if (n->in | n->out) {
@@ -432,6 +434,7 @@ void metrics_done(struct metrics_shard *s, const struct metrics_request *r)
     uint64_t where = cell_key(r->op, r->client, model, upstream);
     uint64_t other = cell_key(r->op, r->client, LABEL_OTHER, LABEL_OTHER);
     struct numbers n = {.error = is_error,
+                        .failure = r->status >= 400,
                         .stream = r->is_stream,
                         .in = known(r->usage->input_total),
                         .out = known(r->usage->output_total),
@@ -708,6 +711,7 @@ static void add_window(struct metrics_point *to, const struct window *ring, size
         return;
     struct metrics_point p = {.requests = get(&w->requests),
                               .errors = get(&w->errors),
+                              .failures = get(&w->failures),
                               .streams = get(&w->streams),
                               .tokens_in = get(&w->tokens_in),
                               .tokens_out = get(&w->tokens_out),
@@ -718,6 +722,7 @@ static void add_window(struct metrics_point *to, const struct window *ring, size
         return; /* taken anew meanwhile */
     to->requests += p.requests;
     to->errors += p.errors;
+    to->failures += p.failures;
     to->streams += p.streams;
     to->tokens_in += p.tokens_in;
     to->tokens_out += p.tokens_out;

@@ -7,7 +7,7 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn
-from gateway import CACHE, wait_for
+from gateway import CACHE, Sluice, wait_for
 from upstream import failure, stream
 
 ADMIN = "sk-admin-0123456789abcdef"
@@ -322,3 +322,63 @@ def test_one_whose_body_is_still_coming(node):
         assert node.call("DELETE", "/sluice/v1/requests/active/req-slow-body").status_code == 204
         assert c.recv(65536).startswith(b"HTTP/1.1 499 ")
     wait_for(lambda: not actives(node), "it is gone")
+
+
+# ---- /admin/api/metrics
+
+
+def panel(s, query=""):
+    r = s.get("/admin/api/metrics" + query)
+    assert r.status_code == 200, r.text
+    return r.json()
+
+
+def test_the_panel_sees_what_counts(node, upstream):
+    for _ in range(2):
+        ask(node, "to-chat")
+    f = FORMATS["anthropic"]
+    a = Ask(model="to-google", stream=True)
+    assert node.post(f.path(a), f.request(a)).status_code == 200
+    upstream.next(failure(FORMATS["chat"], 500, "broken"))
+    assert ask(node, "to-chat").status_code >= 500
+    ask(node, "no-such-model")  # led nowhere: not counted
+    node.post("/v1/chat/completions", b"{nonsense")
+    settle(node, 6)
+    r = wait_for(lambda: (p := panel(node, "?seconds=30"))["persistence"]["log_entries"] == 6 and p, "the log has them")
+    assert r["total_requests"] == 4 and r["total_errors"] == 1 and r["total_streams"] == 1 and r["error_rate"] == 0.25
+    assert r["active_streams"] == 0 and 0 <= r["uptime_seconds"] < 60
+    assert r["by_model"] == {"to-chat": 3, "to-google": 1}
+    assert r["by_source_provider"] == {"anthropic": 1, "openai_chat": 3}
+    assert r["by_target_provider"] == {"chat": 3, "google": 1}
+    assert r["by_status_code"]["200"] == 3 and sum(r["by_status_code"].values()) == 4
+    assert [p["t"] for p in r["series"]] == list(range(-29, 1))
+    assert sum(p["count"] for p in r["series"]) == 4 and sum(p["errors"] for p in r["series"]) == 1
+    assert all((p["avg_ms"] > 0) == (p["count"] > 0) for p in r["series"])
+    p = r["persistence"]
+    assert p["log_success_entries"] == 3 and p["log_error_entries"] == 3 and p["db_bytes"] > 0
+    assert p["log_max_success"] > 0 and p["log_max_error"] > 0
+
+
+def test_the_length_of_the_panel_s_series(node):
+    assert len(panel(node)["series"]) == 60
+    for given, used in (("0", 1), ("-3", 1), ("1", 1), ("300", 300), ("301", 300)):
+        assert len(panel(node, "?seconds=" + given)["series"]) == used
+    r = node.get("/admin/api/metrics?seconds=many")
+    assert r.status_code == 400 and set(r.json()) == {"error"}
+    assert panel(node)["by_model"] == {} and panel(node)["error_rate"] == 0
+    assert node.get("/admin/api/metrics", auth=False).status_code == 401
+
+
+def test_counters_outlive_the_process(scripted, upstream, calls, tmp_path):
+    config = with_admin(basic_config(scripted.origin))
+    for n in (1, 2, 3):
+        s = Sluice(tmp_path / "one", config, calls, key=ADMIN)
+        s.client_key = ADMIN
+        assert ask(s, "to-chat").status_code == 200
+        assert ask(s, "to-ollama", stream=True).status_code == 200
+        settle(s, 2)
+        r = panel(s)
+        assert r["total_requests"] == 2 * n and r["by_model"] == {"to-chat": n, "to-ollama": n} and r["total_streams"] == n
+        assert r["by_status_code"] == {"200": 2 * n}
+        assert sum(p["count"] for p in r["series"]) == 2 and r["uptime_seconds"] < 60  # these are of this run
+        s.stop()
