@@ -354,15 +354,12 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
 static bool says_media(struct wire_ctx *c, const struct ir_part *p)
 {
     const struct ir_source *s = &p->source;
-    const char *why = "neither data nor an address";
-    bool is_there = s->kind != IR_SOURCE_NONE && (s->kind != IR_SOURCE_REF || s->ref.n > 0);
     if (p->kind == IR_VIDEO)
-        why = "the format has no place for it";
+        wire_drop(c, "the format has no place for it", "video");
     else if (p->kind == IR_AUDIO && s->kind != IR_SOURCE_DATA)
-        why = "only audio sent along is understood";
-    else if (is_there)
+        wire_drop(c, "only audio sent along is understood", "audio");
+    else
         return true;
-    wire_drop(c, why, "%s", wire_media_word(p->kind));
     return false;
 }
 
