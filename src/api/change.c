@@ -1,40 +1,12 @@
 #include "api/change.h"
+#include "api/change_work.h"
 #include "base/clock.h"
 #include "base/codec.h"
-#include "domain/noun.h"
-#include <pthread.h>
+#include "base/file.h"
+#include "domain/written.h"
 
-/* One change under way: nobody else changes anything meanwhile. */
-struct work {
-    struct control_call *c;
-    struct arena *a;
-    struct db *db; /* in a transaction */
-    struct snapshot *now;
-};
-
-static bool begin(struct work *w, struct control_call *c, struct err *e)
-{
-    *w = (struct work){.c = c, .a = c->arena};
-    pthread_mutex_lock(c->control->change_lock);
-    w->db = control_db(c, e);
-    if (w->db && db_begin(w->db, e)) {
-        w->now = snapshot_current(); /* others may have changed it since this call began */
-        return true;
-    }
-    pthread_mutex_unlock(c->control->change_lock);
-    return false;
-}
-
-/* Keeps what was done, or nothing of it; ok is passed through. */
-static bool end(struct work *w, bool ok, struct err *e)
-{
-    if (!ok)
-        db_rollback(w->db);
-    ok = ok && db_commit(w->db, e) && control_changed(w->c, e);
-    pthread_mutex_unlock(w->c->control->change_lock);
-    snapshot_unref(w->now);
-    return ok;
-}
+#define MAX_FILE (64u << 20)
+#define PATH(...) (const struct str[]){__VA_ARGS__}, ARRAY_LEN(((const struct str[]){__VA_ARGS__}))
 
 static bool not_there(const char *code, const char *what, struct str name, struct err *e)
 {
@@ -64,279 +36,20 @@ static bool check_mode(enum change_mode mode, const char *what, struct str name,
     return mode != CHANGE_UPDATE || is_there || not_there("not_found", what, name, e);
 }
 
-/* ---- providers ---- */
+/* ---- JSON of single values ---- */
 
-/* Where a provider stands; NULL: nowhere. */
-static const struct upstream *provider_at(const struct work *w, struct str name)
-{
-    return snapshot_upstream(w->now, name);
-}
-
-static bool get_row(struct work *w, struct str name, struct provider_row *p, bool *is_there,
-                    struct err *e)
-{
-    struct err inner = ERR_INIT;
-    *is_there = provider_get(w->db, w->a, name, p, &inner);
-    if (*is_there || inner.kind == ERR_NOT_FOUND)
-        return true;
-    *e = inner;
-    return false;
-}
-
-static bool take_key(struct work *w, const struct provider_change *in, struct provider_row *p,
-                     struct str was, struct err *e)
-{
-    const struct seal *seal = w->c->control->seal;
-    struct secret key = in->api_key;
-    if (!(in->given & PROVIDER_API_KEY)) {
-        if (!p->sealed_key.n || str_eq(was, in->name))
-            return true;
-        if (!seal_unwrap(seal, w->a, p->sealed_key, was, &key, e)) /* bound to the name */
-            return false;
-    }
-    p->sealed_key = secret_is_set(key) ? seal_wrap(seal, w->a, key, in->name) : STR_NONE;
-    return true;
-}
-
-static bool take_provider(struct work *w, const struct provider_change *in, struct provider_row *p,
-                          struct err *e)
-{
-    struct str was = p->name;
-    p->name = in->name;
-    if (in->given & PROVIDER_KIND)
-        p->kind = in->kind;
-    if (in->given & PROVIDER_BASE_URL)
-        p->base_url = in->base_url;
-    if (in->given & PROVIDER_PROXY)
-        p->proxy = in->proxy;
-    if (in->given & PROVIDER_CA_FILE)
-        p->ca_file = in->ca_file;
-    if (in->given & PROVIDER_WIRE)
-        p->wire = in->wire;
-    if (in->given & PROVIDER_API_VERSION)
-        p->api_version = in->api_version;
-    if (in->given & PROVIDER_ENABLED)
-        p->is_enabled = in->is_enabled;
-    return take_key(w, in, p, was, e) &&
-           provider_check(w->a, p, in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE),
-                          e);
-}
-
-typedef bool target_edit_fn(struct work *w, yyjson_val *target, struct jw *out, const void *arg);
-
-/* Writes the targets of a model anew, edit deciding of each: true keeps what it wrote. */
-static struct str edit_targets(struct work *w, yyjson_val *list, target_edit_fn *edit,
-                               const void *arg, size_t *left)
+static struct str str_json(struct arena *a, struct str s)
 {
     struct buf b;
-    size_t i, max;
-    yyjson_val *v;
-    buf_init_arena(&b, w->a, SIZE_MAX / 4);
-    struct jw out = jw_on(&b);
-    *left = 0;
-    jw_array(&out);
-    yyjson_arr_foreach (list, i, max, v)
-        *left += edit(w, v, &out, arg);
-    jw_array_end(&out);
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_str(&w, s);
     return buf_str(&b);
 }
 
-struct rename_of {
-    struct str from, to;
-};
-
-static struct str target_provider(yyjson_val *target)
+static struct str int_json(struct arena *a, int64_t n)
 {
-    return yyjson_is_str(target) ? json_str(target) : json_get_str(target, "provider");
-}
-
-static bool rename_target(struct work *w, yyjson_val *target, struct jw *out, const void *arg)
-{
-    const struct rename_of *r = arg;
-    size_t i, max;
-    yyjson_val *k, *v;
-    (void)w;
-    if (!str_eq(target_provider(target), r->from)) {
-        jw_val(out, target);
-        return true;
-    }
-    if (yyjson_is_str(target)) {
-        jw_str(out, r->to);
-        return true;
-    }
-    jw_object(out);
-    yyjson_obj_foreach (target, i, max, k, v) {
-        jw_key_str(out, json_str(k));
-        if (str_is(json_str(k), "provider"))
-            jw_str(out, r->to);
-        else
-            jw_val(out, v);
-    }
-    jw_object_end(out);
-    return true;
-}
-
-static bool drop_target(struct work *w, yyjson_val *target, struct jw *out, const void *arg)
-{
-    const struct str *name = arg;
-    (void)w;
-    if (str_eq(target_provider(target), *name))
-        return false;
-    jw_val(out, target);
-    return true;
-}
-
-static bool refers(yyjson_val *list, struct str provider)
-{
-    size_t i, max;
-    yyjson_val *v;
-    yyjson_arr_foreach (list, i, max, v)
-        if (str_eq(target_provider(v), provider))
-            return true;
-    return false;
-}
-
-/* Calls each model of the store that has the provider as a target. */
-static bool each_user(struct work *w, struct str provider,
-                      bool (*each)(struct work *w, struct model_row *m, yyjson_val *targets,
-                                   void *arg, struct err *e),
-                      void *arg, struct err *e)
-{
-    struct model_row *rows;
-    if (!model_list(w->db, w->a, &rows, e))
-        return false;
-    for (struct model_row *m = rows; m; m = m->next) {
-        yyjson_val *targets;
-        if (json_parse(w->a, m->targets, 8, &targets, NULL) && refers(targets, provider) &&
-            !each(w, m, targets, arg, e))
-            return false;
-    }
-    return true;
-}
-
-static bool rename_in(struct work *w, struct model_row *m, yyjson_val *targets, void *arg,
-                      struct err *e)
-{
-    size_t left;
-    m->targets = edit_targets(w, targets, rename_target, arg, &left);
-    return model_put(w->db, m, e);
-}
-
-bool change_provider(struct control_call *c, enum change_mode mode,
-                     const struct provider_change *in, struct err *e)
-{
-    struct work w;
-    struct provider_row p;
-    bool is_there, renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
-    struct rename_of r = {renames ? in->rename_from : in->name, in->name};
-    if (!begin(&w, c, e))
-        return false;
-    const struct upstream *u = provider_at(&w, r.from);
-    bool ok = get_row(&w, r.from, &p, &is_there, e) &&
-              check_mode(mode, "provider", in->name, in->rename_from, u || is_there,
-                         provider_at(&w, in->name) != NULL, e) &&
-              (!u || control_may_change(c, u->from, "provider", r.from, e));
-    if (ok && !is_there)
-        p = (struct provider_row){.name = in->name, .is_enabled = true};
-    ok = ok && take_provider(&w, in, &p, e);
-    if (ok && renames)
-        ok = provider_rename(w.db, r.from, r.to, e) && each_user(&w, r.from, rename_in, &r, e);
-    return end(&w, ok && provider_put(w.db, &p, e), e);
-}
-
-struct removal {
-    struct str provider;
-    struct strs *models;
-    bool cascades;
-};
-
-static bool note_user(struct work *w, struct model_row *m, yyjson_val *targets, void *arg,
-                      struct err *e)
-{
-    struct removal *r = arg;
-    size_t left;
-    struct str *more = ARENA_ARRAY(w->a, struct str, r->models->n + 1);
-    struct str rest = edit_targets(w, targets, drop_target, &r->provider, &left);
-    if (!r->cascades || left == 0) {
-        if (r->models->n)
-            memcpy(more, r->models->v, r->models->n * sizeof *more);
-        more[r->models->n++] = m->name;
-        r->models->v = more;
-    }
-    if (!r->cascades)
-        return true;
-    m->targets = rest;
-    return left ? model_put(w->db, m, e) : model_delete(w->db, m->name, e);
-}
-
-static struct str name_list(struct arena *a, const struct strs *names)
-{
-    struct buf b;
-    buf_init_arena(&b, a, 65536);
-    for (size_t i = 0; i < names->n && i < 10; i++)
-        buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(str_first(names->v[i], 100)));
-    if (names->n > 10)
-        buf_fmt(&b, " and %zu more", names->n - 10);
-    return buf_str(&b);
-}
-
-bool change_provider_delete(struct control_call *c, struct str name, bool cascade,
-                            struct strs *models, struct err *e)
-{
-    struct work w;
-    struct removal r = {name, models, cascade};
-    *models = (struct strs){NULL, 0};
-    if (!begin(&w, c, e))
-        return false;
-    const struct upstream *u = provider_at(&w, name);
-    bool ok = (u || not_there("not_found", "provider", name, e)) &&
-              control_may_change(c, u->from, "provider", name, e) &&
-              each_user(&w, name, note_user, &r, e);
-    if (ok && !cascade && models->n)
-        ok = err_set(e, ERR_CONFLICT, "in_use",
-                     "The provider '" STR_FMT "' is a target of the models " STR_FMT
-                     ": delete them first",
-                     STR_ARG(str_first(name, 100)), STR_ARG(name_list(w.a, models)));
-    return end(&w, ok && provider_delete(w.db, name, e), e);
-}
-
-bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled,
-                            struct err *e)
-{
-    struct work w;
-    struct provider_row p;
-    if (!begin(&w, c, e))
-        return false;
-    const struct upstream *u = provider_at(&w, name);
-    bool ok = (u || not_there("not_found", "provider", name, e)) &&
-              control_may_change(c, u->from, "provider", name, e) &&
-              provider_get(w.db, w.a, name, &p, e);
-    if (ok)
-        *is_enabled = p.is_enabled = !p.is_enabled;
-    return end(&w, ok && provider_put(w.db, &p, e), e);
-}
-
-/* ---- models ---- */
-
-/* Disabled ones too. */
-static const struct model *model_at(const struct work *w, struct str name)
-{
-    for (size_t i = 0; i < w->now->n_models; i++)
-        if (str_eq(w->now->models[i]->name, name))
-            return w->now->models[i];
-    return NULL;
-}
-
-static bool get_model(struct work *w, struct str name, struct model_row **m, struct err *e)
-{
-    struct model_row *rows;
-    *m = NULL;
-    if (!model_list(w->db, w->a, &rows, e))
-        return false;
-    while (rows && !str_eq(rows->name, name))
-        rows = rows->next;
-    *m = rows;
-    return true;
+    return str_fmt(a, "%lld", (long long)n);
 }
 
 static struct str strs_json(struct arena *a, const struct strs *list)
@@ -351,31 +64,569 @@ static struct str strs_json(struct arena *a, const struct strs *list)
     return buf_str(&b);
 }
 
-static bool targets_json(struct work *w, const struct model_change *in, struct str *out,
+static struct str scopes_json(struct arena *a, uint32_t scopes)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 256);
+    struct jw w = jw_on(&b);
+    jw_array(&w);
+    for (const struct word *s = scope_words; s->text; s++)
+        if (scopes & (uint32_t)s->value)
+            jw_cstr(&w, s->text);
+    jw_array_end(&w);
+    return buf_str(&b);
+}
+
+static struct str time_json(struct arena *a, int64_t ms)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 64);
+    clock_rfc3339(&b, ms);
+    return str_json(a, buf_str(&b));
+}
+
+/* The member of an entry of the file becomes json; p == NULL: it goes. */
+static bool put_member(struct work *w, const struct str *entry, size_t n, const char *name,
+                       struct str json, struct err *e)
+{
+    struct str path[8];
+    memcpy(path, entry, n * sizeof *path);
+    path[n] = str_of(name);
+    return json.p ? work_set(w, path, n + 1, json, e) : work_remove(w, path, n + 1, e);
+}
+
+static bool put_text(struct work *w, const struct str *entry, size_t n, const char *name,
+                     struct str text, struct err *e)
+{
+    return put_member(w, entry, n, name, text.n ? str_json(w->a, text) : STR_NONE, e);
+}
+
+/* true is what it is without the member. */
+static bool put_enabled(struct work *w, const struct str *entry, size_t n, bool is_enabled,
+                        struct err *e)
+{
+    return put_member(w, entry, n, "enabled", is_enabled ? STR_NONE : STR("false"), e);
+}
+
+/* ---- providers ---- */
+
+/* Where an object stands; what the file says hides what the store does. */
+struct place {
+    yyjson_val *entry; /* of the file; NULL: not there */
+    bool is_in_store;
+    bool is_given; /* built in, or found in the environment */
+    enum origin from;
+};
+
+static bool stands(const struct place *p)
+{
+    return p->entry || p->is_in_store || p->is_given;
+}
+
+static bool find_provider(struct work *w, struct str name, struct place *p,
+                          struct provider_row *row, struct err *e)
+{
+    struct err why = ERR_INIT;
+    const struct upstream *u = snapshot_upstream(w->now, name);
+    *p = (struct place){.entry = work_value(w, PATH(STR("providers"), name))};
+    p->is_in_store = provider_get(w->db, w->a, name, row, &why);
+    if (!p->is_in_store && why.kind != ERR_NOT_FOUND) {
+        *e = why;
+        return false;
+    }
+    if (u && !p->entry && !p->is_in_store && (u->from == ORIGIN_ENV || u->from == ORIGIN_DEFAULT)) {
+        p->is_given = true;
+        p->from = u->from;
+    }
+    return true;
+}
+
+static bool is_reference(struct str s)
+{
+    return str_contains(s, STR("${")) || str_starts(s, STR("file:"));
+}
+
+static struct str plain(struct str s)
+{
+    return str_contains(s, STR("${")) ? STR_NONE : s;
+}
+
+/* Names that a path cannot carry, or that nobody can read. */
+static bool check_name(struct str name, struct err *e)
+{
+    if (name.n == 0 || name.n > 200 || !str_valid_utf8(name))
+        return err_field(e, "name", "'name' must have 1 to 200 characters of UTF-8");
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] < ' ' || name.p[i] == 127)
+            return err_field(e, "name", "'name' must not hold control characters");
+    return true;
+}
+
+/* What stands in the file now, with the fields of the change, as far as it says so itself. */
+static bool check_file_provider(struct work *w, struct str name, struct err *e)
+{
+    yyjson_val *v = work_value(w, PATH(STR("providers"), name));
+    struct str shim = json_get_str(v, "shim"), type = json_get_str(v, "type"),
+               key = json_get_str(v, "api_key"), url = json_get_str(v, "base_url");
+    struct provider_row p = {.name = name,
+                             .kind = shim.n   ? shim
+                                     : type.n ? type
+                                              : name,
+                             .base_url = plain(url),
+                             .proxy = plain(json_get_str(v, "proxy")),
+                             .wire = plain(json_get_str(v, "wire"))};
+    if (w->is_lenient) /* what does not load is saved, and said so */
+        return check_name(name, e);
+    if (is_reference(p.kind))
+        return true;
+    if (url.n && !p.base_url.n)
+        p.base_url = STR("http://placeholder");
+    return provider_check(w->a, &p, secret_of(is_reference(key) ? STR_NONE : key), e);
+}
+
+static bool put_kind(struct work *w, const struct str *entry, const struct provider_change *in,
+                     struct err *e)
+{
+    yyjson_val *was = work_value(w, entry, 2);
+    if (str_eq(json_get_str(was, "type"), in->kind) && in->kind.n)
+        return true; /* a shim beside it stays */
+    if (str_eq(json_get_str(was, "shim"), in->kind) && in->kind.n)
+        return true;
+    return put_member(w, entry, 2, "shim", STR_NONE, e) &&
+           put_text(w, entry, 2, "type", in->kind, e);
+}
+
+static bool put_provider_fields(struct work *w, const struct provider_change *in, struct err *e)
+{
+    const struct str entry[] = {STR("providers"), in->name};
+    struct str key = secret_reveal(in->api_key);
+    return (!(in->given & PROVIDER_KIND) || put_kind(w, entry, in, e)) &&
+           (!(in->given & PROVIDER_API_KEY) || put_text(w, entry, 2, "api_key", key, e)) &&
+           (!(in->given & PROVIDER_BASE_URL) ||
+            put_text(w, entry, 2, "base_url", in->base_url, e)) &&
+           (!(in->given & PROVIDER_PROXY) || put_text(w, entry, 2, "proxy", in->proxy, e)) &&
+           (!(in->given & PROVIDER_CA_FILE) || put_text(w, entry, 2, "ca_file", in->ca_file, e)) &&
+           (!(in->given & PROVIDER_WIRE) || put_text(w, entry, 2, "wire", in->wire, e)) &&
+           (!(in->given & PROVIDER_API_VERSION) ||
+            put_text(w, entry, 2, "api_version", in->api_version, e)) &&
+           (!(in->given & PROVIDER_ENABLED) || put_enabled(w, entry, 2, in->is_enabled, e)) &&
+           check_file_provider(w, in->name, e);
+}
+
+static bool add_file_provider(struct work *w, const struct provider_change *in, struct err *e)
+{
+    struct buf b;
+    struct provider_row p = {.kind = in->given & PROVIDER_KIND ? in->kind : STR_NONE,
+                             .base_url = in->base_url,
+                             .proxy = in->proxy,
+                             .ca_file = in->ca_file,
+                             .wire = in->wire,
+                             .api_version = in->api_version,
+                             .is_enabled = !(in->given & PROVIDER_ENABLED) || in->is_enabled};
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw j = jw_on(&b);
+    provider_write(&j, &p, secret_reveal(in->api_key));
+    return work_set(w, PATH(STR("providers"), in->name), buf_str(&b), e) &&
+           check_file_provider(w, in->name, e);
+}
+
+static bool seal_key(struct work *w, const struct provider_change *in, struct provider_row *p,
+                     struct str was, struct err *e)
+{
+    const struct seal *seal = w->c->control->seal;
+    struct secret key = in->api_key;
+    if (!(in->given & PROVIDER_API_KEY)) {
+        if (!p->sealed_key.n || str_eq(was, in->name))
+            return true;
+        if (!seal_unwrap(seal, w->a, p->sealed_key, was, &key, e)) /* bound to the name */
+            return false;
+    } else if (is_reference(secret_reveal(key))) {
+        return err_field(e, "api_key", "'api_key' can be ${VAR} or file:PATH in the file only");
+    }
+    p->sealed_key = secret_is_set(key) ? seal_wrap(seal, w->a, key, in->name) : STR_NONE;
+    return true;
+}
+
+static bool put_store_provider(struct work *w, const struct provider_change *in,
+                               struct provider_row *p, struct err *e)
+{
+    struct str was = p->name;
+    w->changes_store = true;
+    p->name = in->name;
+    if (in->given & PROVIDER_KIND)
+        p->kind = in->kind.n ? in->kind : in->name;
+    if (in->given & PROVIDER_BASE_URL)
+        p->base_url = in->base_url;
+    if (in->given & PROVIDER_PROXY)
+        p->proxy = in->proxy;
+    if (in->given & PROVIDER_CA_FILE)
+        p->ca_file = in->ca_file;
+    if (in->given & PROVIDER_WIRE)
+        p->wire = in->wire;
+    if (in->given & PROVIDER_API_VERSION)
+        p->api_version = in->api_version;
+    if (in->given & PROVIDER_ENABLED)
+        p->is_enabled = in->is_enabled;
+    return seal_key(w, in, p, was, e) &&
+           provider_check(w->a, p, in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE),
+                          e) &&
+           (str_eq(was, p->name) || provider_rename(w->db, was, p->name, e)) &&
+           provider_put(w->db, p, e);
+}
+
+/* ---- targets of models ---- */
+
+static struct str target_provider(yyjson_val *target)
+{
+    return yyjson_is_str(target) ? json_str(target) : json_get_str(target, "provider");
+}
+
+static bool refers(yyjson_val *list, struct str provider)
+{
+    size_t i, max;
+    yyjson_val *v;
+    yyjson_arr_foreach (list, i, max, v)
+        if (str_eq(target_provider(v), provider))
+            return true;
+    return false;
+}
+
+/* The list of targets with `from` renamed, or left out where to.p == NULL; *left counts those that stay. */
+static struct str edited_targets(struct work *w, yyjson_val *list, struct str from, struct str to,
+                                 size_t *left)
+{
+    struct buf b;
+    size_t i, max, j, n;
+    yyjson_val *v, *k, *member;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw out = jw_on(&b);
+    *left = 0;
+    jw_array(&out);
+    yyjson_arr_foreach (list, i, max, v) {
+        bool is_it = str_eq(target_provider(v), from);
+        if (is_it && !to.p)
+            continue;
+        ++*left;
+        if (is_it && yyjson_is_str(v)) {
+            jw_str(&out, to);
+        } else if (is_it) {
+            jw_object(&out);
+            yyjson_obj_foreach (v, j, n, k, member) {
+                jw_key_str(&out, json_str(k));
+                if (str_is(json_str(k), "provider"))
+                    jw_str(&out, to);
+                else
+                    jw_val(&out, member);
+            }
+            jw_object_end(&out);
+        } else {
+            jw_val(&out, v);
+        }
+    }
+    jw_array_end(&out);
+    return buf_str(&b);
+}
+
+/* Models of the file that have the provider as a target, by name. */
+static struct strs file_users(struct work *w, struct str provider)
+{
+    yyjson_val *all = work_value(w, PATH(STR("models"))), *k, *v;
+    size_t i, max;
+    struct strs out = {ARENA_ARRAY(w->a, struct str, yyjson_obj_size(all) + 1), 0};
+    yyjson_obj_foreach (all, i, max, k, v) {
+        yyjson_val *targets = json_get(v, "targets");
+        bool is_user = targets ? refers(targets, provider) : str_eq(target_provider(v), provider);
+        if (is_user)
+            out.v[out.n++] = str_dup(w->a, json_str(k));
+    }
+    return out;
+}
+
+static bool rename_in_file(struct work *w, struct str from, struct str to, struct err *e)
+{
+    struct strs users = file_users(w, from);
+    struct str json = str_json(w->a, to);
+    for (size_t i = 0; i < users.n; i++) {
+        yyjson_val *v = work_value(w, PATH(STR("models"), users.v[i])), *one;
+        yyjson_val *targets = json_get(v, "targets");
+        size_t t, n;
+        if (yyjson_is_str(v)) {
+            if (!work_set(w, PATH(STR("models"), users.v[i]), json, e))
+                return false;
+        } else if (!targets) {
+            if (!work_set(w, PATH(STR("models"), users.v[i], STR("provider")), json, e))
+                return false;
+        }
+        yyjson_arr_foreach (targets, t, n, one) {
+            struct str at = str_fmt(w->a, "%zu", t);
+            const struct str path[] = {STR("models"), users.v[i], STR("targets"), at,
+                                       STR("provider")};
+            if (str_eq(target_provider(one), from) &&
+                !work_set(w, path, yyjson_is_str(one) ? 4 : 5, json, e))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool rename_in_store(struct work *w, struct str from, struct str to, struct err *e)
+{
+    struct model_row *m;
+    if (!model_list(w->db, w->a, &m, e))
+        return false;
+    for (; m; m = m->next) {
+        yyjson_val *targets;
+        size_t left;
+        if (!json_parse(w->a, m->targets, 8, &targets, NULL) || !refers(targets, from))
+            continue;
+        m->targets = edited_targets(w, targets, from, to, &left);
+        w->changes_store = true;
+        if (!model_put(w->db, m, e))
+            return false;
+    }
+    return true;
+}
+
+static bool rename_provider(struct work *w, const struct place *p, struct str from, struct str to,
+                            struct err *e)
+{
+    if (p->entry) {
+        bool has_kind = json_get_str(p->entry, "type").n || json_get_str(p->entry, "shim").n;
+        if (!work_rename(w, PATH(STR("providers"), from), to, e) ||
+            /* the old name said the kind */
+            (!has_kind &&
+             !work_set(w, PATH(STR("providers"), to, STR("type")), str_json(w->a, from), e)))
+            return false;
+    }
+    return rename_in_file(w, from, to, e) && rename_in_store(w, from, to, e);
+}
+
+static bool put_provider(struct work *w, const struct provider_change *in, struct place *p,
+                         struct provider_row *row, struct err *e)
+{
+    bool to_file = false;
+    if (p->entry)
+        return put_provider_fields(w, in, e);
+    if (p->is_in_store)
+        return put_store_provider(w, in, row, e);
+    if (!work_prefers_file(w, &to_file, e))
+        return false;
+    if (to_file)
+        return add_file_provider(w, in, e);
+    *row = (struct provider_row){.name = in->name, .kind = in->name, .is_enabled = true};
+    return put_store_provider(w, in, row, e);
+}
+
+bool change_provider(struct control_call *c, enum change_mode mode,
+                     const struct provider_change *in, struct err *e)
+{
+    struct work w;
+    struct provider_row row, other_row;
+    struct place p, other = {.entry = NULL};
+    bool renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
+    struct str from = renames ? in->rename_from : in->name;
+    if (!work_begin(&w, c, e))
+        return false;
+    bool ok = find_provider(&w, from, &p, &row, e) &&
+              (!renames || find_provider(&w, in->name, &other, &other_row, e)) &&
+              check_mode(mode, "provider", in->name, in->rename_from, stands(&p), stands(&other),
+                         e) &&
+              (!p.is_given || control_may_change(c, p.from, "provider", from, e)) &&
+              (!renames || rename_provider(&w, &p, from, in->name, e)) &&
+              put_provider(&w, in, &p, &row, e);
+    return work_end(&w, ok, e);
+}
+
+static void add_name(struct arena *a, struct strs *list, struct str name)
+{
+    list->v = arena_realloc(a, list->v, list->n * sizeof *list->v, (list->n + 1) * sizeof *list->v);
+    list->v[list->n++] = name;
+}
+
+static bool drop_in_file(struct work *w, struct str provider, bool cascade, struct strs *models,
                          struct err *e)
+{
+    struct strs users = file_users(w, provider);
+    for (size_t i = 0; i < users.n; i++) {
+        const struct str path[] = {STR("models"), users.v[i], STR("targets")};
+        size_t left = 0;
+        yyjson_val *targets = work_value(w, path, 3);
+        if (targets)
+            (void)edited_targets(w, targets, provider, STR_NONE, &left);
+        if (!cascade || left == 0)
+            add_name(w->a, models, users.v[i]);
+        if (cascade && left == 0 && !work_drop(w, path, 2, e))
+            return false;
+        for (size_t t = yyjson_arr_size(targets); cascade && left && t-- > 0;) {
+            const struct str one[] = {path[0], path[1], path[2], str_fmt(w->a, "%zu", t)};
+            if (str_eq(target_provider(work_value(w, one, 4)), provider) &&
+                !work_drop(w, one, 4, e))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool drop_in_store(struct work *w, struct str provider, bool cascade, struct strs *models,
+                          struct err *e)
+{
+    struct model_row *m;
+    if (!model_list(w->db, w->a, &m, e))
+        return false;
+    for (; m; m = m->next) {
+        yyjson_val *targets;
+        size_t left;
+        if (!json_parse(w->a, m->targets, 8, &targets, NULL) || !refers(targets, provider))
+            continue;
+        m->targets = edited_targets(w, targets, provider, STR_NONE, &left);
+        if (!cascade || left == 0)
+            add_name(w->a, models, m->name);
+        if (!cascade)
+            continue;
+        w->changes_store = true;
+        if (!(left ? model_put(w->db, m, e) : model_delete(w->db, m->name, e)))
+            return false;
+    }
+    return true;
+}
+
+static struct str name_list(struct arena *a, const struct strs *names)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 65536);
+    for (size_t i = 0; i < names->n && i < 10; i++)
+        buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(str_first(names->v[i], 100)));
+    if (names->n > 10)
+        buf_fmt(&b, " and %zu more", names->n - 10);
+    return buf_str(&b);
+}
+
+/* In both places: one that the file hid would come to light. */
+static bool drop_provider(struct work *w, const struct place *p, struct str name, struct err *e)
+{
+    w->changes_store |= p->is_in_store;
+    return (!p->entry || work_drop(w, PATH(STR("providers"), name), e)) &&
+           (!p->is_in_store || provider_delete(w->db, name, e));
+}
+
+bool change_provider_delete(struct control_call *c, struct str name, bool cascade,
+                            struct strs *models, struct err *e)
+{
+    struct work w;
+    struct place p;
+    struct provider_row row;
+    *models = (struct strs){NULL, 0};
+    if (!work_begin(&w, c, e))
+        return false;
+    bool ok = find_provider(&w, name, &p, &row, e) &&
+              (stands(&p) || not_there("not_found", "provider", name, e)) &&
+              (!p.is_given || control_may_change(c, p.from, "provider", name, e)) &&
+              drop_in_file(&w, name, cascade, models, e) &&
+              drop_in_store(&w, name, cascade, models, e);
+    if (ok && !cascade && models->n)
+        ok = err_set(e, ERR_CONFLICT, "in_use",
+                     "The provider '" STR_FMT "' is a target of the models " STR_FMT
+                     ": delete them first",
+                     STR_ARG(str_first(name, 100)), STR_ARG(name_list(w.a, models)));
+    return work_end(&w, ok && drop_provider(&w, &p, name, e), e);
+}
+
+bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled,
+                            struct err *e)
+{
+    struct work w;
+    struct place p;
+    struct provider_row row;
+    if (!work_begin(&w, c, e))
+        return false;
+    bool ok = find_provider(&w, name, &p, &row, e) &&
+              (stands(&p) || not_there("not_found", "provider", name, e)) &&
+              (!p.is_given || control_may_change(c, p.from, "provider", name, e));
+    if (ok && p.entry) {
+        *is_enabled = !json_get_bool(p.entry, "enabled", true);
+        ok = put_enabled(&w, PATH(STR("providers"), name), *is_enabled, e);
+    } else if (ok) {
+        *is_enabled = row.is_enabled = !row.is_enabled;
+        w.changes_store = true;
+        ok = provider_put(w.db, &row, e);
+    }
+    return work_end(&w, ok, e);
+}
+
+/* ---- models ---- */
+
+static bool get_model_row(struct work *w, struct str name, struct model_row **m, struct err *e)
+{
+    struct model_row *rows;
+    *m = NULL;
+    if (!model_list(w->db, w->a, &rows, e))
+        return false;
+    while (rows && !str_eq(rows->name, name))
+        rows = rows->next;
+    *m = rows;
+    return true;
+}
+
+/* Disabled ones too. */
+static const struct model *model_in_force(const struct work *w, struct str name)
+{
+    for (size_t i = 0; i < w->now->n_models; i++)
+        if (str_eq(w->now->models[i]->name, name))
+            return w->now->models[i];
+    return NULL;
+}
+
+static bool find_model(struct work *w, struct str name, struct place *p, struct model_row **row,
+                       struct err *e)
+{
+    *p = (struct place){.entry = work_value(w, PATH(STR("models"), name))};
+    if (!get_model_row(w, name, row, e))
+        return false;
+    p->is_in_store = *row != NULL;
+    const struct model *m = stands(p) ? NULL : model_in_force(w, name);
+    if (m && (m->from == ORIGIN_ENV || m->from == ORIGIN_DEFAULT)) {
+        p->is_given = true;
+        p->from = m->from;
+    }
+    return true;
+}
+
+static bool check_targets(struct work *w, const struct model_change *in, struct err *e)
+{
+    if (in->n_targets == 0)
+        return err_field(e, "targets", "'targets' must name at least one provider");
+    for (size_t i = 0; i < in->n_targets; i++) {
+        struct place p;
+        struct provider_row row;
+        if (!find_provider(w, in->targets[i].provider, &p, &row, e))
+            return false;
+        if (stands(&p))
+            continue;
+        char field[48];
+        (void)snprintf(field, sizeof field, "targets[%zu].provider", i);
+        err_field(e, field, "There is no provider '" STR_FMT "'",
+                  STR_ARG(str_first(in->targets[i].provider, 100)));
+        (void)snprintf(e->code, sizeof e->code, "unknown_provider");
+        return false;
+    }
+    return true;
+}
+
+static struct str targets_json(struct work *w, const struct model_change *in)
 {
     struct buf b;
     buf_init_arena(&b, w->a, SIZE_MAX / 4);
     struct jw j = jw_on(&b);
     jw_array(&j);
     for (size_t i = 0; i < in->n_targets; i++) {
-        const struct model_target *t = &in->targets[i];
-        if (!provider_at(w, t->provider)) {
-            err_field(e, "", "There is no provider '" STR_FMT "'",
-                      STR_ARG(str_first(t->provider, 100)));
-            (void)snprintf(e->field, sizeof e->field, "targets[%zu].provider", i);
-            (void)snprintf(e->code, sizeof e->code, "unknown_provider");
-            return false;
-        }
         jw_object(&j);
-        jw_kv_str(&j, "provider", t->provider);
-        if (t->upstream_model.n)
-            jw_kv_str(&j, "upstream_model", t->upstream_model);
+        jw_kv_str(&j, "provider", in->targets[i].provider);
+        if (in->targets[i].upstream_model.n)
+            jw_kv_str(&j, "upstream_model", in->targets[i].upstream_model);
         jw_object_end(&j);
     }
     jw_array_end(&j);
-    *out = buf_str(&b);
-    return true;
+    return buf_str(&b);
 }
 
 static bool check_model_name(struct str name, struct err *e)
@@ -390,14 +641,90 @@ static bool check_model_name(struct str name, struct err *e)
     return true;
 }
 
-static bool take_model(struct work *w, const struct model_change *in, struct model_row *m,
-                       struct err *e)
+static struct str count_json(struct arena *a, int64_t n)
 {
+    return n > 0 ? int_json(a, n) : STR_NONE;
+}
+
+/* One target reads as llm-rosetta has it, several as a list. */
+static bool put_targets(struct work *w, const struct str *entry, const struct model_change *in,
+                        struct err *e)
+{
+    yyjson_val *was = work_value(w, entry, 2);
+    if (in->n_targets > 1 || (in->n_targets == 1 && json_get(was, "targets")))
+        return put_member(w, entry, 2, "provider", STR_NONE, e) &&
+               put_member(w, entry, 2, "upstream_model", STR_NONE, e) &&
+               put_member(w, entry, 2, "targets", targets_json(w, in), e);
+    return put_text(w, entry, 2, "provider", in->targets[0].provider, e) &&
+           put_text(w, entry, 2, "upstream_model", in->targets[0].upstream_model, e);
+}
+
+static bool put_model_fields(struct work *w, const struct model_change *in, struct err *e)
+{
+    const struct str entry[] = {STR("models"), in->name};
+    struct arena *a = w->a;
+    yyjson_val *was = work_value(w, entry, 2);
+    if (yyjson_is_str(was)) { /* "name": "provider" has no room for more */
+        struct str only = json_str(was);
+        bool is_same = in->n_targets == 1 && !in->targets[0].upstream_model.n &&
+                       str_eq(in->targets[0].provider, only);
+        if (in->given == 0 || (in->given == MODEL_TARGETS && is_same))
+            return true;
+        if (!work_set(w, entry, 2,
+                      str_fmt(a, "{\"provider\":" STR_FMT "}", STR_ARG(str_json(a, only))), e))
+            return false;
+    }
+    return (!(in->given & MODEL_TARGETS) || put_targets(w, entry, in, e)) &&
+           (!(in->given & MODEL_CAPABILITIES) ||
+            put_member(w, entry, 2, "capabilities", strs_json(a, &in->capabilities), e)) &&
+           (!(in->given & MODEL_MAX_OUTPUT) ||
+            put_member(w, entry, 2, "max_output_tokens", count_json(a, in->max_output_tokens),
+                       e)) &&
+           (!(in->given & MODEL_CONTEXT) ||
+            put_member(w, entry, 2, "context_tokens", count_json(a, in->context_tokens), e)) &&
+           (!(in->given & MODEL_ENABLED) || put_enabled(w, entry, 2, in->is_enabled, e)) &&
+           (!(in->given & MODEL_ALIAS) ||
+            put_member(w, entry, 2, "show_alias", in->show_alias ? STR("true") : STR_NONE, e));
+}
+
+static bool add_file_model(struct work *w, const struct model_change *in, struct err *e)
+{
+    struct buf b;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw j = jw_on(&b);
+    jw_object(&j);
+    if (in->n_targets == 1) {
+        jw_kv_str(&j, "provider", in->targets[0].provider);
+    } else {
+        jw_key(&j, "targets");
+        jw_raw(&j, targets_json(w, in));
+    }
+    if (in->given & MODEL_CAPABILITIES) {
+        jw_key(&j, "capabilities");
+        jw_raw(&j, strs_json(w->a, &in->capabilities));
+    }
+    if (in->n_targets == 1 && in->targets[0].upstream_model.n)
+        jw_kv_str(&j, "upstream_model", in->targets[0].upstream_model);
+    if (in->given & MODEL_MAX_OUTPUT && in->max_output_tokens > 0)
+        jw_kv_int(&j, "max_output_tokens", in->max_output_tokens);
+    if (in->given & MODEL_CONTEXT && in->context_tokens > 0)
+        jw_kv_int(&j, "context_tokens", in->context_tokens);
+    if (in->given & MODEL_ENABLED && !in->is_enabled)
+        jw_kv_bool(&j, "enabled", false);
+    if (in->given & MODEL_ALIAS && in->show_alias)
+        jw_kv_bool(&j, "show_alias", true);
+    jw_object_end(&j);
+    return work_set(w, PATH(STR("models"), in->name), buf_str(&b), e);
+}
+
+static bool put_store_model(struct work *w, const struct model_change *in, struct model_row *m,
+                            struct err *e)
+{
+    struct str was = m->name;
+    w->changes_store = true;
     m->name = in->name;
-    if (in->given & MODEL_TARGETS && !targets_json(w, in, &m->targets, e))
-        return false;
-    if (m->targets.n <= 2)
-        return err_field(e, "targets", "'targets' must name at least one provider");
+    if (in->given & MODEL_TARGETS)
+        m->targets = targets_json(w, in);
     if (in->given & MODEL_CAPABILITIES)
         m->capabilities = strs_json(w->a, &in->capabilities);
     if (in->given & MODEL_MAX_OUTPUT)
@@ -408,51 +735,68 @@ static bool take_model(struct work *w, const struct model_change *in, struct mod
         m->is_enabled = in->is_enabled;
     if (in->given & MODEL_ALIAS)
         m->show_alias = in->show_alias;
-    return true;
+    return (!was.n || str_eq(was, m->name) || model_delete(w->db, was, e)) &&
+           model_put(w->db, m, e);
+}
+
+static bool put_model(struct work *w, const struct model_change *in, const struct place *p,
+                      struct model_row *row, struct err *e)
+{
+    bool to_file = false;
+    bool is_new = !stands(p);
+    if ((in->given & MODEL_TARGETS || is_new) && !check_targets(w, in, e))
+        return false;
+    if (p->entry)
+        return put_model_fields(w, in, e);
+    if (p->is_in_store)
+        return put_store_model(w, in, row, e);
+    if (!work_prefers_file(w, &to_file, e))
+        return false;
+    if (to_file)
+        return add_file_model(w, in, e);
+    struct model_row fresh = {.is_enabled = true, .max_output_tokens = -1, .context_tokens = -1};
+    return put_store_model(w, in, &fresh, e);
 }
 
 bool change_model(struct control_call *c, enum change_mode mode, const struct model_change *in,
                   struct err *e)
 {
     struct work w;
-    struct model_row *m;
+    struct model_row *row, *other_row;
+    struct place p, other = {.entry = NULL};
     bool renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
     struct str from = renames ? in->rename_from : in->name;
-    if (!check_model_name(in->name, e) || !begin(&w, c, e))
+    if (!check_model_name(in->name, e) || !work_begin(&w, c, e))
         return false;
-    const struct model *now = model_at(&w, from);
-    bool ok = get_model(&w, from, &m, e) &&
-              check_mode(mode, "model", in->name, in->rename_from, now || m,
-                         model_at(&w, in->name) != NULL, e) &&
-              (!now || control_may_change(c, now->from, "model", from, e));
-    if (ok && !m) {
-        m = ARENA_NEW(w.a, struct model_row);
-        m->is_enabled = true;
-        m->max_output_tokens = m->context_tokens = -1;
-    }
-    ok = ok && take_model(&w, in, m, e) && (!renames || model_delete(w.db, from, e)) &&
-         model_put(w.db, m, e);
-    return end(&w, ok, e);
+    bool ok = find_model(&w, from, &p, &row, e) &&
+              (!renames || find_model(&w, in->name, &other, &other_row, e)) &&
+              check_mode(mode, "model", in->name, in->rename_from, stands(&p), stands(&other), e) &&
+              (!p.is_given || control_may_change(c, p.from, "model", from, e)) &&
+              (!renames || !p.entry || work_rename(&w, PATH(STR("models"), from), in->name, e)) &&
+              put_model(&w, in, &p, row, e);
+    return work_end(&w, ok, e);
 }
 
 bool change_model_delete(struct control_call *c, struct str name, struct err *e)
 {
     struct work w;
-    if (!begin(&w, c, e))
+    struct place p;
+    struct model_row *row;
+    if (!work_begin(&w, c, e))
         return false;
-    const struct model *m = model_at(&w, name);
-    bool ok = (m || not_there("not_found", "model", name, e)) &&
-              control_may_change(c, m->from, "model", name, e) && model_delete(w.db, name, e);
-    return end(&w, ok, e);
+    bool ok = find_model(&w, name, &p, &row, e) &&
+              (stands(&p) || not_there("not_found", "model", name, e)) &&
+              (!p.is_given || control_may_change(c, p.from, "model", name, e)) &&
+              (!p.entry || work_drop(&w, PATH(STR("models"), name), e)) &&
+              (!p.is_in_store || model_delete(w.db, name, e));
+    w.changes_store |= ok && p.is_in_store;
+    return work_end(&w, ok, e);
 }
 
 static bool add_models(struct work *w, const struct models_add *in, struct strs *added,
                        struct strs *skipped, struct err *e)
 {
-    struct map names; /* of this call */
-    bool ok = true;
-    map_init(&names);
-    for (size_t i = 0; ok && i < in->ids.n; i++) {
+    for (size_t i = 0; i < in->ids.n; i++) {
         struct str name = str_fmt(w->a, STR_FMT STR_FMT, STR_ARG(in->prefix),
                                   STR_ARG(in->ids.v[i]));
         struct model_target target = {in->provider, in->prefix.n ? in->ids.v[i] : STR_NONE};
@@ -461,40 +805,81 @@ static bool add_models(struct work *w, const struct models_add *in, struct strs 
                                    .targets = &target,
                                    .n_targets = 1,
                                    .capabilities = in->capabilities};
-        struct model_row m = {.is_enabled = true, .max_output_tokens = -1, .context_tokens = -1};
-        if (model_at(w, name) || map_get(&names, name)) {
+        struct place p;
+        struct model_row *row;
+        if (!check_model_name(name, e) || !find_model(w, name, &p, &row, e))
+            return false;
+        if (stands(&p)) {
             skipped->v[skipped->n++] = name;
             continue;
         }
-        map_set(&names, name, w);
         added->v[added->n++] = name;
-        ok = check_model_name(name, e) && take_model(w, &one, &m, e) && model_put(w->db, &m, e);
+        if (!put_model(w, &one, &p, row, e))
+            return false;
     }
-    map_done(&names);
-    return ok;
+    return true;
 }
 
 bool change_models_add(struct control_call *c, const struct models_add *in, struct strs *added,
                        struct strs *skipped, struct err *e)
 {
     struct work w;
+    struct place p;
+    struct provider_row row;
     *added = (struct strs){ARENA_ARRAY(c->arena, struct str, in->ids.n + 1), 0};
     *skipped = (struct strs){ARENA_ARRAY(c->arena, struct str, in->ids.n + 1), 0};
-    if (!begin(&w, c, e))
+    if (!work_begin(&w, c, e))
         return false;
-    bool ok = provider_at(&w, in->provider) ||
-              not_there("unknown_provider", "provider", in->provider, e);
-    return end(&w, ok && add_models(&w, in, added, skipped, e), e);
+    bool ok = find_provider(&w, in->provider, &p, &row, e) &&
+              (stands(&p) || not_there("unknown_provider", "provider", in->provider, e)) &&
+              add_models(&w, in, added, skipped, e);
+    return work_end(&w, ok, e);
 }
 
 /* ---- client keys ---- */
 
-static const struct key *key_at(const struct work *w, struct str id)
+static struct str key_json(struct work *w, const struct key_row *k)
 {
-    for (size_t i = 0; i < w->now->n_keys; i++)
-        if (str_eq(w->now->keys[i]->id, id))
-            return w->now->keys[i];
-    return NULL;
+    struct buf b;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw j = jw_on(&b);
+    key_write(&j, w->a, k);
+    return buf_str(&b);
+}
+
+/* The place of a key in server.api_keys, as the loader names it; SIZE_MAX: not there. */
+static size_t file_key_at(struct work *w, struct str id)
+{
+    yyjson_val *list = work_value(w, PATH(STR("server"), STR("api_keys"))), *v;
+    size_t i, max;
+    yyjson_arr_foreach (list, i, max, v) {
+        struct str has = json_get_str(v, "id");
+        if (str_eq(has.n ? has : str_fmt(w->a, "file%zu", i), id))
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+struct key_place {
+    size_t at; /* in the file; SIZE_MAX: not there */
+    bool is_in_store;
+    struct key_row row;
+};
+
+static bool find_key(struct work *w, struct str id, struct key_place *p, struct err *e)
+{
+    struct err why = ERR_INIT;
+    *p = (struct key_place){.at = file_key_at(w, id)};
+    p->is_in_store = key_get(w->db, w->a, id, &p->row, &why);
+    if (p->is_in_store || why.kind == ERR_NOT_FOUND)
+        return true;
+    *e = why;
+    return false;
+}
+
+static bool key_stands(const struct key_place *p)
+{
+    return p->at != SIZE_MAX || p->is_in_store;
 }
 
 static void take_key_fields(struct work *w, const struct key_change *in, struct key_row *k)
@@ -522,92 +907,228 @@ static void keep_text(struct work *w, struct key_row *k, struct str text)
                     : STR_NONE;
 }
 
+/* server.api_key, llm-rosetta's only key once, becomes the first of server.api_keys. */
+static bool migrate_legacy(struct work *w, struct err *e)
+{
+    yyjson_val *server = work_value(w, PATH(STR("server")));
+    struct str legacy = json_get_str(server, "api_key");
+    if (!legacy.n || yyjson_arr_size(json_get(server, "api_keys")) > 0)
+        return true;
+    struct str key = str_json(w->a, legacy);
+    struct buf b;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    buf_fmt(&b, "{\"id\":\"default\",\"key\":" STR_FMT ",\"label\":\"default\",\"created\":\"\"}",
+            STR_ARG(key));
+    if (!json_get(server, "api_keys") &&
+        !work_set(w, PATH(STR("server"), STR("api_keys")), STR("[]"), e))
+        return false;
+    return work_set(w, PATH(STR("server"), STR("api_keys"), STR("-")), buf_str(&b), e) &&
+           work_drop(w, PATH(STR("server"), STR("api_key")), e);
+}
+
+static bool add_file_key(struct work *w, const struct key_row *k, struct err *e)
+{
+    if (!work_value(w, PATH(STR("server"), STR("api_keys"))) &&
+        !work_set(w, PATH(STR("server"), STR("api_keys")), STR("[]"), e))
+        return false;
+    return work_set(w, PATH(STR("server"), STR("api_keys"), STR("-")), key_json(w, k), e);
+}
+
+static bool add_key(struct work *w, const struct key_row *k, struct err *e)
+{
+    bool to_file;
+    if (!work_prefers_file(w, &to_file, e))
+        return false;
+    if (to_file)
+        return migrate_legacy(w, e) && add_file_key(w, k, e);
+    work_note_key(w, k->id, STR_NONE, key_json(w, k));
+    return key_insert(w->db, k, e);
+}
+
+static bool is_known_text(struct work *w, struct str text, struct err *e)
+{
+    return snapshot_key(w->now, text) &&
+           !err_set(e, ERR_CONFLICT, "already_exists", "This key is there already");
+}
+
 bool change_key_create(struct control_call *c, const struct key_change *in, struct key_made *out,
                        struct err *e)
 {
     struct work w;
+    struct key_place p;
     struct key_row k = {.id = in->id, .scopes = SCOPE_INFERENCE | SCOPE_MODELS, .is_enabled = true};
     struct str text = secret_reveal(in->text);
     if (text.n && text.n < 8)
         return err_field(e, "key", "'key' must have at least 8 characters");
-    if (!begin(&w, c, e))
+    if (!work_begin(&w, c, e))
         return false;
     take_key_fields(&w, in, &k);
     struct str made = key_make(w.a, &k);
     if (text.n == 0)
         text = made;
     keep_text(&w, &k, text);
-    bool ok = !key_at(&w, k.id) || taken("key", k.id, e);
-    ok = ok && (!snapshot_key(w.now, text) ||
-                err_set(e, ERR_CONFLICT, "already_exists", "This key is there already"));
     *out = (struct key_made){k.id, text, k.created_ms};
-    return end(&w, ok && key_insert(w.db, &k, e), e);
+    bool ok = find_key(&w, k.id, &p, e) && (!key_stands(&p) || taken("key", k.id, e)) &&
+              !is_known_text(&w, text, e) && add_key(&w, &k, e);
+    return work_end(&w, ok, e);
+}
+
+static bool put_key_text(struct work *w, const struct str *entry, const struct key_row *k,
+                         struct err *e)
+{
+    char hex[2 * SHA256_SIZE];
+    hex_encode(hex, k->hash, sizeof k->hash);
+    struct str sealed = k->sealed.n ? base64_encode(w->a, k->sealed) : STR_NONE;
+    return put_member(w, entry, 3, "key", STR_NONE, e) &&
+           put_text(w, entry, 3, "hash", str_fmt(w->a, "sha256:%.64s", hex), e) &&
+           put_text(w, entry, 3, "hint", k->hint, e) &&
+           put_text(w, entry, 3, "sealed", sealed, e) &&
+           put_member(w, entry, 3, "rotated", time_json(w->a, k->rotated_ms), e);
 }
 
 bool change_key_rotate(struct control_call *c, struct str id, struct secret given,
                        struct key_made *out, struct err *e)
 {
     struct work w;
-    struct key_row k, fresh = {.id = id};
+    struct key_place p;
+    struct key_row fresh = {.id = id};
     struct str text = secret_reveal(given);
-    if (!begin(&w, c, e))
+    if (!work_begin(&w, c, e))
         return false;
-    const struct key *now = key_at(&w, id);
-    bool ok = (now || not_there("not_found", "key", id, e)) &&
-              control_may_change(c, now->from, "key", id, e) && key_get(w.db, w.a, id, &k, e);
     struct str made = key_make(w.a, &fresh);
     if (text.n == 0)
         text = made;
-    if (ok) {
-        keep_text(&w, &k, text);
-        k.rotated_ms = fresh.created_ms;
-        *out = (struct key_made){k.id, text, k.created_ms};
+    bool ok = find_key(&w, id, &p, e) && (key_stands(&p) || not_there("not_found", "key", id, e)) &&
+              !is_known_text(&w, text, e);
+    if (ok && p.at != SIZE_MAX) {
+        keep_text(&w, &fresh, text);
+        fresh.rotated_ms = clock_wall_ms();
+        struct str at = str_fmt(w.a, "%zu", p.at);
+        const struct str entry[] = {STR("server"), STR("api_keys"), at};
+        struct str created = json_get_str(work_value(&w, entry, 3), "created");
+        int64_t created_ms = 0;
+        *out = (struct key_made){id, text,
+                                 clock_parse_rfc3339(created, &created_ms) ? created_ms : 0};
+        ok = put_key_text(&w, entry, &fresh, e);
+    } else if (ok) {
+        struct str before = key_json(&w, &p.row);
+        keep_text(&w, &p.row, text);
+        p.row.rotated_ms = clock_wall_ms();
+        *out = (struct key_made){id, text, p.row.created_ms};
+        work_note_key(&w, id, before, key_json(&w, &p.row));
+        ok = key_retext(w.db, &p.row, e);
     }
-    ok = ok && (!snapshot_key(w.now, text) ||
-                err_set(e, ERR_CONFLICT, "already_exists", "This key is there already"));
-    return end(&w, ok && key_retext(w.db, &k, e), e);
+    return work_end(&w, ok, e);
+}
+
+static bool put_key_fields(struct work *w, size_t at, const struct key_change *in, struct err *e)
+{
+    const struct str entry[] = {STR("server"), STR("api_keys"), str_fmt(w->a, "%zu", at)};
+    struct str allowed = in->allowed_models.n ? strs_json(w->a, &in->allowed_models) : STR_NONE;
+    return (!(in->given & KEY_LABEL) ||
+            put_member(w, entry, 3, "label", str_json(w->a, in->label), e)) &&
+           (!(in->given & KEY_SCOPES) ||
+            put_member(w, entry, 3, "scopes", scopes_json(w->a, in->scopes), e)) &&
+           (!(in->given & KEY_ALLOWED) || put_member(w, entry, 3, "allowed_models", allowed, e)) &&
+           (!(in->given & KEY_ENABLED) || put_enabled(w, entry, 3, in->is_enabled, e)) &&
+           (!(in->given & KEY_EXPIRES) ||
+            put_member(w, entry, 3, "expires",
+                       in->expires_ms ? time_json(w->a, in->expires_ms) : STR_NONE, e));
 }
 
 bool change_key(struct control_call *c, const struct key_change *in, struct err *e)
 {
     struct work w;
-    struct key_row k;
-    if (!begin(&w, c, e))
+    struct key_place p;
+    if (!work_begin(&w, c, e))
         return false;
-    const struct key *now = key_at(&w, in->id);
-    bool ok = (now || not_there("not_found", "key", in->id, e)) &&
-              control_may_change(c, now->from, "key", in->id, e) &&
-              key_get(w.db, w.a, in->id, &k, e);
-    if (ok)
-        take_key_fields(&w, in, &k);
-    return end(&w, ok && key_update(w.db, &k, e), e);
+    bool ok = find_key(&w, in->id, &p, e) &&
+              (key_stands(&p) || not_there("not_found", "key", in->id, e));
+    if (ok && p.at != SIZE_MAX) {
+        ok = put_key_fields(&w, p.at, in, e);
+    } else if (ok) {
+        struct str before = key_json(&w, &p.row);
+        take_key_fields(&w, in, &p.row);
+        work_note_key(&w, in->id, before, key_json(&w, &p.row));
+        ok = key_update(w.db, &p.row, e);
+    }
+    return work_end(&w, ok, e);
 }
 
 bool change_key_delete(struct control_call *c, struct str id, struct err *e)
 {
     struct work w;
-    if (!begin(&w, c, e))
+    struct key_place p;
+    if (!work_begin(&w, c, e))
         return false;
-    const struct key *now = key_at(&w, id);
-    bool ok = (now || not_there("not_found", "key", id, e)) &&
-              control_may_change(c, now->from, "key", id, e) && key_delete(w.db, id, e);
-    return end(&w, ok, e);
+    bool ok = find_key(&w, id, &p, e) && (key_stands(&p) || not_there("not_found", "key", id, e));
+    if (ok && p.at != SIZE_MAX)
+        ok = work_drop(&w, PATH(STR("server"), STR("api_keys"), str_fmt(w.a, "%zu", p.at)), e);
+    if (ok && p.is_in_store) { /* also one that the file hid */
+        work_note_key(&w, id, key_json(&w, &p.row), STR_NONE);
+        ok = key_delete(w.db, id, e);
+    }
+    return work_end(&w, ok, e);
 }
 
 /* ---- settings ---- */
+
+static struct str setting_json(struct arena *a, const struct setting *row, struct str value)
+{
+    struct settings set;
+    struct buf b;
+    settings_default(&set);
+    if (!setting_set(&set, row, value, NULL))
+        return STR_NONE;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    setting_write(&set, row, &w);
+    return buf_str(&b);
+}
 
 bool change_setting(struct control_call *c, const struct setting *row, struct str value,
                     struct err *e)
 {
     struct work w;
     struct settings probe;
+    struct str name = str_of(row->name);
+    const struct str path[] = {STR("server"), name};
+    bool to_file = false;
     settings_default(&probe);
     if (value.p && !setting_set(&probe, row, value, e))
         return false;
-    if (!begin(&w, c, e))
+    if (!work_begin(&w, c, e))
         return false;
     enum origin from = c->control->setting_origin(c->control->arg, row->name);
-    bool ok = from == ORIGIN_DEFAULT ||
-              control_may_change(c, from, "setting", str_of(row->name), e);
-    return end(&w, ok && setting_put(w.db, str_of(row->name), value, e), e);
+    bool is_in_file = work_value(&w, path, 2) != NULL;
+    bool is_in_store = json_get(json_get(w.found.store, "server"), row->name) != NULL;
+    bool ok = from != ORIGIN_ENV || control_may_change(c, from, "setting", name, e);
+    if (ok && value.p && !is_in_file && !is_in_store)
+        ok = work_prefers_file(&w, &to_file, e);
+    if (ok && (is_in_file || to_file))
+        ok = value.p ? work_set(&w, path, 2, setting_json(w.a, row, value), e)
+                     : work_remove(&w, path, 2, e);
+    /* not to come to light behind the file's */
+    if (ok && is_in_store && (!value.p || !is_in_file)) {
+        w.changes_store = true;
+        ok = setting_put(w.db, name, value, e);
+    } else if (ok && value.p && !is_in_file && !to_file) {
+        w.changes_store = true;
+        ok = setting_put(w.db, name, value, e);
+    }
+    return work_end(&w, ok, e);
+}
+
+/* ---- reading ---- */
+
+bool change_view(struct control_call *c, yyjson_val **root, struct err *e)
+{
+    struct config_state s = {.text = STR_NONE};
+    struct db *db = control_db(c, e);
+    const char *path = c->control->config_path.n ? str_z(c->arena, c->control->config_path) : NULL;
+    return db &&
+           (!path || (file_read(c->arena, path, MAX_FILE, &s.text, e) &&
+                      config_file_values(c->arena, path, s.text, &s.file, e))) &&
+           config_store_values(c->arena, c->control->seal, db, &s.store, e) &&
+           config_merged(c->arena, &s, db, root, e);
 }

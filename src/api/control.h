@@ -8,33 +8,35 @@
 #include "vault/seal.h"
 #include <pthread.h>
 
+struct config_draft {         /* what is not saved yet */
+    struct str text;          /* of the file; p NULL: as it stands there */
+    struct db *db;            /* the store inside a transaction; NULL: as it stands */
+};
+struct config_fault {         /* what is wrong with the configuration file, while an older one serves */
+    pthread_mutex_t lock;     /* of message and since_ms */
+    char message[512];
+    int64_t since_ms;
+    _Atomic bool is_set;
+};
+
 /* Built by app: the doors to configuration and store that the handlers use. All block. */
 struct control {
     void *arg;
-    /* Reads file, environment and store again and publishes. The old configuration stays when that fails. */
+    /* Reads file, environment and store again and publishes. The old configuration stays when that fails. Takes change_lock. */
     bool (*reload)(void *arg, struct err *e);
+    /* For api/change.h, which holds change_lock: checks a configuration that is not saved yet, puts it in force, or says that what was
+     * saved does not load. */
+    bool (*build)(void *arg, const struct config_draft *d, struct snapshot **out, struct err *e);
+    void (*publish)(void *arg, struct snapshot *s, bool is_of_file); /* takes s; is_of_file: the file is no longer at fault */
+    void (*refused)(void *arg, const struct err *e);
+    struct config_fault *fault;
     enum origin (*setting_origin)(void *arg, const char *name);
     pthread_mutex_t *change_lock; /* held while the configuration is changed: api/change.h */
     const struct seal *seal;
     struct usage_log *usage;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
-    struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
     struct secret internal_key; /* opens the data plane for test requests */
     int64_t started_ms;       /* wall clock */
-    /* for api/metrics.c */
-    struct metrics *metrics;
-    const struct totals_base *totals;
-    struct loop **loops;      /* all of them, and what relays on each */
-    struct relay_loop **relays;
-    unsigned n_loops;
-    const struct relay_shared *shared;
-    const struct reload_counts *reloads;
-    _Atomic bool *is_draining;
-};
-struct reload_counts {        /* of the configuration */
-    _Atomic uint64_t ok, failed;
-    _Atomic bool is_last_ok;
-    _Atomic int64_t last_ms;  /* wall clock: when the one in force was taken up */
 };
 
 struct control_call {
@@ -59,7 +61,6 @@ struct control_call {
     int status;               /* to answer with; 200 until set */
     struct buf out;           /* the answer, JSON */
     struct control_note *notes; /* control_audit */
-    const char *content_type; /* of another answer */
     struct http_header headers[4]; /* of the answer, besides the usual ones: control_header */
     size_t n_headers;
 };

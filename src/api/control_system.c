@@ -3,6 +3,26 @@
 #include "base/clock.h"
 #include "version.h"
 
+/* What is wrong with the configuration file, while an older one serves. */
+static void write_fault(struct control_call *c, struct jw *w)
+{
+    struct config_fault *f = c->control->fault;
+    struct buf at;
+    buf_init_arena(&at, c->arena, 64);
+    jw_key(w, "config_fault");
+    pthread_mutex_lock(&f->lock);
+    if (atomic_load(&f->is_set)) {
+        clock_rfc3339(&at, f->since_ms);
+        jw_object(w);
+        jw_kv_cstr(w, "message", f->message);
+        jw_kv_str(w, "since", buf_str(&at));
+        jw_object_end(w);
+    } else {
+        jw_null(w);
+    }
+    pthread_mutex_unlock(&f->lock);
+}
+
 static bool info(struct control_call *c, struct err *e)
 {
     const struct snapshot *s = c->snap;
@@ -21,6 +41,7 @@ static bool info(struct control_call *c, struct err *e)
     jw_kv_int(&w, "providers", (int64_t)s->n_upstreams);
     jw_kv_int(&w, "models", (int64_t)enabled);
     jw_kv_int(&w, "keys", (int64_t)s->n_keys);
+    write_fault(c, &w);
     jw_object_end(&w);
     return true;
 }

@@ -1,7 +1,9 @@
 #include "app/config.h"
+#include "api/change_work.h"
 #include "json/jsonc_place.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "domain/noun.h"
 #include "domain/setting.h"
@@ -24,7 +26,8 @@
 
 struct loader {
     const struct config_sources *src;
-    struct arena *a; /* the snapshot's */
+    const struct config_draft *draft; /* may be NULL */
+    struct arena *a;                  /* the snapshot's */
     struct snapshot *s;
     struct str text;      /* of the file */
     yyjson_val *root;     /* of the file; NULL: none */
@@ -41,33 +44,6 @@ struct loader {
 static bool bad(struct err *e, const char *where, const char *what)
 {
     return err_field(e, where, "'%s' %s", where, what);
-}
-
-static bool read_file(struct arena *a, const char *path, size_t max, struct str *out, struct err *e)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, "cannot open", path);
-    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= max;
-    if (!ok) {
-        (void)close(fd);
-        return err_set(e, ERR_INPUT, "invalid_file",
-                       "'%s' is not a regular file of at most %zu bytes", path, max);
-    }
-    char *p = arena_alloc(a, (size_t)st.st_size + 1);
-    size_t n = 0;
-    while (n < (size_t)st.st_size) {
-        ssize_t got = read(fd, p + n, (size_t)st.st_size - n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        n += (size_t)got;
-    }
-    (void)close(fd);
-    *out = str_n(p, n);
-    return true;
 }
 
 /* ${NAME} anywhere in a text. An unset variable is an error: half a configuration is worse than none. */
@@ -130,7 +106,7 @@ static bool secret_text(struct loader *l, struct str text, const char *where, st
                *slash = l->src->file ? strrchr(l->src->file, '/') : NULL;
     if (path[0] != '/' && slash) /* beside the file that names it */
         path = str_fmt(l->a, "%.*s/%s", (int)(slash - l->src->file), l->src->file, path).p;
-    if (!read_file(l->a, path, 65536, &content, &inner))
+    if (!file_read(l->a, path, 65536, &content, &inner))
         return err_field(e, where, "'%s': %s", where, inner.message);
     (void)str_cut(content, '\n', &line);
     *out = str_trim(line);
@@ -674,19 +650,6 @@ static struct key *add_key(struct loader *l)
     return k;
 }
 
-/* Room for n more at once: growing copies, and leaves what was too small behind. */
-static void expect_keys(struct loader *l, size_t n)
-{
-    struct snapshot *s = l->s;
-    if (n <= KEYS_AT_ONCE)
-        return;
-    s->keys = arena_realloc(l->a, s->keys, l->cap_keys * sizeof *s->keys,
-                            (s->n_keys + n) * sizeof *s->keys);
-    l->cap_keys = s->n_keys + n;
-    l->spare_keys = ARENA_ARRAY(l->a, struct key, n);
-    l->n_spare_keys = n;
-}
-
 static void allowed_of(struct arena *a, yyjson_val *list, struct key *k)
 {
     size_t i, max;
@@ -761,7 +724,6 @@ static bool file_keys(struct loader *l, struct err *e)
     size_t i, max;
     if (!json_absent(list) && !yyjson_is_arr(list))
         return bad(e, "server.api_keys", "must be an array");
-    expect_keys(l, yyjson_arr_size(list));
     yyjson_arr_foreach (list, i, max, v)
         if (!file_key(l, v, json_get_str(v, "id"), json_get_str(v, "key"), i, e))
             return false;
@@ -789,15 +751,6 @@ static void store_key(void *arg, const struct key_row *r)
     k->from = ORIGIN_API;
     if (r->allowed_models.n && json_parse(l->a, r->allowed_models, 4, &allowed, NULL))
         allowed_of(l->a, allowed, k);
-}
-
-static bool store_keys(struct loader *l, struct db *db, struct err *e)
-{
-    int64_t n;
-    if (!key_count(db, &n, e))
-        return false;
-    expect_keys(l, (size_t)n);
-    return key_each(db, store_key, l, e);
 }
 
 static void add_internal_key(struct loader *l)
@@ -889,7 +842,7 @@ enum origin setting_origin(const struct config_sources *src, const char *name)
     struct err e = ERR_INIT;
     struct str text;
     yyjson_val *root;
-    if (src->file && read_file(a, src->file, MAX_FILE, &text, &e) &&
+    if (src->file && file_read(a, src->file, MAX_FILE, &text, &e) &&
         jsonc_parse(a, text, &root, &e) && !json_absent(json_get(json_get(root, "server"), name)))
         from = ORIGIN_FILE;
     struct db *db = from == ORIGIN_DEFAULT ? db_open(src->db_path, DB_READ_ONLY, &e) : NULL;
@@ -916,8 +869,12 @@ static bool load_file(struct loader *l, struct err *e)
     static const char *const known[] = {"providers", "models", "server", "debug", "$schema"};
     if (!l->src->file)
         return true;
-    if (!read_file(l->a, l->src->file, MAX_FILE, &l->text, e) ||
-        !jsonc_fill(l->a, l->src->file, l->text, &text, e))
+    if (l->draft && l->draft->text.p)
+        l->text = str_dup(l->a, l->draft->text);
+    else if (!file_read(l->a, l->src->file, MAX_FILE, &l->text, e))
+        return false;
+    l->s->file_text = l->text;
+    if (!jsonc_fill(l->a, l->src->file, l->text, &text, e))
         return false;
     if (!jsonc_parse(l->a, text, &l->root, &inner))
         return err_set(e, ERR_INPUT, "invalid_config", "%s: %s", l->src->file, inner.message);
@@ -1019,24 +976,29 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
     bool ok = load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) &&
               (!db || store_providers(l, db, e)) && add_detected(l, e) && add_echo_provider(l, e) &&
               file_models(l, e) && (!db || store_models(l, db, e)) && file_keys(l, e) &&
-              (!db || store_keys(l, db, e));
+              (!db || key_each(db, store_key, l, e));
     if (ok)
         add_echo_model(l);
     add_internal_key(l);
     return ok;
 }
 
-bool config_load(const struct config_sources *src, struct snapshot **out, struct err *e)
+bool config_build(const struct config_sources *src, const struct config_draft *draft,
+                  struct snapshot **out, struct err *e)
 {
-    struct loader l = {.src = src, .s = snapshot_new()};
-    struct db *db = src->is_without_store ? NULL : db_open(src->db_path, DB_READ_ONLY, e);
+    struct loader l = {.src = src, .draft = draft, .s = snapshot_new()};
+    bool is_lent = draft && draft->db;
+    struct db *db = is_lent                 ? draft->db
+                    : src->is_without_store ? NULL
+                                            : db_open(src->db_path, DB_READ_ONLY, e);
     l.a = l.s->arena;
     map_init(&l.upstreams);
     map_init(&l.models);
     bool ok = (db || src->is_without_store) && load_all(&l, db, e);
     if (!ok)
         add_place(&l, e);
-    db_close(db);
+    if (!is_lent)
+        db_close(db);
     map_done(&l.upstreams);
     map_done(&l.models);
     if (!ok) {
@@ -1046,6 +1008,11 @@ bool config_load(const struct config_sources *src, struct snapshot **out, struct
     snapshot_index(l.s);
     *out = l.s;
     return true;
+}
+
+bool config_load(const struct config_sources *src, struct snapshot **out, struct err *e)
+{
+    return config_build(src, NULL, out, e);
 }
 
 /* With the folders above it. */
@@ -1072,9 +1039,11 @@ bool state_open(struct config_sources *s, struct err *e)
     s->is_first_start = access(s->db_path, F_OK) != 0;
     if (!seal_open(&s->seal, s->data_dir, e))
         return false;
+    struct arena *a = arena_new();
     struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
-    bool ok = db && db_migrate(db, e);
+    bool ok = db && db_migrate(db, e) && change_recover(a, &s->seal, db, s->file, e);
     db_close(db);
+    arena_free(a);
     return ok;
 }
 

@@ -1,6 +1,7 @@
 /* config.h - from file, environment and store to a snapshot. Blocking: for workers and start-up. */
 #ifndef APP_CONFIG_H
 #define APP_CONFIG_H
+#include "api/control.h"
 #include "domain/snapshot.h"
 #include "store/db.h"
 #include "vault/seal.h"
@@ -31,6 +32,8 @@ void state_close(struct config_sources *s);
 /* Reads everything, checks it whole, builds a snapshot (one reference, the caller's). Nothing is changed on failure:
  * e names the place (line and column for the file's syntax, the member for its content). */
 bool config_load(const struct config_sources *s, struct snapshot **out, struct err *e) MUST_USE;
+/* The same of a file or store that is being changed; d may be NULL. */
+bool config_build(const struct config_sources *s, const struct config_draft *d, struct snapshot **out, struct err *e) MUST_USE;
 bool is_detected_env(const struct provider_kind *k) MUST_USE; /* its key stands in the environment, and it may be offered */
 /* Where a setting's value comes from just now. */
 enum origin setting_origin(const struct config_sources *s, const char *name);

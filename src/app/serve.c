@@ -1,16 +1,15 @@
 /* serve.c - `sluice serve`: builds the rooms, connects them, runs until told to stop. */
 #include "api/api.h"
+#include "api/change_work.h"
 #include "api/control.h"
-#include "api/test_tasks.h"
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/first_start.h"
 #include "app/pidfile.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "base/file.h"
 #include "base/log.h"
-#include "meter/totals.h"
-#include "store/db.h"
 #include "version.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -24,13 +23,12 @@
 #include <unistd.h>
 
 #define MAX_LOOPS 256
-#define MAX_TEST_TASKS 64
 #define CONTROL_WORKERS 4
 #define CONTROL_QUEUE 1024
 #define FETCH_WORKERS 8
 #define FETCH_QUEUE 256
 #define DRAIN_POLL_MS 20
-#define SAVE_COUNTERS_MS 30000
+#define MAX_CONFIG_FILE (64u << 20)
 #define WATCH_SETTLE_MS 200 /* editors write a file in several steps */
 
 struct server;
@@ -58,17 +56,12 @@ struct server {
     struct relay_shared *shared;
     struct router *router;
     struct control control;
-    pthread_mutex_t reload_lock, change_lock;
+    pthread_mutex_t change_lock;
+    struct config_fault fault;
     _Atomic bool is_draining;
-    struct metrics *metrics;
-    struct totals_base *totals;
-    struct timer save_timer;
-    struct reload_counts reloads;
-    struct loop *all_loops[MAX_LOOPS]; /* for the control plane */
-    struct relay_loop *all_relays[MAX_LOOPS];
     /* of the first loop */
     uv_signal_t on_term, on_int, on_hup;
-    uv_fs_event_t watch;
+    uv_fs_event_t watch[2]; /* the folder of the file, and that of the file behind a link */
     struct timer watch_timer;
     unsigned signals_seen;
 };
@@ -82,28 +75,95 @@ static struct usage_limits limits_of(const struct settings *set)
                                  .error_max = set->request_log_error_max};
 }
 
+/* The configuration is refused, and an older one goes on. */
+static void refused(void *arg, const struct err *e)
+{
+    struct server *s = arg;
+    log_error(NULL, "config.refused", "error=%s", e->message);
+    pthread_mutex_lock(&s->fault.lock);
+    (void)snprintf(s->fault.message, sizeof s->fault.message, "%s", e->message);
+    if (!atomic_load(&s->fault.is_set))
+        s->fault.since_ms = clock_wall_ms();
+    atomic_store(&s->fault.is_set, true);
+    pthread_mutex_unlock(&s->fault.lock);
+}
+
+static bool build(void *arg, const struct config_draft *d, struct snapshot **out, struct err *e)
+{
+    struct server *s = arg;
+    return config_build(&s->sources, d, out, e);
+}
+
+static void publish(void *arg, struct snapshot *next, bool is_of_file)
+{
+    struct server *s = arg;
+    log_info(NULL, "config.loaded", "upstreams=%zu models=%zu keys=%zu", next->n_upstreams,
+             next->n_models, next->n_keys);
+    snapshot_publish(next);
+    if (is_of_file && atomic_exchange(&s->fault.is_set, false))
+        log_info(NULL, "config.mended", "file=%s", s->sources.file ? s->sources.file : "none");
+}
+
+/* Records what others than api/change.h did. */
+static void observe(struct server *s, const char *actor)
+{
+    struct err e = ERR_INIT;
+    struct arena *a = arena_new();
+    struct db *db = db_open(s->sources.db_path, DB_READ_WRITE, &e);
+    if (!db || !change_observe(a, &s->control, db, str_of(actor), &e))
+        log_warn(NULL, "config.not_recorded", "error=%s", e.message);
+    db_close(db);
+    arena_free(a);
+}
+
+static bool reload_locked(struct server *s, struct err *e)
+{
+    struct snapshot *next;
+    if (!build(s, NULL, &next, e)) {
+        refused(s, e);
+        return false;
+    }
+    publish(s, next, true);
+    observe(s, "file");
+    return true;
+}
+
 static bool reload(void *arg, struct err *e)
 {
     struct server *s = arg;
-    struct snapshot *next;
-    pthread_mutex_lock(&s->reload_lock);
-    bool ok = config_load(&s->sources, &next, e);
-    if (ok) {
-        log_info(NULL, "config.loaded", "version=%llu upstreams=%zu models=%zu keys=%zu",
-                 (unsigned long long)next->version, next->n_upstreams, next->n_models,
-                 next->n_keys);
-        struct usage_limits limits = limits_of(&next->settings);
-        usage_log_set_limits(s->usage, &limits);
-        snapshot_publish(next);
-        atomic_fetch_add(&s->reloads.ok, 1);
-        atomic_store(&s->reloads.last_ms, clock_wall_ms());
-    } else {
-        log_error(NULL, "config.refused", "error=%s", e->message);
-        atomic_fetch_add(&s->reloads.failed, 1);
-    }
-    atomic_store(&s->reloads.is_last_ok, ok);
-    pthread_mutex_unlock(&s->reload_lock);
+    pthread_mutex_lock(&s->change_lock);
+    bool ok = reload_locked(s, e);
+    pthread_mutex_unlock(&s->change_lock);
     return ok;
+}
+
+/* Only if the file says something else than what was loaded last: our own changes are seen here too. */
+static void reload_if_changed(void *arg)
+{
+    struct server *s = arg;
+    struct arena *a = arena_new();
+    struct err e = ERR_INIT;
+    struct str text;
+    pthread_mutex_lock(&s->change_lock);
+    struct snapshot *now = snapshot_current();
+    bool is_same = file_read(a, s->sources.file, MAX_CONFIG_FILE, &text, &e) &&
+                   str_eq(text, now->file_text) && !atomic_load(&s->fault.is_set);
+    snapshot_unref(now);
+    err_clear(&e);
+    if (!is_same)
+        (void)reload_locked(s, &e);
+    pthread_mutex_unlock(&s->change_lock);
+    snapshot_thread_done();
+    arena_free(a);
+}
+
+static void observe_start(void *arg)
+{
+    struct server *s = arg;
+    pthread_mutex_lock(&s->change_lock);
+    observe(s, "start");
+    pthread_mutex_unlock(&s->change_lock);
+    snapshot_thread_done();
 }
 
 static enum origin origin_of_setting(void *arg, const char *name)
@@ -116,42 +176,19 @@ static void reload_on_worker(void *arg)
 {
     struct err e = ERR_INIT;
     (void)reload(arg, &e);
+    snapshot_thread_done();
 }
 
-static void request_reload(struct server *s)
+static void request(struct server *s, void (*run)(void *arg))
 {
-    if (!workers_run(s->workers, s->loops[0].loop, reload_on_worker, NULL, s))
+    if (!workers_run(s->workers, s->loops[0].loop, run, NULL, s))
         log_warn(NULL, "config.reload_skipped", "reason=%s", "workers busy");
-}
-
-/* ---- counters that outlive the process ---- */
-
-static void save_on_worker(void *arg)
-{
-    struct server *s = arg;
-    totals_save(s->totals, s->metrics, s->usage);
-}
-
-static void on_save(struct timer *t)
-{
-    struct server *s = (struct server *)(void *)((char *)t - offsetof(struct server, save_timer));
-    /* workers busy: the next time will do */
-    (void)!workers_run(s->workers, s->loops[0].loop, save_on_worker, NULL, s);
-    timer_start(s->loops[0].loop, t, SAVE_COUNTERS_MS, on_save);
-}
-
-static struct totals_base *load_totals(const char *path)
-{
-    struct err e = ERR_INIT;
-    struct db *db = db_open(path, DB_READ_ONLY, &e);
-    struct totals_base *b = totals_load(db);
-    db_close(db);
-    return b;
 }
 
 static void on_watch_settled(struct timer *t)
 {
-    request_reload((struct server *)(void *)((char *)t - offsetof(struct server, watch_timer)));
+    request((struct server *)(void *)((char *)t - offsetof(struct server, watch_timer)),
+            reload_if_changed);
 }
 
 static void on_watch(uv_fs_event_t *w, const char *name, int events, int status)
@@ -160,8 +197,11 @@ static void on_watch(uv_fs_event_t *w, const char *name, int events, int status)
     const char *base = strrchr(s->sources.file, '/');
     base = base ? base + 1 : s->sources.file;
     (void)events;
-    /* the folder is watched: editors replace files */
-    if (status == 0 && name && strcmp(name, base) == 0)
+    if (status != 0)
+        return;
+    /* Folders are watched: editors replace files, and a link on the way may be turned to another file. What is not the file's own
+     * event does not put the look at it off. */
+    if ((name && strcmp(name, base) == 0) || !timer_is_running(&s->watch_timer))
         timer_start(s->loops[0].loop, &s->watch_timer, WATCH_SETTLE_MS, on_watch_settled);
 }
 
@@ -201,12 +241,8 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     w->server = s;
     w->loop = loop_new(i);
     w->client = http_client_new(w->loop, &cc);
-    w->relay = (struct relay_loop){.loop = w->loop,
-                                   .client = w->client,
-                                   .usage = s->usage,
-                                   .shared = s->shared,
-                                   .index = i,
-                                   .metrics = metrics_shard(s->metrics, i)};
+    w->relay = (struct relay_loop){
+        .loop = w->loop, .client = w->client, .usage = s->usage, .shared = s->shared, .index = i};
     w->api = (struct api){.relay = &w->relay,
                           .router = s->router,
                           .control = &s->control,
@@ -216,9 +252,6 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     if (!http_server_listen(w->http, host, *port, &bound, e))
         return false;
     *port = bound;
-    w->relay.server = w->http;
-    s->all_loops[i] = w->loop;
-    s->all_relays[i] = &w->relay;
     return true;
 }
 
@@ -299,7 +332,7 @@ static void on_stop_signal(uv_signal_t *sig, int number)
 static void on_reload_signal(uv_signal_t *sig, int number)
 {
     (void)number;
-    request_reload(sig->data);
+    request(sig->data, reload_on_worker);
 }
 
 static void watch_signal(uv_loop_t *uv, uv_signal_t *h, int number, uv_signal_cb fn,
@@ -349,6 +382,18 @@ static bool write_port(const char *path, uint16_t port, struct err *e)
     return true;
 }
 
+static void watch_folder(struct server *s, uv_fs_event_t *w, const char *file)
+{
+    char dir[4096];
+    const char *slash = strrchr(file, '/');
+    (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - file) : 1, slash ? file : ".");
+    uv_fs_event_init(loop_uv(s->loops[0].loop), w);
+    w->data = s;
+    if (uv_fs_event_start(w, on_watch, dir[0] ? dir : "/", 0) != 0)
+        log_warn(NULL, "config.not_watched", "file=%s", file);
+    uv_unref((uv_handle_t *)w);
+}
+
 static void start_watching(struct server *s)
 {
     uv_loop_t *uv = loop_uv(s->loops[0].loop);
@@ -357,30 +402,11 @@ static void start_watching(struct server *s)
     watch_signal(uv, &s->on_hup, SIGHUP, on_reload_signal, s);
     if (!s->sources.file)
         return;
-    char dir[4096];
-    const char *slash = strrchr(s->sources.file, '/');
-    (void)snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - s->sources.file) : 1,
-                   slash ? s->sources.file : ".");
-    uv_fs_event_init(uv, &s->watch);
-    s->watch.data = s;
-    if (uv_fs_event_start(&s->watch, on_watch, dir[0] ? dir : "/", 0) != 0)
-        log_warn(NULL, "config.not_watched", "file=%s", s->sources.file);
-    uv_unref((uv_handle_t *)&s->watch);
-}
-
-/* They go the way of every client: in by the port. */
-static struct test_tasks *new_tests(const struct server *s, const struct snapshot *snap,
-                                    uint16_t port)
-{
-    const char *host = s->options.host ? s->options.host : snap->settings.host.p;
-    char origin[300];
-    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "*") == 0 || !host[0])
-        host = "127.0.0.1";
-    else if (strcmp(host, "::") == 0)
-        host = "::1";
-    (void)snprintf(origin, sizeof origin, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
-                   host, port);
-    return test_tasks_new(str_of(origin), s->control.internal_key, MAX_TEST_TASKS);
+    watch_folder(s, &s->watch[0], s->sources.file);
+    char *real = realpath(s->sources.file, NULL);
+    if (real && strcmp(real, s->sources.file) != 0)
+        watch_folder(s, &s->watch[1], real);
+    free(real);
 }
 
 static bool start_with(struct server *s, const struct snapshot *snap, struct err *e)
@@ -407,12 +433,12 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir);
     s->router = router_new();
-    s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
-    s->totals = load_totals(s->sources.db_path);
-    atomic_store(&s->reloads.is_last_ok, true);
-    atomic_store(&s->reloads.last_ms, clock_wall_ms());
     s->control = (struct control){.arg = s,
                                   .reload = reload,
+                                  .build = build,
+                                  .publish = publish,
+                                  .refused = refused,
+                                  .fault = &s->fault,
                                   .setting_origin = origin_of_setting,
                                   .usage = s->usage,
                                   .change_lock = &s->change_lock,
@@ -421,21 +447,12 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
                                   .internal_key = secret_of(str_of(s->sources.internal_key)),
-                                  .started_ms = clock_wall_ms(),
-                                  .metrics = s->metrics,
-                                  .totals = s->totals,
-                                  .loops = s->all_loops,
-                                  .relays = s->all_relays,
-                                  .n_loops = s->n_loops,
-                                  .shared = s->shared,
-                                  .reloads = &s->reloads,
-                                  .is_draining = &s->is_draining};
+                                  .started_ms = clock_wall_ms()};
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
             return false;
-    s->control.tests = new_tests(s, snap, port);
     start_watching(s);
-    timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
+    request(s, observe_start);
     for (unsigned i = 1; i < s->n_loops; i++) {
         int rc = pthread_create(&s->loops[i].thread, NULL, loop_main, &s->loops[i]);
         if (rc != 0) {
@@ -477,21 +494,16 @@ static void stop(struct server *s)
     for (unsigned i = 1; i < s->n_loops; i++)
         if (s->loops[i].is_started)
             (void)pthread_join(s->loops[i].thread, NULL);
-    test_tasks_free(s->control.tests);
     workers_free(s->fetchers);
     if (s->workers)
         /* what is queued is finished: its answers go to loops that still exist */
         workers_free(s->workers);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
-    if (s->usage && s->metrics)
-        totals_save(s->totals, s->metrics, s->usage);
     if (s->usage)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */
     relay_shared_free(s->shared);
     router_free(s->router);
-    metrics_free(s->metrics);
-    totals_free(s->totals);
     snapshot_publish(NULL);
     snapshot_thread_done();
     pidfile_drop(s->sources.data_dir);
@@ -519,7 +531,7 @@ int serve_run(const struct serve_options *options, const struct config_sources *
     int rc = 0;
     s->options = *options;
     s->sources = *sources;
-    pthread_mutex_init(&s->reload_lock, NULL);
+    pthread_mutex_init(&s->fault.lock, NULL);
     pthread_mutex_init(&s->change_lock, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
@@ -540,9 +552,9 @@ int serve_run(const struct serve_options *options, const struct config_sources *
         close_handle((uv_handle_t *)&s->on_term);
         close_handle((uv_handle_t *)&s->on_int);
         close_handle((uv_handle_t *)&s->on_hup);
-        close_handle((uv_handle_t *)&s->watch);
+        close_handle((uv_handle_t *)&s->watch[0]);
+        close_handle((uv_handle_t *)&s->watch[1]);
         timer_stop(&s->watch_timer);
-        timer_stop(&s->save_timer);
         if (rc != 0 && s->loops[0].http && !s->loops[0].is_drained)
             http_server_close(s->loops[0].http);
         (void)uv_run(loop_uv(s->loops[0].loop), UV_RUN_NOWAIT);

@@ -15,7 +15,7 @@ static void optional(struct jw *w, const char *name, struct str value)
 void provider_write(struct jw *w, const struct provider_row *p, struct str api_key)
 {
     jw_object(w);
-    jw_kv_str(w, "type", p->kind);
+    optional(w, "type", p->kind);
     optional(w, "base_url", p->base_url);
     optional(w, "api_key", api_key);
     optional(w, "proxy", p->proxy);

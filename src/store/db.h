@@ -33,14 +33,4 @@ struct str stmt_str(struct stmt *s, int column);              /* from 0; valid u
 struct str stmt_blob(struct stmt *s, int column);
 int64_t stmt_int(struct stmt *s, int column);
 bool stmt_is_null(struct stmt *s, int column);
-
-/* Rows by the hundred thousand, in half the time that a step and a call a column take: f is called for each row of
- * "SELECT each_row(a, b, …) FROM …". What it reads of the row is valid during the call. */
-struct row;
-typedef void row_fn(void *arg, const struct row *r);
-bool db_each_row(struct db *db, const char *sql, row_fn *f, void *arg, struct err *e) MUST_USE;
-struct str row_str(const struct row *r, int column);          /* from 0 */
-struct str row_blob(const struct row *r, int column);
-int64_t row_int(const struct row *r, int column);
-bool row_is_null(const struct row *r, int column);
 #endif

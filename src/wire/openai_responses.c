@@ -354,12 +354,15 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
 static bool says_media(struct wire_ctx *c, const struct ir_part *p)
 {
     const struct ir_source *s = &p->source;
+    const char *why = "neither data nor an address";
+    bool is_there = s->kind != IR_SOURCE_NONE && (s->kind != IR_SOURCE_REF || s->ref.n > 0);
     if (p->kind == IR_VIDEO)
-        wire_drop(c, "the format has no place for it", "video");
+        why = "the format has no place for it";
     else if (p->kind == IR_AUDIO && s->kind != IR_SOURCE_DATA)
-        wire_drop(c, "only audio sent along is understood", "audio");
-    else
+        why = "only audio sent along is understood";
+    else if (is_there)
         return true;
+    wire_drop(c, why, "%s", wire_media_word(p->kind));
     return false;
 }
 
@@ -784,7 +787,7 @@ static void name_losses(struct wire_ctx *c, const struct ir_request *r)
         const char *name;
         bool is_set;
     } rows[] = {
-        {"stop", r->stop.n > 0 && !c->cuts_stop},
+        {"stop", r->stop.n > 0},
         {"top_k", r->top_k},
         {"min_p", r->min_p},
         {"frequency_penalty", r->frequency_penalty},
@@ -2251,7 +2254,6 @@ const struct wire wire_responses = {
     .id = WIRE_RESPONSES,
     .name = "openai_responses",
     .framing = FRAMING_SSE,
-    .knows_no_stop = true,
     .read_request = read_request,
     .write_request = write_request,
     .read_response = read_response,

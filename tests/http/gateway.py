@@ -45,11 +45,13 @@ class Calls:
 class Sluice:
     """One running sluice. Ends by SIGTERM, and must then exit 0 without a sanitizer's report."""
 
-    def __init__(self, folder, config, calls=None, arguments=(), env=None, key=KEY, wait=True):
+    def __init__(self, folder, config, calls=None, arguments=(), env=None, key=KEY, wait=True, link_to=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config_path = self.folder / "sluice.jsonc"
         self.calls, self.key = calls, key
+        if link_to:
+            self.config_path.symlink_to(link_to)
         self.write_config(config)
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
@@ -82,7 +84,9 @@ class Sluice:
             self.calls.note(request.method, request.url.path)
 
     def write_config(self, config):
-        self.config_path.write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
+        """An object, or the text itself."""
+        self.config_path.write_text(config if isinstance(config, str) else json.dumps(config, indent=1, ensure_ascii=False),
+                                    encoding="utf-8")
 
     def output(self):
         self.log.flush()

@@ -1,0 +1,484 @@
+#include "api/change_work.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "domain/audit.h"
+#include "domain/config_version.h"
+#include "json/jsonc_edit.h"
+#include "json/jsonc_place.h"
+
+#define LOCK_WAIT_MS 10000
+#define MAX_FILE (64u << 20)
+#define MAX_NAMED 4 /* objects that a summary names */
+
+static struct str hash_of(struct arena *a, struct str text)
+{
+    char *h = arena_alloc(a, SHA256_SIZE);
+    if (!text.p)
+        return STR_NONE;
+    sha256(text, (uint8_t *)h);
+    return str_n(h, SHA256_SIZE);
+}
+
+/* ---- recovery ---- */
+
+bool change_recover(struct arena *a, const struct seal *seal, struct db *db, const char *path,
+                    struct err *e)
+{
+    struct version_row v;
+    struct config_state s;
+    struct str text = STR_NONE;
+    struct err why = ERR_INIT;
+    bool is_any;
+    if (!version_pending(db, a, &v, &is_any, e))
+        return false;
+    if (!is_any)
+        return true;
+    if (path && !file_read(a, path, MAX_FILE, &text, &why))
+        text = STR_NONE;
+    if (path && text.p && str_eq(hash_of(a, text), v.base_hash)) {
+        struct file_draft d;
+        if (!config_unpack(a, seal, v.state, &s, e) || !file_prepare(&d, path, s.text, e) ||
+            !file_commit(&d, e))
+            return false;
+        log_info(NULL, "config.recovered", "version=%lld", (long long)v.id);
+    } else if (!str_eq(hash_of(a, text), v.file_hash)) {
+        log_warn(NULL, "config.overtaken", "version=%lld reason=%s", (long long)v.id,
+                 "the file was changed by someone else");
+    }
+    return version_written(db, v.id, e);
+}
+
+/* ---- versions ---- */
+
+static const struct word changed_words[] = {{"added", 1}, {"removed", 2}, {"changed", 3}, {0}};
+
+/* "provider oa added; model a, b changed" */
+static struct str summary(struct arena *a, const struct config_change *list)
+{
+    struct buf b;
+    const char *kind = "";
+    int how = 0;
+    size_t n = 0;
+    buf_init_arena(&b, a, 4096);
+    for (const struct config_change *c = list; c; c = c->next) {
+        int this_how = !c->before ? 1 : !c->after ? 2 : 3;
+        if (this_how != how || strcmp(kind, c->kind) != 0) {
+            if (how)
+                buf_fmt(&b, " %s; ", word_text(changed_words, how, ""));
+            buf_fmt(&b, "%s ", c->kind);
+            kind = c->kind;
+            how = this_how;
+            n = 0;
+        }
+        if (n < MAX_NAMED)
+            buf_fmt(&b, "%s" STR_FMT, n ? ", " : "", STR_ARG(str_first(c->name, 60)));
+        else if (n == MAX_NAMED)
+            buf_lit(&b, ", …");
+        n++;
+    }
+    if (how)
+        buf_fmt(&b, " %s", word_text(changed_words, how, ""));
+    else
+        buf_lit(&b, "comments and layout");
+    return buf_str(&b);
+}
+
+static bool add_version(struct arena *a, const struct seal *seal, struct db *db,
+                        const struct config_state *s, struct version_row *v,
+                        const struct config_change *changes, int64_t keep, struct err *e)
+{
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    config_changes_write(&w, a, changes);
+    v->at_ms = clock_wall_ms();
+    v->changes = buf_str(&b);
+    v->file_hash = hash_of(a, s->text);
+    v->state = config_pack(a, seal, s);
+    if (!v->what.n)
+        v->what = summary(a, changes);
+    return version_add(db, v, e) && version_retire(db, keep, e);
+}
+
+static bool is_same(struct arena *a, const struct config_state *x, const struct config_state *y)
+{
+    return (x->text.p != NULL) == (y->text.p != NULL) && str_eq(x->text, y->text) &&
+           str_eq(json_text(a, x->store), json_text(a, y->store));
+}
+
+/* The newest version is s, or becomes it. */
+static bool observe(struct arena *a, const struct seal *seal, struct db *db,
+                    const struct config_state *s, struct str actor, int64_t keep, struct err *e)
+{
+    struct version_row last, v = {.actor = actor, .is_written = true};
+    struct config_state was = {.text = STR_NONE};
+    struct err why = ERR_INIT;
+    yyjson_val *before = NULL, *after;
+    bool is_first = !version_get(db, a, 0, &last, &why);
+    if (is_first && why.kind != ERR_NOT_FOUND) {
+        *e = why;
+        return false;
+    }
+    /* one that does not open (another master key) counts as none */
+    if (!is_first && config_unpack(a, seal, last.state, &was, &why) &&
+        (is_same(a, &was, s) || !config_merged(a, &was, NULL, &before, e)))
+        return e->kind == ERR_NONE;
+    if (!config_merged(a, s, NULL, &after, e))
+        return false;
+    if (!before)
+        v.what = STR("as found");
+    return add_version(a, seal, db, s, &v, before ? config_compare(a, before, after) : NULL, keep,
+                       e);
+}
+
+bool change_observe(struct arena *a, const struct control *control, struct db *db, struct str actor,
+                    struct err *e)
+{
+    struct snapshot *now = snapshot_current();
+    struct config_state s = {.text = STR_NONE};
+    bool ok = true;
+    if (control->config_path.n) {
+        s.text = str_dup(a, now->file_text);
+        ok = config_file_values(a, "the file", s.text, &s.file, e);
+    }
+    ok = ok && db_begin(db, e);
+    if (ok && config_store_values(a, control->seal, db, &s.store, e) &&
+        observe(a, control->seal, db, &s, actor, now->settings.config_versions_kept, e))
+        ok = db_commit(db, e);
+    else if (ok) {
+        db_rollback(db);
+        ok = false;
+    }
+    snapshot_unref(now);
+    return ok;
+}
+
+static struct str actor_of(struct arena *a, const struct control_call *c)
+{
+    const struct principal *p = &c->who;
+    if (!c->row)
+        return STR("shell");
+    switch (p->kind) {
+    case PRINCIPAL_CLIENT_KEY:
+    case PRINCIPAL_ADMIN_KEY:
+        return str_fmt(a, "key " STR_FMT, STR_ARG(p->id));
+    case PRINCIPAL_OPERATOR:
+        return str_fmt(a, "operator " STR_FMT, STR_ARG(p->name.n ? p->name : p->id));
+    case PRINCIPAL_INTERNAL:
+        return STR("internal");
+    case PRINCIPAL_ANONYMOUS:
+        break;
+    }
+    return STR("anonymous");
+}
+
+/* ---- begin ---- */
+
+static void let_go(struct work *w)
+{
+    file_unlock(w->lock);
+    snapshot_unref(w->now);
+    pthread_mutex_unlock(w->c->control->change_lock);
+}
+
+static bool find_file(struct work *w, struct err *e)
+{
+    if (!w->path)
+        return true;
+    if (!file_read(w->a, w->path, MAX_FILE, &w->found.text, &w->file_fault) ||
+        !config_file_values(w->a, w->path, w->found.text, &w->found.file, &w->file_fault)) {
+        /* the store can still be changed, beside what is in force of the file */
+        w->found.text = str_dup(w->a, w->now->file_text);
+        if (!config_file_values(w->a, w->path, w->found.text, &w->found.file, e))
+            return false;
+    }
+    w->text = w->found.text;
+    w->file = w->found.file;
+    return true;
+}
+
+bool work_begin(struct work *w, struct control_call *c, struct err *e)
+{
+    const struct control *control = c->control;
+    *w = (struct work){.c = c,
+                       .a = c->arena,
+                       .file_fault = ERR_INIT,
+                       .lock = -1,
+                       .is_lenient = c->row && c->row->surface == SURFACE_ROSETTA};
+    if (control->config_path.n)
+        w->path = str_z(w->a, control->config_path);
+    pthread_mutex_lock(control->change_lock);
+    w->now = snapshot_current();
+    if (w->path)
+        w->lock = file_lock(w->path, LOCK_WAIT_MS, e);
+    w->db = w->lock != -2 ? control_db(c, e) : NULL;
+    /* what is acknowledged survives the loss of power */
+    if (w->db && db_exec(w->db, "PRAGMA synchronous=FULL", e) && db_begin(w->db, e)) {
+        if (change_recover(w->a, control->seal, w->db, w->path, e) && find_file(w, e) &&
+            config_store_values(w->a, control->seal, w->db, &w->found.store, e))
+            return true;
+        db_rollback(w->db);
+    }
+    let_go(w);
+    return false;
+}
+
+/* ---- edits ---- */
+
+yyjson_val *work_value(const struct work *w, const struct str *path, size_t n)
+{
+    yyjson_val *v = w->file;
+    for (size_t i = 0; v && i < n; i++) {
+        int64_t at;
+        if (yyjson_is_arr(v))
+            v = str_to_int(path[i], &at) && at >= 0 ? yyjson_arr_get(v, (size_t)at) : NULL;
+        else
+            v = yyjson_is_obj(v) ? json_find(v, str_z(w->a, path[i]), path[i].n) : NULL;
+    }
+    return v;
+}
+
+static bool may_edit(struct work *w, struct err *e)
+{
+    if (w->file_fault.kind != ERR_NONE)
+        return err_set(e, ERR_CONFLICT, "config_broken",
+                       "The configuration file must be mended first: %s", w->file_fault.message);
+    return w->changes_file || file_is_writable(w->path) ||
+           err_set(e, ERR_CONFLICT, "read_only",
+                   "This stands in %s, which is read-only: change it there", w->path);
+}
+
+/* "providers.oa.api_key" as jsonc_where() takes it */
+static struct str dotted(struct work *w, const struct str *path, size_t n)
+{
+    struct buf b;
+    buf_init_arena(&b, w->a, 4096);
+    for (size_t i = 0; i < n; i++) {
+        yyjson_val *outer = work_value(w, path, i);
+        buf_fmt(&b, yyjson_is_arr(outer) ? "[%.*s]" : i ? ".%.*s" : "%.*s", STR_ARG(path[i]));
+    }
+    return buf_str(&b);
+}
+
+static bool is_from_environment(struct work *w, const struct str *path, size_t n, struct err *e)
+{
+    struct str was = json_str(work_value(w, path, n));
+    if (!str_contains(was, STR("${")))
+        return false;
+    const char *at = memmem(was.p, was.n, "${", 2);
+    struct str rest = str_skip(was, (size_t)(at - was.p));
+    size_t end = str_index(rest, '}');
+    struct str place = jsonc_where(w->a, w->path, w->text, dotted(w, path, n));
+    err_set(e, ERR_CONFLICT, "read_only",
+            STR_FMT "'" STR_FMT "' is given by the environment as " STR_FMT ": change it there",
+            STR_ARG(place), STR_ARG(str_first(path[n - 1], 100)),
+            STR_ARG(str_first(rest, end < rest.n ? end + 1 : rest.n)));
+    return true;
+}
+
+static bool took(struct work *w, struct str text, struct err *e)
+{
+    w->changes_file = w->changes_file || !str_eq(text, w->text);
+    w->text = text;
+    return config_file_values(w->a, w->path, text, &w->file, e);
+}
+
+bool work_set(struct work *w, const struct str *path, size_t n, struct str json, struct err *e)
+{
+    yyjson_val *was = work_value(w, path, n), *v;
+    struct str text;
+    if (!json_parse(w->a, json, 0, &v, e))
+        return false;
+    if (was && json_equal(was, v))
+        return true;
+    return may_edit(w, e) && !(was && is_from_environment(w, path, n, e)) &&
+           jsonc_set(w->a, w->text, path, n, json, &text, e) && took(w, text, e);
+}
+
+bool work_drop(struct work *w, const struct str *path, size_t n, struct err *e)
+{
+    struct str text;
+    if (!work_value(w, path, n))
+        return true;
+    return may_edit(w, e) && jsonc_remove(w->a, w->text, path, n, &text, e) && took(w, text, e);
+}
+
+bool work_remove(struct work *w, const struct str *path, size_t n, struct err *e)
+{
+    return !work_value(w, path, n) ||
+           (!is_from_environment(w, path, n, e) && work_drop(w, path, n, e));
+}
+
+bool work_rename(struct work *w, const struct str *path, size_t n, struct str name, struct err *e)
+{
+    struct str text;
+    return may_edit(w, e) && jsonc_rename(w->a, w->text, path, n, name, &text, e) &&
+           took(w, text, e);
+}
+
+bool work_prefers_file(struct work *w, bool *prefers, struct err *e)
+{
+    *prefers = w->path && w->file_fault.kind == ERR_NONE &&
+               (w->changes_file || file_is_writable(w->path));
+    return !w->path || w->file_fault.kind == ERR_NONE || may_edit(w, e);
+}
+
+void work_note_key(struct work *w, struct str id, struct str before, struct str after)
+{
+    struct config_change *one = ARENA_NEW(w->a, struct config_change);
+    *one = (struct config_change){.next = w->extra, .kind = "key", .name = id};
+    if (before.n && !json_parse(w->a, before, 0, &one->before, NULL))
+        one->before = NULL;
+    if (after.n && !json_parse(w->a, after, 0, &one->after, NULL))
+        one->after = NULL;
+    w->extra = one;
+    w->changes_store = true;
+}
+
+/* ---- end ---- */
+
+/* The configuration as it would be. A file that is at fault, and is not changed here, keeps the part that is in force of it. */
+static bool build(struct work *w, struct snapshot **next, bool *is_of_file, struct err *e)
+{
+    const struct control *control = w->c->control;
+    struct config_draft d = {.text = w->text, .db = w->db};
+    *is_of_file = w->file_fault.kind == ERR_NONE;
+    if (*is_of_file && control->build(control->arg, &d, next, e))
+        return true;
+    if (w->changes_file || !w->path)
+        return false;
+    *is_of_file = false;
+    err_clear(e);
+    d.text = w->now->file_text;
+    return control->build(control->arg, &d, next, e);
+}
+
+static bool audit(struct work *w, const struct config_change *list, struct err *e)
+{
+    struct control_call *c = w->c;
+    bool ok = true;
+    for (const struct config_change *one = list; one; one = one->next) {
+        struct str before = config_change_side(w->a, one, one->before),
+                   after = config_change_side(w->a, one, one->after);
+        struct audit_row row = {.at_ms = clock_wall_ms(),
+                                .actor_kind = STR("shell"),
+                                .kind = str_of(one->kind),
+                                .object = one->name,
+                                .outcome = STR("ok"),
+                                .before = before,
+                                .after = after};
+        if (c->row)
+            control_audit(c, one->kind, one->name, before, after);
+        else
+            ok = ok && audit_append(w->db, &row, e);
+    }
+    return ok &&
+           (!c->row || control_audit_write(c, w->db, c->row->status ? c->row->status : 200, e));
+}
+
+/* The differences, the keys of the store behind them. */
+static bool differences(struct work *w, struct config_state *is, struct config_change **list,
+                        struct err *e)
+{
+    yyjson_val *before, *after;
+    *is = (struct config_state){.text = w->text, .file = w->file};
+    if (!config_store_values(w->a, w->c->control->seal, w->db, &is->store, e) ||
+        !config_merged(w->a, &w->found, NULL, &before, e) ||
+        !config_merged(w->a, is, NULL, &after, e))
+        return false;
+    *list = config_compare(w->a, before, after);
+    struct config_change **last = list;
+    while (*last)
+        last = &(*last)->next;
+    *last = w->extra;
+    return true;
+}
+
+/* In the transaction: what is recorded of the change. */
+static bool record(struct work *w, struct version_row *v, struct err *e)
+{
+    struct config_state is;
+    struct config_change *list;
+    const struct seal *seal = w->c->control->seal;
+    int64_t keep = w->now->settings.config_versions_kept;
+    *v = (struct version_row){.actor = actor_of(w->a, w->c),
+                              .what = w->what,
+                              .base_hash = hash_of(w->a, w->found.text),
+                              .is_written = !w->changes_file};
+    return observe(w->a, seal, w->db, &w->found, STR("file"), keep, e) &&
+           differences(w, &is, &list, e) && audit(w, list, e) &&
+           add_version(w->a, seal, w->db, &is, v, list, keep, e);
+}
+
+/* The store is saved, but the file could not take its place. */
+static void undo(struct work *w, const struct version_row *v)
+{
+    struct err e = ERR_INIT;
+    bool ok = db_begin(w->db, &e) &&
+              config_store_put(w->a, w->c->control->seal, w->db, w->found.store, &e) &&
+              version_drop(w->db, v->id, &e) && db_commit(w->db, &e);
+    if (!ok) {
+        db_rollback(w->db);
+        log_error(NULL, "config.not_undone", "version=%lld error=%s", (long long)v->id, e.message);
+    }
+}
+
+static bool save(struct work *w, struct err *e)
+{
+    struct version_row v;
+    struct file_draft d = {.tmp = ""};
+    struct err late = ERR_INIT;
+    if (!record(w, &v, e) || (w->changes_file && !file_prepare(&d, w->path, w->text, e)))
+        return false;
+    if (!db_commit(w->db, e)) {
+        file_discard(&d);
+        return false;
+    }
+    if (!w->changes_file)
+        return true;
+    if (!file_commit(&d, e)) {
+        undo(w, &v);
+        return false;
+    }
+    if (!version_written(w->db, v.id, &late)) /* found out when the next change begins */
+        log_warn(NULL, "config.version_open", "version=%lld error=%s", (long long)v.id,
+                 late.message);
+    return true;
+}
+
+static bool finish(struct work *w, struct err *e)
+{
+    const struct control *control = w->c->control;
+    struct snapshot *next = NULL;
+    struct err why = ERR_INIT;
+    bool is_of_file;
+    bool loads = build(w, &next, &is_of_file, &why);
+    if (!loads && !w->is_lenient) {
+        *e = why;
+        (void)snprintf(e->message, sizeof e->message,
+                       "Nothing was changed, since this would not load: %.400s", why.message);
+        return false;
+    }
+    if (!save(w, e)) {
+        snapshot_unref(next);
+        return false;
+    }
+    if (loads) {
+        control->publish(control->arg, next, is_of_file);
+        return true;
+    }
+    control->refused(control->arg, &why);
+    return err_set(e, ERR_INTERNAL, "saved_not_loaded", "Config saved but reload failed: %s",
+                   why.message);
+}
+
+bool work_end(struct work *w, bool ok, struct err *e)
+{
+    if (ok && (w->changes_file || w->changes_store))
+        ok = finish(w, e);
+    db_rollback(w->db); /* what was not committed */
+    let_go(w);
+    return ok;
+}

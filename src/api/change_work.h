@@ -1,0 +1,43 @@
+/* change_work.h - one change of the configuration under way, for change.c: what was found, the edits so far, and how it ends: checked,
+ * saved in file and store, recorded as a version and in the audit log, and put in force; or nothing of it. */
+#ifndef API_CHANGE_WORK_H
+#define API_CHANGE_WORK_H
+#include "api/change.h"
+#include "api/config_state.h"
+
+struct work {
+    struct control_call *c;
+    struct arena *a;
+    struct db *db;            /* in a transaction */
+    struct snapshot *now;     /* what is in force, pinned */
+    const char *path;         /* of the file; NULL: there is none */
+    struct config_state found; /* where the file cannot be used, that which is in force stands here */
+    struct str text;          /* of the file, with the edits */
+    yyjson_val *file;         /* what it says with them; NULL: there is no file */
+    struct err file_fault;    /* why the file cannot be used; ERR_NONE: it can */
+    bool changes_file, changes_store;
+    bool is_lenient;          /* what does not load is saved all the same (llm-rosetta) */
+    struct config_change *extra; /* of client keys in the store, which config_state leaves out */
+    struct str what;          /* a sentence for the list of versions; empty: made of the differences */
+    int lock;
+};
+/* Nobody else changes anything until work_end(), which is called exactly when this was true. */
+bool work_begin(struct work *w, struct control_call *c, struct err *e) MUST_USE;
+bool work_end(struct work *w, bool ok, struct err *e) MUST_USE; /* !ok: nothing is kept, e stays */
+
+/* Edits of the file; a value that is there already leaves the text alone. What stands as ${VAR} is refused, naming the place. */
+bool work_set(struct work *w, const struct str *path, size_t n, struct str json, struct err *e) MUST_USE;
+bool work_remove(struct work *w, const struct str *path, size_t n, struct err *e) MUST_USE;
+/* The same of what may go though it is ${VAR}: nothing takes its place. */
+bool work_drop(struct work *w, const struct str *path, size_t n, struct err *e) MUST_USE;
+bool work_rename(struct work *w, const struct str *path, size_t n, struct str name, struct err *e) MUST_USE;
+yyjson_val *work_value(const struct work *w, const struct str *path, size_t n); /* NULL: not in the file */
+/* Whether new objects go to the file. false with e set: they would, but it cannot be used as it is. */
+bool work_prefers_file(struct work *w, bool *prefers, struct err *e) MUST_USE;
+void work_note_key(struct work *w, struct str id, struct str before, struct str after); /* JSON; a client key of the store */
+
+/* Finishes the change of the file that a killed process had begun. Before the configuration is loaded. */
+bool change_recover(struct arena *a, const struct seal *seal, struct db *db, const char *path, struct err *e) MUST_USE;
+/* Records what others did to file or store since the last version, as actor; nothing when they did nothing. */
+bool change_observe(struct arena *a, const struct control *control, struct db *db, struct str actor, struct err *e) MUST_USE;
+#endif

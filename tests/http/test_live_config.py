@@ -1,0 +1,212 @@
+"""Configuration while serving: the file is edited in place, watched, locked; what cannot be loaded changes nothing."""
+import concurrent.futures
+import json
+import os
+import re
+
+import pytest
+from gateway import KEY, wait_for
+
+ADMIN = "sk-admin-0123456789abcdef"
+KEYS = [{"id": "0a1b2c3d", "key": KEY}, {"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]}]
+
+MESSY = """// written by hand, loved
+{
+\t"$schema": "./sluice.schema.json",   /* an editor wants it */
+  "providers": { // those we pay for
+
+      "oa": { "type":"openai-compatible", "base_url": "http://127.0.0.1:9/v1", "api_key" : "${TEST_OA_KEY}" ,"x-note":{"by":"us",},
+              /* a , in a comment: } */ "enabled": true }
+      , "an" : {
+          "api_key": "file:an.key", // rotated monthly
+          "type": "anthropic",
+      } // the second
+  },
+  "models": {"a":"oa", "b": {"provider":"an"} /* b */, "c": {"targets": ["oa", {"provider": "an", "upstream_model": "x"}]}},
+  "server": { "max_attempts": ${TEST_ATTEMPTS}, "proxy": "${TEST_PROXY}", "api_keys": [
+     {"id":"0a1b2c3d", "key":"%s"}, // one
+     {"id":"ad000001", "key":"%s", "scopes": ["inference","models","admin"]}
+  ] }
+}   
+// the end
+""" % (KEY, ADMIN)
+ENV = {"TEST_OA_KEY": "sk-from-the-environment", "TEST_ATTEMPTS": "3", "TEST_PROXY": ""}
+
+
+@pytest.fixture
+def messy(start_sluice, tmp_path):
+    (tmp_path / "sluice0").mkdir()
+    (tmp_path / "sluice0" / "an.key").write_text("sk-ant-from-a-file\n")
+    return start_sluice(MESSY, env=ENV, key=ADMIN)
+
+
+def text(s):
+    return s.config_path.read_text(encoding="utf-8")
+
+
+def test_ten_cycles_of_changes_leave_every_other_byte_of_a_file_written_by_hand(messy):
+    for _ in range(10):
+        assert messy.call("PATCH", "/sluice/v1/providers/an", {"enabled": False}).status_code == 200
+        assert messy.post("/sluice/v1/providers", {"name": "more", "type": "echo"}).status_code == 201
+        assert messy.post("/sluice/v1/models", {"name": "d/e", "targets": [{"provider": "more"}]}).status_code == 201
+        assert messy.call("PATCH", "/sluice/v1/models/c", {"context_tokens": 9}).status_code == 200
+        assert messy.call("PATCH", "/sluice/v1/providers/an", {"name": "claude"}).status_code == 200
+        assert '"b": {"provider":"claude"} /* b */' in text(messy) and '"x-note":{"by":"us",}' in text(messy)
+        made = messy.post("/sluice/v1/keys", {"label": "x"}).json()
+        assert made["key"] not in text(messy) and made["id"] in text(messy)
+        assert messy.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": 4096}).status_code == 200
+        for kept in ("// written by hand", "${TEST_OA_KEY}", "file:an.key", "// rotated monthly", "${TEST_ATTEMPTS}", "// the end"):
+            assert kept in text(messy)
+        assert messy.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": None}).status_code == 200
+        assert messy.call("DELETE", "/sluice/v1/keys/" + made["id"]).status_code == 204
+        assert messy.call("PATCH", "/sluice/v1/providers/claude", {"name": "an", "enabled": True}).status_code == 200
+        assert messy.call("PATCH", "/sluice/v1/models/c", {"context_tokens": -1}).status_code == 200
+        assert messy.call("DELETE", "/sluice/v1/providers/more?cascade=true").status_code == 204
+        assert text(messy) == MESSY
+    assert "from-the-environment" not in text(messy) + messy.output()
+
+
+@pytest.mark.parametrize("path, body, place", [
+    ("/sluice/v1/providers/oa", {"api_key": "sk-new"}, r"sluice\.jsonc:6:\d+: 'api_key' .*\$\{TEST_OA_KEY\}"),
+    ("/sluice/v1/settings/max_attempts", {"value": 5}, r"sluice\.jsonc:14:\d+: 'max_attempts' .*\$\{TEST_ATTEMPTS\}"),
+    ("/sluice/v1/settings/proxy", {"value": None}, r"sluice\.jsonc:14:\d+: 'proxy' .*\$\{TEST_PROXY\}"),
+])
+def test_what_the_environment_gives_is_refused_with_its_place(messy, path, body, place):
+    r = messy.call("PATCH", path, body)
+    assert r.status_code == 409 and re.search(place, r.json()["error"]["message"]), r.text
+    assert text(messy) == MESSY
+
+
+def test_a_setting_from_the_environment_is_refused(start_sluice):
+    s = start_sluice({"server": {"api_keys": KEYS}}, env={"SLUICE_MAX_ATTEMPTS": "2"}, key=ADMIN)
+    r = s.call("PATCH", "/sluice/v1/settings/max_attempts", {"value": 5})
+    assert r.status_code == 409 and "environment" in r.text, r.text
+
+
+def test_a_read_only_file_is_left_alone_and_new_things_go_to_the_store(start_sluice):
+    s = start_sluice({"models": {"old": "echo"}, "server": {"api_keys": KEYS}}, key=ADMIN)
+    before = text(s)
+    os.chmod(s.config_path, 0o444)
+    for method, path, body in (("PATCH", "/sluice/v1/models/old", {"enabled": False}), ("DELETE", "/sluice/v1/models/old", None),
+                               ("DELETE", "/sluice/v1/keys/0a1b2c3d", None)):
+        r = s.call(method, path, body)
+        assert r.status_code == 409 and str(s.config_path) in r.text and "read-only" in r.text, (path, r.text)
+    r = s.post("/sluice/v1/models", {"name": "new", "targets": [{"provider": "echo"}]})
+    assert r.status_code == 201 and r.json()["origin"] == "api", r.text
+    assert text(s) == before
+    os.chmod(s.config_path, 0o640)
+    assert s.call("DELETE", "/sluice/v1/models/old").status_code == 204
+    assert s.config_path.stat().st_mode & 0o777 == 0o640  # kept over the replacement
+    assert [m["name"] for m in s.get("/sluice/v1/models").json()["data"]] == ["echo", "new"]
+
+
+def test_a_symbolic_link_stays_one(start_sluice, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    real = tmp_path / "elsewhere" / "real.jsonc"
+    s = start_sluice({"server": {"api_keys": KEYS}}, key=ADMIN, link_to=real)
+    assert s.config_path.is_symlink()
+    assert s.post("/sluice/v1/models", {"name": "new", "targets": [{"provider": "echo"}]}).status_code == 201
+    assert s.config_path.is_symlink() and '"new"' in real.read_text()
+    config = json.loads(real.read_text())
+    config["models"]["later"] = "echo"
+    real.write_text(json.dumps(config))  # behind the link: watched too
+    wait_for(lambda: s.get("/v1/models/later").status_code == 200, "the watched file is loaded")
+
+
+def test_a_hundred_writers_lose_nothing(start_sluice):
+    s = start_sluice({"models": {"m": {"provider": "echo", "capabilities": []}}, "server": {"api_keys": KEYS}}, key=ADMIN)
+
+    def write(i):
+        one = s.call("PATCH", "/sluice/v1/models/m", {"context_tokens": i + 1}).status_code
+        two = s.post("/sluice/v1/models", {"name": "w%d" % i, "targets": [{"provider": "echo"}]}).status_code
+        json.loads(text(s))  # never a part of a file
+        return one, two
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(write, range(100))) == {(200, 201)}
+    config = json.loads(text(s))
+    assert set(config["models"]) == {"m"} | {"w%d" % i for i in range(100)}
+    assert config["models"]["m"]["context_tokens"] in range(1, 101)
+    assert len(s.get("/sluice/v1/models").json()["data"]) == 102
+    assert not [p.name for p in s.folder.iterdir() if ".new" in p.name]
+
+
+def test_garbage_while_serving_leaves_the_old_configuration_and_shows(start_sluice):
+    config = {"models": {"m": "echo"}, "server": {"api_keys": KEYS}}
+    s = start_sluice(config, key=ADMIN)
+    good = text(s)
+    made = s.post("/sluice/v1/keys", {"label": "leaked"})
+    assert made.status_code == 201
+    for garbage, says in (("{\n  nonsense", r"sluice\.jsonc.*line 2, column 3|sluice\.jsonc:2:3"), ("", "sluice.jsonc"),
+                          ('{"models": {\n "m": 7}}', r"sluice\.jsonc:2:7")):
+        s.config_path.write_text(garbage)
+        fault = wait_for(lambda: s.get("/sluice/v1/info").json()["config_fault"], "the fault shows")
+        assert re.search(says, fault["message"]), fault
+        assert s.get("/readyz", auth=False).json()["status"] == "degraded"
+        assert s.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}).status_code == 200
+        assert s.post("/sluice/v1/reload").status_code >= 400
+        # an edit of the file would build on ruins
+        assert s.call("PATCH", "/sluice/v1/models/m", {"enabled": False}).status_code in (400, 409)
+        assert s.config_path.read_text() == garbage
+        s.config_path.write_text(good)
+        wait_for(lambda: not s.get("/sluice/v1/info").json()["config_fault"], "the fault is gone")
+        assert s.get("/readyz", auth=False).json()["status"] == "ok"
+    assert "event=config.refused" in s.output() and "event=config.mended" in s.output()
+
+
+def test_a_key_of_the_store_can_be_revoked_while_the_file_is_broken(start_sluice):
+    s = start_sluice({"models": {"m": "echo"}, "server": {"api_keys": KEYS}}, key=ADMIN)
+    os.chmod(s.config_path, 0o444)
+    made = s.post("/sluice/v1/keys", {"label": "leaked"}).json()
+    assert made["origin"] == "api" and s.get("/v1/models", headers=s.auth(made["key"])).status_code == 200
+    os.chmod(s.config_path, 0o644)
+    s.config_path.write_text("{")
+    assert s.call("DELETE", "/sluice/v1/keys/" + made["id"]).status_code == 204
+    assert s.get("/v1/models", headers=s.auth(made["key"])).status_code == 401
+    assert s.get("/v1/models/m").status_code == 200
+
+
+def test_a_change_that_would_not_load_changes_nothing(start_sluice):
+    s = start_sluice({"providers": {"p": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9"}}, "server": {"api_keys": KEYS}},
+                     key=ADMIN)
+    before = text(s)
+    for body in ({"base_url": "ftp://x"}, {"type": "nonsense"}, {"api_key": "${NOT_SET_ANYWHERE}"}, {"api_key": "file:missing.key"}):
+        r = s.call("PATCH", "/sluice/v1/providers/p", body)
+        assert r.status_code == 400, r.text
+        assert text(s) == before
+    assert s.get("/sluice/v1/info").json()["config_fault"] is None
+
+
+def test_a_secret_may_be_named_instead_of_given(start_sluice, scripted, upstream):
+    s = start_sluice({"server": {"api_keys": KEYS}}, env={"TEST_UPSTREAM_KEY": "sk-named"}, key=ADMIN)
+    r = s.post("/sluice/v1/providers", {"name": "p", "type": "openai-compatible", "base_url": scripted.origin + "/v1",
+                                        "api_key": "${TEST_UPSTREAM_KEY}"})
+    assert r.status_code == 201, r.text
+    assert '"${TEST_UPSTREAM_KEY}"' in text(s) and "sk-named" not in text(s)
+    s.post("/v1/chat/completions", {"model": "p/chat-model", "messages": [{"role": "user", "content": "hi"}]})
+    assert upstream.last.header("authorization") == "Bearer sk-named"
+
+
+def test_models_of_every_form_follow_a_renamed_provider(messy):
+    assert messy.call("PATCH", "/sluice/v1/providers/oa", {"name": "first"}).status_code == 200
+    assert '{"a":"first", "b": {"provider":"an"} /* b */, "c": {"targets": ["first", {"provider": "an", "upstream_model": "x"}]}}' in text(messy)
+    r = messy.call("DELETE", "/sluice/v1/providers/first")
+    assert r.status_code == 409 and "'a', 'c'" in r.text, r.text
+    assert messy.call("DELETE", "/sluice/v1/providers/first?cascade=true").status_code == 204
+    assert '{"b": {"provider":"an"} /* b */, "c": {"targets": [{"provider": "an", "upstream_model": "x"}]}}' in text(messy)
+
+
+def test_another_program_that_holds_the_lock_is_waited_for(start_sluice):
+    import fcntl
+    s = start_sluice({"server": {"api_keys": KEYS}}, key=ADMIN)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, open(str(s.config_path) + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        change = pool.submit(s.post, "/sluice/v1/models", {"name": "new", "targets": [{"provider": "echo"}]})
+        config = json.loads(text(s))
+        config["models"] = {"foreign": "echo"}
+        s.write_config(config)  # under the lock, as a well-behaved editor does
+        assert not change.done()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert change.result(30).status_code == 201
+    assert set(json.loads(text(s))["models"]) == {"foreign", "new"}
+    assert s.get("/v1/models/foreign").status_code == 200
