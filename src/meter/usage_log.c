@@ -6,10 +6,19 @@
 #include "meter/usage_retain.h"
 #include "store/db.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define RING 2048u /* records a loop may be ahead of the writer; a power of two */
+/* records a loop may be ahead of the writer: half a second of a slow disk */
+/* records that all loops together may be ahead of the writer: half a second of a slow disk */
+#define MAX_WAITING 32768u
+#define MIN_WAITING 4096u /* but each this many */
+#define CHUNK 128u
+#define SPARE_CHUNKS 16u
+#define HURRY 512u   /* so many do not wait for the end of the group's time */
+#define BEHIND 2048u /* so many, and the loop steps back for the writer */
+#define SLICE 64u    /* records inserted at once */
 #define GROUP_MS 50
 #define RETRY_MS 1000
 #define MAX_POSTED 4096u
@@ -18,10 +27,20 @@
 #define MAX_NAMES 50000u
 #define IDLE_MS 60000 /* then it looks after what is kept */
 
-struct ring { /* one producer, one consumer; head and tail count for ever */
-    _Alignas(64) _Atomic uint32_t head; /* written by the loop */
-    _Alignas(64) _Atomic uint32_t tail; /* written by the writer */
-    struct usage_record *v;
+struct chunk {
+    struct chunk *next;
+    struct usage_record v[CHUNK];
+};
+
+/* One producer, one consumer; head and tail count for ever. A list of chunks: short and always the same few while the
+ * writer keeps up, so that they stay in the cache; as long as it must be when it does not. */
+struct ring {
+    _Alignas(64) _Atomic uint32_t head;         /* written by the loop */
+    struct chunk *newest;                       /* the loop's: where head goes */
+    _Alignas(64) _Atomic uint32_t tail;         /* written by the writer */
+    struct chunk *oldest;                       /* the writer's: where tail stands */
+    _Alignas(64) _Atomic(struct chunk *) spare; /* pushed by the writer, popped by the loop alone */
+    _Atomic uint32_t n_spare;
 };
 
 struct posted {
@@ -34,6 +53,7 @@ struct posted {
 struct usage_log {
     struct ring *rings;
     unsigned n_rings;
+    uint32_t max_waiting; /* records in one ring */
     pthread_t thread;
     pthread_mutex_t lock; /* guards posted and the sleep */
     pthread_cond_t wake;
@@ -47,8 +67,14 @@ struct usage_log {
     char *path;
     struct db *db;
     struct stmt *insert, *find_name, *add_name, *find_kind, *add_kind;
-    struct map names; /* text -> id in a heap cell that holds both */
-    struct map kinds; /* what repeats of a record, as bytes -> its id */
+    struct map names;                            /* text -> id in a heap cell that holds both */
+    struct map kinds;                            /* what repeats of a record, as bytes -> its id */
+    char last_kind[sizeof(struct usage_record)]; /* of the record before, as bytes */
+    size_t last_kind_n;
+    int64_t last_kind_id;
+    struct db_source source; /* the slice that is inserted */
+    struct usage_record *slice[SLICE];
+    int64_t slice_kinds[SLICE];
     int64_t last_id;
     struct stmt *add_detail;
     struct block_writer *blocks;
@@ -67,27 +93,111 @@ struct interned {
 
 /* ---- producers ---- */
 
-static void wake_writer(struct usage_log *u)
+static void wake_writer(struct usage_log *u, bool is_pressing)
 {
-    if (!atomic_load_explicit(&u->is_sleeping, memory_order_seq_cst))
+    if (!atomic_load_explicit(&u->is_sleeping, memory_order_seq_cst) && !is_pressing)
         return;
     pthread_mutex_lock(&u->lock);
     pthread_cond_signal(&u->wake);
     pthread_mutex_unlock(&u->lock);
 }
 
-void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r)
+static struct chunk *new_chunk(struct ring *ring)
+{
+    struct chunk *c = atomic_load_explicit(&ring->spare, memory_order_acquire);
+    while (c && !atomic_compare_exchange_weak_explicit(&ring->spare, &c, c->next,
+                                                       memory_order_acquire, memory_order_acquire))
+        ;
+    if (c)
+        atomic_fetch_sub_explicit(&ring->n_spare, 1, memory_order_relaxed);
+    else if (!(c = malloc(sizeof *c)))
+        abort();
+    c->next = NULL;
+    return c;
+}
+
+static void drop_chunk(struct ring *ring, struct chunk *c)
+{
+    if (atomic_load_explicit(&ring->n_spare, memory_order_relaxed) >= SPARE_CHUNKS) {
+        free(c);
+        return;
+    }
+    atomic_fetch_add_explicit(&ring->n_spare, 1, memory_order_relaxed);
+    c->next = atomic_load_explicit(&ring->spare, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&ring->spare, &c->next, c, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static void free_chunks(struct chunk *c)
+{
+    while (c) {
+        struct chunk *next = c->next;
+        free(c);
+        c = next;
+    }
+}
+
+struct walk { /* over the records of a ring, from the oldest on */
+    struct chunk *chunk;
+    uint32_t at;
+};
+
+static struct walk walk_of(const struct ring *ring)
+{
+    return (struct walk){ring->oldest, atomic_load_explicit(&ring->tail, memory_order_relaxed)};
+}
+
+static struct usage_record *walk_on(struct walk *w)
+{
+    struct usage_record *r = &w->chunk->v[w->at % CHUNK];
+    if (++w->at % CHUNK == 0)
+        w->chunk = w->chunk->next;
+    return r;
+}
+
+static void free_ring(struct ring *ring)
+{
+    uint32_t head = atomic_load(&ring->head);
+    for (struct walk w = walk_of(ring); w.at != head;)
+        free(walk_on(&w)->extra);
+    free_chunks(ring->oldest);
+    free_chunks(atomic_load(&ring->spare));
+}
+
+struct usage_record *usage_log_begin(struct usage_log *u, unsigned loop)
 {
     struct ring *ring = &u->rings[loop];
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    if (head - atomic_load_explicit(&ring->tail, memory_order_acquire) >= RING) {
+    if (head - atomic_load_explicit(&ring->tail, memory_order_acquire) >= u->max_waiting) {
         atomic_fetch_add_explicit(&u->shed, 1, memory_order_relaxed);
+        return NULL;
+    }
+    return &ring->newest->v[head % CHUNK];
+}
+
+void usage_log_end(struct usage_log *u, unsigned loop)
+{
+    struct ring *ring = &u->rings[loop];
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed) + 1;
+    uint32_t waiting = head - atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    if (head % CHUNK == 0) /* a full one always has a next */
+        ring->newest = ring->newest->next = new_chunk(ring);
+    atomic_store_explicit(&ring->head, head, memory_order_seq_cst);
+    wake_writer(u, waiting == HURRY);
+    if (waiting >= BEHIND && waiting % SLICE == 0)
+        (void)sched_yield(); /* they may share a core */
+}
+
+void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r)
+{
+    struct usage_record *to = usage_log_begin(u, loop);
+    if (!to) {
         free(r->extra);
         return;
     }
-    ring->v[head % RING] = *r;
-    atomic_store_explicit(&ring->head, head + 1, memory_order_seq_cst);
-    wake_writer(u);
+    *to = *r;
+    usage_log_end(u, loop);
 }
 
 bool usage_log_post(struct usage_log *u, const struct usage_work *work, void *arg, size_t bytes)
@@ -136,6 +246,7 @@ static void forget(struct map *m)
 
 static void forget_names(struct usage_log *u)
 {
+    u->last_kind_n = 0;
     forget(&u->names);
     forget(&u->kinds);
 }
@@ -167,7 +278,7 @@ static bool open_db(struct usage_log *u, struct err *e)
                      "usage_fact(id,request_id,kind,attempts,input_total,cache_read,cache_write,"
                      "output_total,reasoning,"
                      "audio_in,audio_out,ttft_us,duration_us,bytes_in,bytes_out) "
-                     "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"},
+                     "SELECT * FROM slice"},
         {&u->find_name, "SELECT id FROM name WHERE text = ?1"},
         {&u->add_name, "INSERT INTO name(text) VALUES(?1)"},
         {&u->find_kind, "SELECT id FROM usage_kind WHERE key=?1 AND model=?2 AND upstream=?3 AND "
@@ -181,7 +292,7 @@ static bool open_db(struct usage_log *u, struct err *e)
                        "is_stream,stop,quality) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
         {&u->add_detail, "INSERT INTO usage_detail(id,text) VALUES(?1,?2)"},
     };
-    bool is_ready = true;
+    bool is_ready = db_add_source(u->db, "slice", &u->source, e);
     for (size_t i = 0; i < ARRAY_LEN(statements) && is_ready; i++)
         is_ready = (*statements[i].at = db_prepare(u->db, statements[i].sql, e)) != NULL;
     struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e)
@@ -236,12 +347,11 @@ static bool name_id(struct usage_log *u, const char *text, int64_t *id, struct e
     return true;
 }
 
-static void bind_known(struct stmt *s, int at, int64_t v)
+static void remember_kind(struct usage_log *u, struct str bytes, int64_t id)
 {
-    if (v < 0)
-        stmt_bind_null(s, at);
-    else
-        stmt_bind_int(s, at, v);
+    memcpy(u->last_kind, bytes.p, bytes.n);
+    u->last_kind_n = bytes.n;
+    u->last_kind_id = id;
 }
 
 /* The row of usage_kind that says what repeats of a record. */
@@ -258,9 +368,14 @@ static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *
         memcpy(bytes + n, texts[i], len);
         n += len;
     }
+    if (n == u->last_kind_n && memcmp(bytes, u->last_kind, n) == 0) {
+        *id = u->last_kind_id;
+        return true;
+    }
     const struct interned *known = map_get(&u->kinds, str_n(bytes, n));
     if (known) {
         *id = known->id;
+        remember_kind(u, str_n(bytes, n), *id);
         return true;
     }
     struct stmt *both[] = {u->find_kind, u->add_kind};
@@ -286,6 +401,7 @@ static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *
     if (u->kinds.n >= MAX_NAMES)
         forget(&u->kinds);
     intern(&u->kinds, str_n(bytes, n), *id);
+    remember_kind(u, str_n(bytes, n), *id);
     return true;
 }
 
@@ -296,31 +412,110 @@ static bool insert_detail(struct usage_log *u, const struct usage_record *r, str
     return stmt_run(u->add_detail, e);
 }
 
-static bool insert(struct usage_log *u, struct usage_record *r, struct err *e)
+static struct db_value known(int64_t v)
 {
-    struct stmt *s = u->insert;
-    const int64_t known[] = {r->usage.input_total,  r->usage.cache_read, r->usage.cache_write,
-                             r->usage.output_total, r->usage.reasoning,  r->usage.audio_in,
-                             r->usage.audio_out,    r->ttft_us};
-    /* the end: rows come in this order */
-    int64_t id = (r->start_ms + r->duration_us / 1000) * 1000, kind;
-    if (id <= u->last_id)
-        id = u->last_id + 1;
-    if (!kind_id(u, r, &kind, e))
+    return (struct db_value){v < 0 ? DB_NULL : DB_INT, v, STR_NONE};
+}
+
+/* The columns of usage_fact, in the order of the statement. */
+static struct db_value fact_value(void *arg, size_t row, unsigned column)
+{
+    const struct usage_log *u = arg;
+    const struct usage_record *r = u->slice[row];
+    switch (column) {
+    case 0:
+        return (struct db_value){DB_INT, r->seq, STR_NONE};
+    case 1:
+        return (struct db_value){DB_TEXT, 0, str_of(r->request_id)};
+    case 2:
+        return (struct db_value){DB_INT, u->slice_kinds[row], STR_NONE};
+    case 3:
+        return (struct db_value){DB_INT, r->attempts, STR_NONE};
+    case 4:
+        return known(r->usage.input_total);
+    case 5:
+        return known(r->usage.cache_read);
+    case 6:
+        return known(r->usage.cache_write);
+    case 7:
+        return known(r->usage.output_total);
+    case 8:
+        return known(r->usage.reasoning);
+    case 9:
+        return known(r->usage.audio_in);
+    case 10:
+        return known(r->usage.audio_out);
+    case 11:
+        return known(r->ttft_us);
+    case 12:
+        return (struct db_value){DB_INT, r->duration_us, STR_NONE};
+    case 13:
+        return (struct db_value){DB_INT, r->bytes_in, STR_NONE};
+    default:
+        return (struct db_value){DB_INT, r->bytes_out, STR_NONE};
+    }
+}
+
+static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct usage_record *r = u->slice[i];
+        /* the end: rows come in this order */
+        r->seq = (r->start_ms + r->duration_us / 1000) * 1000;
+        if (r->seq <= u->last_id)
+            r->seq = u->last_id + 1;
+        u->last_id = r->seq;
+        if (!kind_id(u, r, &u->slice_kinds[i], e))
+            return false;
+    }
+    u->source.rows = n;
+    if (!stmt_run(u->insert, e))
         return false;
-    stmt_bind_int(s, 1, id);
-    stmt_bind_str(s, 2, str_of(r->request_id));
-    stmt_bind_int(s, 3, kind);
-    stmt_bind_int(s, 4, r->attempts);
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        bind_known(s, (int)i + 5, known[i]);
-    stmt_bind_int(s, 13, r->duration_us);
-    stmt_bind_int(s, 14, r->bytes_in);
-    stmt_bind_int(s, 15, r->bytes_out);
-    if (!stmt_run(s, e) || !block_writer_add(u->blocks, id, kind, str_of(r->request_id), e))
-        return false;
-    u->last_id = r->seq = id;
-    return !r->extra || insert_detail(u, r, e);
+    for (size_t i = 0; i < n; i++) {
+        const struct usage_record *r = u->slice[i];
+        if (!block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
+            (r->extra && !insert_detail(u, r, e)))
+            return false;
+    }
+    return true;
+}
+
+/* A loop on this core waits no longer than for a share of what waits: the more of it, the larger. */
+static bool insert_ring(struct usage_log *u, const struct ring *ring, uint32_t head, struct err *e)
+{
+    struct walk w = walk_of(ring);
+    uint32_t share = SLICE + (head - w.at) / 16, done = 0;
+    while (w.at != head) {
+        size_t n = 0;
+        while (n < SLICE && w.at != head)
+            u->slice[n++] = walk_on(&w);
+        if (!insert_slice(u, n, e))
+            return false;
+        done += (uint32_t)n;
+        if (done < share)
+            continue;
+        done = 0;
+        (void)sched_yield();
+    }
+    return true;
+}
+
+/* They are in the store. */
+static void let_records_go(struct usage_log *u, struct ring *ring, uint32_t head)
+{
+    bool is_watched = atomic_load_explicit(&u->is_watched, memory_order_acquire);
+    for (struct walk w = walk_of(ring); w.at != head;) {
+        struct chunk *before = w.chunk;
+        struct usage_record *r = walk_on(&w);
+        if (is_watched && u->on_record)
+            u->on_record(u->watch_arg, r);
+        if (r->extra)
+            free(r->extra);
+        if (w.chunk != before)
+            drop_chunk(ring, before);
+        ring->oldest = w.chunk;
+    }
+    atomic_store_explicit(&ring->tail, head, memory_order_release);
 }
 
 /* One group of what the rings hold. Records leave their ring only once they are committed. */
@@ -338,30 +533,18 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
     if (!db_begin(u->db, e))
         return false;
     for (unsigned i = 0; i < u->n_rings; i++)
-        for (uint32_t at = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
-             at != heads[i]; at++)
-            if (!insert(u, &u->rings[i].v[at % RING], e)) {
-                db_rollback(u->db);
-                forget_names(u); /* ids made in this group are gone with it */
-                return false;
-            }
+        if (!insert_ring(u, &u->rings[i], heads[i], e)) {
+            db_rollback(u->db);
+            forget_names(u); /* ids made in this group are gone with it */
+            return false;
+        }
     if (!db_commit(u->db, e)) {
         forget_names(u);
         return false;
     }
-    bool is_watched = atomic_load_explicit(&u->is_watched, memory_order_acquire);
     for (unsigned i = 0; i < u->n_rings; i++)
-        for (uint32_t at = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
-             at != heads[i]; at++) {
-            struct usage_record *r = &u->rings[i].v[at % RING];
-            if (is_watched && u->on_record)
-                u->on_record(u->watch_arg, r);
-            if (r->extra)
-                free(r->extra);
-        }
-    for (unsigned i = 0; i < u->n_rings; i++)
-        atomic_store_explicit(&u->rings[i].tail, heads[i], memory_order_release);
-    if (is_watched && u->on_group)
+        let_records_go(u, &u->rings[i], heads[i]);
+    if (atomic_load_explicit(&u->is_watched, memory_order_acquire) && u->on_group)
         u->on_group(u->watch_arg);
     return true;
 }
@@ -438,6 +621,16 @@ static bool tidy(struct usage_log *u)
     return retention_slice(&u->retention, u->db, u->blocks, &limits, &e);
 }
 
+static bool is_hurried(const struct usage_log *u)
+{
+    for (unsigned i = 0; i < u->n_rings; i++)
+        if (atomic_load_explicit(&u->rings[i].head, memory_order_seq_cst) -
+                atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed) >=
+            HURRY)
+            return true;
+    return false;
+}
+
 static void sleep_a_while(struct usage_log *u, bool is_idle)
 {
     struct timespec until;
@@ -457,8 +650,8 @@ static void sleep_a_while(struct usage_log *u, bool is_idle)
                                      atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
     }
     /* else they wait for the store: no hurry */
-    bool has_posted = u->first && !atomic_load(&u->is_degraded);
-    bool skip = atomic_load(&u->is_stopping) || has_posted ||
+    bool has_more = (u->first || is_hurried(u)) && !atomic_load(&u->is_degraded);
+    bool skip = atomic_load(&u->is_stopping) || has_more ||
                 (atomic_load(&u->is_sleeping) && !is_idle);
     if (!skip)
         (void)pthread_cond_timedwait(&u->wake, &u->lock, &until);
@@ -479,6 +672,8 @@ static void set_degraded(struct usage_log *u, bool is_degraded, const struct err
 static void *writer(void *arg)
 {
     struct usage_log *u = arg;
+    /* its waking up never takes the core from a loop; refused somewhere, it works as well */
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
     for (;;) {
         struct err e = ERR_INIT;
         bool is_last = atomic_load(&u->is_stopping), wrote = false, has_more = false;
@@ -609,22 +804,23 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
         abort();
     memset(u->rings, 0, sizeof *u->rings * loops);
     u->n_rings = loops;
+    u->max_waiting = MAX_WAITING / loops > MIN_WAITING ? MAX_WAITING / loops : MIN_WAITING;
     u->last = &u->first;
     u->taken_last = &u->taken;
     u->limits = *limits;
+    u->source = (struct db_source){.columns = 15, .value = fact_value, .arg = u};
     u->blocks = block_writer_new();
     map_init(&u->names);
     map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->wake, NULL);
     for (unsigned i = 0; i < loops; i++)
-        if (!(u->rings[i].v = calloc(RING, sizeof *u->rings[i].v)))
-            abort();
+        u->rings[i].oldest = u->rings[i].newest = new_chunk(&u->rings[i]);
     if (pthread_create(&u->thread, NULL, writer, u) == 0)
         return u;
     err_errno(e, "cannot start", "the writer thread");
     for (unsigned i = 0; i < loops; i++)
-        free(u->rings[i].v);
+        free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
     free(u->rings);
     free(u->path);
@@ -641,12 +837,8 @@ void usage_log_free(struct usage_log *u)
     pthread_cond_signal(&u->wake);
     pthread_mutex_unlock(&u->lock);
     (void)pthread_join(u->thread, NULL);
-    for (unsigned i = 0; i < u->n_rings; i++) {
-        struct ring *r = &u->rings[i];
-        for (uint32_t at = r->tail; at != r->head; at++)
-            free(r->v[at % RING].extra);
-        free(r->v);
-    }
+    for (unsigned i = 0; i < u->n_rings; i++)
+        free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
     take_posted(u);
     if (u->taken) /* the store could not be reached to the end */

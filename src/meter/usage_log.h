@@ -30,7 +30,7 @@ struct usage_record {           /* fixed size: texts are cut */
     enum ir_stop stop;
     int64_t ttft_us, duration_us; /* -1 unknown */
     int64_t bytes_in, bytes_out;
-    struct usage_extra *extra;  /* NULL: nothing; usage_log_put takes it over */
+    struct usage_extra *extra;  /* NULL: nothing; the log takes it over */
     int64_t seq;                /* given by the writer: unique and ascending */
 };
 
@@ -44,7 +44,11 @@ struct db_conf;
 /* path: the SQLite file; loops: number of producers. Starts the writer thread. */
 struct usage_log *usage_log_new(const char *path, unsigned loops, const struct usage_limits *limits, struct err *e);
 void usage_log_free(struct usage_log *u);                     /* writes what is queued, ends the thread */
-void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* from loop `loop` only; copies */
+/* From loop `loop` only. The record to fill in where it will stay until it is written: every member but seq. NULL: the ring is
+ * full, this request's record is shed and counted. */
+struct usage_record *usage_log_begin(struct usage_log *u, unsigned loop) MUST_USE;
+void usage_log_end(struct usage_log *u, unsigned loop);       /* it is filled in */
+void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* both at once: copies */
 void usage_log_set_limits(struct usage_log *u, const struct usage_limits *limits); /* from any thread; looked at at once */
 void usage_log_tidy(struct usage_log *u);                     /* what may go is looked for now, not within the minute */
 /* Blocks until all that was put before is in the store, or for that long: not for loops. false: not in time. */

@@ -244,3 +244,135 @@ bool stmt_is_null(struct stmt *s, int column)
 {
     return sqlite3_column_type(s->h, column) == SQLITE_NULL;
 }
+
+/* ---- rows from code: an eponymous virtual table whose only plan is to walk them ---- */
+
+struct source_table {
+    sqlite3_vtab base; /* first: SQLite knows it by this */
+    struct db_source *source;
+};
+struct source_cursor {
+    sqlite3_vtab_cursor base;
+    size_t row;
+};
+
+static struct db_source *source_of(sqlite3_vtab_cursor *cursor)
+{
+    return ((struct source_table *)cursor->pVtab)->source;
+}
+
+static int source_connect(sqlite3 *h, void *arg, int argc, const char *const *argv,
+                          sqlite3_vtab **out, char **message)
+{
+    struct db_source *source = arg;
+    char sql[1024];
+    int n = snprintf(sql, sizeof sql, "CREATE TABLE x(");
+    (void)argc;
+    (void)argv;
+    (void)message;
+    for (unsigned i = 0; i < source->columns && n < (int)sizeof sql; i++)
+        n += snprintf(sql + n, sizeof sql - (size_t)n, "%sc%u", i ? "," : "", i);
+    if (n + 1 >= (int)sizeof sql)
+        return SQLITE_TOOBIG;
+    memcpy(sql + n, ")", 2);
+    struct source_table *t = calloc(1, sizeof *t);
+    if (!t)
+        abort();
+    t->source = source;
+    *out = &t->base;
+    return sqlite3_declare_vtab(h, sql);
+}
+
+static int source_disconnect(sqlite3_vtab *table)
+{
+    free(table);
+    return SQLITE_OK;
+}
+
+static int source_plan(sqlite3_vtab *table, sqlite3_index_info *info)
+{
+    (void)table;
+    info->estimatedCost = 1;
+    return SQLITE_OK;
+}
+
+static int source_open(sqlite3_vtab *table, sqlite3_vtab_cursor **out)
+{
+    struct source_cursor *c = calloc(1, sizeof *c);
+    (void)table;
+    if (!c)
+        abort();
+    *out = &c->base;
+    return SQLITE_OK;
+}
+
+static int source_close(sqlite3_vtab_cursor *cursor)
+{
+    free(cursor);
+    return SQLITE_OK;
+}
+
+static int source_rewind(sqlite3_vtab_cursor *cursor, int plan, const char *plan_text, int argc,
+                         sqlite3_value **argv)
+{
+    (void)plan;
+    (void)plan_text;
+    (void)argc;
+    (void)argv;
+    ((struct source_cursor *)cursor)->row = 0;
+    return SQLITE_OK;
+}
+
+static int source_next(sqlite3_vtab_cursor *cursor)
+{
+    ((struct source_cursor *)cursor)->row++;
+    return SQLITE_OK;
+}
+
+static int source_is_at_end(sqlite3_vtab_cursor *cursor)
+{
+    return ((struct source_cursor *)cursor)->row >= source_of(cursor)->rows;
+}
+
+static int source_value(sqlite3_vtab_cursor *cursor, sqlite3_context *out, int column)
+{
+    struct db_source *source = source_of(cursor);
+    size_t row = ((struct source_cursor *)cursor)->row;
+    struct db_value v = source->value(source->arg, row, (unsigned)column);
+    switch (v.kind) {
+    case DB_NULL:
+        sqlite3_result_null(out);
+        break;
+    case DB_INT:
+        sqlite3_result_int64(out, v.number);
+        break;
+    case DB_TEXT:
+        sqlite3_result_text64(out, v.text.p, v.text.n, SQLITE_STATIC, SQLITE_UTF8);
+        break;
+    }
+    return SQLITE_OK;
+}
+
+static int source_row_id(sqlite3_vtab_cursor *cursor, sqlite3_int64 *out)
+{
+    *out = (sqlite3_int64)((struct source_cursor *)cursor)->row;
+    return SQLITE_OK;
+}
+
+bool db_add_source(struct db *db, const char *name, struct db_source *source, struct err *e)
+{
+    static const sqlite3_module module = {
+        .xConnect = source_connect,
+        .xBestIndex = source_plan,
+        .xDisconnect = source_disconnect,
+        .xOpen = source_open,
+        .xClose = source_close,
+        .xFilter = source_rewind,
+        .xNext = source_next,
+        .xEof = source_is_at_end,
+        .xColumn = source_value,
+        .xRowid = source_row_id,
+    };
+    int rc = sqlite3_create_module_v2(db->h, name, &module, source, NULL);
+    return rc == SQLITE_OK || fail(db, rc, "cannot add a table of rows from code", e);
+}

@@ -56,6 +56,52 @@ START_TEST(the_file_is_private_and_a_folder_is_no_store)
 }
 END_TEST
 
+static struct db_value square(void *arg, size_t row, unsigned column)
+{
+    static const char *const names[] = {"zero", "one", "two"};
+    (void)arg;
+    switch (column) {
+    case 0:
+        return (struct db_value){DB_INT, (int64_t)(row * row), STR_NONE};
+    case 1:
+        return (struct db_value){DB_TEXT, 0, str_of(names[row % 3])};
+    default:
+        return (struct db_value){DB_NULL, 0, STR_NONE};
+    }
+}
+
+START_TEST(rows_come_from_code)
+{
+    struct err e = ERR_INIT;
+    struct db_source source = {.columns = 3, .rows = 3, .value = square};
+    struct db *db = state_db();
+    ck_assert(db_add_source(db, "squares", &source, &e));
+    ck_assert_msg(
+        db_exec(db, "CREATE TABLE strict_rows(n INTEGER, name TEXT, empty INTEGER NOT NULL)", &e) &&
+            db_exec(db, "CREATE TABLE rows(n INTEGER UNIQUE, name TEXT, empty INTEGER)", &e),
+        "%s", e.message);
+    struct stmt *s = db_prepare(db, "INSERT INTO rows SELECT * FROM squares", &e);
+    ck_assert(s && stmt_run(s, &e));
+    ck_assert_int_eq(number(db, "SELECT count(*) FROM rows WHERE empty IS NULL"), 3);
+    ck_assert_int_eq(number(db, "SELECT n FROM rows WHERE name = 'two'"), 4);
+    ck_assert(db_exec(db, "DELETE FROM rows", &e));
+    source.rows = 0;
+    ck_assert(stmt_run(s, &e));
+    ck_assert_int_eq(number(db, "SELECT count(*) FROM rows"), 0);
+    source.rows = 100;
+    ck_assert(stmt_run(s, &e));
+    ck_assert_int_eq(number(db, "SELECT n FROM rows ORDER BY n DESC"), 99 * 99);
+    ck_assert(!stmt_run(s, &e)); /* once more breaks the rule, and leaves nothing half done */
+    ck_assert_int_eq(e.kind, ERR_CONFLICT);
+    ck_assert_int_eq(number(db, "SELECT count(*) FROM rows"), 100);
+    err_clear(&e);
+    ck_assert(!db_exec(db, "INSERT INTO strict_rows SELECT * FROM squares", &e));
+    ck_assert_int_eq(number(db, "SELECT count(*) FROM strict_rows"), 0);
+    stmt_free(s);
+    db_close(db);
+}
+END_TEST
+
 START_TEST(a_transaction_is_whole_or_nothing)
 {
     struct err e = ERR_INIT;
@@ -232,6 +278,7 @@ START_TEST(keys_are_kept_as_hashes_only)
 END_TEST
 
 UNIT_MAIN("db", migrates_once_and_refuses_a_newer_schema,
-          the_file_is_private_and_a_folder_is_no_store, a_transaction_is_whole_or_nothing,
-          what_was_acknowledged_survives_kill_9, providers_are_kept_changed_and_removed,
-          a_provider_that_cannot_work_is_refused, keys_are_kept_as_hashes_only)
+          the_file_is_private_and_a_folder_is_no_store, rows_come_from_code,
+          a_transaction_is_whole_or_nothing, what_was_acknowledged_survives_kill_9,
+          providers_are_kept_changed_and_removed, a_provider_that_cannot_work_is_refused,
+          keys_are_kept_as_hashes_only)

@@ -85,14 +85,25 @@ END_TEST
 
 START_TEST(what_is_queued_is_written_before_the_end)
 {
+    enum {
+        N = 20000 /* many chunks, slices and summaries; within what may wait */
+    };
     struct usage_log *u = begin(1, 0);
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < N; i++) {
         struct usage_record r = record("r");
+        (void)snprintf(r.request_id, sizeof r.request_id, "req_%d", i);
+        (void)snprintf(r.model, sizeof r.model, "model-%d", i % 7);
+        r.usage.input_total = i;
         usage_log_put(u, 0, &r);
     }
+    ck_assert_uint_eq(usage_log_shed(u), 0);
     usage_log_free(u);
-    ck_assert_int_eq(number("SELECT count(*) FROM usage"), 1500);
-    ck_assert_int_eq(number("SELECT count(DISTINCT id) FROM usage"), 1500);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage"), N);
+    ck_assert_int_eq(number("SELECT count(DISTINCT id) FROM usage"), N);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage u JOIN name m ON m.id = u.model WHERE "
+                            "u.request_id = 'req_' || u.input_total AND "
+                            "m.text = 'model-' || (u.input_total % 7)"),
+                     N);
 }
 END_TEST
 
