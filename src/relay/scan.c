@@ -265,6 +265,29 @@ static size_t find_mark(struct str text, const struct mark *marks)
 #endif
 }
 
+/* Up to where the first delta of whole frames was forwarded, with the role that it lacked; 0: it lacks none. */
+static size_t give_role(struct stream_scan *s, struct str text, void (*forward)(void *, struct str),
+                        void *arg)
+{
+    size_t at = find_bytes(text, STR("\"delta\""));
+    if (at == text.n)
+        return 0; /* it has yet to come */
+    s->needs_role = false;
+    struct str rest = str_skip(text, at + 7), frame;
+    size_t end = frame_length(s, rest);
+    frame = str_first(rest, end ? end : rest.n);
+    size_t open = str_index(frame, '{') + 1;
+    if (open >= frame.n || str_trim(str_first(frame, open - 1)).n != 1 ||
+        find_bytes(frame, STR("\"role\"")) < frame.n)
+        return 0;
+    struct str inside = str_trim(str_skip(frame, open));
+    size_t n = at + 7 + open;
+    forward(arg, str_first(text, n));
+    forward(arg, str_starts(inside, STR("}")) ? STR("\"role\":\"assistant\"")
+                                              : STR("\"role\":\"assistant\","));
+    return n;
+}
+
 /* text: whole frames. Most hold nothing to meter and go in one piece. */
 static void read_frames(struct stream_scan *s, struct str text, bool is_forwarding,
                         void (*forward)(void *, struct str), void *arg)
@@ -284,6 +307,8 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
     const struct mark *marks = marks_of(s->wire->id);
     /* from: not yet forwarded; at: where the search goes on, the start of a frame */
     size_t from = 0, at = 0;
+    if (s->needs_role && is_forwarding)
+        from = give_role(s, text, forward, arg);
     for (;;) {
         size_t mark = at + find_mark(str_skip(text, at), marks);
         if (mark >= text.n)
@@ -330,7 +355,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
                       void (*forward)(void *arg, struct str bytes), void *arg)
 {
     /* unfinished frames wait until their end is known */
-    bool holds = s->strip_usage || !s->has_frames;
+    bool holds = s->strip_usage || !s->has_frames || s->needs_role;
     if (!holds)
         forward(arg, bytes);
     if (s->is_giant) {
@@ -359,7 +384,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
     }
     struct str rest = str_skip(text, whole);
     /* the first frame was just judged: from now on nothing waits */
-    if (holds && !s->strip_usage && s->has_frames && rest.n) {
+    if (holds && !s->strip_usage && !s->needs_role && s->has_frames && rest.n) {
         forward(arg, rest);
         holds = false;
     }
@@ -367,6 +392,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
         if (holds)
             forward(arg, rest);
         s->has_frames = true;
+        s->needs_role = false;
         s->is_giant = true;
         s->n_last = 0;
         remember_last(s, rest);
@@ -382,7 +408,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
         buf_done(&s->carry);
         buf_init(&s->carry, max);
     }
-    s->is_partial = !s->strip_usage && s->has_frames && rest.n > 0;
+    s->is_partial = !s->strip_usage && !s->needs_role && s->has_frames && rest.n > 0;
 }
 
 void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct str bytes), void *arg)
@@ -391,7 +417,7 @@ void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct st
         return;
     /* A last frame without its empty line. */
     struct str text = buf_str(&s->carry);
-    bool holds = s->strip_usage || !s->has_frames;
+    bool holds = s->strip_usage || !s->has_frames || s->needs_role;
     read_frames(s, text, holds, forward, arg);
     if (!(s->is_error_first && s->first_error.n))
         buf_clear(&s->carry);

@@ -157,6 +157,8 @@ void stream_start(struct relay *rl)
         if (!rl->kept && max > MAX_SCANNED)
             max = MAX_SCANNED;
         stream_scan_init(&rl->pass, up, rl->strip_usage, max);
+        rl->pass.needs_role = rl->up == WIRE_CHAT &&
+                              (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) != 0;
         if (rl->kept) {
             buf_init(&rl->last_frame, max);
             rl->pass.last_frame = &rl->last_frame;

@@ -1,9 +1,10 @@
 """The vendors' Node SDKs and Vercel's `ai`, each over each upstream format. `ai` validates every event it reads."""
 import pytest
+from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, THINKING, Call, Turn, Usage
 from node import run_sdk
-from upstream import answer, http
+from upstream import answer, http, stream
 
 ups = pytest.mark.parametrize("up", FORMATS)
 TURN = Turn(text=HELLO, usage=Usage(40, 30, 0, 0))
@@ -64,3 +65,29 @@ def test_ai(sluice, upstream, up, sdk):
         assert out["text"]["reasoning"] == THINKING
     assert out["tools"] == {"text": HELLO, "steps": 2, "results": ["18 degrees in Paris"]}
     assert out["toolsStream"] == {"text": HELLO, "results": ["18 degrees in Paris"], "errors": []}
+
+
+@pytest.mark.parametrize("sdk", ["openai", "ai-openai-chat", "ai-compatible"])
+def test_streams_that_never_say_a_role(start_sluice, upstream, sdk):
+    """Of a llama-server: OpenAI's stream helper fails without one, so it is put in."""
+    chat = FORMATS["chat"]
+
+    async def script(conn, request):
+        turn = CALL if request.json.get("tools") and request.json["messages"][-1]["role"] != "tool" else TURN
+        if not chat.wants_stream(request):
+            await answer(chat, turn)(conn, request)
+            return
+        frames = [f.replace(b'"role":"assistant",', b"").replace(b'"role":"assistant"', b"") for f in chat.events(turn)]
+        assert not any(b"role" in f for f in frames)
+        await stream(frames)(conn, request)
+
+    upstream.play(script)
+    config = basic_config(upstream.origin)
+    config["providers"]["chat"] = {"type": "llamacpp", "base_url": upstream.origin}
+    sluice = start_sluice(config)
+    out = run_sdk(sdk, sluice.origin, sluice.key, "to-chat")
+    assert out["stream"].get("text") == HELLO, out["stream"]
+    assert out["stream"]["finish"] == "stop"
+    if sdk != "openai":
+        assert out["stream"]["errors"] == []
+        assert out["toolsStream"] == {"text": HELLO, "results": ["18 degrees in Paris"], "errors": []}

@@ -101,6 +101,44 @@ START_TEST(lets_giant_frames_through_unread)
 }
 END_TEST
 
+START_TEST(gives_the_first_delta_a_role)
+{
+#define DELTA(inside) "data: {\"choices\":[{\"index\":0,\"delta\": {" inside "}}]}\n\n"
+    static const char *const rows[][2] = {
+        {DELTA("\"content\":\"x\"") DELTA("\"content\":\"y\""),
+         DELTA("\"role\":\"assistant\",\"content\":\"x\"") DELTA("\"content\":\"y\"")},
+        {": hi\n\n" DELTA("") STOP_CHUNK DONE,
+         ": hi\n\n" DELTA("\"role\":\"assistant\"") STOP_CHUNK DONE},
+        {DELTA("\"content\":null,\"role\":\"assistant\"") DELTA("\"content\":\"y\"") DONE,
+         DELTA("\"content\":null,\"role\":\"assistant\"") DELTA("\"content\":\"y\"") DONE},
+        {DELTA("\"content\":\"\\\"role\\\"\""),
+         DELTA("\"role\":\"assistant\",\"content\":\"\\\"role\\\"\"")},
+        {"data: {\"choices\":[]}\n\n" DELTA("\"content\":\"y\"") USAGE_CHUNK DONE,
+         "data: {\"choices\":[]}\n\n" DELTA("\"role\":\"assistant\",\"content\":\"y\"")
+             USAGE_CHUNK DONE},
+        {"data: {\"choices\":[{\"delta\":null}]}\n\n" DONE,
+         "data: {\"choices\":[{\"delta\":null}]}\n\n" DONE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct str text = str_of(rows[i][0]);
+        for (size_t step = 1; step <= text.n; step++) {
+            struct stream_scan s;
+            struct buf out;
+            buf_init(&out, 1u << 20);
+            stream_scan_init(&s, wire_of(WIRE_CHAT), false, 1u << 20);
+            s.needs_role = true;
+            for (size_t at = 0; at < text.n; at += step)
+                stream_scan_push(&s, str_first(str_skip(text, at), step), collect, &out);
+            stream_scan_end(&s, collect, &out);
+            ck_assert_msg(str_eq(buf_str(&out), str_of(rows[i][1])), "step %zu gave %.*s", step,
+                          (int)out.n, out.p);
+            stream_scan_done(&s);
+            buf_done(&out);
+        }
+    }
+}
+END_TEST
+
 START_TEST(reports_an_error_that_comes_first)
 {
     const char *text = "data: {\"error\":{\"message\":\"no\"}}\n\n";
@@ -141,6 +179,7 @@ int main(void)
     tcase_add_test(t, leaves_out_the_usage_chunk_that_we_asked_for);
     tcase_add_test(t, keeps_usage_that_stands_beside_content);
     tcase_add_test(t, lets_giant_frames_through_unread);
+    tcase_add_test(t, gives_the_first_delta_a_role);
     tcase_add_test(t, reports_an_error_that_comes_first);
     tcase_add_test(t, finds_bytes_wherever_they_stand);
     suite_add_tcase(suite, t);
