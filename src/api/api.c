@@ -79,6 +79,7 @@ static void fail_with(struct api_call *c, const struct err *e, const struct http
 /* A fault that was found before a handler ran. */
 static void refuse(struct api_call *c, struct err *e, const struct http_header *extra)
 {
+    metrics_refused(c->api->relay->metrics, err_status(e));
     uint64_t size = c->r->content_length >= 0 ? (uint64_t)c->r->content_length : c->r->bytes_in;
     surface_phrase(surface_for(c), c->row ? c->row->bad_json : NULL, size, e);
     fail_with(c, e, extra);
@@ -147,7 +148,8 @@ static void reply_options(struct api_call *c, uint32_t allowed)
     struct http_header h[12];
     size_t n = common_headers(c, h);
     struct str methods = method_list(c->r->arena, allowed);
-    h[n++] = (struct http_header){STR("allow"), methods};
+    if (allowed)
+        h[n++] = (struct http_header){STR("allow"), methods};
     if (c->cors.n) {
         struct str asked = http_req_header(c->r, "access-control-request-headers");
         h[n++] = (struct http_header){STR("access-control-allow-methods"), methods};
@@ -197,6 +199,8 @@ static bool check_body_head(const struct api_call *c, struct err *e)
 
 static bool admit(struct api_call *c, struct err *e)
 {
+    if (c->row->is_open && c->row->is_open(&c->snap->settings, c->r))
+        return true;
     const char *native = c->row->relay ? c->row->relay->native_auth : surface_for(c)->token_header;
     if (!gate_admit(c->snap, c->r, native, c->row->access, clock_wall_ms(), &c->who, e))
         return false;
@@ -213,6 +217,13 @@ static void begin_relay(struct api_call *c)
                      str_ends(str_of(c->row->path), STR(":streamGenerateContent"));
     c->relay = relay_begin(c->api->relay, c->r, c->row->relay, c->snap, c->key, c->id, c->cors,
                            model, is_stream);
+}
+
+/* models/m:verb, of a verb that no row has. */
+static bool is_google_call(struct str path)
+{
+    return (str_starts(path, STR("/v1beta/models/")) || str_starts(path, STR("/v1/models/"))) &&
+           str_contains(path, STR(":"));
 }
 
 static size_t control_body_max(const struct api_call *c)
@@ -238,11 +249,16 @@ static void on_head(void *arg, struct http_req *r)
     c->method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
     c->row = router_find(api->router, r->arena, c->method, c->path, &c->params, &allowed);
     c->cors = cors_origin(&c->snap->settings, r, surface_for(c)->is_administrative);
-    if (r->method == HTTP_OPTIONS && (c->row || allowed || str_is(r->path, "*"))) {
+    if (r->method == HTTP_OPTIONS) {
         reply_options(c, allowed);
         return;
     }
     if (!c->row) {
+        if (c->method == HTTP_POST && is_google_call(c->path)) {
+            err_set(&e, ERR_NOT_FOUND, "unknown_method", "Unknown Google GenAI method");
+            refuse(c, &e, NULL);
+            return;
+        }
         if (allowed) {
             struct http_header h = {STR("allow"), method_list(r->arena, allowed)};
             err_set(&e, ERR_METHOD, "method_not_allowed", "This path takes " STR_FMT,

@@ -109,6 +109,8 @@ static void done(void *arg)
         c->n_extra = job->call.n_headers;
         if (job->ok && job->call.status == 204)
             api_reply(c, 204, NULL, STR_NONE);
+        else if (job->ok && job->call.content_type)
+            api_reply(c, job->call.status, job->call.content_type, buf_str(&job->call.out));
         else if (job->ok)
             api_reply_json(c, job->call.status, buf_str(&job->call.out));
         else

@@ -35,8 +35,23 @@ struct control {
     const struct seal *seal;
     struct usage_log *usage;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
+    struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
     struct secret internal_key; /* opens the data plane for test requests */
     int64_t started_ms;       /* wall clock */
+    /* for api/metrics.c */
+    struct metrics *metrics;
+    const struct totals_base *totals;
+    struct loop **loops;      /* all of them, and what relays on each */
+    struct relay_loop **relays;
+    unsigned n_loops;
+    const struct relay_shared *shared;
+    const struct reload_counts *reloads;
+    _Atomic bool *is_draining;
+};
+struct reload_counts {        /* of the configuration */
+    _Atomic uint64_t ok, failed;
+    _Atomic bool is_last_ok;
+    _Atomic int64_t last_ms;  /* wall clock: when the one in force was taken up */
 };
 
 struct control_call {
@@ -61,6 +76,7 @@ struct control_call {
     int status;               /* to answer with; 200 until set */
     struct buf out;           /* the answer, JSON */
     struct control_note *notes; /* control_audit */
+    const char *content_type; /* of another answer */
     struct http_header headers[4]; /* of the answer, besides the usual ones: control_header */
     size_t n_headers;
 };

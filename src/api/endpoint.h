@@ -32,6 +32,7 @@ struct endpoint {
     bool body_is_optional;    /* one that is absent or no JSON object counts as {} */
     const char *bad_json;     /* what it says of a body that is no JSON, and its Cache-Control, where they are not its surface's */
     const char *cache_control;
+    bool (*is_open)(const struct settings *s, const struct http_req *r); /* a setting says that this caller is not asked who they are */
 };
 
 /* The tables, one a file of resources; ends with path NULL. */
@@ -39,6 +40,7 @@ extern const struct endpoint inference_endpoints[], model_endpoints[], system_en
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], setting_endpoints[];
 extern const struct endpoint audit_endpoints[];
 extern const struct endpoint request_endpoints[];
+extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */

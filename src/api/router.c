@@ -14,8 +14,10 @@ static const struct endpoint *const tables[] = {
     setting_endpoints,
     audit_endpoints,
     request_endpoints,
+    metric_endpoints,
     admin_config_endpoints,
     admin_key_endpoints,
+    admin_metric_endpoints,
     admin_network_endpoints,
     admin_test_endpoints,
 };

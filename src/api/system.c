@@ -1,14 +1,38 @@
 /* system.c - whether it lives, and what it serves. */
 #include "api/control.h"
+#include "base/clock.h"
 #include "embedded.h"
+#include "gate/auth.h"
 #include "json/json.h"
 
-static void reply_state(struct api_call *c, bool is_ready)
+/* Names are for those who may use them. */
+static void write_names(struct api_call *c, struct jw *w)
+{
+    const struct snapshot *s = c->snap;
+    struct pass pass;
+    bool may_see = auth_admit(s, c->r, NULL, SCOPE_MODELS, clock_wall_ms(), &pass, NULL) ||
+                   auth_admit(s, c->r, NULL, SCOPE_INFERENCE, clock_wall_ms(), &pass, NULL);
+    jw_key(w, "providers");
+    jw_array(w);
+    for (size_t i = 0; may_see && i < s->n_upstreams; i++)
+        if (s->upstreams[i]->is_enabled)
+            jw_str(w, s->upstreams[i]->name);
+    jw_array_end(w);
+    jw_key(w, "models");
+    jw_array(w);
+    for (size_t i = 0; may_see && i < s->n_models; i++)
+        if (s->models[i]->is_enabled && s->models[i]->n_targets > 0 &&
+            (!pass.key || key_may_use(pass.key, s->models[i]->name)))
+            jw_str(w, s->models[i]->name);
+    jw_array_end(w);
+}
+
+static void reply_state(struct api_call *c, bool is_ready, bool with_names)
 {
     bool is_shedding = usage_log_is_degraded(c->api->relay->usage);
     bool is_stale = atomic_load(&c->api->control->fault->is_set);
     struct buf b;
-    buf_init_arena(&b, c->r->arena, 1024);
+    buf_init_arena(&b, c->r->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     jw_object(&w);
     jw_kv_cstr(&w, "status", !is_ready ? "draining" : is_shedding || is_stale ? "degraded" : "ok");
@@ -18,6 +42,8 @@ static void reply_state(struct api_call *c, bool is_ready)
     else if (is_stale) /* what is wrong is for operators: /sluice/v1/info */
         jw_kv_cstr(&w, "reason",
                    "The configuration file cannot be loaded: what was loaded before is served");
+    if (with_names)
+        write_names(c, &w);
     jw_object_end(&w);
     api_reply_json(c, is_ready ? 200 : 503, buf_str(&b));
 }
@@ -30,12 +56,17 @@ static void livez(struct api_call *c)
 
 static void readyz(struct api_call *c)
 {
-    reply_state(c, !atomic_load_explicit(c->api->is_draining, memory_order_relaxed));
+    reply_state(c, !atomic_load_explicit(c->api->is_draining, memory_order_relaxed), false);
 }
 
 static void healthz(struct api_call *c)
 {
-    reply_state(c, true);
+    reply_state(c, true, false);
+}
+
+static void health(struct api_call *c)
+{
+    reply_state(c, true, true);
 }
 
 static void openapi(struct api_call *c)
@@ -83,7 +114,7 @@ static void docs_js(struct api_call *c)
 /* clang-format off */
 const struct endpoint system_endpoints[] = {
     { HTTP_GET, "/healthz",      SURFACE_SLUICE, ACCESS_PUBLIC, "Whether it serves, and whether the store is degraded", .on_loop = healthz },
-    { HTTP_GET, "/health",       SURFACE_SLUICE, ACCESS_PUBLIC, "The same, under the name other gateways use", .on_loop = healthz },
+    { HTTP_GET, "/health",       SURFACE_SLUICE, ACCESS_PUBLIC, "The same, under the name other gateways use; with the names of providers and models for callers who may use them", .on_loop = health },
     { HTTP_GET, "/livez",        SURFACE_SLUICE, ACCESS_PUBLIC, "Whether the process lives", .on_loop = livez },
     { HTTP_GET, "/readyz",       SURFACE_SLUICE, ACCESS_PUBLIC, "Whether it takes new requests (503 while draining)", .on_loop = readyz },
     { HTTP_GET, "/openapi.json", SURFACE_SLUICE, ACCESS_PUBLIC, "This interface as an OpenAPI 3.1 document", .on_loop = openapi },

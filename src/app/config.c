@@ -650,6 +650,19 @@ static struct key *add_key(struct loader *l)
     return k;
 }
 
+/* Room for n more at once: growing copies, and leaves what was too small behind. */
+static void expect_keys(struct loader *l, size_t n)
+{
+    struct snapshot *s = l->s;
+    if (n <= KEYS_AT_ONCE)
+        return;
+    s->keys = arena_realloc(l->a, s->keys, l->cap_keys * sizeof *s->keys,
+                            (s->n_keys + n) * sizeof *s->keys);
+    l->cap_keys = s->n_keys + n;
+    l->spare_keys = ARENA_ARRAY(l->a, struct key, n);
+    l->n_spare_keys = n;
+}
+
 static void allowed_of(struct arena *a, yyjson_val *list, struct key *k)
 {
     size_t i, max;
@@ -724,6 +737,7 @@ static bool file_keys(struct loader *l, struct err *e)
     size_t i, max;
     if (!json_absent(list) && !yyjson_is_arr(list))
         return bad(e, "server.api_keys", "must be an array");
+    expect_keys(l, yyjson_arr_size(list));
     yyjson_arr_foreach (list, i, max, v)
         if (!file_key(l, v, json_get_str(v, "id"), json_get_str(v, "key"), i, e))
             return false;
@@ -751,6 +765,15 @@ static void store_key(void *arg, const struct key_row *r)
     k->from = ORIGIN_API;
     if (r->allowed_models.n && json_parse(l->a, r->allowed_models, 4, &allowed, NULL))
         allowed_of(l->a, allowed, k);
+}
+
+static bool store_keys(struct loader *l, struct db *db, struct err *e)
+{
+    int64_t n;
+    if (!key_count(db, &n, e))
+        return false;
+    expect_keys(l, (size_t)n);
+    return key_each(db, store_key, l, e);
 }
 
 static void add_internal_key(struct loader *l)
@@ -976,7 +999,7 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
     bool ok = load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) &&
               (!db || store_providers(l, db, e)) && add_detected(l, e) && add_echo_provider(l, e) &&
               file_models(l, e) && (!db || store_models(l, db, e)) && file_keys(l, e) &&
-              (!db || key_each(db, store_key, l, e));
+              (!db || store_keys(l, db, e));
     if (ok)
         add_echo_model(l);
     add_internal_key(l);

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/change_work.h"
 #include "api/control.h"
+#include "api/test_tasks.h"
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/first_start.h"
@@ -10,6 +11,8 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "meter/totals.h"
+#include "store/db.h"
 #include "version.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -23,11 +26,13 @@
 #include <unistd.h>
 
 #define MAX_LOOPS 256
+#define MAX_TEST_TASKS 64
 #define CONTROL_WORKERS 4
 #define CONTROL_QUEUE 1024
 #define FETCH_WORKERS 8
 #define FETCH_QUEUE 256
 #define DRAIN_POLL_MS 20
+#define SAVE_COUNTERS_MS 30000
 #define MAX_CONFIG_FILE (64u << 20)
 #define WATCH_SETTLE_MS 200 /* editors write a file in several steps */
 
@@ -59,6 +64,12 @@ struct server {
     pthread_mutex_t change_lock;
     struct config_fault fault;
     _Atomic bool is_draining;
+    struct metrics *metrics;
+    struct totals_base *totals;
+    struct timer save_timer;
+    struct reload_counts reloads;
+    struct loop *all_loops[MAX_LOOPS]; /* for the control plane */
+    struct relay_loop *all_relays[MAX_LOOPS];
     /* of the first loop */
     uv_signal_t on_term, on_int, on_hup;
     uv_fs_event_t watch[2]; /* the folder of the file, and that of the file behind a link */
@@ -80,6 +91,8 @@ static void refused(void *arg, const struct err *e)
 {
     struct server *s = arg;
     log_error(NULL, "config.refused", "error=%s", e->message);
+    atomic_fetch_add(&s->reloads.failed, 1);
+    atomic_store(&s->reloads.is_last_ok, false);
     pthread_mutex_lock(&s->fault.lock);
     (void)snprintf(s->fault.message, sizeof s->fault.message, "%s", e->message);
     if (!atomic_load(&s->fault.is_set))
@@ -99,7 +112,12 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
     struct server *s = arg;
     log_info(NULL, "config.loaded", "upstreams=%zu models=%zu keys=%zu", next->n_upstreams,
              next->n_models, next->n_keys);
+    struct usage_limits limits = limits_of(&next->settings);
+    usage_log_set_limits(s->usage, &limits);
     snapshot_publish(next);
+    atomic_fetch_add(&s->reloads.ok, 1);
+    atomic_store(&s->reloads.last_ms, clock_wall_ms());
+    atomic_store(&s->reloads.is_last_ok, true);
     if (is_of_file && atomic_exchange(&s->fault.is_set, false))
         log_info(NULL, "config.mended", "file=%s", s->sources.file ? s->sources.file : "none");
 }
@@ -185,6 +203,31 @@ static void request(struct server *s, void (*run)(void *arg))
         log_warn(NULL, "config.reload_skipped", "reason=%s", "workers busy");
 }
 
+/* ---- counters that outlive the process ---- */
+
+static void save_on_worker(void *arg)
+{
+    struct server *s = arg;
+    totals_save(s->totals, s->metrics, s->usage);
+}
+
+static void on_save(struct timer *t)
+{
+    struct server *s = (struct server *)(void *)((char *)t - offsetof(struct server, save_timer));
+    /* workers busy: the next time will do */
+    (void)!workers_run(s->workers, s->loops[0].loop, save_on_worker, NULL, s);
+    timer_start(s->loops[0].loop, t, SAVE_COUNTERS_MS, on_save);
+}
+
+static struct totals_base *load_totals(const char *path)
+{
+    struct err e = ERR_INIT;
+    struct db *db = db_open(path, DB_READ_ONLY, &e);
+    struct totals_base *b = totals_load(db);
+    db_close(db);
+    return b;
+}
+
 static void on_watch_settled(struct timer *t)
 {
     request((struct server *)(void *)((char *)t - offsetof(struct server, watch_timer)),
@@ -241,8 +284,12 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     w->server = s;
     w->loop = loop_new(i);
     w->client = http_client_new(w->loop, &cc);
-    w->relay = (struct relay_loop){
-        .loop = w->loop, .client = w->client, .usage = s->usage, .shared = s->shared, .index = i};
+    w->relay = (struct relay_loop){.loop = w->loop,
+                                   .client = w->client,
+                                   .usage = s->usage,
+                                   .shared = s->shared,
+                                   .index = i,
+                                   .metrics = metrics_shard(s->metrics, i)};
     w->api = (struct api){.relay = &w->relay,
                           .router = s->router,
                           .control = &s->control,
@@ -252,6 +299,9 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     if (!http_server_listen(w->http, host, *port, &bound, e))
         return false;
     *port = bound;
+    w->relay.server = w->http;
+    s->all_loops[i] = w->loop;
+    s->all_relays[i] = &w->relay;
     return true;
 }
 
@@ -409,6 +459,21 @@ static void start_watching(struct server *s)
     free(real);
 }
 
+/* They go the way of every client: in by the port. */
+static struct test_tasks *new_tests(const struct server *s, const struct snapshot *snap,
+                                    uint16_t port)
+{
+    const char *host = s->options.host ? s->options.host : snap->settings.host.p;
+    char origin[300];
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "*") == 0 || !host[0])
+        host = "127.0.0.1";
+    else if (strcmp(host, "::") == 0)
+        host = "::1";
+    (void)snprintf(origin, sizeof origin, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
+                   host, port);
+    return test_tasks_new(str_of(origin), s->control.internal_key, MAX_TEST_TASKS);
+}
+
 static bool start_with(struct server *s, const struct snapshot *snap, struct err *e)
 {
     struct err no_pid = ERR_INIT;
@@ -433,6 +498,10 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir);
     s->router = router_new();
+    s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
+    s->totals = load_totals(s->sources.db_path);
+    atomic_store(&s->reloads.is_last_ok, true);
+    atomic_store(&s->reloads.last_ms, clock_wall_ms());
     s->control = (struct control){.arg = s,
                                   .reload = reload,
                                   .build = build,
@@ -447,11 +516,21 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
                                   .internal_key = secret_of(str_of(s->sources.internal_key)),
-                                  .started_ms = clock_wall_ms()};
+                                  .started_ms = clock_wall_ms(),
+                                  .metrics = s->metrics,
+                                  .totals = s->totals,
+                                  .loops = s->all_loops,
+                                  .relays = s->all_relays,
+                                  .n_loops = s->n_loops,
+                                  .shared = s->shared,
+                                  .reloads = &s->reloads,
+                                  .is_draining = &s->is_draining};
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
             return false;
+    s->control.tests = new_tests(s, snap, port);
     start_watching(s);
+    timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
     request(s, observe_start);
     for (unsigned i = 1; i < s->n_loops; i++) {
         int rc = pthread_create(&s->loops[i].thread, NULL, loop_main, &s->loops[i]);
@@ -494,16 +573,21 @@ static void stop(struct server *s)
     for (unsigned i = 1; i < s->n_loops; i++)
         if (s->loops[i].is_started)
             (void)pthread_join(s->loops[i].thread, NULL);
+    test_tasks_free(s->control.tests);
     workers_free(s->fetchers);
     if (s->workers)
         /* what is queued is finished: its answers go to loops that still exist */
         workers_free(s->workers);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
+    if (s->usage && s->metrics)
+        totals_save(s->totals, s->metrics, s->usage);
     if (s->usage)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */
     relay_shared_free(s->shared);
     router_free(s->router);
+    metrics_free(s->metrics);
+    totals_free(s->totals);
     snapshot_publish(NULL);
     snapshot_thread_done();
     pidfile_drop(s->sources.data_dir);
@@ -555,6 +639,7 @@ int serve_run(const struct serve_options *options, const struct config_sources *
         close_handle((uv_handle_t *)&s->watch[0]);
         close_handle((uv_handle_t *)&s->watch[1]);
         timer_stop(&s->watch_timer);
+        timer_stop(&s->save_timer);
         if (rc != 0 && s->loops[0].http && !s->loops[0].is_drained)
             http_server_close(s->loops[0].http);
         (void)uv_run(loop_uv(s->loops[0].loop), UV_RUN_NOWAIT);

@@ -2,6 +2,7 @@
  * The arena itself lives at the start of its first block. */
 #include "base/arena.h"
 #include "base/banned.h"
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EACH_ITS_OWN 1
@@ -131,6 +132,7 @@ enum {
     FIRST_LOG2 = 12,  /* the first block: 4 KB, enough for a small request and its answer's head */
     GROW_LOG2 = 16,   /* those behind the second double up to here */
     SMALL_LOG2 = 16,  /* up to here many are kept */
+    HUGE_LOG2 = 21,   /* a huge page */
     LARGEST_LOG2 = 24 /* beyond it nothing is kept */
 };
 #define KEEP_SMALL 256
@@ -165,7 +167,14 @@ static struct block *block_get(size_t log2)
         kept.bytes -= (size_t)1 << log2;
         return b;
     }
-    b = malloc((size_t)1 << log2);
+    size_t size = (size_t)1 << log2;
+    if (log2 < HUGE_LOG2) {
+        b = malloc(size);
+    } else { /* faulted in by megabytes, where the system has them: page by page takes longer than filling them */
+        b = aligned_alloc((size_t)1 << HUGE_LOG2, size);
+        if (b)
+            (void)madvise(b, size, MADV_HUGEPAGE);
+    }
     if (!b)
         out_of_memory();
     b->log2 = log2;

@@ -235,19 +235,45 @@ static bool read_key(struct stmt *s, struct key_row *k)
     return true;
 }
 
+struct each_key {
+    void (*each)(void *arg, const struct key_row *k);
+    void *arg;
+};
+
+static void on_key_row(void *arg, const struct row *r)
+{
+    const struct each_key *to = arg;
+    struct str hash = row_blob(r, 1);
+    struct key_row k = {
+        .id = row_str(r, 0),
+        .label = row_str(r, 2),
+        .scopes = row_int(r, 3),
+        .allowed_models = row_is_null(r, 4) ? STR_NONE : row_str(r, 4),
+        .is_enabled = row_int(r, 5) != 0,
+        .expires_ms = row_int(r, 6),
+        .created_ms = row_int(r, 7),
+    };
+    if (hash.n != sizeof k.hash)
+        return;
+    memcpy(k.hash, hash.p, sizeof k.hash);
+    to->each(to->arg, &k);
+}
+
 bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg,
               struct err *e)
 {
-    struct stmt *s = db_prepare(db, "SELECT " KEY_COLUMNS " FROM key", e);
-    if (!s)
-        return false;
-    while (stmt_step(s, e)) {
-        struct key_row k;
-        if (read_key(s, &k))
-            each(arg, &k);
-    }
+    struct each_key to = {each, arg};
+    return db_each_row(db, "SELECT each_row(" KEY_COLUMNS ") FROM key", on_key_row, &to, e);
+}
+
+bool key_count(struct db *db, int64_t *n, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "SELECT count(*) FROM key", e);
+    bool ok = s && stmt_step(s, e);
+    if (ok)
+        *n = stmt_int(s, 0);
     stmt_free(s);
-    return e->kind == ERR_NONE;
+    return ok;
 }
 
 bool key_get(struct db *db, struct arena *a, struct str id, struct key_row *out, struct err *e)

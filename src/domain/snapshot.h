@@ -79,9 +79,12 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t image_max_bytes, image_timeout_ms;
     int64_t response_ttl_ms;    /* stored /v1/responses */
     int64_t usage_retention_days, request_log_success_max, request_log_error_max;
+    int64_t metrics_max_labels;
+    bool metrics_loopback, metrics_public;
     int64_t config_versions_kept;
     bool log_json, cors, credential_visible;
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */
+    bool emulate_stop;          /* cut answers of upstreams that know no stop sequences */
     struct str cors_origins;    /* "*" or a comma list */
     struct str admin_cors_origins; /* a comma list, no "*" */
     struct str log_level;

@@ -30,14 +30,19 @@ bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *
                 uint32_t scope, int64_t now_ms, struct pass *out, struct err *e)
 {
     struct str presented = auth_presented(r->arena, r, native);
+    bool is_open = s->settings.allow_anonymous && !(scope & SCOPE_ADMIN);
     *out = (struct pass){NULL};
+    if (s->n_keys == 0 && !is_open && !(scope & SCOPE_ADMIN) && !snapshot_key(s, presented))
+        return err_set(e, ERR_FORBIDDEN, "no_api_keys",
+                       "No API keys configured. Generate one in the admin panel.");
     if (presented.n == 0) {
         /* Anonymous callers get inference and listings, never administration, and only where it was switched on. */
-        if (s->settings.allow_anonymous && !(scope & SCOPE_ADMIN))
+        if (is_open)
             return true;
-        return err_set(e, ERR_UNAUTHENTICATED, "invalid_api_key",
-                       "Missing API key. Send it as 'Authorization: Bearer <key>', 'x-api-key' or "
-                       "'x-goog-api-key'.");
+        return err_set(
+            e, ERR_UNAUTHENTICATED, "invalid_api_key",
+            "Invalid or missing API key. Send it as 'Authorization: Bearer <key>', 'x-api-key' or "
+            "'x-goog-api-key'.");
     }
     const struct key *k = snapshot_key(s, presented);
     if (!k)

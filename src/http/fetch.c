@@ -112,6 +112,17 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return buf_failed(&run->head) ? 0 : size * n;
 }
 
+static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up)
+{
+    const struct run *run = arg;
+    (void)down_total;
+    (void)down;
+    (void)up_total;
+    (void)up;
+    return atomic_load(run->fetch->is_cancelled) ? 1 : 0;
+}
+
 static void set_options(CURL *curl, struct run *run, char *error)
 {
     struct arena *a = run->arena;
@@ -134,6 +145,11 @@ static void set_options(CURL *curl, struct run *run, char *error)
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, run);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, run);
+    if (f->is_cancelled) {
+        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, run);
+    }
     if (f->ca_file.n > 0)
         curl_easy_setopt(curl, CURLOPT_CAINFO, str_z(a, f->ca_file));
     if (has_body) {
@@ -194,6 +210,8 @@ static bool explain(const struct run *run, CURLcode rc, const char *error, struc
         return err_set(e, ERR_TOO_LARGE, "reply_too_large", "the reply is larger than %zu bytes",
                        run->fetch->max_bytes);
     const char *text = *error ? error : curl_easy_strerror(rc);
+    if (rc == CURLE_ABORTED_BY_CALLBACK)
+        return err_set(e, ERR_CANCELLED, "cancelled", "Cancelled");
     if (rc == CURLE_OPERATION_TIMEDOUT)
         return err_set(e, ERR_TIMEOUT, "fetch_timeout", "%s", text);
     if (rc == CURLE_COULDNT_RESOLVE_HOST || rc == CURLE_COULDNT_RESOLVE_PROXY)

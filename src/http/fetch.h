@@ -2,6 +2,7 @@
 #ifndef HTTP_FETCH_H
 #define HTTP_FETCH_H
 #include "http/http.h"
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 struct fetch {
@@ -14,6 +15,7 @@ struct fetch {
     size_t max_bytes;           /* of the reply: beyond it ERR_TOO_LARGE */
     bool allow_private;         /* else loopback, private and link-local addresses are refused after DNS, on the connected socket */
     unsigned max_redirects;     /* each hop checked again; 0: a redirect is the reply */
+    const _Atomic bool *is_cancelled; /* looked at about once a second: ERR_CANCELLED; NULL: never */
 };
 struct fetched {
     int status;

@@ -61,7 +61,7 @@ struct usage_log {
     unsigned n_posted; /* with those that the writer took */
     size_t posted_bytes;
     atomic_bool is_sleeping, is_stopping, is_degraded;
-    _Atomic uint64_t shed;
+    _Atomic uint64_t shed, written, failures;
     /* the writer's own */
     struct posted *taken, **taken_last; /* run, but not committed yet */
     char *path;
@@ -225,6 +225,18 @@ bool usage_log_post(struct usage_log *u, const struct usage_work *work, void *ar
 uint64_t usage_log_shed(const struct usage_log *u)
 {
     return atomic_load_explicit(&u->shed, memory_order_relaxed);
+}
+
+struct usage_log_stats usage_log_stats(const struct usage_log *u)
+{
+    struct usage_log_stats s = {0, atomic_load_explicit(&u->written, memory_order_relaxed),
+                                atomic_load_explicit(&u->failures, memory_order_relaxed)};
+    for (unsigned i = 0; i < u->n_rings; i++) {
+        uint32_t tail = atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+        s.queued += (uint32_t)(atomic_load_explicit(&u->rings[i].head, memory_order_relaxed) -
+                               tail);
+    }
+    return s;
 }
 
 bool usage_log_is_degraded(const struct usage_log *u)
@@ -515,6 +527,8 @@ static void let_records_go(struct usage_log *u, struct ring *ring, uint32_t head
             drop_chunk(ring, before);
         ring->oldest = w.chunk;
     }
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    atomic_fetch_add_explicit(&u->written, head - tail, memory_order_relaxed);
     atomic_store_explicit(&ring->tail, head, memory_order_release);
 }
 
@@ -680,10 +694,12 @@ static void *writer(void *arg)
         bool ok = u->db || open_db(u, &e);
         ok = ok && write_group(u, &wrote, &e) && run_posted(u, &e);
         set_degraded(u, !ok, &e);
-        if (!ok)
+        if (!ok) {
+            atomic_fetch_add_explicit(&u->failures, 1, memory_order_relaxed);
             close_db(u); /* a fresh handle next time */
-        else if (!is_last)
+        } else if (!is_last) {
             has_more = tidy(u);
+        }
         if (is_last)
             break;
         sleep_a_while(u, !wrote && ok && !has_more);

@@ -58,6 +58,10 @@ void usage_log_on_record(struct usage_log *u, void (*on_record)(void *arg, const
                          void (*on_group)(void *arg), void *arg);
 void usage_log_watch(struct usage_log *u, bool is_watched);
 uint64_t usage_log_shed(const struct usage_log *u);           /* records lost to full rings */
+struct usage_log_stats {
+    uint64_t queued, written, failures; /* records waiting and committed; groups that the store refused */
+};
+struct usage_log_stats usage_log_stats(const struct usage_log *u);
 bool usage_log_is_degraded(const struct usage_log *u);        /* the store refuses writes at the moment */
 /* Work of other rooms on the same writer thread and connection (stored responses), in the order of posting. It waits in
  * memory until the store took it: what a full disk refuses is run again, and the log is degraded meanwhile. */

@@ -8,6 +8,7 @@
 
 #define MAX_ERROR_BODY (1u << 20)
 #define SHOWN_ERROR_BODY 65536
+#define COUNTED_REPLY 65536
 #define LINGER_MS 1000 /* how long an upstream may keep its connection busy after its last frame */
 
 /* ---- shared ---- */
@@ -42,6 +43,16 @@ void relay_shared_free(struct relay_shared *s)
 uint64_t relay_active(const struct relay_shared *s)
 {
     return atomic_load_explicit(&s->active, memory_order_relaxed);
+}
+
+int64_t relay_body_bytes(const struct relay_shared *s)
+{
+    return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
+}
+
+const struct cooling *relay_cooling(const struct relay_shared *s)
+{
+    return s->cooling;
 }
 
 struct failures *relay_failures(struct relay *rl)
@@ -156,12 +167,42 @@ void relay_start_keepalive(struct relay *rl)
     timer_start(rl->env->loop, &rl->keepalive, (uint64_t)rl->set->keepalive_ms, on_keepalive);
 }
 
-/* The ceiling of memory counts bodies while they are held. */
-static void count_body(struct relay *rl, size_t n)
+static void count(struct relay *rl, size_t n)
 {
-    atomic_fetch_add_explicit(&rl->env->shared->body_bytes, (int64_t)n - (int64_t)rl->counted_bytes,
+    if (n == rl->counted_bytes)
+        return;
+    atomic_fetch_add_explicit(&rl->env->shared->held_bytes, (int64_t)n - (int64_t)rl->counted_bytes,
                               memory_order_relaxed);
     rl->counted_bytes = n;
+}
+
+/* The ceiling of memory counts what a request holds: its body, the trees read from it, what is sent for it, its reply. */
+static void count_held(struct relay *rl)
+{
+    size_t n = rl->received_bytes + arena_size(rl->r->arena) + rl->reply.cap;
+    if (rl->body_arena)
+        n += arena_size(rl->body_arena);
+    if (rl->sent_arena)
+        n += arena_size(rl->sent_arena);
+    count(rl, n);
+}
+
+/* While a reply grows: small ones are not worth it. */
+static void count_reply(struct relay *rl)
+{
+    if (rl->reply.cap + arena_size(rl->r->arena) >= COUNTED_REPLY)
+        count_held(rl);
+}
+
+static bool has_room(struct relay *rl, struct err *e)
+{
+    int64_t held = atomic_load_explicit(&rl->env->shared->held_bytes, memory_order_relaxed);
+    if (held <= rl->set->max_memory_bytes)
+        return true;
+    err_set(e, ERR_OVERLOADED, "memory_limit",
+            "The gateway holds too much in memory at the moment");
+    e->retry_after_ms = 1000;
+    return false;
 }
 
 /* An upstream may answer while the body is still on its way to it: then it is let go of with a later read. */
@@ -171,6 +212,7 @@ void relay_forget_request(struct relay *rl)
         return;
     arena_free(rl->sent_arena);
     rl->sent_arena = NULL;
+    count_held(rl);
     bool may_go = rl->mode == REPLY_PASS || (rl->mode == REPLY_TRANSLATE && rl->has_begun);
     /* a reply that is kept is kept with its input */
     if (!rl->body_arena || !may_go || (rl->kept && rl->is_body_copied))
@@ -181,11 +223,12 @@ void relay_forget_request(struct relay *rl)
     rl->body_arena = NULL;
     rl->root = NULL;
     rl->ir = NULL;
-    if (rl->kept)
-        return;
-    rl->body = STR_NONE;
-    http_req_drop_body(rl->r);
-    count_body(rl, 0);
+    if (!rl->kept) {
+        rl->body = STR_NONE;
+        http_req_drop_body(rl->r);
+        rl->received_bytes = 0;
+    }
+    count_held(rl);
 }
 
 bool relay_begin_stream(struct relay *rl)
@@ -264,6 +307,28 @@ static void copy_text(char *out, size_t size, struct str s)
     out[n] = 0;
 }
 
+static void count_request(const struct relay *rl, const struct usage_record *u, uint64_t now_ns)
+{
+    metrics_done(rl->env->metrics,
+                 &(struct metrics_request){
+                     .now_ns = now_ns,
+                     .op = rl->spec->op,
+                     .client = rl->spec->client == WIRE_NONE ? WIRE_CHAT : rl->spec->client,
+                     .model = rl->n_order ? rl->model : STR_NONE,
+                     .snap = rl->snap,
+                     .upstream = rl->target ? rl->target->upstream : NULL,
+                     .key = rl->key,
+                     .status = u->status,
+                     .is_stream = rl->is_stream,
+                     .error_code = rl->error_code,
+                     .usage = &rl->usage,
+                     .attempts = rl->attempts,
+                     .failed_attempts = rl->failed_attempts,
+                     .ttft_us = u->ttft_us,
+                     .duration_us = u->duration_us,
+                 });
+}
+
 static void record(struct relay *rl)
 {
     struct usage_record u = {0};
@@ -287,13 +352,16 @@ static void record(struct relay *rl)
     u.is_stream = rl->is_stream;
     copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
     u.usage = rl->usage;
-    u.quality = ir_usage_known(&rl->usage) ? USAGE_REPORTED : USAGE_NONE;
+    u.quality = !ir_usage_known(&rl->usage) ? USAGE_NONE
+                : stop_cut_is_done(rl->cut) ? USAGE_ESTIMATED
+                                            : USAGE_REPORTED;
     u.stop = rl->stop;
     u.ttft_us = rl->first_ns ? (int64_t)((rl->first_ns - rl->r->start_ns) / 1000) : -1;
     u.duration_us = duration_us;
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
     usage_log_put(rl->env->usage, rl->env->index, &u);
+    count_request(rl, &u, now);
     if (rl->error_code[0] && log_enabled(LOG_DEBUG))
         log_debug(str_z(rl->r->arena, rl->id), "relay.failed",
                   "status=%d code=%s upstream=%s attempts=%u", u.status, u.error_code, u.upstream,
@@ -317,6 +385,7 @@ static void drop_attempt(struct relay *rl)
     buf_done(&rl->reply);
     buf_done(&rl->out);
     rl->dec = rl->enc = NULL;
+    rl->cut = NULL;
     rl->collector = NULL;
     rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
@@ -330,6 +399,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     uint64_t now = loop_now_ms(rl->env->loop);
     relay_failures(rl)->last = *e;
     rl->last_fault = f;
+    rl->failed_attempts++;
+    metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
     cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
     log_info(str_z(rl->r->arena, rl->id), "upstream.failed",
              "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
@@ -472,12 +543,26 @@ static void on_read_end(void *arg)
     struct relay *rl = arg;
     if (rl->is_ended || !rl->call)
         return;
+    if (rl->mode == REPLY_COLLECT || rl->mode == REPLY_FOLD)
+        count_reply(rl);
     if (rl->mode == REPLY_PASS || rl->mode == REPLY_TRANSLATE) {
         stream_read_end(rl);
         if (rl->is_ended || !rl->call)
             return;
+        if (stop_cut_is_done(rl->cut)) { /* the rest is of no use to anyone */
+            http_call_cancel(rl->call);
+            rl->call = NULL;
+            relay_finish(rl);
+            return;
+        }
         if (rl->is_done && !timer_is_running(&rl->linger))
             timer_start(rl->env->loop, &rl->linger, LINGER_MS, on_linger);
+    }
+    if (rl->mode == REPLY_FOLD && stop_cut_is_done(rl->cut)) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+        whole_reply(rl);
+        return;
     }
     if (rl->is_head_sent && http_reply_is_full(rl->r))
         http_call_pause(rl->call);
@@ -636,6 +721,7 @@ void relay_ready_ctx(struct relay *rl)
     c->signature_get = signature_get;
     c->signature_put = signature_put;
     c->signature_arg = rl;
+    c->cuts_stop = rl->set->emulate_stop && rl->up != WIRE_NONE && wire_of(rl->up)->knows_no_stop;
     c->allow_hosted_tools = t->upstream->allow_hosted_tools;
     rl->is_ctx_ready = true;
 }
@@ -794,7 +880,8 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
         return err_set(e, ERR_TOO_LARGE, "request_too_large",
                        "The request is too large once translated");
     *body = buf_str(&b);
-    return true;
+    count_held(rl);
+    return has_room(rl, e);
 }
 
 static bool build_json(struct relay *rl, struct str *path, struct str *body, struct err *e)
@@ -985,17 +1072,6 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     return true;
 }
 
-static bool has_room(struct relay *rl, struct err *e)
-{
-    int64_t held = atomic_load_explicit(&rl->env->shared->body_bytes, memory_order_relaxed);
-    if (held <= rl->set->max_memory_bytes)
-        return true;
-    err_set(e, ERR_OVERLOADED, "memory_limit",
-            "The gateway holds too many request bodies at the moment");
-    e->retry_after_ms = 1000;
-    return false;
-}
-
 struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec,
                           struct snapshot *snap, const struct key *key, struct str request_id,
                           struct str cors_origin, struct str path_model, bool is_path_stream)
@@ -1016,6 +1092,7 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     rl->usage = IR_USAGE_NONE;
     rl->body_arena = arena_new();
     atomic_fetch_add_explicit(&l->shared->active, 1, memory_order_relaxed);
+    live_add(rl);
     if (spec->client == WIRE_GEMINI && is_path_stream) {
         struct str alt = query_get(r->arena, r->query, "alt");
         if (alt.n == 0)
@@ -1037,7 +1114,8 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     } else {
         /* else it is refused unread */
         if (r->content_length > 0 && (uint64_t)r->content_length <= max)
-            count_body(rl, (size_t)r->content_length);
+            rl->received_bytes = (size_t)r->content_length;
+        count_held(rl);
         http_req_collect(r, max);
     }
     return rl;
@@ -1053,7 +1131,7 @@ void relay_body(struct relay *rl, struct str chunk)
         return;
     }
     buf_str_add(&rl->chunks, chunk);
-    count_body(rl, rl->chunks.cap);
+    count_held(rl);
     if (!has_room(rl, &e))
         relay_fail(rl, &e);
 }
@@ -1076,7 +1154,7 @@ void relay_complete(struct relay *rl)
     }
     rl->is_body_copied = rl->r->is_chunked || rl->body.p != received.p;
     if (rl->body.p != received.p) /* decoded beside what came */
-        count_body(rl, rl->counted_bytes + rl->body.n);
+        count_held(rl);
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&
         !responses_prepare(rl))
         return;
@@ -1107,9 +1185,10 @@ void relay_close(struct relay *rl)
         form_close(rl);
     images_forget(rl);
     responses_forget(rl);
+    live_remove(rl);
     record(rl);
     drop_attempt(rl);
-    count_body(rl, 0);
+    count(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
     arena_free(rl->scratch);
     arena_free(rl->sent_arena);

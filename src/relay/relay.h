@@ -5,6 +5,7 @@
 #include "domain/snapshot.h"
 #include "http/client.h"
 #include "http/server.h"
+#include "meter/metrics.h"
 #include "meter/usage_log.h"
 #include "net/worker.h"
 
@@ -29,6 +30,8 @@ struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usa
                                       const char *spool_dir);
 void relay_shared_free(struct relay_shared *s);
 uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
+int64_t relay_body_bytes(const struct relay_shared *s);      /* held in memory, against settings.max_memory_bytes */
+const struct cooling *relay_cooling(const struct relay_shared *s);
 
 struct relay_loop {           /* of one loop; open, filled in by app */
     struct loop *loop;
@@ -36,6 +39,9 @@ struct relay_loop {           /* of one loop; open, filled in by app */
     struct usage_log *usage;
     struct relay_shared *shared;
     unsigned index;
+    struct metrics_shard *metrics;
+    struct http_server *server;
+    struct relay *live;       /* the requests being served: relay/live.c */
 };
 
 struct relay;
@@ -60,4 +66,23 @@ enum stored_view { STORED_RESPONSE, STORED_INPUT_ITEMS, STORED_DELETE };
 /* Answers GET /v1/responses/{id}, …/input_items and DELETE: what sluice keeps, or asks the upstream that issued the id. */
 void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap, const struct key *key, struct str request_id,
                   struct str id, enum stored_view view);
+
+/* ---- requests being served: on their own loop only ---- */
+enum relay_state { RELAY_READING, RELAY_WAITING, RELAY_ANSWERING }; /* its body; for an upstream; bytes go out */
+extern const struct word relay_state_words[];                /* "reading", … */
+struct relay_info {
+    struct str id, key_id, key_label, model, upstream, upstream_model, peer;
+    enum op op;
+    enum wire_id client;
+    enum relay_state state;
+    bool is_stream;
+    unsigned attempts;
+    uint64_t elapsed_ms, ttft_ms, bytes_in, bytes_out; /* ttft 0: no byte yet */
+    int64_t tokens_out;       /* so far */
+    bool is_estimate;         /* the upstream has not said how many */
+};
+size_t relay_list(const struct relay_loop *l, struct arena *a, struct relay_info **out); /* copied: newest first */
+uint64_t relay_streams(const struct relay_loop *l);          /* streams open to clients */
+/* Ends a request as its client would see an error of ours: a well-formed one in its own format. false: no such request here. */
+bool relay_cancel(struct relay_loop *l, struct str id);
 #endif

@@ -5,6 +5,7 @@
 #include "relay/scan.h"
 #include "route/cooling.h"
 #include "wire/framing.h"
+#include "wire/stop.h"
 #include "wire/wire.h"
 
 enum reply_mode {
@@ -32,6 +33,7 @@ struct failures {
 
 struct relay {
     struct relay_loop *env;
+    struct relay *live_next, **live_prev; /* live.c */
     struct http_req *r;
     struct snapshot *snap;
     const struct settings *set;
@@ -56,13 +58,14 @@ struct relay {
     bool is_ir_tried;
     struct wire_dropped *read_dropped, **read_dropped_tail; /* noted while reading the request: of every attempt */
     struct arena *sent_arena;        /* the translated request and what it was made of: let go with the first byte of the reply */
+    size_t received_bytes;           /* of the body as it came, held by the server */
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */
     const struct target **order;
     struct target single;
     size_t n_order, next;
-    unsigned attempts;
+    unsigned attempts, failed_attempts;
     const struct target *target;
     struct failures *failures;       /* relay_failures() */
     int64_t reply_retry_ms;          /* what the headers of an error reply ask for; -1 nothing */
@@ -87,6 +90,7 @@ struct relay {
     struct wire_ctx ctx;
     bool is_ctx_ready;
     void *dec, *enc;
+    struct stop_cut *cut;            /* NULL: the upstream stops by itself */
     struct ir_collector *collector;
     struct framing_reader *framing;
     struct buf out;                  /* frames of one read, written once */
@@ -123,7 +127,7 @@ struct relay_shared {
     struct responses *responses;
     struct str spool_dir;
     _Atomic uint64_t active;
-    _Atomic int64_t body_bytes;      /* bodies held in memory, against settings.max_memory_bytes */
+    _Atomic int64_t held_bytes;      /* by requests: bodies, what was read from them, replies; against settings.max_memory_bytes */
 };
 
 /* relay.c */
@@ -145,6 +149,9 @@ void relay_ready_reply(struct relay *rl); /* the context that reading the reply 
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
 
+/* live.c */
+void live_add(struct relay *rl);
+void live_remove(struct relay *rl);
 /* edit.c: the only changes a body of the same format sees */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */

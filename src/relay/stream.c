@@ -125,6 +125,15 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
 }
 
+static void on_upstream_event(void *arg, const struct ir_event *ev)
+{
+    struct relay *rl = arg;
+    if (rl->cut)
+        stop_cut_push(rl->cut, ev, relay_on_ir_event, rl);
+    else
+        relay_on_ir_event(rl, ev);
+}
+
 /* Between reads a stream holds no scratch: most of the time it waits. */
 static void scratch_open(struct relay *rl)
 {
@@ -143,7 +152,7 @@ static bool on_frame(void *arg, struct str event, struct str data, struct err *e
     struct relay *rl = arg;
     if (rl->is_done)
         return true;
-    bool ok = wire_of(rl->up)->decoder_push(rl->dec, event, data, relay_on_ir_event, rl, e);
+    bool ok = wire_of(rl->up)->decoder_push(rl->dec, event, data, on_upstream_event, rl, e);
     arena_reset(rl->scratch);
     return ok;
 }
@@ -167,6 +176,8 @@ void stream_start(struct relay *rl)
     }
     relay_ready_reply(rl);
     rl->dec = up->decoder_new(&rl->ctx);
+    if (rl->ctx.cuts_stop && rl->ir)
+        rl->cut = stop_cut_new(&rl->ctx, &rl->ir->stop, ir_estimate_tokens(rl->ir));
     if (rl->mode == REPLY_FOLD)
         rl->collector = ir_collector_new(&rl->ctx);
     else
@@ -288,7 +299,7 @@ bool stream_finish(struct relay *rl, struct err *e)
     scratch_open(rl);
     bool ok = framing_finish(rl->framing, e);
     if (ok && !rl->is_done)
-        wire_of(rl->up)->decoder_end(rl->dec, relay_on_ir_event, rl);
+        wire_of(rl->up)->decoder_end(rl->dec, on_upstream_event, rl);
     scratch_close(rl);
     return ok;
 }

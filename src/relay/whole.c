@@ -99,6 +99,8 @@ void whole_reply(struct relay *rl)
             whole_failed(rl, &e);
             return;
         }
+        if (rl->ctx.cuts_stop && rl->ir)
+            stop_cut_response(&rl->ir->stop, &res);
     }
     if (ir_usage_known(&res.usage))
         rl->usage = res.usage;

@@ -376,3 +376,62 @@ bool db_add_source(struct db *db, const char *name, struct db_source *source, st
     int rc = sqlite3_create_module_v2(db->h, name, &module, source, NULL);
     return rc == SQLITE_OK || fail(db, rc, "cannot add a table of rows from code", e);
 }
+
+/* ---- many rows: an aggregate of ours is handed the values where they lie ---- */
+
+struct row {
+    sqlite3_value **values;
+};
+struct each {
+    row_fn *f;
+    void *arg;
+};
+
+static void on_row(sqlite3_context *c, int n, sqlite3_value **values)
+{
+    const struct each *each = sqlite3_user_data(c);
+    (void)n;
+    each->f(each->arg, &(struct row){values});
+}
+
+static void on_rows_end(sqlite3_context *c)
+{
+    (void)c;
+}
+
+bool db_each_row(struct db *db, const char *sql, row_fn *f, void *arg, struct err *e)
+{
+    struct each each = {f, arg};
+    int rc = sqlite3_create_function_v2(db->h, "each_row", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY,
+                                        &each, NULL, on_row, on_rows_end, NULL);
+    if (rc != SQLITE_OK)
+        return fail(db, rc, "cannot read from the store", e);
+    struct stmt *s = db_prepare(db, sql, e);
+    bool ok = s && stmt_step(s, e); /* the one row of an aggregate */
+    stmt_free(s);
+    (void)sqlite3_create_function_v2(db->h, "each_row", -1, SQLITE_UTF8, NULL, NULL, NULL, NULL,
+                                     NULL);
+    return ok;
+}
+
+struct str row_str(const struct row *r, int column)
+{
+    const unsigned char *p = sqlite3_value_text(r->values[column]);
+    return str_n((const char *)p, (size_t)sqlite3_value_bytes(r->values[column]));
+}
+
+struct str row_blob(const struct row *r, int column)
+{
+    const void *p = sqlite3_value_blob(r->values[column]);
+    return str_n(p, (size_t)sqlite3_value_bytes(r->values[column]));
+}
+
+int64_t row_int(const struct row *r, int column)
+{
+    return sqlite3_value_int64(r->values[column]);
+}
+
+bool row_is_null(const struct row *r, int column)
+{
+    return sqlite3_value_type(r->values[column]) == SQLITE_NULL;
+}

@@ -48,4 +48,14 @@ struct db_source {              /* the caller's; outlives the handle */
     void *arg;
 };
 bool db_add_source(struct db *db, const char *name, struct db_source *source, struct err *e) MUST_USE;
+
+/* Rows by the hundred thousand, in half the time that a step and a call a column take: f is called for each row of
+ * "SELECT each_row(a, b, …) FROM …". What it reads of the row is valid during the call. */
+struct row;
+typedef void row_fn(void *arg, const struct row *r);
+bool db_each_row(struct db *db, const char *sql, row_fn *f, void *arg, struct err *e) MUST_USE;
+struct str row_str(const struct row *r, int column);          /* from 0 */
+struct str row_blob(const struct row *r, int column);
+int64_t row_int(const struct row *r, int column);
+bool row_is_null(const struct row *r, int column);
 #endif

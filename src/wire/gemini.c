@@ -643,8 +643,6 @@ static bool says_media(struct wire_ctx *c, const struct ir_part *p)
     if (s->kind == IR_SOURCE_REF && !wire_is_google_uri(s->ref) &&
         !str_starts(s->ref, STR("https://")))
         wire_drop(c, "a file id of another provider", "%s", wire_media_word(p->kind));
-    else if (s->kind == IR_SOURCE_NONE)
-        wire_drop(c, "neither data nor an address", "%s", wire_media_word(p->kind));
     else
         return true;
     return false;

@@ -613,8 +613,7 @@ static bool says_media(struct wire_ctx *c, const struct ir_part *p)
         wire_drop(c, "known only to the format it came from", "image");
         return false;
     case IR_FILE:
-        if (s->kind == IR_SOURCE_TEXT || (s->kind == IR_SOURCE_REF && s->ref.n == 0) ||
-            (c->quirks & QUIRK_NO_FILES)) {
+        if (s->kind == IR_SOURCE_TEXT || (c->quirks & QUIRK_NO_FILES)) {
             if (file_text(c, s, &text))
                 return true;
         } else if (s->kind == IR_SOURCE_DATA || s->kind == IR_SOURCE_REF) {

@@ -354,15 +354,12 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
 static bool says_media(struct wire_ctx *c, const struct ir_part *p)
 {
     const struct ir_source *s = &p->source;
-    const char *why = "neither data nor an address";
-    bool is_there = s->kind != IR_SOURCE_NONE && (s->kind != IR_SOURCE_REF || s->ref.n > 0);
     if (p->kind == IR_VIDEO)
-        why = "the format has no place for it";
+        wire_drop(c, "the format has no place for it", "video");
     else if (p->kind == IR_AUDIO && s->kind != IR_SOURCE_DATA)
-        why = "only audio sent along is understood";
-    else if (is_there)
+        wire_drop(c, "only audio sent along is understood", "audio");
+    else
         return true;
-    wire_drop(c, why, "%s", wire_media_word(p->kind));
     return false;
 }
 
@@ -787,7 +784,7 @@ static void name_losses(struct wire_ctx *c, const struct ir_request *r)
         const char *name;
         bool is_set;
     } rows[] = {
-        {"stop", r->stop.n > 0},
+        {"stop", r->stop.n > 0 && !c->cuts_stop},
         {"top_k", r->top_k},
         {"min_p", r->min_p},
         {"frequency_penalty", r->frequency_penalty},
@@ -2254,6 +2251,7 @@ const struct wire wire_responses = {
     .id = WIRE_RESPONSES,
     .name = "openai_responses",
     .framing = FRAMING_SSE,
+    .knows_no_stop = true,
     .read_request = read_request,
     .write_request = write_request,
     .read_response = read_response,

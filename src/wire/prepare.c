@@ -134,6 +134,30 @@ static void push_message(struct ir_messages *list, struct ir_message *m)
     list->n++;
 }
 
+/* Neither data nor an address. */
+static bool is_hollow(const struct ir_source *s)
+{
+    return s->kind == IR_SOURCE_NONE || (s->kind == IR_SOURCE_URL && s->url.n == 0) ||
+           (s->kind == IR_SOURCE_REF && s->ref.n == 0);
+}
+
+static bool keeps_media(struct prep *p, const struct ir_part *part)
+{
+    const struct wire_needs *n = p->needs;
+    const struct ir_source *s = &part->source;
+    const char *why = NULL;
+    if (is_hollow(s) && !(part->raw && part->origin == n->target))
+        why = "neither data nor an address";
+    else if (n->target != WIRE_GEMINI && s->kind == IR_SOURCE_REF && wire_is_google_uri(s->ref))
+        why = "a file that only Google can open";
+    else if (!n->says_media || n->says_media(p->c, part))
+        return true;
+    if (why)
+        wire_drop(p->c, why, "%s", wire_media_word(part->kind));
+    p->has_lost_media = true;
+    return false;
+}
+
 static bool keeps(struct prep *p, const struct ir_part *part)
 {
     const struct wire_needs *n = p->needs;
@@ -166,15 +190,7 @@ static bool keeps(struct prep *p, const struct ir_part *part)
     case IR_FILE:
     case IR_AUDIO:
     case IR_VIDEO:
-        if (n->target == WIRE_GEMINI || part->source.kind != IR_SOURCE_REF ||
-            !wire_is_google_uri(part->source.ref)) {
-            if (!n->says_media || n->says_media(p->c, part))
-                return true;
-        } else {
-            wire_drop(p->c, "a file that only Google can open", "%s", wire_media_word(part->kind));
-        }
-        p->has_lost_media = true;
-        return false;
+        return keeps_media(p, part);
     case IR_TOOL_RESULT:
     case IR_REFUSAL:
         return true;

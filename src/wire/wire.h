@@ -71,6 +71,7 @@ struct wire_ctx {
     struct str (*signature_get)(void *arg, struct str call_id);
     void (*signature_put)(void *arg, struct str call_id, struct str signature);
     void *signature_arg;
+    bool cuts_stop;                 /* policy: the relay cuts answers at stop sequences (stop.h) */
     bool allow_hosted_tools;        /* policy: map web search across formats */
     int64_t elapsed_ns;             /* since the start, kept up to date by the relay before writing: Ollama tells times */
     bool is_json_array;             /* google: the client's stream is one JSON array (no alt=sse) */
@@ -93,6 +94,7 @@ struct wire {
     enum wire_id id;
     const char *name;               /* "openai_chat": in configuration, logs and headers */
     enum framing framing;           /* of its streams */
+    bool knows_no_stop;             /* its requests cannot name stop sequences */
     bool answers_with_sound;        /* its replies have a place for sound: others get the transcript as text */
 
     /* root: the parsed body. model and stream may also come from the path (Google): the caller sets them after. */

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, THINKING, Ask, Call, Turn, Usage, dump, sse
 from upstream import answer, http, stream
@@ -702,3 +703,46 @@ def test_sound_of_a_stream_is_not_lost_in_silence(sluice, upstream, client, how)
         assert f.read_stream(r.content).text == "Hello."
     if how == "whole":  # else the head is out before the sound comes
         assert r.headers["x-sluice-dropped"] == ("audio.transcript" if client == "google" else "audio")
+
+
+@pytest.fixture
+def stopping(start_sluice, scripted):
+    config = basic_config(scripted.origin)
+    config["server"]["emulate_stop"] = True
+    return start_sluice(config)
+
+
+@pytest.mark.parametrize("client", ["chat", "anthropic", "google", "ollama"])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_stop_sequences_for_an_upstream_that_has_none(stopping, upstream, client, size):
+    f, up = FORMATS[client], FORMATS["responses"]
+    for text, stop, expected in ((HELLO, ["zzz", "日本語"], HELLO[:HELLO.index("日本語")]), ("one two", ["twofold"], "one two"),
+                                 ("stop at once", ["stop"], "")):
+        for streaming in (False, True):
+            upstream.reset()
+            ask = Ask(model="to-responses", stream=streaming, stop=stop)
+            frames = up.events(Turn(text=text))
+            upstream.play(stream(frames, how=size) if streaming else answer(up, Turn(text=text)))
+            r = stopping.post(f.path(ask), f.request(ask))
+            assert r.status_code == 200, r.text
+            got = (f.read_stream if streaming else f.read)(r.content)
+            assert (got.text, got.finish) == (expected, "stop"), (text, streaming)
+            assert "stop" not in r.headers.get("x-sluice-dropped", "") and "stop" not in upstream.last.json
+            if client == "anthropic" and expected != text:
+                assert stop[-1] in r.text and '"stop_reason":"stop_sequence"' in r.text
+
+
+def test_a_stopped_stream_lets_its_upstream_go(stopping, upstream):
+    """What comes behind the sequence would be paid for by nobody's wish."""
+    up, frames = FORMATS["responses"], FORMATS["responses"].events(Turn(text="one END two"))
+    upstream.play(stream(frames[:-1], end="silence"))
+    for path, body in ((CHAT, chat(USER, "responses", stop="END", stream=True)), (CHAT, chat(USER, "responses", stop="END"))):
+        r = stopping.post(path, body)
+        assert r.status_code == 200 and "one" in r.text and "two" not in r.text
+        assert upstream.last.gone.wait(10)
+
+
+def test_stop_is_named_where_nobody_heeds_it(sluice, upstream):
+    upstream.play(answer(FORMATS["responses"], Turn(text="one END two")))
+    r = sluice.post(CHAT, chat(USER, "responses", stop="END"))
+    assert r.headers["x-sluice-dropped"] == "stop" and r.json()["choices"][0]["message"]["content"] == "one END two"

@@ -76,6 +76,43 @@ def test_chunked_bodies_count_as_they_come(start_sluice, scripted, upstream):
     wait_for(lambda: s.post(CHAT, chat_body()).status_code == 200, "the bodies are let go")
 
 
+def test_what_is_read_from_a_body_counts(start_sluice, scripted, upstream):
+    """A body of many small parts holds a multiple of its length once it is read for another format."""
+    body = {"model": "to-anthropic", "max_tokens": 5, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 20_000}]}
+    assert len(json.dumps(body)) < 1 << 20
+    tight = start_sluice(limited(scripted.origin, max_memory_bytes=2 << 20), arguments=("--threads", "1"))
+    r = tight.post(CHAT, body)
+    assert r.status_code == 503 and r.headers["retry-after"] == "1", r.text
+    assert FORMATS["chat"].read_error(503, r.content).code == "memory_limit" and not upstream.requests
+    assert tight.post(CHAT, chat_body()).status_code == 200
+    ample = start_sluice(limited(scripted.origin, max_memory_bytes=64 << 20), arguments=("--threads", "1"))
+    assert ample.post(CHAT, body).status_code == 200
+
+
+def test_replies_count_as_they_come(start_sluice, scripted, upstream):
+    s = start_sluice(limited(scripted.origin, max_memory_bytes=2 << 20), arguments=("--threads", "1"))
+    sent, gate = threading.Event(), threading.Event()
+
+    async def half(conn, request):
+        conn.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000000\r\n\r\n" + b" " * 3_000_000)
+        await conn.drain()
+        sent.set()
+        while not gate.is_set() and not conn.lost.is_set():
+            await asyncio.sleep(0.005)
+        conn.finish()
+
+    upstream.next(half)
+    waiting = threading.Thread(target=s.post, args=(CHAT, chat_body()))
+    waiting.start()
+    try:
+        assert sent.wait(30)
+        wait_for(lambda: s.post(CHAT, chat_body()).status_code == 503, "the reply that is held fills the ceiling")
+    finally:
+        gate.set()
+        waiting.join()
+    wait_for(lambda: s.post(CHAT, chat_body()).status_code == 200, "it is let go")
+
+
 def test_an_announced_length_does_not_fill_the_ceiling(start_sluice, scripted, upstream):
     s = start_sluice(limited(scripted.origin), arguments=("--threads", "1"))
     with s.connect() as greedy:

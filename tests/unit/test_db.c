@@ -230,6 +230,34 @@ static void count_key(void *arg, const struct key_row *k)
     ++*(int *)arg;
 }
 
+static void write_row(void *arg, const struct row *r)
+{
+    buf_fmt(arg, STR_FMT "|" STR_FMT "|%lld|%d\n", STR_ARG(row_str(r, 0)), STR_ARG(row_blob(r, 1)),
+            (long long)row_int(r, 2), row_is_null(r, 3));
+}
+
+START_TEST(many_rows_are_read_in_their_order_and_faults_are_told)
+{
+    struct err e = ERR_INIT;
+    struct buf b;
+    struct db *db = state_db();
+    buf_init(&b, 4096);
+    ck_assert(
+        db_exec(db,
+                "CREATE TABLE t(a TEXT, b BLOB, c INT, d TEXT);"
+                "INSERT INTO t VALUES('one', x'414243', 7, NULL), (NULL, '', -9000000000, '')",
+                &e));
+    for (int round = 0; round < 2; round++) /* the name is free again */
+        ck_assert(db_each_row(db, "SELECT each_row(a, b, c, d) FROM t ORDER BY rowid", write_row,
+                              &b, &e));
+    check_text(buf_str(&b), "one|ABC|7|1\n||-9000000000|0\none|ABC|7|1\n||-9000000000|0\n");
+    ck_assert(!db_each_row(db, "SELECT each_row(nothing) FROM t", write_row, &b, &e));
+    ck_assert_int_eq(e.kind, ERR_INTERNAL);
+    buf_done(&b);
+    db_close(db);
+}
+END_TEST
+
 START_TEST(keys_are_kept_as_hashes_only)
 {
     struct err e = ERR_INIT;
@@ -258,8 +286,9 @@ START_TEST(keys_are_kept_as_hashes_only)
     ck_assert(key_update(db, &out, &e) && key_get(db, a, k.id, &out, &e));
     ck_assert(!out.is_enabled && out.expires_ms == 5);
     int n = 0;
-    ck_assert(key_each(db, count_key, &n, &e));
-    ck_assert_int_eq(n, 1);
+    int64_t counted = 0;
+    ck_assert(key_each(db, count_key, &n, &e) && key_count(db, &counted, &e));
+    ck_assert(n == 1 && counted == 1);
     db_close(db);
     /* nowhere in the files stands the key, nor the half of it */
     char path[PATH_SIZE], *content = malloc(1 << 20);
@@ -279,6 +308,7 @@ END_TEST
 
 UNIT_MAIN("db", migrates_once_and_refuses_a_newer_schema,
           the_file_is_private_and_a_folder_is_no_store, rows_come_from_code,
+          many_rows_are_read_in_their_order_and_faults_are_told,
           a_transaction_is_whole_or_nothing, what_was_acknowledged_survives_kill_9,
           providers_are_kept_changed_and_removed, a_provider_that_cannot_work_is_refused,
           keys_are_kept_as_hashes_only)

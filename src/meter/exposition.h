@@ -1,0 +1,70 @@
+/* exposition.h - the table of metrics: each with its name, kind, labels and sentence, and where its numbers come from.
+ * Its readers: the Prometheus and OpenMetrics texts here, OTLP (meter/otlp.h), docs/metrics.md. */
+#ifndef METER_EXPOSITION_H
+#define METER_EXPOSITION_H
+#include "base/buf.h"
+#include "meter/metrics.h"
+
+struct upstream_gauge {
+    struct str name;
+    uint64_t cooling_ms;            /* 0: it may be asked */
+    bool is_enabled;
+};
+struct metrics_gauges {             /* what stands so at this moment; filled in by who can see it */
+    uint64_t requests_in_flight, streams_active, connections;
+    uint64_t upstream_open, upstream_idle, upstream_connects, upstream_reuses, upstream_failures;
+    int64_t body_bytes, body_bytes_max;
+    uint64_t usage_queued, usage_shed, usage_written, usage_failures;
+    bool is_degraded, is_draining;
+    uint64_t config_version, reloads_ok, reloads_failed;
+    bool is_last_reload_ok;
+    int64_t last_reload_ms;         /* wall clock */
+    const struct upstream_gauge *upstreams;
+    size_t n_upstreams;
+    double cpu_seconds, start_seconds; /* of the process */
+    uint64_t rss_bytes, virtual_bytes, open_fds, max_fds, threads;
+    const char *version;
+};
+void metrics_read_process(struct metrics_gauges *g); /* the last two lines but version: from /proc */
+
+struct metrics_view {
+    const struct metrics_sum *sum;
+    const struct metrics_gauges *now;
+    const char *(*fault_name)(unsigned fault); /* of route, which this room does not know */
+    /* The label of a key by its id, for who reads it; empty: none. arg: the configuration. */
+    struct str (*key_label)(void *arg, struct str id);
+    void *key_arg;
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+struct metric_label {
+    const char *name;
+    struct str value;
+};
+struct metric;
+struct metric_sink {                /* who gets the numbers of a metric, one call a combination of labels */
+    void *arg;
+    void (*number)(void *arg, const struct metric *m, const struct metric_label *l, size_t n, double value);
+    void (*histogram)(void *arg, const struct metric *m, const struct metric_label *l, size_t n, const struct histogram *h);
+};
+struct metric {
+    const char *name;               /* without _total */
+    enum metric_kind kind;
+    const char *unit;               /* "seconds", "bytes"; "" for counts */
+    const char *labels;             /* names, comma-separated; "" */
+    const char *otel;               /* the name of the OpenTelemetry convention it follows; NULL: ours */
+    const char *help;
+    const struct bounds *bounds;    /* of histograms */
+    double scale;                   /* from the bounds' unit to the metric's; 0: 1 */
+    void (*write)(const struct metric *m, const struct metrics_view *v, const struct metric_sink *out);
+};
+const struct metric *metric_at(size_t i); /* NULL past the end */
+
+/* The text that Prometheus scrapes; is_openmetrics: of the OpenMetrics standard. */
+void exposition_text(const struct metrics_view *v, bool is_openmetrics, struct buf *out);
+#define EXPOSITION_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#define OPENMETRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+/* Names of the OpenTelemetry conventions for what we call otherwise. */
+const char *otel_operation(enum op op);      /* "chat" */
+const char *otel_provider(const char *kind); /* "gcp.gemini" of "google" */
+#endif
