@@ -303,6 +303,17 @@ static yyjson_val *masked_server(struct control_call *c, yyjson_val *root)
     return parsed(c, &b);
 }
 
+static struct shim_out shim_of(const struct provider_kind *k, const char *name)
+{
+    /* both are read: this one is theirs */
+    bool is_google = str_is(str_of(k->key_env), "GEMINI_API_KEY");
+    return (struct shim_out){.name = str_of(name),
+                             .base = str_of(wire_of(k->wires[0])->name),
+                             .default_base_url = str_of(k->base_url),
+                             .default_api_key_env = is_google ? STR("GOOGLE_API_KEY")
+                                                              : str_of(k->key_env)};
+}
+
 /* Every name that can stand as a type and says more than a format: the vendors' own and llm-rosetta's. */
 static struct shape_list shims(struct arena *a)
 {
@@ -316,15 +327,12 @@ static struct shape_list shims(struct arena *a)
     struct shim_out *v = ARENA_ARRAY(a, struct shim_out, n);
     for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++)
         if (!k->is_builtin)
-            v[used++] = (struct shim_out){.name = str_of(k->id),
-                                          .base = str_of(wire_of(k->wires[0])->name),
-                                          .default_base_url = str_of(k->base_url),
-                                          .default_api_key_env = str_of(k->key_env)};
-    for (size_t i = 0; (k = provider_alias_at(i, &alias)) != NULL; i++)
-        v[used++] = (struct shim_out){.name = str_of(alias),
-                                      .base = str_of(wire_of(k->wires[0])->name),
-                                      .default_base_url = str_of(k->base_url),
-                                      .default_api_key_env = str_of(k->key_env)};
+            v[used++] = shim_of(k, k->id);
+    for (size_t i = 0; (k = provider_alias_at(i, &alias)) != NULL; i++) {
+        const struct provider_kind *home = provider_kind_home(str_of(alias));
+        v[used] = shim_of(home ? home : k, alias);
+        v[used++].base = str_of(wire_of(k->wires[0])->name);
+    }
     return (struct shape_list){v, used};
 }
 

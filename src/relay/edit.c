@@ -83,12 +83,16 @@ struct model_edit {
     struct str with;
 };
 
+#define EDITED_QUIRKS (QUIRK_MAX_TOKENS_OLD | QUIRK_MAX_TOKENS_NEW | QUIRK_REASONING_SPLIT)
+
 enum {
     MODEL,
     OPTIONS,
     NEW_MAX,
     OLD_MAX,
     MESSAGES,
+    THINKING,
+    SPLIT,
     N_WANT
 };
 
@@ -197,7 +201,7 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     bool is_path_model = rl->path_model.n > 0;
     bool changes_model = !is_path_model && !str_eq(t->model, rl->model);
     bool has_quirks = is_chat &&
-                      ((u->quirks & QUIRK_MAX_TOKENS_OLD) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
+                      ((u->quirks & EDITED_QUIRKS) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
     bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT &&
                       !(u->quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
     rl->strip_usage = adds_usage;
@@ -206,11 +210,10 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
         if (changes_model && rl->model_want.count == 1)
             add_splice(&s, rl->model_want.span.at, rl->model_want.span.n, quoted(a, t->model));
     } else {
-        struct json_want want[N_WANT] = {{.key = "model"},
-                                         {.key = "stream_options"},
-                                         {.key = "max_completion_tokens"},
-                                         {.key = "max_tokens"},
-                                         {.key = "messages"}};
+        struct json_want want[N_WANT] = {
+            {.key = "model"},          {.key = "stream_options"}, {.key = "max_completion_tokens"},
+            {.key = "max_tokens"},     {.key = "messages"},       {.key = "thinking"},
+            {.key = "reasoning_split"}};
         struct model_edit m = {&s, quoted(a, t->model)};
         struct json_scan scan;
         /* Every occurrence of model: parsers differ in which of duplicates wins. */
@@ -220,6 +223,13 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
         if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_OLD) && want[NEW_MAX].count == 1 &&
             want[OLD_MAX].count == 0)
             add_splice(&s, want[NEW_MAX].span.key_at, want[NEW_MAX].span.key_n, STR("max_tokens"));
+        if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_NEW) && want[OLD_MAX].count == 1 &&
+            want[NEW_MAX].count == 0)
+            add_splice(&s, want[OLD_MAX].span.key_at, want[OLD_MAX].span.key_n,
+                       STR("max_completion_tokens"));
+        if (has_quirks && (u->quirks & QUIRK_REASONING_SPLIT) && want[THINKING].count > 0 &&
+            want[SPLIT].count == 0)
+            add_splice(&s, want[THINKING].span.key_at - 1, 0, STR("\"reasoning_split\":true,"));
         if (has_quirks && !(u->quirks & QUIRK_DEVELOPER_ROLE) && want[MESSAGES].count == 1)
             developer_to_system(&s, body, want[MESSAGES].span);
         if (adds_usage && want[OPTIONS].count > 0)
@@ -238,4 +248,25 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     *out = apply(a, body, &s);
     return strip_fields(rl, u->strip, out, e) &&
            (!responses_is_continuation(rl) || strip_fields(rl, ours, out, e));
+}
+
+/* Raw bytes: a quoted name with a colon behind it stands in no string. Replies that have the new name already keep both. */
+void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), void *arg)
+{
+    const struct str old = STR("\"reasoning\"");
+    if (find_bytes(bytes, STR("\"reasoning_conte")) < bytes.n) {
+        put(arg, bytes);
+        return;
+    }
+    for (;;) {
+        size_t at = find_bytes(bytes, old);
+        if (at == bytes.n)
+            break;
+        size_t after = skip_space(bytes, at + old.n);
+        bool is_name = after < bytes.n && bytes.p[after] == ':';
+        put(arg, str_first(bytes, at));
+        put(arg, is_name ? STR("\"reasoning_content\"") : old);
+        bytes = str_skip(bytes, at + old.n);
+    }
+    put(arg, bytes);
 }

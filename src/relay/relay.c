@@ -440,6 +440,21 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     relay_fail(rl, &shown);
 }
 
+bool relay_repairs(const struct relay *rl)
+{
+    uint32_t quirks = rl->target->upstream->quirks;
+    /* <think> in the text is reasoning, also for those who speak as the upstream does */
+    if (rl->up == WIRE_CHAT)
+        return rl->spec->op == OP_CHAT && (quirks & QUIRK_THINK_TAGS) != 0;
+    return (quirks & QUIRK_REPAIR_STREAM) && (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
+}
+
+bool relay_renames_reasoning(const struct relay *rl)
+{
+    return rl->is_same && rl->up == WIRE_CHAT && rl->spec->op == OP_CHAT &&
+           (rl->target->upstream->quirks & QUIRK_REASONING_NAME) != 0;
+}
+
 static void on_head(void *arg, int status, const struct http_header *h, size_t n)
 {
     struct relay *rl = arg;
@@ -461,9 +476,7 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
         bool is_up_array = rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array;
         bool is_up_stream = is_sse || is_lines || (is_up_array && rl->is_stream);
         if (rl->is_stream && is_up_stream) {
-            bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) &&
-                           (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
-            rl->mode = rl->is_same && !repairs ? REPLY_PASS : REPLY_TRANSLATE;
+            rl->mode = rl->is_same && !relay_repairs(rl) ? REPLY_PASS : REPLY_TRANSLATE;
             stream_start(rl);
             return;
         }

@@ -153,6 +153,10 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev);
 void live_add(struct relay *rl);
 void live_remove(struct relay *rl);
 /* edit.c: the only changes a body of the same format sees */
+/* Reply bytes whose "reasoning" members become "reasoning_content", as put(arg, …) gets them piece by piece. */
+void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), void *arg);
+bool relay_renames_reasoning(const struct relay *rl) MUST_USE;
+bool relay_repairs(const struct relay *rl) MUST_USE; /* the reply is decoded and encoded although it has the caller's format */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */
 size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max, struct str content_type);

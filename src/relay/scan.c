@@ -33,8 +33,11 @@ size_t find_bytes(struct str hay, struct str needle)
 void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage,
                       size_t max_frame)
 {
-    *s = (struct stream_scan){
-        .wire = w, .strip_usage = strip_usage, .max_frame = max_frame, .usage = IR_USAGE_NONE};
+    *s = (struct stream_scan){.wire = w,
+                              .strip_usage = strip_usage,
+                              .waits = strip_usage,
+                              .max_frame = max_frame,
+                              .usage = IR_USAGE_NONE};
     buf_init(&s->carry, max_frame + 65536 + 4);
 }
 
@@ -355,7 +358,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
                       void (*forward)(void *arg, struct str bytes), void *arg)
 {
     /* unfinished frames wait until their end is known */
-    bool holds = s->strip_usage || !s->has_frames || s->needs_role;
+    bool holds = s->waits || !s->has_frames || s->needs_role;
     if (!holds)
         forward(arg, bytes);
     if (s->is_giant) {
@@ -384,7 +387,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
     }
     struct str rest = str_skip(text, whole);
     /* the first frame was just judged: from now on nothing waits */
-    if (holds && !s->strip_usage && !s->needs_role && s->has_frames && rest.n) {
+    if (holds && !s->waits && !s->needs_role && s->has_frames && rest.n) {
         forward(arg, rest);
         holds = false;
     }
@@ -408,7 +411,7 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
         buf_done(&s->carry);
         buf_init(&s->carry, max);
     }
-    s->is_partial = !s->strip_usage && !s->needs_role && s->has_frames && rest.n > 0;
+    s->is_partial = !s->waits && !s->needs_role && s->has_frames && rest.n > 0;
 }
 
 void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct str bytes), void *arg)
@@ -417,7 +420,7 @@ void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct st
         return;
     /* A last frame without its empty line. */
     struct str text = buf_str(&s->carry);
-    bool holds = s->strip_usage || !s->has_frames || s->needs_role;
+    bool holds = s->waits || !s->has_frames || s->needs_role;
     read_frames(s, text, holds, forward, arg);
     if (!(s->is_error_first && s->first_error.n))
         buf_clear(&s->carry);

@@ -8,6 +8,7 @@ struct stream_scan {
     const struct wire *wire;
     bool strip_usage;      /* chat: frames of usage alone are left out of what is forwarded */
     bool needs_role;       /* chat: the first delta is told its role when it says none; set behind init */
+    bool waits;            /* only whole frames are forwarded: they are looked at once more */
     bool is_giant;         /* inside a frame larger than max_frame: forwarded unread until its end */
     char last[3];          /* … whose end may lie across two pushes: the bytes before this one */
     size_t n_last;

@@ -168,6 +168,7 @@ void stream_start(struct relay *rl)
         stream_scan_init(&rl->pass, up, rl->strip_usage, max);
         rl->pass.needs_role = rl->up == WIRE_CHAT &&
                               (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) != 0;
+        rl->pass.waits |= relay_renames_reasoning(rl);
         if (rl->kept) {
             buf_init(&rl->last_frame, max);
             rl->pass.last_frame = &rl->last_frame;
@@ -185,13 +186,21 @@ void stream_start(struct relay *rl)
     rl->framing = framing_reader_new(up->framing, (size_t)rl->set->max_event_bytes, on_frame, rl);
 }
 
+static void put(void *arg, struct str bytes)
+{
+    http_reply_body(((struct relay *)arg)->r, bytes);
+}
+
 static void forward(void *arg, struct str bytes)
 {
     struct relay *rl = arg;
     if (bytes.n == 0)
         return;
     relay_begin_stream(rl);
-    http_reply_body(rl->r, bytes);
+    if (relay_renames_reasoning(rl))
+        edit_reasoning(bytes, put, rl);
+    else
+        http_reply_body(rl->r, bytes);
     rl->last_write_ms = loop_now_ms(rl->env->loop);
 }
 

@@ -42,6 +42,11 @@ static void meter_whole(struct relay *rl, struct str body)
         ->meter(STR_NONE, body, &rl->usage, &rl->stop);
 }
 
+static void append(void *arg, struct str bytes)
+{
+    buf_str_add(arg, bytes);
+}
+
 static void pass_whole(struct relay *rl)
 {
     struct str body = buf_str(&rl->reply);
@@ -60,6 +65,12 @@ static void pass_whole(struct relay *rl)
     rl->is_ended = true;
     if (rl->kept)
         responses_keep(rl, body);
+    if (relay_renames_reasoning(rl)) {
+        struct buf renamed;
+        buf_init_arena(&renamed, rl->r->arena, SIZE_MAX / 4);
+        edit_reasoning(body, append, &renamed);
+        body = buf_str(&renamed);
+    }
     relay_reply_json(rl, rl->up_status, body);
 }
 
@@ -88,9 +99,7 @@ void whole_reply(struct relay *rl)
         pass_whole(rl);
         return;
     } else {
-        bool repairs = (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) &&
-                       (rl->up == WIRE_ANTHROPIC || rl->up == WIRE_RESPONSES);
-        if (rl->is_same && !rl->is_stream && !repairs) {
+        if (rl->is_same && !rl->is_stream && !relay_repairs(rl)) {
             pass_whole(rl);
             return;
         }

@@ -35,6 +35,8 @@ enum wire_quirk { /* of an upstream; what its kind's row says (domain/provider_k
     QUIRK_NO_FILES = 1u << 24,            /* chat: no file parts */
     QUIRK_ALTERNATION_FILLER = 1u << 25,  /* anthropic: insert a user "." before a leading assistant turn */
     QUIRK_STATEFUL_RESPONSES = 1u << 27,  /* responses: keeps what it was asked to store; others are kept by sluice */
+    QUIRK_REASONING_NAME = 1u << 28,      /* chat: replies call it reasoning; clients know reasoning_content (OpenRouter) */
+    QUIRK_MAX_TOKENS_NEW = 1u << 29,      /* chat: max_completion_tokens, not max_tokens (Argo) */
     QUIRK_REPAIR_STREAM = 1u << 26,       /* its streams break the grammar (llama-server): decode and encode even in the same format */
 };
 
