@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/file.h"
+#include "domain/config_version.h"
 #include "domain/written.h"
+#include "json/jsonc_edit.h"
 
 #define MAX_FILE (64u << 20)
 #define PATH(...) (const struct str[]){__VA_ARGS__}, ARRAY_LEN(((const struct str[]){__VA_ARGS__}))
@@ -1116,6 +1118,81 @@ bool change_setting(struct control_call *c, const struct setting *row, struct st
         w.changes_store = true;
         ok = setting_put(w.db, name, value, e);
     }
+    return work_end(&w, ok, e);
+}
+
+/* ---- versions ---- */
+
+static bool same_json(yyjson_val *x, yyjson_val *y)
+{
+    return x && y ? json_equal(x, y) : x == y;
+}
+
+/* A member of "server" in the text becomes what it is now. */
+static bool keep_member(struct work *w, const char *name, struct str *text, yyjson_val *then,
+                        struct err *e)
+{
+    const struct str path[] = {STR("server"), str_of(name)};
+    yyjson_val *now = work_value(w, path, 2), *was = json_get(json_get(then, "server"), name);
+    if (same_json(now, was))
+        return true;
+    return now ? jsonc_set(w->a, *text, path, 2, json_text(w->a, now), text, e)
+               : jsonc_remove(w->a, *text, path, 2, text, e);
+}
+
+/* The keys of the text become those of now, one by one: the comments of those that stay stay too. */
+static bool keep_keys(struct work *w, struct str *text, yyjson_val *then, struct err *e)
+{
+    yyjson_val *now = work_value(w, PATH(STR("server"), STR("api_keys"))), *v;
+    yyjson_val *was = json_get(json_get(then, "server"), "api_keys");
+    size_t n = yyjson_arr_size(was), i, max;
+    if (same_json(now, was))
+        return true;
+    if (!yyjson_is_arr(was) || !yyjson_is_arr(now))
+        return keep_member(w, "api_keys", text, then, e);
+    yyjson_arr_foreach (now, i, max, v) {
+        const struct str path[] = {STR("server"), STR("api_keys"),
+                                   i < n ? str_fmt(w->a, "%zu", i) : STR("-")};
+        if (i < n && json_equal(yyjson_arr_get(was, i), v))
+            continue;
+        if (!jsonc_set(w->a, *text, path, 3, json_text(w->a, v), text, e))
+            return false;
+    }
+    for (i = n; i > max; i--)
+        if (!jsonc_remove(w->a, *text,
+                          PATH(STR("server"), STR("api_keys"), str_fmt(w->a, "%zu", i - 1)), text,
+                          e))
+            return false;
+    return true;
+}
+
+static bool restore_file(struct work *w, const struct config_state *to, struct err *e)
+{
+    struct str text = to->text;
+    if (!w->path != !to->text.p)
+        return err_set(e, ERR_CONFLICT, "other_place",
+                       "That version was made %s a configuration file, sluice runs now %s one",
+                       to->text.p ? "with" : "without", w->path ? "with" : "without");
+    if (!w->path)
+        return true;
+    if (!keep_keys(w, &text, to->file, e) || !keep_member(w, "api_key", &text, to->file, e) ||
+        !keep_member(w, "admin_password", &text, to->file, e))
+        return false;
+    return work_replace(w, text, e);
+}
+
+bool change_rollback(struct control_call *c, int64_t id, struct err *e)
+{
+    struct work w;
+    struct version_row v;
+    struct config_state to;
+    const struct seal *seal = c->control->seal;
+    if (!work_begin(&w, c, e))
+        return false;
+    bool ok = version_get(w.db, w.a, id, &v, e) && config_unpack(w.a, seal, v.state, &to, e) &&
+              restore_file(&w, &to, e) && config_store_put(w.a, seal, w.db, to.store, e);
+    w.changes_store = ok;
+    w.what = str_fmt(w.a, "rolled back to version %lld", (long long)id);
     return work_end(&w, ok, e);
 }
 

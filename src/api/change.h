@@ -76,6 +76,10 @@ bool change_key_delete(struct control_call *c, struct str id, struct err *e) MUS
 /* value: as the file would have it, in text; p == NULL: back to the default. */
 bool change_setting(struct control_call *c, const struct setting *row, struct str value, struct err *e) MUST_USE;
 
+/* Makes file, providers, models and settings those of a version; as a new version. Client keys and server.admin_password stay as they are
+ * now: what was revoked or replaced must not come back. Works while the file is broken. */
+bool change_rollback(struct control_call *c, int64_t id, struct err *e) MUST_USE;
+
 /* The configuration as it is written, file and store in one: {"providers":{…},"models":{…},"server":{…,"api_keys":[…]}}, that of the
  * file first and in its order, unknown members and ${VAR} as they stand. Provider keys are in the clear: mask what is shown. */
 bool change_view(struct control_call *c, yyjson_val **root, struct err *e) MUST_USE;

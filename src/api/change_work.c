@@ -194,9 +194,24 @@ static bool find_file(struct work *w, struct err *e)
         if (!config_file_values(w->a, w->path, w->found.text, &w->found.file, e))
             return false;
     }
-    w->text = w->found.text;
+    w->text = w->base = w->found.text;
     w->file = w->found.file;
     return true;
+}
+
+/* What others did to the file a moment ago is in force before it is built upon. */
+static void catch_up(struct work *w)
+{
+    const struct control *control = w->c->control;
+    struct config_draft d = {.text = w->text, .db = w->db};
+    struct snapshot *next;
+    struct err why = ERR_INIT;
+    if (!w->path || w->file_fault.kind != ERR_NONE || str_eq(w->text, w->now->file_text) ||
+        !control->build(control->arg, &d, &next, &why)) /* an edit may mend it */
+        return;
+    snapshot_unref(w->now);
+    w->now = snapshot_ref(next);
+    control->publish(control->arg, next, true);
 }
 
 bool work_begin(struct work *w, struct control_call *c, struct err *e)
@@ -217,8 +232,10 @@ bool work_begin(struct work *w, struct control_call *c, struct err *e)
     /* what is acknowledged survives the loss of power */
     if (w->db && db_exec(w->db, "PRAGMA synchronous=FULL", e) && db_begin(w->db, e)) {
         if (change_recover(w->a, control->seal, w->db, w->path, e) && find_file(w, e) &&
-            config_store_values(w->a, control->seal, w->db, &w->found.store, e))
+            config_store_values(w->a, control->seal, w->db, &w->found.store, e)) {
+            catch_up(w);
             return true;
+        }
         db_rollback(w->db);
     }
     let_go(w);
@@ -318,6 +335,21 @@ bool work_rename(struct work *w, const struct str *path, size_t n, struct str na
            took(w, text, e);
 }
 
+bool work_replace(struct work *w, struct str text, struct err *e)
+{
+    struct err was = w->file_fault;
+    struct str on_disk;
+    err_clear(&w->file_fault);
+    /* garbage is not what is in force, but it is what goes */
+    if (was.kind != ERR_NONE && file_read(w->a, w->path, MAX_FILE, &on_disk, &was))
+        w->base = on_disk;
+    if (str_eq(text, w->text) && was.kind == ERR_NONE)
+        return true;
+    w->text = text;
+    return may_edit(w, e) && config_file_values(w->a, w->path, text, &w->file, e) &&
+           (w->changes_file = true);
+}
+
 bool work_prefers_file(struct work *w, bool *prefers, struct err *e)
 {
     *prefers = w->path && w->file_fault.kind == ERR_NONE &&
@@ -405,7 +437,7 @@ static bool record(struct work *w, struct version_row *v, struct err *e)
     int64_t keep = w->now->settings.config_versions_kept;
     *v = (struct version_row){.actor = actor_of(w->a, w->c),
                               .what = w->what,
-                              .base_hash = hash_of(w->a, w->found.text),
+                              .base_hash = hash_of(w->a, w->base),
                               .is_written = !w->changes_file};
     return observe(w->a, seal, w->db, &w->found, STR("file"), keep, e) &&
            differences(w, &is, &list, e) && audit(w, list, e) &&

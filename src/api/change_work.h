@@ -14,6 +14,7 @@ struct work {
     struct config_state found; /* where the file cannot be used, that which is in force stands here */
     struct str text;          /* of the file, with the edits */
     yyjson_val *file;         /* what it says with them; NULL: there is no file */
+    struct str base;          /* what the file holds on the disk */
     struct err file_fault;    /* why the file cannot be used; ERR_NONE: it can */
     bool changes_file, changes_store;
     bool is_lenient;          /* what does not load is saved all the same (llm-rosetta) */
@@ -31,6 +32,8 @@ bool work_remove(struct work *w, const struct str *path, size_t n, struct err *e
 /* The same of what may go though it is ${VAR}: nothing takes its place. */
 bool work_drop(struct work *w, const struct str *path, size_t n, struct err *e) MUST_USE;
 bool work_rename(struct work *w, const struct str *path, size_t n, struct str name, struct err *e) MUST_USE;
+/* All of the text, also of a file that is at fault. */
+bool work_replace(struct work *w, struct str text, struct err *e) MUST_USE;
 yyjson_val *work_value(const struct work *w, const struct str *path, size_t n); /* NULL: not in the file */
 /* Whether new objects go to the file. false with e set: they would, but it cannot be used as it is. */
 bool work_prefers_file(struct work *w, bool *prefers, struct err *e) MUST_USE;
