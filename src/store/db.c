@@ -34,8 +34,10 @@ struct db *db_open(const char *path, enum db_mode mode, struct err *e)
     struct db *db = calloc(1, sizeof *db);
     if (!db)
         abort();
-    if (mode == DB_READ_WRITE) { /* SQLite would make it readable by all */
-        int fd = open(path, O_CREAT | O_CLOEXEC | O_RDWR, 0600);
+    if (mode == DB_READ_WRITE && access(path, F_OK) != 0) {
+        /* SQLite would make it readable by all. Only when there is none: closing any descriptor of the file drops the locks that the
+         * other handles of this process hold on it, and another program would then take itself for the last one. */
+        int fd = open(path, O_CREAT | O_EXCL | O_CLOEXEC | O_RDWR, 0600);
         if (fd >= 0)
             (void)close(fd);
     }
