@@ -80,6 +80,10 @@ bool change_setting(struct control_call *c, const struct setting *row, struct st
  * now: what was revoked or replaced must not come back. Works while the file is broken. */
 bool change_rollback(struct control_call *c, int64_t id, struct err *e) MUST_USE;
 
+/* [{"kind","name","before","after"}] between two versions, secrets masked. */
+bool config_version_diff(struct arena *a, const struct seal *seal, struct db *db, int64_t from, int64_t to, struct jw *out,
+                         struct err *e) MUST_USE;
+
 /* The configuration as it is written, file and store in one: {"providers":{…},"models":{…},"server":{…,"api_keys":[…]}}, that of the
  * file first and in its order, unknown members and ${VAR} as they stand. Provider keys are in the clear: mask what is shown. */
 bool change_view(struct control_call *c, yyjson_val **root, struct err *e) MUST_USE;

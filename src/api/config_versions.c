@@ -21,14 +21,14 @@ struct diff_out {
     yyjson_val *changes;
 };
 
-static const struct shape version_query_shape =
-    SHAPE(struct version_query,
-          FIELD_RANGE(struct version_query, limit, 1, 1000, 0, "Page size; 100 when absent"),
-          FIELD(struct version_query, after, NOT_NEGATIVE,
-                "Only those older than this one: the page before's next"));
-static const struct shape diff_query_shape =
-    SHAPE(struct diff_query, FIELD(struct diff_query, against, NOT_NEGATIVE,
-                                   "Version to compare with; absent: the one before it"));
+static const struct shape version_query_shape = SHAPE(
+    struct version_query,
+    FIELD_RANGE(struct version_query, limit, 1, 1000, 0, "Page size; 100 when absent"),
+    FIELD(struct version_query, after, NOT_NEGATIVE,
+          "Only those older than this one: the page before's next"));
+static const struct shape diff_query_shape = SHAPE(
+    struct diff_query, FIELD(struct diff_query, against, NOT_NEGATIVE,
+                             "Version to compare with; absent: the one before it"));
 
 #define VERSION_FIELDS                                                                           \
     FIELD(struct version_out, id, 0, "Number, counting up"),                                     \
@@ -38,15 +38,15 @@ static const struct shape diff_query_shape =
         FIELD(struct version_out, what, 0, "What was done"),                                     \
         FIELD(struct version_out, is_current, 0, "Whether it is the newest")
 static const struct shape version_shape = SHAPE(struct version_out, VERSION_FIELDS);
-static const struct shape whole_version_shape =
-    SHAPE(struct version_out, VERSION_FIELDS,
-          FIELD(struct version_out, changes, 0,
-                "Objects that changed: kind, name, before and after, secrets masked"));
-static const struct shape diff_shape =
-    SHAPE(struct diff_out, FIELD(struct diff_out, from, 0, "The version before"),
-          FIELD(struct diff_out, to, 0, "The version behind"),
-          FIELD(struct diff_out, changes, 0,
-                "Objects that differ: kind, name, before and after, secrets masked"));
+static const struct shape whole_version_shape = SHAPE(
+    struct version_out, VERSION_FIELDS,
+    FIELD(struct version_out, changes, 0,
+          "Objects that changed: kind, name, before and after, secrets masked"));
+static const struct shape diff_shape = SHAPE(
+    struct diff_out, FIELD(struct diff_out, from, 0, "The version before"),
+    FIELD(struct diff_out, to, 0, "The version behind"),
+    FIELD(struct diff_out, changes, 0,
+          "Objects that differ: kind, name, before and after, secrets masked"));
 
 static struct version_out show(struct arena *a, const struct version_row *v, int64_t newest)
 {

@@ -95,6 +95,24 @@ bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after
 bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e) MUST_USE;
 bool control_reply(struct control_call *c, int status, const struct shape *s, const void *value); /* true */
 bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
+/* {"data":[…],"has_more":…,"next":…}, of a row with is_page; true. next: what `after` continues from; p == NULL: nothing follows. */
+bool control_reply_page(struct control_call *c, const struct shape *s, const void *first, size_t n, struct str next);
+/* The same of a list that lies in memory, in any order. The row's query-shape has PAGE_FIELDS, and may have fields of the same name as s
+ * has: those are filters (of a list of strings: one that is in it). key: the field that tells items apart, a string; sorted by it unless
+ * the query says otherwise. */
+bool control_reply_sorted(struct control_call *c, const struct shape *s, const void *first, size_t n, const char *key,
+                          struct err *e) MUST_USE;
+struct page_query {           /* first in the query's struct */
+    int64_t limit;
+    struct str after, sort, q;
+};
+// clang-format off
+#define PAGE_FIELDS(type) \
+    FIELD_AS_RANGE(type, page.limit, "limit", 1, 10000, 0, "Page size; 1000 when absent"), \
+    FIELD_AS(type, page.after, "after", NULL, 0, "Begin behind this one: the page before's next"), \
+    FIELD_AS(type, page.sort, "sort", NULL, 0, "Field to sort by, with - before it from the other end; absent: by what names each"), \
+    FIELD_AS(type, page.q, "q", NULL, 0, "Only those that hold this text somewhere, in any case")
+// clang-format on
 /* audit.c, for control.c: what is still to be recorded when the handler is done. e: its error, when it failed. */
 void control_audit_finish(struct control_call *c, bool ok, const struct err *e);
 #endif

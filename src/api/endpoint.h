@@ -26,6 +26,7 @@ struct endpoint {
     const struct shape *query;      /* of the query string, of on_worker rows; NULL: the handler reads none */
     const struct shape *in, *out;
     bool is_list;             /* the answer is {"data":[out, …]} */
+    bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
@@ -38,7 +39,7 @@ struct endpoint {
 /* The tables, one a file of resources; ends with path NULL. */
 extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], setting_endpoints[];
-extern const struct endpoint audit_endpoints[];
+extern const struct endpoint audit_endpoints[], config_version_endpoints[];
 extern const struct endpoint request_endpoints[];
 extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];

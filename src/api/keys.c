@@ -77,31 +77,23 @@ static const struct key *find(struct control_call *c, struct err *e)
 }
 
 struct key_query {
-    int64_t limit;
-    struct str after;
+    struct page_query page;
+    struct str label, scopes, origin;
+    bool enabled;
 };
 static const struct shape key_query_shape = SHAPE(
-    struct key_query,
-    FIELD_RANGE(struct key_query, limit, 1, 10000, 0, "Most keys in one answer; 1000 when absent"),
-    FIELD(struct key_query, after, 0, "Begin after the key with this id"));
+    struct key_query, PAGE_FIELDS(struct key_query),
+    FIELD(struct key_query, label, 0, "Only those with this label"),
+    FIELD(struct key_query, scopes, 0, "Only those with this scope"),
+    FIELD(struct key_query, origin, 0, "Only from there: file or api"),
+    FIELD(struct key_query, enabled, 0, "Only those that open something, or nothing"));
 
 static bool list(struct control_call *c, struct err *e)
 {
-    const struct key_query *q = c->asked;
-    int64_t limit = q->limit ? q->limit : 1000;
-    struct str after = q->after;
-    struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, (size_t)limit);
-    size_t n = 0, i = 0;
-    if (after.n) {
-        while (i < c->snap->n_keys && !str_eq(c->snap->keys[i]->id, after))
-            i++;
-        if (i == c->snap->n_keys)
-            return err_field(e, "after", "No key '" STR_FMT "'", STR_ARG(str_first(after, 100)));
-        i++;
-    }
-    for (; i < c->snap->n_keys && n < (size_t)limit; i++)
-        v[n++] = show(c->arena, c->snap->keys[i]);
-    return control_reply_list(c, &key_shape, v, n);
+    struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, c->snap->n_keys + 1);
+    for (size_t i = 0; i < c->snap->n_keys; i++)
+        v[i] = show(c->arena, c->snap->keys[i]);
+    return control_reply_sorted(c, &key_shape, v, c->snap->n_keys, "id", e);
 }
 
 static bool get(struct control_call *c, struct err *e)
@@ -167,7 +159,7 @@ static bool delete (struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint key_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_VIEWER, "List client keys", .on_worker = list, .query = &key_query_shape, .out = &key_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_VIEWER, "List client keys", .on_worker = list, .query = &key_query_shape, .out = &key_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "Make a client key; its text is in this answer only", .on_worker = create, .in = &key_in_shape, .out = &key_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a client key", .on_worker = get, .out = &key_shape },
     { HTTP_PATCH,  "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a client key", .on_worker = change, .in = &key_in_shape, .out = &key_shape },

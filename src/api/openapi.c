@@ -232,12 +232,19 @@ static void begin_list(struct jw *w)
     jw_key(w, "items");
 }
 
-static void end_list(struct jw *w)
+static void end_list(struct jw *w, bool is_page)
 {
     jw_object_end(w);
+    if (is_page) {
+        jw_key(w, "has_more");
+        jw_raw(w, STR("{\"type\":\"boolean\",\"description\":\"Whether another page follows\"}"));
+        jw_key(w, "next");
+        jw_raw(w,
+               STR("{\"type\":[\"string\",\"null\"],\"description\":\"The next page's after\"}"));
+    }
     jw_object_end(w);
     jw_key(w, "required");
-    jw_raw(w, STR("[\"data\"]"));
+    jw_raw(w, is_page ? STR("[\"data\",\"has_more\",\"next\"]") : STR("[\"data\"]"));
     jw_object_end(w);
 }
 
@@ -253,11 +260,12 @@ static void write_success(struct jw *w, const struct endpoint *e)
     jw_object(w);
     jw_key(w, "schema");
     if (e->out) {
-        if (e->is_list)
+        bool is_list = e->is_list || e->is_page;
+        if (is_list)
             begin_list(w);
         shape_schema_out(e->out, w);
-        if (e->is_list)
-            end_list(w);
+        if (is_list)
+            end_list(w, e->is_page);
     } else {
         bool is_json = strcmp(media_of(e), "application/json") == 0;
         jw_object(w);

@@ -102,13 +102,24 @@ static struct provider_out show(struct arena *a, const struct upstream *u)
     return p;
 }
 
+struct provider_query {
+    struct page_query page;
+    struct str type, origin, wires;
+    bool enabled;
+};
+static const struct shape provider_query_shape = SHAPE(
+    struct provider_query, PAGE_FIELDS(struct provider_query),
+    FIELD(struct provider_query, type, 0, "Only of this kind"),
+    FIELD(struct provider_query, origin, 0, "Only from there: default, file, environment or api"),
+    FIELD(struct provider_query, wires, 0, "Only those that speak this format"),
+    FIELD(struct provider_query, enabled, 0, "Only those in use, or not in use"));
+
 static bool list(struct control_call *c, struct err *e)
 {
     struct provider_out *v = ARENA_ARRAY(c->arena, struct provider_out, c->snap->n_upstreams + 1);
-    (void)e;
     for (size_t i = 0; i < c->snap->n_upstreams; i++)
         v[i] = show(c->arena, c->snap->upstreams[i]);
-    return control_reply_list(c, &provider_shape, v, c->snap->n_upstreams);
+    return control_reply_sorted(c, &provider_shape, v, c->snap->n_upstreams, "name", e);
 }
 
 static const struct upstream *find(struct control_call *c, const struct snapshot *s, struct err *e)
@@ -214,7 +225,7 @@ static bool kinds(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint provider_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_VIEWER, "List the kinds of providers", .on_worker = kinds, .out = &kind_shape, .is_list = true },
-    { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_VIEWER, "List providers", .on_worker = list, .out = &provider_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_VIEWER, "List providers", .on_worker = list, .query = &provider_query_shape, .out = &provider_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a provider", .on_worker = create, .in = &provider_in_shape, .out = &provider_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a provider", .on_worker = get, .out = &provider_shape },
     { HTTP_PATCH,  "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a provider", .on_worker = change, .in = &provider_change_shape, .out = &provider_shape },

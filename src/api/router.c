@@ -11,7 +11,7 @@ static const struct endpoint *const tables[] = {
     provider_endpoints,
     served_model_endpoints,
     key_endpoints,
-    setting_endpoints,
+    setting_endpoints, config_version_endpoints,
     audit_endpoints,
     request_endpoints,
     metric_endpoints,

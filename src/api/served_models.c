@@ -95,13 +95,35 @@ static const struct model *find(struct control_call *c, struct err *e)
     return m;
 }
 
+struct model_query {
+    struct page_query page;
+    struct str capabilities, origin, provider;
+    bool enabled;
+};
+static const struct shape model_query_shape = SHAPE(
+    struct model_query, PAGE_FIELDS(struct model_query),
+    FIELD(struct model_query, capabilities, 0, "Only those that can do this"),
+    FIELD(struct model_query, origin, 0, "Only from there: default, file, environment or api"),
+    FIELD(struct model_query, provider, 0, "Only those with this provider as a target"),
+    FIELD(struct model_query, enabled, 0, "Only those that are served, or not"));
+
+static bool is_of(const struct model *m, struct str provider)
+{
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (str_eq(m->targets[i].upstream->name, provider))
+            return true;
+    return provider.n == 0;
+}
+
 static bool list(struct control_call *c, struct err *e)
 {
+    const struct model_query *q = c->asked;
     struct model_out *v = ARENA_ARRAY(c->arena, struct model_out, c->snap->n_models + 1);
-    (void)e;
+    size_t n = 0;
     for (size_t i = 0; i < c->snap->n_models; i++)
-        v[i] = show(c->arena, c->snap->models[i]);
-    return control_reply_list(c, &model_shape, v, c->snap->n_models);
+        if (is_of(c->snap->models[i], q->provider))
+            v[n++] = show(c->arena, c->snap->models[i]);
+    return control_reply_sorted(c, &model_shape, v, n, "name", e);
 }
 
 static bool get(struct control_call *c, struct err *e)
@@ -175,7 +197,7 @@ static bool delete (struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint served_model_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_VIEWER, "List served models", .on_worker = list, .out = &model_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_VIEWER, "List served models", .on_worker = list, .query = &model_query_shape, .out = &model_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model", .on_worker = create, .in = &model_in_shape, .out = &model_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a served model", .on_worker = get, .out = &model_shape },
     { HTTP_PATCH,  "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a served model", .on_worker = change, .in = &model_change_shape, .out = &model_shape },

@@ -51,6 +51,16 @@ const struct command commands[] = {
     { "setting", "list", NULL, 0, 0, "List the settings with their values", STORE, NULL, cmd_setting_list },
     { "setting", "set", "NAME [VALUE]", 1, 2, "Change a setting; without a value it goes back to its default", STORE,
       "  sluice setting set max_attempts 2\n", cmd_setting_set },
+    { "config", "history", NULL, 0, 0, "List the versions of the configuration, newest first", STORE " lines json",
+      "  sluice config history -n 5\n", cmd_config_history },
+    { "config", "diff", "VERSION [VERSION]", 1, 2, "Show what a version changed, or how two differ", STORE " json",
+      "Secrets are masked. With one number it is compared with the version before.\n\n"
+      "  sluice config diff 12\n"
+      "  sluice config diff 7 12\n", cmd_config_diff },
+    { "config", "rollback", "VERSION", 1, 1, "Go back to a version of the configuration", STORE,
+      "File, providers, models and settings become what they were, as a new version; also when the file\n"
+      "cannot be read any more. Client keys stay as they are now: what was revoked does not come back.\n\n"
+      "  sluice config rollback 11\n", cmd_config_rollback },
     { "log", NULL, NULL, 0, 0, "Show the last requests", STORE " follow lines json",
       "  sluice log -f\n"
       "  sluice log -n 1000 --json | jq 'select(.status >= 500)'\n", cmd_log },

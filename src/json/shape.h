@@ -73,6 +73,8 @@ struct shape {
 /* another name than the member's; alias may be NULL */
 #define FIELD_AS(type, member, json_name, alias_, flags, doc) \
     {FIELD_BASE(type, member, json_name, SHAPE_KIND(type, member), flags, doc), .alias = (alias_)}
+#define FIELD_AS_RANGE(type, member, json_name, min_, max_, flags, doc) \
+    {FIELD_BASE(type, member, json_name, SHAPE_KIND(type, member), flags, doc), .min = (min_), .max = (max_)}
 #define FIELD_RANGE(type, member, min_, max_, flags, doc) \
     {FIELD_BASE(type, member, #member, SHAPE_KIND(type, member), flags, doc), .min = (min_), .max = (max_)}
 #define FIELD_ENUM(type, member, words_, flags, doc) \

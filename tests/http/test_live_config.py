@@ -210,3 +210,104 @@ def test_another_program_that_holds_the_lock_is_waited_for(start_sluice):
         assert change.result(30).status_code == 201
     assert set(json.loads(text(s))["models"]) == {"foreign", "new"}
     assert s.get("/v1/models/foreign").status_code == 200
+
+
+# versions
+
+VERSIONS = "/sluice/v1/config/versions"
+
+
+def versions(s):
+    r = s.get(VERSIONS)
+    assert r.status_code == 200, r.text
+    return r.json()["data"]
+
+
+def test_every_change_is_a_version_that_can_be_gone_back_to(start_sluice, scripted, upstream):
+    s = start_sluice({"providers": {"p": {"type": "openai-compatible", "base_url": scripted.origin + "/v1", "api_key": "sk-first-secret"}},
+                      "models": {"m": {"provider": "p", "upstream_model": "chat-model"}}, "server": {"api_keys": KEYS}}, key=ADMIN)
+
+    def asked_with():
+        assert s.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}).status_code == 200
+        return upstream.last.header("authorization")
+
+    first = wait_for(lambda: versions(s), "the version of the start")[0]
+    assert first["actor"] == "start" and first["is_current"]
+    was = text(s)
+    assert s.call("PATCH", "/sluice/v1/providers/p", {"api_key": "sk-second-secret"}).status_code == 200
+    assert asked_with() == "Bearer sk-second-secret"
+    made = s.post("/sluice/v1/keys", {"label": "kept"}).json()
+    assert s.call("DELETE", "/sluice/v1/keys/0a1b2c3d").status_code == 204
+    s.config_path.write_text(text(s) + "// by hand\n")
+    wait_for(lambda: versions(s)[0]["actor"] == "file", "the edit by hand is a version")
+    told = versions(s)
+    assert [v["actor"] for v in told] == ["file", "key ad000001", "key ad000001", "key ad000001", "start"]
+    assert told[3]["what"] == "provider p changed" and "comments" in told[0]["what"]
+    diff = s.get("%s/%d" % (VERSIONS, told[3]["id"])).json()["changes"]
+    assert [(d["kind"], d["name"]) for d in diff] == [("provider", "p")]
+    assert diff[0]["before"]["api_key"] == "sk-f***cret" and diff[0]["after"]["api_key"] == "sk-s***cret"
+    between = s.get("%s/%d/diff?against=%d" % (VERSIONS, told[0]["id"], first["id"])).json()
+    assert {(d["kind"], d["name"]) for d in between["changes"]} == {("provider", "p"), ("key", "0a1b2c3d"), ("key", made["id"])}
+    assert s.get("%s/%d/diff" % (VERSIONS, told[3]["id"])).json()["from"] == first["id"]
+
+    r = s.post("%s/%d/rollback" % (VERSIONS, first["id"]))
+    assert r.status_code == 200 and r.json()["what"] == "rolled back to version %d" % first["id"], r.text
+    assert asked_with() == "Bearer sk-first-secret"
+    config = json.loads(text(s))
+    assert config["providers"] == json.loads(was)["providers"]
+    assert [k["id"] for k in config["server"]["api_keys"]] == ["ad000001", made["id"]]  # keys are not rolled back
+    assert s.get("/v1/models", headers=s.auth(KEY)).status_code == 401
+    assert s.get("/v1/models", headers=s.auth(made["key"])).status_code == 200
+    assert s.post(VERSIONS + "/999/rollback").status_code == 404 and s.get(VERSIONS + "/x").status_code == 404
+    everything = s.get(VERSIONS).text + "".join(s.get("%s/%d" % (VERSIONS, v["id"])).text for v in versions(s))
+    stored = b"".join(p.read_bytes() for p in (s.folder / "data").iterdir())
+    for secret in ("sk-first-secret", "sk-second-secret", KEY, made["key"]):
+        assert secret not in everything + s.output() and secret.encode() not in stored
+
+
+def test_a_rollback_mends_a_broken_file(start_sluice):
+    s = start_sluice({"models": {"m": "echo"}, "server": {"api_keys": KEYS}}, key=ADMIN)
+    wait_for(lambda: versions(s), "the version of the start")
+    good = text(s)
+    s.config_path.write_text("garbage")
+    wait_for(lambda: s.get("/sluice/v1/info").json()["config_fault"], "the fault shows")
+    assert s.post("%s/%d/rollback" % (VERSIONS, versions(s)[0]["id"])).status_code == 200
+    assert text(s) == good and s.get("/sluice/v1/info").json()["config_fault"] is None
+
+
+def test_versions_come_in_pages_and_are_not_kept_for_ever(start_sluice):
+    s = start_sluice({"server": {"api_keys": KEYS, "config_versions_kept": 5}}, key=ADMIN)
+    for i in range(9):
+        assert s.post("/sluice/v1/models", {"name": "m%d" % i, "targets": [{"provider": "echo"}]}).status_code == 201
+    seen, after = [], None
+    while True:
+        page = s.get(VERSIONS, params={"limit": 2, **({"after": after} if after else {})}).json()
+        seen += [v["id"] for v in page["data"]]
+        after = page["next"]
+        assert page["has_more"] == (after is not None)
+        if not after:
+            break
+    assert len(seen) == 5 and seen == sorted(seen, reverse=True)
+
+
+def test_versions_from_the_shell(start_sluice):
+    import subprocess
+    from gateway import BINARY
+    s = start_sluice({"models": {"m": "echo"}, "server": {"api_keys": KEYS}}, key=ADMIN)
+    env = {**os.environ, "SLUICE_DATA": str(s.folder / "data"), "SLUICE_CONFIG": str(s.config_path)}
+
+    def run(*arguments, status=0):
+        done = subprocess.run([str(BINARY), "config", *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status, done
+        return done.stdout + done.stderr
+
+    wait_for(lambda: versions(s), "the version of the start")
+    assert s.call("DELETE", "/sluice/v1/models/m").status_code == 204
+    history = json.loads(run("history", "--json"))
+    assert [h["what"] for h in history] == ["model m removed", "as found"] and "model m removed" in run("history")
+    assert run("diff", str(history[0]["id"])) == '- model m\n    - "echo"\n'
+    assert json.loads(run("diff", "--json", str(history[0]["id"]), str(history[1]["id"])))[0]["after"] == "echo"
+    assert "version %d again" % history[1]["id"] in run("rollback", str(history[1]["id"]))
+    wait_for(lambda: s.get("/v1/models/m").status_code == 200, "the server takes it over")
+    assert versions(s)[0]["actor"] == "shell"
+    assert "no version" in run("rollback", "soon", status=2) and "no version" in run("rollback", "999", status=1)
