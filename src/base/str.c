@@ -182,6 +182,17 @@ struct str str_dup(struct arena *a, struct str s)
     return str_n(p, s.n);
 }
 
+struct str str_cat(struct arena *a, struct str head, struct str tail)
+{
+    char *p = arena_alloc(a, head.n + tail.n + 1);
+    if (head.n)
+        memcpy(p, head.p, head.n);
+    if (tail.n)
+        memcpy(p + head.n, tail.p, tail.n);
+    p[head.n + tail.n] = 0;
+    return str_n(p, head.n + tail.n);
+}
+
 const char *str_z(struct arena *a, struct str s)
 {
     return str_dup(a, s).p;

@@ -66,6 +66,7 @@ bool str_valid_utf8(struct str s);
 size_t str_edit_distance(struct str a, struct str b);         /* Levenshtein, capped at 64 bytes a side */
 
 struct str str_dup(struct arena *a, struct str s);            /* copy with a NUL behind it */
+struct str str_cat(struct arena *a, struct str head, struct str tail); /* the same of both in one */
 const char *str_z(struct arena *a, struct str s);             /* C string copy; stops at nothing: check for NULs */
 struct str str_fmt(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct str str_lower(struct arena *a, struct str s);          /* ASCII */

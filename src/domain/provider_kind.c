@@ -238,7 +238,7 @@ static bool model_fits(struct str pattern, struct str model)
 uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, struct str model)
 {
     for (size_t i = 0; i < ARRAY_LEN(model_quirks); i++)
-        if (strcmp(k->id, model_quirks[i].kind) == 0 &&
+        if (k->id[0] == model_quirks[i].kind[0] && strcmp(k->id, model_quirks[i].kind) == 0 &&
             model_fits(str_of(model_quirks[i].model), model))
             quirks = (quirks & ~model_quirks[i].without) | model_quirks[i].with;
     return quirks;

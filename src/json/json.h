@@ -26,7 +26,30 @@ bool json_row_parse(struct json_row *r, struct arena *a, struct str text, yyjson
 /* Tolerant accessors: a missing key, a NULL value or another kind gives the empty answer. */
 yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n); /* the first member of that name; key ends with a NUL */
 #define JSON_INLINE static inline __attribute__((always_inline)) /* so that the lengths of literals are constants */
-JSON_INLINE yyjson_val *json_get(yyjson_val *obj, const char *key) { return obj ? json_find(obj, key, strlen(key)) : NULL; }
+/* Of a literal name: compared where it is asked for, with its length and its bytes as constants. */
+JSON_INLINE yyjson_val *json_get(yyjson_val *obj, const char *key)
+{
+    size_t n = strlen(key);
+    if (!__builtin_constant_p(n))
+        return json_find(obj, key, n);
+    if (!obj || unsafe_yyjson_get_type(obj) != YYJSON_TYPE_OBJ)
+        return NULL;
+    yyjson_val *at = unsafe_yyjson_get_first(obj);
+    for (size_t left = unsafe_yyjson_get_len(obj); left; left--) {
+        if (unsafe_yyjson_get_len(at) == n && memcmp(unsafe_yyjson_get_str(at), key, n) == 0)
+            return at + 1;
+        at = unsafe_yyjson_get_next(at + 1);
+    }
+    return NULL;
+}
+/* Several members in one walk: out[slot] is the value of the member whose name has that slot (the first of a name), NULL when absent. */
+#define JSON_NAMES_MAX 32
+struct json_names {
+    uint8_t n, length[JSON_NAMES_MAX];
+    const char *text[JSON_NAMES_MAX];
+};
+#define JSON_NAME(slot, literal) .length[slot] = sizeof(literal) - 1, .text[slot] = (literal)
+void json_pick(yyjson_val *obj, const struct json_names *names, yyjson_val **out);
 struct str json_str(yyjson_val *v);                           /* view of a string value, else STR_NONE */
 JSON_INLINE struct str json_get_str(yyjson_val *obj, const char *key) { return json_str(json_get(obj, key)); }
 /* Integer: accepts integral floats (1.0, 1e3); false on any other value. NULL and null give false. */
@@ -49,18 +72,51 @@ bool json_equal(yyjson_val *a, yyjson_val *b);                /* objects: in any
 
 /* ---- writer ---- */
 /* Commas and colons are its work; buf carries failure. Nesting up to 256 levels. */
+#define JW_DEEPEST 256
 struct jw {
     struct buf *b;
     unsigned depth;
     bool needs_comma;
 };
 static inline struct jw jw_on(struct buf *b) { return (struct jw){.b = b}; }
-void jw_object(struct jw *w);
-void jw_object_end(struct jw *w);
-void jw_array(struct jw *w);
-void jw_array_end(struct jw *w);
-void jw_key_n(struct jw *w, const char *key, size_t n);
-JSON_INLINE void jw_key(struct jw *w, const char *key) { jw_key_n(w, key, strlen(key)); } /* key: a literal of ours, written unescaped */
+static inline void jw_open(struct jw *w, char c)
+{
+    struct buf *b = w->b;
+    if (++w->depth > JW_DEEPEST)
+        b->failed = true;
+    if (!buf_reserve(b, 2))
+        return;
+    if (w->needs_comma)
+        b->p[b->n++] = ',';
+    b->p[b->n++] = c;
+    w->needs_comma = false;
+}
+static inline void jw_close(struct jw *w, char c)
+{
+    buf_char(w->b, c);
+    w->needs_comma = true;
+    w->depth--;
+}
+static inline void jw_object(struct jw *w) { jw_open(w, '{'); }
+static inline void jw_object_end(struct jw *w) { jw_close(w, '}'); }
+static inline void jw_array(struct jw *w) { jw_open(w, '['); }
+static inline void jw_array_end(struct jw *w) { jw_close(w, ']'); }
+/* key: a literal of ours, written unescaped */
+JSON_INLINE void jw_key(struct jw *w, const char *key)
+{
+    size_t n = strlen(key);
+    struct buf *b = w->b;
+    if (!buf_reserve(b, n + 4))
+        return;
+    char *to = b->p + b->n;
+    if (w->needs_comma)
+        *to++ = ',';
+    w->needs_comma = false;
+    *to++ = '"';
+    memcpy(to, key, n);
+    memcpy(to + n, "\":", 2);
+    b->n = (size_t)(to + n + 2 - b->p);
+}
 void jw_key_str(struct jw *w, struct str key);                /* any key, escaped */
 void jw_str(struct jw *w, struct str s);                      /* escaped; ill-formed UTF-8 becomes U+FFFD */
 void jw_int(struct jw *w, int64_t v);
@@ -76,13 +132,49 @@ JSON_INLINE void jw_cstr(struct jw *w, const char *z)         /* NULL writes nul
     else
         jw_null(w);
 }
+/* Members as JSON text, a literal of ours: "\"a\":null,\"b\":[]". */
+#define jw_lit(w, text) jw_text((w), "" text, sizeof(text) - 1)
+JSON_INLINE void jw_text(struct jw *w, const char *text, size_t n)
+{
+    struct buf *b = w->b;
+    if (!buf_reserve(b, n + 1))
+        return;
+    char *to = b->p + b->n;
+    if (w->needs_comma)
+        *to++ = ',';
+    memcpy(to, text, n);
+    b->n = (size_t)(to + n - b->p);
+    w->needs_comma = true;
+}
 /* key and value in one call */
 #define JW(w, key, kind, value) (jw_key((w), (key)), jw_##kind((w), (value)))
 JSON_INLINE void jw_kv_str(struct jw *w, const char *key, struct str v) { JW(w, key, str, v); }
-JSON_INLINE void jw_kv_cstr(struct jw *w, const char *key, const char *v) { JW(w, key, cstr, v); }
+JSON_INLINE void jw_kv_cstr(struct jw *w, const char *key, const char *v) /* a literal v is written unescaped, as keys are */
+{
+    jw_key(w, key);
+    if (__builtin_constant_p(v) && v && __builtin_constant_p(strlen(v))) {
+        size_t n = strlen(v);
+        struct buf *b = w->b;
+        w->needs_comma = true;
+        if (!buf_reserve(b, n + 2))
+            return;
+        char *to = b->p + b->n;
+        *to = '"';
+        memcpy(to + 1, v, n);
+        to[n + 1] = '"';
+        b->n += n + 2;
+        return;
+    }
+    jw_cstr(w, v);
+}
 JSON_INLINE void jw_kv_int(struct jw *w, const char *key, int64_t v) { JW(w, key, int, v); }
 JSON_INLINE void jw_kv_bool(struct jw *w, const char *key, bool v) { JW(w, key, bool, v); }
-JSON_INLINE void jw_kv_null(struct jw *w, const char *key) { jw_key(w, key); jw_null(w); }
+JSON_INLINE void jw_kv_null(struct jw *w, const char *key)
+{
+    jw_key(w, key);
+    buf_lit(w->b, "null");
+    w->needs_comma = true;
+}
 JSON_INLINE void jw_kv_val(struct jw *w, const char *key, yyjson_val *v) { JW(w, key, val, v); }
 void json_escape(struct buf *b, struct str s);                /* the inside of a string, without quotes */
 

@@ -2,6 +2,9 @@
 #include "base/banned.h"
 #include "json/json.h"
 #include <math.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define DEFAULT_DEPTH 128
 #define DEEPEST 1024
@@ -122,6 +125,43 @@ yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n)
         at = unsafe_yyjson_get_next(at + 1);
     }
     return NULL;
+}
+
+static unsigned of_length(const struct json_names *names, size_t n) /* one bit a slot */
+{
+#ifdef __SSE2__
+    const __m128i *have = (const __m128i *)(const void *)names->length;
+    __m128i wanted = _mm_set1_epi8((char)n);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(have), wanted)) |
+           (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(have + 1), wanted)) << 16;
+#else
+    unsigned bits = 0;
+    for (unsigned i = 0; i < names->n; i++)
+        bits |= (unsigned)(names->length[i] == n) << i;
+    return bits;
+#endif
+}
+
+void json_pick(yyjson_val *obj, const struct json_names *names, yyjson_val **out)
+{
+    memset(out, 0, names->n * sizeof *out);
+    if (!yyjson_is_obj(obj))
+        return;
+    yyjson_val *at = unsafe_yyjson_get_first(obj);
+    for (size_t left = unsafe_yyjson_get_len(obj); left; left--) {
+        const char *have = unsafe_yyjson_get_str(at);
+        size_t n = unsafe_yyjson_get_len(at);
+        unsigned bits = n > 0 && n < 256 ? of_length(names, n) : 0;
+        for (; bits; bits &= bits - 1) {
+            unsigned slot = (unsigned)__builtin_ctz(bits);
+            if (memcmp(have, names->text[slot], n) != 0)
+                continue;
+            if (!out[slot])
+                out[slot] = at + 1;
+            break;
+        }
+        at = unsafe_yyjson_get_next(at + 1);
+    }
 }
 
 struct str json_str(yyjson_val *v)

@@ -7,8 +7,6 @@
 #include <emmintrin.h>
 #endif
 
-#define DEEPEST 256
-
 /* ---- strings ---- */
 
 #ifdef __SSE2__
@@ -116,59 +114,6 @@ static inline void before_value(struct jw *w)
     if (w->needs_comma)
         buf_char(w->b, ',');
     w->needs_comma = true;
-}
-
-static void open_container(struct jw *w, char c)
-{
-    before_value(w);
-    buf_char(w->b, c);
-    w->needs_comma = false;
-    if (++w->depth > DEEPEST)
-        w->b->failed = true;
-}
-
-static void close_container(struct jw *w, char c)
-{
-    buf_char(w->b, c);
-    w->needs_comma = true;
-    w->depth--;
-}
-
-void jw_object(struct jw *w)
-{
-    open_container(w, '{');
-}
-
-void jw_object_end(struct jw *w)
-{
-    close_container(w, '}');
-}
-
-void jw_array(struct jw *w)
-{
-    open_container(w, '[');
-}
-
-void jw_array_end(struct jw *w)
-{
-    close_container(w, ']');
-}
-
-void jw_key_n(struct jw *w, const char *key, size_t n)
-{
-    struct buf *b = w->b;
-    if (!buf_reserve(b, n + 4))
-        return;
-    char *to = b->p + b->n;
-    if (w->needs_comma)
-        *to++ = ',';
-    w->needs_comma = false;
-    *to++ = '"';
-    memcpy(to, key, n);
-    to += n;
-    *to++ = '"';
-    *to++ = ':';
-    b->n = (size_t)(to - b->p);
 }
 
 static void quoted(struct buf *b, struct str s, bool is_trusted)
@@ -281,7 +226,7 @@ static void write_tree(struct buf *b, yyjson_val *v, unsigned depth)
     struct level {
         const yyjson_val *end;
         bool is_object, is_key_next;
-    } levels[DEEPEST + 1];
+    } levels[JW_DEEPEST + 1];
     size_t n = 0;
     bool needs_comma = false;
     for (const yyjson_val *end = unsafe_yyjson_get_next(v); v < end; v++) {
@@ -292,7 +237,7 @@ static void write_tree(struct buf *b, yyjson_val *v, unsigned depth)
             levels[n - 1].is_key_next = levels[n - 1].is_object && !is_key;
         needs_comma = !is_key;
         if (unsafe_yyjson_is_ctn(v)) {
-            if (depth + n >= DEEPEST) {
+            if (depth + n >= JW_DEEPEST) {
                 b->failed = true;
                 return;
             }

@@ -44,7 +44,7 @@ size_t upstream_headers(struct relay *rl, const struct target *t, struct http_he
         struct str key = secret_reveal(u->keys[turn % u->n_keys]);
         switch (u->kind->auth) {
         case AUTH_BEARER:
-            add(h, &n, max, STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(key)));
+            add(h, &n, max, STR("authorization"), str_cat(a, STR("Bearer "), key));
             break;
         case AUTH_X_API_KEY:
             add(h, &n, max, STR("x-api-key"), key);

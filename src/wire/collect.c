@@ -16,7 +16,7 @@ struct gathered { /* one choice */
 struct ir_collector {
     struct wire_ctx *c;
     struct ir_response res;
-    struct gathered v[FLOW_CHOICES];
+    struct gathered *v[FLOW_CHOICES]; /* NULL: nothing of it yet */
     struct err error;
     bool has_failed, is_ended, is_too_large;
 };
@@ -48,9 +48,10 @@ static struct gathered *choice_of(struct ir_collector *k, unsigned index)
 {
     if (index >= FLOW_CHOICES)
         return NULL;
-    struct gathered *g = &k->v[index];
-    if (g->choice)
+    struct gathered *g = k->v[index];
+    if (g)
         return g;
+    g = k->v[index] = ARENA_NEW(k->c->arena, struct gathered);
     g->choice = ARENA_NEW(k->c->arena, struct ir_choice);
     g->choice->index = index;
     g->choice->message.role = IR_ASSISTANT;
@@ -276,8 +277,8 @@ bool ir_collected(struct ir_collector *k, struct ir_response *out, struct err *e
                        "the upstream's answer is too large");
     (void)choice_of(k, 0);
     for (unsigned i = 0; i < FLOW_CHOICES; i++) {
-        struct gathered *g = &k->v[i];
-        if (!g->choice)
+        struct gathered *g = k->v[i];
+        if (!g)
             continue;
         end_block(k, g);
         g->choice->logprobs = chat_logprobs(k, &g->logprobs);

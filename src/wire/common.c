@@ -3,27 +3,6 @@
 #include "base/map.h"
 #include <stdio.h>
 
-/* ---- places ---- */
-void wire_place(char *to, size_t size, const char *list, const char *open, size_t i,
-                const char *close)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + i % 10);
-        i /= 10;
-    } while (i);
-    const struct str pieces[] = {str_of(list), str_of(open), str_n(digits + at, sizeof digits - at),
-                                 str_of(close)};
-    size_t n = 0;
-    for (size_t k = 0; k < ARRAY_LEN(pieces); k++) {
-        struct str piece = str_first(pieces[k], size - 1 - n);
-        memcpy(to + n, piece.p, piece.n);
-        n += piece.n;
-    }
-    to[n] = 0;
-}
-
 /* ---- names and ids of a reply ---- */
 struct str wire_model_shown(const struct wire_ctx *c, struct str upstream)
 {
@@ -40,7 +19,7 @@ struct str wire_prefixed_id(struct wire_ctx *c, struct str id, const char *prefi
         return wire_make_id(c, prefix, 24);
     if (str_starts(id, str_of(prefix)))
         return str_dup(c->arena, id);
-    return str_fmt(c->arena, "%s" STR_FMT, prefix, STR_ARG(id));
+    return str_cat(c->arena, str_of(prefix), id);
 }
 
 int64_t wire_created(const struct wire_ctx *c, int64_t created)

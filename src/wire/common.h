@@ -83,7 +83,22 @@ void think_parts(struct wire_ctx *c, struct ir_parts *parts);
 /* ---- places ---- */
 /* The name of an item, for messages: list, open, i and close, cut to size: "messages" "[" 3 "].role". Cheaper than printf, since
  * it is made for each item and read only when that is ill. */
-void wire_place(char *to, size_t size, const char *list, const char *open, size_t i, const char *close);
+JSON_INLINE void wire_place(char *to, size_t size, const char *list, const char *open, size_t i, const char *close)
+{
+    size_t n_list = strlen(list), n_open = strlen(open), n_close = strlen(close), n_digits = 0;
+    char digits[20];
+    do {
+        digits[sizeof digits - ++n_digits] = (char)('0' + i % 10);
+        i /= 10;
+    } while (i);
+    if (n_list + n_open + n_digits + n_close >= size) /* a place within a place: its beginning says enough */
+        n_list = size - 1 - n_open - n_digits - n_close;
+    memcpy(to, list, n_list);
+    memcpy(to + n_list, open, n_open);
+    memcpy(to + n_list + n_open, digits + sizeof digits - n_digits, n_digits);
+    memcpy(to + n_list + n_open + n_digits, close, n_close);
+    to[n_list + n_open + n_digits + n_close] = 0;
+}
 
 /* ---- reply ---- */
 enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m); /* END with calls is TOOL, with a refusal REFUSAL */

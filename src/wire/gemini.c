@@ -46,13 +46,13 @@ static const char *const lost[] = { /* no place for these */
 };
 /* clang-format on */
 
-static yyjson_val *get2(yyjson_val *obj, const char *camel, const char *snake)
+JSON_INLINE yyjson_val *get2(yyjson_val *obj, const char *camel, const char *snake)
 {
     yyjson_val *v = json_get(obj, camel);
     return v ? v : json_get(obj, snake);
 }
 
-static struct str get2_str(yyjson_val *obj, const char *camel, const char *snake)
+JSON_INLINE struct str get2_str(yyjson_val *obj, const char *camel, const char *snake)
 {
     return json_str(get2(obj, camel, snake));
 }

@@ -4,36 +4,71 @@
 #include "wire/schema.h"
 
 /* ---- usage ---- */
-static int64_t count(yyjson_val *obj, const char *key)
+static int64_t first_known(yyjson_val *a, yyjson_val *b)
 {
-    return json_get_int(obj, key, -1);
-}
-
-static int64_t first_known(int64_t a, int64_t b)
-{
-    return a >= 0 ? a : b;
+    int64_t n = json_int_or(a, -1);
+    return n >= 0 ? n : json_int_or(b, -1);
 }
 
 struct ir_usage openai_usage(yyjson_val *v)
 {
+    enum {
+        PROMPT,
+        INPUT,
+        COMPLETION,
+        OUTPUT,
+        TOTAL,
+        HIT,
+        PROMPT_DETAILS,
+        INPUT_DETAILS,
+        COMPLETION_DETAILS,
+        OUTPUT_DETAILS,
+        N
+    };
+    static const struct json_names names = {
+        .n = N,
+        JSON_NAME(PROMPT, "prompt_tokens"),
+        JSON_NAME(INPUT, "input_tokens"),
+        JSON_NAME(COMPLETION, "completion_tokens"),
+        JSON_NAME(OUTPUT, "output_tokens"),
+        JSON_NAME(TOTAL, "total_tokens"),
+        JSON_NAME(HIT, "prompt_cache_hit_tokens"),
+        JSON_NAME(PROMPT_DETAILS, "prompt_tokens_details"),
+        JSON_NAME(INPUT_DETAILS, "input_tokens_details"),
+        JSON_NAME(COMPLETION_DETAILS, "completion_tokens_details"),
+        JSON_NAME(OUTPUT_DETAILS, "output_tokens_details"),
+    };
+    enum {
+        CACHED,
+        CACHE_WRITE,
+        CACHE_CREATION,
+        REASONING,
+        AUDIO,
+        N_DETAILS
+    };
+    static const struct json_names details = {
+        .n = N_DETAILS,
+        JSON_NAME(CACHED, "cached_tokens"),
+        JSON_NAME(CACHE_WRITE, "cache_write_tokens"),
+        JSON_NAME(CACHE_CREATION, "cache_creation_tokens"),
+        JSON_NAME(REASONING, "reasoning_tokens"),
+        JSON_NAME(AUDIO, "audio_tokens"),
+    };
     struct ir_usage u = IR_USAGE_NONE;
+    yyjson_val *at[N], *in[N_DETAILS], *out[N_DETAILS];
     if (!yyjson_is_obj(v))
         return u;
-    yyjson_val *in = json_get(v, "prompt_tokens_details"),
-               *out = json_get(v, "completion_tokens_details");
-    if (!in)
-        in = json_get(v, "input_tokens_details");
-    if (!out)
-        out = json_get(v, "output_tokens_details");
-    u.input_total = first_known(count(v, "prompt_tokens"), count(v, "input_tokens"));
-    u.output_total = first_known(count(v, "completion_tokens"), count(v, "output_tokens"));
-    u.total = count(v, "total_tokens");
-    u.cache_read = first_known(count(in, "cached_tokens"), count(v, "prompt_cache_hit_tokens"));
-    u.cache_write = first_known(count(in, "cache_write_tokens"),
-                                count(in, "cache_creation_tokens"));
-    u.reasoning = count(out, "reasoning_tokens");
-    u.audio_in = count(in, "audio_tokens");
-    u.audio_out = count(out, "audio_tokens");
+    json_pick(v, &names, at);
+    json_pick(at[PROMPT_DETAILS] ? at[PROMPT_DETAILS] : at[INPUT_DETAILS], &details, in);
+    json_pick(at[COMPLETION_DETAILS] ? at[COMPLETION_DETAILS] : at[OUTPUT_DETAILS], &details, out);
+    u.input_total = first_known(at[PROMPT], at[INPUT]);
+    u.output_total = first_known(at[COMPLETION], at[OUTPUT]);
+    u.total = json_int_or(at[TOTAL], -1);
+    u.cache_read = first_known(in[CACHED], at[HIT]);
+    u.cache_write = first_known(in[CACHE_WRITE], in[CACHE_CREATION]);
+    u.reasoning = json_int_or(out[REASONING], -1);
+    u.audio_in = json_int_or(in[AUDIO], -1);
+    u.audio_out = json_int_or(out[AUDIO], -1);
     if (u.total >= 0 && u.input_total >= 0 && u.output_total >= 0 &&
         u.total < u.input_total + u.output_total)
         u.total = u.input_total + u.output_total;
@@ -88,9 +123,8 @@ void openai_write_responses_usage(struct jw *w, const struct ir_usage *u)
 }
 
 /* ---- request members ---- */
-bool openai_read_str(yyjson_val *root, const char *key, struct str *out, struct err *e)
+static bool take_str(yyjson_val *v, const char *key, struct str *out, struct err *e)
 {
-    yyjson_val *v = json_get(root, key);
     if (json_absent(v))
         return true;
     if (!yyjson_is_str(v))
@@ -99,9 +133,8 @@ bool openai_read_str(yyjson_val *root, const char *key, struct str *out, struct 
     return true;
 }
 
-bool openai_read_bool(yyjson_val *root, const char *key, bool *has, bool *out, struct err *e)
+static bool take_bool(yyjson_val *v, const char *key, bool *has, bool *out, struct err *e)
 {
-    yyjson_val *v = json_get(root, key);
     if (json_absent(v))
         return true;
     if (!yyjson_is_bool(v))
@@ -112,9 +145,8 @@ bool openai_read_bool(yyjson_val *root, const char *key, bool *has, bool *out, s
     return true;
 }
 
-bool openai_read_number(yyjson_val *root, const char *key, yyjson_val **out, struct err *e)
+static bool take_number(yyjson_val *v, const char *key, yyjson_val **out, struct err *e)
 {
-    yyjson_val *v = json_get(root, key);
     if (json_absent(v))
         return true;
     if (!json_is_number(v))
@@ -123,9 +155,8 @@ bool openai_read_number(yyjson_val *root, const char *key, yyjson_val **out, str
     return true;
 }
 
-bool openai_read_int(yyjson_val *root, const char *key, int64_t min, int64_t *out, struct err *e)
+static bool take_int(yyjson_val *v, const char *key, int64_t min, int64_t *out, struct err *e)
 {
-    yyjson_val *v = json_get(root, key);
     int64_t n;
     if (json_absent(v))
         return true;
@@ -135,6 +166,26 @@ bool openai_read_int(yyjson_val *root, const char *key, int64_t min, int64_t *ou
         return err_field(e, key, "'%s' must be at least %lld", key, (long long)min);
     *out = n;
     return true;
+}
+
+bool openai_read_str(yyjson_val *root, const char *key, struct str *out, struct err *e)
+{
+    return take_str(json_get(root, key), key, out, e);
+}
+
+bool openai_read_bool(yyjson_val *root, const char *key, bool *has, bool *out, struct err *e)
+{
+    return take_bool(json_get(root, key), key, has, out, e);
+}
+
+bool openai_read_number(yyjson_val *root, const char *key, yyjson_val **out, struct err *e)
+{
+    return take_number(json_get(root, key), key, out, e);
+}
+
+bool openai_read_int(yyjson_val *root, const char *key, int64_t min, int64_t *out, struct err *e)
+{
+    return take_int(json_get(root, key), key, min, out, e);
 }
 
 bool openai_read_limit(yyjson_val *root, const char *key, int64_t *out, struct err *e)
@@ -151,29 +202,70 @@ bool openai_read_limit(yyjson_val *root, const char *key, int64_t *out, struct e
 
 bool openai_read_sampling(yyjson_val *root, struct ir_request *out, struct err *e)
 {
-    bool has = false;
+    enum {
+        METADATA,
+        MODEL,
+        TEMPERATURE,
+        TOP_P,
+        TOP_K,
+        MIN_P,
+        FREQUENCY,
+        PRESENCE,
+        TOP_LOGPROBS,
+        STREAM,
+        STORE,
+        USER,
+        SAFETY,
+        TIER,
+        CACHE_KEY,
+        CACHE_RETENTION,
+        PARALLEL,
+        N
+    };
+    static const struct json_names names = {
+        .n = N,
+        JSON_NAME(METADATA, "metadata"),
+        JSON_NAME(MODEL, "model"),
+        JSON_NAME(TEMPERATURE, "temperature"),
+        JSON_NAME(TOP_P, "top_p"),
+        JSON_NAME(TOP_K, "top_k"),
+        JSON_NAME(MIN_P, "min_p"),
+        JSON_NAME(FREQUENCY, "frequency_penalty"),
+        JSON_NAME(PRESENCE, "presence_penalty"),
+        JSON_NAME(TOP_LOGPROBS, "top_logprobs"),
+        JSON_NAME(STREAM, "stream"),
+        JSON_NAME(STORE, "store"),
+        JSON_NAME(USER, "user"),
+        JSON_NAME(SAFETY, "safety_identifier"),
+        JSON_NAME(TIER, "service_tier"),
+        JSON_NAME(CACHE_KEY, "prompt_cache_key"),
+        JSON_NAME(CACHE_RETENTION, "prompt_cache_retention"),
+        JSON_NAME(PARALLEL, "parallel_tool_calls"),
+    };
+    yyjson_val *at[N];
     struct str safety = STR_NONE;
-    yyjson_val *metadata = json_get(root, "metadata");
-    if (!json_absent(metadata) && !yyjson_is_obj(metadata))
-        return err_field(e, "metadata", "'metadata' must be an object");
-    out->metadata = json_absent(metadata) ? NULL : metadata;
-    bool ok = openai_read_str(root, "model", &out->model, e) &&
-              openai_read_number(root, "temperature", &out->temperature, e) &&
-              openai_read_number(root, "top_p", &out->top_p, e) &&
-              openai_read_number(root, "top_k", &out->top_k, e) &&
-              openai_read_number(root, "min_p", &out->min_p, e) &&
-              openai_read_number(root, "frequency_penalty", &out->frequency_penalty, e) &&
-              openai_read_number(root, "presence_penalty", &out->presence_penalty, e) &&
-              openai_read_int(root, "top_logprobs", 0, &out->top_logprobs, e) &&
-              openai_read_bool(root, "stream", &has, &out->is_stream, e) &&
-              openai_read_bool(root, "store", &out->has_store, &out->store, e) &&
-              openai_read_str(root, "user", &out->user, e) &&
-              openai_read_str(root, "safety_identifier", &safety, e) &&
-              openai_read_str(root, "service_tier", &out->service_tier, e) &&
-              openai_read_str(root, "prompt_cache_key", &out->cache_key, e) &&
-              openai_read_str(root, "prompt_cache_retention", &out->cache_retention, e);
     bool is_parallel = true, has_parallel = false;
-    if (!ok || !openai_read_bool(root, "parallel_tool_calls", &has_parallel, &is_parallel, e))
+    json_pick(root, &names, at);
+#define AT(slot) at[slot], names.text[slot]
+    if (!json_absent(at[METADATA]) && !yyjson_is_obj(at[METADATA]))
+        return err_field(e, "metadata", "'metadata' must be an object");
+    out->metadata = json_absent(at[METADATA]) ? NULL : at[METADATA];
+    bool ok = take_str(AT(MODEL), &out->model, e) &&
+              take_number(AT(TEMPERATURE), &out->temperature, e) &&
+              take_number(AT(TOP_P), &out->top_p, e) && take_number(AT(TOP_K), &out->top_k, e) &&
+              take_number(AT(MIN_P), &out->min_p, e) &&
+              take_number(AT(FREQUENCY), &out->frequency_penalty, e) &&
+              take_number(AT(PRESENCE), &out->presence_penalty, e) &&
+              take_int(AT(TOP_LOGPROBS), 0, &out->top_logprobs, e) &&
+              take_bool(AT(STREAM), NULL, &out->is_stream, e) &&
+              take_bool(AT(STORE), &out->has_store, &out->store, e) &&
+              take_str(AT(USER), &out->user, e) && take_str(AT(SAFETY), &safety, e) &&
+              take_str(AT(TIER), &out->service_tier, e) &&
+              take_str(AT(CACHE_KEY), &out->cache_key, e) &&
+              take_str(AT(CACHE_RETENTION), &out->cache_retention, e) &&
+              take_bool(AT(PARALLEL), &has_parallel, &is_parallel, e);
+#undef AT
+    if (!ok)
         return false;
     out->has_disable_parallel = has_parallel;
     out->disable_parallel = !is_parallel;

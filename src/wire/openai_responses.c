@@ -978,48 +978,95 @@ static void write_echo_tools(struct jw *w, yyjson_val *tools)
 /* What a reply repeats of its request, with the defaults of what was absent. As text: a stream says it three times. */
 static struct str echo_text(struct wire_ctx *c)
 {
-    static const struct {
-        const char *key, *otherwise;
-    } rows[] = {
-        /* clang-format off */
-        {"background", "false"},       {"instructions", "null"},        {"max_output_tokens", "null"},
-        {"max_tool_calls", "null"},    {"parallel_tool_calls", "true"}, {"previous_response_id", "null"},
-        {"prompt_cache_key", "null"},  {"safety_identifier", "null"},   {"service_tier", "\"default\""},
-        {"store", "true"},             {"temperature", "1"},            {"tool_choice", "\"auto\""},
-        {"top_logprobs", "0"},         {"top_p", "1"},                  {"truncation", "\"disabled\""},
-        {"user", "null"},              {"metadata", "{}"},
-        /* clang-format on */
+    enum {
+        N_SAID = 17, /* repeated as they are */
+        REASONING = N_SAID,
+        TEXT,
+        TOOLS,
+        N
     };
-    yyjson_val *raw = c->req && c->req->origin == WIRE_RESPONSES ? c->req->raw : NULL;
-    yyjson_val *reasoning = raw ? json_get(raw, "reasoning") : NULL;
-    yyjson_val *text = raw ? json_get(raw, "text") : NULL;
+    static const struct json_names names = {
+        .n = N,
+        JSON_NAME(0, "background"),
+        JSON_NAME(1, "instructions"),
+        JSON_NAME(2, "max_output_tokens"),
+        JSON_NAME(3, "max_tool_calls"),
+        JSON_NAME(4, "parallel_tool_calls"),
+        JSON_NAME(5, "previous_response_id"),
+        JSON_NAME(6, "prompt_cache_key"),
+        JSON_NAME(7, "safety_identifier"),
+        JSON_NAME(8, "service_tier"),
+        JSON_NAME(9, "store"),
+        JSON_NAME(10, "temperature"),
+        JSON_NAME(11, "tool_choice"),
+        JSON_NAME(12, "top_logprobs"),
+        JSON_NAME(13, "top_p"),
+        JSON_NAME(14, "truncation"),
+        JSON_NAME(15, "user"),
+        JSON_NAME(16, "metadata"),
+        JSON_NAME(REASONING, "reasoning"),
+        JSON_NAME(TEXT, "text"),
+        JSON_NAME(TOOLS, "tools"),
+    };
+    static const struct str otherwise[N_SAID] = {
+        STR_INIT("\"background\":false"),
+        STR_INIT("\"instructions\":null"),
+        STR_INIT("\"max_output_tokens\":null"),
+        STR_INIT("\"max_tool_calls\":null"),
+        STR_INIT("\"parallel_tool_calls\":true"),
+        STR_INIT("\"previous_response_id\":null"),
+        STR_INIT("\"prompt_cache_key\":null"),
+        STR_INIT("\"safety_identifier\":null"),
+        STR_INIT("\"service_tier\":\"default\""),
+        STR_INIT("\"store\":true"),
+        STR_INIT("\"temperature\":1"),
+        STR_INIT("\"tool_choice\":\"auto\""),
+        STR_INIT("\"top_logprobs\":0"),
+        STR_INIT("\"top_p\":1"),
+        STR_INIT("\"truncation\":\"disabled\""),
+        STR_INIT("\"user\":null"),
+        STR_INIT("\"metadata\":{}"),
+    };
+    yyjson_val *at[N];
     struct buf b;
     buf_init_arena(&b, c->arena, REPLY_MAX);
+    buf_reserve(&b, 1024);
     struct jw w = jw_on(&b);
+    json_pick(c->req && c->req->origin == WIRE_RESPONSES ? c->req->raw : NULL, &names, at);
     jw_object(&w);
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        yyjson_val *v = raw ? json_get(raw, rows[i].key) : NULL;
-        if (json_absent(v))
-            JW(&w, rows[i].key, raw, str_of(rows[i].otherwise));
-        else
-            jw_kv_val(&w, rows[i].key, v);
+    for (size_t i = 0; i < N_SAID; i++) {
+        if (json_absent(at[i])) {
+            jw_text(&w, otherwise[i].p, otherwise[i].n);
+        } else {
+            jw_key_str(&w, str_n(names.text[i], names.length[i]));
+            jw_val(&w, at[i]);
+        }
     }
-    jw_key(&w, "reasoning");
-    jw_object(&w);
-    jw_kv_val(&w, "effort", json_get(reasoning, "effort"));
-    jw_kv_val(&w, "summary", json_get(reasoning, "summary"));
-    jw_object_end(&w);
-    jw_key(&w, "text");
-    jw_object(&w);
-    if (yyjson_is_obj(json_get(text, "format")))
-        jw_kv_val(&w, "format", json_get(text, "format"));
-    else
-        JW(&w, "format", raw, STR("{\"type\":\"text\"}"));
-    if (yyjson_is_str(json_get(text, "verbosity")))
-        jw_kv_val(&w, "verbosity", json_get(text, "verbosity"));
-    jw_object_end(&w);
+    if (json_absent(at[REASONING])) {
+        jw_lit(&w, "\"reasoning\":{\"effort\":null,\"summary\":null}");
+    } else {
+        jw_key(&w, "reasoning");
+        jw_object(&w);
+        jw_kv_val(&w, "effort", json_get(at[REASONING], "effort"));
+        jw_kv_val(&w, "summary", json_get(at[REASONING], "summary"));
+        jw_object_end(&w);
+    }
+    if (json_absent(at[TEXT])) {
+        jw_lit(&w, "\"text\":{\"format\":{\"type\":\"text\"}}");
+    } else {
+        yyjson_val *format = json_get(at[TEXT], "format");
+        jw_key(&w, "text");
+        jw_object(&w);
+        if (yyjson_is_obj(format))
+            jw_kv_val(&w, "format", format);
+        else
+            JW(&w, "format", raw, STR("{\"type\":\"text\"}"));
+        if (yyjson_is_str(json_get(at[TEXT], "verbosity")))
+            jw_kv_val(&w, "verbosity", json_get(at[TEXT], "verbosity"));
+        jw_object_end(&w);
+    }
     jw_key(&w, "tools");
-    write_echo_tools(&w, json_get(raw, "tools"));
+    write_echo_tools(&w, at[TOOLS]);
     jw_object_end(&w);
     return str_n(b.p + 1, b.n - 2); /* the members without the braces */
 }

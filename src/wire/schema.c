@@ -235,12 +235,15 @@ static bool copy_required(struct walk *k, yyjson_val *required, yyjson_val *prop
     yyjson_val *v, *name;
     size_t i, n, kept = 0;
     struct map known;
+    /* a handful is found quicker than put into a map */
+    bool is_small = yyjson_obj_size(properties) * yyjson_arr_size(required) <= 64;
     map_init(&known);
-    if (yyjson_is_obj(properties))
+    if (!is_small && yyjson_is_obj(properties))
         yyjson_obj_foreach (properties, i, n, name, v)
             map_set(&known, json_str(name), v);
     yyjson_arr_foreach (required, i, n, v) {
-        if (!yyjson_is_str(v) || !map_get(&known, json_str(v)))
+        if (!yyjson_is_str(v) || !(is_small ? get(properties, json_str(v)) != NULL
+                                            : map_get(&known, json_str(v)) != NULL))
             continue;
         if (kept++ == 0) {
             jw_key(k->w, "required");
@@ -1013,11 +1016,65 @@ static bool is_empty_object(struct walk *k, yyjson_val *schema)
 
 /* ---- the doors ---- */
 
+/* Nothing required but what stands among the properties. */
+static bool requires_its_own(yyjson_val *schema)
+{
+    yyjson_val *required = json_get(schema, "required"), *properties, *v;
+    size_t i, n;
+    if (!required)
+        return true;
+    properties = json_get(schema, "properties");
+    if (!yyjson_is_arr(required) || yyjson_arr_size(required) == 0 ||
+        yyjson_arr_size(required) > 16)
+        return false;
+    yyjson_arr_foreach (required, i, n, v)
+        if (!yyjson_is_str(v) || !get(properties, json_str(v)))
+            return false;
+    return true;
+}
+
+/* Whether the copying writer would change nothing, told in one walk over all values without asking where they stand: true is
+ * certain, false may also be said of a schema that speaks of such keywords only as data. */
+static bool is_clean(yyjson_val *schema, enum schema_profile profile, unsigned flags)
+{
+    yyjson_val *type = json_get(schema, "type");
+    bool is_object = str_eq_nocase(json_str(type), STR("object"));
+    bool is_google = profile == SCHEMA_GEMINI_JSON;
+    if ((!is_google && profile != SCHEMA_OPENAI && profile != SCHEMA_ANTHROPIC) ||
+        (flags & SCHEMA_ADD_ITEMS) || (!type && profile == SCHEMA_ANTHROPIC) ||
+        (!is_google && is_object && !json_get(schema, "properties")))
+        return false;
+    unsigned n_containers = 0;
+    yyjson_val *end = unsafe_yyjson_get_next(schema);
+    for (yyjson_val *v = schema; v < end; v++) {
+        n_containers += unsafe_yyjson_is_ctn(v);
+        if (is_google && yyjson_is_obj(v) && !requires_its_own(v))
+            return false;
+        if (!yyjson_is_str(v))
+            continue;
+        struct str s = str_n(unsafe_yyjson_get_str(v), unsafe_yyjson_get_len(v));
+        if (s.n == 0)
+            continue;
+        if (s.p[0] == '$' || ((flags & SCHEMA_DROP_REF_NAME) && str_is(s, "ref")) ||
+            ((flags & SCHEMA_INLINE_REFS) && str_is(s, "definitions")))
+            return false;
+        bool is_limit = s.n >= 7 && s.n <= 16 && (s.p[0] == 'm' || s.p[0] == 'e');
+        if (is_limit && v + 1 < end && yyjson_is_str(v + 1) &&
+            word_value(keywords, s, PLACE_VALUE) == PLACE_NUMBER)
+            return false;
+    }
+    return n_containers <= DEEPEST; /* so that none is nested deeper, nor the budget spent */
+}
+
 bool schema_clean(struct arena *a, yyjson_val *schema, enum schema_profile profile, unsigned flags,
                   struct jw *w)
 {
     if (!yyjson_is_obj(schema))
         return false;
+    if (is_clean(schema, profile, flags)) {
+        jw_val(w, schema);
+        return true;
+    }
     struct walk k = {.arena = a,
                      .root = schema,
                      .profile = profile,

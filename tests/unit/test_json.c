@@ -468,9 +468,32 @@ START_TEST(quoted_text_is_decoded)
 }
 END_TEST
 
-UNIT_MAIN("json", reader_and_scanner_agree_on_what_is_json, errors_say_where, depth_is_bounded,
-          comments_are_read_where_allowed, integers_are_exact, values_are_read_tolerantly,
-          equality_ignores_member_order_only, writer_sets_commas_and_escapes,
-          ill_formed_text_becomes_replacement_characters, doubles_come_back_the_same,
-          writing_beyond_the_limits_fails_once_and_for_all, spans_of_members_are_found,
-          keys_match_only_whole, quoted_text_is_decoded)
+START_TEST(several_members_are_found_in_one_walk)
+{
+    static const struct json_names names = {.n = 4,
+                                            JSON_NAME(0, "ab"),
+                                            JSON_NAME(1, "cd"),
+                                            JSON_NAME(2, "longer"),
+                                            JSON_NAME(3, "none")};
+    struct arena *a = arena_new();
+    struct err e = ERR_INIT;
+    yyjson_val *root, *at[4];
+    ck_assert(json_parse(a,
+                         STR("{\"\":0,\"cd\":1,\"x\":{\"ab\":9},\"ab\":2,\"longer\":[3],\"ab\":4}"),
+                         0, &root, &e));
+    json_pick(root, &names, at);
+    ck_assert_int_eq(json_int_or(at[0], -1), 2); /* the first of a name */
+    ck_assert_int_eq(json_int_or(at[1], -1), 1);
+    ck_assert(yyjson_is_arr(at[2]) && !at[3]);
+    json_pick(at[2], &names, at); /* no object: nothing */
+    ck_assert(!at[0] && !at[1] && !at[2] && !at[3]);
+    arena_free(a);
+}
+END_TEST
+
+UNIT_MAIN("json", several_members_are_found_in_one_walk, reader_and_scanner_agree_on_what_is_json,
+          errors_say_where, depth_is_bounded, comments_are_read_where_allowed, integers_are_exact,
+          values_are_read_tolerantly, equality_ignores_member_order_only,
+          writer_sets_commas_and_escapes, ill_formed_text_becomes_replacement_characters,
+          doubles_come_back_the_same, writing_beyond_the_limits_fails_once_and_for_all,
+          spans_of_members_are_found, keys_match_only_whole, quoted_text_is_decoded)
