@@ -162,6 +162,8 @@ struct str wire_args_object(struct arena *a, struct str raw, enum ir_call_kind k
     if (kind == IR_CALL_CUSTOM)
         return wrapped(a, "input", raw, false);
     raw = str_trim(raw);
+    if (str_starts(raw, STR("\xef\xbb\xbf"))) /* read over, but none may stand inside of JSON */
+        raw = str_trim(str_skip(raw, 3));
     if (raw.n == 0)
         return STR("{}");
     if (!json_parse(a, raw, 0, &root, &e))

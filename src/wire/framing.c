@@ -215,6 +215,8 @@ static bool push_lines(struct framing_reader *r, struct str s)
         r->skips_lf = s.p[n] == '\r';
         struct str line = str_first(s, n);
         s = str_skip(s, n + 1);
+        if (line.n > r->line.max) /* as if it had come in pieces: also a line that says nothing */
+            return too_large(r);
         if (!(r->line.n ? end_of_kept_line(r) : end_of_line(r, line)))
             return false;
     }

@@ -180,6 +180,34 @@ START_TEST(endless_lines_and_many_data_lines_are_bounded_too)
 }
 END_TEST
 
+START_TEST(an_endless_comment_is_refused_however_it_is_cut)
+{
+    char text[3000];
+    memset(text, 'c', sizeof text);
+    text[0] = ':';
+    text[sizeof text - 1] = '\n';
+    for (size_t step = 1; step <= sizeof text; step *= 2) {
+        struct heard h;
+        struct err e = ERR_INIT;
+        heard_init(&h);
+        struct framing_reader *r = framing_reader_new(FRAMING_SSE, 1000, on_frame, &h);
+        bool ok = true;
+        for (size_t at = 0; ok && at < sizeof text; at += step)
+            ok = framing_push(r, str_first(str_n(text + at, sizeof text - at), step), &e);
+        ck_assert_msg(!ok, "in steps of %zu", step);
+        framing_reader_done(r);
+        buf_done(&h.text);
+    }
+    struct heard h;
+    struct err e = ERR_INIT;
+    heard_init(&h);
+    struct framing_reader *r = framing_reader_new(FRAMING_SSE, 1000, on_frame, &h);
+    ck_assert(!framing_push(r, str_n(text, sizeof text), &e)); /* all at once */
+    framing_reader_done(r);
+    buf_done(&h.text);
+}
+END_TEST
+
 START_TEST(a_large_event_in_small_reads_comes_whole)
 {
     size_t n = 3 << 20;
@@ -244,5 +272,5 @@ END_TEST
 UNIT_MAIN("framing", sse_is_read_with_every_tolerance, lines_and_arrays_are_cut,
           a_broken_array_is_refused, an_event_is_bounded_in_every_framing,
           endless_lines_and_many_data_lines_are_bounded_too,
-          a_large_event_in_small_reads_comes_whole, a_whole_event_is_not_copied,
-          writers_write_what_the_reader_reads)
+          an_endless_comment_is_refused_however_it_is_cut, a_large_event_in_small_reads_comes_whole,
+          a_whole_event_is_not_copied, writers_write_what_the_reader_reads)

@@ -32,6 +32,8 @@ START_TEST(arguments_become_objects)
         {"{\"a\":1.0, \"b\":12345678901234567890}", IR_CALL_FUNCTION,
          "{\"a\":1.0, \"b\":12345678901234567890}"},
         {"[1]", IR_CALL_FUNCTION, "{\"input\":[1]}"},
+        {"\xef\xbb\xbf{\"a\":1}", IR_CALL_FUNCTION, "{\"a\":1}"},
+        {"\xef\xbb\xbf[1]", IR_CALL_FUNCTION, "{\"input\":[1]}"},
         {"\"x\"", IR_CALL_FUNCTION, "{\"input\":\"x\"}"},
         {"{\"a\":", IR_CALL_FUNCTION, "{\"raw_arguments\":\"{\\\"a\\\":\"}"},
         {"free \"text\"", IR_CALL_CUSTOM, "{\"input\":\"free \\\"text\\\"\"}"},
