@@ -34,6 +34,8 @@ struct control {
     pthread_mutex_t *change_lock; /* held while the configuration is changed: api/change.h */
     const struct seal *seal;
     struct usage_log *usage;
+    struct body_store *bodies;
+    struct str bodies_dir;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
     struct secret internal_key; /* opens the data plane for test requests */

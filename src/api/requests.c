@@ -1,6 +1,7 @@
 /* requests.c - the request log, read: lists with filters, one request, and the views of it that other surfaces have. */
 #include "api/control.h"
 #include "base/clock.h"
+#include "meter/body_store.h"
 #include "meter/usage_detail.h"
 #include "meter/usage_log.h"
 #include "meter/usage_read.h"
@@ -26,6 +27,7 @@ struct request_out {
     struct shape_list tried;
     struct strs dropped;
     struct str trace_id, client_address, user_agent;
+    bool has_bodies;
 };
 
 #define TOKENS(member, doc) FIELD(struct request_out, member, NULL_NEGATIVE, doc)
@@ -71,7 +73,8 @@ static const struct shape request_detail_shape = SHAPE(
     FIELD(struct request_out, trace_id, NULL_EMPTY, "W3C trace id"),
     FIELD(struct request_out, client_address, NULL_EMPTY, "Where it came from, if that is logged"),
     FIELD(struct request_out, user_agent, NULL_EMPTY,
-          "What the client calls itself, if that is logged"));
+          "What the client calls itself, if that is logged"),
+    FIELD(struct request_out, has_bodies, 0, "Whether its bodies were kept"));
 
 struct page_out {
     struct shape_list data;
@@ -236,7 +239,8 @@ static struct request_out show(struct control_call *c, const struct usage_row *r
                                 .dropped = d->dropped,
                                 .trace_id = d->trace,
                                 .client_address = d->client,
-                                .user_agent = d->agent};
+                                .user_agent = d->agent,
+                                .has_bodies = d->body.n > 0};
 }
 
 static bool list(struct control_call *c, struct err *e)
@@ -280,6 +284,60 @@ static bool get(struct control_call *c, struct err *e)
     return control_reply(c, 200, &request_detail_shape, &out);
 }
 
+/* ---- bodies ---- */
+
+struct body_out {
+    struct str which;
+    int64_t size, kept;
+    bool truncated;
+    struct str text;
+};
+static const struct shape body_shape = SHAPE(
+    struct body_out,
+    FIELD(struct body_out, which, 0,
+          "client-request, upstream-request, upstream-response or client-response"),
+    FIELD(struct body_out, size, 0, "Bytes of the whole body"),
+    FIELD(struct body_out, kept, 0, "Bytes that are kept"),
+    FIELD(struct body_out, truncated, 0, "Whether the end is missing"),
+    FIELD(struct body_out, text, 0,
+          "What is kept, without what looked like a secret; bytes that are no UTF-8 are replaced"));
+
+static bool read_bodies(struct control_call *c, struct usage_row *row, struct usage_detail *d,
+                        struct body out[BODY_N], struct err *e)
+{
+    struct db *db = control_db(c, e);
+    if (!db || !usage_find(c->arena, db, route_param(&c->params, "id"), row, e))
+        return false;
+    usage_detail_read(c->arena, row->detail, d);
+    if (d->body.n == 0)
+        return err_set(e, ERR_NOT_FOUND, "bodies_not_kept",
+                       "The bodies of this request were not kept: see the setting log_bodies");
+    return body_read(c->arena, c->control->bodies_dir, d->body, row->request_id, out, e);
+}
+
+static bool get_body(struct control_call *c, struct err *e)
+{
+    struct str which = route_param(&c->params, "which");
+    struct usage_row row;
+    struct usage_detail d;
+    struct body v[BODY_N];
+    size_t k = 0;
+    while (k < BODY_N && !str_eq(which, str_of(body_names[k])))
+        k++;
+    if (k == BODY_N)
+        return err_set(e, ERR_NOT_FOUND, "not_found",
+                       "There are client-request, upstream-request, upstream-response and "
+                       "client-response");
+    if (!read_bodies(c, &row, &d, v, e))
+        return false;
+    struct body_out out = {.which = str_of(body_names[k]),
+                           .size = (int64_t)v[k].size,
+                           .kept = (int64_t)v[k].text.n,
+                           .truncated = v[k].is_cut,
+                           .text = v[k].text};
+    return control_reply(c, 200, &body_shape, &out);
+}
+
 /* What is in the log at this moment is gone for every reader; the writer deletes it in slices. */
 static bool clear(struct control_call *c, struct err *e)
 {
@@ -295,6 +353,7 @@ static bool clear(struct control_call *c, struct err *e)
                  e))
         return false;
     usage_log_tidy(c->control->usage);
+    body_store_clear(c->control->bodies);
     control_audit(c, "request_log", STR("cleared"), STR_NONE, STR_NONE);
     c->status = 204;
     return true;
@@ -451,6 +510,7 @@ const struct endpoint request_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_VIEWER, "The request log, newest first", .on_worker = list, .query = &list_query_shape, .out = &page_shape },
     { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = clear, .status = 204 },
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
+    { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape },
     { HTTP_GET,    "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_VIEWER, "The request log in pages", .on_worker = rosetta_requests, .query = &rosetta_query_shape, .out = &rosetta_list_shape },
     { HTTP_DELETE, "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_ADMIN,  "Empty the request log", .on_worker = rosetta_clear, .out = &ok_shape },
     { HTTP_GET,    "/admin/api/requests/key-labels", SURFACE_ROSETTA, ACCESS_VIEWER, "Labels of the keys in the request log", .on_worker = rosetta_labels, .out = &labels_shape },

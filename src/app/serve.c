@@ -11,6 +11,7 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "meter/body_store.h"
 #include "meter/totals.h"
 #include "store/db.h"
 #include "version.h"
@@ -57,6 +58,8 @@ struct server {
     struct worker_loop loops[MAX_LOOPS];
     unsigned n_loops;
     struct usage_log *usage;
+    struct body_store *bodies;
+    char bodies_dir[4096];
     struct workers *workers, *fetchers;
     struct relay_shared *shared;
     struct router *router;
@@ -86,6 +89,22 @@ static struct usage_limits limits_of(const struct settings *set)
                                  .error_max = set->request_log_error_max};
 }
 
+static void configure_log(struct server *s, const struct settings *set)
+{
+    struct err e = ERR_INIT;
+    struct usage_limits limits = limits_of(set);
+    struct body_limits bodies = {.max_bytes = set->log_bodies_max_bytes,
+                                 .days = set->log_bodies_days,
+                                 .each_bytes = set->log_body_max_bytes};
+    struct redactor *r = redactor_new(set->log_redact_fields, set->log_redact_pattern, &e);
+    if (!r) /* its setting was checked */
+        return;
+    usage_log_set_limits(s->usage, &limits);
+    usage_log_set_redactor(s->usage, r);
+    body_store_configure(s->bodies, &bodies, r);
+    redactor_unref(r);
+}
+
 /* The configuration is refused, and an older one goes on. */
 static void refused(void *arg, const struct err *e)
 {
@@ -112,8 +131,7 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
     struct server *s = arg;
     log_info(NULL, "config.loaded", "upstreams=%zu models=%zu keys=%zu", next->n_upstreams,
              next->n_models, next->n_keys);
-    struct usage_limits limits = limits_of(&next->settings);
-    usage_log_set_limits(s->usage, &limits);
+    configure_log(s, &next->settings);
     snapshot_publish(next);
     atomic_fetch_add(&s->reloads.ok, 1);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
@@ -287,6 +305,7 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     w->relay = (struct relay_loop){.loop = w->loop,
                                    .client = w->client,
                                    .usage = s->usage,
+                                   .bodies = s->bodies,
                                    .shared = s->shared,
                                    .index = i,
                                    .metrics = metrics_shard(s->metrics, i)};
@@ -490,9 +509,12 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
         s->n_loops = MAX_LOOPS;
     uint16_t port = s->options.has_port ? s->options.port : (uint16_t)snap->settings.port;
     struct usage_limits limits = limits_of(&snap->settings);
-    s->usage = usage_log_new(s->sources.db_path, s->n_loops, &limits, e);
+    s->usage = usage_log_new(s->sources.db_path, s->n_loops + 1, &limits, e);
     if (!s->usage)
         return false;
+    (void)snprintf(s->bodies_dir, sizeof s->bodies_dir, "%s/bodies", s->sources.data_dir);
+    s->bodies = body_store_new(s->bodies_dir, s->usage, s->n_loops);
+    configure_log(s, &snap->settings);
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
     s->fetchers = workers_new(FETCH_WORKERS, FETCH_QUEUE);
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
@@ -510,6 +532,8 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .fault = &s->fault,
                                   .setting_origin = origin_of_setting,
                                   .usage = s->usage,
+                                  .bodies = s->bodies,
+                                  .bodies_dir = str_of(s->bodies_dir),
                                   .change_lock = &s->change_lock,
                                   .seal = &s->sources.seal,
                                   .data_dir = str_of(s->sources.data_dir),
@@ -580,6 +604,7 @@ static void stop(struct server *s)
         workers_free(s->workers);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
+    body_store_free(s->bodies);
     if (s->usage && s->metrics)
         totals_save(s->totals, s->metrics, s->usage);
     if (s->usage)

@@ -1,4 +1,5 @@
 #include "domain/setting.h"
+#include <regex.h>
 
 #define INT(name_, default_, min_, max_, sentence_)                                        \
     {                                                                                      \
@@ -12,6 +13,16 @@
 #define TEXT(name_, default_, sentence_)                                                     \
     {                                                                                        \
 #name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_ \
+    }
+#define WORD(name_, default_, words_, sentence_)                                              \
+    {                                                                                         \
+#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_, \
+            .words = words_                                                                   \
+    }
+#define PATTERN(name_, default_, sentence_)                                                   \
+    {                                                                                         \
+#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_, \
+            .is_pattern = true                                                                \
     }
 #define DAY 86400000
 #define GIB (1024ll << 20)
@@ -58,6 +69,13 @@ static const struct setting rows[] = {
     FLAG(metrics_loopback, 0, "Show /metrics without a credential to callers on this machine"),
     FLAG(metrics_public, 0, "Show /metrics without a credential to everybody"),
     INT(config_versions_kept, 200, 2, 100000, "Versions of the configuration that are kept for comparison and rollback"),
+    FLAG(log_clients, 0, "Address and User-Agent of clients in the request log"),
+    WORD(log_bodies, "off", "off|errors|all", "Which requests' bodies are kept: off, errors or all"),
+    INT(log_body_max_bytes, 65536, 256, 64 << 20, "Most that is kept of one body"),
+    INT(log_bodies_max_bytes, 1 * GIB, 0, 1024 * 1024 * GIB, "Most that all kept bodies take, compressed; beyond it the oldest go; 0: no limit"),
+    INT(log_bodies_days, 7, 0, 36500, "Days that bodies are kept; 0: as long as their records"),
+    TEXT(log_redact_fields, "password,passwd,secret,api_key,apikey,access_token,refresh_token,id_token,client_secret,private_key,authorization", "Members of JSON whose text is taken out of kept bodies and errors, comma-separated"),
+    PATTERN(log_redact_pattern, "", "What else is taken out of them, an extended regular expression"),
     FLAG(log_json, 0, "Log lines as JSON"),
     FLAG(cors, 1, "Answer browsers of other origins"),
     TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),
@@ -106,6 +124,34 @@ void settings_default(struct settings *s)
     }
 }
 
+static bool text_fits(const struct setting *row, struct str value, struct err *e)
+{
+    if (row->words) {
+        struct str rest = str_of(row->words), one;
+        while (rest.n) {
+            rest = str_cut(rest, '|', &one);
+            if (str_eq(value, one))
+                return true;
+        }
+        return err_field(e, row->name, "'%s' must be one of %s", row->name, row->words);
+    }
+    if (row->is_pattern && value.n) {
+        char z[4096], why[128];
+        regex_t re;
+        if (value.n >= sizeof z || memchr(value.p, 0, value.n))
+            return err_field(e, row->name, "'%s' is too long", row->name);
+        memcpy(z, value.p, value.n);
+        z[value.n] = 0;
+        int rc = regcomp(&re, z, REG_EXTENDED | REG_NOSUB);
+        if (rc != 0) {
+            (void)regerror(rc, &re, why, sizeof why);
+            return err_field(e, row->name, "'%s' is no regular expression: %s", row->name, why);
+        }
+        regfree(&re);
+    }
+    return true;
+}
+
 bool setting_set(struct settings *s, const struct setting *row, struct str value, struct err *e)
 {
     void *at = member(s, row);
@@ -128,6 +174,8 @@ bool setting_set(struct settings *s, const struct setting *row, struct str value
             return err_field(e, row->name, "'%s' must be true or false", row->name);
         return true;
     case SETTING_TEXT:
+        if (!text_fits(row, value, e))
+            return false;
         *(struct str *)at = value;
         return true;
     }

@@ -11,6 +11,8 @@ struct setting {
     int64_t otherwise, min, max; /* SETTING_INT, SETTING_BOOL */
     const char *text;          /* default of SETTING_TEXT */
     const char *sentence;
+    const char *words;         /* SETTING_TEXT that is one of "a|b|c"; NULL: any */
+    bool is_pattern;           /* SETTING_TEXT that is a POSIX extended regular expression, or empty */
 };
 const struct setting *setting_at(size_t i);                   /* NULL past the end */
 const struct setting *setting_find(struct str name);

@@ -85,6 +85,10 @@ struct settings {               /* each a row in domain/setting.c: name, default
     bool log_json, cors, credential_visible;
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */
     bool emulate_stop;          /* cut answers of upstreams that know no stop sequences */
+    bool log_clients;           /* address and User-Agent in the request log */
+    struct str log_bodies;      /* off, errors, all */
+    int64_t log_body_max_bytes, log_bodies_max_bytes, log_bodies_days;
+    struct str log_redact_fields, log_redact_pattern;
     struct str cors_origins;    /* "*" or a comma list */
     struct str admin_cors_origins; /* a comma list, no "*" */
     struct str log_level;

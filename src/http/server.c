@@ -606,6 +606,8 @@ void http_reply_body(struct http_req *r, struct str bytes)
         c->reply_left -= (int64_t)bytes.n;
     }
     r->bytes_out += bytes.n;
+    if (r->tap)
+        r->tap(r->tap_arg, bytes);
     gather_for(c);
     struct buf *g = &c->server->gather;
     if (g->n + bytes.n > GATHER_BYTES) {
@@ -643,6 +645,8 @@ void http_reply(struct http_req *r, int status, const struct http_header *h, siz
     struct str more = STR_NONE;
     if (!c->is_reply_bodyless) {
         r->bytes_out = body.n;
+        if (r->tap)
+            r->tap(r->tap_arg, body);
         if (body.n <= COPY_BYTES)
             buf_str_add(&c->server->gather, body);
         else

@@ -37,6 +37,8 @@ struct http_req {               /* one request; lives from on_head until on_clos
     uint64_t start_ns;          /* monotonic, first byte of the head */
     uint64_t bytes_in, bytes_out; /* bodies */
     void *user;                 /* the handler's */
+    void (*tap)(void *arg, struct str bytes); /* sees the body of the reply as it goes out; NULL: nobody does */
+    void *tap_arg;
     struct http_conn *conn;
 };
 

@@ -2,15 +2,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "meter/redact.h"
 #include "meter/usage_block.h"
 #include "meter/usage_retain.h"
 #include "store/db.h"
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* records a loop may be ahead of the writer: half a second of a slow disk */
 /* records that all loops together may be ahead of the writer: half a second of a slow disk */
 #define MAX_WAITING 32768u
 #define MIN_WAITING 4096u /* but each this many */
@@ -19,6 +20,8 @@
 #define HURRY 512u   /* so many do not wait for the end of the group's time */
 #define BEHIND 2048u /* so many, and the loop steps back for the writer */
 #define SLICE 64u    /* records inserted at once */
+#define MAX_RINGS 260u
+#define MAX_DRIFT_MS 2000
 #define GROUP_MS 50
 #define RETRY_MS 1000
 #define MAX_POSTED 4096u
@@ -80,6 +83,8 @@ struct usage_log {
     struct block_writer *blocks;
     struct retention retention;
     struct usage_limits limits; /* under lock */
+    struct redactor *redactor;  /* under lock */
+    _Atomic int64_t floor_ms[2];
     void (*on_record)(void *arg, const struct usage_record *r);
     void (*on_group)(void *arg);
     void *watch_arg;
@@ -417,8 +422,54 @@ static bool kind_id(struct usage_log *u, const struct usage_record *r, int64_t *
     return true;
 }
 
-static bool insert_detail(struct usage_log *u, const struct usage_record *r, struct err *e)
+static int64_t end_ms(const struct usage_record *r)
 {
+    return r->start_ms + r->duration_us / 1000;
+}
+
+/* The clock went back: rows go on in order, so the row's number does not say when it was. */
+static void say_when(struct usage_record *r)
+{
+    size_t had = r->extra ? r->extra->n : 0;
+    if (r->extra && r->extra->is_redacted) /* said before, in a group that was not committed */
+        return;
+    struct usage_extra *x = malloc(sizeof *x + had + 64);
+    if (!x)
+        abort();
+    int n = snprintf(x->text, had + 64, "{\"at\":%lld%s%.*s", (long long)end_ms(r),
+                     had > 2 ? "," : "}", had > 2 ? (int)had - 1 : 0,
+                     had > 2 ? r->extra->text + 1 : "");
+    x->n = (size_t)n;
+    x->is_redacted = false;
+    free(r->extra);
+    r->extra = x;
+}
+
+/* The detail without secrets, in place of what the loop wrote. Once: the group may be written again. */
+static void redact_detail(struct usage_log *u, struct usage_record *r)
+{
+    struct buf b;
+    if (r->extra->is_redacted)
+        return;
+    pthread_mutex_lock(&u->lock);
+    struct redactor *by = redactor_ref(u->redactor);
+    pthread_mutex_unlock(&u->lock);
+    buf_init(&b, 16u << 20);
+    redact(by, str_n(r->extra->text, r->extra->n), NULL, 0, &b);
+    redactor_unref(by);
+    struct usage_extra *x = malloc(sizeof *x + b.n);
+    if (!x)
+        abort();
+    *x = (struct usage_extra){.n = b.n, .is_redacted = true};
+    memcpy(x->text, b.p ? b.p : "", b.n);
+    buf_done(&b);
+    free(r->extra);
+    r->extra = x;
+}
+
+static bool insert_detail(struct usage_log *u, struct usage_record *r, struct err *e)
+{
+    redact_detail(u, r);
     stmt_bind_int(u->add_detail, 1, r->seq);
     stmt_bind_str(u->add_detail, 2, str_n(r->extra->text, r->extra->n));
     return stmt_run(u->add_detail, e);
@@ -473,7 +524,7 @@ static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
     for (size_t i = 0; i < n; i++) {
         struct usage_record *r = u->slice[i];
         /* the end: rows come in this order */
-        r->seq = (r->start_ms + r->duration_us / 1000) * 1000;
+        r->seq = end_ms(r) * 1000;
         if (r->seq <= u->last_id)
             r->seq = u->last_id + 1;
         u->last_id = r->seq;
@@ -484,7 +535,9 @@ static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
     if (!stmt_run(u->insert, e))
         return false;
     for (size_t i = 0; i < n; i++) {
-        const struct usage_record *r = u->slice[i];
+        struct usage_record *r = u->slice[i];
+        if (r->seq / 1000 - end_ms(r) > MAX_DRIFT_MS)
+            say_when(r);
         if (!block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
             (r->extra && !insert_detail(u, r, e)))
             return false;
@@ -535,7 +588,7 @@ static void let_records_go(struct usage_log *u, struct ring *ring, uint32_t head
 /* One group of what the rings hold. Records leave their ring only once they are committed. */
 static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
 {
-    uint32_t heads[256];
+    uint32_t heads[MAX_RINGS];
     bool is_any = false;
     for (unsigned i = 0; i < u->n_rings; i++) {
         heads[i] = atomic_load_explicit(&u->rings[i].head, memory_order_acquire);
@@ -632,7 +685,10 @@ static bool tidy(struct usage_log *u)
     pthread_mutex_lock(&u->lock);
     limits = u->limits;
     pthread_mutex_unlock(&u->lock);
-    return retention_slice(&u->retention, u->db, u->blocks, &limits, &e);
+    bool has_more = retention_slice(&u->retention, u->db, u->blocks, &limits, &e);
+    for (int i = 0; i < 2; i++)
+        atomic_store(&u->floor_ms[i], retention_floor(&u->retention, i) / 1000);
+    return has_more;
 }
 
 static bool is_hurried(const struct usage_log *u)
@@ -716,6 +772,20 @@ void usage_log_set_limits(struct usage_log *u, const struct usage_limits *limits
         pthread_cond_signal(&u->wake);
     }
     pthread_mutex_unlock(&u->lock);
+}
+
+int64_t usage_log_floor_ms(const struct usage_log *u, bool is_error)
+{
+    return atomic_load(&u->floor_ms[is_error]);
+}
+
+void usage_log_set_redactor(struct usage_log *u, struct redactor *r)
+{
+    pthread_mutex_lock(&u->lock);
+    struct redactor *was = u->redactor;
+    u->redactor = redactor_ref(r);
+    pthread_mutex_unlock(&u->lock);
+    redactor_unref(was);
 }
 
 void usage_log_on_record(struct usage_log *u,
@@ -818,6 +888,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     if (!u || !(u->path = strdup(path)) ||
         !(u->rings = aligned_alloc(64, sizeof *u->rings * loops)))
         abort();
+    assert(loops <= MAX_RINGS);
     memset(u->rings, 0, sizeof *u->rings * loops);
     u->n_rings = loops;
     u->max_waiting = MAX_WAITING / loops > MIN_WAITING ? MAX_WAITING / loops : MIN_WAITING;
@@ -856,6 +927,7 @@ void usage_log_free(struct usage_log *u)
     for (unsigned i = 0; i < u->n_rings; i++)
         free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
+    redactor_unref(u->redactor);
     take_posted(u);
     if (u->taken) /* the store could not be reached to the end */
         log_error(NULL, "store.lost", "changes=%u", u->n_posted);

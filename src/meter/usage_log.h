@@ -9,6 +9,7 @@
 enum usage_quality { USAGE_NONE, USAGE_ESTIMATED, USAGE_DERIVED, USAGE_REPORTED };
 struct usage_extra {            /* what only some requests have to say: one heap block, freed by the log */
     size_t n;
+    bool is_redacted;           /* by the writer */
     char text[];                /* JSON: attempts, what was dropped, the error. See docs/request-log.md */
 };
 
@@ -57,6 +58,10 @@ bool usage_log_sync(struct usage_log *u, unsigned timeout_ms) MUST_USE;
 void usage_log_on_record(struct usage_log *u, void (*on_record)(void *arg, const struct usage_record *r),
                          void (*on_group)(void *arg), void *arg);
 void usage_log_watch(struct usage_log *u, bool is_watched);
+/* Successes or errors that ended before this are no longer in the log. */
+int64_t usage_log_floor_ms(const struct usage_log *u, bool is_error);
+struct redactor;
+void usage_log_set_redactor(struct usage_log *u, struct redactor *r); /* of what the details say; refs it; from any thread */
 uint64_t usage_log_shed(const struct usage_log *u);           /* records lost to full rings */
 struct usage_log_stats {
     uint64_t queued, written, failures; /* records waiting and committed; groups that the store refused */

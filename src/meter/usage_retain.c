@@ -42,10 +42,8 @@ static bool look(struct retention *r, struct db *db, const struct usage_limits *
 
 static int64_t highest(const struct retention *r)
 {
-    int64_t id = r->cleared > r->too_old ? r->cleared : r->too_old;
-    for (int i = 0; i < 2; i++)
-        id = r->floor[i] > id ? r->floor[i] : id;
-    return id;
+    int64_t ok = retention_floor(r, false), error = retention_floor(r, true);
+    return ok > error ? ok : error;
 }
 
 static bool run(struct db *db, const char *sql, int64_t first, int64_t last, int64_t *changed,
@@ -168,6 +166,12 @@ static bool work(struct retention *r, struct db *db, struct block_writer *blocks
         r->at = last;
     }
     return true;
+}
+
+int64_t retention_floor(const struct retention *r, bool is_error)
+{
+    int64_t id = r->cleared > r->too_old ? r->cleared : r->too_old;
+    return r->floor[is_error] > id ? r->floor[is_error] : id;
 }
 
 bool retention_slice(struct retention *r, struct db *db, struct block_writer *blocks,

@@ -16,4 +16,5 @@ struct retention {              /* the writer's; zeroed at first */
 /* True: call again soon, more is due. false with e->kind set: the store refused. */
 bool retention_slice(struct retention *r, struct db *db, struct block_writer *blocks, const struct usage_limits *limits,
                      struct err *e) MUST_USE;
+int64_t retention_floor(const struct retention *r, bool is_error); /* the id up to which the class goes */
 #endif

@@ -59,7 +59,7 @@ struct failures *relay_failures(struct relay *rl)
 {
     if (!rl->failures) {
         rl->failures = ARENA_NEW(rl->r->arena, struct failures);
-        *rl->failures = (struct failures){ERR_INIT, ERR_INIT, ERR_INIT};
+        *rl->failures = (struct failures){ERR_INIT, ERR_INIT, ERR_INIT, NULL};
     }
     return rl->failures;
 }
@@ -280,6 +280,7 @@ void relay_fail(struct relay *rl, const struct err *e)
         return;
     (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
                    e->code[0] ? e->code : err_kind_name(e->kind));
+    note_error(rl, e);
     if (rl->is_head_sent) {
         stream_break(rl, e);
         return;
@@ -360,7 +361,11 @@ static void record(struct relay *rl)
     u.duration_us = duration_us;
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
-    usage_log_put(rl->env->usage, rl->env->index, &u);
+    if (rl->failures || rl->capture || rl->set->log_clients ||
+        (rl->is_ctx_ready && rl->ctx.dropped))
+        note_put(rl, &u);
+    else
+        usage_log_put(rl->env->usage, rl->env->index, &u);
     count_request(rl, &u, now);
     if (rl->error_code[0] && log_enabled(LOG_DEBUG))
         log_debug(str_z(rl->r->arena, rl->id), "relay.failed",
@@ -401,6 +406,7 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     rl->last_fault = f;
     rl->failed_attempts++;
     metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
+    note_failed(rl, e, fault_name(f));
     cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
     log_info(str_z(rl->r->arena, rl->id), "upstream.failed",
              "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
@@ -508,6 +514,8 @@ static void on_body(void *arg, struct str bytes)
     struct relay *rl = arg;
     if (rl->is_ended || rl->is_done)
         return; /* after the terminal frame */
+    if (rl->capture)
+        capture_received(rl, bytes);
     switch (rl->mode) {
     case REPLY_ERROR:
         if (rl->reply.n < MAX_ERROR_BODY)
@@ -829,6 +837,8 @@ static void start_call(struct relay *rl, struct str target, struct str body,
     memcpy(kept, h, out.n_headers * sizeof h[0]);
     out.headers = kept;
     rl->sent_ns = clock_mono_ns();
+    if (rl->capture)
+        capture_sent(rl, body);
     rl->call = http_call_start(rl->env->client, &out, &call_handler, rl);
 }
 
@@ -940,12 +950,14 @@ void relay_attempt_next(struct relay *rl)
         struct str path = STR_NONE, body = STR_NONE;
         rl->target = rl->order[rl->next++];
         rl->up_status = 0;
+        note_attempt(rl);
         if (is_for_loading(rl)) {
             loaded_reply(rl);
             return;
         }
         if (rl->target->upstream->kind->is_builtin) {
             rl->attempts++;
+            rl->sent_ns = clock_mono_ns();
             echo_start(rl);
             return;
         }
@@ -954,6 +966,7 @@ void relay_attempt_next(struct relay *rl)
                 has_error = !err_set(&e, ERR_UNSUPPORTED, "unsupported_operation",
                                      "The upstream '" STR_FMT "' does not serve %s",
                                      STR_ARG(rl->target->upstream->name), op_name(rl->spec->op));
+                note_failed(rl, &e, "unsupported");
                 continue;
             }
             rl->attempts++;
@@ -971,6 +984,7 @@ void relay_attempt_next(struct relay *rl)
                 return;
             }
             has_error = true;
+            note_failed(rl, &e, "unsupported");
             if (e.kind != ERR_UNSUPPORTED)
                 break; /* a mistake of the request: no other target would take it */
             continue;
@@ -1159,9 +1173,14 @@ void relay_complete(struct relay *rl)
         return;
     }
     struct str received = rl->r->is_chunked ? buf_str(&rl->chunks) : rl->r->body;
-    if (!decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"), received,
-                     (size_t)rl->set->max_body_bytes, &rl->body, &e) ||
-        !read_head_fields(rl, &e) || !relay_resolve(rl, &e)) {
+    bool is_logged = !str_is(rl->set->log_bodies, "off");
+    if (is_logged)
+        capture_begin(rl);
+    bool is_decoded = decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"),
+                                  received, (size_t)rl->set->max_body_bytes, &rl->body, &e);
+    if (is_logged)
+        capture_request(rl, is_decoded ? rl->body : received);
+    if (!is_decoded || !read_head_fields(rl, &e) || !relay_resolve(rl, &e)) {
         relay_fail(rl, &e);
         return;
     }

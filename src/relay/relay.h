@@ -37,6 +37,7 @@ struct relay_loop {           /* of one loop; open, filled in by app */
     struct loop *loop;
     struct http_client *client;
     struct usage_log *usage;
+    struct body_store *bodies;
     struct relay_shared *shared;
     unsigned index;
     struct metrics_shard *metrics;

@@ -29,6 +29,7 @@ struct failures {
     struct err read;   /* of reading the request into the IR */
     struct err last;   /* of the last attempt */
     struct err stream; /* an error event of the upstream */
+    struct notes *notes; /* note.c */
 };
 
 struct relay {
@@ -108,6 +109,7 @@ struct relay {
     uint64_t sent_ns, first_ns;
     int status;
     char error_code[48];
+    struct body_set *capture;        /* bodies for the request log; NULL: not wanted */
 
     struct embed_request *asked;     /* embeddings that are translated */
     enum op embed_op;
@@ -152,6 +154,15 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev);
 /* live.c */
 void live_add(struct relay *rl);
 void live_remove(struct relay *rl);
+/* note.c: for the request log */
+void note_attempt(struct relay *rl);                          /* one begins */
+void note_failed(struct relay *rl, const struct err *e, const char *fault); /* it failed */
+void note_error(struct relay *rl, const struct err *e);       /* what the client is told */
+void note_put(struct relay *rl, struct usage_record *u);      /* hands the record over, with what there is to say beside it */
+void capture_begin(struct relay *rl);
+void capture_request(struct relay *rl, struct str body);
+void capture_sent(struct relay *rl, struct str body);         /* this and the next when rl->capture is there. Begins the attempt's two */
+void capture_received(struct relay *rl, struct str bytes);
 /* edit.c: the only changes a body of the same format sees */
 /* Reply bytes whose "reasoning" members become "reasoning_content", as put(arg, …) gets them piece by piece. */
 void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), void *arg);

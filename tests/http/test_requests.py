@@ -1,11 +1,15 @@
 """The request log: what stands in it, every filter, pages that join up, and llm-rosetta's view of it."""
 import time
 
+import json
+import sqlite3
+
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from gateway import KEY, Sluice, wait_for
-from upstream import failure
+from formats.common import Turn
+from gateway import KEY, Sluice, provider, wait_for
+from upstream import answer, cut_stream, failure, http
 
 ADMIN, OTHER = "sk-admin-0123456789abcdef0123456789", "sk-other-0123456789abcdef0123456789"
 CHAT, LIST = "/v1/chat/completions", "/sluice/v1/requests"
@@ -167,3 +171,166 @@ def test_emptying(start_sluice, scripted, path):
     assert ids(s) == []
     ask(s, request_id="r-afterwards")
     wait_for(lambda: ids(s) == ["r-afterwards"], "the next request is logged")
+
+
+# Beyond the figures: attempts, what was dropped, why it failed
+
+def one(s, request_id):
+    r = wait_for(lambda: (r := s.get(LIST + "/" + request_id, headers=s.auth(ADMIN))).status_code == 200 and r, "it is logged")
+    return r.json()
+
+
+def test_attempts_with_reasons(start_sluice, scripted, upstream):
+    config = config_with_keys(scripted.origin)
+    config["providers"]["second"] = provider("chat", scripted.origin)
+    config["models"]["pair"] = {"targets": [{"provider": "chat", "upstream_model": "m1"}, {"provider": "second", "upstream_model": "m2"}]}
+    s = start_sluice(config)
+    upstream.next(failure(FORMATS["chat"], 500, "it broke: upstream-secret-chat"), answer(FORMATS["chat"], Turn(text="fine")))
+    assert ask(s, model="pair", request_id="r-attempts").status_code == 200
+    row = one(s, "r-attempts")
+    first, second = row["tried"]
+    assert (first["provider"], first["provider_model"], first["status"], first["fault"]) == ("chat", "m1", 500, "server")
+    assert first["message"] == "it broke: [redacted]"
+    assert (second["provider"], second["status"], second.get("fault")) == ("second", 200, None)
+    assert second["at_us"] >= first["at_us"] + first["duration_us"] and second["duration_us"] > 0
+    assert (row["status"], row["attempts"], row["error"], row["error_message"]) == (200, 2, None, None)
+    upstream.play(failure(FORMATS["chat"], 500, "both broke"))
+    ask(s, model="pair", request_id="r-bothbroke")
+    row = one(s, "r-bothbroke")
+    assert [t["fault"] for t in row["tried"]] == ["server", "server"]
+    assert row["status"] == 500 and "both broke" in row["error_message"]
+    entry = s.get("/admin/api/requests?limit=1", headers=s.auth(ADMIN)).json()["entries"][0]
+    assert entry["error_detail"] == row["error_message"]
+
+
+def test_a_stream_that_breaks_off(start_sluice, scripted, upstream):
+    s = start_sluice(config_with_keys(scripted.origin))
+    f = FORMATS["chat"]
+    upstream.play(cut_stream(f, Turn(text="hello there"), 3))
+    ask(s, model="to-chat", stream=True, request_id="r-cutstream")
+    row = one(s, "r-cutstream")
+    assert row["error"] and row["error_message"]
+    assert [t["provider"] for t in row["tried"]] == ["chat"] and row["tried"][0]["code"] == row["error"]
+
+
+def test_what_was_dropped_is_listed(start_sluice, scripted, upstream):
+    s = start_sluice(config_with_keys(scripted.origin))
+    upstream.play(answer(FORMATS["anthropic"], Turn(text="fine")))
+    r = ask(s, model="to-anthropic", request_id="r-dropped0", seed=5, logit_bias={"1": 2})
+    assert r.status_code == 200, r.text
+    dropped = one(s, "r-dropped0")["dropped"]
+    assert dropped and dropped == r.headers["x-sluice-dropped"].split(", ")
+
+
+def test_common_requests_have_nothing_more(logged, scripted):
+    row = one(logged, "r-00000001")
+    assert row["tried"] == row["dropped"] == [] and row["client_address"] is None and row["has_bodies"] is False
+    with sqlite3.connect(logged.folder / "data" / "sluice.db") as db:
+        details = db.execute("SELECT count(*) FROM usage_detail").fetchone()[0]
+    assert details == 3  # of the three that failed
+
+
+def test_clients_are_logged_where_asked_for(start_sluice, scripted):
+    config = config_with_keys(scripted.origin)
+    config["server"]["log_clients"] = True
+    s = start_sluice(config)
+    s.post(CHAT, {"model": "echo", "messages": [{"role": "user", "content": "x"}]}, headers={"x-request-id": "r-client00", "User-Agent": "tester/1"})
+    row = one(s, "r-client00")
+    assert (row["client_address"], row["user_agent"]) == ("127.0.0.1", "tester/1")
+
+
+# Bodies
+
+BODIES = ("client-request", "upstream-request", "upstream-response", "client-response")
+
+
+def body(s, request_id, which):
+    return s.get("%s/%s/bodies/%s" % (LIST, request_id, which), headers=s.auth(ADMIN))
+
+
+def with_bodies(origin, what="all", **more):
+    config = config_with_keys(origin)
+    config["server"].update(log_bodies=what, **more)
+    return config
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_four_bodies(start_sluice, scripted, upstream, stream):
+    s = start_sluice(with_bodies(scripted.origin))
+    upstream.play(answer(FORMATS["anthropic"], Turn(text="the answer")))
+    r = ask(s, "the question", model="to-anthropic", stream=stream, request_id="r-bodies00")
+    assert r.status_code == 200
+    assert one(s, "r-bodies00")["has_bodies"] is True
+    got = {which: body(s, "r-bodies00", which).json() for which in BODIES}
+    assert "the question" in got["client-request"]["text"] and '"messages"' in got["client-request"]["text"]
+    assert "anthropic-model" in got["upstream-request"]["text"] and "the question" in got["upstream-request"]["text"]
+    assert "message" in got["upstream-response"]["text"] and got["upstream-response"]["size"] > 50
+    assert got["client-response"]["text"] == r.text and got["client-response"]["size"] == len(r.content)
+    assert not any(b["truncated"] for b in got.values())
+    assert body(s, "r-bodies00", "other").status_code == 404
+    assert s.get("%s/r-bodies00/bodies/client-request" % LIST).status_code == 403
+
+
+def test_only_errors(start_sluice, scripted, upstream):
+    s = start_sluice(with_bodies(scripted.origin, "errors"))
+    ask(s, request_id="r-finefine")
+    ask(s, "[[error 500 no]]", request_id="r-notfine0")
+    ask(s, model="nobody", request_id="r-nomodel0")
+    assert "[[error" in json.loads(body_when(s, "r-notfine0", "client-request")["text"])["messages"][0]["content"]
+    assert body_when(s, "r-nomodel0", "client-response")["text"].startswith('{"error"')
+    assert one(s, "r-finefine")["has_bodies"] is False
+    r = body(s, "r-finefine", "client-request")
+    assert r.status_code == 404 and r.json()["error"]["code"] == "bodies_not_kept"
+
+
+def body_when(s, request_id, which):
+    one(s, request_id)
+    r = body(s, request_id, which)
+    assert r.status_code == 200, r.text
+    return r.json()
+
+
+def test_bodies_without_secrets(start_sluice, scripted, upstream):
+    s = start_sluice(with_bodies(scripted.origin, log_redact_fields="password,pin", log_redact_pattern="cc-[0-9]+"))
+    upstream.play(http(200, '{"id":"x","choices":[{"message":{"role":"assistant","content":"upstream-secret-chat and %s"},"finish_reason":"stop"}]}' % KEY))
+    ask(s, 'my {"pin":"4711"} sk-proj-0123456789abcdef cc-123', model="to-chat", request_id="r-secrets0", password="hunter2")
+    kept = "".join(body_when(s, "r-secrets0", which)["text"] for which in BODIES)
+    for secret in ("4711", "0123456789abcdef", "cc-123", "hunter2", "upstream-secret-chat", KEY):
+        assert secret not in kept, secret
+    assert kept.count("[redacted]") >= 8
+    for path in (s.folder / "data" / "bodies").rglob("*"):
+        assert (path.stat().st_mode & 0o777) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_long_bodies_are_cut(start_sluice, scripted):
+    s = start_sluice(with_bodies(scripted.origin, log_body_max_bytes=1000))
+    r = ask(s, "x" * 5000, request_id="r-toolong0")
+    got = body_when(s, "r-toolong0", "client-response")
+    assert (got["truncated"], got["kept"], got["size"]) == (True, 1000, len(r.content)) and r.text.startswith(got["text"])
+
+
+def test_bodies_go_with_the_log(start_sluice, scripted):
+    s = start_sluice(with_bodies(scripted.origin))
+    ask(s, request_id="r-goesaway")
+    assert body_when(s, "r-goesaway", "client-request")
+    files = lambda: [p for p in (s.folder / "data" / "bodies").rglob("*") if p.is_file()]  # noqa: E731
+    assert files()
+    assert s.call("DELETE", LIST, headers=s.auth(ADMIN)).status_code == 204
+    wait_for(lambda: not files(), "the files are deleted")
+    ask(s, request_id="r-comesnew")
+    assert body_when(s, "r-comesnew", "client-request")
+
+
+def test_a_folder_that_refuses_bodies_loses_nothing_else(start_sluice, scripted):
+    s = start_sluice(with_bodies(scripted.origin))
+    (s.folder / "data" / "bodies").write_text("in the way")
+    for n in range(3):
+        assert ask(s, request_id="r-inthewa%d" % n).status_code == 200
+    for n in range(3):
+        assert one(s, "r-inthewa%d" % n)["has_bodies"] is False
+
+
+@pytest.mark.parametrize("name,value", [("log_bodies", "some"), ("log_redact_pattern", "(open")])
+def test_settings_are_checked(logged, name, value):
+    r = logged.call("PATCH", "/sluice/v1/settings/" + name, {"value": value}, headers=logged.auth(ADMIN))
+    assert r.status_code == 400 and r.json()["error"]["param"] == name, r.text

@@ -83,6 +83,43 @@ START_TEST(writes_all_fields_with_interned_names)
 }
 END_TEST
 
+START_TEST(a_clock_that_jumps_changes_no_order)
+{
+    static const int64_t jumps[] = {0, 86400000, 0, -3600000, 1};
+    struct usage_log *u = begin(1, 0);
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < ARRAY_LEN(jumps); i++) {
+        struct usage_record r = record(i == 2 ? "back" : "r");
+        r.start_ms = now + jumps[i] - 1;
+        if (i == 3) {
+            r.extra = malloc(sizeof *r.extra + 8);
+            r.extra->n = 8;
+            r.extra->is_redacted = false;
+            memcpy(r.extra->text, "{\"e\":7}", 7);
+            r.extra->n = 7;
+        }
+        usage_log_put(u, 0, &r);
+    }
+    usage_log_free(u);
+    ck_assert_int_eq(number("SELECT count(DISTINCT id) FROM usage"), 5);
+    /* those behind the jump say when they were */
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_detail"), 3);
+    ck_assert_int_eq(
+        number(
+            "SELECT json_extract(d.text, '$.at') FROM usage_detail d JOIN usage u ON u.id = d.id "
+            "WHERE request_id = 'back'"),
+        now);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_detail WHERE json_extract(text, '$.e') = 7 "
+                            "AND json_extract(text, '$.at') > 0"),
+                     1);
+    u = begin(1, 0); /* the next start goes on behind them */
+    struct usage_record r = record("later");
+    usage_log_put(u, 0, &r);
+    usage_log_free(u);
+    ck_assert_int_eq(number("SELECT request_id = 'later' FROM usage ORDER BY id DESC LIMIT 1"), 1);
+}
+END_TEST
+
 START_TEST(what_is_queued_is_written_before_the_end)
 {
     enum {
@@ -275,7 +312,7 @@ START_TEST(work_that_breaks_a_rule_holds_nothing_up)
 }
 END_TEST
 
-UNIT_MAIN("usage_log", writes_all_fields_with_interned_names,
+UNIT_MAIN("usage_log", writes_all_fields_with_interned_names, a_clock_that_jumps_changes_no_order,
           what_is_queued_is_written_before_the_end, written_and_shed_add_up_to_what_was_put,
           a_full_disk_is_degraded_and_recovers, a_store_that_is_gone_stops_nothing, old_records_go,
           work_of_others_runs_once_each_in_order, work_that_the_store_refuses_waits_for_it,

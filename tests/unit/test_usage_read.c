@@ -219,6 +219,7 @@ START_TEST(records_from_before_the_summaries_get_theirs)
     struct err e = ERR_INIT;
     fill(ROWS);
     run("DELETE FROM usage_block");
+    block_writer_close(blocks);
     ck_assert(block_writer_open(blocks, db, &e));
     int steps = 0;
     while (block_writer_is_behind(blocks)) {
