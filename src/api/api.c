@@ -197,12 +197,23 @@ static bool check_body_head(const struct api_call *c, struct err *e)
     return true;
 }
 
+struct gate_door api_door(const struct api_call *c)
+{
+    return (struct gate_door){.snap = c->snap,
+                              .identity = c->api->identity,
+                              .is_loopback = c->api->is_loopback,
+                              .native = c->row->relay ? c->row->relay->native_auth
+                                                      : surface_for(c)->token_header,
+                              .access = c->row->access,
+                              .now_ms = clock_wall_ms()};
+}
+
 static bool admit(struct api_call *c, struct err *e)
 {
     if (c->row->is_open && c->row->is_open(&c->snap->settings, c->r))
         return true;
-    const char *native = c->row->relay ? c->row->relay->native_auth : surface_for(c)->token_header;
-    if (!gate_admit(c->snap, c->r, native, c->row->access, clock_wall_ms(), &c->who, e))
+    struct gate_door door = api_door(c);
+    if (!gate_admit(&door, c->r, &c->who, e))
         return false;
     c->key = c->who.key;
     return true;
@@ -234,6 +245,11 @@ static size_t control_body_max(const struct api_call *c)
     return max ? max : MAX_CONTROL_BODY;
 }
 
+static bool is_administrative(const struct api_call *c)
+{
+    return surface_for(c)->is_administrative || (c->row && access_is_control(c->row->access));
+}
+
 static void on_head(void *arg, struct http_req *r)
 {
     struct api *api = arg;
@@ -248,7 +264,7 @@ static void on_head(void *arg, struct http_req *r)
     c->path = path_canonical(r->arena, r->path);
     c->method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
     c->row = router_find(api->router, r->arena, c->method, c->path, &c->params, &allowed);
-    c->cors = cors_origin(&c->snap->settings, r, surface_for(c)->is_administrative);
+    c->cors = cors_origin(&c->snap->settings, r, is_administrative(c));
     if (r->method == HTTP_OPTIONS) {
         reply_options(c, allowed);
         return;

@@ -10,6 +10,9 @@ struct api {                 /* of one loop; open, filled in by app */
     struct router *router;
     struct control *control;
     struct workers *workers;
+    struct workers *hashers; /* the few that may hash passwords */
+    struct identity *identity;
+    bool is_loopback;        /* we listen on a loopback address */
     _Atomic bool *is_draining;
 };
 
@@ -37,6 +40,8 @@ void api_reply(struct api_call *c, int status, const char *content_type, struct 
 void api_reply_json(struct api_call *c, int status, struct str body);
 void api_fail(struct api_call *c, const struct err *e);
 void api_refuse(struct api_call *c, struct err *e); /* a fault that no handler found: put into the surface's words */
+struct gate_door;
+struct gate_door api_door(const struct api_call *c); /* what its row asks for */
 /* control.c */
 void control_run(struct api_call *c);      /* on_complete of a worker row */
 void control_forget(struct api_call *c);

@@ -107,13 +107,12 @@ void control_audit_finish(struct control_call *c, bool ok, const struct err *e)
     /* A handler's transaction that failed took its records with it: they are written again, with the error. */
     struct db *db = control_db(c, &inner);
     bool done = db && db_begin(db, &inner);
-    if (done && append_all(c, db, c->notes, ok ? c->status : err_status(e),
-                           ok           ? "ok"
-                           : e->code[0] ? e->code
-                                        : err_kind_name(e->kind),
-                           !ok, &inner))
+    const char *outcome = c->failed_as ? c->failed_as : "ok";
+    if (!ok)
+        outcome = e->code[0] ? e->code : err_kind_name(e->kind);
+    if (done && append_all(c, db, c->notes, ok ? c->status : err_status(e), outcome, !ok, &inner)) {
         done = db_commit(db, &inner);
-    else if (done) {
+    } else if (done) {
         db_rollback(db);
         done = false;
     }
@@ -158,18 +157,25 @@ static struct str time_text(struct arena *a, int64_t ms)
     return buf_str(&b);
 }
 
-static bool int_param(struct control_call *c, const char *name, int64_t min, int64_t max,
-                      int64_t *out, struct err *e)
-{
-    struct str text = query_get(c->arena, c->query, name);
-    return text.n == 0 || (str_to_int(text, out) && *out >= min && *out <= max) ||
-           err_field(e, name, "'%s' must be a whole number from %lld to %lld", name, (long long)min,
-                     (long long)max);
-}
+struct audit_query {
+    struct str actor, kind, object, outcome, address, since, until;
+    int64_t limit, before;
+};
+static const struct shape audit_query_shape = SHAPE_STRICT(
+    struct audit_query,
+    FIELD_RANGE(struct audit_query, limit, 1, 1000, 0, "Most rows in one answer; 100 when absent"),
+    FIELD_RANGE(struct audit_query, before, 1, INT64_MAX, 0,
+                "Only rows older than this id: the last one of the page before"),
+    FIELD(struct audit_query, actor, 0, "Name of the operator, label of the key"),
+    FIELD(struct audit_query, kind, 0, "What was changed"),
+    FIELD(struct audit_query, object, 0, "Which one"),
+    FIELD(struct audit_query, outcome, 0, "ok, or the code of an error"),
+    FIELD(struct audit_query, address, 0, "Address of the client"),
+    FIELD(struct audit_query, since, 0, "RFC 3339 time: not before it"),
+    FIELD(struct audit_query, until, 0, "RFC 3339 time: before it"));
 
-static bool time_param(struct control_call *c, const char *name, int64_t *out, struct err *e)
+static bool time_param(const char *name, struct str text, int64_t *out, struct err *e)
 {
-    struct str text = query_get(c->arena, c->query, name);
     return text.n == 0 || clock_parse_rfc3339(text, out) ||
            err_field(e, name, "'%s' must be an RFC 3339 time", name);
 }
@@ -182,17 +188,18 @@ static yyjson_val *value_of(struct arena *a, struct str json)
 
 static bool list(struct control_call *c, struct err *e)
 {
-    struct audit_filter f = {.actor = query_get(c->arena, c->query, "actor"),
-                             .kind = query_get(c->arena, c->query, "kind"),
-                             .object = query_get(c->arena, c->query, "object"),
-                             .outcome = query_get(c->arena, c->query, "outcome"),
-                             .address = query_get(c->arena, c->query, "address"),
-                             .limit = 100};
+    const struct audit_query *q = c->asked;
+    struct audit_filter f = {.actor = q->actor,
+                             .kind = q->kind,
+                             .object = q->object,
+                             .outcome = q->outcome,
+                             .address = q->address,
+                             .before_id = q->before,
+                             .limit = q->limit ? q->limit : 100};
     struct audit_row *rows;
     size_t n;
-    if (!int_param(c, "limit", 1, 1000, &f.limit, e) ||
-        !int_param(c, "before", 1, INT64_MAX, &f.before_id, e) ||
-        !time_param(c, "since", &f.since_ms, e) || !time_param(c, "until", &f.until_ms, e))
+    if (!time_param("since", q->since, &f.since_ms, e) ||
+        !time_param("until", q->until, &f.until_ms, e))
         return false;
     struct db *db = control_db(c, e);
     if (!db || !audit_list(db, c->arena, &f, &rows, &n, e))
@@ -219,7 +226,7 @@ static bool list(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint audit_endpoints[] = {
-    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first", .on_worker = list, .out = &audit_shape, .is_list = true },
+    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first", .on_worker = list, .query = &audit_query_shape, .out = &audit_shape, .is_list = true },
     {0},
 };
 /* clang-format on */

@@ -1,6 +1,8 @@
 /* control.c - runs the rows of the control plane: decoded on the loop, done on a worker, answered on the loop. */
 #include "api/control.h"
 #include "base/log.h"
+#include "gate/admit.h"
+#include "gate/peer.h"
 #include "net/worker.h"
 #include <stdlib.h>
 
@@ -137,7 +139,12 @@ static void take_request(struct control_call *call, const struct api_call *c)
     call->who.id = str_dup(a, c->who.id);
     call->who.name = str_dup(a, c->who.name);
     call->who.session = str_dup(a, c->who.session);
-    call->address = str_dup(a, c->r->peer);
+    struct str proxies = c->snap->settings.trusted_proxies;
+    struct gate_door door = api_door(c);
+    call->address = str_dup(a, peer_address(c->r, proxies));
+    call->is_https = peer_is_https(c->r, proxies);
+    call->is_cross_origin = peer_is_cross_origin(c->r, proxies);
+    call->is_open = gate_is_open(&door, c->r);
     call->request_id = str_dup(a, c->id);
 }
 
@@ -206,7 +213,8 @@ void control_run(struct api_call *c)
         free_job(job);
         return;
     }
-    if (!workers_run(c->api->workers, c->api->relay->loop, run, done, job)) {
+    if (!workers_run(c->row->takes_password ? c->api->hashers : c->api->workers,
+                     c->api->relay->loop, run, done, job)) {
         err_set(&e, ERR_OVERLOADED, "busy", "Too many administrative calls at once: try again");
         e.retry_after_ms = 1000;
         api_fail(c, &e);

@@ -2,6 +2,7 @@
 #ifndef API_CONTROL_H
 #define API_CONTROL_H
 #include "api/api.h"
+#include "gate/identity.h"
 #include "json/json.h"
 #include "json/shape.h"
 #include "store/db.h"
@@ -39,6 +40,7 @@ struct control {
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
     struct secret internal_key; /* opens the data plane for test requests */
+    struct identity *identity;
     int64_t started_ms;       /* wall clock */
     /* for api/metrics.c */
     struct metrics *metrics;
@@ -70,6 +72,8 @@ struct control_call {
     struct snapshot *snap;    /* pinned */
     struct principal who;     /* who calls */
     struct str address;       /* of the client: behind trusted proxies theirs says which */
+    bool is_https, is_cross_origin; /* what it came by; whether a browser says that another origin's page sent it */
+    bool is_open;             /* administration needs no sign-in from here */
     struct str request_id;
     const struct http_header *head; /* the request's headers: control_head */
     size_t n_head;
@@ -77,6 +81,7 @@ struct control_call {
     struct db *db;            /* of this call: control_db */
     int status;               /* to answer with; 200 until set */
     struct buf out;           /* the answer, JSON */
+    const char *failed_as;    /* the code of an error that the handler answers itself, for the audit log; NULL: none */
     struct control_note *notes; /* control_audit */
     const char *content_type; /* of another answer */
     struct http_header headers[4]; /* of the answer, besides the usual ones: control_header */

@@ -30,6 +30,7 @@ struct endpoint {
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
+    bool takes_password;      /* hashes one: runs on the few workers that may */
     bool body_is_optional;    /* one that is absent or no JSON object counts as {} */
     const char *bad_json;     /* what it says of a body that is no JSON, and its Cache-Control, where they are not its surface's */
     const char *cache_control;
@@ -40,6 +41,7 @@ struct endpoint {
 extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], setting_endpoints[];
 extern const struct endpoint audit_endpoints[], config_version_endpoints[];
+extern const struct endpoint session_endpoints[], operator_endpoints[];
 extern const struct endpoint request_endpoints[];
 extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];

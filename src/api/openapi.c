@@ -67,18 +67,6 @@ static const struct {
     const char *path; /* a whole one, or its end from a colon on */
     const char *name, *json, *text;
 } queries[] = {
-    {HTTP_GET, "/sluice/v1/audit", "limit", "{\"type\":\"integer\"}", "Most rows in one answer"},
-    {HTTP_GET, "/sluice/v1/audit", "before", "{\"type\":\"integer\"}",
-     "Only rows older than this id: the last one of the page before"},
-    {HTTP_GET, "/sluice/v1/audit", "actor", "{\"type\":\"string\"}", "Name of the operator"},
-    {HTTP_GET, "/sluice/v1/audit", "kind", "{\"type\":\"string\"}", "What was changed"},
-    {HTTP_GET, "/sluice/v1/audit", "object", "{\"type\":\"string\"}", "Which one"},
-    {HTTP_GET, "/sluice/v1/audit", "outcome", "{\"type\":\"string\"}", "ok, or an error's code"},
-    {HTTP_GET, "/sluice/v1/audit", "address", "{\"type\":\"string\"}", "Address of the client"},
-    {HTTP_GET, "/sluice/v1/audit", "since", "{\"type\":\"string\",\"format\":\"date-time\"}",
-     "Not before this time"},
-    {HTTP_GET, "/sluice/v1/audit", "until", "{\"type\":\"string\",\"format\":\"date-time\"}",
-     "Before this time"},
     {HTTP_POST, ":streamGenerateContent", "alt",
      "{\"type\":\"string\",\"enum\":[\"sse\",\"json\"]}",
      "sse: server-sent events; otherwise one JSON array"},
@@ -199,7 +187,8 @@ static void write_error_response(struct jw *w, const struct endpoint *e, const c
 
 static const char *media_of(const struct endpoint *e)
 {
-    if (str_ends(str_of(e->path), STR("/docs")) || str_starts(str_of(e->path), STR("/dashboard/")))
+    if (str_ends(str_of(e->path), STR("/docs")) || str_is(str_of(e->path), "/sluice/claim") ||
+        str_starts(str_of(e->path), STR("/dashboard/")))
         return "text/html";
     if (str_ends(str_of(e->path), STR(".css")))
         return "text/css";
@@ -311,6 +300,10 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     if (e->access != ACCESS_PUBLIC) {
         write_error_response(w, e, "401", "No key, or an unknown one");
         write_error_response(w, e, "403", "The key may not do this");
+    } else if (e->takes_password) {
+        write_error_response(w, e, "401", "The password is wrong, or the link is void");
+        write_error_response(w, e, "403", "A page of another origin may not sign in");
+        write_error_response(w, e, "429", "Too many failed attempts from this address");
     }
     if (e->relay)
         write_error_response(w, e, "404", "Unknown model");

@@ -13,6 +13,8 @@ static const struct endpoint *const tables[] = {
     key_endpoints,
     setting_endpoints, config_version_endpoints,
     audit_endpoints,
+    session_endpoints,
+    operator_endpoints,
     request_endpoints,
     metric_endpoints,
     admin_config_endpoints,

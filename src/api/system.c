@@ -91,6 +91,7 @@ static void reply_page(struct api_call *c, const char *name, const char *type)
              "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")},
         {STR("x-content-type-options"), STR("nosniff")},
         {STR("cache-control"), STR("no-cache")},
+        {STR("referrer-policy"), STR("no-referrer")},
         {STR("x-request-id"), c->id},
     };
     http_reply(c->r, 200, h, ARRAY_LEN(h), page(name));
@@ -111,6 +112,16 @@ static void docs_js(struct api_call *c)
     reply_page(c, "docs.js", "text/javascript; charset=utf-8");
 }
 
+static void claim_page(struct api_call *c)
+{
+    reply_page(c, "claim.html", "text/html; charset=utf-8");
+}
+
+static void claim_js(struct api_call *c)
+{
+    reply_page(c, "claim.js", "text/javascript; charset=utf-8");
+}
+
 /* clang-format off */
 const struct endpoint system_endpoints[] = {
     { HTTP_GET, "/healthz",      SURFACE_SLUICE, ACCESS_PUBLIC, "Whether it serves, and whether the store is degraded", .on_loop = healthz },
@@ -121,6 +132,8 @@ const struct endpoint system_endpoints[] = {
     { HTTP_GET, "/docs",         SURFACE_SLUICE, ACCESS_PUBLIC, "The OpenAPI document as a page", .on_loop = docs },
     { HTTP_GET, "/docs/docs.css", SURFACE_SLUICE, ACCESS_PUBLIC, "Style of that page", .on_loop = docs_css },
     { HTTP_GET, "/docs/docs.js", SURFACE_SLUICE, ACCESS_PUBLIC, "Script of that page", .on_loop = docs_js },
+    { HTTP_GET, "/sluice/claim", SURFACE_SLUICE, ACCESS_PUBLIC, "The page that the claim link of the first start leads to", .on_loop = claim_page },
+    { HTTP_GET, "/sluice/claim.js", SURFACE_SLUICE, ACCESS_PUBLIC, "Script of that page", .on_loop = claim_js },
     {0},
 };
 /* clang-format on */

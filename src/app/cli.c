@@ -51,6 +51,8 @@ const struct option_def option_defs[] = {
     TEXT("capabilities", capabilities, "LIST", "Comma list of text, vision, tools, embedding, reasoning, audio, image, rerank, moderation"),
     NUMBER("max-output-tokens", 0, max_output_tokens, "N", 1, INT64_MAX, "Most tokens that the model writes"),
     NUMBER("context-tokens", 0, context_tokens, "N", 1, INT64_MAX, "Tokens that fit into its context"),
+    TEXT("revoke", revoke, "ID", "End this session"),
+    FLAG("revoke-all", 0, revoke_all, "End all sessions"),
     FLAG("help", 'h', help, "This text"),
     {0},
 };

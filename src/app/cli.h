@@ -22,6 +22,8 @@ struct cli {                    /* one parsed command line */
     const char *type, *base_url, *api_key, *proxy, *ca_file, *wire, *api_version;
     const char *id, *label, *scopes, *models, *expires, *upstream_model, *capabilities;
     int64_t max_output_tokens, context_tokens;
+    const char *revoke;
+    bool revoke_all;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };
@@ -98,6 +100,12 @@ int cmd_setting_set(struct cli *c);
 int cmd_config_history(struct cli *c);
 int cmd_config_diff(struct cli *c);
 int cmd_config_rollback(struct cli *c);
+int cmd_admin_reset_password(struct cli *c);
+int cmd_admin_sessions(struct cli *c);
+int cmd_admin_claim(struct cli *c);
+int cmd_admin_unlock(struct cli *c);
+int cmd_audit_verify(struct cli *c);
+int cmd_audit_list(struct cli *c);
 int cmd_endpoints(struct cli *c);
 int cmd_log(struct cli *c);
 int cmd_version(struct cli *c);

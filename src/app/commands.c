@@ -61,6 +61,20 @@ const struct command commands[] = {
       "File, providers, models and settings become what they were, as a new version; also when the file\n"
       "cannot be read any more. Client keys stay as they are now: what was revoked does not come back.\n\n"
       "  sluice config rollback 11\n", cmd_config_rollback },
+    { "admin", "reset-password", "[NAME]", 0, 1, "Set the password of an operator, ending their sessions", STORE,
+      "Without NAME: admin. The password is asked for, or read from standard input; it is never an argument,\n"
+      "which everybody on the machine could see.\n\n"
+      "  sluice admin reset-password\n"
+      "  sluice admin reset-password ada < file\n", cmd_admin_reset_password },
+    { "admin", "sessions", NULL, 0, 0, "List who has signed in, or end sessions", STORE " revoke revoke-all",
+      "  sluice admin sessions --revoke ses_0123456789abcdef\n", cmd_admin_sessions },
+    { "admin", "claim", NULL, 0, 0, "Make a link by which one person becomes an owner", STORE,
+      "The link works once; an older one becomes void.\n", cmd_admin_claim },
+    { "admin", "unlock", "[ADDRESS]", 0, 1, "Let addresses sign in again that failed too often", STORE, NULL, cmd_admin_unlock },
+    { "audit", "verify", NULL, 0, 0, "Check that nothing was altered in the audit log", STORE,
+      "Ends with 0 when every row fits the one before, with 1 and the first row that does not.\n", cmd_audit_verify },
+    { "audit", "list", NULL, 0, 0, "Show the last changes", STORE " lines json",
+      "  sluice audit list -n 1000 --json | jq 'select(.kind == \"key\")'\n", cmd_audit_list },
     { "log", NULL, NULL, 0, 0, "Show the last requests", STORE " follow lines json",
       "  sluice log -f\n"
       "  sluice log -n 1000 --json | jq 'select(.status >= 500)'\n", cmd_log },

@@ -791,6 +791,26 @@ static void add_internal_key(struct loader *l)
     l->s->internal = k;
 }
 
+/* ---- the operator's password: environment over file ---- */
+
+static bool load_admin_password(struct loader *l, struct err *e)
+{
+    static const char where[] = "server.admin_password";
+    const char *given = getenv("SLUICE_ADMIN_PASSWORD");
+    struct str text;
+    if (given && given[0]) {
+        l->s->admin_password = secret_of(str_dup(l->a, str_of(given)));
+        l->s->admin_password_from = ORIGIN_ENV;
+        return true;
+    }
+    if (!text_member(l, json_get(l->root, "server"), "admin_password", "server", &text, e) ||
+        !secret_text(l, text, where, &text, e))
+        return false;
+    l->s->admin_password = secret_of(str_dup(l->a, text));
+    l->s->admin_password_from = ORIGIN_FILE;
+    return true;
+}
+
 /* ---- settings: environment over file over store over default ---- */
 
 static const char *setting_env(const char *name, char out[64])
@@ -996,10 +1016,10 @@ static void add_place(const struct loader *l, struct err *e)
 
 static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
-    bool ok = load_file(l, e) && load_settings(l, db, e) && file_providers(l, e) &&
-              (!db || store_providers(l, db, e)) && add_detected(l, e) && add_echo_provider(l, e) &&
-              file_models(l, e) && (!db || store_models(l, db, e)) && file_keys(l, e) &&
-              (!db || store_keys(l, db, e));
+    bool ok = load_file(l, e) && load_settings(l, db, e) && load_admin_password(l, e) &&
+              file_providers(l, e) && (!db || store_providers(l, db, e)) && add_detected(l, e) &&
+              add_echo_provider(l, e) && file_models(l, e) && (!db || store_models(l, db, e)) &&
+              file_keys(l, e) && (!db || store_keys(l, db, e));
     if (ok)
         add_echo_model(l);
     add_internal_key(l);

@@ -22,6 +22,7 @@ struct config_sources {
     bool is_without_store;    /* file and environment only: no state_open is needed */
     bool detects;             /* without a file: offer upstreams whose key stands in the environment, and local ones */
     struct local_server local[2]; /* by detect_local() */
+    char claim_token[72];     /* of the claim link made at the first start, to be shown once; empty: none */
     char internal_key[64];    /* of this process, for test requests; empty: none */
     char first_key[96];       /* the client key made at the first start, to be shown once; empty: none */
 };

@@ -1,5 +1,6 @@
 /* first_start.c - detection of what is there, the first client key, and commands to copy. */
 #include "app/first_start.h"
+#include "app/operators.h"
 #include "base/banned.h"
 #include "domain/discover.h"
 #include "domain/noun.h"
@@ -98,10 +99,7 @@ static void offers(const struct snapshot *snap)
 static void commands_to_copy(const char *key, const char *host, unsigned port)
 {
     char base[300];
-    bool is_any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
-    bool is_v6 = !is_any && strchr(host, ':') != NULL;
-    (void)snprintf(base, sizeof base, "http://%s%s%s:%u", is_v6 ? "[" : "",
-                   is_any ? "127.0.0.1" : host, is_v6 ? "]" : "", port);
+    base_url(base, sizeof base, host, port);
     (void)printf(
         "The model 'echo' is always there. Try it:\n\n"
         "  curl %s/v1/chat/completions -H 'Authorization: Bearer %s' -H 'Content-Type: "
@@ -128,6 +126,15 @@ static void commands_to_copy(const char *key, const char *host, unsigned port)
                  base, key);
 }
 
+static void offer_claim(const struct config_sources *s, const char *host, unsigned port)
+{
+    char base[300];
+    base_url(base, sizeof base, host, port);
+    (void)printf("Nobody can sign in yet. Who opens this link first becomes the owner; it works "
+                 "once:\n\n  %s/sluice/claim#%s\n\n",
+                 base, s->claim_token);
+}
+
 void first_greeting(const struct config_sources *s, const struct snapshot *snap, const char *host,
                     unsigned port)
 {
@@ -141,5 +148,7 @@ void first_greeting(const struct config_sources *s, const struct snapshot *snap,
                      "add --help\n",
                      s->data_dir);
     }
+    if (s->claim_token[0])
+        offer_claim(s, host, port);
     (void)fflush(stdout);
 }

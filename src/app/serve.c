@@ -6,6 +6,7 @@
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/first_start.h"
+#include "app/operators.h"
 #include "app/pidfile.h"
 #include "base/clock.h"
 #include "base/codec.h"
@@ -35,6 +36,8 @@
 #define DRAIN_POLL_MS 20
 #define SAVE_COUNTERS_MS 30000
 #define MAX_CONFIG_FILE (64u << 20)
+#define SWEEP_MS 60000
+#define HASH_QUEUE 64
 #define WATCH_SETTLE_MS 200 /* editors write a file in several steps */
 
 struct server;
@@ -60,7 +63,9 @@ struct server {
     struct usage_log *usage;
     struct body_store *bodies;
     char bodies_dir[4096];
-    struct workers *workers, *fetchers;
+    struct workers *workers, *fetchers, *hashers;
+    struct identity *identity;
+    bool is_loopback;
     struct relay_shared *shared;
     struct router *router;
     struct control control;
@@ -76,7 +81,7 @@ struct server {
     /* of the first loop */
     uv_signal_t on_term, on_int, on_hup;
     uv_fs_event_t watch[2]; /* the folder of the file, and that of the file behind a link */
-    struct timer watch_timer;
+    struct timer watch_timer, sweep_timer;
     unsigned signals_seen;
 };
 
@@ -129,6 +134,9 @@ static bool build(void *arg, const struct config_draft *d, struct snapshot **out
 static void publish(void *arg, struct snapshot *next, bool is_of_file)
 {
     struct server *s = arg;
+    struct err e = ERR_INIT;
+    if (!operators_refresh(s->identity, &s->sources, next, &e))
+        log_error(NULL, "operators.not_read", "error=%s", e.message);
     log_info(NULL, "config.loaded", "upstreams=%zu models=%zu keys=%zu", next->n_upstreams,
              next->n_models, next->n_keys);
     configure_log(s, &next->settings);
@@ -246,6 +254,21 @@ static struct totals_base *load_totals(const char *path)
     return b;
 }
 
+static void sweep_on_worker(void *arg)
+{
+    struct server *s = arg;
+    operators_sweep(s->identity, &s->sources);
+    snapshot_thread_done();
+}
+
+static void on_sweep(struct timer *t)
+{
+    struct server *s = (struct server *)(void *)((char *)t - offsetof(struct server, sweep_timer));
+    timer_start(s->loops[0].loop, t, SWEEP_MS, on_sweep);
+    if (!workers_run(s->workers, s->loops[0].loop, sweep_on_worker, NULL, s))
+        log_warn(NULL, "operators.not_swept", "error=%s", "workers busy");
+}
+
 static void on_watch_settled(struct timer *t)
 {
     request((struct server *)(void *)((char *)t - offsetof(struct server, watch_timer)),
@@ -313,6 +336,9 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
                           .router = s->router,
                           .control = &s->control,
                           .workers = s->workers,
+                          .hashers = s->hashers,
+                          .identity = s->identity,
+                          .is_loopback = s->is_loopback,
                           .is_draining = &s->is_draining};
     w->http = http_server_new(w->loop, &sc, &api_handler, &w->api);
     if (!http_server_listen(w->http, host, *port, &bound, e))
@@ -517,6 +543,8 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     configure_log(s, &snap->settings);
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
     s->fetchers = workers_new(FETCH_WORKERS, FETCH_QUEUE);
+    s->hashers = workers_new((unsigned)snap->settings.password_parallel, HASH_QUEUE);
+    s->is_loopback = host_is_loopback(s->options.host ? s->options.host : snap->settings.host.p);
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir);
     s->router = router_new();
@@ -536,6 +564,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .bodies_dir = str_of(s->bodies_dir),
                                   .change_lock = &s->change_lock,
                                   .seal = &s->sources.seal,
+                                  .identity = s->identity,
                                   .data_dir = str_of(s->sources.data_dir),
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
@@ -556,6 +585,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     start_watching(s);
     timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
     request(s, observe_start);
+    timer_start(s->loops[0].loop, &s->sweep_timer, SWEEP_MS, on_sweep);
     for (unsigned i = 1; i < s->n_loops; i++) {
         int rc = pthread_create(&s->loops[i].thread, NULL, loop_main, &s->loops[i]);
         if (rc != 0) {
@@ -567,10 +597,14 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     log_info(NULL, "server.listening", "host=%s port=%u threads=%u version=%s",
              s->options.host ? s->options.host : snap->settings.host.p, port, s->n_loops,
              sluice_version);
+    if (!snap->settings.require_login && !s->is_loopback)
+        log_warn(NULL, "login.required", "reason=%s",
+                 "require_login is off, and the listener is no loopback address: it stays on");
     if (!s->options.is_quiet)
         first_greeting(&s->sources, snap, s->options.host ? s->options.host : snap->settings.host.p,
                        port);
     explicit_bzero(s->sources.first_key, sizeof s->sources.first_key);
+    explicit_bzero(s->sources.claim_token, sizeof s->sources.claim_token);
     return !s->options.port_file || write_port(s->options.port_file, port, e);
 }
 
@@ -585,6 +619,12 @@ static bool start(struct server *s, struct err *e)
     if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) ||
         !first_key(&s->sources, &snap, e))
         return false;
+    s->identity = identity_new(s->sources.seal.key);
+    if (!operators_refresh(s->identity, &s->sources, snap, e) ||
+        (!s->options.is_quiet && !operators_first_claim(s->identity, &s->sources, snap, e))) {
+        snapshot_unref(snap);
+        return false;
+    }
     /* another may take its place before we are done with it */
     snapshot_publish(snapshot_ref(snap));
     bool ok = start_with(s, snap, e);
@@ -602,6 +642,9 @@ static void stop(struct server *s)
     if (s->workers)
         /* what is queued is finished: its answers go to loops that still exist */
         workers_free(s->workers);
+    workers_free(s->hashers);
+    if (s->identity && s->loops[0].loop)
+        operators_sweep(s->identity, &s->sources); /* when sessions were used last */
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
     body_store_free(s->bodies);
@@ -615,6 +658,7 @@ static void stop(struct server *s)
     totals_free(s->totals);
     snapshot_publish(NULL);
     snapshot_thread_done();
+    identity_free(s->identity);
     pidfile_drop(s->sources.data_dir);
     state_close(&s->sources);
     arena_thread_done();
@@ -665,6 +709,7 @@ int serve_run(const struct serve_options *options, const struct config_sources *
         close_handle((uv_handle_t *)&s->watch[1]);
         timer_stop(&s->watch_timer);
         timer_stop(&s->save_timer);
+        timer_stop(&s->sweep_timer);
         if (rc != 0 && s->loops[0].http && !s->loops[0].is_drained)
             http_server_close(s->loops[0].http);
         (void)uv_run(loop_uv(s->loops[0].loop), UV_RUN_NOWAIT);

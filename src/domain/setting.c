@@ -1,5 +1,6 @@
 #include "domain/setting.h"
 #include <regex.h>
+#include "http/cidr.h"
 
 #define INT(name_, default_, min_, max_, sentence_)                                        \
     {                                                                                      \
@@ -23,6 +24,11 @@
     {                                                                                         \
 #name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_, \
             .is_pattern = true                                                                \
+    }
+#define CHECKED(name_, default_, check_, sentence_)                                           \
+    {                                                                                         \
+#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_, \
+            .check = check_                                                                           \
     }
 #define DAY 86400000
 #define GIB (1024ll << 20)
@@ -83,6 +89,21 @@ static const struct setting rows[] = {
     TEXT(diagnostics_ip_url, "http://ip-api.com/json/?fields=query,country,city,isp", "Asked by network diagnostics for the address we are seen under; empty: not asked"),
     TEXT(diagnostics_connect_url, "https://www.google.com/generate_204", "Asked by network diagnostics for a 204; empty: not asked"),
     TEXT(admin_cors_origins, "", "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
+    FLAG(require_login, 1, "Ask operators to sign in; false opens administration, to this machine only and only while the listener is a loopback address"),
+    CHECKED(trusted_proxies, "", cidr_list_check, "Addresses and ranges of proxies whose X-Forwarded-For, -Proto and -Host are believed, comma-separated"),
+    INT(session_ttl_ms, DAY, 1000, 365ll * DAY, "Longest life of an operator's session"),
+    INT(session_idle_ms, DAY / 12, 1000, 365ll * DAY, "Time after which a session that is not used ends"),
+    INT(max_sessions, 1000, 1, 100000, "Sessions at once; beyond it the one unused for longest ends"),
+    INT(login_max_failures, 5, 1, 1000, "Failed sign-ins after which an address is locked out"),
+    INT(login_window_ms, 300000, 1000, DAY, "Time after which earlier failed sign-ins are forgotten"),
+    INT(login_lockout_ms, 300000, 1000, DAY, "Time of the first lock-out of an address; doubled each time"),
+    INT(login_lockout_max_ms, DAY / 24, 1000, 365ll * DAY, "Longest lock-out"),
+    INT(password_memory_bytes, 64 << 20, 8192, 4 * GIB, "Memory for hashing one password (Argon2id)"),
+    INT(password_passes, 2, 1, 100, "Passes for hashing one password (Argon2id)"),
+    INT(password_parallel, 2, 1, 64, "Passwords hashed at once; further sign-ins wait. Read at start"),
+    INT(password_min_length, 8, 1, 128, "Shortest password that can be set; one given by file or environment is taken as it is"),
+    INT(claim_ttl_ms, DAY, 60000, 365ll * DAY, "Life of a claim link"),
+    INT(audit_retention_days, 400, 0, 36500, "Days that the audit log is kept; 0: for ever"),
     TEXT(log_level, "info", "debug, info, warn or error"),
 };
 /* clang-format on */
@@ -155,6 +176,7 @@ static bool text_fits(const struct setting *row, struct str value, struct err *e
 bool setting_set(struct settings *s, const struct setting *row, struct str value, struct err *e)
 {
     void *at = member(s, row);
+    struct err inner = ERR_INIT;
     int64_t n;
     switch (row->kind) {
     case SETTING_INT:
@@ -176,6 +198,8 @@ bool setting_set(struct settings *s, const struct setting *row, struct str value
     case SETTING_TEXT:
         if (!text_fits(row, value, e))
             return false;
+        if (row->check && !row->check(value, &inner))
+            return err_field(e, row->name, "'%s': %s", row->name, inner.message);
         *(struct str *)at = value;
         return true;
     }

@@ -92,6 +92,12 @@ struct settings {               /* each a row in domain/setting.c: name, default
     struct str cors_origins;    /* "*" or a comma list */
     struct str admin_cors_origins; /* a comma list, no "*" */
     struct str log_level;
+    bool require_login;         /* false: administration is open, on a loopback listener only */
+    struct str trusted_proxies; /* comma list of addresses and ranges */
+    int64_t session_ttl_ms, session_idle_ms, max_sessions;
+    int64_t login_max_failures, login_window_ms, login_lockout_ms, login_lockout_max_ms;
+    int64_t password_memory_bytes, password_passes, password_parallel, password_min_length;
+    int64_t claim_ttl_ms, audit_retention_days;
 };
 
 struct snapshot {
@@ -108,6 +114,8 @@ struct snapshot {
     struct key **keys;
     size_t n_keys;
     const struct key *internal; /* sluice's own, for test requests: in no list; NULL: none */
+    struct secret admin_password; /* given by file or environment, until app has hashed it */
+    enum origin admin_password_from;
     uint32_t *key_slots;        /* open addressing over the first bytes of the hashes, which are as good as random: place in keys + 1 */
     size_t key_mask;
 };

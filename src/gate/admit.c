@@ -1,39 +1,100 @@
 #include "gate/admit.h"
+#include "gate/peer.h"
 
-static uint32_t scope_of(enum access a)
-{
-    switch (a) {
-    case ACCESS_PUBLIC:
-        return 0;
-    case ACCESS_INFERENCE:
-        return SCOPE_INFERENCE;
-    case ACCESS_MODELS:
-        return SCOPE_MODELS;
-    case ACCESS_VIEWER:
-    case ACCESS_MEMBER:
-    case ACCESS_ADMIN:
-    case ACCESS_OWNER:
-        return SCOPE_ADMIN;
-    }
-    return SCOPE_ADMIN;
-}
+/* ---- the data plane ---- */
 
-bool gate_admit(const struct snapshot *s, const struct http_req *r, const char *native,
-                enum access a, int64_t now_ms, struct principal *out, struct err *e)
+static bool admit_caller(const struct gate_door *g, const struct http_req *r, struct principal *out,
+                         struct err *e)
 {
     struct pass pass = {NULL};
-    *out = (struct principal){.kind = PRINCIPAL_ANONYMOUS};
-    if (a == ACCESS_PUBLIC)
-        return true;
-    if (!auth_admit(s, r, native, scope_of(a), now_ms, &pass, e)) {
-        /* who may infer may see what there is to infer with */
-        if (a != ACCESS_MODELS || !auth_admit(s, r, native, SCOPE_INFERENCE, now_ms, &pass, NULL))
-            return false;
-        err_clear(e);
+    uint32_t scope = g->access == ACCESS_MODELS ? SCOPE_MODELS : SCOPE_INFERENCE;
+    bool ok = auth_admit(g->snap, r, g->native, scope, g->now_ms, &pass, e);
+    if (!ok && g->access == ACCESS_MODELS) { /* who may infer may see what there is to infer with */
+        ok = auth_admit(g->snap, r, g->native, SCOPE_INFERENCE, g->now_ms, &pass, NULL);
+        if (ok)
+            err_clear(e);
     }
-    *out = principal_of_key(pass.key);
-    if (access_is_control(a) && !principal_may(out, a))
-        return err_set(e, ERR_FORBIDDEN, "insufficient_role", "This takes the role %s",
-                       access_name(a));
-    return true;
+    if (ok)
+        *out = principal_of_key(pass.key);
+    return ok;
+}
+
+/* ---- the control plane ---- */
+
+bool gate_is_open(const struct gate_door *g, const struct http_req *r)
+{
+    return !g->snap->settings.require_login && g->is_loopback && peer_is_local(r);
+}
+
+/* A credential that was sent on purpose: a page of another origin cannot make a browser do that. */
+static struct str sent_token(const struct gate_door *g, const struct http_req *r)
+{
+    struct str v = str_trim(http_req_header(r, "x-admin-token"));
+    return v.n ? v : auth_presented(r->arena, r, g->native);
+}
+
+static bool find_operator(const struct gate_door *g, const struct http_req *r,
+                          struct principal *out, struct err *e)
+{
+    struct str token = sent_token(g, r);
+    const struct settings *set = &g->snap->settings;
+    if (token.n) {
+        if (identity_session(g->identity, r->arena, token, set, g->now_ms, out))
+            return true;
+        const struct key *k = snapshot_key(g->snap, token);
+        bool is_live = k && k->is_enabled && (k->expires_ms == 0 || g->now_ms < k->expires_ms);
+        if (is_live)
+            *out = principal_of_key(k);
+        if (k && !is_live)
+            return err_set(e, ERR_FORBIDDEN, k->is_enabled ? "key_expired" : "key_disabled",
+                           "This API key %s", k->is_enabled ? "has expired" : "is disabled");
+        return k || err_set(e, ERR_UNAUTHENTICATED, "invalid_token",
+                            "Unknown token: the session may have ended");
+    }
+    token = peer_cookie(r, STR(SESSION_COOKIE));
+    if (token.n && identity_session(g->identity, r->arena, token, set, g->now_ms, out)) {
+        out->by_cookie = true;
+        return true;
+    }
+    if (gate_is_open(g, r)) {
+        *out = (struct principal){.kind = PRINCIPAL_ANONYMOUS, .role = ROLE_ADMIN};
+        return true;
+    }
+    return err_set(e, ERR_UNAUTHENTICATED, token.n ? "invalid_token" : "not_signed_in",
+                   token.n ? "Unknown token: the session may have ended" : "Sign in first");
+}
+
+static bool is_unsafe(enum http_method m)
+{
+    return m != HTTP_GET && m != HTTP_HEAD && m != HTTP_OPTIONS;
+}
+
+static bool admit_operator(const struct gate_door *g, const struct http_req *r,
+                           struct principal *out, struct err *e)
+{
+    if (!find_operator(g, r, out, e))
+        return false;
+    if (out->by_cookie && is_unsafe(r->method) &&
+        !peer_is_same_origin(r, g->snap->settings.trusted_proxies))
+        return err_set(e, ERR_FORBIDDEN, "csrf",
+                       "A change by cookie must come from a page of this origin: send the token in "
+                       "a header instead");
+    if (principal_may(out, g->access))
+        return true;
+    return out->kind == PRINCIPAL_OPERATOR
+               ? err_set(e, ERR_FORBIDDEN, "insufficient_role", "This takes the role %s",
+                         access_name(g->access))
+               : err_set(e, ERR_FORBIDDEN, "insufficient_scope",
+                         g->access == ACCESS_OWNER
+                             ? "This takes an operator with the role owner who has signed in"
+                             : "This API key lacks the scope for this endpoint");
+}
+
+bool gate_admit(const struct gate_door *g, const struct http_req *r, struct principal *out,
+                struct err *e)
+{
+    *out = (struct principal){.kind = PRINCIPAL_ANONYMOUS};
+    if (g->access == ACCESS_PUBLIC)
+        return true;
+    return access_is_control(g->access) ? admit_operator(g, r, out, e) : admit_caller(g, r, out, e);
 }

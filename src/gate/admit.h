@@ -2,10 +2,20 @@
 #ifndef GATE_ADMIT_H
 #define GATE_ADMIT_H
 #include "gate/auth.h"
-#include "gate/principal.h"
+#include "gate/identity.h"
 
-/* native: the header in which the row's clients send their key; may be NULL. ERR_UNAUTHENTICATED: no credential, or one that
- * nobody has. ERR_FORBIDDEN: a good one that may not. Never blocks. */
-bool gate_admit(const struct snapshot *s, const struct http_req *r, const char *native, enum access a, int64_t now_ms,
-                struct principal *out, struct err *e) MUST_USE;
+struct gate_door {
+    const struct snapshot *snap;
+    struct identity *identity;
+    bool is_loopback;         /* we listen on a loopback address: what require_login = false asks for */
+    const char *native;       /* the header in which the row's clients send their key; may be NULL */
+    enum access access;
+    int64_t now_ms;
+};
+/* The data plane takes keys; the control plane sessions (X-Admin-Token, Bearer, the cookie) and admin
+ * keys, in the same carriers as the data plane's. ERR_UNAUTHENTICATED: no credential, or one that nobody has. ERR_FORBIDDEN: a good one
+ * that may not, "csrf": a page of another origin may have sent it. Never blocks for longer than a short lock. */
+bool gate_admit(const struct gate_door *g, const struct http_req *r, struct principal *out, struct err *e) MUST_USE;
+/* Whether administration is open to this request without a sign-in: setting require_login, on this machine only. */
+bool gate_is_open(const struct gate_door *g, const struct http_req *r);
 #endif

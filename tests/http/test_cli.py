@@ -45,7 +45,7 @@ def test_help_teaches(cli):
     for word in ("serve", "check", "export", "provider add", "key create", "log", "completion", "First steps"):
         assert word in text
     assert cli.run().returncode == 2
-    commands = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ?", text.split("First steps")[0], re.M)
+    commands = re.findall(r"^  ([a-z]+(?: [a-z-]+)?)  ?", text.split("First steps")[0], re.M)
     assert len(commands) > 15
     for command in commands:
         words = command.split()
