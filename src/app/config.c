@@ -46,6 +46,13 @@ static bool bad(struct err *e, const char *where, const char *what)
     return err_field(e, where, "'%s' %s", where, what);
 }
 
+static bool unset(struct err *e, const char *where, const char *name)
+{
+    err_field(e, where, "'%s' needs the environment variable %s, which is not set", where, name);
+    (void)snprintf(e->code, sizeof e->code, "variable_unset");
+    return false;
+}
+
 /* ${NAME} anywhere in a text. An unset variable is an error: half a configuration is worse than none. */
 static bool expand(struct loader *l, struct str text, const char *where, struct str *out,
                    struct err *e)
@@ -67,8 +74,7 @@ static bool expand(struct loader *l, struct str text, const char *where, struct 
             break;
         const char *name = str_z(l->a, str_first(rest, close)), *value = getenv(name);
         if (!value)
-            return err_field(e, where, "'%s' needs the environment variable %s, which is not set",
-                             where, name);
+            return unset(e, where, name);
         buf_add(&b, text.p, n);
         buf_str_add(&b, str_of(value));
         text = str_skip(rest, close + 1);
@@ -395,6 +401,22 @@ bool is_detected_env(const struct provider_kind *k)
     return true;
 }
 
+/* A key whose variable is not set is none: one vendor's missing key must not keep the others from serving. */
+static bool key_member(struct loader *l, yyjson_val *entry, const char *where, struct str *out,
+                       struct err *e)
+{
+    struct err why = ERR_INIT;
+    if (text_member(l, entry, "api_key", where, out, &why))
+        return true;
+    if (strcmp(why.code, "variable_unset") != 0) {
+        *e = why;
+        return false;
+    }
+    log_warn(NULL, "config.key_missing", "where=%s error=%s", where, why.message);
+    *out = STR_NONE;
+    return true;
+}
+
 static bool file_providers(struct loader *l, struct err *e)
 {
     yyjson_val *all = json_get(l->root, "providers"), *k, *v;
@@ -414,7 +436,7 @@ static bool file_providers(struct loader *l, struct err *e)
         if (!text_member(l, v, "type", where, &type, e) ||
             !text_member(l, v, "shim", where, &shim, e) ||
             !text_member(l, v, "base_url", where, &in.base_url, e) ||
-            !text_member(l, v, "api_key", where, &in.api_key, e) ||
+            !key_member(l, v, where, &in.api_key, e) ||
             !text_member(l, v, "proxy", where, &in.proxy, e) ||
             !text_member(l, v, "ca_file", where, &in.ca_file, e) ||
             !text_member(l, v, "wire", where, &in.wire, e) ||
@@ -834,6 +856,28 @@ static bool store_setting(void *arg, struct str name, struct str value, struct e
     return true;
 }
 
+/* llm-rosetta's section `debug` and its variables: what they switch on is ours under another name. */
+static bool load_debug(struct loader *l, struct err *e)
+{
+    static const struct {
+        const char *member, *env, *setting, *value;
+    } rows[] = {
+        {"verbose", "LLM_ROSETTA_VERBOSE", "log_level", "debug"},
+        {"log_bodies", "LLM_ROSETTA_LOG_BODIES", "log_bodies", "all"},
+    };
+    yyjson_val *debug = json_get(l->root, "debug");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct str given = str_of(getenv(rows[i].env));
+        bool is_on = given.n ? str_is(given, "1") || str_eq_nocase(given, STR("true")) ||
+                                   str_eq_nocase(given, STR("yes"))
+                             : json_get_bool(debug, rows[i].member, false);
+        const struct setting *row = setting_find(str_of(rows[i].setting));
+        if (is_on && row && !setting_set(&l->s->settings, row, str_of(rows[i].value), e))
+            return false;
+    }
+    return true;
+}
+
 static bool load_settings(struct loader *l, struct db *db, struct err *e)
 {
     struct settings *set = &l->s->settings;
@@ -841,8 +885,8 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
     settings_default(set);
     if (db && !setting_each(db, l->a, store_setting, l, e))
         return false;
-    if (json_get_bool(json_get(l->root, "debug"), "verbose", false)) /* llm-rosetta */
-        set->log_level = STR("debug");
+    if (!load_debug(l, e))
+        return false;
     if (!json_absent(server) && !yyjson_is_obj(server))
         return bad(e, "server", "must be an object");
     const struct setting *row;

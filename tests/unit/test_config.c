@@ -109,8 +109,8 @@ START_TEST(faults_are_said_with_their_place)
     } cases[] = {
         {"{\n  'providers': {\n    'oa': { 'type': 'opnai' } } }",
          "sluice.jsonc:3:", "did you mean 'openai'"},
-        {"{\n 'providers': { 'oa': {\n  'type': 'openai', 'api_key': '${NOT_SET}' } } }",
-         "sluice.jsonc:3:32: ", "NOT_SET"},
+        {"{\n 'providers': { 'oa': {\n  'type': 'openai', 'base_url': '${NOT_SET}' } } }",
+         "sluice.jsonc:3:33: ", "NOT_SET"},
         {"{\n 'server': {\n  'port': ${NOT_SET} } }", "sluice.jsonc:3:11: ", "NOT_SET"},
         {"{ 'server': {\n 'port': 99999 } }", "sluice.jsonc:2:10: ", "0 to 65535"},
         {"{ 'server': {\n\n 'cors': 'x' } }", "sluice.jsonc:3:10: ", "true or false"},
