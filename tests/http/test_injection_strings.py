@@ -1,0 +1,221 @@
+"""Hostile strings in every string field and path parameter of the control plane: always a clean answer, nothing executed, nothing
+bent, and what is stored comes back as it was sent."""
+import json
+import re
+import urllib.parse
+
+import pytest
+from conftest import basic_config
+from gateway import Sluice
+
+ADMIN = "sk-admin-0123456789abcdef"
+# As the text stands in JSON: with escapes where Python cannot say it, and bytes that no UTF-8 text has.
+STRINGS = {
+    "sql": "'; DROP TABLE key; --", "sql-quote": "a'b\"c`d", "sql-union": "x') UNION SELECT sealed_key FROM provider --",
+    "json": '","admin":true,"x":"', "json-close": '"}],"server":{"require_login":false}}//', "comment": "*/ // /* ${HOME}",
+    "format": "%s%n%x%9999999d%p", "traversal": "../../../../etc/passwd", "traversal-encoded": "..%2f..%2fetc%2fpasswd%00",
+    "xss": "<script>alert(1)</script><img src=x onerror=alert(1)>", "header": "a\r\nSet-Cookie: x=1\r\n\r\nHTTP/1.1 200 OK",
+    "nul": "a\x00b", "controls": "".join(map(chr, range(1, 32))) + "\x7f", "unicode": "\u202eRTL \ufeff \u0301 \U0001f600 \ufffe",
+    "shell": "$(touch /tmp/x) `id` ; | & > <", "megabyte": "A" * 1_000_000, "empty": "", "spaces": " \t ",
+    "placeholder": "${NO_SUCH_VARIABLE}", "file": "file:/etc/passwd", "long-number": "9" * 400, "true": "true",
+}
+RAW = {"bad-utf8": b"\xff\xfe\xc3\x28", "overlong": b"\xc0\xaf", "surrogate": b"\xed\xa0\x80", "half-escape": rb"\ud800", "bad-escape": rb"\x41"}
+MASKED = re.compile("key|proxy|password|secret|token|sealed")
+# What makes a body good enough to be looked at further, by field name.
+GOOD = {"name": "inj-%d", "type": "openai-compatible", "base_url": "http://127.0.0.1:1", "provider": "echo", "models": ["m-%d"],
+        "targets": [{"provider": "echo"}], "api_key": "k-injection-0001", "endpoint": "/v1/chat/completions", "payload": {"model": "none"},
+        "value": "x", "username": "user-%d", "password": "correct horse battery staple", "role": "viewer"}
+
+
+@pytest.fixture(scope="module")
+def server(scripted, calls, tmp_path_factory):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
+    s = Sluice(tmp_path_factory.mktemp("injection"), config, calls, key=ADMIN)
+    s.http.timeout = 30
+    s.counter = 0
+    yield s
+    s.stop()
+
+
+def operations(s):
+    doc = s.get("/openapi.json").json()
+    for path, item in doc["paths"].items():
+        if not path.startswith(("/sluice/", "/admin/")):
+            continue
+        for method, op in item.items():
+            body = op.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            yield method.upper(), path, body
+
+
+def strings_in(schema, at=()):
+    """Paths of the string fields of an object's schema, into arrays and objects."""
+    for name, field in schema.get("properties", {}).items():
+        yield from places(field, (*at, name))
+
+
+def places(field, at):
+    kinds = field.get("type")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if "string" in kinds or kinds == [None]:
+        yield at
+    if "array" in kinds:
+        yield from places(field.get("items", {}), (*at, 0))
+    if "object" in kinds and field.get("properties"):
+        yield from strings_in(field, at)
+
+
+def good(schema, number):
+    body = {}
+    for name, field in schema.get("properties", {}).items():
+        if name in GOOD and (name in schema.get("required", []) or name not in ("name", "type", "value")):
+            value = GOOD[name]
+            body[name] = json.loads(json.dumps(value).replace("%d", str(number)))
+        elif name in schema.get("required", []):
+            body[name] = {"integer": 1, "boolean": True, "array": [], "object": {}}.get(field.get("type"), "x")
+    return body
+
+
+def put(body, at, value):
+    """The value at the place; arrays on the way have one element."""
+    for i, step in enumerate(at[:-1]):
+        inner = [] if at[i + 1] == 0 else {}
+        if isinstance(body, list):
+            if not body:
+                body.append(inner)
+            body = body[0]
+        else:
+            if not isinstance(body.get(step), type(inner)):
+                body[step] = inner
+            body = body[step]
+    if isinstance(body, list):
+        body[:] = [value]
+    else:
+        body[at[-1]] = value
+
+
+def fill(path, value):
+    quoted = urllib.parse.quote(value, safe="")
+    return re.sub(r"{[a-z_]+}", lambda m: quoted, path)
+
+
+def clean(s, r, what):
+    assert r.status_code < 500 or (r.status_code == 500 and r.json().get("saved") is True), (what, r.status_code, r.text[:300])
+    assert "set-cookie" not in r.headers or "x=1" not in r.headers["set-cookie"], what
+    assert r.headers.get("content-type", "application/json").startswith("application/json"), what
+    if r.content:
+        r.json()
+    if r.status_code == 500:  # an address that saved, but does not load: taken back
+        s.write_config(s.first_config)
+        assert s.post("/admin/api/config/reload").status_code == 200
+
+
+def verbatim(r, at, value, what):
+    """Where the answer shows the field, it shows what was sent."""
+    if r.status_code >= 300 or value == "" or MASKED.search(str(at[-1])) or not r.content:
+        return
+    shown = r.json()
+    for step in at:
+        try:
+            shown = shown[step]
+        except (KeyError, IndexError, TypeError):
+            return
+    if isinstance(shown, str) and at[0] not in ("value",):
+        assert shown == value, what
+
+
+@pytest.fixture(autouse=True)
+def alive(server):
+    server.first_config = json.loads(server.config_path.read_text(encoding="utf-8"))
+    yield
+    assert server.process.poll() is None, server.output()[-3000:]
+    assert server.get("/sluice/v1/info").status_code == 200
+    server.write_config(server.first_config)
+    assert server.post("/admin/api/config/reload").status_code == 200
+
+
+@pytest.mark.parametrize("kind", STRINGS)
+def test_every_string_field(server, kind):
+    value, tried = STRINGS[kind], 0
+    for method, path, schema in operations(server):
+        for at in strings_in(schema or {}):
+            if at[-1] == "value" and "settings" in path:
+                continue  # settings that change how this server runs are tried below
+            server.counter += 1
+            body = good(schema, server.counter)
+            put(body, at, value)
+            where = fill(path, "inj-%d" % server.counter)
+            if path.startswith("/admin/api/config/models/"):
+                body.setdefault("provider", "echo")
+            r = server.call(method, where, json.dumps(body).encode())
+            clean(server, r, (kind, method, path, at))
+            verbatim(r, at, value, (kind, method, path, at))
+            tried += 1
+    assert tried > 20
+
+
+@pytest.mark.parametrize("kind", [k for k in STRINGS if k not in ("megabyte", "empty")])
+def test_every_path_parameter(server, kind):
+    tried = 0
+    for method, path, schema in operations(server):
+        if "{" not in path:
+            continue
+        server.counter += 1
+        r = server.call(method, fill(path, STRINGS[kind]), json.dumps(good(schema or {}, server.counter)).encode() if schema else None)
+        clean(server, r, (kind, method, path))
+        tried += 1
+    assert tried > 10
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_bytes_that_are_no_text(server, kind):
+    for method, path, schema in operations(server):
+        for at in strings_in(schema or {}):
+            server.counter += 1
+            body = good(schema, server.counter)
+            put(body, at, "@@@")
+            raw = json.dumps(body).encode().replace(b"@@@", RAW[kind])
+            r = server.call(method, fill(path, "inj-%d" % server.counter), raw)
+            clean(server, r, (kind, method, path, at))
+            lenient = path == "/admin/api/keys"  # a body that is none counts as {}
+            assert r.status_code >= 400 or lenient, (kind, method, path, at, r.text[:200])
+    for method, path, _ in operations(server):
+        if "{" in path:
+            where = re.sub(r"{[a-z_]+}", "".join("%%%02X" % b for b in RAW[kind]), path)
+            clean(server, server.call(method, where, {}), (kind, method, path))
+
+
+@pytest.mark.parametrize("kind", [k for k in STRINGS if k != "empty"])
+def test_texts_that_are_stored_come_back(server, kind):
+    """Labels and names, through the file or the store, after a reload."""
+    value = STRINGS[kind]
+    r = server.post("/admin/api/keys", json.dumps({"label": value}).encode())
+    assert r.status_code in (200, 400), r.text[:200]
+    if r.status_code == 200:
+        made = r.json()["key"]
+        assert made["label"] == value
+        assert server.post("/admin/api/config/reload").status_code == 200
+        listed = {k["id"]: k["label"] for k in server.get("/admin/api/keys").json()["keys"]}
+        assert listed[made["id"]] == value
+        assert server.call("DELETE", "/admin/api/keys/" + made["id"]).status_code == 200
+    body = {"provider": "echo", "capabilities": [value], "upstream_model": value}
+    r = server.call("PUT", "/admin/api/config/models/stored-%d" % len(value), json.dumps(body).encode())
+    assert r.status_code in (200, 400), r.text[:200]
+    if r.status_code == 200:
+        got = server.get("/admin/api/config").json()["models"]["stored-%d" % len(value)]
+        assert got["capabilities"] == [value] and got["upstream_model"] == value
+        assert server.call("DELETE", "/admin/api/config/models/stored-%d" % len(value)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", STRINGS)
+def test_every_query_parameter(server, kind):
+    doc = server.get("/openapi.json").json()
+    for path, item in doc["paths"].items():
+        if not path.startswith(("/sluice/", "/admin/")) or "get" not in item:
+            continue
+        names = [p["name"] for p in item["get"]["parameters"] if p["in"] == "query"] + ["cascade", "limit", "unknown"]
+        if "stream" in path or "tail" in path or path.endswith("/live"):
+            continue
+        value = STRINGS[kind][:2000]
+        for name in names:
+            clean(server, server.get(fill(path, "inj"), params={name: value}), (kind, path, name))
