@@ -45,6 +45,7 @@ struct control {
     /* for api/metrics.c */
     struct metrics *metrics;
     const struct totals_base *totals;
+    struct otlp *otlp;
     struct loop **loops;      /* all of them, and what relays on each */
     struct relay_loop **relays;
     unsigned n_loops;

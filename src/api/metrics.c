@@ -54,9 +54,8 @@ static void on_loop(void *arg, unsigned i)
 }
 
 /* The answered round, to be freed with round_free(); NULL with e set. */
-static struct round *ask(struct control_call *c, bool wants_live, struct str cancel, struct err *e)
+static struct round *ask(const struct control *k, bool wants_live, struct str cancel, struct err *e)
 {
-    const struct control *k = c->control;
     struct round *r = calloc(1, sizeof *r + k->n_loops * sizeof r->parts[0]);
     if (!r)
         abort();
@@ -74,47 +73,58 @@ static struct round *ask(struct control_call *c, bool wants_live, struct str can
 
 /* ---- the Prometheus text ---- */
 
-static struct upstream_gauge *upstream_gauges(struct control_call *c)
+static struct upstream_gauge *upstream_gauges(const struct control *k, const struct snapshot *s,
+                                              struct arena *a)
 {
-    const struct snapshot *s = c->snap;
-    struct upstream_gauge *all = ARENA_ARRAY(c->arena, struct upstream_gauge, s->n_upstreams + 1);
+    struct upstream_gauge *all = ARENA_ARRAY(a, struct upstream_gauge, s->n_upstreams + 1);
     uint64_t now = clock_mono_ms();
     for (size_t i = 0; i < s->n_upstreams; i++)
         all[i] = (struct upstream_gauge){
             .name = s->upstreams[i]->name,
-            .cooling_ms = cooling_left_ms(relay_cooling(c->control->shared), s->upstreams[i]->id,
-                                          now),
+            .cooling_ms = cooling_left_ms(relay_cooling(k->shared), s->upstreams[i]->id, now),
             .is_enabled = s->upstreams[i]->is_enabled};
     return all;
 }
 
-bool metrics_gather(struct control_call *c, struct metrics_gauges *g, struct err *e)
+static struct metrics_gauges shared_gauges(const struct control *k, const struct snapshot *s,
+                                           struct arena *a)
 {
-    const struct control *k = c->control;
-    struct round *r = ask(c, false, STR_NONE, e);
-    if (!r)
-        return false;
-    *g = (struct metrics_gauges){
+    struct usage_log_stats log = usage_log_stats(k->usage);
+    struct otlp_stats otlp = otlp_stats(k->otlp);
+    struct metrics_gauges g = {
         .requests_in_flight = relay_active(k->shared),
         .body_bytes = relay_body_bytes(k->shared),
-        .body_bytes_max = c->snap->settings.max_memory_bytes,
+        .body_bytes_max = s->settings.max_memory_bytes,
         .usage_shed = usage_log_shed(k->usage),
+        .usage_queued = log.queued,
+        .usage_written = log.written,
+        .usage_failures = log.failures,
         .is_degraded = usage_log_is_degraded(k->usage),
         .is_draining = atomic_load(k->is_draining),
-        .config_version = c->snap->version,
+        .config_version = s->version,
         .reloads_ok = atomic_load(&k->reloads->ok),
         .reloads_failed = atomic_load(&k->reloads->failed),
         .is_last_reload_ok = atomic_load(&k->reloads->is_last_ok),
         .last_reload_ms = atomic_load(&k->reloads->last_ms),
-        .upstreams = upstream_gauges(c),
-        .n_upstreams = c->snap->n_upstreams,
+        .otlp_sent_spans = otlp.sent_spans,
+        .otlp_dropped_spans = otlp.dropped_spans,
+        .otlp_sent_points = otlp.sent_points,
+        .otlp_dropped_points = otlp.dropped_points,
+        .otlp_failures = otlp.failures,
+        .upstreams = upstream_gauges(k, s, a),
+        .n_upstreams = s->n_upstreams,
         .start_seconds = (double)k->started_ms / 1000,
         .version = sluice_version,
     };
-    struct usage_log_stats log = usage_log_stats(k->usage);
-    g->usage_queued = log.queued;
-    g->usage_written = log.written;
-    g->usage_failures = log.failures;
+    metrics_read_process(&g);
+    return g;
+}
+
+static bool loop_gauges(const struct control *k, struct metrics_gauges *g, struct err *e)
+{
+    struct round *r = ask(k, false, STR_NONE, e);
+    if (!r)
+        return false;
     for (unsigned i = 0; i < r->n; i++) {
         const struct loop_part *p = &r->parts[i];
         g->connections += p->connections;
@@ -126,8 +136,13 @@ bool metrics_gather(struct control_call *c, struct metrics_gauges *g, struct err
         g->upstream_failures += p->client.failures;
     }
     round_free(r);
-    metrics_read_process(g);
     return true;
+}
+
+bool metrics_gather(struct control_call *c, struct metrics_gauges *g, struct err *e)
+{
+    *g = shared_gauges(c->control, c->snap, c->arena);
+    return loop_gauges(c->control, g, e);
 }
 
 static const char *name_of_fault(unsigned fault)
@@ -141,37 +156,61 @@ static struct str label_in_map(void *arg, struct str id)
     return k && k->id.n ? k->label : STR_NONE;
 }
 
+static void drop_labels(void *arg)
+{
+    map_done(arg);
+}
+
 /* Labels of just the keys that were seen: there may be a hundred thousand others. */
-static void find_labels(const struct snapshot *s, const struct metrics_sum *sum, struct map *m)
+static struct map *find_labels(const struct snapshot *s, const struct metrics_sum *sum,
+                               struct arena *a)
 {
     static struct key nobody; /* stands for a key that is gone */
+    struct map *m = ARENA_NEW(a, struct map);
     map_init(m);
+    arena_on_free(a, drop_labels, m);
     for (size_t i = 0; i < sum->n_dims[DIM_KEY]; i++)
         if (sum->dims[DIM_KEY][i].text.n)
             map_set(m, sum->dims[DIM_KEY][i].text, &nobody);
     for (size_t i = 0; m->n && i < s->n_keys; i++)
         if (map_get(m, s->keys[i]->id))
             map_set(m, s->keys[i]->id, s->keys[i]);
+    return m;
+}
+
+static struct metrics_view view_of(const struct control *k, const struct snapshot *s,
+                                   struct arena *a, const struct metrics_gauges *now)
+{
+    const struct metrics_sum *sum = metrics_read(k->metrics, a);
+    return (struct metrics_view){.sum = sum,
+                                 .now = now,
+                                 .fault_name = name_of_fault,
+                                 .key_label = label_in_map,
+                                 .key_arg = find_labels(s, sum, a)};
+}
+
+bool metrics_view(const struct control *k, const struct snapshot *s, struct arena *a,
+                  bool with_loops, struct metrics_view *v)
+{
+    struct metrics_gauges *now = ARENA_NEW(a, struct metrics_gauges);
+    struct err e = ERR_INIT;
+    *now = shared_gauges(k, s, a);
+    if (with_loops && !loop_gauges(k, now, &e))
+        return false;
+    *v = view_of(k, s, a, now);
+    return true;
 }
 
 static bool prometheus(struct control_call *c, struct err *e)
 {
     struct metrics_gauges now;
-    struct map labels;
     if (!metrics_gather(c, &now, e))
         return false;
-    struct metrics_sum *sum = metrics_read(c->control->metrics, c->arena);
-    find_labels(c->snap, sum, &labels);
-    struct metrics_view v = {.sum = sum,
-                             .now = &now,
-                             .fault_name = name_of_fault,
-                             .key_label = label_in_map,
-                             .key_arg = &labels};
+    struct metrics_view v = view_of(c->control, c->snap, c->arena, &now);
     bool is_openmetrics = str_contains(control_head(c, "accept"),
                                        STR("application/openmetrics-text"));
     exposition_text(&v, is_openmetrics, &c->out);
     c->content_type = is_openmetrics ? OPENMETRICS_TYPE : EXPOSITION_TYPE;
-    map_done(&labels);
     return true;
 }
 
@@ -443,7 +482,7 @@ static int longest_first(const void *a, const void *b)
 
 static bool active(struct control_call *c, struct err *e)
 {
-    struct round *r = ask(c, true, STR_NONE, e);
+    struct round *r = ask(c->control, true, STR_NONE, e);
     size_t n = 0;
     if (!r)
         return false;
@@ -462,7 +501,7 @@ static bool active(struct control_call *c, struct err *e)
 static bool cancel(struct control_call *c, struct err *e)
 {
     struct str id = route_param(&c->params, "id");
-    struct round *r = ask(c, false, id, e);
+    struct round *r = ask(c->control, false, id, e);
     if (!r)
         return false;
     bool is_cancelled = atomic_load(&r->is_cancelled);

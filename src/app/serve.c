@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/change_work.h"
 #include "api/control.h"
+#include "api/metrics.h"
 #include "api/test_tasks.h"
 #include "app/cmd.h"
 #include "app/config.h"
@@ -74,6 +75,8 @@ struct server {
     _Atomic bool is_draining;
     struct metrics *metrics;
     struct totals_base *totals;
+    struct otlp *otlp;
+    _Atomic bool are_loops_gone;
     struct timer save_timer;
     struct reload_counts reloads;
     struct loop *all_loops[MAX_LOOPS]; /* for the control plane */
@@ -140,6 +143,7 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
     log_info(NULL, "config.loaded", "upstreams=%zu models=%zu keys=%zu", next->n_upstreams,
              next->n_models, next->n_keys);
     configure_log(s, &next->settings);
+    otlp_configure(s->otlp, &next->settings, str_of(s->sources.data_dir));
     snapshot_publish(next);
     atomic_fetch_add(&s->reloads.ok, 1);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
@@ -245,6 +249,15 @@ static void on_save(struct timer *t)
     timer_start(s->loops[0].loop, t, SAVE_COUNTERS_MS, on_save);
 }
 
+static bool collect_metrics(void *arg, struct arena *a, struct metrics_view *v)
+{
+    struct server *s = arg;
+    struct snapshot *snap = snapshot_current();
+    bool ok = metrics_view(&s->control, snap, a, !atomic_load(&s->are_loops_gone), v);
+    snapshot_unref(snap);
+    return ok;
+}
+
 static struct totals_base *load_totals(const char *path)
 {
     struct err e = ERR_INIT;
@@ -331,7 +344,8 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
                                    .bodies = s->bodies,
                                    .shared = s->shared,
                                    .index = i,
-                                   .metrics = metrics_shard(s->metrics, i)};
+                                   .metrics = metrics_shard(s->metrics, i),
+                                   .otlp = s->otlp};
     w->api = (struct api){.relay = &w->relay,
                           .router = s->router,
                           .control = &s->control,
@@ -550,6 +564,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
     s->totals = load_totals(s->sources.db_path);
+    s->otlp = otlp_new(s->n_loops, collect_metrics, s);
     atomic_store(&s->reloads.is_last_ok, true);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
     s->control = (struct control){.arg = s,
@@ -572,6 +587,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .started_ms = clock_wall_ms(),
                                   .metrics = s->metrics,
                                   .totals = s->totals,
+                                  .otlp = s->otlp,
                                   .loops = s->all_loops,
                                   .relays = s->all_relays,
                                   .n_loops = s->n_loops,
@@ -584,6 +600,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->control.tests = new_tests(s, snap, port);
     start_watching(s);
     timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
+    otlp_configure(s->otlp, &snap->settings, str_of(s->sources.data_dir));
     request(s, observe_start);
     timer_start(s->loops[0].loop, &s->sweep_timer, SWEEP_MS, on_sweep);
     for (unsigned i = 1; i < s->n_loops; i++) {
@@ -645,8 +662,11 @@ static void stop(struct server *s)
     workers_free(s->hashers);
     if (s->identity && s->loops[0].loop)
         operators_sweep(s->identity, &s->sources); /* when sessions were used last */
+    atomic_store(&s->are_loops_gone, true);
+    otlp_settle(s->otlp);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
+    otlp_free(s->otlp); /* with the last of what they had to say */
     body_store_free(s->bodies);
     if (s->usage && s->metrics)
         totals_save(s->totals, s->metrics, s->usage);

@@ -81,6 +81,9 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t usage_retention_days, request_log_success_max, request_log_error_max;
     int64_t metrics_max_labels;
     bool metrics_loopback, metrics_public;
+    bool trace_context, trace_propagate, otlp_traces, otlp_metrics;
+    struct str otlp_endpoint, otlp_headers_file, otlp_service_name;
+    int64_t otlp_sample_ppm, otlp_interval_ms, otlp_metrics_interval_ms, otlp_timeout_ms;
     int64_t config_versions_kept;
     bool log_json, cors, credential_visible;
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */

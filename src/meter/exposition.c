@@ -351,6 +351,18 @@ WRITER(reloads)
     NUMBER(v->now->reloads_failed, {"result", STR("failed")});
 }
 
+WRITER(otlp_sent)
+{
+    NUMBER(v->now->otlp_sent_spans, {"signal", STR("traces")});
+    NUMBER(v->now->otlp_sent_points, {"signal", STR("metrics")});
+}
+
+WRITER(otlp_dropped)
+{
+    NUMBER(v->now->otlp_dropped_spans, {"signal", STR("traces")});
+    NUMBER(v->now->otlp_dropped_points, {"signal", STR("metrics")});
+}
+
 WRITER(build_info)
 {
     NUMBER(1, {"version", text(v->now->version)});
@@ -379,6 +391,7 @@ ALONE_WRITER(draining, v->now->is_draining)
 ALONE_WRITER(config_version, v->now->config_version)
 ALONE_WRITER(last_reload_ok, v->now->is_last_reload_ok)
 ALONE_WRITER(last_reload, (double)v->now->last_reload_ms / 1000)
+ALONE_WRITER(otlp_failures, v->now->otlp_failures)
 ALONE_WRITER(cpu, v->now->cpu_seconds)
 ALONE_WRITER(start, v->now->start_seconds)
 ALONE_WRITER(rss, v->now->rss_bytes)
@@ -441,6 +454,9 @@ static const struct metric rows[] = {
     { "sluice_config_last_reload_successful", GAUGE, "", "", NULL, "0 when the newest configuration was refused and the one before is in force", NULL, 0, last_reload_ok },
     { "sluice_config_last_reload_timestamp_seconds", GAUGE, "seconds", "", NULL, "When the configuration in force was taken up", NULL, 0, last_reload },
     { "sluice_metric_labels_beyond", COUNTER, "", "", NULL, "Requests counted under `other` because metrics_max_labels names were known already", NULL, 0, labels_beyond },
+    { "sluice_otlp_sent", COUNTER, "", "signal", NULL, "Spans and data points that the OpenTelemetry collector took", NULL, 0, otlp_sent },
+    { "sluice_otlp_dropped", COUNTER, "", "signal", NULL, "Spans and data points lost on the way to it: no room, or refused for too long", NULL, 0, otlp_dropped },
+    { "sluice_otlp_failures", COUNTER, "", "", NULL, "Sendings that failed, those that were tried again included", NULL, 0, otlp_failures },
     { "sluice_build_info", GAUGE, "", "version", NULL, "1, with the version", NULL, 0, build_info },
     { "process_cpu_seconds", COUNTER, "seconds", "", NULL, "Processor time of the process", NULL, 0, cpu },
     { "process_start_time_seconds", GAUGE, "seconds", "", NULL, "When the process started", NULL, 0, start },

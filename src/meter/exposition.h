@@ -19,6 +19,7 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     uint64_t config_version, reloads_ok, reloads_failed;
     bool is_last_reload_ok;
     int64_t last_reload_ms;         /* wall clock */
+    uint64_t otlp_sent_spans, otlp_dropped_spans, otlp_sent_points, otlp_dropped_points, otlp_failures;
     const struct upstream_gauge *upstreams;
     size_t n_upstreams;
     double cpu_seconds, start_seconds; /* of the process */

@@ -74,6 +74,7 @@ size_t upstream_headers(struct relay *rl, const struct target *t, struct http_he
     }
     for (size_t i = 0; i < u->n_headers; i++)
         add(h, &n, max, u->headers[i].name, u->headers[i].value);
+    n += trace_headers(rl, h + n, max - n);
     return n;
 }
 

@@ -118,8 +118,8 @@ static void cancel(struct relay *rl)
 {
     struct err e = ERR_INIT;
     err_set(&e, ERR_CANCELLED, "cancelled", "The operator cancelled this request");
-    log_info(str_z(rl->r->arena, rl->id), "relay.cancelled", "model=" STR_FMT " attempts=%u",
-             STR_ARG(rl->model), rl->attempts);
+    RELAY_LOG(log_info, rl, "relay.cancelled", "model=" STR_FMT " attempts=%u", STR_ARG(rl->model),
+              rl->attempts);
     /* nothing that is under way for it may go on with it */
     images_forget(rl);
     responses_forget(rl);

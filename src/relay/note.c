@@ -104,7 +104,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
 {
     struct notes *n = rl->failures ? rl->failures->notes : NULL;
     bool has_dropped = rl->is_ctx_ready && rl->ctx.dropped;
-    if (!n && !has_dropped && !rl->set->log_clients && !rl->capture)
+    if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace)
         return NULL;
     struct usage_detail d = {.ended_ms = 0};
     struct buf b;
@@ -129,6 +129,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
         d.client = rl->r->peer;
         d.agent = str_first(http_req_header(rl->r, "user-agent"), 256);
     }
+    d.trace = str_of(trace_id(rl));
     if (rl->capture)
         d.path = str_first(rl->r->path, 512);
     buf_init(&b, MAX_DETAIL);

@@ -361,16 +361,16 @@ static void record(struct relay *rl)
     u.duration_us = duration_us;
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
-    if (rl->failures || rl->capture || rl->set->log_clients ||
+    if (rl->failures || rl->capture || rl->trace || rl->set->log_clients ||
         (rl->is_ctx_ready && rl->ctx.dropped))
         note_put(rl, &u);
     else
         usage_log_put(rl->env->usage, rl->env->index, &u);
     count_request(rl, &u, now);
+    trace_end(rl, &u, now);
     if (rl->error_code[0] && log_enabled(LOG_DEBUG))
-        log_debug(str_z(rl->r->arena, rl->id), "relay.failed",
-                  "status=%d code=%s upstream=%s attempts=%u", u.status, u.error_code, u.upstream,
-                  rl->attempts);
+        RELAY_LOG(log_debug, rl, "relay.failed", "status=%d code=%s upstream=%s attempts=%u",
+                  u.status, u.error_code, u.upstream, rl->attempts);
 }
 
 /* ---- one attempt ---- */
@@ -408,9 +408,10 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
     note_failed(rl, e, fault_name(f));
     cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
-    log_info(str_z(rl->r->arena, rl->id), "upstream.failed",
-             "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
-             rl->attempts, fault_name(f), rl->up_status, e->message);
+    trace_attempt_end(rl, fault_name(f));
+    RELAY_LOG(log_info, rl, "upstream.failed",
+              "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
+              rl->attempts, fault_name(f), rl->up_status, e->message);
     rl->last_headers = rl->out_headers;
     drop_attempt(rl);
     bool may_follow = fault_is_retryable(f) &&
@@ -958,6 +959,7 @@ void relay_attempt_next(struct relay *rl)
         if (rl->target->upstream->kind->is_builtin) {
             rl->attempts++;
             rl->sent_ns = clock_mono_ns();
+            trace_attempt(rl);
             echo_start(rl);
             return;
         }
@@ -970,6 +972,7 @@ void relay_attempt_next(struct relay *rl)
                 continue;
             }
             rl->attempts++;
+            trace_attempt(rl);
             rl->up = WIRE_NONE;
             form_attempt(rl, rl->target);
             return;
@@ -990,6 +993,7 @@ void relay_attempt_next(struct relay *rl)
             continue;
         }
         rl->attempts++;
+        trace_attempt(rl);
         /* Google: alt, $alt, prettyPrint go along; the key never does */
         if (rl->path_model.n && rl->is_same && rl->r->query.n) {
             struct str q = query_without(rl->r->arena, rl->r->query, "key");
@@ -1120,6 +1124,7 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     rl->body_arena = arena_new();
     atomic_fetch_add_explicit(&l->shared->active, 1, memory_order_relaxed);
     live_add(rl);
+    trace_begin(rl);
     if (spec->client == WIRE_GEMINI && is_path_stream) {
         struct str alt = query_get(r->arena, r->query, "alt");
         if (alt.n == 0)

@@ -6,6 +6,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "meter/metrics.h"
+#include "meter/otlp.h"
 #include "meter/usage_log.h"
 #include "net/worker.h"
 
@@ -41,6 +42,7 @@ struct relay_loop {           /* of one loop; open, filled in by app */
     struct relay_shared *shared;
     unsigned index;
     struct metrics_shard *metrics;
+    struct otlp *otlp;        /* NULL: nothing is exported */
     struct http_server *server;
     struct relay *live;       /* the requests being served: relay/live.c */
 };

@@ -110,6 +110,7 @@ struct relay {
     int status;
     char error_code[48];
     struct body_set *capture;        /* bodies for the request log; NULL: not wanted */
+    struct trace *trace;             /* NULL: none */
 
     struct embed_request *asked;     /* embeddings that are translated */
     enum op embed_op;
@@ -151,6 +152,21 @@ void relay_ready_reply(struct relay *rl); /* the context that reading the reply 
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
 
+/* trace.c: all do nothing for a request without a trace */
+void trace_begin(struct relay *rl);
+const char *trace_id(const struct relay *rl);                  /* NULL: none */
+void trace_attempt(struct relay *rl);
+void trace_attempt_end(struct relay *rl, const char *fault);   /* a literal, or rl->error_code; "": it was taken */
+size_t trace_headers(const struct relay *rl, struct http_header *h, size_t max);
+void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
+/* A log line of this request: fmt is a literal. */
+#define RELAY_LOG(log, rl, event, fmt, ...) \
+    do { \
+        if ((rl)->trace) \
+            log(str_z((rl)->r->arena, (rl)->id), event, fmt " trace_id=%s", __VA_ARGS__, trace_id(rl)); \
+        else \
+            log(str_z((rl)->r->arena, (rl)->id), event, fmt, __VA_ARGS__); \
+    } while (0)
 /* live.c */
 void live_add(struct relay *rl);
 void live_remove(struct relay *rl);
