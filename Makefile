@@ -1,7 +1,7 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing by itself.
 # CMake presets do the building; see CMakePresets.json for debug, asan, tsan, release, fuzz.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients check format status bench fuzz fresh install clean
+.PHONY: help run web-dev test test-clients check format status bench fuzz fresh install clean
 
 PREFIX ?= /usr/local
 DATA   ?= data
@@ -15,9 +15,15 @@ run: build/release/sluice ## Build and start sluice, keeping its state in data/
 	@tools/run $(DATA)
 
 build/release/sluice: FORCE
-	@tools/setup build
+	@tools/setup build web
+	@tools/build release sluice
+	@tools/build-web build/release/sluice
 	@tools/build release sluice
 FORCE:
+
+web-dev: ## The dashboard with reload on change, in front of a running sluice (SLUICE_URL)
+	@tools/setup build web
+	@PATH="$$(tools/get-node):$$PATH" npm --prefix web run dev
 
 test: ## Everything: checks, unit tests, sanitizers, black-box tests, short fuzzing
 	@tools/setup test

@@ -3,67 +3,88 @@
 #include "base/clock.h"
 #include "version.h"
 
-/* What is wrong with the configuration file, while an older one serves. */
-static void write_fault(struct control_call *c, struct jw *w)
+struct fault_out {
+    struct str message, since;
+};
+struct info_out {
+    struct str version;
+    int64_t uptime_seconds, config_version;
+    struct str config_file, data_dir;
+    int64_t providers, models, keys;
+    struct shape_list config_faults;
+};
+struct reload_out {
+    bool ok;
+    int64_t config_version;
+};
+static const struct shape fault_shape = SHAPE(
+    struct fault_out, FIELD(struct fault_out, message, 0, "What is wrong, and where"),
+    FIELD(struct fault_out, since, 0, "When it was found (RFC 3339)"));
+static const struct shape info_shape = SHAPE(
+    struct info_out, FIELD(struct info_out, version, 0, "Which sluice this is"),
+    FIELD(struct info_out, uptime_seconds, 0, "Since the start"),
+    FIELD(struct info_out, config_version, 0, "Counts the configurations taken up since then"),
+    FIELD(struct info_out, config_file, NULL_EMPTY, "The configuration file; null: none"),
+    FIELD(struct info_out, data_dir, 0, "Where the store is"),
+    FIELD(struct info_out, providers, 0, "How many there are"),
+    FIELD(struct info_out, models, 0, "How many clients can ask for"),
+    FIELD(struct info_out, keys, 0, "How many client keys there are"),
+    FIELD_LIST(struct info_out, config_faults, &fault_shape, 0,
+               "What is wrong with the configuration file while an older one serves"));
+static const struct shape reload_shape = SHAPE(
+    struct reload_out, FIELD(struct reload_out, ok, 0, "true"),
+    FIELD(struct reload_out, config_version, 0, "The configuration now in force"));
+
+/* The one fault there may be; empty: none. */
+static struct shape_list faults(struct control_call *c)
 {
     struct config_fault *f = c->control->fault;
+    struct fault_out *out = ARENA_NEW(c->arena, struct fault_out);
     struct buf at;
+    bool is_set;
     buf_init_arena(&at, c->arena, 64);
-    jw_key(w, "config_fault");
     pthread_mutex_lock(&f->lock);
-    if (atomic_load(&f->is_set)) {
+    is_set = atomic_load(&f->is_set);
+    if (is_set) {
         clock_rfc3339(&at, f->since_ms);
-        jw_object(w);
-        jw_kv_cstr(w, "message", f->message);
-        jw_kv_str(w, "since", buf_str(&at));
-        jw_object_end(w);
-    } else {
-        jw_null(w);
+        out->message = str_dup(c->arena, str_of(f->message));
+        out->since = buf_str(&at);
     }
     pthread_mutex_unlock(&f->lock);
+    return (struct shape_list){out, is_set};
 }
 
 static bool info(struct control_call *c, struct err *e)
 {
     const struct snapshot *s = c->snap;
-    struct jw w = jw_on(&c->out);
-    size_t enabled = 0;
+    struct info_out out = {.version = str_of(sluice_version),
+                           .uptime_seconds = (clock_wall_ms() - c->control->started_ms) / 1000,
+                           .config_version = (int64_t)s->version,
+                           .config_file = c->control->config_path,
+                           .data_dir = c->control->data_dir,
+                           .providers = (int64_t)s->n_upstreams,
+                           .keys = (int64_t)s->n_keys,
+                           .config_faults = faults(c)};
     (void)e;
     for (size_t i = 0; i < s->n_models; i++)
-        enabled += s->models[i]->is_enabled && s->models[i]->n_targets > 0;
-    jw_object(&w);
-    jw_kv_cstr(&w, "version", sluice_version);
-    jw_kv_int(&w, "uptime_seconds", (clock_wall_ms() - c->control->started_ms) / 1000);
-    jw_kv_int(&w, "config_version", (int64_t)s->version);
-    jw_key(&w, "config_file");
-    c->control->config_path.n ? jw_str(&w, c->control->config_path) : jw_null(&w);
-    jw_kv_str(&w, "data_dir", c->control->data_dir);
-    jw_kv_int(&w, "providers", (int64_t)s->n_upstreams);
-    jw_kv_int(&w, "models", (int64_t)enabled);
-    jw_kv_int(&w, "keys", (int64_t)s->n_keys);
-    write_fault(c, &w);
-    jw_object_end(&w);
-    return true;
+        out.models += s->models[i]->is_enabled && s->models[i]->n_targets > 0;
+    return control_reply(c, 200, &info_shape, &out);
 }
 
 static bool reload(struct control_call *c, struct err *e)
 {
     if (!c->control->reload(c->control->arg, e))
         return false;
-    struct jw w = jw_on(&c->out);
     struct snapshot *now = snapshot_current();
-    jw_object(&w);
-    jw_kv_bool(&w, "ok", true);
-    jw_kv_int(&w, "config_version", (int64_t)now->version);
-    jw_object_end(&w);
+    struct reload_out out = {.ok = true, .config_version = (int64_t)now->version};
     snapshot_unref(now);
-    return true;
+    return control_reply(c, 200, &reload_shape, &out);
 }
 
 /* clang-format off */
 const struct endpoint control_endpoints[] = {
-    { HTTP_GET,  "/sluice/v1/info",   SURFACE_SLUICE, ACCESS_VIEWER, "Version, uptime and what is configured", .on_worker = info },
-    { HTTP_POST, "/sluice/v1/reload", SURFACE_SLUICE, ACCESS_ADMIN, "Read file, environment and store again", .on_worker = reload },
+    { HTTP_GET,  "/sluice/v1/info",   SURFACE_SLUICE, ACCESS_VIEWER, "Version, uptime and what is configured", .on_worker = info, .out = &info_shape },
+    { HTTP_POST, "/sluice/v1/reload", SURFACE_SLUICE, ACCESS_ADMIN, "Read file, environment and store again", .on_worker = reload, .out = &reload_shape },
     {0},
 };
 /* clang-format on */

@@ -7,6 +7,7 @@ static const struct endpoint *const tables[] = {
     inference_endpoints,
     model_endpoints,
     system_endpoints,
+    dashboard_endpoints,
     control_endpoints,
     provider_endpoints,
     served_model_endpoints,

@@ -107,6 +107,7 @@ int cmd_admin_unlock(struct cli *c);
 int cmd_audit_verify(struct cli *c);
 int cmd_audit_list(struct cli *c);
 int cmd_endpoints(struct cli *c);
+int cmd_openapi(struct cli *c);
 int cmd_log(struct cli *c);
 int cmd_version(struct cli *c);
 int cmd_completion(struct cli *c);

@@ -1,4 +1,5 @@
-/* cmd_endpoints.c - sluice endpoints: what is served, from the tables of endpoints and aliases, one tab-separated line each. */
+/* cmd_endpoints.c - sluice endpoints and sluice openapi: what is served, from the tables of endpoints and aliases. */
+#include "api/api.h"
 #include "api/surface/surface.h"
 #include "app/cli.h"
 #include "base/banned.h"
@@ -16,4 +17,13 @@ int cmd_endpoints(struct cli *c)
                      : a->is_exact ? "exact"
                                    : "prefix");
     return 0;
+}
+
+int cmd_openapi(struct cli *c)
+{
+    struct str text = openapi_document(c->arena);
+    return fwrite(text.p, 1, text.n, stdout) == text.n && putchar('\n') != EOF &&
+                   fflush(stdout) == 0
+               ? 0
+               : 1;
 }

@@ -80,6 +80,9 @@ const struct command commands[] = {
       "  sluice log -n 1000 --json | jq 'select(.status >= 500)'\n", cmd_log },
     { "endpoints", NULL, NULL, 0, 0, "List what is served", "",
       "Tab-separated: method, path, surface, access, sentence; then the aliases of paths.\n", cmd_endpoints },
+    { "openapi", NULL, NULL, 0, 0, "Write the OpenAPI document of what is served", "",
+      "The same that a running server answers at /openapi.json.\n\n"
+      "  sluice openapi > openapi.json\n", cmd_openapi },
     { "version", NULL, NULL, 0, 0, "Say which sluice this is", "", NULL, cmd_version },
     { "completion", NULL, "SHELL", 1, 1, "Write completions for bash, zsh or fish", "",
       "  sluice completion bash > ~/.local/share/bash-completion/completions/sluice\n", cmd_completion },

@@ -103,7 +103,7 @@ def test_references_and_names(doc):
         named = [p["name"] for p in op["parameters"] if p["in"] == "path"]
         assert named == re.findall(r"{([a-z_]+)}", path)
         assert {name for s in op["security"] for name in s} <= set(doc["components"]["securitySchemes"])
-        assert any(status.startswith("2") for status in op["responses"]), (method, path)
+        assert any(status[0] in "23" for status in op["responses"]), (method, path)
         if op["security"]:
             assert {"401", "403"} <= set(op["responses"])
 
@@ -125,8 +125,12 @@ def test_public_reads_answer_as_documented(doc, sluice):
     paths = [(p, op) for m, p, op in operations(doc) if m == "get" and op["security"] == []]
     assert {"/healthz", "/health", "/livez", "/readyz", "/docs", "/openapi.json"} <= {p for p, _ in paths}
     for path, op in paths:
-        r = sluice.get(path, auth=False)
-        assert r.status_code == 200, path
+        if "{" in path:
+            continue
+        r = sluice.get(path, auth=False, follow_redirects=False)
+        assert str(r.status_code) in op["responses"], path
+        if r.status_code != 200:
+            continue
         assert r.headers["content-type"].split(";")[0] in op["responses"]["200"]["content"], path
 
 

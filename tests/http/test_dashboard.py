@@ -1,0 +1,96 @@
+"""The dashboard: how it is handed out, and its flows in a real Chromium."""
+import gzip
+import re
+import subprocess
+
+import pytest
+from gateway import ROOT
+from node import NODE, environment
+
+EMBEDDED = ROOT / "build/web/embed"
+SCRIPT = ROOT / "tests/node/dashboard.mjs"
+
+
+@pytest.fixture
+def page(sluice):
+    r = sluice.get("/dashboard/", auth=False)
+    assert r.status_code == 200 and r.headers["content-type"] == "text/html; charset=utf-8"
+    assert '<div id="root">' in r.text, "the binary carries no dashboard: run tools/build-web"
+    return r
+
+
+def assets(page):
+    return re.findall(r'(?:src|href)="\./([\w.-]+)"', page.text)
+
+
+@pytest.mark.parametrize("path, to", [("/", "dashboard/"), ("/admin", "dashboard/"), ("/admin/", "../dashboard/"),
+                                      ("/dashboard", "dashboard/")])
+def test_ways_in(sluice, path, to):
+    r = sluice.get(path, auth=False, follow_redirects=False)
+    assert r.status_code == 307 and r.headers["location"] == to
+    assert sluice.get(path, auth=False, follow_redirects=True).url.path == "/dashboard/"
+
+
+def test_page_allows_only_its_own_styles_and_scripts(sluice, page):
+    policy = page.headers["content-security-policy"]
+    nonce = re.search(r'name="style-nonce" content="([0-9a-f]{16,})"', page.text).group(1)
+    assert "default-src 'none'" in policy and "script-src 'self';" in policy and "unsafe" not in policy
+    assert "'nonce-%s'" % nonce in policy and "frame-ancestors 'none'" in policy
+    again = sluice.get("/dashboard/", auth=False)
+    assert nonce not in again.text, "a nonce is for one answer"
+    assert page.headers["cache-control"] == "no-store" and page.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script(?![^>]* src=)|<style| on\w+=", page.text), "inline code"
+
+
+@pytest.mark.parametrize("path, base", [("", "./"), ("models", "./"), ("requests/req_1", "./../"), ("models/a%2Fb", "./../"),
+                                        ("a/b/c", "./../../")])
+def test_every_address_below_leads_to_the_page(sluice, path, base):
+    r = sluice.get("/dashboard/" + path, auth=False)
+    assert r.status_code == 200 and 'base href="%s"' % base in r.text
+
+
+def test_files_are_compressed_and_kept_for_ever(sluice, page):
+    names = assets(page)
+    assert any(n.endswith(".js") for n in names) and any(n.endswith(".css") for n in names)
+    for name in names:
+        plain = sluice.get("/dashboard/" + name, auth=False, headers={"Accept-Encoding": "identity"})
+        assert plain.status_code == 200 and "content-encoding" not in plain.headers
+        assert plain.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert plain.content == gzip.decompress((EMBEDDED / (name + ".gz")).read_bytes())
+        for accept, coding in [("gzip", "gzip"), ("gzip, br", "br"), ("br;q=0, gzip", "gzip"), ("br;q=0.5", "br")]:
+            r = sluice.get("/dashboard/" + name, auth=False, headers={"Accept-Encoding": accept})
+            assert r.headers["content-encoding"] == coding and r.headers["vary"] == "accept-encoding"
+            assert r.headers["content-length"] == str((EMBEDDED / (name + {"gzip": ".gz", "br": ".br"}[coding])).stat().st_size)
+
+
+def test_first_screen_is_small(page):
+    """At most 300 KB with gzip: the page, what it names, and the page that it opens first."""
+    names = assets(page) + [p.name.removesuffix(".gz") for p in EMBEDDED.glob("overview-*.gz")]
+    assert sum((EMBEDDED / (n + ".gz")).stat().st_size for n in names) <= 300_000
+
+
+def test_unknown_files(sluice):
+    for path in ("/dashboard/none.js", "/dashboard/index.html", "/dashboard/icon.svg.gz.js"):
+        assert sluice.get(path, auth=False).status_code == 404
+    page = sluice.get("/dashboard/x/..%2f..%2fetc%2fpasswd", auth=False)
+    assert page.status_code == 200 and '<div id="root">' in page.text
+
+
+KEY = "sk-test-0123456789abcdef0123456789abcdef"
+ADMIN = "sk-dash-0123456789abcdef0123456789abcdef"
+
+
+def config():
+    return {"providers": {"echo": {"type": "echo"}}, "models": {"echo": "echo"},
+            "server": {"api_keys": [{"id": "0a1b2c3d", "key": KEY, "label": "tests"},
+                                    {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring",
+                                     "scopes": ["inference", "models", "admin"]}]}}
+
+
+@pytest.mark.parametrize("flow", ["signing", "objects", "requests", "playground", "settings", "palette", "inert", "looks", "expiry"])
+def test_flow(start_sluice, flow):
+    s = start_sluice(config())
+    assert "root" in s.get("/dashboard/", auth=False).text
+    done = subprocess.run([str(NODE), str(SCRIPT), s.origin, ADMIN, flow], env=environment(), capture_output=True, text=True,
+                          timeout=110, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]

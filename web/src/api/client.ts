@@ -1,0 +1,71 @@
+// One typed door to the server: paths, parameters and answers come from the OpenAPI document (schema.d.ts is generated).
+import createClient, { type Middleware } from 'openapi-fetch';
+import type { paths } from './schema';
+
+// The page says where it stands; the interface begins one level above the dashboard.
+export const dashboardUrl = new URL('./', document.baseURI);
+export const apiUrl = new URL('../', dashboardUrl);
+
+export class ApiError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly field: string;
+  readonly requestId: string;
+
+  constructor(status: number, body: unknown, requestId: string) {
+    const inner = (body as { error?: unknown } | null)?.error;
+    const told = typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : {};
+    super(String(told.message ?? (typeof inner === 'string' ? inner : '') ?? '') || `HTTP ${status}`);
+    this.status = status;
+    this.code = String(told.code ?? '');
+    this.field = String(told.param ?? '');
+    this.requestId = requestId;
+  }
+}
+
+// A key typed into the sign-in form stays in memory: no storage of the browser ever holds a secret.
+let key = '';
+const lost = new Set<() => void>();
+
+export function setKey(text: string): void {
+  key = text;
+}
+
+/** Calls back when the server no longer takes our credential. Returns how to stop that. */
+export function onSignedOut(callback: () => void): () => void {
+  lost.add(callback);
+  return () => void lost.delete(callback);
+}
+
+const door: Middleware = {
+  onRequest({ request }) {
+    if (key) request.headers.set('authorization', `Bearer ${key}`);
+    return request;
+  },
+  onResponse({ response, schemaPath }) {
+    if (response.status === 401 && schemaPath !== '/sluice/v1/session') lost.forEach((callback) => callback());
+  },
+};
+
+export const api = createClient<paths>({ baseUrl: apiUrl.href.replace(/\/$/, ''), credentials: 'same-origin' });
+api.use(door);
+
+/** The data of an answer, or an ApiError thrown. */
+export async function take<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  const { data, error, response } = await call;
+  if (!response.ok) throw new ApiError(response.status, error, response.headers.get('x-request-id') ?? '');
+  return data as T;
+}
+
+type Json<O> = O extends { responses: infer R }
+  ? R extends { 200: { content: { 'application/json': infer T } } } ? T
+  : R extends { 201: { content: { 'application/json': infer T } } } ? T : never
+  : never;
+type Row<L> = L extends { data: (infer T)[] } ? T : never;
+
+export type Provider = Row<Json<paths['/sluice/v1/providers']['get']>>;
+export type ProviderKind = Row<Json<paths['/sluice/v1/provider-kinds']['get']>>;
+export type ServedModel = Row<Json<paths['/sluice/v1/models']['get']>>;
+export type Key = Row<Json<paths['/sluice/v1/keys']['get']>>;
+export type Setting = Row<Json<paths['/sluice/v1/settings']['get']>>;
+export type Info = Json<paths['/sluice/v1/info']['get']>;

@@ -1,0 +1,42 @@
+import '@mantine/core/styles.css';
+import '@mantine/notifications/styles.css';
+import './style.css';
+import { MantineProvider } from '@mantine/core';
+import { Notifications } from '@mantine/notifications';
+import { MutationCache, QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { setNonce } from 'get-nonce';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { Router } from 'wouter';
+import { ApiError, dashboardUrl } from './api/client';
+import { App } from './app';
+import { Speaking } from './i18n';
+import { theme, variables } from './theme';
+
+const nonce = document.querySelector<HTMLMetaElement>('meta[name="style-nonce"]')?.content ?? '';
+setNonce(nonce); // for the styles that hold the page still behind a dialog
+const queries: QueryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      retry: (times, error) => !(error instanceof ApiError && error.status < 500) && times < 2,
+    },
+  },
+  // Whatever was changed, every list may show it.
+  mutationCache: new MutationCache({ onSuccess: () => void queries.invalidateQueries() }),
+});
+
+const root = document.getElementById('root');
+if (!root) throw new Error('the page has no #root');
+createRoot(root).render(
+  <StrictMode>
+    <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+      <QueryClientProvider client={queries}>
+        <Speaking>
+          <Notifications position="bottom-right" />
+          <Router base={dashboardUrl.pathname.replace(/\/$/, '')}><App /></Router>
+        </Speaking>
+      </QueryClientProvider>
+    </MantineProvider>
+  </StrictMode>,
+);
