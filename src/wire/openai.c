@@ -2,6 +2,9 @@
 #include "base/banned.h"
 #include "base/codec.h"
 #include "wire/schema.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* ---- usage ---- */
 static int64_t first_known(yyjson_val *a, yyjson_val *b)
@@ -558,17 +561,35 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
+/* Offset of the last quote before `end` that stands behind c; 0: none. */
+static size_t last_quote_behind(struct str data, size_t end, char c)
+{
+#ifdef __SSE2__
+    const __m128i quotes = _mm_set1_epi8('"'), before = _mm_set1_epi8(c);
+    while (end > 16) {
+        const char *p = data.p + end - 16;
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p),
+                b = _mm_loadu_si128((const __m128i *)(const void *)(p - 1));
+        unsigned hits = (unsigned)_mm_movemask_epi8(
+            _mm_and_si128(_mm_cmpeq_epi8(a, quotes), _mm_cmpeq_epi8(b, before)));
+        if (hits)
+            return end - 16 + 31 - (size_t)__builtin_clz(hits);
+        end -= 16;
+    }
+#endif
+    while (end-- > 1)
+        if (data.p[end] == '"' && data.p[end - 1] == c)
+            return end;
+    return 0;
+}
+
 /* Offset of the value of the last "key":, or data.n. From the end, where usage and reasons stand; inside of strings the
  * quotes of a key would be escaped. */
 static size_t value_behind(struct str data, struct str key)
 {
-    for (size_t end = data.n; end > key.n + 1;) {
-        const char *quote = memrchr(data.p, '"', end);
-        if (!quote)
-            break;
-        end = (size_t)(quote - data.p);
-        if (end < key.n + 1 || quote[-1] != key.p[key.n - 1] || data.p[end - key.n - 1] != '"' ||
-            memcmp(quote - key.n, key.p, key.n) != 0)
+    for (size_t end = data.n; (end = last_quote_behind(data, end, key.p[key.n - 1])) > key.n;) {
+        const char *quote = data.p + end;
+        if (quote[-1 - (ptrdiff_t)key.n] != '"' || memcmp(quote - key.n, key.p, key.n) != 0)
             continue;
         size_t at = end + 1;
         while (at < data.n && is_space(data.p[at]))
@@ -616,53 +637,72 @@ struct str openai_find_string(struct str data, struct str key)
     return str_first(rest, str_index(rest, '"'));
 }
 
-static void take_count(struct ir_usage *u, struct str details, struct str name, int64_t v)
+/* Members of usage; those of its details behind. A second spelling counts when the first is absent. */
+enum detail {
+    WHOLE,
+    IN,
+    OUT,
+    OTHER
+};
+
+static void take_count(struct ir_usage *u, enum detail detail, struct str name, int64_t v)
 {
     static const struct {
-        struct str details, name; /* details: in which object */
+        struct str name;
+        enum detail detail;
+        bool is_second;
         size_t at;
-        bool is_second; /* another spelling: counts when the first is absent */
     } rows[] = {
-        {STR_INIT(""), STR_INIT("prompt_tokens"), offsetof(struct ir_usage, input_total), false},
-        {STR_INIT(""), STR_INIT("input_tokens"), offsetof(struct ir_usage, input_total), true},
-        {STR_INIT(""), STR_INIT("completion_tokens"), offsetof(struct ir_usage, output_total),
-         false},
-        {STR_INIT(""), STR_INIT("output_tokens"), offsetof(struct ir_usage, output_total), true},
-        {STR_INIT(""), STR_INIT("total_tokens"), offsetof(struct ir_usage, total), false},
-        {STR_INIT(""), STR_INIT("prompt_cache_hit_tokens"), offsetof(struct ir_usage, cache_read),
-         true},
-        {STR_INIT("in"), STR_INIT("cached_tokens"), offsetof(struct ir_usage, cache_read), false},
-        {STR_INIT("in"), STR_INIT("cache_write_tokens"), offsetof(struct ir_usage, cache_write),
-         false},
-        {STR_INIT("in"), STR_INIT("cache_creation_tokens"), offsetof(struct ir_usage, cache_write),
-         true},
-        {STR_INIT("in"), STR_INIT("audio_tokens"), offsetof(struct ir_usage, audio_in), false},
-        {STR_INIT("out"), STR_INIT("reasoning_tokens"), offsetof(struct ir_usage, reasoning),
-         false},
-        {STR_INIT("out"), STR_INIT("audio_tokens"), offsetof(struct ir_usage, audio_out), false},
+        {STR_INIT("total_tokens"), WHOLE, false, offsetof(struct ir_usage, total)},
+        {STR_INIT("input_tokens"), WHOLE, true, offsetof(struct ir_usage, input_total)},
+        {STR_INIT("audio_tokens"), IN, false, offsetof(struct ir_usage, audio_in)},
+        {STR_INIT("audio_tokens"), OUT, false, offsetof(struct ir_usage, audio_out)},
+        {STR_INIT("prompt_tokens"), WHOLE, false, offsetof(struct ir_usage, input_total)},
+        {STR_INIT("output_tokens"), WHOLE, true, offsetof(struct ir_usage, output_total)},
+        {STR_INIT("cached_tokens"), IN, false, offsetof(struct ir_usage, cache_read)},
+        {STR_INIT("reasoning_tokens"), OUT, false, offsetof(struct ir_usage, reasoning)},
+        {STR_INIT("completion_tokens"), WHOLE, false, offsetof(struct ir_usage, output_total)},
+        {STR_INIT("cache_write_tokens"), IN, false, offsetof(struct ir_usage, cache_write)},
+        {STR_INIT("cache_creation_tokens"), IN, true, offsetof(struct ir_usage, cache_write)},
+        {STR_INIT("prompt_cache_hit_tokens"), WHOLE, true, offsetof(struct ir_usage, cache_read)},
     };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(rows) && rows[i].name.n <= name.n; i++) { /* by length */
         int64_t *count = (int64_t *)(void *)((char *)u + rows[i].at);
-        if (str_eq(rows[i].name, name) && str_eq(rows[i].details, details) &&
-            !(rows[i].is_second && *count >= 0))
+        if (rows[i].name.n == name.n && rows[i].detail == detail &&
+            memcmp(rows[i].name.p, name.p, name.n) == 0 && !(rows[i].is_second && *count >= 0))
             *count = v;
     }
 }
 
-static struct str details_of(struct str name)
+static enum detail details_of(struct str name)
 {
     if (str_is(name, "prompt_tokens_details") || str_is(name, "input_tokens_details"))
-        return STR("in");
+        return IN;
     if (str_is(name, "completion_tokens_details") || str_is(name, "output_tokens_details"))
-        return STR("out");
-    return STR("other");
+        return OUT;
+    return OTHER;
+}
+
+/* Offset of the quote that ends the string whose inside starts at i, or u.n. */
+static size_t string_end(struct str u, size_t i)
+{
+    while (i < u.n) {
+        size_t at = i + str_index(str_skip(u, i), '"');
+        if (at == i || at == u.n || u.p[at - 1] != '\\')
+            return at;
+        while (i < at) /* is it the quote that is escaped, or the backslash? */
+            i += u.p[i] == '\\' ? 2 : 1;
+        if (i == at)
+            return at;
+    }
+    return u.n;
 }
 
 /* One walk over the small object: its members are numbers and objects of numbers, strings among them are passed over. */
 void openai_meter_usage(struct str data, struct ir_usage *usage)
 {
-    struct str u = str_skip(data, value_behind(data, STR("usage"))), details = STR_NONE,
-               name = STR_NONE;
+    struct str u = str_skip(data, value_behind(data, STR("usage"))), name = STR_NONE;
+    enum detail detail = WHOLE;
     struct ir_usage found = IR_USAGE_NONE;
     unsigned depth = 0;
     if (u.n == 0 || u.p[0] != '{')
@@ -671,24 +711,23 @@ void openai_meter_usage(struct str data, struct ir_usage *usage)
         char c = u.p[i];
         if (c == '"') {
             size_t from = ++i;
-            while (i < u.n && u.p[i] != '"')
-                i += u.p[i] == '\\' ? 2 : 1;
-            name = str_n(u.p + from, (i < u.n ? i : u.n) - from);
+            i = string_end(u, i);
+            name = str_n(u.p + from, i - from);
         } else if (c == '{') {
             if (++depth == 2)
-                details = details_of(name);
+                detail = details_of(name);
         } else if (c == '}') {
             if (--depth == 0)
                 break;
             if (depth == 1)
-                details = STR_NONE;
+                detail = WHOLE;
         } else if (c >= '0' && c <= '9' && depth <= 2) {
-            size_t n = 1;
-            int64_t v;
-            while (i + n < u.n && u.p[i + n] >= '0' && u.p[i + n] <= '9')
-                n++;
-            if (u.p[i - 1] != '-' && str_to_int(str_n(u.p + i, n), &v))
-                take_count(&found, details, name, v);
+            size_t n = 0;
+            int64_t v = 0;
+            for (; i + n < u.n && u.p[i + n] >= '0' && u.p[i + n] <= '9'; n++)
+                v = n < 18 ? v * 10 + (u.p[i + n] - '0') : -1;
+            if (u.p[i - 1] != '-' && v >= 0) /* of a length that fits */
+                take_count(&found, detail, name, v);
             name = STR_NONE; /* what follows a point or e is no count */
             i += n - 1;
         }
