@@ -139,8 +139,64 @@ static void index_keys(struct snapshot *s)
     }
 }
 
+static void add_line(struct buf *b, struct str name, struct str value)
+{
+    if (value.n)
+        http_line_add(b, name, value);
+}
+
+static void add_key_line(struct buf *b, enum auth_style auth, struct str key)
+{
+    switch (auth) {
+    case AUTH_BEARER: {
+        struct buf value;
+        buf_init(&value, key.n + 8);
+        buf_lit(&value, "Bearer ");
+        buf_str_add(&value, key);
+        add_line(b, STR("authorization"), buf_str(&value));
+        buf_done(&value);
+        break;
+    }
+    case AUTH_X_API_KEY:
+        add_line(b, STR("x-api-key"), key);
+        break;
+    case AUTH_X_GOOG:
+        add_line(b, STR("x-goog-api-key"), key);
+        break;
+    case AUTH_API_KEY:
+        add_line(b, STR("api-key"), key);
+        break;
+    case AUTH_NONE:
+        break;
+    }
+}
+
+/* What every request to an upstream carries, but for what depends on the request. */
+static void write_lines(struct snapshot *s, struct upstream *u)
+{
+    size_t n = u->n_keys ? u->n_keys : 1;
+    u->lines = ARENA_ARRAY(s->arena, struct str, n);
+    for (size_t k = 0; k < n; k++) {
+        struct buf b;
+        buf_init_arena(&b, s->arena, SIZE_MAX / 4);
+        http_line_add(&b, STR("accept-encoding"), STR("identity"));
+        http_line_add(&b, STR("user-agent"), STR("sluice"));
+        if (u->n_keys)
+            add_key_line(&b, u->kind->auth, secret_reveal(u->keys[k]));
+        for (size_t i = 0; u->kind->headers && u->kind->headers[i]; i++) {
+            struct str name, value = str_cut(str_of(u->kind->headers[i]), ':', &name);
+            add_line(&b, name, str_trim(value));
+        }
+        for (size_t i = 0; i < u->n_headers; i++)
+            add_line(&b, u->headers[i].name, u->headers[i].value);
+        u->lines[k] = buf_str(&b);
+    }
+}
+
 void snapshot_index(struct snapshot *s)
 {
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        write_lines(s, s->upstreams[i]);
     if (s->n_models)
         qsort(s->models, s->n_models, sizeof *s->models, by_name);
     map_reserve(&s->models_by_name, s->n_models);

@@ -25,6 +25,7 @@ struct upstream {               /* one provider entry: a base URL with its crede
     const char *const *strip;
     struct http_header *headers; /* extra ones, sent always */
     size_t n_headers;
+    struct str *lines;          /* of snapshot_index: the headers that every request carries, ready to be sent; one for each key */
     struct str api_version;     /* azure */
     bool is_enabled;
     enum origin from;

@@ -946,7 +946,12 @@ static void write_head(struct buf *b, const struct http_out *out)
     buf_lit(b, " ");
     if (out->target.n == 0)
         buf_lit(b, "/");
-    for (size_t i = 0; i < out->target.n; i++) { /* a space would end it early */
+    size_t plain = 0;
+    while (plain < out->target.n && out->target.p[plain] != 0x7f &&
+           (unsigned char)out->target.p[plain] > ' ')
+        plain++;
+    buf_add(b, out->target.p, plain);
+    for (size_t i = plain; i < out->target.n; i++) { /* a space would end it early */
         unsigned char t = (unsigned char)out->target.p[i];
         if (t > ' ' && t != 0x7f)
             buf_char(b, (char)t);
@@ -956,12 +961,10 @@ static void write_head(struct buf *b, const struct http_out *out)
     buf_lit(b, " HTTP/1.1\r\nhost: ");
     add_text(b, out->origin->host_header);
     buf_lit(b, "\r\n");
-    for (size_t i = 0; i < out->n_headers; i++) {
-        add_text(b, out->headers[i].name);
-        buf_lit(b, ": ");
-        add_text(b, out->headers[i].value);
-        buf_lit(b, "\r\n");
-    }
+    for (size_t i = 0; i < ARRAY_LEN(out->lines); i++)
+        buf_str_add(b, out->lines[i]);
+    for (size_t i = 0; i < out->n_headers; i++)
+        http_line_add(b, out->headers[i].name, out->headers[i].value);
     if (length < 0) {
         buf_lit(b, "transfer-encoding: chunked\r\n\r\n");
     } else if (length > 0 || out->is_streamed || out->method == HTTP_POST ||

@@ -30,6 +30,7 @@ struct http_out {               /* a request; everything borrowed until on_end o
     const struct http_origin *origin;
     enum http_method method;
     struct str target;          /* path and query */
+    struct str lines[2];        /* headers that are ready to be sent, made by http_line_add */
     const struct http_header *headers;
     size_t n_headers;           /* host, content-length, connection are added */
     struct str body;            /* whole body … */

@@ -598,6 +598,13 @@ static void set_headers(struct curl_call *call)
     const struct http_out *out = &call->out;
     bool has_type = false, has_accept = false;
     add_header(call, STR("Host"), out->origin->host_header);
+    for (size_t i = 0; i < ARRAY_LEN(out->lines); i++)
+        for (struct str rest = out->lines[i], line, name; rest.n > 0;) {
+            rest = str_cut(rest, '\n', &line);
+            struct str value = str_cut(line, ':', &name);
+            add_header(call, name, str_trim(value));
+            has_type |= str_eq_nocase(name, STR("content-type"));
+        }
     for (size_t i = 0; i < out->n_headers; i++) {
         add_header(call, out->headers[i].name, out->headers[i].value);
         has_type |= str_eq_nocase(out->headers[i].name, STR("content-type"));

@@ -110,6 +110,18 @@ void head_put_text(char *to, struct str s)
         to[i] = s.p[i] == '\r' || s.p[i] == '\n' || s.p[i] == '\0' ? ' ' : s.p[i];
 }
 
+void http_line_add(struct buf *b, struct str name, struct str value)
+{
+    if (!buf_reserve(b, name.n + value.n + 4))
+        return;
+    char *p = b->p + b->n;
+    head_put_text(p, name);
+    memcpy(p + name.n, ": ", 2);
+    head_put_text(p + name.n + 2, value);
+    memcpy(p + name.n + 2 + value.n, "\r\n", 2);
+    b->n += name.n + value.n + 4;
+}
+
 bool head_name(struct head *h, const char *p, size_t n, size_t max)
 {
     if (n > max || h->text.n > max - n || !buf_reserve(&h->text, n))

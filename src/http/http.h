@@ -11,6 +11,8 @@ const char *http_reason(int status);
 struct http_header {
     struct str name, value; /* received: name lower-cased, value trimmed */
 };
+struct buf;
+void http_line_add(struct buf *b, struct str name, struct str value); /* "name: value" and its line end, for http_out.lines */
 struct str http_header_get(const struct http_header *h, size_t n, const char *lower_name); /* first; STR_NONE absent */
 
 struct url {

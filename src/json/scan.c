@@ -28,7 +28,7 @@ static bool fail(struct scan *s, const byte *at, const char *why)
 static inline void skip_space(struct scan *s)
 {
     const byte *p = s->at;
-    while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    while (p < s->end && *p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     s->at = p;
 }
@@ -100,18 +100,19 @@ static inline const byte *skip_clean(const byte *p, const byte *end)
 }
 
 #ifdef __SSE2__
-/* Bits of the bytes of 32 that are no printable ASCII, or a quote or backslash. */
-static inline uint32_t stops_of(const byte *p)
+/* Bits of the bytes of 16, or 32, that are no printable ASCII, or a quote or backslash. */
+static inline uint32_t stops_of_16(const byte *p)
 {
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
                   space = _mm_set1_epi8(0x20);
-    uint32_t bits[2];
-    for (int i = 0; i < 2; i++) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
-        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
-        bits[i] = (uint32_t)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(v, space)));
-    }
-    return bits[0] | bits[1] << 16;
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(v, space)));
+}
+
+static inline uint32_t stops_of(const byte *p)
+{
+    return stops_of_16(p) | stops_of_16(p + 16) << 16;
 }
 
 /* As far as a string is made of ASCII, short escapes and characters of two bytes: to its end, or to what needs a closer
@@ -136,10 +137,10 @@ static const byte *skip_plain(const byte *p, const byte *end)
 }
 #endif
 
-/* s->at at the opening quote; afterwards behind the closing one. */
-static bool skip_string(struct scan *s)
+/* As skip_string, from inside of the string on. */
+static __attribute__((noinline)) bool skip_string_from(struct scan *s, const byte *p)
 {
-    const byte *p = s->at + 1, *end = s->end;
+    const byte *end = s->end;
     for (;;) {
 #ifdef __SSE2__
         p = skip_plain(p, end);
@@ -178,6 +179,24 @@ static bool skip_string(struct scan *s)
             p += n;
         } while (p < end && *p >= 0x80);
     }
+}
+
+/* s->at at the opening quote; afterwards behind the closing one. Keys and most values end within sixteen bytes, and are
+ * seen with one look. */
+static inline bool skip_string(struct scan *s)
+{
+    const byte *p = s->at + 1;
+#ifdef __SSE2__
+    if (s->end - p >= 16) {
+        unsigned stops = stops_of_16(p);
+        if (stops && p[__builtin_ctz(stops)] == '"') {
+            s->at = p + __builtin_ctz(stops) + 1;
+            return true;
+        }
+        p += stops ? __builtin_ctz(stops) : 16;
+    }
+#endif
+    return skip_string_from(s, p);
 }
 
 /* ---- scalars ---- */
@@ -321,7 +340,7 @@ static bool skip_value(struct scan *s, unsigned max_depth)
 /* Whether the inside of a JSON string, escapes undone, is the wanted key. */
 static bool key_is(const byte *p, size_t n, const char *key)
 {
-    if (n && p[0] != (byte)key[0] && p[0] != '\\')
+    if (n && p[0] != (byte)key[0] && p[0] != '\\') /* most keys differ at once */
         return false;
     size_t want = strlen(key);
     if (n == want)

@@ -13,6 +13,8 @@ static const struct str forwarded[] = {
 
 static bool is_forwarded(struct str name)
 {
+    if (name.n < 11 || !memchr("aoxi", name.p[0], 4)) /* their first letters */
+        return false;
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
         if (name.n == forwarded[i].n && str_eq(name, forwarded[i]))
             return true;
@@ -25,40 +27,28 @@ static void add(struct http_header *h, size_t *n, size_t max, struct str name, s
         h[(*n)++] = (struct http_header){name, value};
 }
 
-size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max,
-                        struct str content_type)
+void upstream_headers(struct relay *rl, const struct target *t, struct str content_type,
+                      struct http_out *out)
 {
+    static const struct str json = STR_INIT("content-type: application/json\r\n"
+                                            "accept: application/json, */*;q=0.5\r\n"),
+                            json_stream = STR_INIT(
+                                "content-type: application/json\r\n"
+                                "accept: text/event-stream, application/json\r\n"),
+                            other = STR_INIT("accept: application/json, */*;q=0.5\r\n");
     const struct upstream *u = t->upstream;
-    struct arena *a = rl->r->arena;
+    const size_t max = rl->r->n_headers + 6;
+    struct http_header *h = arena_alloc(rl->r->arena, max * sizeof *h);
     size_t n = 0;
-    add(h, &n, max, STR("content-type"), content_type);
-    add(h, &n, max, STR("accept"),
-        rl->is_stream ? STR("text/event-stream, application/json")
-                      : STR("application/json, */*;q=0.5"));
-    add(h, &n, max, STR("accept-encoding"), STR("identity"));
-    add(h, &n, max, STR("user-agent"), STR("sluice"));
+    bool is_json = str_is(content_type, "application/json");
+    out->lines[0] = !is_json ? other : rl->is_stream ? json_stream : json;
+    if (!is_json)
+        add(h, &n, max, STR("content-type"), content_type);
+    size_t turn = 0;
+    if (u->n_keys > 1)
+        turn = atomic_fetch_add_explicit(u->next_key, 1, memory_order_relaxed) % u->n_keys;
+    out->lines[1] = u->lines[turn];
     add(h, &n, max, STR("x-request-id"), rl->id);
-
-    if (u->n_keys) {
-        uint32_t turn = atomic_fetch_add_explicit(u->next_key, 1, memory_order_relaxed);
-        struct str key = secret_reveal(u->keys[turn % u->n_keys]);
-        switch (u->kind->auth) {
-        case AUTH_BEARER:
-            add(h, &n, max, STR("authorization"), str_cat(a, STR("Bearer "), key));
-            break;
-        case AUTH_X_API_KEY:
-            add(h, &n, max, STR("x-api-key"), key);
-            break;
-        case AUTH_X_GOOG:
-            add(h, &n, max, STR("x-goog-api-key"), key);
-            break;
-        case AUTH_API_KEY:
-            add(h, &n, max, STR("api-key"), key);
-            break;
-        case AUTH_NONE:
-            break;
-        }
-    }
     bool is_same = rl->up != WIRE_NONE && rl->up == rl->spec->client;
     if (rl->up == WIRE_ANTHROPIC) {
         struct str version = is_same ? http_req_header(rl->r, "anthropic-version") : STR_NONE;
@@ -68,14 +58,8 @@ size_t upstream_headers(struct relay *rl, const struct target *t, struct http_he
         for (size_t i = 0; i < rl->r->n_headers; i++)
             if (is_forwarded(rl->r->headers[i].name))
                 add(h, &n, max, rl->r->headers[i].name, rl->r->headers[i].value);
-    for (size_t i = 0; u->kind->headers && u->kind->headers[i]; i++) {
-        struct str name, value = str_cut(str_of(u->kind->headers[i]), ':', &name);
-        add(h, &n, max, name, str_trim(value));
-    }
-    for (size_t i = 0; i < u->n_headers; i++)
-        add(h, &n, max, u->headers[i].name, u->headers[i].value);
-    n += trace_headers(rl, h + n, max - n);
-    return n;
+    out->headers = h;
+    out->n_headers = n + trace_headers(rl, h + n, max - n);
 }
 
 static bool is_request_id(struct str name)

@@ -820,7 +820,6 @@ static void start_call(struct relay *rl, struct str target, struct str body,
                        struct str content_type, bool is_streamed, int64_t length)
 {
     const struct upstream *u = rl->target->upstream;
-    struct http_header h[40];
     struct http_out out = {
         .origin = &u->origin,
         .method = HTTP_POST,
@@ -833,10 +832,7 @@ static void start_call(struct relay *rl, struct str target, struct str body,
         .between_timeout_ms = u->between_timeout_ms,
         .total_timeout_ms = u->total_timeout_ms,
     };
-    out.n_headers = upstream_headers(rl, rl->target, h, ARRAY_LEN(h), content_type);
-    struct http_header *kept = ARENA_ARRAY(rl->r->arena, struct http_header, out.n_headers);
-    memcpy(kept, h, out.n_headers * sizeof h[0]);
-    out.headers = kept;
+    upstream_headers(rl, rl->target, content_type, &out);
     rl->sent_ns = clock_mono_ns();
     if (rl->capture)
         capture_sent(rl, body);
@@ -1063,11 +1059,21 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         OPTIONS,
         N
     };
-    struct json_want want[N] = {{.key = "model"}, {.key = "stream"}, {.key = "stream_options"}};
-    if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &rl->scan, e))
+    struct json_want want[N + RESPONSES_WANTS] = {{.key = "model"},
+                                                  {.key = "stream"},
+                                                  {.key = "stream_options"},
+                                                  [N + WANT_STORE] = {.key = "store"},
+                                                  {.key = "previous_response_id"},
+                                                  {.key = "input"}};
+    bool is_response = rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK;
+    if (!json_scan_object(rl->body, want, is_response ? ARRAY_LEN(want) : N,
+                          (unsigned)rl->set->max_json_depth, &rl->scan, e))
         return false;
     rl->model_want = want[MODEL];
-    rl->stream_want = want[STREAM];
+    if (is_response) {
+        rl->responses_want = ARENA_ARRAY(rl->r->arena, struct json_want, RESPONSES_WANTS);
+        memcpy(rl->responses_want, want + N, RESPONSES_WANTS * sizeof want[0]);
+    }
     if (rl->path_model.n) {
         rl->model = rl->path_model;
         rl->is_stream = rl->is_path_stream;

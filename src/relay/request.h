@@ -48,7 +48,8 @@ struct relay {
     struct buf chunks;               /* a chunked body as it came */
     struct str body;                 /* decoded, expanded */
     bool is_body_copied;             /* body_arena holds it */
-    struct json_want model_want, stream_want;
+    struct json_want model_want;
+    struct json_want *responses_want; /* of a Responses request: RESPONSES_WANTS of them */
     struct json_scan scan;
     bool is_scanned;
     struct str model, path_model;
@@ -122,6 +123,9 @@ struct relay {
     bool images_done;
 };
 
+/* Further members of a Responses request, read with model and stream. */
+enum { WANT_STORE, WANT_PREVIOUS, WANT_INPUT, RESPONSES_WANTS };
+
 struct relay_shared {
     struct cooling *cooling;
     struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
@@ -186,7 +190,7 @@ bool relay_renames_reasoning(const struct relay *rl) MUST_USE;
 bool relay_repairs(const struct relay *rl) MUST_USE; /* the reply is decoded and encoded although it has the caller's format */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */
-size_t upstream_headers(struct relay *rl, const struct target *t, struct http_header *h, size_t max, struct str content_type);
+void upstream_headers(struct relay *rl, const struct target *t, struct str content_type, struct http_out *out); /* its lines and headers */
 void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, struct out_headers *out);
 /* stream.c */
 void stream_start(struct relay *rl);                          /* after the upstream's head: builds decoder, encoder, scanner */

@@ -422,34 +422,20 @@ static void continue_with(void *owner, struct stored *s);
 
 bool responses_prepare(struct relay *rl)
 {
-    enum {
-        STORE,
-        PREVIOUS,
-        INPUT,
-        CONVERSATION,
-        N
-    };
-    struct json_want want[N] = {{.key = "store"},
-                                {.key = "previous_response_id"},
-                                {.key = "input"},
-                                {.key = "conversation"}};
-    struct json_scan scan;
+    const struct json_want *want = rl->responses_want;
     struct err e = ERR_INIT;
-    if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, &e)) {
-        relay_fail(rl, &e);
-        return false;
-    }
 #define TEXT(i) str_n(rl->body.p + want[i].span.at, want[i].span.n)
     struct kept *k = ARENA_NEW(rl->r->arena, struct kept);
-    k->is_store = !(want[STORE].count && str_is(TEXT(STORE), "false"));
-    k->tail = want[INPUT].count ? TEXT(INPUT) : STR("[]");
-    bool has_previous = want[PREVIOUS].count && !str_is(TEXT(PREVIOUS), "null");
+    k->is_store = !(want[WANT_STORE].count && str_is(TEXT(WANT_STORE), "false"));
+    k->tail = want[WANT_INPUT].count ? TEXT(WANT_INPUT) : STR("[]");
+    bool has_previous = want[WANT_PREVIOUS].count && !str_is(TEXT(WANT_PREVIOUS), "null");
     if (!k->is_store && !has_previous)
         return true; /* nothing to keep, nothing to look up: the request passes as any other */
     rl->kept = k;
     if (!has_previous)
         return true;
-    if (!json_unquote(rl->r->arena, TEXT(PREVIOUS), &k->previous_id) || k->previous_id.n == 0) {
+    if (!json_unquote(rl->r->arena, TEXT(WANT_PREVIOUS), &k->previous_id) ||
+        k->previous_id.n == 0) {
         err_field(&e, "previous_response_id", "'previous_response_id' must be a non-empty string");
         relay_fail(rl, &e);
         return false;
