@@ -234,7 +234,8 @@ bool work_begin(struct work *w, struct control_call *c, struct err *e)
         if (change_recover(w->a, control->seal, w->db, w->path, e) && find_file(w, e) &&
             config_store_values(w->a, control->seal, w->db, &w->found.store, e)) {
             catch_up(w);
-            return true;
+            if (control_matches(c, w->now, e))
+                return true;
         }
         db_rollback(w->db);
     }

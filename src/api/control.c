@@ -84,8 +84,15 @@ bool control_reply_list(struct control_call *c, const struct shape *s, const voi
 static void run(void *arg)
 {
     struct control_job *job = arg;
-    job->ok = job->call.row->on_worker(&job->call, &job->err);
-    control_audit_finish(&job->call, job->ok, &job->err);
+    struct control_call *c = &job->call;
+    bool is_done;
+    job->ok = idempotency_begin(c, &is_done, &job->err);
+    if (job->ok && !is_done) {
+        job->ok = c->row->on_worker(c, &job->err);
+        idempotency_end(c, job->ok);
+    }
+    if (!is_done)
+        control_audit_finish(c, job->ok, &job->err);
     db_close(job->call.db);
     job->call.db = NULL;
     snapshot_thread_done(); /* workers end without knowing of snapshots: none may stay with them */
@@ -109,8 +116,8 @@ static void done(void *arg)
         c->job = NULL;
         c->extra = job->call.headers;
         c->n_extra = job->call.n_headers;
-        if (job->ok && job->call.status == 204)
-            api_reply(c, 204, NULL, STR_NONE);
+        if (job->ok && (job->call.status == 204 || job->call.status == 304))
+            api_reply(c, job->call.status, NULL, STR_NONE);
         else if (job->ok && job->call.content_type)
             api_reply(c, job->call.status, job->call.content_type, buf_str(&job->call.out));
         else if (job->ok)

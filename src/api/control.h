@@ -81,6 +81,11 @@ struct control_call {
     struct str body;          /* as it came */
     struct db *db;            /* of this call: control_db */
     int status;               /* to answer with; 200 until set */
+    /* What there is of an object for its ETag; set by handlers of objects that have one, with the name of the one that is meant, before they
+     * call api/change.h, which then minds If-Match. false: it is not there. */
+    bool (*represent)(struct control_call *c, const struct snapshot *s, struct str name, struct buf *out);
+    struct str represented;
+    bool is_repeatable;       /* came with an Idempotency-Key: the answer is kept */
     struct buf out;           /* the answer, JSON */
     const char *failed_as;    /* the code of an error that the handler answers itself, for the audit log; NULL: none */
     struct control_note *notes; /* control_audit */
@@ -102,6 +107,13 @@ bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after
 /* What stands in the file or the environment cannot be changed here: 409 that says where it stands. */
 bool control_may_change(struct control_call *c, enum origin from, const char *what, struct str name, struct err *e) MUST_USE;
 bool control_reply(struct control_call *c, int status, const struct shape *s, const void *value); /* true */
+/* The same with the object's ETag as it is in a snapshot; 304 to whoever has it already. represent is set. */
+bool control_reply_tagged(struct control_call *c, int status, const struct shape *s, const void *value, const struct snapshot *in,
+                          struct str name);
+bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e) MUST_USE; /* If-Match; else status 412 */
+/* For control.c: *is_done: this call was made before, and is answered. */
+bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e) MUST_USE;
+void idempotency_end(struct control_call *c, bool ok);
 bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
 /* {"data":[…],"has_more":…,"next":…}, of a row with is_page; true. next: what `after` continues from; p == NULL: nothing follows. */
 bool control_reply_page(struct control_call *c, const struct shape *s, const void *first, size_t n, struct str next);

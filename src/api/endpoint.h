@@ -26,6 +26,7 @@ struct endpoint {
     const struct shape *query;      /* of the query string, of on_worker rows; NULL: the handler reads none */
     const struct shape *in, *out;
     bool is_list;             /* the answer is {"data":[out, …]} */
+    bool has_tag;             /* an object with an ETag: reading minds If-None-Match, changing If-Match */
     bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */

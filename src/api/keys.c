@@ -96,13 +96,33 @@ static bool list(struct control_call *c, struct err *e)
     return control_reply_sorted(c, &key_shape, v, c->snap->n_keys, "id", e);
 }
 
+static bool represent(struct control_call *c, const struct snapshot *s, struct str id,
+                      struct buf *out)
+{
+    const struct key *k = by_id(s, id);
+    struct jw w = jw_on(out);
+    if (!k)
+        return false;
+    struct key_out shown = show(c->arena, k);
+    shape_write(&key_shape, &shown, &w);
+    buf_add(out, k->hash, sizeof k->hash);
+    return true;
+}
+
+static void meant(struct control_call *c)
+{
+    c->represent = represent;
+    c->represented = route_param(&c->params, "id");
+}
+
 static bool get(struct control_call *c, struct err *e)
 {
     const struct key *k = find(c, e);
     if (!k)
         return false;
     struct key_out out = show(c->arena, k);
-    return control_reply(c, 200, &key_shape, &out);
+    c->represent = represent;
+    return control_reply_tagged(c, 200, &key_shape, &out, c->snap, k->id);
 }
 
 static bool take(struct control_call *c, struct key_change *k, struct err *e)
@@ -132,7 +152,8 @@ static bool reply_now(struct control_call *c, int status, struct str id, struct 
     const struct key *k = by_id(now, id);
     struct key_out out = k ? show(c->arena, k) : (struct key_out){.id = id};
     out.key = text;
-    bool ok = control_reply(c, status, &key_shape, &out);
+    c->represent = represent;
+    bool ok = control_reply_tagged(c, status, &key_shape, &out, now, id);
     snapshot_unref(now);
     return ok;
 }
@@ -148,12 +169,14 @@ static bool create(struct control_call *c, struct err *e)
 static bool change(struct control_call *c, struct err *e)
 {
     struct key_change k = {.id = route_param(&c->params, "id")};
+    meant(c);
     return take(c, &k, e) && change_key(c, &k, e) && reply_now(c, 200, k.id, STR_NONE);
 }
 
 static bool delete (struct control_call *c, struct err *e)
 {
     c->status = 204;
+    meant(c);
     return change_key_delete(c, route_param(&c->params, "id"), e);
 }
 
@@ -161,9 +184,9 @@ static bool delete (struct control_call *c, struct err *e)
 const struct endpoint key_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_VIEWER, "List client keys", .on_worker = list, .query = &key_query_shape, .out = &key_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/keys",      SURFACE_SLUICE, ACCESS_ADMIN, "Make a client key; its text is in this answer only", .on_worker = create, .in = &key_in_shape, .out = &key_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a client key", .on_worker = get, .out = &key_shape },
-    { HTTP_PATCH,  "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a client key", .on_worker = change, .in = &key_in_shape, .out = &key_shape },
-    { HTTP_DELETE, "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Revoke a client key", .on_worker = delete, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a client key", .has_tag = true, .on_worker = get, .out = &key_shape },
+    { HTTP_PATCH,  "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a client key", .has_tag = true, .on_worker = change, .in = &key_in_shape, .out = &key_shape },
+    { HTTP_DELETE, "/sluice/v1/keys/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Revoke a client key", .has_tag = true, .on_worker = delete, .status = 204 },
     {0},
 };
 /* clang-format on */

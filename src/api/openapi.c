@@ -158,12 +158,22 @@ static void write_relay_body(struct jw *w, const struct endpoint *e)
     jw_object_end(w);
 }
 
+/* A create: sent again with the same Idempotency-Key it answers as before. */
+static bool is_repeatable(const struct endpoint *e)
+{
+    return e->on_worker && e->method == HTTP_POST && e->status == 201;
+}
+
 static void write_headers(struct jw *w, const struct endpoint *e, bool is_success)
 {
     jw_key(w, "headers");
     jw_object(w);
     jw_key(w, "x-request-id");
     jw_raw(w, STR("{\"$ref\":\"#/components/headers/RequestId\"}"));
+    if (is_success && (e->has_tag || is_repeatable(e)) && e->status != 204) {
+        jw_key(w, "etag");
+        jw_raw(w, STR("{\"schema\":{\"type\":\"string\"},\"description\":\"Changes with the object\"}"));
+    }
     if (is_success && e->relay && e->relay->shape == RELAY_TALK) {
         jw_key(w, "x-sluice-dropped");
         jw_raw(w, STR("{\"$ref\":\"#/components/headers/Dropped\"}"));
@@ -293,6 +303,12 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     } else {
         write_success(w, e);
     }
+    if (e->has_tag && e->method == HTTP_GET) {
+        jw_key(w, "304");
+        jw_raw(w, STR("{\"description\":\"It is what If-None-Match says\"}"));
+    } else if (e->has_tag) {
+        write_error_response(w, e, "412", "It is no longer what If-Match says");
+    }
     if (takes_body)
         write_error_response(w, e, "400", "The request is wrong; the message names the field");
     else if (reads_file)
@@ -361,6 +377,19 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
         jw_kv_cstr(w, "description", queries[i].text);
         jw_key(w, "schema");
         jw_raw(w, str_of(queries[i].json));
+        jw_object_end(w);
+    }
+    const char *header = is_repeatable(e)        ? "idempotency-key"
+                         : !e->has_tag           ? NULL
+                         : e->method == HTTP_GET ? "if-none-match"
+                                                 : "if-match";
+    if (header) {
+        begin_parameter(w, str_of(header), "header", false);
+        jw_kv_cstr(w, "description",
+                   is_repeatable(e) ? "Any text: sent again with the same one, nothing is made twice"
+                                    : "ETag of an earlier answer");
+        jw_key(w, "schema");
+        jw_raw(w, STR("{\"type\":\"string\"}"));
         jw_object_end(w);
     }
     for (size_t i = 0; e->query && i < e->query->n_fields; i++) {

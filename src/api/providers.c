@@ -132,13 +132,35 @@ static const struct upstream *find(struct control_call *c, const struct snapshot
     return u;
 }
 
+/* For its ETag: also what is not shown of it. */
+static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
+                      struct buf *out)
+{
+    const struct upstream *u = snapshot_upstream(s, name);
+    struct jw w = jw_on(out);
+    if (!u)
+        return false;
+    struct provider_out p = show(c->arena, u);
+    shape_write(&provider_shape, &p, &w);
+    for (size_t i = 0; i < u->n_keys; i++)
+        buf_str_add(out, secret_reveal(u->keys[i]));
+    return true;
+}
+
+static void meant(struct control_call *c)
+{
+    c->represent = represent;
+    c->represented = route_param(&c->params, "name");
+}
+
 static bool get(struct control_call *c, struct err *e)
 {
     const struct upstream *u = find(c, c->snap, e);
     if (!u)
         return false;
     struct provider_out p = show(c->arena, u);
-    return control_reply(c, 200, &provider_shape, &p);
+    c->represent = represent;
+    return control_reply_tagged(c, 200, &provider_shape, &p, c->snap, u->name);
 }
 
 /* The newest snapshot's view, after a change. */
@@ -147,7 +169,8 @@ static bool reply_now(struct control_call *c, int status, struct str name, struc
     struct snapshot *now = snapshot_current();
     const struct upstream *u = snapshot_upstream(now, name);
     struct provider_out p = u ? show(c->arena, u) : (struct provider_out){.name = name};
-    bool ok = u ? control_reply(c, status, &provider_shape, &p)
+    c->represent = represent;
+    bool ok = u ? control_reply_tagged(c, status, &provider_shape, &p, now, name)
                 : err_set(e, ERR_INPUT, "not_usable",
                           "The provider was saved, but cannot be used: see the log");
     snapshot_unref(now);
@@ -185,6 +208,7 @@ static bool change(struct control_call *c, struct err *e)
                                 .wire = in->wire,
                                 .api_version = in->api_version,
                                 .is_enabled = in->enabled};
+    meant(c);
     return change_provider(c, CHANGE_UPDATE, &p, e) && reply_now(c, 200, p.name, e);
 }
 
@@ -200,6 +224,7 @@ static bool delete (struct control_call *c, struct err *e)
     const struct delete_query *q = c->asked;
     struct strs models;
     c->status = 204;
+    meant(c);
     return change_provider_delete(c, route_param(&c->params, "name"), q->cascade, &models, e);
 }
 
@@ -227,9 +252,9 @@ const struct endpoint provider_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_VIEWER, "List the kinds of providers", .on_worker = kinds, .out = &kind_shape, .is_list = true },
     { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_VIEWER, "List providers", .on_worker = list, .query = &provider_query_shape, .out = &provider_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a provider", .on_worker = create, .in = &provider_in_shape, .out = &provider_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a provider", .on_worker = get, .out = &provider_shape },
-    { HTTP_PATCH,  "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a provider", .on_worker = change, .in = &provider_change_shape, .out = &provider_shape },
-    { HTTP_DELETE, "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a provider", .on_worker = delete, .query = &delete_query_shape, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a provider", .has_tag = true, .on_worker = get, .out = &provider_shape },
+    { HTTP_PATCH,  "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a provider", .has_tag = true, .on_worker = change, .in = &provider_change_shape, .out = &provider_shape },
+    { HTTP_DELETE, "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a provider", .has_tag = true, .on_worker = delete, .query = &delete_query_shape, .status = 204 },
     {0},
 };
 /* clang-format on */

@@ -126,13 +126,32 @@ static bool list(struct control_call *c, struct err *e)
     return control_reply_sorted(c, &model_shape, v, n, "name", e);
 }
 
+static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
+                      struct buf *out)
+{
+    const struct model *m = any_model(s, name);
+    struct jw w = jw_on(out);
+    if (!m)
+        return false;
+    struct model_out shown = show(c->arena, m);
+    shape_write(&model_shape, &shown, &w);
+    return true;
+}
+
+static void meant(struct control_call *c)
+{
+    c->represent = represent;
+    c->represented = route_param(&c->params, "name");
+}
+
 static bool get(struct control_call *c, struct err *e)
 {
     const struct model *m = find(c, e);
     if (!m)
         return false;
     struct model_out out = show(c->arena, m);
-    return control_reply(c, 200, &model_shape, &out);
+    c->represent = represent;
+    return control_reply_tagged(c, 200, &model_shape, &out, c->snap, m->name);
 }
 
 static bool check_capabilities(const struct strs *list, struct err *e)
@@ -153,7 +172,8 @@ static bool reply_now(struct control_call *c, int status, struct str name)
     struct snapshot *now = snapshot_current();
     const struct model *m = any_model(now, name);
     struct model_out out = m ? show(c->arena, m) : (struct model_out){.name = name};
-    bool ok = control_reply(c, status, &model_shape, &out);
+    c->represent = represent;
+    bool ok = control_reply_tagged(c, status, &model_shape, &out, now, name);
     snapshot_unref(now);
     return ok;
 }
@@ -186,12 +206,14 @@ static bool create(struct control_call *c, struct err *e)
 
 static bool change(struct control_call *c, struct err *e)
 {
+    meant(c);
     return put(c, CHANGE_UPDATE, route_param(&c->params, "name"), e);
 }
 
 static bool delete (struct control_call *c, struct err *e)
 {
     c->status = 204;
+    meant(c);
     return change_model_delete(c, route_param(&c->params, "name"), e);
 }
 
@@ -199,9 +221,9 @@ static bool delete (struct control_call *c, struct err *e)
 const struct endpoint served_model_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_VIEWER, "List served models", .on_worker = list, .query = &model_query_shape, .out = &model_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model", .on_worker = create, .in = &model_in_shape, .out = &model_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a served model", .on_worker = get, .out = &model_shape },
-    { HTTP_PATCH,  "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a served model", .on_worker = change, .in = &model_change_shape, .out = &model_shape },
-    { HTTP_DELETE, "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model no more", .on_worker = delete, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a served model", .has_tag = true, .on_worker = get, .out = &model_shape },
+    { HTTP_PATCH,  "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a served model", .has_tag = true, .on_worker = change, .in = &model_change_shape, .out = &model_shape },
+    { HTTP_DELETE, "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model no more", .has_tag = true, .on_worker = delete, .status = 204 },
     {0},
 };
 /* clang-format on */

@@ -43,21 +43,53 @@ static bool list(struct control_call *c, struct err *e)
     return control_reply_list(c, &setting_shape, v, n);
 }
 
+static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
+                      struct buf *out)
+{
+    const struct setting *row = setting_find(name);
+    struct jw w = jw_on(out);
+    if (!row)
+        return false;
+    jw_cstr(&w, origin_name(c->control->setting_origin(c->control->arg, row->name)));
+    setting_write(&s->settings, row, &w);
+    return true;
+}
+
+static const struct setting *find(struct control_call *c, struct err *e)
+{
+    struct str name = route_param(&c->params, "name");
+    const struct setting *row = setting_find(name);
+    if (!row)
+        err_set(e, ERR_NOT_FOUND, "not_found", "No setting '" STR_FMT "'",
+                STR_ARG(str_first(name, 100)));
+    return row;
+}
+
+static bool get(struct control_call *c, struct err *e)
+{
+    const struct setting *row = find(c, e);
+    struct setting_out out;
+    c->represent = represent;
+    return row && show(c, &c->snap->settings, row, &out, e) &&
+           control_reply_tagged(c, 200, &setting_shape, &out, c->snap, str_of(row->name));
+}
+
 static bool change(struct control_call *c, struct err *e)
 {
     const struct setting_in *in = c->in;
-    struct str name = route_param(&c->params, "name"), text = STR_NONE;
-    const struct setting *row = setting_find(name);
+    struct str text = STR_NONE;
+    const struct setting *row = find(c, e);
     struct setting_out out;
     if (!row)
-        return err_set(e, ERR_NOT_FOUND, "not_found", "No setting '" STR_FMT "'",
-                       STR_ARG(str_first(name, 100)));
+        return false;
+    c->represent = represent;
+    c->represented = str_of(row->name);
     if (!json_absent(in->value))
         text = yyjson_is_str(in->value) ? json_str(in->value) : json_text(c->arena, in->value);
     if (!change_setting(c, row, text, e))
         return false;
     struct snapshot *now = snapshot_current();
-    bool ok = show(c, &now->settings, row, &out, e) && control_reply(c, 200, &setting_shape, &out);
+    bool ok = show(c, &now->settings, row, &out, e) && control_reply_tagged(c, 200, &setting_shape, &out, now, str_of(row->name));
     snapshot_unref(now);
     return ok;
 }
@@ -65,7 +97,8 @@ static bool change(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint setting_endpoints[] = {
     { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_VIEWER, "List settings", .on_worker = list, .out = &setting_shape, .is_list = true },
-    { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
+    { HTTP_GET,   "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a setting", .has_tag = true, .on_worker = get, .out = &setting_shape },
+    { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .has_tag = true, .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
     {0},
 };
 /* clang-format on */

@@ -101,3 +101,13 @@ bool seal_unwrap(const struct seal *s, struct arena *a, struct str blob, struct 
     *out = secret_of(str_n((const char *)text, (size_t)n));
     return true;
 }
+
+struct str seal_tag(const struct seal *s, struct arena *a, struct str content)
+{
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+    char hex[16];
+    (void)crypto_generichash(hash, sizeof hash, (const unsigned char *)content.p, content.n, s->key,
+                             sizeof s->key);
+    hex_encode(hex, hash, sizeof hex / 2);
+    return str_fmt(a, "\"%.16s\"", hex);
+}

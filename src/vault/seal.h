@@ -15,4 +15,6 @@ void seal_close(struct seal *s);                              /* wipes the key *
 /* Bound to what it belongs to (a provider's name): a blob moved to another row does not open. In the arena. */
 struct str seal_wrap(const struct seal *s, struct arena *a, struct secret plain, struct str bound_to);
 bool seal_unwrap(const struct seal *s, struct arena *a, struct str blob, struct str bound_to, struct secret *out, struct err *e) MUST_USE;
+/* "<16 hex digits>" with its quotes: tells contents apart, also secret ones, and says nothing of them without the key. In the arena. */
+struct str seal_tag(const struct seal *s, struct arena *a, struct str content);
 #endif
