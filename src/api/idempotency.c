@@ -125,8 +125,7 @@ bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e)
     if (!db || !db_begin(db, e))
         return false;
     bool ok = find(c, db, &r, &is_there, e) &&
-              (is_there ||
-               (forget_old(db, e) && write_row(c, db, &r, UNDER_WAY, STR_NONE, e)));
+              (is_there || (forget_old(db, e) && write_row(c, db, &r, UNDER_WAY, STR_NONE, e)));
     if (!ok) {
         db_rollback(db);
         return false;

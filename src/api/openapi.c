@@ -172,7 +172,9 @@ static void write_headers(struct jw *w, const struct endpoint *e, bool is_succes
     jw_raw(w, STR("{\"$ref\":\"#/components/headers/RequestId\"}"));
     if (is_success && (e->has_tag || is_repeatable(e)) && e->status != 204) {
         jw_key(w, "etag");
-        jw_raw(w, STR("{\"schema\":{\"type\":\"string\"},\"description\":\"Changes with the object\"}"));
+        jw_raw(
+            w,
+            STR("{\"schema\":{\"type\":\"string\"},\"description\":\"Changes with the object\"}"));
     }
     if (is_success && e->relay && e->relay->shape == RELAY_TALK) {
         jw_key(w, "x-sluice-dropped");
@@ -290,7 +292,10 @@ static void write_success(struct jw *w, const struct endpoint *e)
 
 static void write_responses(struct jw *w, const struct endpoint *e)
 {
-    bool takes_body = e->relay || e->in, has_name = strchr(e->path, '{') != NULL;
+    bool takes_body = e->relay || e->in || e->query || e->is_list || e->is_page,
+         has_name = strchr(e->path, '{') != NULL;
+    bool asks_upstream = strstr(e->path, "/providers/") &&
+                         str_ends(str_of(e->path), STR("/models"));
     bool reads_file = str_ends(str_of(e->path), STR("/reload"));
     jw_key(w, "responses");
     jw_object(w);
@@ -323,12 +328,16 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     }
     if (e->relay)
         write_error_response(w, e, "404", "Unknown model");
-    else if (has_name)
+    else if (has_name || e->query)
         write_error_response(w, e, "404", "Not found");
     if (e->on_worker && e->method != HTTP_GET && !reads_file)
         write_error_response(w, e, "409",
                              "It exists already, is in use, or is not the API's to change");
-    if (takes_body) {
+    if (e->on_worker)
+        write_error_response(w, e, "500", "It failed inside; the log says more");
+    if (e->on_worker && asks_upstream)
+        write_error_response(w, e, "502", "The upstream failed");
+    if (e->relay || e->in) {
         write_error_response(w, e, "413", "The body is too large");
         write_error_response(w, e, "415", "The media type is not taken");
     }
@@ -386,8 +395,9 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
     if (header) {
         begin_parameter(w, str_of(header), "header", false);
         jw_kv_cstr(w, "description",
-                   is_repeatable(e) ? "Any text: sent again with the same one, nothing is made twice"
-                                    : "ETag of an earlier answer");
+                   is_repeatable(e)
+                       ? "Any text: sent again with the same one, nothing is made twice"
+                       : "ETag of an earlier answer");
         jw_key(w, "schema");
         jw_raw(w, STR("{\"type\":\"string\"}"));
         jw_object_end(w);

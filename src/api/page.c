@@ -172,7 +172,7 @@ static bool read_cursor(struct arena *a, struct str text, bool by_key, struct ra
     yyjson_val *v;
     struct str json;
     *out = (struct ranked){.by = text, .key = text};
-    if (by_key)
+    if (by_key || !text.n)
         return true;
     if (!base64_decode(a, text, &json) || !json_parse(a, json, 4, &v, NULL) ||
         yyjson_arr_size(v) != 2)

@@ -89,7 +89,8 @@ static bool change(struct control_call *c, struct err *e)
     if (!change_setting(c, row, text, e))
         return false;
     struct snapshot *now = snapshot_current();
-    bool ok = show(c, &now->settings, row, &out, e) && control_reply_tagged(c, 200, &setting_shape, &out, now, str_of(row->name));
+    bool ok = show(c, &now->settings, row, &out, e) &&
+              control_reply_tagged(c, 200, &setting_shape, &out, now, str_of(row->name));
     snapshot_unref(now);
     return ok;
 }

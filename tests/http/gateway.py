@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import httpx
+from contract import CONTROL, Contract
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build/debug/sluice")).resolve()
@@ -77,11 +78,24 @@ class Sluice:
         self.port = int(port_file.read_text())
         self.origin = "http://127.0.0.1:%d" % self.port
         self.http = httpx.Client(base_url=self.origin, timeout=60, trust_env=False, verify=False,
-                                 event_hooks={"request": [self.note]})
+                                 event_hooks={"request": [self.note], "response": [self.check]})
 
     def note(self, request):
         if self.calls:
             self.calls.note(request.method, request.url.path)
+
+    contract = None  # of the binary under test: read once
+
+    def check(self, response):
+        """An answer of the control plane is what the served OpenAPI document says."""
+        path = response.request.url.path
+        if not path.startswith(CONTROL) or response.headers.get("content-type", "").startswith("text/event-stream"):
+            return
+        if Sluice.contract is None:
+            with httpx.Client(trust_env=False) as http:
+                Sluice.contract = Contract(http.get(self.origin + "/openapi.json").json())
+        response.read()
+        Sluice.contract.check(response.request.method, path, response)
 
     def write_config(self, config):
         """An object, or the text itself."""

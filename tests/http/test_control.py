@@ -172,3 +172,105 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(admin, scripted):
     r = admin.post("/sluice/v1/reload")
     assert r.status_code >= 400 and "sluice.jsonc:" in r.text and "nonsense" in r.text, r.text
     assert admin.get("/v1/models/later").status_code == 200  # the old one stays
+
+
+# pages
+
+def pages(s, path, **query):
+    """Every page's rows, one list; each page but the last is full."""
+    rows, after = [], None
+    while True:
+        r = s.get(path, params={**query, **({"after": after} if after else {})})
+        assert r.status_code == 200, r.text
+        page = r.json()
+        rows += page["data"]
+        after = page["next"]
+        assert page["has_more"] == (after is not None)
+        if after is None:
+            return rows
+        assert len(page["data"]) == query["limit"]
+
+
+def test_lists_come_in_pages_sorted_and_filtered(admin):
+    for i in range(7):
+        r = admin.post("/sluice/v1/models", {"name": "p%d" % i, "targets": [{"provider": "echo"}], "context_tokens": 100 - 10 * (i // 2),
+                                             "enabled": i % 3 != 0, "capabilities": ["text", "vision"] if i % 2 else ["text"]})
+        assert r.status_code == 201, r.text
+    names = [m["name"] for m in pages(admin, "/sluice/v1/models", limit=2)]
+    assert names == sorted(names) and {"p%d" % i for i in range(7)} | {"to-chat", "echo"} <= set(names)
+    assert [m["name"] for m in pages(admin, "/sluice/v1/models", limit=2, sort="-name")] == names[::-1]
+    ours = pages(admin, "/sluice/v1/models", limit=2, sort="context_tokens", q="P")
+    ours = [m for m in ours if re.fullmatch("p[0-9]", m["name"])]
+    assert [m["name"] for m in ours] == ["p6", "p4", "p5", "p2", "p3", "p0", "p1"]  # equal ones by name
+    found = pages(admin, "/sluice/v1/models", limit=100, capabilities="vision", enabled="true")
+    assert [m["name"] for m in found] == ["p1", "p5"]
+    assert [m["name"] for m in pages(admin, "/sluice/v1/models", limit=3, provider="chat")] == ["to-chat"]
+    assert [p["name"] for p in pages(admin, "/sluice/v1/providers", limit=1, type="echo")] == ["echo"]
+    assert [k["id"] for k in pages(admin, "/sluice/v1/keys", limit=1, scopes="admin")] == ["ad000001"]
+    # a page stays right while rows come and go: one goes that the page ended with, one comes behind it
+    page = admin.get("/sluice/v1/models", params={"limit": 2, "q": "p", "sort": "-context_tokens"}).json()
+    assert admin.call("DELETE", "/sluice/v1/models/" + page["data"][1]["name"]).status_code == 204
+    rest = admin.get("/sluice/v1/models", params={"limit": 100, "q": "p", "sort": "-context_tokens", "after": page["next"]}).json()["data"]
+    assert not {m["name"] for m in rest} & {m["name"] for m in page["data"]} and len(rest) >= 5
+    for bad in ({"limit": 0}, {"limit": 10001}, {"sort": "targets"}, {"sort": "nothing"}, {"enabled": "maybe"},
+                {"sort": "origin", "after": "nonsense"}):
+        assert admin.get("/sluice/v1/models", params=bad).status_code == 400, bad
+
+
+# preconditions
+
+@pytest.mark.parametrize("path, change", [
+    ("/sluice/v1/providers/chat", {"enabled": False}), ("/sluice/v1/models/to-chat", {"context_tokens": 7}),
+    ("/sluice/v1/keys/0a1b2c3d", {"label": "other"}), ("/sluice/v1/settings/max_attempts", {"value": 2}),
+])
+def test_a_change_can_insist_on_what_was_read(admin, path, change):
+    r = admin.get(path)
+    tag = r.headers["etag"]
+    assert re.fullmatch('"[0-9a-f]{16}"', tag)
+    unchanged = admin.get(path, headers={"If-None-Match": 'W/"x", ' + tag})
+    assert unchanged.status_code == 304 and unchanged.content == b"" and unchanged.headers["etag"] == tag
+    changed = admin.call("PATCH", path, change, headers={"If-Match": tag})
+    assert changed.status_code == 200 and changed.headers["etag"] != tag, changed.text
+    assert admin.get(path, headers={"If-None-Match": tag}).headers["etag"] == changed.headers["etag"]
+    late = admin.call("PATCH", path, {**change, **({"enabled": True} if "enabled" in change else {})}, headers={"If-Match": tag})
+    assert late.status_code == 412 and late.json()["error"]["code"] == "precondition_failed", late.text
+    assert admin.get(path).json() == changed.json()
+    if "settings" not in path:
+        assert admin.call("DELETE", path + "?cascade=true", headers={"If-Match": tag}).status_code == 412
+        assert admin.call("DELETE", path + "?cascade=true", headers={"If-Match": '"x", ' + changed.headers["etag"]}).status_code == 204
+
+
+def test_the_tag_changes_with_a_secret_that_is_not_shown(admin):
+    tag = admin.get("/sluice/v1/providers/chat").headers["etag"]
+    r = admin.call("PATCH", "/sluice/v1/providers/chat", {"api_key": "upst-another-chat"})
+    assert r.json()["api_key"] == "upst***chat" and r.headers["etag"] != tag
+
+
+# creating twice
+
+def test_a_create_sent_again_makes_nothing_twice(admin):
+    def create(body, key="first", who=None):
+        return admin.post("/sluice/v1/keys", body, headers={"Idempotency-Key": key, **(admin.auth(who) if who else {})})
+
+    one = create({"label": "once"})
+    two = create({"label": "once"})
+    assert one.status_code == two.status_code == 201 and two.json() == one.json()  # the key's text again, nowhere else seen
+    assert "idempotent-replayed" not in one.headers and two.headers["idempotent-replayed"] == "true"
+    other = create({"label": "something else"})
+    assert other.status_code == 409 and other.json()["error"]["code"] == "idempotency_conflict"
+    assert create({"label": "once"}, key="second").json()["id"] != one.json()["id"]
+    assert len([k for k in listed(admin, "/sluice/v1/keys") if k["label"] == "once"]) == 2
+    # what failed may be tried again
+    assert create({"label": "x", "scopes": ["root"]}, key="third").status_code == 400
+    assert create({"label": "x"}, key="third").status_code == 201
+    assert create({"label": "x"}, key="k" * 300).status_code == 400
+    # the key is the caller's own
+    made = create({"label": "op", "scopes": ["admin"]}, key="fourth").json()
+    assert create({"label": "theirs"}, who=made["key"]).status_code == 201
+    # and of one operation
+    model = {"name": "m", "targets": [{"provider": "echo"}]}
+    for replayed in (None, "true"):
+        r = admin.post("/sluice/v1/models", model, headers={"Idempotency-Key": "first"})
+        assert r.status_code == 201 and r.headers.get("idempotent-replayed") == replayed, r.text
+    stored = b"".join(p.read_bytes() for p in (admin.folder / "data").iterdir())
+    assert one.json()["key"].encode() not in stored

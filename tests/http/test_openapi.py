@@ -21,7 +21,7 @@ OPERATION = {
         "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         "parameters": {"type": "array", "items": {
             "type": "object", "required": ["name", "in", "required", "schema"],
-            "properties": {"name": {"type": "string", "minLength": 1}, "in": {"enum": ["path", "query"]},
+            "properties": {"name": {"type": "string", "minLength": 1}, "in": {"enum": ["path", "query", "header"]},
                            "required": {"type": "boolean"}, "description": {"type": "string"}, "schema": {"type": "object"}},
             "if": {"properties": {"in": {"const": "path"}}}, "then": {"properties": {"required": {"const": True}}},
             "additionalProperties": False}},
