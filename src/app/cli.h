@@ -18,6 +18,9 @@ struct cli {                    /* one parsed command line */
     /* options; NULL, -1 or false when not given */
     const char *config, *data, *host, *port_file;
     int64_t port, threads, lines;
+    const char *url;
+    int64_t interval;
+    bool once;
     bool no_detect, quiet, json, follow, secrets, all, help;
     const char *type, *base_url, *api_key, *proxy, *ca_file, *wire, *api_version;
     const char *id, *label, *scopes, *models, *expires, *upstream_model, *capabilities;
@@ -109,6 +112,7 @@ int cmd_audit_list(struct cli *c);
 int cmd_endpoints(struct cli *c);
 int cmd_openapi(struct cli *c);
 int cmd_log(struct cli *c);
+int cmd_top(struct cli *c);
 int cmd_version(struct cli *c);
 int cmd_completion(struct cli *c);
 #endif

@@ -78,6 +78,10 @@ const struct command commands[] = {
     { "log", NULL, NULL, 0, 0, "Show the last requests", STORE " follow lines json",
       "  sluice log -f\n"
       "  sluice log -n 1000 --json | jq 'select(.status >= 500)'\n", cmd_log },
+    { "top", NULL, NULL, 0, 0, "Show what a running server is doing", STORE " url api-key port once json interval",
+      "Rates are means of the last minute. A key that may read the control plane is taken from --api-key or\n"
+      "SLUICE_ADMIN_KEY. q ends it.\n"
+      "  sluice top --once --json | jq '.series.models'\n", cmd_top },
     { "endpoints", NULL, NULL, 0, 0, "List what is served", "",
       "Tab-separated: method, path, surface, access, sentence; then the aliases of paths.\n", cmd_endpoints },
     { "openapi", NULL, NULL, 0, 0, "Write the OpenAPI document of what is served", "",
