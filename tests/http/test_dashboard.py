@@ -82,12 +82,12 @@ ADMIN = "sk-dash-0123456789abcdef0123456789abcdef"
 
 def config():
     return {"providers": {"echo": {"type": "echo"}}, "models": {"echo": "echo"},
-            "server": {"api_keys": [{"id": "0a1b2c3d", "key": KEY, "label": "tests"},
-                                    {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring",
-                                     "scopes": ["inference", "models", "admin"]}]}}
+            "server": {"admin_password": "a long enough password", "api_keys": [
+                {"id": "0a1b2c3f", "key": KEY[::-1], "label": "spare"}, {"id": "0a1b2c3d", "key": KEY, "label": "tests"},
+                {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring", "scopes": ["inference", "models", "admin"]}]}}
 
 
-@pytest.mark.parametrize("flow", ["signing", "objects", "requests", "playground", "settings", "palette", "inert", "looks", "expiry"])
+@pytest.mark.parametrize("flow", ["signing", "password", "inflight", "history", "objects", "requests", "playground", "settings", "palette", "inert", "looks", "expiry"])
 def test_flow(start_sluice, flow):
     s = start_sluice(config())
     assert "root" in s.get("/dashboard/", auth=False).text

@@ -20,9 +20,14 @@ async function open(browser, options = {}) {
   return { context, page, faults };
 }
 
+async function useKey(page, text) {
+  await page.getByText('Admin key').first().click();
+  await page.getByRole('textbox', { name: 'Admin key' }).fill(text);
+}
+
 async function signIn(page, path = '/dashboard/') {
   await page.goto(origin + path);
-  await page.getByLabel('Admin key').fill(key);
+  await useKey(page, key);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByRole('navigation').waitFor();
 }
@@ -38,7 +43,7 @@ const flows = {
   async signing({ page }) {
     await page.goto(`${origin}/admin`);
     assert.equal(new URL(page.url()).pathname, '/dashboard/');
-    await page.getByLabel('Admin key').fill('sk-wrong');
+    await useKey(page, 'sk-wrong');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('That is not it').waitFor();
     await signIn(page);
@@ -46,7 +51,61 @@ const flows = {
     const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]) + document.documentElement.outerHTML);
     assert.ok(!kept.includes(key), 'the key stands in the page or in a storage');
     await page.getByRole('button', { name: 'Sign out' }).click();
-    await page.getByLabel('Admin key').waitFor();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  },
+
+  /* with a password: a cookie that scripts cannot see, so a reload stays signed in */
+  async password({ page, context }) {
+    await page.goto(`${origin}/dashboard/keys`);
+    await page.getByRole('textbox', { name: 'Password' }).fill('not the password');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('That is not it').waitFor();
+    await page.getByRole('textbox', { name: 'Password' }).fill('a long enough password');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'Keys' }).waitFor();
+    const [cookie] = await context.cookies();
+    assert.ok(cookie.httpOnly && cookie.sameSite === 'Strict');
+    assert.equal(await page.evaluate(() => document.cookie), '');
+    await page.reload();
+    await page.getByRole('heading', { name: 'Keys' }).waitFor();
+    await page.getByRole('switch', { name: 'Enabled spare' }).click({ force: true }); // a change, with the proof of origin
+    await page.waitForFunction(() => !document.querySelector('[aria-label="Enabled spare"]').checked);
+    await page.goto(`${origin}/dashboard/settings/sessions`);
+    await page.getByText('this one').waitFor();
+    await page.goto(`${origin}/dashboard/settings/audit`);
+    await page.getByRole('cell').getByText('/sluice/v1/keys/{id}').first().waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+    await page.reload();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  },
+
+  async inflight({ page }) {
+    await signIn(page);
+    const slow = fetch(`${origin}/v1/chat/completions`, {
+      method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'echo', stream: true, messages: [{ role: 'user', content: '[[delay 30000]] Hello' }] }),
+    }).then((r) => r.text(), (e) => String(e));
+    await page.getByRole('button', { name: /^Stop this request/ }).click();
+    assert.ok(await slow);
+    await page.getByText('Nothing is being served').waitFor();
+  },
+
+  async history({ page }) {
+    const value = async () => (await (await fetch(`${origin}/sluice/v1/settings`, { headers: { authorization: `Bearer ${key}` } })).json()).data.find((s) => s.name === 'max_attempts').value;
+    const first = await value();
+    await signIn(page, '/dashboard/settings');
+    await page.getByRole('textbox', { name: 'max_attempts', exact: true }).fill('7');
+    await page.getByRole('button', { name: 'Save max_attempts' }).click();
+    await page.getByText('Saved: max_attempts').waitFor();
+    assert.equal(await value(), 7);
+    await page.getByRole('tab', { name: 'History' }).click();
+    await page.waitForURL(/settings\/history$/);
+    await page.getByRole('button', { name: 'Show changes' }).first().click();
+    await page.getByText('max_attempts').first().waitFor();
+    await page.getByRole('button', { name: 'Go back to this' }).first().click();
+    await page.getByText('The configuration went back').waitFor();
+    assert.equal(await value(), first);
   },
 
   async objects({ page }) {

@@ -22,9 +22,9 @@ export function App() {
     queryKey: ['entry', entered], retry: false, staleTime: Infinity,
     queryFn: async () => {
       try {
-        return { isIn: true, info: await take(api.GET('/sluice/v1/info')) };
+        return { isIn: true, who: await take(api.GET('/sluice/v1/session')) };
       } catch (e) {
-        if (e instanceof ApiError && (e.status === 401 || e.status === 403)) return { isIn: false, info: null };
+        if (e instanceof ApiError && (e.status === 401 || e.status === 403)) return { isIn: false, who: null };
         throw e;
       }
     },
@@ -34,10 +34,10 @@ export function App() {
   if (!asked.data) return <Group justify="center" pt="20vh"><Loader /></Group>;
   if (!asked.data.isIn || isOver)
     return <SignIn isOver={isOver && asked.data.isIn} onDone={() => { setOver(false); setEntered((n) => n + 1); }} />;
-  return <Frame onSignOut={() => void signOut().finally(() => setEntered((n) => n + 1))} />;
+  return <Frame name={asked.data.who?.name ?? ''} onSignOut={() => void signOut().catch(() => undefined).finally(() => setEntered((n) => n + 1))} />;
 }
 
-function Frame({ onSignOut }: { onSignOut: () => void }) {
+function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
   const words = useWords();
   const [isMenuOpen, menu] = useDisclosure();
   const [isPaletteOpen, palette] = useDisclosure();
@@ -60,7 +60,7 @@ function Frame({ onSignOut }: { onSignOut: () => void }) {
             <ActionIcon variant="default" size={30} hiddenFrom="xs" onClick={palette.open} aria-label={words.search}><IconSearch size={16} /></ActionIcon>
             <SchemeMenu />
             <LanguageMenu />
-            <Tooltip label={words.signOut}>
+            <Tooltip label={name ? `${words.signOut} (${name})` : words.signOut}>
               <ActionIcon variant="default" size={30} onClick={onSignOut} aria-label={words.signOut}><IconLogout size={16} /></ActionIcon>
             </Tooltip>
           </Group>

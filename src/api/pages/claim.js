@@ -17,5 +17,9 @@ form.addEventListener("submit", async event => {
   }
   history.replaceState(null, "", location.pathname);
   form.hidden = true;
-  said.textContent = "Done: you are signed in as " + body.operator.name + ", the owner.";
+  said.textContent = "Done: you are signed in as " + body.operator.name + ", the owner. ";
+  const on = document.createElement("a");
+  on.href = "../dashboard/";
+  on.textContent = "To the dashboard";
+  said.append(on);
 });

@@ -1,7 +1,7 @@
 export const en = {
   dashboard: 'Dashboard', requests: 'Requests', models: 'Models', providers: 'Providers', keys: 'Keys', playground: 'Playground',
   settings: 'Settings', signIn: 'Sign in', signOut: 'Sign out', adminKey: 'Admin key', password: 'Password', name: 'Name',
-  signInHint: 'Sign in with an operator’s password, or with a key that has the scope admin.',
+  signInKeyHint: 'A client key with the scope admin. It stays in this page’s memory, and a reload asks for it again.',
   signInHow: 'No password yet? “sluice admin claim” prints a link that makes the first operator.',
   sessionOver: 'Your session is over. Sign in again to go on.',
   wrongCredential: 'That is not it. Check it and try again.',
@@ -15,7 +15,7 @@ export const en = {
   nothingBroken: 'Nothing is broken', allWell: 'The server takes requests and its store takes writes.',
   degraded: 'The store refuses writes', draining: 'The server is going down and takes no new requests',
   lastRequests: 'Latest requests', lastErrors: 'Latest errors', noErrors: 'No error in the latest requests.',
-  perMinute: 'Requests in the last hour, by minute', version: 'Version', uptime: 'Up for', errorRate: 'Errors',
+  version: 'Version', uptime: 'Up for', errorRate: 'Errors',
   medianTtft: 'Median first token', medianDuration: 'Median duration', inLatest: 'of the latest',
   noRequests: 'No request yet', noRequestsHint: 'Send one with a client key; it appears here by itself.',
   live: 'Live', older: 'Older', newest: 'Newest', ok: 'Fine', failedOnes: 'Failed', tried: 'Attempts', dropped: 'Not told to the provider', none: 'none',
@@ -35,6 +35,10 @@ export const en = {
   prompt: 'Your message', send: 'Send', stop: 'Stop', systemPrompt: 'System prompt', clear: 'Clear',
   clientFormat: 'Client format', thinking: 'Thinking', compare: 'Compare', pickModel: 'Choose a model',
   notFound: 'There is no such page', goHome: 'To the dashboard', commands: 'Go to a page, model, provider or key', noMatch: 'Nothing found',
+  inFlight: 'In flight', nothingInFlight: 'Nothing is being served right now.', elapsed: 'Elapsed', stopRequest: 'Stop this request', state: 'State',
+  perSecond: 'Requests a second, the last five minutes', history: 'History', sessions: 'Sessions', operators: 'Operators', auditLog: 'Audit log', values: 'Settings',
+  rollback: 'Go back to this', rolledBack: 'The configuration went back', current: 'in force', who: 'Who', what: 'What', noChanges: 'Nothing differs', from: 'From', lastSeen: 'Last use',
+  revoke: 'End', thisOne: 'this one', role: 'Role', outcome: 'Outcome', object: 'Object', show: 'Show changes', before: 'before', after: 'after', address: 'Address', waiting: 'waiting',
   configFault: 'The configuration file is wrong; the last good one stays in force',
   skip: 'Skip to content', results: 'found',
 } as const;

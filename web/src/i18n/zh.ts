@@ -3,7 +3,7 @@ import type { Words } from './en';
 export const zh: Words = {
   dashboard: '仪表盘', requests: '请求', models: '模型', providers: '供应商', keys: '密钥', playground: '试验场',
   settings: '设置', signIn: '登录', signOut: '退出', adminKey: '管理密钥', password: '密码', name: '名称',
-  signInHint: '使用操作员密码登录，或使用带有 admin 权限的密钥。',
+  signInKeyHint: '带有 admin 权限的客户端密钥。它只保留在本页内存中，刷新后需要重新输入。',
   signInHow: '还没有密码？“sluice admin claim” 会打印一个链接，用来创建第一位操作员。',
   sessionOver: '会话已结束，请重新登录以继续。',
   wrongCredential: '不正确，请检查后重试。',
@@ -17,7 +17,7 @@ export const zh: Words = {
   nothingBroken: '一切正常', allWell: '服务器正在接受请求，存储可以写入。',
   degraded: '存储拒绝写入', draining: '服务器正在关闭，不再接受新请求',
   lastRequests: '最近的请求', lastErrors: '最近的错误', noErrors: '最近的请求中没有错误。',
-  perMinute: '最近一小时的请求（每分钟）', version: '版本', uptime: '已运行', errorRate: '错误率',
+  version: '版本', uptime: '已运行', errorRate: '错误率',
   medianTtft: '首个令牌中位数', medianDuration: '耗时中位数', inLatest: '最近请求中',
   noRequests: '还没有请求', noRequestsHint: '用客户端密钥发送一个请求，它会自动出现在这里。',
   live: '实时', older: '更早', newest: '最新', ok: '正常', failedOnes: '失败', tried: '各次尝试', dropped: '未能告知供应商的内容', none: '无',
@@ -37,6 +37,10 @@ export const zh: Words = {
   prompt: '你的消息', send: '发送', stop: '停止', systemPrompt: '系统提示', clear: '清空',
   clientFormat: '客户端格式', thinking: '思考', compare: '对比', pickModel: '选择模型',
   notFound: '没有这个页面', goHome: '回到仪表盘', commands: '前往页面、模型、供应商或密钥', noMatch: '没有结果',
+  inFlight: '进行中', nothingInFlight: '当前没有正在处理的请求。', elapsed: '已用时', stopRequest: '停止此请求', state: '状态',
+  perSecond: '每秒请求数（最近五分钟）', history: '历史', sessions: '会话', operators: '操作员', auditLog: '审计日志', values: '设置',
+  rollback: '回到此版本', rolledBack: '配置已回退', current: '生效中', who: '操作者', what: '内容', noChanges: '没有差异', from: '来自', lastSeen: '最近使用',
+  revoke: '结束', thisOne: '当前会话', role: '角色', outcome: '结果', object: '对象', show: '显示更改', before: '之前', after: '之后', address: '地址', waiting: '等待',
   configFault: '配置文件有误；上一个正确的配置仍然有效',
   skip: '跳到内容', results: '个结果',
 };

@@ -1,10 +1,10 @@
 // What is wrong first, then what happens.
-import { Alert, Card, Group, Paper, SimpleGrid, Stack, Text } from '@mantine/core';
-import { IconAlertTriangle, IconCircleCheck, IconListDetails } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
+import { ActionIcon, Alert, Badge, Card, Group, Paper, SimpleGrid, Stack, Table, Text, Tooltip } from '@mantine/core';
+import { IconAlertTriangle, IconCircleCheck, IconListDetails, IconPlayerStop } from '@tabler/icons-react';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { useLocation } from 'wouter';
-import { apiUrl } from '../api/client';
+import { api, apiUrl, take } from '../api/client';
 import { lists } from '../api/lists';
 import { latest, type LoggedRequest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
@@ -23,7 +23,8 @@ export default function Overview() {
   const requests = useQuery(latest(sample));
   const open = (r: LoggedRequest) => go(`/requests/${encodeURIComponent(r.id)}`);
   return (
-    <Page title={words.dashboard} calls={[{ method: 'GET', path: '/sluice/v1/info' }, { method: 'GET', path: '/healthz' }, { method: 'GET', path: `/sluice/v1/requests?limit=${sample}` }]}
+    <Page title={words.dashboard} calls={[{ method: 'GET', path: '/sluice/v1/info' }, { method: 'GET', path: '/healthz' }, { method: 'GET', path: '/sluice/v1/metrics/series?seconds=300' },
+      { method: 'GET', path: '/sluice/v1/requests/active' }, { method: 'GET', path: `/sluice/v1/requests?limit=${sample}` }]}
       note={info.data ? `${words.version} ${info.data.version} · ${words.uptime} ${span(info.data.uptime_seconds * 1e6)}` : undefined}>
       <Health />
       {info.data?.config_faults.map((f) => <Alert key={f.since} color="red" icon={<IconAlertTriangle />} title={words.configFault}><span className="mono">{f.message}</span></Alert>)}
@@ -37,12 +38,13 @@ export default function Overview() {
           </SimpleGrid>
         )}
       </Loaded>
+      <Paper withBorder p="md"><Text size="sm" fw={600} mb="xs">{words.perSecond}</Text><Traffic /></Paper>
+      <InFlight />
       <Loaded query={requests}>
         {(rows) => rows.length === 0
           ? <Paper withBorder><Empty icon={<IconListDetails size={40} />} title={words.noRequests} hint={words.noRequestsHint} /></Paper>
           : (
             <Stack>
-              <Paper withBorder p="md"><Text size="sm" fw={600} mb="xs">{words.perMinute}</Text><Minutes rows={rows} /></Paper>
               <Section title={words.lastErrors} rows={rows.filter((r) => r.status >= 400).slice(0, 5)} none={words.noErrors} onOpen={open} />
               <Section title={words.lastRequests} rows={rows.slice(0, 10)} none="" onOpen={open} />
             </Stack>
@@ -89,18 +91,68 @@ function Recent({ rows }: { rows: LoggedRequest[] }) {
   );
 }
 
-function Minutes({ rows }: { rows: LoggedRequest[] }) {
+const step = 5;
+
+/** Five minutes in bars of five seconds, from the counters of the process. */
+function Traffic() {
   const words = useWords();
+  const series = useQuery(lists.series);
   const bars = useMemo(() => {
-    const now = Date.now();
-    const all = Array.from({ length: 60 }, (_, i) => ({ label: `-${59 - i} min`, good: 0, bad: 0 }));
-    for (const r of rows) {
-      const bar = all[59 - Math.floor((now - new Date(r.ended).getTime()) / 60_000)];
-      if (bar) bar[r.status >= 400 ? 'bad' : 'good'] += 1;
+    const all = Array.from({ length: 300 / step }, (_, i) => ({ label: `−${300 - step - i * step} s`, good: 0, bad: 0 }));
+    for (const point of series.data?.series ?? []) {
+      const bar = all[Math.floor((299 + point.t) / step)];
+      if (!bar) continue;
+      bar.good += (point.requests - point.errors) / step;
+      bar.bad += point.errors / step;
     }
     return all;
-  }, [rows]);
+  }, [series.data]);
   return <Bars bars={bars} good={words.ok} bad={words.failedOnes} />;
+}
+
+function InFlight() {
+  const words = useWords();
+  const { language } = useSpeech();
+  const active = useQuery(lists.active);
+  const stop = useMutation({ mutationFn: (id: string) => take(api.DELETE('/sluice/v1/requests/active/{id}', { params: { path: { id } } })) });
+  const rows = active.data ?? [];
+  return (
+    <Paper withBorder>
+      <Group p="md" justify="space-between">
+        <Text size="sm" fw={600}>{words.inFlight}{rows.length > 0 && ` · ${rows.length}`}</Text>
+        {rows.length === 0 && <Text size="sm" c="dimmed">{words.nothingInFlight}</Text>}
+      </Group>
+      {rows.length > 0 && (
+        <Table.ScrollContainer minWidth={640}>
+          <Table verticalSpacing={6}>
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th>{words.model}</Table.Th><Table.Th>{words.provider}</Table.Th><Table.Th>{words.key}</Table.Th><Table.Th>{words.state}</Table.Th>
+                <Table.Th ta="right">{words.elapsed}</Table.Th><Table.Th ta="right">{words.output}</Table.Th><Table.Th aria-label={words.actions} />
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {rows.slice(0, 50).map((r) => (
+                <Table.Tr key={r.id}>
+                  <Table.Td><Text size="sm" className="mono">{r.model || '…'}</Text></Table.Td>
+                  <Table.Td><Text size="sm">{r.upstream ?? '–'}</Text></Table.Td>
+                  <Table.Td><Text size="sm" c="dimmed">{r.key_label || r.key_id || '–'}</Text></Table.Td>
+                  <Table.Td><Badge variant="light" tt="none">{r.state}</Badge></Table.Td>
+                  <Table.Td ta="right"><Text size="sm">{span(r.elapsed_ms * 1000)}</Text></Table.Td>
+                  <Table.Td ta="right"><Text size="sm">{r.tokens_estimated ? '≈ ' : ''}{count(r.tokens_out, language)}</Text></Table.Td>
+                  <Table.Td ta="right">
+                    <Tooltip label={words.stopRequest}>
+                      <ActionIcon variant="subtle" color="red" onClick={() => stop.mutate(r.id)} aria-label={`${words.stopRequest} ${r.id}`}><IconPlayerStop size={16} /></ActionIcon>
+                    </Tooltip>
+                  </Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </Table.ScrollContainer>
+      )}
+    </Paper>
+  );
 }
 
 function Section({ title, rows, none, onOpen }: { title: string; rows: LoggedRequest[]; none: string; onOpen: (r: LoggedRequest) => void }) {

@@ -1,28 +1,52 @@
 // Every setting with its value, where the value stands, and a place to change it.
-import { ActionIcon, Button, Group, NumberInput, Paper, Stack, Switch, Text, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Button, Group, NumberInput, Paper, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconDeviceFloppy, IconLock, IconRefresh, IconSearch } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { type ComponentType, useState } from 'react';
+import { useLocation, useParams } from 'wouter';
 import { api, type Setting, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
+import type { Words } from '../i18n/en';
 import { Loaded, Origin, Page } from '../parts/pieces';
+import { Audit, History, Operators, Sessions } from './record';
+
+const panels: { name: string; word: keyof Words; panel: ComponentType }[] = [
+  { name: 'values', word: 'values', panel: Values }, { name: 'history', word: 'history', panel: History },
+  { name: 'sessions', word: 'sessions', panel: Sessions }, { name: 'operators', word: 'operators', panel: Operators }, { name: 'audit', word: 'auditLog', panel: Audit },
+];
 
 export default function Settings() {
   const words = useWords();
-  const settings = useQuery(lists.settings);
-  const [text, setText] = useState('');
+  const { rest } = useParams();
+  const [, go] = useLocation();
   const reload = useMutation({
     mutationFn: () => take(api.POST('/sluice/v1/reload')),
     onSuccess: () => notifications.show({ message: words.reloaded, color: 'teal' }),
     onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
   });
-  const wanted = text.trim().toLowerCase();
   return (
     <Page title={words.settings} calls={[{ method: 'GET', path: '/sluice/v1/settings' }, { method: 'POST', path: '/sluice/v1/reload' }]}
       actions={<Button variant="default" size="xs" leftSection={<IconRefresh size={14} />} loading={reload.isPending}
         onClick={() => reload.mutate()}>{words.reload}</Button>}>
+      <Tabs value={rest ?? 'values'} onChange={(t) => go(t && t !== 'values' ? `/settings/${t}` : '/settings')} keepMounted={false}>
+        <Tabs.List mb="md">
+          {panels.map(({ name, word }) => <Tabs.Tab key={name} value={name}>{words[word]}</Tabs.Tab>)}
+        </Tabs.List>
+        {panels.map(({ name, panel: Panel }) => <Tabs.Panel key={name} value={name}><Panel /></Tabs.Panel>)}
+      </Tabs>
+    </Page>
+  );
+}
+
+function Values() {
+  const words = useWords();
+  const settings = useQuery(lists.settings);
+  const [text, setText] = useState('');
+  const wanted = text.trim().toLowerCase();
+  return (
+    <Stack>
       <TextInput placeholder={words.filterSettings} aria-label={words.filterSettings} leftSection={<IconSearch size={16} />} value={text}
         onChange={(e) => setText(e.currentTarget.value)} maw={420} />
       <Loaded query={settings}>
@@ -32,7 +56,7 @@ export default function Settings() {
           </Stack>
         )}
       </Loaded>
-    </Page>
+    </Stack>
   );
 }
 
