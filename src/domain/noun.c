@@ -252,6 +252,9 @@ static void on_key_row(void *arg, const struct row *r)
         .is_enabled = row_int(r, 5) != 0,
         .expires_ms = row_int(r, 6),
         .created_ms = row_int(r, 7),
+        .hint = row_str(r, 8),
+        .sealed = row_is_null(r, 9) ? STR_NONE : row_blob(r, 9),
+        .rotated_ms = row_int(r, 10),
     };
     if (hash.n != sizeof k.hash)
         return;

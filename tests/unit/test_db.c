@@ -224,6 +224,13 @@ START_TEST(a_provider_that_cannot_work_is_refused)
 }
 END_TEST
 
+static void check_kept(void *arg, const struct key_row *k)
+{
+    const struct str *hint = arg;
+    ck_assert(str_eq(k->hint, *hint) && str_is(k->sealed, "sealed"));
+    ck_assert_int_eq(k->rotated_ms, 7);
+}
+
 static void count_key(void *arg, const struct key_row *k)
 {
     (void)k;
@@ -289,6 +296,12 @@ START_TEST(keys_are_kept_as_hashes_only)
     int64_t counted = 0;
     ck_assert(key_each(db, count_key, &n, &e) && key_count(db, &counted, &e));
     ck_assert(n == 1 && counted == 1);
+    struct str said = str_fmt(a, "sk-s***%.4s", text.p + text.n - 4);
+    k.sealed = STR("sealed");
+    k.rotated_ms = 7;
+    ck_assert(key_retext(db, &k, &e));
+    ck_assert(key_each(db, check_kept, &said, &e) && key_get(db, a, k.id, &out, &e));
+    check_kept(&said, &out); /* read one by one or all at once */
     db_close(db);
     /* nowhere in the files stands the key, nor the half of it */
     char path[PATH_SIZE], *content = malloc(1 << 20);
