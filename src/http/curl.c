@@ -55,7 +55,8 @@ struct curl_call {
     CURLcode result;
     int status;
     char error[CURL_ERROR_SIZE];
-    bool is_touched, is_head_whole, is_head_given, is_done, is_paused, is_curl_paused;
+    int local_port; /* of its connection; 0: none yet */
+    bool is_http2, is_touched, is_head_whole, is_head_given, is_done, is_paused, is_curl_paused;
     bool is_send_ended, is_send_full, is_send_starved, is_reused, is_refused, is_too_large,
         is_connected;
 };
@@ -103,20 +104,40 @@ static void untouch(struct curl_call *call)
 
 /* ---- life of a call */
 
+/* libcurl 7.88 notes the reset of an abandoned HTTP/2 stream and sends it with what its connection next has to say, which may
+ * be never: the upstream would work on. A connection without other streams is closed instead (reuse is forbidden before the
+ * handle goes), and of those that share one, the first that can be paused for a moment sends what waits. */
+static void send_reset(struct curl_client *c, int port)
+{
+    for (struct curl_call *other = c->calls; other && port != 0; other = other->next) {
+        if (!other->is_http2 || other->is_curl_paused || other->is_done ||
+            other->local_port != port)
+            continue;
+        (void)curl_easy_pause(other->easy, CURLPAUSE_RECV);
+        (void)curl_easy_pause(other->easy, CURLPAUSE_CONT);
+        return;
+    }
+}
+
 static void free_call(struct curl_call *call)
 {
     struct curl_client *c = call->client;
+    bool is_cut = call->is_http2 && !call->is_done;
     untouch(call);
     timer_stop(&call->phase_timer);
     timer_stop(&call->total_timer);
     if (call->is_gone)
         *call->is_gone = true;
+    if (is_cut)
+        curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
     (void)curl_multi_remove_handle(c->multi, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
     *call->prev = call->next;
     if (call->next)
         call->next->prev = call->prev;
+    if (is_cut)
+        send_reset(c, call->local_port);
     head_done(&call->head);
     buf_done(&call->in);
     buf_done(&call->send);
@@ -182,13 +203,13 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
                   address->protocol);
 }
 
-static int on_ready(void *arg, char *local, char *remote, int local_port, int remote_port)
+static int on_ready(void *arg, char *remote, char *local, int remote_port, int local_port)
 {
     struct curl_call *call = arg;
     (void)local;
     (void)remote;
-    (void)local_port;
     (void)remote_port;
+    call->local_port = local_port;
     call->is_connected = true;
     set_phase(call, HTTP_FAIL_TIMEOUT_FIRST, call->out.first_byte_timeout_ms);
     return CURL_PREREQFUNC_OK;
@@ -557,6 +578,7 @@ static void set_options(struct curl_call *call)
     struct curl_client *c = call->client;
     const struct http_origin *o = call->out.origin;
     CURL *easy = call->easy;
+    call->is_http2 = o->is_http2;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, (char *)call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);

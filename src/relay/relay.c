@@ -758,20 +758,17 @@ void relay_ready_reply(struct relay *rl)
         relay_ready_ctx(rl);
 }
 
-const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out)
+const char *upstream_path(struct arena *a, const struct upstream *u, struct str model, enum op op,
+                          struct buf *b)
 {
-    const char *pattern = provider_kind_path(t->upstream->kind, op);
-    for (size_t i = 0;
-         !pattern && i < ARRAY_LEN(t->upstream->wires) && t->upstream->wires[i] != WIRE_NONE; i++)
+    const char *pattern = provider_kind_path(u->kind, op);
+    for (size_t i = 0; !pattern && i < ARRAY_LEN(u->wires) && u->wires[i] != WIRE_NONE; i++)
         /* a format that was configured for this upstream */
-        if (wire_op(t->upstream->wires[i]) == op)
+        if (wire_op(u->wires[i]) == op)
             pattern = op_usual_path(op);
     if (!pattern)
         return NULL;
-    struct arena *a = rl->r->arena;
-    struct buf b;
-    buf_init_arena(&b, a, 65536);
-    struct str base = t->upstream->base_path, path = str_of(pattern);
+    struct str base = u->base_path, path = str_of(pattern);
     if (path.p[0] == '^') {
         base = STR_NONE;
         path = str_skip(path, 1);
@@ -784,23 +781,37 @@ const char *relay_path(struct relay *rl, const struct target *t, enum op op, str
     if (segment.n > 1 && path.n > segment.n && str_starts(path, segment) &&
         path.p[segment.n] == '/')
         base.n -= segment.n;
-    buf_str_add(&b, base);
+    buf_str_add(b, base);
     if (path.n && path.p[0] != '/')
-        buf_char(&b, '/');
+        buf_char(b, '/');
     const char *at = memmem(path.p, path.n, "{model}", 7);
     if (at) {
-        buf_add(&b, path.p, (size_t)(at - path.p));
-        buf_str_add(&b, url_encode(a, t->model));
-        buf_str_add(&b, str_skip(path, (size_t)(at - path.p) + 7));
+        buf_add(b, path.p, (size_t)(at - path.p));
+        buf_str_add(b, url_encode(a, model));
+        buf_str_add(b, str_skip(path, (size_t)(at - path.p) + 7));
     } else {
-        buf_str_add(&b, path);
+        buf_str_add(b, path);
     }
-    char mark = memchr(b.p, '?', b.n) ? '&' : '?';
-    if (t->upstream->kind->api_version_param && t->upstream->api_version.n) {
-        buf_fmt(&b, "%c%s=" STR_FMT, mark, t->upstream->kind->api_version_param,
-                STR_ARG(t->upstream->api_version));
-        mark = '&';
-    }
+    return pattern;
+}
+
+char upstream_query(const struct upstream *u, struct buf *b)
+{
+    char mark = memchr(b->p, '?', b->n) ? '&' : '?';
+    if (!u->kind->api_version_param || u->api_version.n == 0)
+        return mark;
+    buf_fmt(b, "%c%s=" STR_FMT, mark, u->kind->api_version_param, STR_ARG(u->api_version));
+    return '&';
+}
+
+const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out)
+{
+    struct buf b;
+    buf_init_arena(&b, rl->r->arena, 65536);
+    const char *pattern = upstream_path(rl->r->arena, t->upstream, t->model, op, &b);
+    if (!pattern)
+        return NULL;
+    char mark = upstream_query(t->upstream, &b);
     if (op == OP_GEMINI) {
         buf_str_add(&b, rl->is_stream ? STR(":streamGenerateContent") : STR(":generateContent"));
         if (rl->is_stream && !(rl->is_same && rl->is_gemini_array)) {

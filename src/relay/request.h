@@ -153,6 +153,9 @@ bool relay_load_ir(struct relay *rl, struct err *e) MUST_USE;
 void relay_ready_ctx(struct relay *rl);
 void relay_forget_request(struct relay *rl); /* lets go of what only another attempt, or the opening of a reply, would need */
 void relay_ready_reply(struct relay *rl); /* the context that reading the reply needs */
+/* What the upstream serves an operation at, without its query; NULL: it does not. */
+const char *upstream_path(struct arena *a, const struct upstream *u, struct str model, enum op op, struct buf *b);
+char upstream_query(const struct upstream *u, struct buf *b);  /* its own part of the query; gives what goes before more: '?' or '&' */
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
 

@@ -728,8 +728,10 @@ static const struct http_call_handler native_handler = {
 static void ask_upstream(struct stored_call *c, const struct upstream *u)
 {
     struct arena *a = c->r->arena;
-    struct http_header *h = ARENA_ARRAY(a, struct http_header, 4);
+    struct http_header *h = ARENA_ARRAY(a, struct http_header, 2 + u->n_headers);
+    struct buf path;
     size_t n = 0;
+    buf_init_arena(&path, a, 65536);
     struct str key = u->n_keys ? secret_reveal(u->keys[0]) : STR_NONE;
     if (u->kind->auth == AUTH_API_KEY)
         h[n++] = (struct http_header){STR("api-key"), key};
@@ -737,14 +739,19 @@ static void ask_upstream(struct stored_call *c, const struct upstream *u)
         h[n++] = (struct http_header){STR("authorization"),
                                       str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))};
     h[n++] = (struct http_header){STR("accept"), STR("application/json")};
+    for (size_t i = 0; i < u->n_headers; i++)
+        h[n++] = u->headers[i];
     struct str query = query_without(a, c->r->query, "key");
+    (void)upstream_path(a, u, STR_NONE, OP_RESPONSES, &path); /* it has answered there */
+    buf_fmt(&path, "/" STR_FMT "%s", STR_ARG(url_encode(a, c->id)),
+            c->view == STORED_INPUT_ITEMS ? "/input_items" : "");
+    char mark = upstream_query(u, &path);
+    if (query.n)
+        buf_fmt(&path, "%c" STR_FMT, mark, STR_ARG(query));
     struct http_out out = {
         .origin = &u->origin,
         .method = c->view == STORED_DELETE ? HTTP_DELETE : HTTP_GET,
-        .target = str_fmt(a, STR_FMT "/responses/" STR_FMT "%s%s" STR_FMT, STR_ARG(u->base_path),
-                          STR_ARG(url_encode(a, c->id)),
-                          c->view == STORED_INPUT_ITEMS ? "/input_items" : "", query.n ? "?" : "",
-                          STR_ARG(query)),
+        .target = buf_str(&path),
         .headers = h,
         .n_headers = n,
         .connect_timeout_ms = u->connect_timeout_ms,

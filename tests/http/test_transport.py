@@ -1,4 +1,8 @@
 """The way to an upstream: TLS that is verified, and HTTP and SOCKS5 proxies. All of it on this machine."""
+import asyncio
+import concurrent.futures
+import contextlib
+import shutil
 import socket
 import socketserver
 import ssl
@@ -10,8 +14,8 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn, dump
-from gateway import KEY
-from upstream import Upstream, answer, silence
+from gateway import KEY, wait_for
+from upstream import Upstream, answer, chunk, failure, head, held_stream, silence, stream
 
 CHAT = FORMATS["chat"]
 
@@ -261,3 +265,176 @@ def test_client_leaves_behind_a_proxy(start_sluice, scripted, upstream, proxy):
     request = upstream.wait()[0]
     c.close()
     assert request.gone.wait(5)
+
+
+# HTTP/2
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+
+
+@pytest.fixture
+def http2_upstream(tmp_path, certificates, scripted, upstream):
+    """nginx speaks HTTP/2 over TLS and hands the requests on to the scripted upstream, with what it was spoken to in."""
+    running = []
+
+    def start(versions="http2"):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        folder = tmp_path / ("nginx%d" % len(running))
+        folder.mkdir()
+        (folder / "nginx.conf").write_text("""
+            daemon off; pid %(folder)s/pid; error_log %(folder)s/error.log info; worker_processes 1;
+            events { worker_connections 256; }
+            http {
+                access_log off; client_max_body_size 0; proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";
+                client_body_temp_path %(folder)s/b; proxy_temp_path %(folder)s/p; fastcgi_temp_path %(folder)s/f;
+                uwsgi_temp_path %(folder)s/u; scgi_temp_path %(folder)s/s;
+                server {
+                    listen 127.0.0.1:%(port)d ssl %(versions)s;
+                    ssl_certificate %(ca)s/good.pem; ssl_certificate_key %(ca)s/good.key;
+                    location / { proxy_pass %(origin)s; proxy_set_header x-spoken $server_protocol;
+                                 proxy_set_header x-connection $connection; }
+                }
+            }""" % {"folder": folder, "port": port, "versions": versions, "ca": certificates, "origin": scripted.origin})
+        process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+        running.append(process)
+
+        def answers():
+            assert process.poll() is None, (folder / "error.log").read_text()
+            with socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_for(answers, "nginx listens")
+        return "https://127.0.0.1:%d" % port
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("up", FORMATS)
+def test_http2(start_sluice, upstream, http2_upstream, certificates, up):
+    s = start_sluice(config_for(http2_upstream(), ca_file=str(certificates / "ca.pem"), http2=True), arguments=["--threads", "1"])
+    for streaming in (False, True, False):
+        assert ask(s, up, streaming).status_code == 200
+    assert [r.header("x-spoken") for r in upstream.requests] == ["HTTP/2.0"] * 3
+    assert len({r.header("x-connection") for r in upstream.requests}) == 1, "the connection is kept"
+
+
+def test_http2_streams_share_a_connection(start_sluice, upstream, http2_upstream, certificates):
+    """Twenty at once, all open before the first one goes on."""
+    s = start_sluice(config_for(http2_upstream(), ca_file=str(certificates / "ca.pem"), http2=True), arguments=["--threads", "1"])
+    frames, gate = CHAT.events(Turn(text=HELLO)), threading.Event()
+    upstream.play(held_stream(frames[:2], gate, frames[2:], "text/event-stream"))
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(ask, s, "chat", True) for _ in range(20)]
+        upstream.wait(20)
+        gate.set()
+        assert [f.result().status_code for f in asked] == [200] * 20
+    assert len({r.header("x-connection") for r in upstream.requests}) < 20
+    assert {r.header("x-spoken") for r in upstream.requests} == {"HTTP/2.0"}
+
+
+def test_http2_where_the_server_has_none(start_sluice, upstream, http2_upstream, certificates):
+    s = start_sluice(config_for(http2_upstream(""), ca_file=str(certificates / "ca.pem"), http2=True))
+    assert ask(s).status_code == 200
+    assert upstream.last.header("x-spoken") == "HTTP/1.1"
+
+
+def test_http2_faults(start_sluice, upstream, http2_upstream, certificates):
+    s = start_sluice(config_for(http2_upstream(), ca_file=str(certificates / "ca.pem"), http2=True))
+    upstream.play(failure(CHAT, 429, "slow down", [("Retry-After", "7")]))
+    r = ask(s)
+    assert (r.status_code, r.headers["retry-after"]) == (429, "7") and "slow down" in r.text
+    s.stop()
+    s = start_sluice(config_for(http2_upstream(), ca_file=str(certificates / "ca.pem"), http2=True))
+    gate = threading.Event()
+
+    async def cut(conn, request):
+        conn.send(head(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")]))
+        conn.send(chunk(b"".join(CHAT.events(Turn(text=HELLO))[:3])))
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+        conn.finish()  # nginx resets the stream
+
+    upstream.play(cut)
+    with s.stream("/v1/chat/completions", CHAT.request(Ask(model="to-chat", stream=True))) as r:
+        pieces = r.iter_bytes()
+        data = next(pieces)
+        gate.set()
+        data += b"".join(pieces)
+    assert r.status_code == 200 and CHAT.read_stream_error(data).message
+
+
+@pytest.mark.parametrize("siblings", [0, 1, 5])
+def test_http2_upstream_is_told_that_nobody_listens(start_sluice, upstream, http2_upstream, certificates, siblings):
+    """Also where the connection has other streams, none of which says anything."""
+    s = start_sluice(config_for(http2_upstream(), ca_file=str(certificates / "ca.pem"), http2=True), arguments=["--threads", "1"])
+    upstream.play(stream(CHAT.events(Turn(text=HELLO))[:3], end="silence"))
+    body = CHAT.request(Ask(model="to-chat", stream=True))
+    with contextlib.ExitStack() as stack:
+        open_ones = [stack.enter_context(s.stream("/v1/chat/completions", body)).iter_bytes() for _ in range(siblings)]
+        for pieces in open_ones:
+            next(pieces)
+        others = list(upstream.requests)
+        with s.stream("/v1/chat/completions", body) as r:
+            next(r.iter_bytes())
+        assert upstream.requests[-1].gone.wait(10)
+        assert len(upstream.requests) == siblings + 1 and not any(o.gone.is_set() for o in others)
+    upstream.play(None)
+    assert ask(s).status_code == 200
+
+
+# Time and addresses
+
+@pytest.mark.parametrize("where", ["provider", "server"])
+def test_the_time_of_a_whole_reply(start_sluice, scripted, upstream, where):
+    """A drip that never falls silent for long is ended all the same."""
+    config = config_for(scripted.origin, **({"total_timeout_ms": 700} if where == "provider" else {}))
+    config["server"].update({"total_timeout_ms": 700} if where == "server" else {})
+    s = start_sluice(config)
+    frames = CHAT.events(Turn(text="word " * 400))
+    upstream.play(stream(frames, pause=0.05))
+    r = s.post("/v1/chat/completions", CHAT.request(Ask(model="to-chat", stream=True)))
+    assert r.status_code == 200
+    assert "700 ms" in CHAT.read_stream_error(r.content).message
+    assert upstream.last.gone.wait(10)
+    s.stop()
+    s = start_sluice(config)  # one that failed cools down
+
+    async def drip(conn, request):
+        conn.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+        while not conn.lost.is_set():
+            conn.send(b" ")
+            await asyncio.sleep(0.05)
+
+    upstream.play(drip)
+    r = s.post("/v1/chat/completions", CHAT.request(Ask(model="to-chat")))
+    assert r.status_code == 504 and CHAT.read_error(504, r.content).code == "gateway_timeout"
+    assert upstream.last.gone.wait(10)
+
+
+def test_an_address_that_does_not_answer(start_sluice, scripted, upstream):
+    """RFC 8305: the next address of a name is tried while the first one still says nothing."""
+    addresses = []
+    for family, _, _, _, sockaddr in socket.getaddrinfo("localhost", scripted.port, type=socket.SOCK_STREAM):
+        if (family, sockaddr[0]) not in addresses:
+            addresses.append((family, sockaddr[0]))
+    if len(addresses) < 2 or addresses[1][1] != "127.0.0.1":
+        pytest.skip("localhost has no two addresses here: %s" % addresses)
+    with contextlib.ExitStack() as stack:
+        mute = stack.enter_context(socket.socket(addresses[0][0]))
+        try:
+            mute.bind((addresses[0][1], scripted.port))
+        except OSError as e:
+            pytest.skip("no socket at %s: %s" % (addresses[0][1], e))
+        mute.listen(0)  # its queue is full: further connections are left without an answer
+        for _ in range(8):
+            c = stack.enter_context(socket.socket(addresses[0][0]))
+            c.setblocking(False)
+            c.connect_ex((addresses[0][1], scripted.port))
+        s = start_sluice(config_for("http://localhost:%d" % scripted.port, connect_timeout_ms=5000))
+        assert ask(s).status_code == 200
+        assert len(upstream.requests) == 1
