@@ -379,6 +379,7 @@ static void free_loop(struct worker_loop *w)
         return;
     http_server_free(w->http);
     http_client_free(w->client);
+    relay_loop_done(&w->relay);
     loop_free(w->loop);
 }
 

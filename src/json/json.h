@@ -22,6 +22,8 @@ struct json_row;
 bool json_parse_in_place(struct arena *a, char *text, size_t n, yyjson_val **root) MUST_USE;
 struct json_row *json_row_new(struct arena *a);
 bool json_row_parse(struct json_row *r, struct arena *a, struct str text, yyjson_val **root, struct err *e) MUST_USE;
+/* How a string of the last tree stands in its text, without quotes: to be written again as it is. STR_NONE where that is not known. */
+struct str json_row_raw(const struct json_row *r, struct str value);
 
 /* Tolerant accessors: a missing key, a NULL value or another kind gives the empty answer. */
 yyjson_val *json_find(yyjson_val *obj, const char *key, size_t n); /* the first member of that name; key ends with a NUL */

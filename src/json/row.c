@@ -13,13 +13,17 @@ struct hole {
     unsigned value; /* index in the tree */
     size_t at, n;   /* of its text, quotes included */
 };
+struct filling {           /* of a hole, in the last text that fitted */
+    struct str value, raw; /* of a string: as it is read, as it is written */
+};
 
 struct json_row {
     struct arena *arena;
     size_t n_text, n_values; /* of the last text that was parsed whole; n_text 0: none */
-    unsigned n_holes, misses;
+    unsigned n_holes, misses, n_fillings;
     bool is_form; /* the holes are known */
     struct hole holes[HOLES_MAX];
+    struct filling fillings[HOLES_MAX];
     /* many streams wait at a time: no more room than their texts need */
     size_t text_cap, values_cap;
     char *text; /* as it came */
@@ -61,7 +65,7 @@ static bool fill(struct arena *a, yyjson_val *v, struct str text, size_t *n)
     return true;
 }
 
-static yyjson_val *fit(const struct json_row *r, struct arena *a, struct str text)
+static yyjson_val *fit(struct json_row *r, struct arena *a, struct str text)
 {
     size_t from = 0, at = 0, n; /* in the form, in the text */
     if (!r->is_form)
@@ -74,14 +78,29 @@ static yyjson_val *fit(const struct json_row *r, struct arena *a, struct str tex
         if (text.n - at < shared || memcmp(text.p + at, r->text + from, shared) != 0)
             return NULL;
         at += shared;
-        if (!fill(a, &values[hole->value], str_skip(text, at), &n))
+        yyjson_val *v = &values[hole->value];
+        if (!fill(a, v, str_skip(text, at), &n))
             return NULL;
+        r->fillings[i] = (struct filling){0};
+        if (yyjson_is_str(v))
+            r->fillings[i] = (struct filling){str_n(v->uni.str, yyjson_get_len(v)),
+                                              str_n(text.p + at + 1, n - 2)};
         at += n;
         from = hole->at + hole->n;
     }
     bool is_same = text.n - at == r->n_text - from &&
                    memcmp(text.p + at, r->text + from, text.n - at) == 0;
+    if (is_same)
+        r->n_fillings = r->n_holes;
     return is_same ? values : NULL;
+}
+
+struct str json_row_raw(const struct json_row *r, struct str value)
+{
+    for (unsigned i = 0; i < r->n_fillings; i++)
+        if (r->fillings[i].value.p == value.p && r->fillings[i].value.n == value.n)
+            return r->fillings[i].raw;
+    return STR_NONE;
 }
 
 /* ---- finding the form ---- */
@@ -161,6 +180,7 @@ bool json_row_parse(struct json_row *r, struct arena *a, struct str text, yyjson
                     struct err *e)
 {
     bool is_tried = r->misses < MISSES_MAX && text.n <= TEXT_MAX;
+    r->n_fillings = 0;
     if (is_tried && (*root = fit(r, a, text))) {
         r->misses = 0;
         return true;

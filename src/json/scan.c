@@ -514,10 +514,13 @@ static struct str unescape(struct arena *a, struct str inside)
     size_t n = 0;
     for (const byte *p = (const byte *)inside.p, *end = p + inside.n; p < end;) {
         uint32_t c = 0;
-        if (*p != '\\') {
-            to[n++] = (char)*p++;
-            continue;
-        }
+        const byte *slash = memchr(p, '\\', (size_t)(end - p));
+        size_t plain = (size_t)((slash ? slash : end) - p);
+        memcpy(to + n, p, plain);
+        n += plain;
+        p += plain;
+        if (p == end)
+            break;
         p += escape_length(p, end, &c);
         n += utf8_put(to + n, c);
     }

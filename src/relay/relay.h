@@ -45,7 +45,10 @@ struct relay_loop {           /* of one loop; open, filled in by app */
     struct otlp *otlp;        /* NULL: nothing is exported */
     struct http_server *server;
     struct relay *live;       /* the requests being served: relay/live.c */
+    struct buf spare;         /* what one stream's read was written into, for the next one's: relay_loop_done() frees it */
 };
+
+void relay_loop_done(struct relay_loop *l);
 
 struct relay;
 /* From on_head, after admission. Pins snap with a reference of its own. model and is_stream: from the path (Google), else empty.

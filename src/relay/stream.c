@@ -5,6 +5,7 @@
 
 #define MAX_SCANNED (1u << 20) /* larger frames hold no usage: they pass unread */
 #define MAX_OUT (64u << 20)    /* frames of one read before they are written */
+#define MAX_SPARE (256u << 10)
 
 /* ---- errors inside a stream ---- */
 
@@ -56,8 +57,42 @@ void write_stream_error(enum wire_id client, const struct err *e, struct str req
 /* An idle stream holds nothing for its next read. */
 static void empty_out(struct relay *rl)
 {
+    struct buf *spare = &rl->env->spare;
+    if (rl->out.cap > spare->cap && rl->out.cap <= MAX_SPARE) {
+        struct buf smaller = *spare;
+        *spare = rl->out;
+        rl->out = smaller;
+    }
     buf_done(&rl->out);
     buf_init(&rl->out, MAX_OUT);
+}
+
+/* Growing anew with each read would copy what was written several times. */
+static void ready_out(struct relay *rl)
+{
+    struct buf *spare = &rl->env->spare;
+    if (rl->out.p || !spare->p)
+        return;
+    rl->out.p = spare->p;
+    rl->out.cap = spare->cap;
+    *spare = (struct buf){0};
+}
+
+/* What has to wait for more takes no more room than it needs. */
+static void shrink_out(struct relay *rl)
+{
+    struct buf kept;
+    if (rl->out.cap <= 2 * rl->out.n)
+        return;
+    buf_init(&kept, MAX_OUT);
+    buf_str_add(&kept, buf_str(&rl->out));
+    empty_out(rl);
+    rl->out = kept;
+}
+
+void relay_loop_done(struct relay_loop *l)
+{
+    buf_done(&l->spare);
 }
 
 void relay_flush(struct relay *rl)
@@ -235,10 +270,13 @@ void stream_bytes(struct relay *rl, struct str bytes)
             return;
         }
         /* an upstream's chunks are small: they are looked at once a read */
+        ready_out(rl);
         buf_str_add(&rl->out, bytes);
         return;
     }
     struct err e = ERR_INIT;
+    if (rl->mode == REPLY_TRANSLATE)
+        ready_out(rl);
     scratch_open(rl);
     bool ok = framing_push(rl->framing, bytes, &e);
     scratch_close(rl);
@@ -287,10 +325,15 @@ void stream_read_end(struct relay *rl)
         pass_read(rl);
         return;
     }
-    if (rl->mode != REPLY_TRANSLATE || rl->out.n == 0)
+    if (rl->mode != REPLY_TRANSLATE)
         return;
+    if (rl->out.n == 0) {
+        empty_out(rl);
+        return;
+    }
     if (!rl->has_content && !rl->is_done && !rl->is_head_sent) {
         /* Only the opening so far: another target could still answer. The keep-alive timer sends it when this takes long. */
+        shrink_out(rl);
         if (rl->set->keepalive_ms > 0 && !timer_is_running(&rl->keepalive))
             relay_start_keepalive(rl);
         return;

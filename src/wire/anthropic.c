@@ -2092,9 +2092,9 @@ static void delta_frame(struct encoder *s, const char *members, size_t n, struct
 
 #define DELTA(s, out, members) delta_frame((s), members, sizeof(members) - 1, (out))
 
-static void text_delta_end(struct str text, struct buf *out)
+static void text_delta_end(const struct ir_event *ev, struct buf *out)
 {
-    json_escape(out, text);
+    wire_put_text(out, ev);
     buf_lit(out, "\"}}\n\n");
 }
 
@@ -2147,12 +2147,12 @@ static void put_reasoning(struct encoder *s, const struct ir_event *ev, struct b
     if (ev->text.n && !s->hides_thoughts) {
         need_block(s, out);
         DELTA(s, out, "{\"type\":\"thinking_delta\",\"thinking\":\"");
-        text_delta_end(ev->text, out);
+        text_delta_end(ev, out);
     }
     if (ev->signature.n && s->c->upstream == WIRE_ANTHROPIC) {
         need_block(s, out);
         DELTA(s, out, "{\"type\":\"signature_delta\",\"signature\":\"");
-        text_delta_end(ev->signature, out);
+        text_delta_end(&(struct ir_event){.text = ev->signature}, out);
     }
 }
 
@@ -2219,7 +2219,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             break;
         need_block(s, out);
         DELTA(s, out, "{\"type\":\"text_delta\",\"text\":\"");
-        text_delta_end(ev->text, out);
+        text_delta_end(ev, out);
         break;
     case IR_EV_REASONING:
         put_reasoning(s, ev, out);
@@ -2228,7 +2228,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         if (!ev->text.n || !s->is_open)
             break;
         DELTA(s, out, "{\"type\":\"input_json_delta\",\"partial_json\":\"");
-        text_delta_end(ev->text, out);
+        text_delta_end(ev, out);
         break;
     case IR_EV_CITATION:
         put_citation(s, ev->citation, out);

@@ -106,6 +106,15 @@ int64_t ir_usage_in(const struct ir_usage *u);                /* 0 when unknown 
 int64_t ir_usage_out(const struct ir_usage *u);
 int64_t ir_usage_total(const struct ir_usage *u);             /* total, or the sum when smaller or unknown */
 
+/* The text of an event as the inside of a JSON string. */
+static inline void wire_put_text(struct buf *out, const struct ir_event *ev)
+{
+    if (ev->text_json.n > 0)
+        buf_str_add(out, ev->text_json);
+    else
+        json_escape(out, ev->text);
+}
+
 /* ---- errors ---- */
 const char *wire_openai_error_type(const struct err *e);      /* "rate_limit_error" */
 const char *wire_openai_error_code(const struct err *e);      /* NULL: null */

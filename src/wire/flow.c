@@ -26,7 +26,8 @@ bool flow_read(struct flow *f, struct str data, yyjson_val **root, struct err *e
 {
     if (!f->row)
         f->row = json_row_new(f->ctx->arena);
-    return json_row_parse(f->row, f->ctx->scratch, data, root, e);
+    f->is_in_row = json_row_parse(f->row, f->ctx->scratch, data, root, e);
+    return f->is_in_row;
 }
 
 bool flow_parse(struct flow *f, struct str data, yyjson_val **root, struct err *e)
@@ -120,6 +121,8 @@ void flow_event(struct flow *f, unsigned choice, struct ir_event *ev)
     ev->choice = choice;
     ev->block = c->block;
     ev->part_kind = c->kind;
+    if (f->is_in_row && ev->text.n > 0)
+        ev->text_json = json_row_raw(f->row, ev->text);
     c->has_content = true;
     send(f, ev);
 }

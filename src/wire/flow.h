@@ -16,6 +16,7 @@ struct flow_choice {
 struct flow {
     struct wire_ctx *ctx;
     struct json_row *row;     /* the frames, most of which are alike */
+    bool is_in_row;           /* the frame in work is the row's last */
     bool is_started, is_ended, has_failed;
     unsigned n_choices;       /* highest index seen + 1 */
     struct flow_choice choices[FLOW_CHOICES];
@@ -39,6 +40,7 @@ static inline void flow_on(struct flow *f, wire_sink_fn *emit, void *arg)
 {
     f->emit = emit;
     f->arg = arg;
+    f->is_in_row = false;
 }
 /* Emits START once; an upstream that never says so is started by its first block. */
 void flow_start(struct flow *f, struct str id, struct str model, int64_t created);

@@ -1994,7 +1994,7 @@ static void put_text(struct encoder *s, const struct ir_event *ev, bool is_thoug
         return;
     part_begin(s, out);
     buf_lit(out, "{\"text\":\"");
-    json_escape(out, ev->text);
+    wire_put_text(out, ev);
     buf_lit(out, "\"");
     if (is_thought)
         buf_lit(out, ",\"thought\":true");

@@ -245,6 +245,7 @@ struct ir_event {
     enum ir_part_kind part_kind;
     enum ir_call_kind call_kind;
     struct str text;
+    struct str text_json;     /* text as the inside of a JSON string, where the upstream wrote it so; else STR_NONE */
     struct str id, model, call_id, name, item_id;
     struct str signature, redacted, encrypted, thought_signature;
     bool is_summary;

@@ -991,9 +991,10 @@ static void content_seen(struct encoder *s)
     s->has_first = true;
 }
 
-static void put_text(struct encoder *s, struct str text, bool is_thinking, struct buf *out)
+static void put_text(struct encoder *s, const struct ir_event *ev, bool is_thinking,
+                     struct buf *out)
 {
-    if (!text.n)
+    if (!ev->text.n)
         return;
     content_seen(s);
     line_begin(s, out);
@@ -1009,7 +1010,7 @@ static void put_text(struct encoder *s, struct str text, bool is_thinking, struc
     } else {
         buf_lit(out, "\"content\":\"");
     }
-    json_escape(out, text);
+    wire_put_text(out, ev);
     buf_lit(out, "\"");
     if (!s->is_generate)
         buf_lit(out, "}");
@@ -1113,10 +1114,10 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         begin_block(s, ev);
         break;
     case IR_EV_TEXT:
-        put_text(s, ev->text, false, out);
+        put_text(s, ev, false, out);
         break;
     case IR_EV_REASONING:
-        put_text(s, ev->text, true, out);
+        put_text(s, ev, true, out);
         break;
     case IR_EV_TOOL_ARGS:
         if (s->kind == IR_TOOL_CALL)

@@ -1994,17 +1994,17 @@ static void need_role(struct encoder *s, unsigned choice, struct buf *out)
     chunk_end(out);
 }
 
-static void text_chunk(struct encoder *s, unsigned choice, const char *open, size_t n,
-                       struct str text, struct buf *out)
+static void text_chunk(struct encoder *s, const struct ir_event *ev, const char *open, size_t n,
+                       struct buf *out)
 {
-    chunk_begin(s, choice, out);
+    chunk_begin(s, ev->choice, out);
     buf_add(out, open, n);
-    json_escape(out, text);
+    wire_put_text(out, ev);
     buf_char(out, '"');
     chunk_end(out);
 }
-#define TEXT_CHUNK(s, choice, field, text, out) \
-    text_chunk((s), (choice), "\"" field "\":\"", sizeof("\"" field "\":\"") - 1, (text), (out))
+#define TEXT_CHUNK(s, ev, field, out) \
+    text_chunk((s), (ev), "\"" field "\":\"", sizeof("\"" field "\":\"") - 1, (out))
 
 static void begin_call(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
@@ -2029,8 +2029,9 @@ static void begin_call(struct encoder *s, const struct ir_event *ev, struct buf 
     chunk_end(out);
 }
 
-static void args_chunk(struct encoder *s, unsigned choice, struct str text, struct buf *out)
+static void args_chunk(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
+    unsigned choice = ev->choice;
     chunk_begin(s, choice, out);
     buf_lit(out, "\"tool_calls\":[{\"index\":");
     buf_int(out, (int64_t)s->n_calls[choice] - 1);
@@ -2038,7 +2039,7 @@ static void args_chunk(struct encoder *s, unsigned choice, struct str text, stru
         buf_lit(out, ",\"custom\":{\"input\":\"");
     else
         buf_lit(out, ",\"function\":{\"arguments\":\"");
-    json_escape(out, text);
+    wire_put_text(out, ev);
     buf_lit(out, "\"}}]");
     chunk_end(out);
     s->has_args = true;
@@ -2049,10 +2050,10 @@ static void end_call(struct encoder *s, unsigned choice, struct buf *out)
     if (s->is_custom) {
         struct str text = wire_args_custom(s->c->scratch, buf_str(&s->custom));
         if (text.n > 0)
-            args_chunk(s, choice, text, out);
+            args_chunk(s, &(struct ir_event){.choice = choice, .text = text}, out);
         s->is_custom = false;
     } else if (!s->has_args) {
-        args_chunk(s, choice, STR("{}"), out);
+        args_chunk(s, &(struct ir_event){.choice = choice, .text = STR("{}")}, out);
     }
 }
 
@@ -2135,13 +2136,13 @@ static void encode_content(struct encoder *s, const struct ir_event *ev, struct 
     switch (ev->kind) {
     case IR_EV_TEXT:
         if (ev->text.n > 0 && ev->part_kind == IR_REFUSAL)
-            TEXT_CHUNK(s, ev->choice, "refusal", ev->text, out);
+            TEXT_CHUNK(s, ev, "refusal", out);
         else if (ev->text.n > 0)
-            TEXT_CHUNK(s, ev->choice, "content", ev->text, out);
+            TEXT_CHUNK(s, ev, "content", out);
         break;
     case IR_EV_REASONING:
         if (ev->text.n > 0)
-            TEXT_CHUNK(s, ev->choice, "reasoning_content", ev->text, out);
+            TEXT_CHUNK(s, ev, "reasoning_content", out);
         break;
     case IR_EV_TOOL_ARGS:
         if (ev->part_kind != IR_TOOL_CALL || ev->text.n == 0)
@@ -2149,7 +2150,7 @@ static void encode_content(struct encoder *s, const struct ir_event *ev, struct 
         if (s->is_custom)
             buf_str_add(&s->custom, ev->text);
         else
-            args_chunk(s, ev->choice, ev->text, out);
+            args_chunk(s, ev, out);
         break;
     case IR_EV_BLOCK_START:
         if (ev->part_kind == IR_TOOL_CALL && ev->call_kind != IR_CALL_HOSTED)

@@ -1155,15 +1155,34 @@ static struct str item_id(struct wire_ctx *c, struct str id, const char *prefix)
     return str_starts(id, str_of(prefix)) ? id : wire_make_id(c, prefix, 32);
 }
 
-static void write_text_content(struct jw *w, struct str text, bool is_refusal,
+struct wording { /* a text, or one that is escaped already */
+    struct str text;
+    bool is_json;
+};
+
+static void write_wording(struct jw *w, struct wording said)
+{
+    if (!said.is_json) {
+        jw_str(w, said.text);
+        return;
+    }
+    buf_char(w->b, '"');
+    buf_str_add(w->b, said.text);
+    buf_char(w->b, '"');
+    w->needs_comma = true;
+}
+
+static void write_text_content(struct jw *w, struct wording said, bool is_refusal,
                                struct str annotations, struct str logprobs)
 {
     jw_object(w);
     jw_kv_cstr(w, "type", is_refusal ? "refusal" : "output_text");
     if (is_refusal) {
-        jw_kv_str(w, "refusal", text);
+        jw_key(w, "refusal");
+        write_wording(w, said);
     } else {
-        jw_kv_str(w, "text", text);
+        jw_key(w, "text");
+        write_wording(w, said);
         jw_key(w, "annotations");
         buf_char(w->b, '[');
         buf_str_add(w->b, annotations);
@@ -1213,7 +1232,7 @@ static void add_logprobs(struct buf *b,
     }
 }
 
-static void write_reasoning_item(struct jw *w, struct str id, struct str text, bool is_raw,
+static void write_reasoning_item(struct jw *w, struct str id, struct wording said, bool is_raw,
                                  struct str encrypted)
 {
     jw_object(w);
@@ -1221,20 +1240,22 @@ static void write_reasoning_item(struct jw *w, struct str id, struct str text, b
     jw_kv_cstr(w, "type", "reasoning");
     jw_key(w, "summary");
     jw_array(w);
-    if (text.n > 0 && !is_raw) {
+    if (said.text.n > 0 && !is_raw) {
         jw_object(w);
         jw_kv_cstr(w, "type", "summary_text");
-        jw_kv_str(w, "text", text);
+        jw_key(w, "text");
+        write_wording(w, said);
         jw_object_end(w);
     }
     jw_array_end(w);
     if (is_raw) {
         jw_key(w, "content");
         jw_array(w);
-        if (text.n > 0) {
+        if (said.text.n > 0) {
             jw_object(w);
             jw_kv_cstr(w, "type", "reasoning_text");
-            jw_kv_str(w, "text", text);
+            jw_key(w, "text");
+            write_wording(w, said);
             jw_object_end(w);
         }
         jw_array_end(w);
@@ -1264,7 +1285,7 @@ static struct call_words call_words(const struct wire_ctx *c, struct str name,
 }
 
 static void write_call_item(struct jw *w, struct str id, const char *status,
-                            const struct call_words *words, struct str call_id, struct str args)
+                            const struct call_words *words, struct str call_id, struct wording args)
 {
     jw_object(w);
     jw_kv_str(w, "id", id);
@@ -1274,7 +1295,11 @@ static void write_call_item(struct jw *w, struct str id, const char *status,
     jw_kv_str(w, "name", words->name);
     if (words->space.n > 0)
         jw_kv_str(w, "namespace", words->space);
-    jw_kv_str(w, words->is_custom ? "input" : "arguments", args);
+    if (words->is_custom)
+        jw_key(w, "input");
+    else
+        jw_key(w, "arguments");
+    write_wording(w, args);
     jw_object_end(w);
 }
 
@@ -1309,8 +1334,8 @@ static const struct ir_part *write_reply_message(struct wire_ctx *c, struct jw *
         buf_init_arena(&annotations, c->arena, REPLY_MAX);
         for (const struct ir_citation *cite = p->citations; cite; cite = cite->next)
             add_annotation(&annotations, cite);
-        write_text_content(w, p->text, p->kind == IR_REFUSAL, buf_str(&annotations),
-                           is_first ? buf_str(&logprobs) : STR_NONE);
+        write_text_content(w, (struct wording){p->text, false}, p->kind == IR_REFUSAL,
+                           buf_str(&annotations), is_first ? buf_str(&logprobs) : STR_NONE);
         is_first = false;
     }
     jw_array_end(w);
@@ -1323,7 +1348,7 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     if (p->kind == IR_REASONING) {
         bool is_own = p->origin == WIRE_RESPONSES;
         if (p->text.n > 0 || (is_own && p->encrypted.n > 0))
-            write_reasoning_item(w, item_id(c, p->item_id, "rs_"), p->text,
+            write_reasoning_item(w, item_id(c, p->item_id, "rs_"), (struct wording){p->text, false},
                                  is_own && !p->is_summary, is_own ? p->encrypted : STR_NONE);
     } else if (p->kind == IR_TOOL_CALL && p->call_kind != IR_CALL_HOSTED) {
         struct call_words words = call_words(c, p->name, p->call_kind);
@@ -1332,7 +1357,7 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
                               ? p->args_raw
                               : wire_args_string(c->arena, p->args_raw, IR_CALL_FUNCTION);
         write_call_item(w, item_id(c, p->item_id, words.is_custom ? "ctc_" : "fc_"), "completed",
-                        &words, p->call_id, args);
+                        &words, p->call_id, (struct wording){args, false});
     } else if (p->kind == IR_IMAGE && p->source.kind == IR_SOURCE_DATA) {
         write_image_item(w, wire_make_id(c, "ig_", 32), p->source.base64);
     } else if (p->kind == IR_OPAQUE && p->origin == WIRE_RESPONSES) {
@@ -1737,7 +1762,9 @@ struct encoder {
     bool is_raw;             /* the open reasoning is the model's own words, not a summary */
     struct call_words words; /* of the open call */
     struct str call_id, encrypted;
-    struct buf text;                  /* of the open part, or the arguments of the open call */
+    struct buf
+        text; /* of the open part, or the arguments of the open call: as JSON, told again when they end;
+                                         only what is unwrapped then is kept as it is */
     struct buf annotations, logprobs; /* of the open text part */
     struct buf contents;              /* finished parts of the open message */
     struct buf output;                /* finished items */
@@ -1798,21 +1825,45 @@ static void put_place(struct encoder *s, const char *index_name,
     buf_int(out, s->content_index);
 }
 
-static void put_str(struct buf *out, const char *key, struct str text)
+static void put_key(struct buf *out, const char *key) /* of a string that follows */
 {
     buf_lit(out, ",\"");
     buf_str_add(out, str_of(key));
     buf_lit(out, "\":\"");
+}
+
+static void put_str(struct buf *out, const char *key, struct str text)
+{
+    put_key(out, key);
     json_escape(out, text);
     buf_char(out, '"');
 }
 
+/* text that is escaped already */
+static void put_json(struct buf *out, const char *key, struct str json)
+{
+    put_key(out, key);
+    buf_str_add(out, json);
+    buf_char(out, '"');
+}
+
+/* The text of a delta, which is kept for the end as it was written. */
+static void put_delta(struct encoder *s, const struct ir_event *ev, struct buf *out)
+{
+    put_key(out, "delta");
+    size_t from = out->n;
+    wire_put_text(out, ev);
+    if (!buf_failed(out))
+        buf_add(&s->text, out->p + from, out->n - from);
+    buf_char(out, '"');
+}
+
 static void delta_event(struct encoder *s, const char *name, const char *index_name,
-                        struct str text, struct buf *out)
+                        const struct ir_event *ev, struct buf *out)
 {
     event_begin(s, name, out);
     put_place(s, index_name, out);
-    put_str(out, "delta", text);
+    put_delta(s, ev, out);
     event_end(out);
 }
 
@@ -1846,15 +1897,22 @@ static void item_event(struct encoder *s, const char *name, struct str item, str
     event_end(out);
 }
 
-static struct str render(struct encoder *s, struct buf *b) /* a small buffer of the scratch arena */
+/* a buffer of the scratch arena, for n bytes of text */
+static void render(struct encoder *s, struct buf *b, size_t n)
 {
     buf_init_arena(b, s->c->scratch, REPLY_MAX);
-    return STR_NONE;
+    (void)buf_reserve(b, n + 256);
+}
+
+static struct wording so_far(const struct encoder *s)
+{
+    return (struct wording){buf_str(&s->text), true};
 }
 
 static void item_finished(struct encoder *s, struct str item, struct buf *out)
 {
     item_event(s, "output_item.done", item, out);
+    (void)buf_reserve(&s->output, item.n + 1);
     if (s->output.n > 0)
         buf_char(&s->output, ',');
     buf_str_add(&s->output, item);
@@ -1873,13 +1931,12 @@ static void part_done(struct encoder *s, struct buf *out)
     struct buf b;
     if (!s->has_part)
         return;
-    (void)render(s, &b);
+    render(s, &b, s->text.n + s->annotations.n + s->logprobs.n);
     struct jw w = jw_on(&b);
-    write_text_content(&w, buf_str(&s->text), is_refusal, buf_str(&s->annotations),
-                       buf_str(&s->logprobs));
+    write_text_content(&w, so_far(s), is_refusal, buf_str(&s->annotations), buf_str(&s->logprobs));
     event_begin(s, is_refusal ? "refusal.done" : "output_text.done", out);
     put_place(s, "content_index", out);
-    put_str(out, is_refusal ? "refusal" : "text", buf_str(&s->text));
+    put_json(out, is_refusal ? "refusal" : "text", buf_str(&s->text));
     if (!is_refusal) {
         buf_lit(out, ",\"logprobs\":[");
         buf_str_add(out, buf_str(&s->logprobs));
@@ -1891,6 +1948,7 @@ static void part_done(struct encoder *s, struct buf *out)
     buf_lit(out, ",\"part\":");
     buf_str_add(out, buf_str(&b));
     event_end(out);
+    (void)buf_reserve(&s->contents, b.n + 1);
     if (s->contents.n > 0)
         buf_char(&s->contents, ',');
     buf_str_add(&s->contents, buf_str(&b));
@@ -1920,8 +1978,8 @@ static void put_message(struct encoder *s, struct buf *b, const char *status)
 static void message_done_event(struct encoder *s, struct buf *out)
 {
     struct buf b;
-    (void)render(s, &b);
     part_done(s, out);
+    render(s, &b, s->contents.n);
     put_message(s, &b, s->stop == IR_STOP_LENGTH ? "incomplete" : "completed");
     item_finished(s, buf_str(&b), out);
 }
@@ -1933,7 +1991,7 @@ static void need_part(struct encoder *s, struct buf *out)
         s->item = str_dup(s->c->arena, item_id(s->c, s->item, "msg_"));
         s->open = OPEN_MESSAGE;
         s->content_index = 0;
-        (void)render(s, &b);
+        render(s, &b, 0);
         put_message(s, &b, "in_progress");
         item_event(s, "output_item.added", buf_str(&b), out);
     }
@@ -1950,17 +2008,16 @@ static void need_part(struct encoder *s, struct buf *out)
     event_end(out);
 }
 
-static void put_text(struct encoder *s, struct str text, struct buf *out)
+static void put_text(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
     need_part(s, out);
-    buf_str_add(&s->text, text);
     if (s->kind == IR_REFUSAL) {
-        delta_event(s, "refusal.delta", "content_index", text, out);
+        delta_event(s, "refusal.delta", "content_index", ev, out);
         return;
     }
     event_begin(s, "output_text.delta", out);
     put_place(s, "content_index", out);
-    put_str(out, "delta", text);
+    put_delta(s, ev, out);
     buf_lit(out, ",\"logprobs\":[]");
     event_end(out);
 }
@@ -1968,7 +2025,7 @@ static void put_text(struct encoder *s, struct str text, struct buf *out)
 static void put_annotation(struct encoder *s, const struct ir_citation *cite, struct buf *out)
 {
     struct buf b;
-    (void)render(s, &b);
+    render(s, &b, 0);
     add_annotation(&b, cite);
     if (b.n == 0)
         return;
@@ -1995,18 +2052,18 @@ static void need_reasoning(struct encoder *s, struct buf *out)
     s->open = OPEN_REASONING;
     s->content_index = 0;
     s->encrypted = STR_NONE;
-    (void)render(s, &b);
+    render(s, &b, 0);
     struct jw w = jw_on(&b);
-    write_reasoning_item(&w, s->item, STR_NONE, s->is_raw, STR_NONE);
+    write_reasoning_item(&w, s->item, (struct wording){0}, s->is_raw, STR_NONE);
     item_event(s, "output_item.added", buf_str(&b), out);
 }
 
-static void put_reasoning_part(struct encoder *s, struct str text, struct buf *out)
+static void put_reasoning_part(struct encoder *s, struct str json, struct buf *out)
 {
     buf_lit(out, ",\"part\":{\"type\":\"");
     buf_str_add(out, s->is_raw ? STR("reasoning_text") : STR("summary_text"));
     buf_char(out, '"');
-    put_str(out, "text", text);
+    put_json(out, "text", json);
     buf_char(out, '}');
 }
 
@@ -2027,9 +2084,8 @@ static void put_reasoning(struct encoder *s, const struct ir_event *ev, struct b
         event_end(out);
     }
     s->has_part = true;
-    buf_str_add(&s->text, ev->text);
     delta_event(s, s->is_raw ? "reasoning_text.delta" : "reasoning_summary_text.delta",
-                s->is_raw ? "content_index" : "summary_index", ev->text, out);
+                s->is_raw ? "content_index" : "summary_index", ev, out);
 }
 
 static void reasoning_done_event(struct encoder *s, struct buf *out)
@@ -2038,28 +2094,31 @@ static void reasoning_done_event(struct encoder *s, struct buf *out)
     if (s->has_part) {
         event_begin(s, s->is_raw ? "reasoning_text.done" : "reasoning_summary_text.done", out);
         put_place(s, s->is_raw ? "content_index" : "summary_index", out);
-        put_str(out, "text", buf_str(&s->text));
+        put_json(out, "text", buf_str(&s->text));
         event_end(out);
         event_begin(s, s->is_raw ? "content_part.done" : "reasoning_summary_part.done", out);
         put_place(s, s->is_raw ? "content_index" : "summary_index", out);
         put_reasoning_part(s, buf_str(&s->text), out);
         event_end(out);
     }
-    (void)render(s, &b);
+    render(s, &b, s->text.n + s->encrypted.n);
     struct jw w = jw_on(&b);
-    write_reasoning_item(&w, s->item, buf_str(&s->text), s->is_raw, s->encrypted);
+    write_reasoning_item(&w, s->item, so_far(s), s->is_raw, s->encrypted);
     item_finished(s, buf_str(&b), out);
 }
 
 /* ---- the call item ---- */
-static void call_event(struct encoder *s, const char *name, const char *key, struct str text,
+static void call_event(struct encoder *s, const char *name, const char *key, struct wording said,
                        struct buf *out)
 {
     event_begin(s, name, out);
     put_place(s, NULL, out);
     if (!s->words.is_custom && strcmp(key, "arguments") == 0)
         put_str(out, "name", s->words.name);
-    put_str(out, key, text);
+    if (said.is_json)
+        put_json(out, key, said.text);
+    else
+        put_str(out, key, said.text);
     event_end(out);
 }
 
@@ -2071,39 +2130,40 @@ static void begin_call(struct encoder *s, const struct ir_event *ev, struct buf 
     s->call_id = str_dup(s->c->arena, ev->call_id);
     s->item = str_dup(s->c->arena, item_id(s->c, s->item, s->words.is_custom ? "ctc_" : "fc_"));
     s->open = OPEN_CALL;
-    (void)render(s, &b);
+    render(s, &b, s->call_id.n + s->words.name.n);
     struct jw w = jw_on(&b);
-    write_call_item(&w, s->item, "in_progress", &s->words, s->call_id, STR_NONE);
+    write_call_item(&w, s->item, "in_progress", &s->words, s->call_id, (struct wording){0});
     item_event(s, "output_item.added", buf_str(&b), out);
 }
 
-static void put_args(struct encoder *s, struct str text, struct buf *out)
+static void put_args(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
-    buf_str_add(&s->text, text);
-    if (s->words.unwraps)
-        return; /* told from its wrapping when it is whole */
-    call_event(
+    if (s->words.unwraps) { /* told from its wrapping when it is whole */
+        buf_str_add(&s->text, ev->text);
+        return;
+    }
+    delta_event(
         s, s->words.is_custom ? "custom_tool_call_input.delta" : "function_call_arguments.delta",
-        "delta", text, out);
+        NULL, ev, out);
 }
 
 static void call_done_event(struct encoder *s, struct buf *out)
 {
-    struct str args = buf_str(&s->text);
+    struct wording args = so_far(s);
     struct buf b;
     if (s->words.unwraps) {
-        args = wire_args_custom(s->c->scratch, args);
-        if (args.n > 0)
+        args = (struct wording){wire_args_custom(s->c->scratch, args.text), false};
+        if (args.text.n > 0)
             call_event(s, "custom_tool_call_input.delta", "delta", args, out);
-    } else if (args.n == 0 && !s->words.is_custom) {
-        args = STR("{}");
+    } else if (args.text.n == 0 && !s->words.is_custom) {
+        args.text = STR("{}");
         call_event(s, "function_call_arguments.delta", "delta", args, out);
     }
     if (s->words.is_custom)
         call_event(s, "custom_tool_call_input.done", "input", args, out);
     else
         call_event(s, "function_call_arguments.done", "arguments", args, out);
-    (void)render(s, &b);
+    render(s, &b, args.text.n + s->call_id.n + s->words.name.n);
     struct jw w = jw_on(&b);
     write_call_item(&w, s->item, "completed", &s->words, s->call_id, args);
     item_finished(s, buf_str(&b), out);
@@ -2164,7 +2224,7 @@ static void put_media(struct encoder *s, const struct ir_event *ev, struct buf *
         wire_drop_media(s->c, ev->part_kind);
         return;
     }
-    (void)render(s, &b);
+    render(s, &b, 0);
     struct jw w = jw_on(&b);
     write_image_item(&w, wire_make_id(s->c, "ig_", 32), source->base64);
     whole_item(s, buf_str(&b), out);
@@ -2226,14 +2286,14 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         break;
     case IR_EV_TEXT:
         if (ev->text.n > 0)
-            put_text(s, ev->text, out);
+            put_text(s, ev, out);
         break;
     case IR_EV_REASONING:
         put_reasoning(s, ev, out);
         break;
     case IR_EV_TOOL_ARGS:
         if (s->open == OPEN_CALL && ev->text.n > 0)
-            put_args(s, ev->text, out);
+            put_args(s, ev, out);
         break;
     case IR_EV_CITATION:
         put_annotation(s, ev->citation, out);

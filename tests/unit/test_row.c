@@ -108,6 +108,33 @@ START_TEST(sizes_beyond_the_form_are_read)
 }
 END_TEST
 
-UNIT_MAIN("row", texts_that_differ_in_values_are_read, texts_that_fall_out_of_the_row_are_read,
+START_TEST(a_string_that_fits_is_known_as_it_was_written)
+{
+    struct arena *a = arena_new(), *scratch = arena_new();
+    struct json_row *r = json_row_new(a);
+    struct err e = ERR_INIT;
+    yyjson_val *root;
+    struct str value = STR_NONE;
+    const char *const texts[] = {"{\"n\":1,\"t\":\"a\"}", "{\"n\":2,\"t\":\"b\"}",
+                                 "{\"n\":3,\"t\":\"\\u00e9\\n\"}"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        ck_assert(json_row_parse(r, scratch, str_of(texts[i]), &root, &e));
+        value = json_get_str(root, "t");
+        bool is_known = i == 2; /* the first two make the form */
+        struct str raw = json_row_raw(r, value);
+        ck_assert(is_known ? str_is(raw, "\\u00e9\\n") : raw.p == NULL);
+        /* a part of it is not */
+        ck_assert_ptr_null(json_row_raw(r, str_first(value, value.n - 1)).p);
+    }
+    ck_assert(str_is(value, "\xc3\xa9\n"));
+    ck_assert(json_row_parse(r, scratch, STR("[]"), &root, &e));
+    ck_assert_ptr_null(json_row_raw(r, value).p); /* another text is the last one */
+    arena_free(a);
+    arena_free(scratch);
+}
+END_TEST
+
+UNIT_MAIN("row", a_string_that_fits_is_known_as_it_was_written,
+          texts_that_differ_in_values_are_read, texts_that_fall_out_of_the_row_are_read,
           names_of_members_are_no_values, ill_formed_texts_are_refused_also_in_a_row,
           every_cut_of_a_fitting_text_is_refused, sizes_beyond_the_form_are_read)
