@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "api/requests.h"
 #include "api/surface/surface.h"
 #include "base/clock.h"
 #include "base/codec.h"
@@ -348,6 +349,8 @@ static void on_drain(void *arg, struct http_req *r)
     (void)arg;
     if (c && c->relay)
         relay_drain(c->relay);
+    if (c && c->tail)
+        tail_drain(c->tail);
 }
 
 static void on_close(void *arg, struct http_req *r)
@@ -364,6 +367,8 @@ static void on_close(void *arg, struct http_req *r)
         relay_close(c->relay);
     if (c->job)
         control_forget(c);
+    if (c->tail)
+        tail_leave(c->tail);
     snapshot_unref(c->snap);
     r->user = NULL;
 }

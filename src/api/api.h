@@ -28,6 +28,7 @@ struct api_call {            /* one request, in its arena */
     struct route_params params;
     struct relay *relay;     /* once begun */
     struct control_job *job; /* a control handler at work */
+    struct tail_client *tail; /* it listens to the request log */
     struct str cors;         /* Access-Control-Allow-Origin; empty: none */
     const struct http_header *extra; /* headers of the answer that a control handler added */
     size_t n_extra;

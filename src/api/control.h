@@ -36,6 +36,7 @@ struct control {
     const struct seal *seal;
     struct usage_log *usage;
     struct body_store *bodies;
+    struct tail *tail;
     struct str bodies_dir;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct test_tasks *tests; /* api/test_tasks.h; NULL: none */

@@ -1,34 +1,13 @@
 /* requests.c - the request log, read: lists with filters, one request, and the views of it that other surfaces have. */
-#include "api/control.h"
+#include "api/requests.h"
 #include "base/clock.h"
 #include "meter/body_store.h"
-#include "meter/usage_detail.h"
 #include "meter/usage_log.h"
-#include "meter/usage_read.h"
 
 #define MAX_PAGE 1000
 #define SYNC_MS 5000
 
 /* ---- /sluice/v1/requests ---- */
-
-struct request_out {
-    struct str id;
-    int64_t seq;
-    struct str ended, model, provider, provider_model, key, key_label, operation, client_format,
-        upstream_format;
-    bool stream;
-    int32_t status;
-    struct str error, error_message;
-    int64_t attempts, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens,
-        reasoning_tokens, audio_in_tokens, audio_out_tokens, ttft_us, duration_us, bytes_in,
-        bytes_out;
-    struct str usage_quality;
-    /* of one request */
-    struct shape_list tried;
-    struct strs dropped;
-    struct str trace_id, client_address, user_agent;
-    bool has_bodies;
-};
 
 #define TOKENS(member, doc) FIELD(struct request_out, member, NULL_NEGATIVE, doc)
 #define REQUEST_FIELDS                                                                             \
@@ -63,7 +42,7 @@ struct request_out {
         FIELD(struct request_out, usage_quality, 0,                                                \
               "Where the token figures come from: none, estimated, derived, reported")
 
-static const struct shape request_shape = SHAPE(struct request_out, REQUEST_FIELDS);
+const struct shape request_shape = SHAPE(struct request_out, REQUEST_FIELDS);
 static const struct shape request_detail_shape = SHAPE(
     struct request_out, REQUEST_FIELDS,
     {FIELD_BASE(struct request_out, tried, "tried", SHAPE_LIST, 0,
@@ -86,13 +65,7 @@ static const struct shape page_shape = SHAPE(
     FIELD(struct page_out, next, NULL_EMPTY, "The next page's before; null: this is the last"),
     FIELD(struct page_out, total, NULL_NEGATIVE, "How many fit, where total=true asked for it"));
 
-struct list_query {
-    int64_t limit, before;
-    struct str from, to, model, provider, key, key_label, status, error, operation, format,
-        upstream_format, id, q;
-    bool stream, total;
-};
-static const struct shape list_query_shape = SHAPE(
+const struct shape list_query_shape = SHAPE(
     struct list_query,
     FIELD_RANGE(struct list_query, limit, 1, MAX_PAGE, 0,
                 "Most requests in one answer; 50 when absent"),
@@ -143,7 +116,7 @@ static bool read_status(struct str text, struct usage_filter *f, struct err *e)
     return true;
 }
 
-static struct str label_of(const struct snapshot *s, struct str id)
+struct str request_key_label(const struct snapshot *s, struct str id)
 {
     for (size_t i = 0; i < s->n_keys; i++)
         if (str_eq(s->keys[i]->id, id))
@@ -160,7 +133,7 @@ static bool keys_labelled(struct control_call *c, struct db *db, struct str labe
     if (!usage_read_keys(c->arena, db, &keys, &n, e))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (keys[i].n && str_eq(label_of(c->snap, keys[i]), label))
+        if (keys[i].n && str_eq(request_key_label(c->snap, keys[i]), label))
             keys[kept++] = keys[i];
     f->keys = keys;
     f->n_keys = kept;
@@ -168,10 +141,10 @@ static bool keys_labelled(struct control_call *c, struct db *db, struct str labe
     return true;
 }
 
-static bool read_filter(struct control_call *c, struct db *db, const struct list_query *q,
-                        struct usage_filter *f, struct err *e)
+bool request_filter(const struct list_query *q, uint64_t present, struct usage_filter *f,
+                    struct err *e)
 {
-    uint64_t present = c->asked_present;
+    static const struct str nobody = {"", 0};
     *f = (struct usage_filter){.model = q->model,
                                .upstream = q->provider,
                                .op = q->operation,
@@ -180,31 +153,26 @@ static bool read_filter(struct control_call *c, struct db *db, const struct list
                                .error = q->error,
                                .text = q->q,
                                .request_id = q->id};
-    if (!read_time(q->from, "from", &f->from_ms, e) || !read_time(q->to, "to", &f->to_ms, e) ||
-        !read_status(q->status, f, e))
-        return false;
     for (size_t i = 0; i < list_query_shape.n_fields; i++)
         if (present >> i & 1 && strcmp(list_query_shape.fields[i].name, "stream") == 0)
             f->is_stream = &q->stream;
-    if (q->key_label.n)
-        return keys_labelled(c, db, q->key_label, f, e);
     if (q->key.n) {
-        static const struct str nobody = {"", 0};
         f->keys = str_is(q->key, "none") ? &nobody : &q->key;
         f->n_keys = 1;
         f->has_keys = true;
     }
-    return true;
+    return read_time(q->from, "from", &f->from_ms, e) && read_time(q->to, "to", &f->to_ms, e) &&
+           read_status(q->status, f, e);
 }
 
 static const char *const qualities[] = {"none", "estimated", "derived", "reported"};
 
-static struct request_out show(struct control_call *c, const struct usage_row *r,
-                               struct usage_detail *d)
+struct request_out request_show(struct arena *a, const struct snapshot *snap,
+                                const struct usage_row *r, struct usage_detail *d)
 {
     struct buf when;
-    usage_detail_read(c->arena, r->detail, d);
-    buf_init_arena(&when, c->arena, 64);
+    usage_detail_read(a, r->detail, d);
+    buf_init_arena(&when, a, 64);
     clock_rfc3339(&when, d->ended_ms ? d->ended_ms : r->end_ms);
     bool is_known = r->quality >= 0 && r->quality < (int)ARRAY_LEN(qualities);
     return (struct request_out){.id = r->request_id,
@@ -214,7 +182,7 @@ static struct request_out show(struct control_call *c, const struct usage_row *r
                                 .provider = r->upstream,
                                 .provider_model = r->upstream_model,
                                 .key = r->key,
-                                .key_label = label_of(c->snap, r->key),
+                                .key_label = request_key_label(snap, r->key),
                                 .operation = r->op,
                                 .client_format = r->client_format,
                                 .upstream_format = r->upstream_format,
@@ -250,7 +218,8 @@ static bool list(struct control_call *c, struct err *e)
     struct usage_filter f;
     size_t limit = q->limit ? (size_t)q->limit : 50, n;
     struct page_out out = {.total = -1};
-    if (!db || !read_filter(c, db, q, &f, e))
+    if (!db || !request_filter(q, c->asked_present, &f, e) ||
+        (q->key_label.n && !keys_labelled(c, db, q->key_label, &f, e)))
         return false;
     struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
     /* one more says whether there are more */
@@ -263,7 +232,7 @@ static bool list(struct control_call *c, struct err *e)
         struct usage_detail d;
         ok = usage_read_row(r, ids[i], &row, e);
         if (ok)
-            v[i] = show(c, &row, &d);
+            v[i] = request_show(c->arena, c->snap, &row, &d);
     }
     usage_reader_free(r);
     if (!ok)
@@ -280,7 +249,7 @@ static bool get(struct control_call *c, struct err *e)
     struct usage_detail d;
     if (!db || !usage_find(c->arena, db, route_param(&c->params, "id"), &row, e))
         return false;
-    struct request_out out = show(c, &row, &d);
+    struct request_out out = request_show(c->arena, c->snap, &row, &d);
     return control_reply(c, 200, &request_detail_shape, &out);
 }
 
@@ -426,7 +395,7 @@ static void write_entry(struct control_call *c, const struct usage_row *r, struc
     if (r->status >= 400)
         jw_kv_str(w, "error_detail", d.error.n ? d.error : r->error);
     if (r->key.n)
-        jw_kv_str(w, "api_key_label", label_of(c->snap, r->key));
+        jw_kv_str(w, "api_key_label", request_key_label(c->snap, r->key));
     jw_object_end(w);
 }
 
@@ -495,7 +464,7 @@ static bool rosetta_labels(struct control_call *c, struct err *e)
         return false;
     out.labels.v = ARENA_ARRAY(c->arena, struct str, n + 1);
     for (size_t i = 0; i < n; i++) {
-        struct str label = label_of(c->snap, keys[i]);
+        struct str label = request_key_label(c->snap, keys[i]);
         bool is_new = label.n > 0;
         for (size_t k = 0; is_new && k < out.labels.n; k++)
             is_new = !str_eq(out.labels.v[k], label);

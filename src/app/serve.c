@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/change_work.h"
 #include "api/control.h"
+#include "api/requests.h"
 #include "api/metrics.h"
 #include "api/test_tasks.h"
 #include "app/cmd.h"
@@ -63,6 +64,7 @@ struct server {
     unsigned n_loops;
     struct usage_log *usage;
     struct body_store *bodies;
+    struct tail *tail;
     char bodies_dir[4096];
     struct workers *workers, *fetchers, *hashers;
     struct identity *identity;
@@ -555,6 +557,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
         return false;
     (void)snprintf(s->bodies_dir, sizeof s->bodies_dir, "%s/bodies", s->sources.data_dir);
     s->bodies = body_store_new(s->bodies_dir, s->usage, s->n_loops);
+    s->tail = tail_new(s->usage);
     configure_log(s, &snap->settings);
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
     s->fetchers = workers_new(FETCH_WORKERS, FETCH_QUEUE);
@@ -577,6 +580,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .setting_origin = origin_of_setting,
                                   .usage = s->usage,
                                   .bodies = s->bodies,
+                                  .tail = s->tail,
                                   .bodies_dir = str_of(s->bodies_dir),
                                   .change_lock = &s->change_lock,
                                   .seal = &s->sources.seal,
@@ -665,6 +669,8 @@ static void stop(struct server *s)
         operators_sweep(s->identity, &s->sources); /* when sessions were used last */
     atomic_store(&s->are_loops_gone, true);
     otlp_settle(s->otlp);
+    if (s->tail)
+        tail_stop(s->tail);
     for (unsigned i = 0; i < s->n_loops; i++)
         free_loop(&s->loops[i]);
     otlp_free(s->otlp); /* with the last of what they had to say */
@@ -673,6 +679,7 @@ static void stop(struct server *s)
         totals_save(s->totals, s->metrics, s->usage);
     if (s->usage)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */
+    tail_free(s->tail);
     relay_shared_free(s->shared);
     router_free(s->router);
     metrics_free(s->metrics);

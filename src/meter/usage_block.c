@@ -111,6 +111,33 @@ bool block_kinds_next(struct block_kinds *k, int64_t *kind, int64_t *n)
     return true;
 }
 
+/* Nearly all numbers are below 128. */
+static inline bool get_fast(const unsigned char **at, const unsigned char *end, uint64_t *v)
+{
+    if (*at < end && **at < 128) {
+        *v = *(*at)++;
+        return true;
+    }
+    return get(at, end, v);
+}
+
+int64_t block_count(struct str kinds, const unsigned char *bits, int64_t n_bits, bool *is_sparse)
+{
+    const unsigned char *at = (const unsigned char *)kinds.p, *end = at + kinds.n;
+    uint64_t left = 0, kind = 0, step = 0, n = 0, found = 0;
+    *is_sparse = true;
+    if (!get_fast(&at, end, &left))
+        return 0;
+    for (; left > 0 && get_fast(&at, end, &step) && get_fast(&at, end, &n); left--) {
+        kind += step;
+        if (kind >= (uint64_t)n_bits || !(bits[kind / 8] >> (kind & 7) & 1))
+            continue;
+        found += n;
+        *is_sparse &= n <= BLOCK_SPARSE;
+    }
+    return (int64_t)found;
+}
+
 size_t block_ids(struct str kinds, struct str ids, int64_t first,
                  bool (*is_wanted)(void *arg, int64_t kind), void *arg, int64_t *out, size_t max)
 {

@@ -30,6 +30,8 @@ struct block_kinds {            /* walks over a kinds column, and with it over i
 };
 void block_kinds_init(struct block_kinds *k, struct str kinds);
 bool block_kinds_next(struct block_kinds *k, int64_t *kind, int64_t *n); /* false: the end, or nonsense */
+/* How many records are of the kinds whose bits are set, and whether each of these is sparse. */
+int64_t block_count(struct str kinds, const unsigned char *bits, int64_t n_bits, bool *is_sparse);
 /* Appends to out the ids of the kinds for which is_wanted(arg, kind) says so, all of which must be sparse; at most max. */
 size_t block_ids(struct str kinds, struct str ids, int64_t first, bool (*is_wanted)(void *arg, int64_t kind), void *arg,
                  int64_t *out, size_t max);

@@ -173,7 +173,9 @@ static bool is_wanted(void *arg, int64_t kind)
 
 static bool begin(struct usage_reader *r, struct err *e)
 {
-    if (!db_exec(r->db, "BEGIN", e)) /* one snapshot for all statements */
+    /* the summaries of a large log do not fit the usual cache */
+    /* one snapshot for all statements */
+    if (!db_exec(r->db, "PRAGMA mmap_size=1073741824", e) || !db_exec(r->db, "BEGIN", e))
         return false;
     r->has_begun = true;
     struct stmt *s = db_prepare(r->db,
@@ -287,17 +289,14 @@ static bool walk_block(struct walk *w, struct err *e)
 {
     struct usage_reader *r = w->r;
     struct stmt *s = r->blocks;
-    struct block_kinds k;
-    int64_t first = stmt_int(s, 0), last = stmt_int(s, 1), matching = 0, kind, n;
-    struct str kinds = stmt_blob(s, 3);
-    bool is_sparse = true;
+    int64_t first = stmt_int(s, 0), last = stmt_int(s, 1), matching = stmt_int(s, 2);
+    bool is_sparse = false;
+    struct str kinds = STR_NONE;
     r->seen.blocks++;
-    block_kinds_init(&k, kinds);
-    while (block_kinds_next(&k, &kind, &n))
-        if (is_wanted(r, kind)) {
-            matching += n;
-            is_sparse &= n <= BLOCK_SPARSE;
-        }
+    if (r->kinds) {
+        kinds = stmt_blob(s, 3);
+        matching = block_count(kinds, r->kinds, r->n_kinds, &is_sparse);
+    }
     if (matching == 0)
         return true;
     bool is_whole = first >= w->low && last <= w->high;
