@@ -463,6 +463,8 @@ static bool provider_key(struct control_call *c, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "not_found", "Provider '" STR_FMT "' not found",
                        STR_ARG(name));
     struct reveal_out out = {json_get_str(entry, "api_key")};
+    control_audit(c, "reveal", str_fmt(c->arena, "provider " STR_FMT, STR_ARG(name)), STR_NONE,
+                  STR_NONE);
     return control_reply(c, 200, &reveal_shape, &out);
 }
 

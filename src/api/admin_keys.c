@@ -254,6 +254,7 @@ static bool reveal(struct control_call *c, struct err *e)
                        "credential_visible was off",
                        STR_ARG(str_first(id, 200)));
     struct key_changed out = {.key = text};
+    control_audit(c, "reveal", str_fmt(c->arena, "key " STR_FMT, STR_ARG(id)), STR_NONE, STR_NONE);
     return control_reply(c, 200, &revealed_shape, &out);
 }
 

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/surface/surface.h"
 #include "version.h"
+#include "gate/identity.h"
 #include "json/shape.h"
 
 /* What each operation's body must hold, beyond what its format's own documentation says. */
@@ -318,7 +319,10 @@ static void write_responses(struct jw *w, const struct endpoint *e)
         write_error_response(w, e, "400", "The request is wrong; the message names the field");
     else if (reads_file)
         write_error_response(w, e, "400", "The configuration is wrong; the one in force stays");
-    if (e->access != ACCESS_PUBLIC) {
+    if (access_is_control(e->access)) {
+        write_error_response(w, e, "401", "Nobody has signed in, or the session is over");
+        write_error_response(w, e, "403", "The role does not allow this");
+    } else if (e->access != ACCESS_PUBLIC) {
         write_error_response(w, e, "401", "No key, or an unknown one");
         write_error_response(w, e, "403", "The key may not do this");
     } else if (e->takes_password) {
@@ -452,16 +456,18 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
     jw_key(w, "security");
     jw_array(w);
     if (e->access != ACCESS_PUBLIC) {
-        static const char *const schemes[] = {"bearer", "xApiKey", "xGoogApiKey", "queryKey"};
-        for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        static const char *const keys[] = {"bearer", "xApiKey", "xGoogApiKey", "queryKey"};
+        static const char *const sessions[] = {"bearer", "xAdminToken", "session", "xApiKey"};
+        for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
             jw_object(w);
-            jw_key(w, schemes[i]);
+            jw_key(w, access_is_control(e->access) ? sessions[i] : keys[i]);
             jw_array(w);
             jw_array_end(w);
             jw_object_end(w);
         }
     }
     jw_array_end(w);
+    jw_kv_cstr(w, "x-sluice-access", access_name(e->access));
     write_responses(w, e);
     jw_object_end(w);
 }
@@ -573,7 +579,10 @@ struct str openapi_document(struct arena *a)
         STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},"
             "\"xApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-api-key\"},"
             "\"xGoogApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-goog-api-key\"},"
-            "\"queryKey\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"}}"));
+            "\"queryKey\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"},"
+            "\"xAdminToken\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-admin-token\"},"
+            "\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"" SESSION_COOKIE
+            "\"}}"));
     jw_object_end(&w);
     jw_object_end(&w);
     return buf_str(&b);

@@ -557,6 +557,31 @@ def test_sign_ins_are_audited(s):
     assert "password" not in r.text.replace("invalid_password", "").replace('{"password":"***"', "").replace("password_changed_at", "")
 
 
+def test_an_admin_cannot_become_the_owner(start_sluice, config):
+    """Neither through the file's password, nor by taking the sign-in away."""
+    s = start_sluice(config)
+    operator(s, token(s), "Ada", "admin")
+    hers = bearer(token(s, "a good password", name="Ada"))
+    s.call("PUT", "/admin/api/config/server", {"admin_password": "stolen"}, auth=False, headers=hers)
+    s.call("PATCH", "/sluice/v1/settings/admin_password", {"value": "stolen"}, auth=False, headers=hers)
+    assert login(s, "stolen").status_code == 401 and login(s).status_code == 201
+    s.http.cookies.clear()
+    s.call("PATCH", "/sluice/v1/settings/require_login", {"value": False}, auth=False, headers=hers)
+    assert s.get("/sluice/v1/operators", auth=False).status_code in (401, 403)
+    assert s.post("/sluice/v1/operators", {"name": "Eve", "role": "owner", "password": "a good password"}, auth=False,
+                  headers=hers).status_code == 403
+
+
+def test_revealed_secrets_are_audited(start_sluice, config):
+    config["server"]["credential_visible"] = True
+    s = start_sluice(config)
+    owner = bearer(token(s))
+    assert "upstream-secret-chat" in s.get("/admin/api/config/providers/chat/key", auth=False, headers=owner).text
+    assert s.get("/admin/api/keys/0a1b2c3d/reveal", auth=False, headers=owner).status_code == 200
+    rows = s.get("/sluice/v1/audit?kind=reveal", auth=False, headers=owner).json()["data"]
+    assert [r["object"] for r in rows] == ["key 0a1b2c3d", "provider chat"]
+
+
 def test_meddling_with_the_audit_log_shows(s):
     owner = token(s)
     for name in ("a", "b", "c"):

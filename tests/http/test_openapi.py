@@ -29,6 +29,7 @@ OPERATION = {
                         "properties": {"content": {"$ref": "#/$defs/content"}, "required": {"const": True}},
                         "additionalProperties": False},
         "security": {"type": "array", "items": {"type": "object", "minProperties": 1, "maxProperties": 1}},
+        "x-sluice-access": {"enum": ["public", "inference", "models", "viewer", "member", "admin", "owner"]},
         "responses": {"type": "object", "minProperties": 1, "propertyNames": {"pattern": "^[2-5][0-9][0-9]$"},
                       "additionalProperties": RESPONSE},
     },
@@ -86,6 +87,7 @@ def test_every_row_is_an_operation(doc):
     for where, op in listed.items():
         assert op["summary"] == served[where][4]
         assert (op["security"] == []) == (served[where][3] == "public"), where
+        assert op["x-sluice-access"] == served[where][3], where
 
 
 def test_references_and_names(doc):
