@@ -74,6 +74,8 @@ struct str path_canonical(struct arena *a, struct str path)
     for (unsigned round = 0; round < 4; round++) {
         const struct path_alias *al = path_aliases;
         for (; al->prefix; al++) {
+            if (path.n < 2 || al->prefix[1] != path.p[1])
+                continue;
             struct str prefix = str_of(al->prefix);
             if (al->is_exact ? str_eq(path, prefix) : str_starts(path, prefix) && path.n > prefix.n)
                 break;
@@ -143,6 +145,7 @@ struct router {
     struct map literals;
     struct literal *pool;
     const struct endpoint **patterns; /* longest literal start first */
+    size_t *literal_n;                /* of each */
     size_t n_patterns;
 };
 
@@ -169,7 +172,8 @@ struct router *router_new(void)
     while (endpoint_at(n))
         n++;
     if (!r || !(r->pool = calloc(n, sizeof *r->pool)) ||
-        !(r->patterns = calloc(n, sizeof *r->patterns)))
+        !(r->patterns = calloc(n, sizeof *r->patterns)) ||
+        !(r->literal_n = calloc(n, sizeof *r->literal_n)))
         abort();
     map_init(&r->literals);
     for (size_t i = 0; i < n; i++) {
@@ -186,6 +190,8 @@ struct router *router_new(void)
         l->by_method[e->method] = e;
     }
     qsort(r->patterns, r->n_patterns, sizeof r->patterns[0], by_literal_length);
+    for (size_t i = 0; i < r->n_patterns; i++)
+        r->literal_n[i] = literal_length(r->patterns[i]->path);
     return r;
 }
 
@@ -196,6 +202,7 @@ void router_free(struct router *r)
     map_done(&r->literals);
     free(r->pool);
     free(r->patterns);
+    free(r->literal_n);
     free(r);
 }
 
@@ -214,8 +221,9 @@ const struct endpoint *router_find(const struct router *r, struct arena *a, enum
     }
     for (size_t i = 0; i < r->n_patterns; i++) {
         const struct endpoint *e = r->patterns[i];
-        size_t n = literal_length(e->path);
-        if (path.n < n || memcmp(path.p, e->path, n) != 0 || !match(a, e->path, path, params))
+        size_t n = r->literal_n[i];
+        if (path.n < n || path.p[n - 1] != e->path[n - 1] || memcmp(path.p, e->path, n) != 0 ||
+            !match(a, e->path, path, params))
             continue;
         if (e->method == m)
             return e;

@@ -131,7 +131,7 @@ struct http_client {
     struct http_client_conf conf;
     struct http_client_stats stats;
     struct map pools;
-    struct pool *pool_list;
+    struct pool *pool_list, *last_pool; /* last_pool: found last */
     struct dns *dns;
     struct trust *trusts;
     struct conn *conns;
@@ -208,9 +208,11 @@ static void on_call_timer(struct timer *t)
 
 static struct pool *get_pool(struct http_client *c, struct str key)
 {
-    struct pool *pool = map_get(&c->pools, key);
-    if (pool)
+    struct pool *pool = c->last_pool;
+    if (pool && str_eq(pool->key, key))
         return pool;
+    if ((pool = map_get(&c->pools, key)) != NULL)
+        return c->last_pool = pool;
     pool = calloc(1, sizeof *pool + key.n + 1);
     if (!pool)
         abort();
@@ -225,6 +227,8 @@ static struct pool *get_pool(struct http_client *c, struct str key)
 
 static void free_pool(struct http_client *c, struct pool *pool)
 {
+    if (c->last_pool == pool)
+        c->last_pool = NULL;
     (void)map_del(&c->pools, pool->key);
     tls_session_free(pool->session);
     free(pool);
@@ -411,7 +415,7 @@ static void put_now(struct conn *conn, uv_buf_t *bufs, unsigned n, bool last_sta
 {
     size_t done = 0;
     if (!conn->outq) {
-        int rc = uv_try_write((uv_stream_t *)&conn->tcp, bufs, n);
+        int rc = outbox_write_now(&conn->tcp, bufs, n);
         if (rc < 0 && rc != UV_EAGAIN)
             return; /* reading tells */
         done = rc > 0 ? (size_t)rc : 0;

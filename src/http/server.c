@@ -333,7 +333,7 @@ static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
         return;
     size_t done = 0;
     if (!c->outq) {
-        int rc = uv_try_write((uv_stream_t *)&c->tcp, bufs, n);
+        int rc = outbox_write_now(&c->tcp, bufs, n);
         if (rc >= 0) {
             done = (size_t)rc;
         } else if (rc != UV_EAGAIN) {

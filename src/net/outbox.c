@@ -1,6 +1,9 @@
 #include "net/outbox.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/banned.h"
 
@@ -84,4 +87,30 @@ bool outbox_flush(struct outbox *o)
     o->n = 0;
     o->n_pieces = 0;
     return n > 0;
+}
+
+/* send(2) without the bookkeeping of files, and without making it a point where the thread could be cancelled. */
+int outbox_write_now(const uv_tcp_t *tcp, const uv_buf_t *bufs, unsigned n)
+{
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    uv_os_fd_t fd;
+    int rc = uv_fileno((const uv_handle_t *)tcp, &fd);
+    if (rc != 0)
+        return rc;
+    struct iovec parts[OUTBOX_MAX_PARTS];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = n};
+    if (n > OUTBOX_MAX_PARTS)
+        return UV_EINVAL;
+    for (unsigned i = 0; i < n; i++)
+        parts[i] = (struct iovec){bufs[i].base, bufs[i].len};
+    long done;
+    do
+        done = n == 1 ? syscall(SYS_sendto, fd, bufs->base, bufs->len, flags, NULL, 0)
+                      : syscall(SYS_sendmsg, fd, &message, flags);
+    while (done < 0 && errno == EINTR);
+    if (done >= 0)
+        return (int)done;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS
+               ? UV_EAGAIN
+               : uv_translate_sys_error(errno);
 }

@@ -6,6 +6,8 @@
 #define NET_OUTBOX_H
 #include "net/loop.h"
 
+#define OUTBOX_MAX_PARTS 4
+
 struct outbox;
 struct outbox_from { /* who writes: part of a connection, zeroed but for send */
     /* Writes now; queues what the socket does not take. May not call outbox_put. */
@@ -18,5 +20,8 @@ void outbox_free(struct outbox *o);
 /* Takes a copy. false: larger than what is held; the caller sends it itself, now (what it had here is on its way). */
 bool outbox_put(struct outbox *o, struct outbox_from *from, const uv_buf_t *bufs, unsigned n) MUST_USE;
 void outbox_drop(struct outbox *o, struct outbox_from *from); /* forgets what it wrote: its connection is gone */
+/* Writes what the socket takes at once: bytes, or a libuv error (UV_EAGAIN: nothing now). As uv_try_write, but straight to
+ * the socket: only while nothing of it is queued in libuv. */
+int outbox_write_now(const uv_tcp_t *tcp, const uv_buf_t *bufs, unsigned n) MUST_USE;
 bool outbox_flush(struct outbox *o);                          /* false: nothing was held */
 #endif
