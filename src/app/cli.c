@@ -36,7 +36,7 @@ const struct option_def option_defs[] = {
     TEXT("url", url, "URL", "The running server (else SLUICE_URL, else where the configuration says that it listens)"),
     FLAG("once", 0, once, "Once, as plain text"),
     NUMBER("interval", 0, interval, "MS", 100, 3600000, "Milliseconds between two readings (1000)"),
-    FLAG("secrets", 0, secrets, "Write API keys of providers too, instead of placeholders"),
+    FLAG("secrets", 0, secrets, "Write API keys and passwords too, instead of placeholders"),
     FLAG("all", 0, all, "Those that are switched off too"),
     TEXT("type", type, "KIND", "Kind of provider: see `sluice provider kinds`"),
     TEXT("base-url", base_url, "URL", "Where it is; the kind's own address when left out"),

@@ -1,23 +1,23 @@
-/* cmd_export.c - sluice export: file and store written as one file that reproduces them. */
+/* cmd_export.c - sluice export: file and store written as one file that reproduces them. Exported again from that file it is the same
+ * text. */
+#include "api/config_state.h"
 #include "app/cli.h"
-#include "json/jsonc_place.h"
 #include "base/banned.h"
 #include "base/codec.h"
-#include "domain/setting.h"
-#include "domain/written.h"
+#include "base/file.h"
+#include "json/jsonc_place.h"
+
+#define MAX_FILE (64u << 20)
+#define MAX_DEPTH 8
+#define PREFIX "SLUICE_"
 
 struct exporter {
     struct cli *c;
     struct arena *a;
     struct config_sources *s;
-    yyjson_val *root; /* of the file; NULL: none */
-    struct buf body;  /* the text, without line breaks */
+    struct buf body; /* the text, without line breaks */
     struct jw w;
-    struct strs_list *variables;
-};
-struct strs_list { /* placeholders that were written */
-    struct strs_list *next;
-    struct str text;
+    struct map variables; /* names that stand in it */
 };
 
 static bool is_reference(struct str s)
@@ -25,237 +25,242 @@ static bool is_reference(struct str s)
     return str_contains(s, STR("${")) || str_starts(s, STR("file:"));
 }
 
-/* ${SLUICE_KEY_<NAME>}: to be set before the file is used. */
-static struct str placeholder(struct exporter *x, struct str provider)
+static void add_word(struct buf *b, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char ch = s.p[i];
+        bool is_word = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z');
+        buf_char(b, ch >= 'a' && ch <= 'z' ? (char)(ch - 'a' + 'A') : is_word ? ch : '_');
+    }
+}
+
+/* ${SLUICE_KEY_<NAME>}: to be set before the file is used. Names that read alike get a number. */
+static struct str placeholder(struct exporter *x, const char *what, struct str of)
 {
     struct buf b;
-    buf_init_arena(&b, x->a, 512);
-    buf_lit(&b, "SLUICE_KEY_");
-    for (size_t i = 0; i < provider.n; i++) {
-        char ch = provider.p[i];
-        bool is_word = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z');
-        buf_char(&b, ch >= 'a' && ch <= 'z' ? (char)(ch - 'a' + 'A') : is_word ? ch : '_');
-    }
-    struct strs_list *v = ARENA_NEW(x->a, struct strs_list);
-    *v = (struct strs_list){x->variables, buf_str(&b)};
-    x->variables = v;
-    return str_fmt(x->a, "${" STR_FMT "}", STR_ARG(v->text));
+    buf_init_arena(&b, x->a, 4096);
+    buf_fmt(&b, PREFIX "%s", what);
+    add_word(&b, of);
+    struct str base = buf_str(&b), name = base;
+    for (int n = 2; map_get(&x->variables, name); n++)
+        name = str_fmt(x->a, STR_FMT "_%d", STR_ARG(base), n);
+    map_set(&x->variables, name, x);
+    return str_fmt(x->a, "${" STR_FMT "}", STR_ARG(name));
 }
 
-/* What is written for a provider's key. */
-static struct str shown_secret(struct exporter *x, struct str provider, struct str text)
+/* Those of an export before this one are not given twice. */
+static void note_variables(struct exporter *x, struct str text)
 {
-    return text.n == 0 || x->c->secrets || is_reference(text) ? text : placeholder(x, provider);
+    while (text.n) {
+        const char *at = memmem(text.p, text.n, "${", 2);
+        if (!at)
+            return;
+        text = str_skip(text, (size_t)(at - text.p) + 2);
+        size_t n = str_index(text, '}');
+        if (n < text.n && n > 0)
+            map_set(&x->variables, str_dup(x->a, str_first(text, n)), x);
+    }
 }
 
-/* ---- what stands in the file: as it is, but for secrets ---- */
+static bool ends_in(struct str name, const char *end)
+{
+    size_t n = strlen(end);
+    return name.n >= n && str_eq_nocase(str_skip(name, name.n - n), str_of(end));
+}
 
-static void file_provider(struct exporter *x, struct str name, yyjson_val *entry)
+static bool is_secret_header(struct str name)
+{
+    static const char *const ends[] = {"authorization", "key", "token", "secret", "cookie"};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (ends_in(name, ends[i]))
+            return true;
+    return false;
+}
+
+/* ---- values, of which some are secret by where they stand ---- */
+
+static void write_value(struct exporter *x, yyjson_val *v, const struct str *path, size_t depth);
+
+static void write_key_hash(struct exporter *x, struct str text)
+{
+    uint8_t hash[SHA256_SIZE];
+    char hex[2 * SHA256_SIZE];
+    sha256(text, hash);
+    hex_encode(hex, hash, sizeof hash);
+    jw_kv_str(&x->w, "hash", str_fmt(x->a, "sha256:%.64s", hex));
+}
+
+/* What takes the place of a secret; STR_NONE: it is none. */
+static struct str cover_of(struct exporter *x, const struct str *path, size_t depth,
+                           struct str text)
+{
+    if (x->c->secrets || text.n == 0 || is_reference(text))
+        return STR_NONE;
+    struct str last = path[depth - 1];
+    bool is_url_with_password = str_contains(text, STR("://")) && str_contains(text, STR("@"));
+    if (depth == 3 && str_is(path[0], "providers")) {
+        if (str_is(last, "api_key"))
+            return placeholder(x, "KEY_", path[1]);
+        if (str_is(last, "proxy") && is_url_with_password)
+            return placeholder(x, "PROXY_OF_", path[1]);
+    }
+    if (depth == 4 && str_is(path[0], "providers") && str_is(path[2], "headers") &&
+        is_secret_header(last))
+        return placeholder(x, "HEADER_",
+                           str_fmt(x->a, STR_FMT "_" STR_FMT, STR_ARG(path[1]), STR_ARG(last)));
+    if (depth == 2 && str_is(path[0], "server") && ends_in(last, "password"))
+        return placeholder(x, "GIVEN_", last);
+    if (depth == 2 && str_is(path[0], "server") && str_is(last, "proxy") && is_url_with_password)
+        return placeholder(x, "GIVEN_", last);
+    return STR_NONE;
+}
+
+static void write_member(struct exporter *x, yyjson_val *k, yyjson_val *v, struct str *path,
+                         size_t depth)
+{
+    bool is_key = depth == 3 && str_is(path[0], "server") && str_is(path[1], "api_keys");
+    struct str text = json_str(v);
+    path[depth] = json_str(k);
+    if (is_key && str_is(path[depth], "key") && text.n && !x->c->secrets && !is_reference(text)) {
+        write_key_hash(x, text);
+        return;
+    }
+    /* the same key in another form */
+    if (is_key && str_is(path[depth], "sealed") && !x->c->secrets)
+        return;
+    jw_key_str(&x->w, path[depth]);
+    write_value(x, v, path, depth + 1);
+}
+
+static void write_value(struct exporter *x, yyjson_val *v, const struct str *path, size_t depth)
 {
     size_t i, max;
-    yyjson_val *k, *v;
-    jw_key_str(&x->w, name);
-    jw_object(&x->w);
-    yyjson_obj_foreach (entry, i, max, k, v) {
-        jw_key_str(&x->w, json_str(k));
-        if (str_is(json_str(k), "api_key") && yyjson_is_str(v))
-            jw_str(&x->w, shown_secret(x, name, json_str(v)));
-        else
-            jw_val(&x->w, v);
+    yyjson_val *k, *one;
+    struct str here[MAX_DEPTH + 1];
+    if (depth >= MAX_DEPTH || !yyjson_is_ctn(v)) {
+        struct str cover = yyjson_is_str(v) && depth > 0 && depth < MAX_DEPTH
+                               ? cover_of(x, path, depth, json_str(v))
+                               : STR_NONE;
+        cover.p ? jw_str(&x->w, cover) : jw_val(&x->w, v);
+        return;
     }
-    jw_object_end(&x->w);
-}
-
-static void file_members(struct exporter *x, const char *section,
-                         void (*write)(struct exporter *, struct str, yyjson_val *))
-{
-    size_t i, max;
-    yyjson_val *k, *v;
-    yyjson_obj_foreach (json_get(x->root, section), i, max, k, v) {
-        if (write) {
-            write(x, json_str(k), v);
-            continue;
+    if (depth)
+        memcpy(here, path, depth * sizeof *here);
+    if (yyjson_is_arr(v)) {
+        jw_array(&x->w);
+        yyjson_arr_foreach (v, i, max, one) {
+            here[depth] = STR("[]");
+            write_value(x, one, here, depth + 1);
         }
-        jw_key_str(&x->w, json_str(k));
-        jw_val(&x->w, v);
+        jw_array_end(&x->w);
+        return;
     }
-}
-
-static bool is_in_file(const struct exporter *x, const char *section, struct str name)
-{
-    return yyjson_obj_getn(json_get(x->root, section), name.p, name.n) != NULL;
-}
-
-static void file_key(struct exporter *x, yyjson_val *entry)
-{
-    size_t i, max;
-    yyjson_val *k, *v;
     jw_object(&x->w);
-    yyjson_obj_foreach (entry, i, max, k, v) {
-        if (str_is(json_str(k), "key") && yyjson_is_str(v) && !x->c->secrets &&
-            !is_reference(json_str(v))) {
-            uint8_t hash[SHA256_SIZE];
-            char hex[2 * SHA256_SIZE];
-            sha256(json_str(v), hash);
-            hex_encode(hex, hash, sizeof hash);
-            jw_kv_str(&x->w, "hash", str_fmt(x->a, "sha256:%.64s", hex));
-            continue;
-        }
-        jw_key_str(&x->w, json_str(k));
-        jw_val(&x->w, v);
-    }
+    yyjson_obj_foreach (v, i, max, k, one)
+        write_member(x, k, one, here, depth);
     jw_object_end(&x->w);
-}
-
-/* ---- what stands in the store ---- */
-
-static bool store_providers(struct exporter *x, struct db *db, struct err *e)
-{
-    struct provider_row *p;
-    if (!provider_list(db, x->a, &p, e))
-        return false;
-    for (; p; p = p->next) {
-        struct secret key = {STR_NONE};
-        if (is_in_file(x, "providers", p->name))
-            continue;
-        if (p->sealed_key.n && !seal_unwrap(&x->s->seal, x->a, p->sealed_key, p->name, &key, e))
-            return false;
-        jw_key_str(&x->w, p->name);
-        provider_write(&x->w, p, shown_secret(x, p->name, secret_reveal(key)));
-    }
-    return true;
-}
-
-static bool store_models(struct exporter *x, struct db *db, struct err *e)
-{
-    struct model_row *m;
-    if (!model_list(db, x->a, &m, e))
-        return false;
-    for (; m; m = m->next) {
-        if (is_in_file(x, "models", m->name))
-            continue;
-        jw_key_str(&x->w, m->name);
-        model_write(&x->w, m);
-    }
-    return true;
-}
-
-static bool store_setting(void *arg, struct str name, struct str value, struct err *e)
-{
-    struct exporter *x = arg;
-    const struct setting *row = setting_find(name);
-    struct settings set;
-    settings_default(&set);
-    if (!row || is_in_file(x, "server", name) || !setting_set(&set, row, value, e)) {
-        err_clear(e); /* of another version: it has no effect here either */
-        return true;
-    }
-    jw_key(&x->w, row->name);
-    setting_write(&set, row, &x->w);
-    return true;
-}
-
-static void store_key(void *arg, const struct key_row *k)
-{
-    struct exporter *x = arg;
-    key_write(&x->w, x->a, k);
-}
-
-static bool server(struct exporter *x, struct db *db, struct err *e)
-{
-    size_t i, max;
-    yyjson_val *k, *v, *in_file = json_get(x->root, "server");
-    jw_object(&x->w);
-    yyjson_obj_foreach (in_file, i, max, k, v) {
-        if (str_is(json_str(k), "api_keys") || str_is(json_str(k), "api_key"))
-            continue;
-        jw_key_str(&x->w, json_str(k));
-        jw_val(&x->w, v);
-    }
-    if (!setting_each(db, x->a, store_setting, x, e))
-        return false;
-    jw_key(&x->w, "api_keys");
-    jw_array(&x->w);
-    yyjson_arr_foreach (json_get(in_file, "api_keys"), i, max, v)
-        file_key(x, v);
-    struct str legacy = json_get_str(in_file, "api_key");
-    if (legacy.n && yyjson_arr_size(json_get(in_file, "api_keys")) == 0) {
-        yyjson_val *entry;
-        struct buf b;
-        buf_init_arena(&b, x->a, 65536);
-        struct jw w = jw_on(&b);
-        jw_object(&w);
-        jw_kv_cstr(&w, "id", "default");
-        jw_kv_str(&w, "key", legacy);
-        jw_object_end(&w);
-        if (!json_parse(x->a, buf_str(&b), 4, &entry, e))
-            return false;
-        file_key(x, entry);
-    }
-    if (!key_each(db, store_key, x, e))
-        return false;
-    jw_array_end(&x->w);
-    jw_object_end(&x->w);
-    return true;
 }
 
 /* ---- the whole ---- */
 
-static bool write_all(struct exporter *x, struct db *db, struct err *e)
+/* server.api_key alone, llm-rosetta's old way, becomes the first of server.api_keys: keys of the store may follow it. */
+static bool with_legacy_key(struct exporter *x, yyjson_val *file, yyjson_val **root, struct err *e)
 {
-    buf_init_arena(&x->body, x->a, SIZE_MAX / 2);
-    x->w = jw_on(&x->body);
-    jw_object(&x->w);
-    jw_key(&x->w, "providers");
-    jw_object(&x->w);
-    file_members(x, "providers", file_provider);
-    if (!store_providers(x, db, e))
-        return false;
-    jw_object_end(&x->w);
-    jw_key(&x->w, "models");
-    jw_object(&x->w);
-    file_members(x, "models", NULL);
-    if (!store_models(x, db, e))
-        return false;
-    jw_object_end(&x->w);
-    jw_key(&x->w, "server");
-    if (!server(x, db, e))
-        return false;
-    jw_object_end(&x->w);
-    return !buf_failed(&x->body) ||
-           err_set(e, ERR_TOO_LARGE, "too_large", "the configuration is too large");
+    yyjson_val *server = json_get(*root, "server"), *k, *v, *one;
+    struct str legacy = json_get_str(server, "api_key");
+    struct buf b;
+    size_t i, max, j, n;
+    bool is_only = yyjson_arr_size(json_get(json_get(file, "server"), "api_keys")) == 0;
+    if (!legacy.n)
+        return true;
+    buf_init_arena(&b, x->a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    yyjson_obj_foreach (*root, i, max, k, v) {
+        jw_key_str(&w, json_str(k));
+        if (v != server) {
+            jw_val(&w, v);
+            continue;
+        }
+        yyjson_val *name, *value;
+        jw_object(&w);
+        yyjson_obj_foreach (v, j, n, name, value) {
+            if (str_is(json_str(name), "api_key"))
+                continue;
+            jw_key_str(&w, json_str(name));
+            if (!str_is(json_str(name), "api_keys")) {
+                jw_val(&w, value);
+                continue;
+            }
+            size_t at, count;
+            jw_array(&w);
+            if (is_only) {
+                jw_object(&w);
+                jw_kv_cstr(&w, "id", "default");
+                jw_kv_str(&w, "key", legacy);
+                jw_kv_cstr(&w, "label", "default");
+                jw_object_end(&w);
+            }
+            yyjson_arr_foreach (value, at, count, one)
+                jw_val(&w, one);
+            jw_array_end(&w);
+        }
+        jw_object_end(&w);
+    }
+    jw_object_end(&w);
+    return json_parse(x->a, buf_str(&b), 0, root, e);
 }
 
-static bool print_pretty(struct arena *a, struct str json, struct err *e)
+static bool read_all(struct exporter *x, struct db *db, yyjson_val **root, struct err *e)
+{
+    struct config_state state = {.text = STR_NONE};
+    struct str text, filled;
+    if (x->s->file) {
+        if (!file_read(x->a, x->s->file, MAX_FILE, &text, e) ||
+            !jsonc_fill(x->a, x->s->file, text, &filled, e) ||
+            !config_file_values(x->a, x->s->file, filled, &state.file, e))
+            return false;
+    }
+    return config_store_values(x->a, &x->s->seal, db, &state.store, e) &&
+           config_merged(x->a, &state, db, root, e) && with_legacy_key(x, state.file, root, e);
+}
+
+static void print_variables(struct exporter *x, struct str text)
+{
+    struct map said;
+    map_init(&said);
+    while (text.n) {
+        const char *at = memmem(text.p, text.n, "${" PREFIX, 2 + strlen(PREFIX));
+        if (!at)
+            break;
+        text = str_skip(text, (size_t)(at - text.p) + 2);
+        struct str name = str_first(text, str_index(text, '}'));
+        if (map_get(&said, name))
+            continue;
+        map_set(&said, name, x);
+        (void)printf("// set the environment variable " STR_FMT " before it is used\n",
+                     STR_ARG(name));
+    }
+    map_done(&said);
+}
+
+static bool print_pretty(struct exporter *x, struct err *e)
 {
     yyjson_val *root;
     size_t n;
-    if (!json_parse(a, json, 0, &root, e))
+    struct str json = buf_str(&x->body);
+    if (buf_failed(&x->body))
+        return err_set(e, ERR_TOO_LARGE, "too_large", "the configuration is too large");
+    if (!json_parse(x->a, json, 0, &root, e))
         return false;
     char *text = yyjson_val_write_opts(root, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL, &n, NULL);
     if (!text)
         return err_set(e, ERR_INTERNAL, "write_failed", "cannot write the configuration");
+    (void)printf("// written by sluice export\n");
+    print_variables(x, json);
     (void)printf("%.*s\n", (int)n, text);
     free(text);
     return true;
-}
-
-static bool read_file(struct exporter *x, struct err *e)
-{
-    struct str text, filled;
-    struct buf b;
-    FILE *f = x->s->file ? fopen(x->s->file, "re") : NULL;
-    if (!x->s->file)
-        return true;
-    if (!f)
-        return err_errno(e, "cannot read", x->s->file);
-    char piece[65536];
-    buf_init_arena(&b, x->a, 64u << 20);
-    for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        buf_add(&b, piece, n);
-    (void)fclose(f);
-    text = buf_str(&b);
-    return jsonc_fill(x->a, x->s->file, text, &filled, e) && jsonc_parse(x->a, filled, &x->root, e);
 }
 
 int cmd_export(struct cli *c)
@@ -264,18 +269,21 @@ int cmd_export(struct cli *c)
     struct err e = ERR_INIT;
     struct exporter x = {.c = c, .a = c->arena, .s = &s};
     struct snapshot *snap;
+    yyjson_val *root;
     struct db *db = cli_store(c, &s, &e);
     bool ok = db && config_load(&s, &snap, &e); /* what does not load is not worth writing down */
     if (ok)
         snapshot_unref(snap);
-    ok = ok && read_file(&x, &e) && write_all(&x, db, &e);
+    map_init(&x.variables);
+    buf_init_arena(&x.body, x.a, SIZE_MAX / 2);
+    x.w = jw_on(&x.body);
+    if (ok && (ok = read_all(&x, db, &root, &e))) {
+        note_variables(&x, json_text(x.a, root));
+        write_value(&x, root, NULL, 0);
+        ok = print_pretty(&x, &e);
+    }
+    map_done(&x.variables);
     db_close(db);
     state_close(&s);
-    if (!ok)
-        return cli_fail(&e);
-    (void)printf("// written by sluice export\n");
-    for (const struct strs_list *v = x.variables; v; v = v->next)
-        (void)printf("// set the environment variable " STR_FMT " before it is used\n",
-                     STR_ARG(v->text));
-    return print_pretty(c->arena, buf_str(&x.body), &e) ? 0 : cli_fail(&e);
+    return ok ? 0 : cli_fail(&e);
 }

@@ -18,7 +18,7 @@ const struct command commands[] = {
       "  sluice check sluice.jsonc\n", cmd_check },
     { "export", NULL, NULL, 0, 0, "Write a configuration file that reproduces what is configured", STORE " secrets",
       "Providers, models, settings and client keys of file and store. Client keys are written as hashes:\n"
-      "they go on working, and cannot be read. Provider keys become ${VARIABLES} unless --secrets is given.\n\n"
+      "they go on working, and cannot be read. Other secrets become ${VARIABLES} unless --secrets is given.\n\n"
       "  sluice export > sluice.jsonc\n", cmd_export },
     { "provider", "list", NULL, 0, 0, "List the providers", STORE " json", NULL, cmd_provider_list },
     { "provider", "kinds", NULL, 0, 0, "List the kinds of providers there are", "", NULL, cmd_provider_kinds },

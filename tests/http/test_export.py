@@ -1,0 +1,100 @@
+"""sluice export: what it writes, loaded by a fresh installation and exported again, is the same text; and no secret stands in it."""
+import json
+import os
+import random
+import re
+import subprocess
+
+import pytest
+from gateway import BINARY
+
+NAMES = ["oa", "an", "a-b", "a_b", "Große Küche", "x.y", "0", "with\"quote", "back\\slash", "${odd", "éclair", "日本", "a" * 60]
+WORDS = ["", "text", "with space", "\u00fcmlaut", "\"", "//no comment", "line\\nbreak", "\U0001F600"]
+
+
+def text_of(rng, value, depth=0):
+    """The value as a person might write it: comments, commas, any white space."""
+    blank = lambda: rng.choice(["", " ", "\n" + "  " * depth, " /* c */ ", "\n// note\n"])  # noqa: E731
+    if isinstance(value, dict):
+        inner = ",".join(blank() + json.dumps(k, ensure_ascii=rng.random() < 0.5) + blank() + ":" + blank() + text_of(rng, v, depth + 1) + blank()
+                         for k, v in value.items())
+        return "{" + inner + ("," if value and rng.random() < 0.3 else "") + blank() + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(blank() + text_of(rng, v, depth + 1) for v in value) + ("," if value and rng.random() < 0.3 else "") + "]"
+    return json.dumps(value, ensure_ascii=rng.random() < 0.5)
+
+
+def generated(rng, secrets):
+    def secret(prefix="sk-"):
+        secrets.append(prefix + "%032x" % rng.getrandbits(128))
+        return secrets[-1]
+
+    def some(**members):
+        return {k: v() for k, v in members.items() if rng.random() < 0.4}
+
+    names = [n for n in rng.sample(NAMES, rng.randint(0, 6)) if " " not in n and "/" not in n]
+    providers = {}
+    for name in names:
+        providers[name] = {"type": rng.choice(["openai-compatible", "anthropic", "deepseek", "openai_chat"]), "base_url": "https://llm.example/v1",
+                           **some(api_key=lambda: rng.choice([secret(), secret() + "," + secret(), "${SOME_KEY}"]),
+                                  proxy=lambda: "http://user:%s@p.example:8080" % secret("pw-"), enabled=lambda: rng.random() < 0.5,
+                                  headers=lambda: {"x-team": rng.choice(WORDS), "authorization": secret()},
+                                  first_byte_timeout_ms=lambda: rng.randint(1, 10**6), x_unknown=lambda: {"deep": [1.50, None, {"er": True}]})}
+    models = {}
+    for i in range(rng.randint(0, 6)):
+        target = rng.choice([*names, "echo"])
+        models[rng.choice(["m%d", "org/m%d", "mö%d", "m %d"]) % i] = rng.choice([
+            target, {"provider": target, "upstream_model": "up", **some(capabilities=lambda: ["text", "x-word"], context_tokens=lambda: 4096)},
+            {"targets": [{"provider": target, "upstream_model": "u"}, "echo"], **some(show_alias=lambda: True, enabled=lambda: False)}])
+    server = some(max_attempts=lambda: rng.randint(1, 9), log_json=lambda: True, proxy=lambda: "http://u:%s@p:1" % secret("pw-"),
+                  api_key=lambda: secret(), cors_origins=lambda: "https://a.example", x_unknown=lambda: rng.choice(WORDS))
+    if rng.random() < 0.6:
+        server["api_keys"] = [{"id": "f%07x" % i, "key": secret(), "label": rng.choice(WORDS), **some(
+            scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
+            for i in range(rng.randint(0, 3))]
+    config = {"providers": providers, "models": models, "server": server, **some(debug=lambda: {"verbose": True}, x_section=lambda: [1, {"a": ""}])}
+    return {k: config[k] for k in rng.sample(list(config), len(config))}
+
+
+class Home:
+    def __init__(self, folder):
+        self.data = folder
+        folder.mkdir()
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "SLUICE_DATA": str(folder), "SOME_KEY": "sk-of-the-environment"}
+
+    def run(self, *arguments, **env):
+        done = subprocess.run([str(BINARY), *arguments], env={**self.env, **env}, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, (arguments, done.stderr.decode())
+        return done.stdout
+
+    def export(self, *options):
+        first = self.run("export", *options)
+        for name in re.findall(rb"\$\{(SLUICE_[A-Z0-9_]+)\}", first):  # as the text says: to be set before it is used
+            self.env[name.decode()] = "http://set.example:1" if b"PROXY" in name or b"proxy" in name.lower() else "set-before-use"
+        return first
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_exported_and_loaded_and_exported_it_is_the_same(tmp_path, seed):
+    rng, secrets = random.Random(seed), []
+    home = Home(tmp_path / "first")
+    (home.data / "sluice.jsonc").write_text(text_of(rng, generated(rng, secrets)), encoding="utf-8")
+    if rng.random() < 0.7:  # the store has something to say as well
+        secrets.append("sk-stored-%d" % seed)
+        home.run("provider", "add", "stored", "--type", "anthropic", "--api-key", secrets[-1])
+        home.run("model", "add", "kept/here", "stored/claude", "--context-tokens", "1000", "--capabilities", "text,vision")
+        if "keepalive_ms" not in (home.data / "sluice.jsonc").read_text():
+            home.run("setting", "set", "keepalive_ms", "1234")
+        secrets.append(home.run("key", "create", "--label", "made").decode().strip())
+    for options in ((), ("--secrets",)):
+        first = home.export(*options)
+        second = Home(tmp_path / ("second" + "".join(options)))
+        second.env = {**home.env, **{k: v for k, v in second.env.items() if k in ("HOME", "SLUICE_DATA")}}
+        (second.data / "sluice.jsonc").write_bytes(first)
+        assert second.run("export", *options) == first
+        if not options:
+            for secret in secrets:
+                assert secret.encode() not in first
+    shown = json.loads(home.run("key", "list", "--json")), json.loads(second.run("key", "list", "--json"))
+    assert [{k: v for k, v in row.items() if k not in ("origin", "created_ms")} for row in shown[0]] == \
+        [{k: v for k, v in row.items() if k not in ("origin", "created_ms")} for row in shown[1]]
