@@ -99,6 +99,14 @@ static struct usage_limits limits_of(const struct settings *set)
                                  .error_max = set->request_log_error_max};
 }
 
+static void set_log(const struct settings *set)
+{
+    enum log_level level = LOG_INFO;
+    if (!log_level_parse(set->log_level, &level))
+        level = LOG_INFO;
+    log_setup(level, set->log_json);
+}
+
 static void configure_log(struct server *s, const struct settings *set)
 {
     struct err e = ERR_INIT;
@@ -142,6 +150,7 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
     struct err e = ERR_INIT;
     if (!operators_refresh(s->identity, &s->sources, next, &e))
         log_error(NULL, "operators.not_read", "error=%s", e.message);
+    set_log(&next->settings);
     log_info(NULL, "config.loaded", "upstreams=%zu models=%zu keys=%zu", next->n_upstreams,
              next->n_models, next->n_keys);
     configure_log(s, &next->settings);
@@ -541,10 +550,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     struct err no_pid = ERR_INIT;
     if (!pidfile_take(s->sources.data_dir, &no_pid)) /* only the command line misses it */
         log_warn(NULL, "server.no_pid_file", "error=%s", no_pid.message);
-    enum log_level level = LOG_INFO;
-    if (!log_level_parse(snap->settings.log_level, &level))
-        level = LOG_INFO;
-    log_setup(level, snap->settings.log_json);
+    set_log(&snap->settings);
     s->n_loops = s->options.threads ? s->options.threads : (unsigned)snap->settings.threads;
     if (s->n_loops == 0)
         s->n_loops = (unsigned)uv_available_parallelism();
@@ -718,7 +724,11 @@ int serve_run(const struct serve_options *options, const struct config_sources *
     raise_file_limit();
     keep_freed_memory();
     hold_signals(true);
-    if (start(s, &e)) {
+    log_hold(); /* the settings say how it is to look */
+    bool is_started = start(s, &e);
+    if (!is_started)
+        log_setup(LOG_INFO, false);
+    if (is_started) {
         hold_signals(false);
         loop_run(s->loops[0].loop);
         hold_signals(true);

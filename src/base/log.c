@@ -8,18 +8,13 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const struct word levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {0}};
 static _Atomic int lowest = LOG_INFO;
-static _Atomic bool writes_json;
-
-void log_setup(enum log_level level, bool is_json)
-{
-    lowest = (int)level;
-    writes_json = is_json;
-}
+static _Atomic bool writes_json, is_held;
 
 bool log_enabled(enum log_level level)
 {
@@ -294,11 +289,81 @@ static void write_line(const struct line *l)
     }
 }
 
+/* ---- lines that wait for log_setup() ---- */
+
+struct held {
+    struct held *next;
+    enum log_level level;
+    size_t n, json_n;
+    char text[]; /* as it is in words, then as JSON */
+};
+static struct held *first_held, **last_held = &first_held;
+
+static void hold(enum log_level level, const struct line *text, const struct line *json)
+{
+    struct held *h = malloc(sizeof *h + text->n + json->n);
+    if (!h)
+        abort();
+    *h = (struct held){.level = level, .n = text->n, .json_n = json->n};
+    memcpy(h->text, text->text, text->n);
+    memcpy(h->text + text->n, json->text, json->n);
+    *last_held = h;
+    last_held = &h->next;
+}
+
+void log_hold(void)
+{
+    is_held = true;
+}
+
+void log_setup(enum log_level level, bool is_json)
+{
+    lowest = (int)level;
+    writes_json = is_json;
+    if (!is_held)
+        return;
+    is_held = false;
+    while (first_held) {
+        struct held *h = first_held;
+        struct line l;
+        first_held = h->next;
+        l.n = is_json ? h->json_n : h->n;
+        memcpy(l.text, h->text + (is_json ? h->n : 0), l.n);
+        if (log_enabled(h->level))
+            write_line(&l);
+        free(h);
+    }
+    last_held = &first_held;
+}
+
 static struct str time_text(char *space, size_t cap)
 {
     struct buf b = {.p = space, .cap = cap, .max = cap};
     clock_rfc3339(&b, clock_wall_ms());
     return buf_str(&b);
+}
+
+struct event {
+    enum log_level level;
+    struct str time;
+    const char *id, *name, *fmt;
+};
+
+static void make_line(struct line *l, bool is_json, const struct event *e, struct args *a)
+{
+    l->n = 0;
+    l->is_json = is_json;
+    if (is_json)
+        line_add(l, "{", 1);
+    line_field(l, STR("time"), e->time, false);
+    line_field(l, STR("level"), str_of(word_text(levels, (int)e->level, "error")), false);
+    line_field(l, STR("event"), str_of(e->name), false);
+    if (e->id && *e->id)
+        line_field(l, STR("id"), str_of(e->id), false);
+    line_format(l, e->fmt, a);
+    if (is_json)
+        l->text[l->n++] = '}';
+    l->text[l->n++] = '\n';
 }
 
 void log_event(enum log_level level, const char *id, const char *event, const char *fmt, ...)
@@ -308,22 +373,20 @@ void log_event(enum log_level level, const char *id, const char *event, const ch
     int kept_errno = errno;
     char space[64];
     struct line l;
-    l.n = 0;
-    l.is_json = writes_json;
-    if (l.is_json)
-        line_add(&l, "{", 1);
-    line_field(&l, STR("time"), time_text(space, sizeof space), false);
-    line_field(&l, STR("level"), str_of(word_text(levels, (int)level, "error")), false);
-    line_field(&l, STR("event"), str_of(event), false);
-    if (id && *id)
-        line_field(&l, STR("id"), str_of(id), false);
+    struct event e = {level, time_text(space, sizeof space), id, event, fmt};
     struct args a;
+    bool waits = is_held;
     va_start(a.list, fmt);
-    line_format(&l, fmt, &a);
+    make_line(&l, !waits && writes_json, &e, &a);
     va_end(a.list);
-    if (l.is_json)
-        l.text[l.n++] = '}';
-    l.text[l.n++] = '\n';
-    write_line(&l);
+    if (waits) {
+        struct line json;
+        va_start(a.list, fmt);
+        make_line(&json, true, &e, &a);
+        va_end(a.list);
+        hold(level, &l, &json);
+    } else {
+        write_line(&l);
+    }
     errno = kept_errno;
 }

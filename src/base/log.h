@@ -5,7 +5,9 @@
 #include "base/str.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-void log_setup(enum log_level level, bool is_json);           /* once, at start */
+void log_setup(enum log_level level, bool is_json);           /* writes what was held, as this says */
+/* Until log_setup(): lines are kept, not written. For the moments in which nobody knows yet how they are wanted; of one thread. */
+void log_hold(void);
 bool log_enabled(enum log_level level);
 bool log_level_parse(struct str name, enum log_level *out) MUST_USE;
 /* id: the request id or NULL; fmt: "provider=%s attempt=%u" */

@@ -103,6 +103,32 @@ START_TEST(json_lines_are_json)
 }
 END_TEST
 
+START_TEST(lines_wait_until_it_is_known_how_they_are_wanted)
+{
+    struct arena *a = arena_new();
+    yyjson_val *v;
+    capture();
+    log_setup(LOG_INFO, false);
+    log_hold();
+    log_info(NULL, "x", "n=%d", 1);
+    log_warn("req_1", "y", "text=%s", "a \"b\"");
+    check_text(captured(), "");
+    log_setup(LOG_WARN, true);
+    struct str line = captured();
+    ck_assert_msg(json_parse(a, line, 0, &v, NULL), STR_FMT, STR_ARG(line)); /* one: the other is too low */
+    check_text(json_get_str(v, "event"), "y");
+    check_text(json_get_str(v, "text"), "a \"b\"");
+    log_hold();
+    log_warn(NULL, "z", "n=%d", 2);
+    log_setup(LOG_INFO, false);
+    check_text(without_time(captured()), "level=warn event=z n=2\n");
+    log_info(NULL, "w", "n=%d", 3);
+    check_text(without_time(captured()), "level=info event=w n=3\n");
+    arena_free(a);
+    arena_thread_done();
+}
+END_TEST
+
 START_TEST(levels_have_names)
 {
     enum log_level level;
@@ -116,4 +142,4 @@ START_TEST(levels_have_names)
 END_TEST
 
 UNIT_MAIN("log", fields_are_key_and_value, values_cannot_pass_for_fields_or_lines,
-          json_lines_are_json, levels_have_names)
+          json_lines_are_json, lines_wait_until_it_is_known_how_they_are_wanted, levels_have_names)
