@@ -505,7 +505,8 @@ static bool provider_models(struct control_call *c, struct err *e)
     if (!u || !u->is_enabled)
         return err_set(e, ERR_NOT_FOUND, "not_found", "Provider '" STR_FMT "' not found",
                        STR_ARG(name));
-    if (!upstream_models(c->arena, u, MODELS_TIMEOUT_MS, &found, &why))
+    if (!upstream_models_until(c->arena, u, MODELS_TIMEOUT_MS, c->control->is_stopping, &found,
+                               &why))
         return no_list(&found, &why, e);
     struct found_out out = {.provider = name,
                             .api_standard = str_of(wire_of(u->wires[0])->name),
@@ -649,7 +650,7 @@ const struct endpoint admin_config_endpoints[] = {
     ROW(HTTP_DELETE, "/providers/{name}",        ACCESS_ADMIN,  "Remove a provider, optionally with its models", delete_provider, .out = &provider_deleted_shape),
     ROW(HTTP_POST,   "/providers/{name}/toggle", ACCESS_ADMIN,  "Enable or disable a provider", toggle_provider, .out = &toggled_shape),
     ROW(HTTP_GET,    "/providers/{name}/key",    ACCESS_ADMIN,  "Reveal a provider's key where that is allowed", provider_key, .out = &reveal_shape),
-    ROW(HTTP_GET,    "/providers/{name}/models", ACCESS_MEMBER, "Ask a provider for its models", provider_models, .out = &found_shape),
+    ROW(HTTP_GET,    "/providers/{name}/models", ACCESS_MEMBER, "Ask a provider for its models", provider_models, .out = &found_shape, .waits = true),
     ROW(HTTP_PUT,    "/models/{name*}",          ACCESS_ADMIN,  "Add, change or rename a model", put_model, .in = &model_put_shape, .out = &model_changed_shape),
     ROW(HTTP_DELETE, "/models/{name*}",          ACCESS_ADMIN,  "Remove a model", delete_model, .out = &model_deleted_shape),
     ROW(HTTP_POST,   "/models",                  ACCESS_ADMIN,  "Add many models of one provider", add_models, .in = &models_in_shape, .out = &models_added_shape),

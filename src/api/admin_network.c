@@ -66,6 +66,7 @@ static yyjson_val *probe(struct control_call *c, struct str url, bool is_place)
                       .proxy = c->snap->settings.proxy,
                       .timeout_ms = PROBE_TIMEOUT_MS,
                       .max_bytes = MAX_PROBE,
+                      .is_cancelled = c->control->is_stopping,
                       .allow_private = true}; /* the operator's own setting says where */
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
@@ -123,7 +124,7 @@ static bool host_ip(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint admin_network_endpoints[] = {
-    { HTTP_GET, "/admin/api/diagnostics/network", SURFACE_ROSETTA, ACCESS_MEMBER, "Try the way to the internet", .on_worker = network, .out = &network_shape },
+    { HTTP_GET, "/admin/api/diagnostics/network", SURFACE_ROSETTA, ACCESS_MEMBER, "Try the way to the internet", .on_worker = network, .out = &network_shape, .waits = true },
     { HTTP_GET, "/admin/api/diagnostics/host-ip", SURFACE_ROSETTA, ACCESS_MEMBER, "Show the addresses of this host", .on_worker = host_ip, .out = &host_shape },
     {0},
 };

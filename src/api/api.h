@@ -9,7 +9,8 @@ struct api {                 /* of one loop; open, filled in by app */
     struct relay_loop *relay;
     struct router *router;
     struct control *control;
-    struct workers *workers;
+    struct workers *workers; /* of the control plane alone: a slow call there holds up no request */
+    struct workers *errands; /* for rows that wait for other people's servers */
     struct workers *hashers; /* the few that may hash passwords */
     struct identity *identity;
     bool is_loopback;        /* we listen on a loopback address */

@@ -220,8 +220,10 @@ void control_run(struct api_call *c)
         free_job(job);
         return;
     }
-    if (!workers_run(c->row->takes_password ? c->api->hashers : c->api->workers,
-                     c->api->relay->loop, run, done, job)) {
+    struct workers *workers = c->row->takes_password ? c->api->hashers
+                              : c->row->waits        ? c->api->errands
+                                                     : c->api->workers;
+    if (!workers_run(workers, c->api->relay->loop, run, done, job)) {
         err_set(&e, ERR_OVERLOADED, "busy", "Too many administrative calls at once: try again");
         e.retry_after_ms = 1000;
         api_fail(c, &e);

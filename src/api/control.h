@@ -40,6 +40,7 @@ struct control {
     struct str bodies_dir;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
+    const _Atomic bool *is_stopping; /* what waits for others gives up */
     struct secret internal_key; /* opens the data plane for test requests */
     struct identity *identity;
     int64_t started_ms;       /* wall clock */

@@ -31,6 +31,7 @@ struct endpoint {
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
+    bool waits;               /* for somebody else's server: runs where it holds up no other call */
     bool takes_password;      /* hashes one: runs on the few workers that may */
     bool body_is_optional;    /* one that is absent or no JSON object counts as {} */
     const char *bad_json;     /* what it says of a body that is no JSON, and its Cache-Control, where they are not its surface's */

@@ -33,6 +33,8 @@
 #define MAX_TEST_TASKS 64
 #define CONTROL_WORKERS 4
 #define CONTROL_QUEUE 1024
+#define ERRAND_WORKERS 8
+#define ERRAND_QUEUE 256
 #define FETCH_WORKERS 8
 #define FETCH_QUEUE 256
 #define DRAIN_POLL_MS 20
@@ -67,6 +69,8 @@ struct server {
     struct tail *tail;
     char bodies_dir[4096];
     struct workers *workers, *fetchers, *hashers;
+    /* of the control plane: for what is quick, and for what waits for others */
+    struct workers *clerks, *errands;
     struct identity *identity;
     bool is_loopback;
     struct relay_shared *shared;
@@ -360,7 +364,8 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     w->api = (struct api){.relay = &w->relay,
                           .router = s->router,
                           .control = &s->control,
-                          .workers = s->workers,
+                          .workers = s->clerks,
+                          .errands = s->errands,
                           .hashers = s->hashers,
                           .identity = s->identity,
                           .is_loopback = s->is_loopback,
@@ -566,6 +571,8 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->tail = tail_new(s->usage);
     configure_log(s, &snap->settings);
     s->workers = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
+    s->clerks = workers_new(CONTROL_WORKERS, CONTROL_QUEUE);
+    s->errands = workers_new(ERRAND_WORKERS, ERRAND_QUEUE);
     s->fetchers = workers_new(FETCH_WORKERS, FETCH_QUEUE);
     s->hashers = workers_new((unsigned)snap->settings.password_parallel, HASH_QUEUE);
     s->is_loopback = host_is_loopback(s->options.host ? s->options.host : snap->settings.host.p);
@@ -595,6 +602,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
                                   .internal_key = secret_of(str_of(s->sources.internal_key)),
+                                  .is_stopping = &s->is_draining,
                                   .started_ms = clock_wall_ms(),
                                   .metrics = s->metrics,
                                   .totals = s->totals,
@@ -670,6 +678,8 @@ static void stop(struct server *s)
     if (s->workers)
         /* what is queued is finished: its answers go to loops that still exist */
         workers_free(s->workers);
+    workers_free(s->errands);
+    workers_free(s->clerks);
     workers_free(s->hashers);
     if (s->identity && s->loops[0].loop)
         operators_sweep(s->identity, &s->sources); /* when sessions were used last */

@@ -101,6 +101,12 @@ static void read_ids(struct arena *a, yyjson_val *root, struct discovered *out)
 bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout_ms,
                      struct discovered *out, struct err *e)
 {
+    return upstream_models_until(a, u, timeout_ms, NULL, out, e);
+}
+
+bool upstream_models_until(struct arena *a, const struct upstream *u, uint64_t timeout_ms,
+                           const _Atomic bool *is_cancelled, struct discovered *out, struct err *e)
+{
     struct http_header headers[40];
     struct fetched reply;
     struct err why = ERR_INIT;
@@ -121,6 +127,7 @@ bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout
         .timeout_ms = timeout_ms,
         .max_bytes = MAX_LIST,
         .allow_private = u->origin.allow_private,
+        .is_cancelled = is_cancelled,
     };
     if (!fetch_run(a, &f, &reply, &why)) {
         (void)snprintf(out->fault, sizeof out->fault, "%.31s", why.code);

@@ -12,5 +12,8 @@ struct discovered {
 };
 /* ERR_UPSTREAM says what went wrong in words for the operator; ERR_UNSUPPORTED: its kind has no such list. */
 bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout_ms, struct discovered *out, struct err *e) MUST_USE;
+/* The same, giving up when *is_cancelled becomes true. */
+bool upstream_models_until(struct arena *a, const struct upstream *u, uint64_t timeout_ms, const _Atomic bool *is_cancelled,
+                           struct discovered *out, struct err *e) MUST_USE;
 struct str upstream_base_url(struct arena *a, const struct upstream *u); /* "https://host:port/v1"; empty: built in */
 #endif

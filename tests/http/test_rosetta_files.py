@@ -213,6 +213,15 @@ def test_verbose_is_the_log_level(serve):
     assert "http.request" not in quiet.output() and "http.request" not in off.output()
 
 
+@pytest.mark.parametrize("debug,env,kept", [("{}", {}, "off"), ('{"log_bodies": true}', {}, "all"), ("{}", {"LLM_ROSETTA_LOG_BODIES": "1"}, "all"),
+                                            ('{"log_bodies": true}', {"LLM_ROSETTA_LOG_BODIES": "no"}, "off")])
+def test_logging_of_bodies(serve, debug, env, kept):
+    admin = "rsk-admin-0123456789"
+    s = serve('{"server": {"api_keys": [{"id": "ad000001", "key": "%s", "scopes": ["admin"]}]}, "debug": %s}' % (admin, debug), env, key=admin)
+    rows = {r["name"]: r["value"] for r in s.get("/sluice/v1/settings?limit=1000").json()["data"]}
+    assert rows["log_bodies"] == kept
+
+
 def test_the_file_is_left_as_it_is(serve):
     s = serve(TYPICAL, {"UP_KEY": "k"})
     before = pathlib.Path(s.config_path).read_bytes()

@@ -1,6 +1,9 @@
 """The habits of the administrative surface: envelope, carriers, caching, other origins, sizes."""
+import concurrent.futures
 import re
+import signal
 
+import httpx
 import pytest
 from conftest import basic_config
 from upstream import http
@@ -122,3 +125,27 @@ def test_network_diagnostics_switched_off(start_sluice, scripted):
     assert got == {name: {"ok": False, "error": "switched off: no target is configured"} for name in ("ip", "google")}
     addresses = s.get("/admin/api/diagnostics/host-ip").json()["addresses"]
     assert all(isinstance(a, str) and a and not a.startswith("127.") for a in addresses)
+
+
+def test_slow_administration_holds_up_nobody(admin, upstream):
+    """A hundred calls wait for a server that says nothing: requests, their stored responses, and other calls go on."""
+    async def silent_lists(conn, request):
+        if request.method == "GET":
+            await conn.until_gone()
+        else:
+            await upstream.default(request)(conn, request)
+
+    upstream.play(silent_lists)
+    others = httpx.Client(base_url=admin.origin, timeout=60, trust_env=False, headers={"X-Admin-Token": ADMIN},
+                          limits=httpx.Limits(max_connections=None))
+    with others, concurrent.futures.ThreadPoolExecutor(100) as pool:
+        slow = [pool.submit(others.get, "/admin/api/config/providers/chat/models") for _ in range(100)]
+        upstream.wait(1)
+        for _ in range(5):
+            assert admin.post("/v1/chat/completions", {"model": "to-chat", "messages": [{"role": "user", "content": "Hi"}]}).status_code == 200
+            r = admin.post("/v1/responses", {"model": "to-chat", "input": "Hi", "store": True})
+            assert r.status_code == 200 and admin.get("/v1/responses/" + r.json()["id"]).status_code == 200
+            assert admin.get("/admin/api/config").status_code == 200
+        assert not any(f.done() for f in slow), "they were to be slow"
+        admin.process.send_signal(signal.SIGTERM)  # and they do not hold up the end
+        assert {f.result().status_code for f in slow} <= {502, 503}
