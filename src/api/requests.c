@@ -1,11 +1,16 @@
 /* requests.c - the request log, read: lists with filters, one request, and the views of it that other surfaces have. */
 #include "api/requests.h"
+#include "api/test_tasks.h"
 #include "base/clock.h"
+#include "base/codec.h"
+#include "http/fetch.h"
 #include "meter/body_store.h"
 #include "meter/usage_log.h"
 
 #define MAX_PAGE 1000
 #define SYNC_MS 5000
+#define REPLAY_MS 120000
+#define MAX_REPLAYS 2
 
 /* ---- /sluice/v1/requests ---- */
 
@@ -307,6 +312,147 @@ static bool get_body(struct control_call *c, struct err *e)
     return control_reply(c, 200, &body_shape, &out);
 }
 
+/* ---- replay ---- */
+
+struct replay_in {
+    struct str target;
+    bool stream;
+};
+static const struct shape replay_in_shape = SHAPE_STRICT(
+    struct replay_in,
+    FIELD(struct replay_in, target, 0,
+          "Model, or provider/model, to ask instead of the one that was asked"),
+    FIELD(struct replay_in, stream, 0, "Ask for a stream, or for none; as before when absent"));
+struct replay_out {
+    struct str request_id;
+    int64_t status;
+    struct str content_type;
+    yyjson_val *body;
+};
+static const struct shape replay_out_shape = SHAPE(
+    struct replay_out,
+    FIELD(struct replay_out, request_id, 0, "Id of the new request, in the log like any other"),
+    FIELD(struct replay_out, status, 0, "HTTP status of its answer"),
+    FIELD(struct replay_out, content_type, 0, "Content-Type of its answer"),
+    FIELD(struct replay_out, body, 0, "The answer: JSON, or its text"));
+
+/* The body as it was, but for model and stream where others are wanted. */
+static struct str replay_body(struct control_call *c, yyjson_val *root, const struct replay_in *in,
+                              bool is_model_in_path)
+{
+    bool has_stream = c->present & 2, sets_model = in->target.n && !is_model_in_path;
+    bool sets_stream = has_stream && !is_model_in_path;
+    struct buf b;
+    size_t i, max;
+    yyjson_val *k, *v;
+    buf_init_arena(&b, c->arena, 256u << 20);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    yyjson_obj_foreach (root, i, max, k, v) {
+        bool is_ours = (sets_model && str_is(json_str(k), "model")) ||
+                       (sets_stream && str_is(json_str(k), "stream"));
+        if (is_ours)
+            continue;
+        jw_key_str(&w, json_str(k));
+        jw_val(&w, v);
+    }
+    if (sets_model)
+        jw_kv_str(&w, "model", in->target);
+    if (sets_stream)
+        jw_kv_bool(&w, "stream", in->stream);
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+/* Google's paths hold the model, and whether it is a stream. */
+static struct str replay_path(struct control_call *c, struct str path, const struct replay_in *in,
+                              bool *is_model_in_path)
+{
+    const char *verb = memrchr(path.p, ':', path.n);
+    const char *models = memmem(path.p, path.n, "/models/", 8);
+    *is_model_in_path = verb && models && verb > models;
+    if (!*is_model_in_path)
+        return path;
+    struct str before = str_n(path.p, (size_t)(models - path.p) + 8),
+               model = str_n(before.p + before.n, (size_t)(verb - before.p) - before.n),
+               op = str_skip(path, (size_t)(verb - path.p));
+    if (c->present & 2 && (str_is(op, ":generateContent") || str_is(op, ":streamGenerateContent")))
+        op = in->stream ? STR(":streamGenerateContent") : STR(":generateContent");
+    return str_fmt(c->arena, STR_FMT STR_FMT STR_FMT "%s", STR_ARG(before),
+                   STR_ARG(in->target.n ? url_encode(c->arena, in->target) : model), STR_ARG(op),
+                   str_is(op, ":streamGenerateContent") ? "?alt=sse" : "");
+}
+
+static bool send_replay(struct control_call *c, struct str path, struct str body,
+                        struct replay_out *out, struct err *e)
+{
+    struct arena *a = c->arena;
+    struct str token = secret_reveal(c->control->internal_key);
+    struct fetched reply;
+    out->request_id = random_id(a, "req_", 24);
+    struct http_header h[] = {
+        {STR("content-type"), STR("application/json")},
+        {STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(token))},
+        {STR("x-api-key"), token},
+        {STR("x-goog-api-key"), token},
+        {STR("x-request-id"), out->request_id},
+    };
+    struct str origin = test_tasks_origin(c->control->tests);
+    struct fetch f = {.method = HTTP_POST,
+                      .url = str_fmt(a, STR_FMT STR_FMT, STR_ARG(origin), STR_ARG(path)),
+                      .headers = h,
+                      .n_headers = ARRAY_LEN(h),
+                      .body = body,
+                      .timeout_ms = REPLAY_MS,
+                      .max_bytes = 32u << 20,
+                      .allow_private = true}; /* it is ourselves */
+    if (!fetch_run(a, &f, &reply, e))
+        return false;
+    out->status = reply.status;
+    out->content_type = reply.content_type;
+    if (json_parse(a, reply.body, 128, &out->body, NULL))
+        return true;
+    struct buf text;
+    buf_init_arena(&text, a, 256u << 20);
+    struct jw w = jw_on(&text);
+    jw_str(&w, reply.body);
+    return json_parse(a, buf_str(&text), 4, &out->body, e);
+}
+
+static bool replay(struct control_call *c, struct err *e)
+{
+    static _Atomic int running;
+    const struct replay_in *in = c->in;
+    struct usage_row row;
+    struct usage_detail d;
+    struct body v[BODY_N];
+    struct replay_out out = {.status = 0};
+    bool is_model_in_path;
+    yyjson_val *root;
+    if (!read_bodies(c, &row, &d, v, e)) {
+        bool is_kept = strncmp(e->code, "bodies_", 7) != 0;
+        return is_kept ? false
+                       : err_set(e, ERR_CONFLICT, "bodies_not_kept",
+                                 "This request cannot be sent again: its body was not kept. See "
+                                 "the setting log_bodies");
+    }
+    const struct body *b = &v[BODY_CLIENT_REQUEST];
+    if (b->is_cut || d.path.n == 0 || !json_parse(c->arena, b->text, 0, &root, NULL) ||
+        !yyjson_is_obj(root))
+        return err_set(e, ERR_CONFLICT, "body_not_whole",
+                       "This request cannot be sent again: its body was not kept whole");
+    struct str path = replay_path(c, d.path, in, &is_model_in_path);
+    struct str body = replay_body(c, root, in, is_model_in_path);
+    if (atomic_fetch_add(&running, 1) >= MAX_REPLAYS) { /* each holds a worker */
+        atomic_fetch_sub(&running, 1);
+        return err_set(e, ERR_OVERLOADED, "busy",
+                       "Too many requests are being sent again: try later");
+    }
+    bool ok = send_replay(c, path, body, &out, e);
+    atomic_fetch_sub(&running, 1);
+    return ok && control_reply(c, 200, &replay_out_shape, &out);
+}
+
 /* What is in the log at this moment is gone for every reader; the writer deletes it in slices. */
 static bool clear(struct control_call *c, struct err *e)
 {
@@ -480,6 +626,7 @@ const struct endpoint request_endpoints[] = {
     { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = clear, .status = 204 },
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
     { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape },
+    { HTTP_POST,   "/sluice/v1/requests/{id}/replay", SURFACE_SLUICE, ACCESS_ADMIN, "Send a kept request again, to the same model or another", .on_worker = replay, .in = &replay_in_shape, .out = &replay_out_shape, .body_is_optional = true },
     { HTTP_GET,    "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_VIEWER, "The request log in pages", .on_worker = rosetta_requests, .query = &rosetta_query_shape, .out = &rosetta_list_shape },
     { HTTP_DELETE, "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_ADMIN,  "Empty the request log", .on_worker = rosetta_clear, .out = &ok_shape },
     { HTTP_GET,    "/admin/api/requests/key-labels", SURFACE_ROSETTA, ACCESS_VIEWER, "Labels of the keys in the request log", .on_worker = rosetta_labels, .out = &labels_shape },

@@ -44,6 +44,11 @@ struct test_tasks *test_tasks_new(struct str origin, struct secret token, unsign
     return t;
 }
 
+struct str test_tasks_origin(const struct test_tasks *t)
+{
+    return t->origin;
+}
+
 static bool ask(struct task *task, struct fetched *reply, struct err *e)
 {
     struct str token = secret_reveal(task->owner->token);

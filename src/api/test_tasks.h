@@ -19,6 +19,7 @@ struct test_view {
 struct test_tasks;
 /* origin: "http://127.0.0.1:8765"; token: sent with each in all three headers. max: tasks at once, finished ones too. */
 struct test_tasks *test_tasks_new(struct str origin, struct secret token, unsigned max);
+struct str test_tasks_origin(const struct test_tasks *t);
 void test_tasks_free(struct test_tasks *t);                   /* cancels what runs, waits for it; NULL is allowed */
 /* Forgets those that are too old, then starts one. ERR_OVERLOADED: max of them are running. */
 bool test_tasks_start(struct test_tasks *t, struct str path, struct str payload, uint64_t now_ms, char id[TEST_TASK_ID + 1],

@@ -334,3 +334,50 @@ def test_a_folder_that_refuses_bodies_loses_nothing_else(start_sluice, scripted)
 def test_settings_are_checked(logged, name, value):
     r = logged.call("PATCH", "/sluice/v1/settings/" + name, {"value": value}, headers=logged.auth(ADMIN))
     assert r.status_code == 400 and r.json()["error"]["param"] == name, r.text
+
+
+# Sending again
+
+def replay(s, request_id, body=None):
+    return s.post("%s/%s/replay" % (LIST, request_id), body, headers=s.auth(ADMIN))
+
+
+def test_sending_again(start_sluice, scripted, upstream):
+    s = start_sluice(with_bodies(scripted.origin))
+    upstream.play(answer(FORMATS["chat"], Turn(text="from elsewhere")))
+    ask(s, "say it again", request_id="r-original")
+    body_when(s, "r-original", "client-request")
+    r = replay(s, "r-original")
+    assert r.status_code == 200, r.text
+    assert r.json()["status"] == 200 and r.json()["body"]["choices"][0]["message"]["content"] == "say it again"
+    again = one(s, r.json()["request_id"])
+    assert (again["key"], again["model"], again["status"]) == ("internal", "echo", 200)
+    other = replay(s, "r-original", {"target": "chat/some-model"}).json()
+    assert other["body"]["choices"][0]["message"]["content"] == "from elsewhere"
+    assert json.loads(upstream.last.body)["model"] == "some-model"
+    streamed = replay(s, "r-original", {"stream": True}).json()
+    assert streamed["content_type"].startswith("text/event-stream") and "data: [DONE]" in streamed["body"]
+    assert replay(s, "r-original", {"target": "nobody"}).json()["status"] == 404
+    assert s.post("%s/r-original/replay" % LIST).status_code == 403
+
+
+def test_sending_again_in_googles_format(start_sluice, scripted):
+    s = start_sluice(with_bodies(scripted.origin))
+    path = "/v1beta/models/echo:generateContent"
+    s.post(path, {"contents": [{"role": "user", "parts": [{"text": "bonjour"}]}]}, headers={"x-request-id": "r-google00"})
+    body_when(s, "r-google00", "client-request")
+    got = replay(s, "r-google00", {"target": "echo/other"}).json()
+    assert got["body"]["candidates"][0]["content"]["parts"][0]["text"] == "bonjour"
+    assert one(s, got["request_id"])["model"] == "echo/other"
+    assert "data: {" in replay(s, "r-google00", {"stream": True}).json()["body"]
+
+
+def test_what_was_not_kept_cannot_be_sent_again(start_sluice, scripted, logged):
+    r = replay(logged, "r-00000001")
+    assert r.status_code == 409 and r.json()["error"]["code"] == "bodies_not_kept"
+    assert replay(logged, "r-none0000").status_code == 404
+    s = start_sluice(with_bodies(scripted.origin, log_body_max_bytes=1000))
+    ask(s, "x" * 3000, request_id="r-toolong1")
+    body_when(s, "r-toolong1", "client-request")
+    r = replay(s, "r-toolong1")
+    assert r.status_code == 409 and r.json()["error"]["code"] == "body_not_whole"
