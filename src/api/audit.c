@@ -131,8 +131,7 @@ struct audit_out {
     yyjson_val *before, *after;
 };
 static const struct shape audit_shape = SHAPE(
-    struct audit_out,
-    FIELD(struct audit_out, id, 0, "Number in the chain; `before` continues the list from it"),
+    struct audit_out, FIELD(struct audit_out, id, 0, "Number in the chain, without gaps"),
     FIELD(struct audit_out, at, 0, "When"),
     FIELD(struct audit_out, actor_kind, 0,
           "operator, admin_key, anonymous, or shell for the command line"),
@@ -159,13 +158,13 @@ static struct str time_text(struct arena *a, int64_t ms)
 
 struct audit_query {
     struct str actor, kind, object, outcome, address, since, until;
-    int64_t limit, before;
+    int64_t limit, after;
 };
 static const struct shape audit_query_shape = SHAPE_STRICT(
     struct audit_query,
     FIELD_RANGE(struct audit_query, limit, 1, 1000, 0, "Most rows in one answer; 100 when absent"),
-    FIELD_RANGE(struct audit_query, before, 1, INT64_MAX, 0,
-                "Only rows older than this id: the last one of the page before"),
+    FIELD_RANGE(struct audit_query, after, 1, INT64_MAX, 0,
+                "Begin behind this row: the page before's next"),
     FIELD(struct audit_query, actor, 0, "Name of the operator, label of the key"),
     FIELD(struct audit_query, kind, 0, "What was changed"),
     FIELD(struct audit_query, object, 0, "Which one"),
@@ -189,13 +188,14 @@ static yyjson_val *value_of(struct arena *a, struct str json)
 static bool list(struct control_call *c, struct err *e)
 {
     const struct audit_query *q = c->asked;
+    int64_t limit = q->limit ? q->limit : 100;
     struct audit_filter f = {.actor = q->actor,
                              .kind = q->kind,
                              .object = q->object,
                              .outcome = q->outcome,
                              .address = q->address,
-                             .before_id = q->before,
-                             .limit = q->limit ? q->limit : 100};
+                             .before_id = q->after,
+                             .limit = limit + 1}; /* whether there are more */
     struct audit_row *rows;
     size_t n;
     if (!time_param("since", q->since, &f.since_ms, e) ||
@@ -221,12 +221,16 @@ static bool list(struct control_call *c, struct err *e)
                                   .outcome = rows[i].outcome,
                                   .before = value_of(c->arena, rows[i].before),
                                   .after = value_of(c->arena, rows[i].after)};
-    return control_reply_list(c, &audit_shape, v, n);
+    bool has_more = n > (size_t)limit;
+    n = has_more ? (size_t)limit : n;
+    return control_reply_page(c, &audit_shape, v, n,
+                              has_more ? str_fmt(c->arena, "%lld", (long long)v[n - 1].id)
+                                       : STR_NONE);
 }
 
 /* clang-format off */
 const struct endpoint audit_endpoints[] = {
-    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first", .on_worker = list, .query = &audit_query_shape, .out = &audit_shape, .is_list = true },
+    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first", .on_worker = list, .query = &audit_query_shape, .out = &audit_shape, .is_page = true },
     {0},
 };
 /* clang-format on */

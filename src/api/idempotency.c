@@ -118,7 +118,8 @@ bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e)
     struct repetition r;
     bool is_there = false;
     *is_done = false;
-    if (c->row->method != HTTP_POST || c->row->status != 201 ||
+    /* Not where a password is in the body: a plain hash of it is no way to keep one, and its answer is a session. */
+    if (c->row->method != HTTP_POST || c->row->status != 201 || c->row->takes_password ||
         !control_head(c, "idempotency-key").n)
         return true;
     struct db *db = read_key(c, &r, e) ? control_db(c, e) : NULL;

@@ -35,19 +35,20 @@ def test_filters_and_pages(admin):  # noqa: F811
         assert admin.post("/sluice/v1/keys", {"label": "k%d" % i}).status_code == 201
     admin.call("DELETE", "/sluice/v1/keys/nobody")
     assert len(rows(admin, limit=2)) == 2
-    seen, before = [], None
+    seen, after = [], None
     while True:
-        page = rows(admin, limit=2, **({"before": before} if before else {}))
-        if not page:
+        page = admin.get("/sluice/v1/audit", params={"limit": 2, **({"after": after} if after else {})}).json()
+        seen += [r["id"] for r in page["data"]]
+        after = page["next"]
+        assert page["has_more"] is (after is not None)
+        if after is None:
             break
-        seen += [r["id"] for r in page]
-        before = page[-1]["id"]
     assert seen == [6, 5, 4, 3, 2, 1]
     assert [r["id"] for r in rows(admin, outcome="not_found")] == [6]
     assert [r["id"] for r in rows(admin, object="nobody")] == [6]
     assert rows(admin, actor="nobody") == [] and rows(admin, until="2020-01-01T00:00:00Z") == []
     assert len(rows(admin, since="2020-01-01T00:00:00Z")) == 6
-    for bad in ({"limit": 0}, {"limit": "x"}, {"before": -1}, {"since": "yesterday"}):
+    for bad in ({"limit": 0}, {"limit": "x"}, {"after": -1}, {"since": "yesterday"}):
         r = admin.get("/sluice/v1/audit", params=bad)
         assert r.status_code == 400 and next(iter(bad)) in r.text, bad
 

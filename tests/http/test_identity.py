@@ -303,6 +303,17 @@ def test_there_are_at_most_so_many_sessions(start_sluice, config):
     assert [who(s, bearer(t)).status_code for t in tokens] == [401, 401, 200, 200, 200]
 
 
+def test_a_sign_in_is_never_replayed(s):
+    """An Idempotency-Key keeps a hash of the body and the answer: no place for passwords and tokens."""
+    again = {"Idempotency-Key": "the same one"}
+    tokens = {login(s, headers=again).json()["token"] for _ in range(2)}
+    assert len(tokens) == 2
+    s.stop()
+    db = sqlite3.connect(s.folder / "data/sluice.db")
+    assert db.execute("SELECT count(*) FROM idempotency").fetchone() == (0,)
+    db.close()
+
+
 # The password in the file
 
 def test_a_new_password_in_the_file_ends_sessions(s, config):
