@@ -253,8 +253,8 @@ def descriptor_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def sluice_configuration(mock, cert, threads, keys=()):
-    """Every temper of the mock in each format is a provider, and `temper-format` a model on it."""
+def sluice_configuration(mock, cert, threads, keys=(), more=None):
+    """Every temper of the mock in each format is a provider, and `temper-format` a model on it. `more`: further providers."""
     kinds = {
         "chat": ("openai", "openai_chat", "/v1"),
         "responses": ("openai", "openai_responses", "/v1"),
@@ -275,7 +275,9 @@ def sluice_configuration(mock, cert, threads, keys=()):
             if temper == "tls":
                 providers[name]["ca_file"] = str(cert[0])
             models[name] = {"provider": name, "upstream_model": "bench-model"}
-    own_key = {"id": "0badcafe", "key": CLIENT_KEY, "label": "bench"}
+    own_key = {"id": "0badcafe", "key": CLIENT_KEY, "label": "bench",
+               "scopes": ["inference", "models", "admin"]}
+    providers.update(more or {})
     return {
         "providers": providers,
         "models": models,
@@ -295,12 +297,12 @@ class Sluice:
 
     name = "sluice"
 
-    def __init__(self, program, folder, cores, mock, cert, threads=1, name="sluice"):
+    def __init__(self, program, folder, cores, mock, cert, threads=1, name="sluice", more=None):
         self.data = folder / f"{name}-data"
         conf = folder / f"{name}.jsonc"
         port_file = folder / f"{name}.port"
         port_file.unlink(missing_ok=True)
-        conf.write_text(json.dumps(sluice_configuration(mock, cert, threads)))
+        conf.write_text(json.dumps(sluice_configuration(mock, cert, threads, more=more)))
         command = [program, "serve", "--config", conf, "--data", self.data, "--port", "0"]
         command += ["--threads", threads, "--port-file", port_file]
         self.process = Process(name, command, cores, folder, env=bare_environment(folder))

@@ -132,11 +132,11 @@ class Lab:
             if server is not None:
                 server.stop()
 
-    def start_sluice(self, name="sluice", threads=1, cores=None):
+    def start_sluice(self, name="sluice", threads=1, cores=None, more=None):
         if self.settings.sluice is None:
             raise BenchError("sluice is not measured in this run")
         return servers.Sluice(self.settings.sluice, self.settings.folder,
-                              cores or self.server_core, self.mock, self.cert, threads, name)
+                              cores or self.server_core, self.mock, self.cert, threads, name, more)
 
     def server(self, name):
         """The running server of that name; sluice is restarted when it has died."""
@@ -409,7 +409,56 @@ def size(lab):
     return {"bytes": copy.stat().st_size, "unstripped": lab.settings.sluice.stat().st_size}
 
 
+SLOW_CALLS = 100
+
+
+def slow_admin(lab):
+    """Latency of the relay alone, and while 100 administrative calls wait for a provider that never answers."""
+    out = {}
+    with socket.create_server(("127.0.0.1", 0), backlog=4 * SLOW_CALLS) as silent:
+        stuck = {"type": "openai-compatible", "api_key": "none",
+                 "base_url": f"http://127.0.0.1:{silent.getsockname()[1]}/v1"}
+        server = lab.start_sluice("sluice-admin", more={"stuck": stuck})
+        try:
+            cell, load = Cell("latency", "sluice", "chat", "chat"), Load(rate=2000)
+            url, headers = server.url("once", False, "chat", "chat")
+            options = [*lab.options(cell, load, headers), "--warmup", 0.3, "--duration", lab.settings.seconds]
+            for _ in range(lab.settings.rounds):
+                for name in ("alone", "beside 100 slow calls"):
+                    calls = [] if name == "alone" else _slow_calls(server.port)
+                    result = servers.run_load(lab.load_core, url, options)
+                    waiting = sum(1 for c in calls if _is_waiting(c))
+                    for c in calls:
+                        c.close()
+                    row = out.setdefault(name, {"p50_us": 1e9, "p99_us": 1e9, "still_waiting": waiting})
+                    for mark in ("p50", "p99"):
+                        row[f"{mark}_us"] = min(row[f"{mark}_us"], result["latency_us"][mark])
+                    row["still_waiting"] = min(row["still_waiting"], waiting)
+        finally:
+            server.stop()
+    return out
+
+
+def _slow_calls(port):
+    calls = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(SLOW_CALLS)]
+    for call in calls:
+        call.sendall(f"GET /admin/api/config/providers/stuck/models HTTP/1.1\r\nHost: bench\r\n"
+                     f"Authorization: Bearer {servers.CLIENT_KEY}\r\n\r\n".encode())
+    return calls
+
+
+def _is_waiting(call):
+    """Whether it has no answer yet."""
+    call.setblocking(False)
+    try:
+        call.recv(1)
+    except BlockingIOError:
+        return True
+    return False
+
+
 OTHERS = {
+    "slow-admin": slow_admin,
     "idle-streams": idle_streams,
     "active-streams": active_streams,
     "idle-memory": idle_memory,
