@@ -53,7 +53,8 @@ class Sluice:
         self.calls, self.key = calls, key
         if link_to:
             self.config_path.symlink_to(link_to)
-        self.write_config(config)
+        if config is not None:  # else as it stands
+            self.write_config(config)
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         self.log_path = self.folder / "log"

@@ -2,10 +2,15 @@
 import concurrent.futures
 import json
 import os
+import random
 import re
+import subprocess
+import threading
+import time
 
+import httpx
 import pytest
-from gateway import KEY, wait_for
+from gateway import BINARY, KEY, Sluice, wait_for
 
 ADMIN = "sk-admin-0123456789abcdef"
 KEYS = [{"id": "0a1b2c3d", "key": KEY}, {"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]}]
@@ -291,8 +296,6 @@ def test_versions_come_in_pages_and_are_not_kept_for_ever(start_sluice):
 
 
 def test_versions_from_the_shell(start_sluice):
-    import subprocess
-    from gateway import BINARY
     s = start_sluice({"models": {"m": "echo"}, "server": {"api_keys": KEYS}}, key=ADMIN)
     env = {**os.environ, "SLUICE_DATA": str(s.folder / "data"), "SLUICE_CONFIG": str(s.config_path)}
 
@@ -311,3 +314,61 @@ def test_versions_from_the_shell(start_sluice):
     wait_for(lambda: s.get("/v1/models/m").status_code == 200, "the server takes it over")
     assert versions(s)[0]["actor"] == "shell"
     assert "no version" in run("rollback", "soon", status=2) and "no version" in run("rollback", "999", status=1)
+
+
+# killed at any point
+
+class Changes:
+    """Adds models and renames their provider, one after the other, until the server is gone."""
+
+    def __init__(self, rng):
+        self.rng, self.kept, self.open, self.name, self.stop = rng, set(), None, "p0", threading.Event()
+
+    def run(self, s):
+        while not self.stop.is_set():
+            self.open = "k%d" % self.rng.randrange(10**9)
+            to = "p%d" % self.rng.randrange(10**9)
+            try:
+                r = s.post("/sluice/v1/models", {"name": self.open, "targets": [{"provider": self.name}]})
+                assert r.status_code == 201, r.text
+                self.kept.add(self.open)
+                r = s.call("PATCH", "/sluice/v1/providers/" + self.name, {"name": to})
+                assert r.status_code == 200, r.text
+                self.name = to
+            except (OSError, httpx.HTTPError):
+                return
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_point_nothing_acknowledged_is_lost_and_nothing_is_half(calls, tmp_path, seed):
+    """The provider stands in the file, one of its models in the store: a rename changes both, or neither."""
+    changes = Changes(random.Random(seed))
+    config = {"providers": {"p0": {"type": "echo"}}, "models": {"m": "p0"}, "server": {"api_keys": KEYS}}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sluice.jsonc").write_text(json.dumps(config))
+    subprocess.run([str(BINARY), "model", "add", "stored", "p0/x"], check=True, capture_output=True,
+                   env={**os.environ, "SLUICE_DATA": str(tmp_path / "data")})
+    for life in range(6):
+        s = Sluice(tmp_path, config if life == 0 else None, calls, key=ADMIN)
+        models = {m["name"]: [t["provider"] for t in m["targets"]] for m in s.get("/sluice/v1/models").json()["data"]}
+        assert changes.kept <= set(models), "acknowledged, but lost"
+        assert set(models) - changes.kept <= {"m", "stored", "echo", changes.open}
+        (changes.name,) = {target for name, targets in models.items() for target in targets if name != "echo"}  # all the same one
+        assert set(json.loads(text(s))["providers"]) == {changes.name}
+        if life == 5:
+            s.stop()
+            break
+        if changes.open in models:  # done, though nobody was told
+            changes.kept.add(changes.open)
+        changes.stop.clear()
+        worker = threading.Thread(target=changes.run, args=(s,))
+        worker.start()
+        time.sleep(changes.rng.uniform(0.05, 0.8))
+        s.process.kill()
+        changes.stop.set()
+        worker.join(60)
+        assert not worker.is_alive()
+        s.process.wait()
+        s.http.close()
+        s.log.close()
+    assert len(changes.kept) > 3
