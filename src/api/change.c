@@ -110,6 +110,12 @@ static bool put_enabled(struct work *w, const struct str *entry, size_t n, bool 
     return put_member(w, entry, n, "enabled", is_enabled ? STR_NONE : STR("false"), e);
 }
 
+struct renaming {
+    struct str from, to;
+    bool is_provider; /* else a model */
+};
+static bool rename_in_keys(struct work *w, const struct renaming *r, struct err *e);
+
 /* ---- providers ---- */
 
 /* Where an object stands; what the file says hides what the store does. */
@@ -400,7 +406,9 @@ static bool rename_provider(struct work *w, const struct place *p, struct str fr
              !work_set(w, PATH(STR("providers"), to, STR("type")), str_json(w->a, from), e)))
             return false;
     }
-    return rename_in_file(w, from, to, e) && rename_in_store(w, from, to, e);
+    const struct renaming r = {from, to, true};
+    return rename_in_file(w, from, to, e) && rename_in_store(w, from, to, e) &&
+           rename_in_keys(w, &r, e);
 }
 
 static bool put_provider(struct work *w, const struct provider_change *in, struct place *p,
@@ -775,6 +783,7 @@ bool change_model(struct control_call *c, enum change_mode mode, const struct mo
               check_mode(mode, "model", in->name, in->rename_from, stands(&p), stands(&other), e) &&
               (!p.is_given || control_may_change(c, p.from, "model", from, e)) &&
               (!renames || !p.entry || work_rename(&w, PATH(STR("models"), from), in->name, e)) &&
+              (!renames || rename_in_keys(&w, &(struct renaming){from, in->name, false}, e)) &&
               put_model(&w, in, &p, row, e);
     return work_end(&w, ok, e);
 }
@@ -1038,6 +1047,63 @@ static bool put_key_fields(struct work *w, size_t at, const struct key_change *i
                        in->expires_ms ? time_json(w->a, in->expires_ms) : STR_NONE, e));
 }
 
+static bool put_key(struct work *w, struct key_place *p, const struct key_change *in, struct err *e)
+{
+    if (p->at != SIZE_MAX)
+        return put_key_fields(w, p->at, in, e);
+    struct str before = key_json(w, &p->row);
+    take_key_fields(w, in, &p->row);
+    work_note_key(w, in->id, before, key_json(w, &p->row));
+    return key_update(w->db, &p->row, e);
+}
+
+/* "name/…" is also the name of models that are not the provider's. */
+static bool has_models_below(struct work *w, struct str provider)
+{
+    for (size_t i = 0; i < w->now->n_models; i++) {
+        struct str name = w->now->models[i]->name;
+        if (str_starts(name, provider) && str_index(name, '/') == provider.n)
+            return true;
+    }
+    return false;
+}
+
+/* The names that a key may use, with those that begin with `from` (or are it) spelled anew; false: none does. Where other models begin
+ * with it too, the old one stays beside. */
+static bool spelled_anew(struct work *w, const struct key *k, const struct renaming *r,
+                         struct strs *out)
+{
+    bool is_any = false;
+    *out = (struct strs){ARENA_ARRAY(w->a, struct str, 2 * k->n_allowed + 1), 0};
+    for (size_t i = 0; i < k->n_allowed; i++) {
+        struct str one = k->allowed_models[i];
+        bool is_it = r->is_provider ? str_starts(one, r->from) && str_index(one, '/') == r->from.n
+                                    : str_eq(one, r->from);
+        if (is_it && r->is_provider && has_models_below(w, r->from))
+            out->v[out->n++] = one;
+        out->v[out->n++] = !is_it ? one
+                                  : str_fmt(w->a, STR_FMT STR_FMT, STR_ARG(r->to),
+                                            STR_ARG(str_skip(one, r->from.n)));
+        is_any |= is_it;
+    }
+    return is_any;
+}
+
+/* Keys that may use a renamed model, or models of a renamed provider, may still. */
+static bool rename_in_keys(struct work *w, const struct renaming *r, struct err *e)
+{
+    for (size_t i = 0; i < w->now->n_keys; i++) {
+        const struct key *k = w->now->keys[i];
+        struct key_change change = {.id = k->id, .given = KEY_ALLOWED};
+        struct key_place p;
+        if (k->n_allowed == 0 || !spelled_anew(w, k, r, &change.allowed_models))
+            continue;
+        if (!find_key(w, k->id, &p, e) || (key_stands(&p) && !put_key(w, &p, &change, e)))
+            return false;
+    }
+    return true;
+}
+
 bool change_key(struct control_call *c, const struct key_change *in, struct err *e)
 {
     struct work w;
@@ -1045,15 +1111,8 @@ bool change_key(struct control_call *c, const struct key_change *in, struct err 
     if (!work_begin(&w, c, e))
         return false;
     bool ok = find_key(&w, in->id, &p, e) &&
-              (key_stands(&p) || not_there("not_found", "key", in->id, e));
-    if (ok && p.at != SIZE_MAX) {
-        ok = put_key_fields(&w, p.at, in, e);
-    } else if (ok) {
-        struct str before = key_json(&w, &p.row);
-        take_key_fields(&w, in, &p.row);
-        work_note_key(&w, in->id, before, key_json(&w, &p.row));
-        ok = key_update(w.db, &p.row, e);
-    }
+              (key_stands(&p) || not_there("not_found", "key", in->id, e)) &&
+              put_key(&w, &p, in, e);
     return work_end(&w, ok, e);
 }
 

@@ -201,6 +201,24 @@ def test_models_of_every_form_follow_a_renamed_provider(messy):
     assert '{"b": {"provider":"an"} /* b */, "c": {"targets": [{"provider": "an", "upstream_model": "x"}]}}' in text(messy)
 
 
+def test_keys_may_use_by_its_new_name_what_they_could_use_by_the_old(start_sluice):
+    guest = {"id": "0b000000", "key": "sk-guest-0123456789", "allowed_models": ["p/*", "m", "pp/x"]}
+    s = start_sluice({"providers": {"p": {"type": "echo"}}, "models": {"m": "echo"}, "server": {"api_keys": [*KEYS, guest]}}, key=ADMIN)
+
+    def may(model):
+        return s.post("/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "x"}]},
+                      headers=s.auth(guest["key"])).status_code == 200
+
+    assert may("p/x") and may("m") and not may("echo")
+    assert s.call("PATCH", "/sluice/v1/providers/p", {"name": "q"}).status_code == 200
+    assert s.call("PATCH", "/sluice/v1/models/m", {"name": "n"}).status_code == 200
+    assert may("q/x") and may("n") and not may("echo")
+    assert s.get("/sluice/v1/keys/0b000000").json()["allowed_models"] == ["q/*", "n", "pp/x"]
+    assert s.post("/sluice/v1/models", {"name": "q/own", "targets": [{"provider": "echo"}]}).status_code == 201
+    assert s.call("PATCH", "/sluice/v1/providers/q", {"name": "r"}).status_code == 200
+    assert may("r/x") and may("q/own")
+
+
 def test_another_program_that_holds_the_lock_is_waited_for(start_sluice):
     import fcntl
     s = start_sluice({"server": {"api_keys": KEYS}}, key=ADMIN)

@@ -44,8 +44,8 @@ START_TEST(every_row_is_sound)
         "/docs/docs.js", "/api/version", "/sluice/claim", "/sluice/claim.js",
         /* these ask for a password or a claim themselves, and are locked by address */
         "POST /sluice/v1/session", "POST /sluice/v1/claim", "POST /admin/api/login",
-        "/admin/api/auth-check",
-        "/", "/admin", "/admin/", "/dashboard", "/dashboard/", "/dashboard/{page*}"};
+        "/admin/api/auth-check", "/", "/admin", "/admin/", "/dashboard", "/dashboard/",
+        "/dashboard/{page*}"};
     const struct endpoint *e;
     for (size_t i = 0; (e = endpoint_at(i)) != NULL; i++) {
         ck_assert_msg(e->sentence && e->sentence[0], "%s has no sentence", e->path);
