@@ -1,7 +1,7 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing by itself.
 # CMake presets do the building; see CMakePresets.json for debug, asan, tsan, release, fuzz.
 .DEFAULT_GOAL := help
-.PHONY: help run web-dev test test-clients check format status bench fuzz fresh install clean
+.PHONY: help run web-dev test test-clients test-faults check format status bench fuzz fresh install clean
 
 PREFIX ?= /usr/local
 DATA   ?= data
@@ -29,6 +29,11 @@ test: ## Everything: checks, unit tests, sanitizers, black-box tests, short fuzz
 	@tools/setup test
 	@tests/setup
 	@tools/run-tests
+
+test-faults: ## Every call of the system made to fail once, in every kind of request; `make test` has the first ones
+	@tools/setup test
+	@tests/setup
+	@tools/run-tests faults
 
 test-clients: ## Agent command lines and SDKs against sluice, more of them than in `make test`
 	@tools/setup test

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "http/server.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -87,7 +88,12 @@ static int dial(void)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in sa = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    REQUIRE(fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0);
+    int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&sa, sizeof sa);
+    for (int i = 0; rc != 0 && errno == EADDRNOTAVAIL && i < 10000; i++) {
+        (void)usleep(1000); /* others of this machine hold the ports */
+        rc = connect(fd, (struct sockaddr *)&sa, sizeof sa);
+    }
+    REQUIRE(rc == 0);
     REQUIRE(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
     struct linger hard = {.l_onoff = 1}; /* else the ports run out */
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);

@@ -1,9 +1,15 @@
 """Sockets and the store fail under sluice's feet: every caller still gets the right answer or an honest error, the next
-one is served, and the process ends clean. With the store gone, valid keys go on working."""
+one is served, and the process ends clean. With the store gone, valid keys go on working.
+
+Memory is not made to fail: a size that a peer chooses has a maximum (test_bad_input.py, test_relay_state.py), and below it a
+system without memory ends the process, by design."""
 import contextlib
 import errno
+import mmap
+import os
 import pathlib
 import sqlite3
+import struct
 import subprocess
 
 import httpx
@@ -33,7 +39,7 @@ def library(tmp_path_factory):
 def faulty(library, start_sluice, scripted, tmp_path):
     def start(call, first, every, number):
         gate = tmp_path / "gate"
-        gate.write_bytes(b"\0\0")
+        gate.write_bytes(bytes(GATE.size))
         linked = subprocess.run(["ldd", str(BINARY)], capture_output=True, text=True, check=True).stdout
         sanitizer = [line.split("=>")[1].split()[0] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
         s = start_sluice(basic_config(scripted.origin), env={
@@ -48,6 +54,27 @@ def faulty(library, start_sluice, scripted, tmp_path):
 def opened(s, is_open):
     with open(s.gate, "r+b") as f:
         f.write(b"\1" if is_open else b"\0")
+
+
+GATE = struct.Struct("BB2xIIi16s")  # as tests/tools/faults.c has it
+
+
+class Gate:
+    """The n-th of one call fails, once, in a process that runs on."""
+
+    def __init__(self, path):
+        self.file = open(path, "r+b", buffering=0)
+        self.map = mmap.mmap(self.file.fileno(), GATE.size)
+
+    def arm(self, call, n, number):
+        self.map[0] = 0
+        self.map[:] = GATE.pack(0, 0, n, 0, number, call.encode())
+        self.map[0] = 1
+
+    def disarm(self):
+        """Whether anything failed."""
+        self.map[0] = 0
+        return self.map[1] == 1
 
 
 def session(s):
@@ -127,6 +154,104 @@ def test_a_response_outlives_a_full_disk(faulty, upstream):
     wait_for(lambda: rows() == set(ids[1:]), "what was left is stored, what was deleted is gone")
     assert s.get("/healthz", auth=False).json()["status"] == "ok"
     assert [s.get("/v1/responses/" + i).status_code for i in [before, *ids]] == [404, 404, 200, 200]
+    s.stop()
+
+
+ADMIN = "sk-admin-0123456789abcdef"
+TRIES = 400 if os.environ.get("SLUICE_TEST_FAULTS") == "all" else 12
+EACH_SOCKET = [f for f in SOCKET_FAULTS if f[0] in ("connect", "socket", "accept4", "read", "write")]  # what is called here
+EACH_STORE = [f for f in STORE_FAULTS if f[0] != "ftruncate64"]
+STEPS = [(c, u, streaming) for c, u in (("chat", "chat"), ("chat", "anthropic"), ("anthropic", "chat"), ("responses", "ollama"),
+                                        ("google", "responses"), ("ollama", "google")) for streaming in (False, True)]
+
+
+def one(s, client, up, streaming):
+    """What one request came to: "good", "error" (an honest one, in the words of the caller's format) or "torn"."""
+    f, ask = FORMATS[client], Ask(model="to-" + up, stream=streaming)
+    try:
+        with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=30) as c:
+            r = c.post(f.path(ask), json=f.request(ask), headers=s.auth())
+    except httpx.TransportError:
+        return "torn"
+    if r.status_code != 200:
+        assert r.status_code >= 500 and f.read_error(r.status_code, r.content).message, r.text
+        return "error"
+    try:
+        assert (f.read_stream if streaming else f.read)(r.content).text == HELLO
+        return "good"
+    except (Grammar, UnicodeDecodeError, KeyError):
+        assert client == up or f.read_stream_error(r.content).message
+        return "error"
+
+
+def admin_write(s, n):
+    """A change, and a look at what became of it: either all of it or nothing."""
+    try:
+        with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=30, headers=s.auth(ADMIN)) as c:
+            r = c.post("/sluice/v1/keys", json={"label": "n%d" % n})
+            assert r.status_code in (200, 201) or r.status_code >= 500, r.text
+            return "good" if r.status_code < 300 else "error"
+    except httpx.TransportError:
+        return "torn"
+
+
+def key_labels(s):
+    return [k["label"] for k in s.get("/sluice/v1/keys", headers=s.auth(ADMIN)).json()["data"]]
+
+
+@pytest.fixture
+def armed(library, start_sluice, scripted, tmp_path):
+    gate = tmp_path / "gate"
+    gate.write_bytes(bytes(GATE.size))
+    linked = subprocess.run(["ldd", str(BINARY)], capture_output=True, text=True, check=True).stdout
+    sanitizer = [line.split("=>")[1].split()[0] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "label": "operator", "scopes": ["admin"]})
+    s = start_sluice(config, arguments=("--threads", "1"), env={
+        "LD_PRELOAD": ":".join([*sanitizer, str(library)]), "SLUICE_FAULT": "*:1:1:0", "SLUICE_FAULT_GATE": str(gate)})
+    s.gate = Gate(gate)
+    return s
+
+
+@pytest.mark.parametrize("call,number", EACH_SOCKET, ids=["%s-%s" % (c, errno.errorcode[n]) for c, n in EACH_SOCKET])
+def test_each_call_fails_once(armed, upstream, call, number):
+    """The first, the second, the third … until there is no such call any more: never worse than an honest error, and the
+    next request is served."""
+    s, hits = armed, 0
+    for client, up, streaming in STEPS:
+        for n in range(1, TRIES + 1):
+            s.gate.arm(call, n, number)
+            came = one(s, client, up, streaming)
+            has_failed = s.gate.disarm()
+            assert came == "good" or has_failed, (client, up, streaming, n, came)
+            assert one(s, client, up, streaming) == "good", (client, up, streaming, n)
+            hits += has_failed
+            if not has_failed:
+                break
+    assert hits, "nothing was injected"
+    s.stop()
+
+
+@pytest.mark.parametrize("call,number", EACH_STORE, ids=["%s-%s" % (c, errno.errorcode[n]) for c, n in EACH_STORE])
+def test_each_call_of_the_store_fails_once(armed, upstream, call, number):
+    """A change of the control plane is made or refused; a request with a key that was made is served."""
+    s, made, hits = armed, [], 0
+    for n in range(1, TRIES + 1):
+        s.gate.arm(call, n, number)
+        came = admin_write(s, n)
+        assert one(s, "chat", "chat", False) == "good"
+        has_failed = s.gate.disarm()
+        assert came == "good" or has_failed, (n, came)
+        if came == "good":
+            made.append("n%d" % n)
+        hits += has_failed
+        if not has_failed:
+            break
+    assert hits, "nothing was injected"
+    assert admin_write(s, 1000) == "good"
+    labels = key_labels(s)
+    assert set(made) | {"n1000"} <= set(labels), (made, labels)
+    assert len(labels) == len(set(labels))
     s.stop()
 
 

@@ -3,7 +3,10 @@
  * SLUICE_FAULT names what fails: "<call>:<first>:<every>:<errno>", as in "connect:3:5:111" - the third call and each
  * fifth after it end in errno 111. Calls are counted only while the first byte of the file SLUICE_FAULT_GATE is not 0,
  * so that a test starts the program in peace; the second byte is set once anything has failed.
- * Only sockets are touched by the socket calls, only regular files by the file calls: never each other's. */
+ * Only sockets are touched by the socket calls, only regular files by the file calls: never each other's.
+ *
+ * "*:1:1:0" leaves the choice to the file: behind the two bytes stand, from byte 4 on, <first> (32 bits, the one call that
+ * fails), the calls counted so far, the errno, and the name of the call, so that one process is tried with every call in turn. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +20,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+struct choice {
+    unsigned char is_open, has_failed, unused[2];
+    unsigned first;
+    atomic_uint count;
+    int error_number;
+    char call[16];
+};
 static volatile unsigned char *gate;
+static struct choice *choice; /* NULL: the environment has chosen */
 static char wanted[32];
 static long first = 1, every = 1;
 static int error_number = EIO;
@@ -32,10 +43,13 @@ __attribute__((constructor)) static void begin(void)
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd == -1)
         return;
-    void *p = mmap(NULL, 2, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *p = mmap(NULL, sizeof *choice, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd);
-    if (p != MAP_FAILED)
-        gate = p;
+    if (p == MAP_FAILED)
+        return;
+    gate = p;
+    if (strcmp(wanted, "*") == 0)
+        choice = p;
 }
 
 static int is_kind(int fd, mode_t kind)
@@ -49,11 +63,18 @@ static int is_kind(int fd, mode_t kind)
 /* True when this call has to fail; errno is set then. */
 static int fails(const char *call, int fd, mode_t kind)
 {
-    if (!gate || !gate[0] || strcmp(call, wanted) != 0 || !is_kind(fd, kind))
+    const char *name = choice ? choice->call : wanted;
+    if (!gate || !gate[0] || strcmp(call, name) != 0 || !is_kind(fd, kind))
         return 0;
-    long n = atomic_fetch_add(&count, 1) + 1;
-    if (n < first || (n - first) % every != 0)
-        return 0;
+    if (choice) {
+        if (atomic_fetch_add(&choice->count, 1) + 1 != choice->first)
+            return 0;
+        error_number = choice->error_number;
+    } else {
+        long n = atomic_fetch_add(&count, 1) + 1;
+        if (n < first || (n - first) % every != 0)
+            return 0;
+    }
     gate[1] = 1;
     if (kind == S_IFSOCK && (error_number == EPIPE || error_number == ECONNRESET))
         (void)shutdown(fd, SHUT_RDWR); /* these two never come from a connection that goes on */
