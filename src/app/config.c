@@ -10,6 +10,7 @@
 #include "domain/written.h"
 #include "http/fetch.h"
 #include "json/json.h"
+#include "wire/common.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +59,7 @@ static bool expand(struct loader *l, struct str text, const char *where, struct 
                    struct err *e)
 {
     struct buf b;
-    if (!str_contains(text, STR("${"))) {
+    if (str_index(text, '$') == text.n || !str_contains(text, STR("${"))) {
         *out = text;
         return true;
     }
@@ -723,7 +724,7 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
     int64_t expires;
     /* "sha256:" and 64 hex digits: as sluice export writes it */
     struct str hash = json_get_str(v, "hash");
-    (void)snprintf(where, sizeof where, "server.api_keys[%zu]", at);
+    wire_place(where, sizeof where, "server.api_keys", "[", at, "]");
     if (!expand(l, text, where, &text, e) || !secret_text(l, text, where, &text, e))
         return false;
     struct key *k = add_key(l);
