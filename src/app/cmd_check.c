@@ -8,6 +8,7 @@ int cmd_check(struct cli *c)
     struct err e = ERR_INIT;
     struct snapshot *snap;
     size_t models = 0, providers = 0;
+    char store[4096];
     cli_sources(c, &s);
     if (c->n_args)
         s.file = c->args[0];
@@ -17,6 +18,9 @@ int cmd_check(struct cli *c)
         return cli_fail(&e);
     }
     s.is_without_store = true; /* a file is checked by itself, and nothing is created for it */
+    if (snprintf(store, sizeof store, "%s/sluice.db", s.data_dir) < (int)sizeof store &&
+        !state_check(store, &e))
+        return cli_fail(&e);
     if (!config_load(&s, &snap, &e))
         return cli_fail(&e);
     for (size_t i = 0; i < snap->n_upstreams; i++)

@@ -1117,6 +1117,44 @@ static bool make_folder(const char *path, struct err *e)
     return mkdir(path, 0700) == 0 || errno == EEXIST || err_errno(e, "cannot create", path);
 }
 
+/* Says which file is damaged, and that it was left alone. */
+static bool damaged(const char *path, struct err *e)
+{
+    if (strcmp(e->code, "store_corrupt") == 0) {
+        struct err inner = *e;
+        err_set(e, ERR_INTERNAL, "store_corrupt",
+                "The store '%s' is damaged (%s). Nothing was changed in it: put a backup in its "
+                "place, or move it away to "
+                "start with an empty one",
+                path, inner.message);
+    }
+    return false;
+}
+
+bool state_check(const char *path, struct err *e)
+{
+    if (access(path, F_OK) != 0)
+        return true;
+    struct db *db = db_open(path, DB_READ_ONLY, e);
+    struct stmt *s = db ? db_prepare(db, "SELECT count(*) FROM sqlite_schema", e) : NULL;
+    bool ok = s && stmt_step(s, e);
+    stmt_free(s);
+    /* of the tables that a start needs; the log may be very large */
+    static const char *const needed[] = {"provider", "model", "key", "setting"};
+    for (size_t i = 0; ok && i < ARRAY_LEN(needed); i++) {
+        char sql[64];
+        (void)snprintf(sql, sizeof sql, "PRAGMA quick_check(%s)", needed[i]);
+        s = db_prepare(db, sql, e);
+        ok = s && stmt_step(s, e);
+        if (ok && !str_is(stmt_str(s, 0), "ok"))
+            ok = err_set(e, ERR_INTERNAL, "store_corrupt", STR_FMT,
+                         STR_ARG(str_first(stmt_str(s, 0), 200)));
+        stmt_free(s);
+    }
+    db_close(db);
+    return ok || damaged(path, e);
+}
+
 bool state_open(struct config_sources *s, struct err *e)
 {
     if (!make_folder(s->data_dir, e))
@@ -1132,7 +1170,7 @@ bool state_open(struct config_sources *s, struct err *e)
     bool ok = db && db_migrate(db, e) && change_recover(a, &s->seal, db, s->file, e);
     db_close(db);
     arena_free(a);
-    return ok;
+    return ok || damaged(s->db_path, e);
 }
 
 void state_close(struct config_sources *s)

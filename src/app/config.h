@@ -28,6 +28,7 @@ struct config_sources {
 };
 
 /* Makes the data directory (0700), brings the store to the newest schema, opens the master key. */
+bool state_check(const char *path, struct err *e) MUST_USE; /* whether a store can be started with; one that is not there can. Changes nothing */
 bool state_open(struct config_sources *s, struct err *e) MUST_USE;
 void state_close(struct config_sources *s);
 /* Reads everything, checks it whole, builds a snapshot (one reference, the caller's). Nothing is changed on failure:

@@ -280,3 +280,23 @@ void redact(const struct redactor *r, struct str text, const struct str *known, 
     apply_pattern(r, walked, out);
     buf_done(&b);
 }
+
+struct str redact_known(struct arena *a, struct str text, const struct str *known, size_t n_known)
+{
+    bool is_there = false;
+    for (size_t i = 0; !is_there && i < n_known; i++)
+        is_there = known[i].n >= MIN_KNOWN && find(text, known[i]) < text.n;
+    if (!is_there)
+        return text;
+    struct buf b;
+    buf_init_arena(&b, a, text.n * 2 + 64);
+    for (size_t at = 0; at < text.n;) {
+        size_t n = known_secret(str_skip(text, at), known, n_known);
+        if (n == 0)
+            buf_char(&b, text.p[at]);
+        else
+            buf_lit(&b, GONE);
+        at += n ? n : 1;
+    }
+    return buf_failed(&b) ? STR_NONE : buf_str(&b);
+}

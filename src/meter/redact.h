@@ -12,4 +12,6 @@ struct redactor *redactor_ref(struct redactor *r);            /* NULL is allowed
 void redactor_unref(struct redactor *r);                      /* NULL is allowed */
 /* Appends text to out without them. known: secrets as they are (of 8 bytes or more). r NULL: only these and the usual shapes. */
 void redact(const struct redactor *r, struct str text, const struct str *known, size_t n_known, struct buf *out);
+/* The same for known secrets only; text itself where there is none. For what goes to others as it came. */
+struct str redact_known(struct arena *a, struct str text, const struct str *known, size_t n_known);
 #endif

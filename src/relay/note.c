@@ -74,17 +74,42 @@ void note_error(struct relay *rl, const struct err *e)
 
 /* ---- the detail ---- */
 
+static bool is_credential(struct str header)
+{
+    static const struct str parts[] = {STR_INIT("auth"), STR_INIT("key"), STR_INIT("token"),
+                                       STR_INIT("secret"), STR_INIT("cookie")};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        for (size_t at = 0; at + parts[i].n <= header.n; at++)
+            if (str_eq_nocase(str_n(header.p + at, parts[i].n), parts[i]))
+                return true;
+    return false;
+}
+
+#define MAX_KNOWN 64
+static size_t secrets_of(const struct upstream *u, struct str known[MAX_KNOWN], size_t n)
+{
+    for (size_t k = 0; k < u->n_keys && n < MAX_KNOWN; k++)
+        known[n++] = secret_reveal(u->keys[k]);
+    for (size_t k = 0; k < u->n_headers && n < MAX_KNOWN; k++)
+        if (is_credential(u->headers[k].name))
+            known[n++] = u->headers[k].value;
+    return n;
+}
+
+struct str note_mask(struct relay *rl, struct str text)
+{
+    struct str known[MAX_KNOWN];
+    return redact_known(rl->r->arena, text, known, secrets_of(rl->target->upstream, known, 0));
+}
+
 /* The error without the credentials of those who were asked; other secrets are the writer's matter. */
 static struct str without_keys(struct relay *rl, struct str text)
 {
     struct buf b;
-    struct str known[16];
+    struct str known[MAX_KNOWN];
     size_t n = 0;
-    for (size_t i = 0; i < rl->n_order; i++) {
-        const struct upstream *u = rl->order[i]->upstream;
-        for (size_t k = 0; k < u->n_keys && n < ARRAY_LEN(known); k++)
-            known[n++] = secret_reveal(u->keys[k]);
-    }
+    for (size_t i = 0; i < rl->n_order; i++)
+        n = secrets_of(rl->order[i]->upstream, known, n);
     buf_init_arena(&b, rl->r->arena, text.n * 4 + 64);
     redact(NULL, text, known, n, &b);
     return buf_str(&b);
@@ -206,9 +231,12 @@ static void add_secret(struct body_set *b, struct str s)
 
 static void add_secrets(struct relay *rl, struct body_set *b)
 {
+    struct str known[MAX_KNOWN];
+    size_t n = 0;
     for (size_t i = 0; i < rl->n_order; i++)
-        for (size_t k = 0; k < rl->order[i]->upstream->n_keys; k++)
-            add_secret(b, secret_reveal(rl->order[i]->upstream->keys[k]));
+        n = secrets_of(rl->order[i]->upstream, known, n);
+    for (size_t i = 0; i < n; i++)
+        add_secret(b, known[i]);
     add_secret(b, auth_presented(rl->r->arena, rl->r, rl->spec->native_auth));
 }
 

@@ -593,7 +593,7 @@ static void on_read_end(void *arg)
 static void error_reply(struct relay *rl)
 {
     struct err e = ERR_INIT;
-    struct str body = buf_str(&rl->reply);
+    struct str body = note_mask(rl, buf_str(&rl->reply));
     int64_t retry_ms = rl->reply_retry_ms;
     wire_read_error(rl->r->arena, rl->up_status, body, &e);
     if (retry_ms < 0)

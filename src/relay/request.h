@@ -181,6 +181,7 @@ void live_remove(struct relay *rl);
 void note_attempt(struct relay *rl);                          /* one begins */
 void note_failed(struct relay *rl, const struct err *e, const char *fault); /* it failed */
 void note_error(struct relay *rl, const struct err *e);       /* what the client is told */
+struct str note_mask(struct relay *rl, struct str text);      /* without the credentials that the upstream got: some repeat them */
 void note_put(struct relay *rl, struct usage_record *u);      /* hands the record over, with what there is to say beside it */
 void capture_begin(struct relay *rl);
 void capture_request(struct relay *rl, struct str body);

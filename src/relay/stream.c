@@ -243,7 +243,7 @@ static void forward(void *arg, struct str bytes)
 static void first_frame_error(struct relay *rl, struct str body)
 {
     struct err e = ERR_INIT;
-    wire_read_error(rl->r->arena, 200, body, &e);
+    wire_read_error(rl->r->arena, 200, note_mask(rl, body), &e);
     if (e.kind == ERR_NONE)
         err_set(&e, ERR_UPSTREAM, "upstream_error", "The upstream ended its reply with an error");
     int status = err_status(&e);

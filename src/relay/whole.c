@@ -17,7 +17,7 @@ static bool read_whole(struct relay *rl, struct ir_response *res, struct err *e)
     if (!json_absent(error) && (yyjson_is_obj(error) || yyjson_is_str(error))) {
         bool is_reply = json_get(root, "output") && !yyjson_is_obj(error);
         if (!is_reply) {
-            wire_read_error(rl->r->arena, 200, body, e);
+            wire_read_error(rl->r->arena, 200, note_mask(rl, body), e);
             if (e->kind == ERR_NONE)
                 err_set(e, ERR_UPSTREAM, "upstream_error", "The upstream answered with an error");
             return false;
@@ -54,7 +54,7 @@ static void pass_whole(struct relay *rl)
     if (str_starts(start, STR("{\"error\":{")) || str_starts(start, STR("{\"error\": {")) ||
         str_starts(start, STR("{\"type\":\"error\""))) {
         struct err e = ERR_INIT;
-        wire_read_error(rl->r->arena, 200, body, &e);
+        wire_read_error(rl->r->arena, 200, note_mask(rl, body), &e);
         if (e.kind == ERR_NONE)
             err_set(&e, ERR_UPSTREAM, "upstream_error", "The upstream answered with an error");
         whole_failed(rl, &e);

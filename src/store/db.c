@@ -19,6 +19,8 @@ static bool fail(struct db *db, int rc, const char *doing, struct err *e)
     int primary = rc & 0xff;
     if (primary == SQLITE_CONSTRAINT)
         return err_set(e, ERR_CONFLICT, "conflict", "%s", sqlite3_errmsg(db->h));
+    if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB)
+        return err_set(e, ERR_INTERNAL, "store_corrupt", "%s: %s", doing, sqlite3_errmsg(db->h));
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
         return err_set(e, ERR_OVERLOADED, "store_busy", "%s: the store is busy", doing);
     if (primary == SQLITE_TOOBIG)

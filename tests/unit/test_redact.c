@@ -71,6 +71,20 @@ START_TEST(a_pattern_of_the_operator_goes_too)
 }
 END_TEST
 
+START_TEST(known_secrets_alone)
+{
+    const struct str known[] = {STR_INIT("hush-hush"), STR_INIT("short"), STR_INIT("")};
+    struct arena *a = arena_new();
+    struct str plain = STR("sk-0123456789abcdefXYZ stays, too short too");
+    check_str(redact_known(a, plain, known, 3), plain);
+    ck_assert_ptr_eq(redact_known(a, plain, known, 3).p, plain.p);
+    check_text(redact_known(a, STR("hush-hush-hush, hush-hus"), known, 3),
+               "[redacted]-hush, hush-hus");
+    check_text(redact_known(a, STR_NONE, known, 3), "");
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(bytes_that_are_no_text_pass)
 {
     static const char in[] = "a\0b\xff\xfe\"\"\"\\\\::// -----BEGIN \x80:";
@@ -86,4 +100,4 @@ START_TEST(bytes_that_are_no_text_pass)
 END_TEST
 
 UNIT_MAIN("redact", what_looks_like_a_secret_goes, a_pattern_of_the_operator_goes_too,
-          bytes_that_are_no_text_pass)
+          known_secrets_alone, bytes_that_are_no_text_pass)

@@ -1,0 +1,172 @@
+"""The store under killing, locking and damage, and secrets looked for wherever they must not be."""
+import contextlib
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import basic_config
+from formats import FORMATS
+from gateway import BINARY, KEY, Sluice, provider, wait_for
+from test_requests import ADMIN, CHAT, LIST, ask, config_with_keys
+from upstream import failure
+
+
+def store(s):
+    return contextlib.closing(sqlite3.connect(s.folder / "data" / "sluice.db", timeout=10))
+
+
+def kill_while_busy(s, acknowledged, seconds):
+    """Makes requests and keys until it is killed; notes each key whose making was acknowledged."""
+    def requests():
+        with contextlib.suppress(Exception):
+            while True:
+                ask(s, "[[error 500 x]]", request_id="r-killed%02d" % random.randrange(100))
+                ask(s, "fine")
+
+    def keys():
+        with contextlib.suppress(Exception):
+            while True:
+                r = s.post("/sluice/v1/keys", {"label": "made"}, headers=s.auth(ADMIN))
+                if r.status_code == 201:
+                    acknowledged.append(r.json()["id"])
+
+    threads = [threading.Thread(target=f) for f in (requests, keys)]
+    for t in threads:
+        t.start()
+    time.sleep(seconds)
+    s.process.send_signal(signal.SIGKILL)
+    s.process.wait()
+    for t in threads:
+        t.join()
+    s.http.close()
+    s.log.close()
+
+
+def test_killed_twenty_times(scripted, tmp_path):
+    """No acknowledged change is lost, no record is half there, and it starts again each time."""
+    config, acknowledged = config_with_keys(scripted.origin), []
+    config["server"]["log_bodies"] = "errors"
+    rng = random.Random(1)
+    config["server"]["api_keys"], in_file = [], config["server"]["api_keys"]
+    config["server"]["api_keys"] = in_file
+    for n in range(20):
+        s = Sluice(tmp_path, config if n == 0 else json.loads((tmp_path / "sluice.jsonc").read_text()))
+        kill_while_busy(s, acknowledged, .02 + rng.random() * .25)
+    s = Sluice(tmp_path, json.loads((tmp_path / "sluice.jsonc").read_text()))
+    try:
+        has, after = set(), ""
+        while True:
+            page = s.get("/sluice/v1/keys?limit=10000" + after, headers=s.auth(ADMIN)).json()["data"]
+            has |= {k["id"] for k in page}
+            if len(page) < 10000:
+                break
+            after = "&after=" + page[-1]["id"]
+        assert acknowledged and set(acknowledged) <= has
+        with store(s) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            whole = db.execute("SELECT count(*) FROM usage").fetchone()[0]
+            assert whole == db.execute("SELECT count(*) FROM usage_fact").fetchone()[0] > 0
+            assert db.execute("SELECT count(*) FROM usage_detail WHERE NOT json_valid(text)").fetchone()[0] == 0
+        page = s.get(LIST + "?status=error&limit=1000&total=true", headers=s.auth(ADMIN)).json()
+        assert page["total"] > 0
+        kept = wait_for(lambda: [r for r in page["data"]][:50], "errors")
+        for row in kept:  # what a record says of its bodies is true, or they are gone: never another's
+            r = s.get("%s/%d/bodies/client-request" % (LIST, row["seq"]), headers=s.auth(ADMIN))
+            assert r.status_code == 404 or "[[error" in r.json()["text"]
+    finally:
+        s.stop()
+
+
+def test_another_process_locks_the_store(start_sluice, scripted):
+    s = start_sluice(config_with_keys(scripted.origin))
+    assert ask(s).status_code == 200
+    wait_for(lambda: s.get(LIST, headers=s.auth(ADMIN)).json()["data"], "the store is in use")
+    with store(s) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        for n in range(5):
+            assert ask(s, request_id="r-locked%02d" % n).status_code == 200
+        wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "degraded", "it says so", 20)
+        assert ask(s, request_id="r-locked05").status_code == 200
+        db.rollback()
+    wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "ok", "it recovers", 20)
+    wait_for(lambda: sum(r["id"].startswith("r-locked") for r in s.get(LIST, headers=s.auth(ADMIN)).json()["data"]) == 6, "nothing was lost", 20)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "header", "cut"])
+def test_a_damaged_store_is_named_and_left_alone(scripted, tmp_path, damage):
+    s = Sluice(tmp_path, config_with_keys(scripted.origin))
+    for n in range(50):
+        s.post("/sluice/v1/keys", {"label": "k%d" % n}, headers=s.auth(ADMIN))
+    s.stop()
+    path = tmp_path / "data" / "sluice.db"
+    whole = path.read_bytes()
+    path.write_bytes({"garbage": b"x" * len(whole), "header": b"not a store at all" + whole[18:], "cut": whole[:len(whole) // 3 // 4096 * 4096]}[damage])
+    before = path.read_bytes()
+    for command in (["check", str(tmp_path / "sluice.jsonc"), "--data", str(tmp_path / "data")],
+                    ["serve", "--config", str(tmp_path / "sluice.jsonc"), "--data", str(tmp_path / "data"), "--port", "0"]):
+        try:
+            done = subprocess.run([str(BINARY), *command], capture_output=True, text=True, timeout=30, check=False)
+        except subprocess.TimeoutExpired:
+            assert damage == "cut" and command[0] == "serve"  # what is damaged was not needed to start
+            continue
+        assert done.returncode == 1 and str(path) in done.stderr and "damaged" in done.stderr, done.stderr
+        assert path.read_bytes() == before
+
+
+# Canaries
+
+def test_secrets_are_nowhere(start_sluice, scripted, upstream):
+    marks = {name: "canary-%s-0123456789abcdef" % name for name in
+             ("provider", "client", "header", "proxyuser", "operator", "env", "token")}
+    config = basic_config(scripted.origin)
+    config["providers"]["marked"] = {**provider("chat", scripted.origin), "api_key": marks["provider"], "headers": {"x-extra-token": marks["header"]}}
+    config["providers"]["proxied"] = {**provider("chat", scripted.origin), "api_key": "${MARKED_KEY}",
+                                      "proxy": "http://user:%s@127.0.0.1:9" % marks["proxyuser"]}
+    config["models"].update(marked={"provider": "marked"}, proxied={"provider": "proxied"})
+    config["server"].update(log_bodies="all", log_clients=True, log_level="debug", admin_password=marks["operator"] + "-long enough")
+    config["server"]["api_keys"] += [{"id": "ad000000", "key": ADMIN, "scopes": ["inference", "models", "admin"]},
+                                     {"id": "0b000000", "key": marks["client"], "label": "marked"}]
+    s = start_sluice(config, env={"MARKED_KEY": marks["env"]})
+    seen = []
+
+    def say(r):
+        seen.append(r.text + str(r.headers))
+        return r
+
+    # upstreams that repeat what they got, in every way
+    for status in (400, 401, 403, 429, 500):
+        upstream.play(failure(FORMATS["chat"], status, "bad key %s, header %s" % (marks["provider"], marks["header"])))
+        for stream in (False, True):
+            ask(s, key=marks["client"], model="marked", stream=stream)
+    for model in ("proxied", "marked", "nobody"):
+        say(ask(s, key=marks["client"], model=model))
+    s.post(CHAT, b'{"model": broken', headers=s.auth(marks["client"]))
+    say(s.post("/sluice/v1/sessions", {"password": marks["token"]}, auth=False))
+    for path in ("/sluice/v1/providers", "/sluice/v1/providers/marked", "/sluice/v1/settings", "/sluice/v1/keys", "/sluice/v1/audit", "/metrics",
+                 "/sluice/v1/info", "/admin/api/config", "/admin/api/keys", "/admin/api/requests", "/admin/api/metrics", "/sluice/v1/requests?limit=1000"):
+        say(s.get(path, headers=s.auth(ADMIN)))
+    say(s.post("/sluice/v1/providers", {"name": "posted", "type": "openai-compatible", "base_url": scripted.origin + "/v1", "api_key": marks["token"]},
+               headers=s.auth(ADMIN)))
+    wait_for(lambda: len(s.get(LIST + "?limit=1000", headers=s.auth(ADMIN)).json()["data"]) >= 13, "all are logged")
+    for row in s.get(LIST + "?limit=1000", headers=s.auth(ADMIN)).json()["data"]:
+        say(s.get("%s/%d" % (LIST, row["seq"]), headers=s.auth(ADMIN)))
+        for which in ("client-request", "upstream-request", "upstream-response", "client-response"):
+            say(s.get("%s/%d/bodies/%s" % (LIST, row["seq"], which), headers=s.auth(ADMIN)))
+    out = subprocess.run([str(BINARY), "export", "--config", str(s.config_path), "--data", str(s.folder / "data")], capture_output=True, text=True,
+                         env={"MARKED_KEY": marks["env"], "PATH": "/usr/bin:/bin"}, check=False)
+    s.process.send_signal(signal.SIGTERM)
+    s.process.wait(30)
+    places = {"answers": "".join(seen), "log": s.output(), "export's errors": out.stderr}
+    for path in (s.folder / "data").rglob("*"):
+        if path.is_file():
+            places[str(path.relative_to(s.folder))] = path.read_bytes().decode("latin-1")
+    assert len(places) > 4
+    for name, mark in marks.items():
+        for place, text in places.items():
+            assert mark not in text, "%s's secret is in %s: …%s" % (name, place, text[max(0, text.find(mark) - 200):][:300])
+    assert KEY not in places["log"] and ADMIN not in places["log"]
