@@ -325,7 +325,7 @@ void log_setup(enum log_level level, bool is_json)
     is_held = false;
     while (first_held) {
         struct held *h = first_held;
-        struct line l;
+        struct line l = {.n = 0};
         first_held = h->next;
         l.n = is_json ? h->json_n : h->n;
         memcpy(l.text, h->text + (is_json ? h->n : 0), l.n);
@@ -373,6 +373,7 @@ void log_event(enum log_level level, const char *id, const char *event, const ch
     int kept_errno = errno;
     char space[64];
     struct line l;
+    l.n = 0;
     struct event e = {level, time_text(space, sizeof space), id, event, fmt};
     struct args a;
     bool waits = is_held;

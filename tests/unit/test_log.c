@@ -115,7 +115,8 @@ START_TEST(lines_wait_until_it_is_known_how_they_are_wanted)
     check_text(captured(), "");
     log_setup(LOG_WARN, true);
     struct str line = captured();
-    ck_assert_msg(json_parse(a, line, 0, &v, NULL), STR_FMT, STR_ARG(line)); /* one: the other is too low */
+    /* one: the other is too low */
+    ck_assert_msg(json_parse(a, line, 0, &v, NULL), STR_FMT, STR_ARG(line));
     check_text(json_get_str(v, "event"), "y");
     check_text(json_get_str(v, "text"), "a \"b\"");
     log_hold();
