@@ -28,7 +28,7 @@
 #define CHECKED(name_, default_, check_, sentence_)                                           \
     {                                                                                         \
 #name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_, \
-            .check = check_                                                                           \
+            .check = check_                                                                   \
     }
 #define DAY 86400000
 #define GIB (1024ll << 20)

@@ -216,6 +216,8 @@ def test_every_query_parameter(server, kind):
         names = [p["name"] for p in item["get"]["parameters"] if p["in"] == "query"] + ["cascade", "limit", "unknown"]
         if "stream" in path or "tail" in path or path.endswith("/live"):
             continue
+        if "application/json" not in item["get"]["responses"].get("200", {}).get("content", {"application/json": None}):
+            continue  # a page: the same bytes whatever is asked
         value = STRINGS[kind][:2000]
         for name in names:
             clean(server, server.get(fill(path, "inj"), params={name: value}), (kind, path, name))
