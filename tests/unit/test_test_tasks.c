@@ -16,20 +16,26 @@ static struct {
     _Atomic bool holds; /* answers are held back */
     _Atomic bool stops;
     _Atomic int asked;
-    char last[8192];
-} server;
+    pthread_mutex_t lock;
+    char last[8192]; /* request */
+} server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void answer(int fd)
 {
+    char text[sizeof server.last];
     size_t n = 0;
     ssize_t got;
-    while ((got = read(fd, server.last + n, sizeof server.last - 1 - n)) > 0) {
+    while ((got = read(fd, text + n, sizeof text - 1 - n)) > 0) {
         n += (size_t)got;
-        server.last[n] = 0;
-        const char *end = strstr(server.last, "\r\n\r\n");
+        text[n] = 0;
+        const char *end = strstr(text, "\r\n\r\n");
         if (end && strchr(end + 4, '}'))
             break;
     }
+    pthread_mutex_lock(&server.lock);
+    memcpy(server.last, text, n);
+    server.last[n] = 0;
+    pthread_mutex_unlock(&server.lock);
     atomic_fetch_add(&server.asked, 1);
     while (atomic_load(&server.holds) && !atomic_load(&server.stops))
         (void)usleep(1000);
@@ -114,11 +120,13 @@ START_TEST(a_task_ends_with_its_answer)
     ck_assert_int_eq(v.state, TEST_DONE);
     ck_assert_int_eq(v.status, 200);
     ck_assert(str_is(v.body, "{\"ok\": true}"));
+    pthread_mutex_lock(&server.lock);
     ck_assert_ptr_nonnull(strstr(server.last, "POST /v1/x HTTP/1.1\r\n"));
     ck_assert_ptr_nonnull(strstr(server.last, "authorization: Bearer tok-1\r\n"));
     ck_assert_ptr_nonnull(strstr(server.last, "x-api-key: tok-1\r\n"));
     ck_assert_ptr_nonnull(strstr(server.last, "x-goog-api-key: tok-1\r\n"));
     ck_assert_ptr_nonnull(strstr(server.last, "\r\n\r\n{\"a\":1}"));
+    pthread_mutex_unlock(&server.lock);
     ck_assert(test_tasks_cancel(tasks, str_of(id))); /* too late: it stays as it is */
     ck_assert_int_eq(settled(id).state, TEST_DONE);
 }
