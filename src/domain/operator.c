@@ -284,11 +284,17 @@ bool lockout_delete(struct db *db, struct str address, struct err *e)
     return finish(s, e);
 }
 
-bool lockout_delete_old(struct db *db, int64_t last_before_ms, struct err *e)
+bool lockout_delete_old(struct db *db, int64_t last_before_ms, int64_t keep, struct err *e)
 {
-    struct stmt *s = db_prepare(db, "DELETE FROM lockout WHERE last_ms < ?1 AND until_ms < ?1", e);
-    if (s)
+    struct stmt *s = db_prepare(db,
+                                "DELETE FROM lockout WHERE (last_ms < ?1 AND until_ms < ?1) OR "
+                                "address IN (SELECT address FROM lockout ORDER BY until_ms DESC, "
+                                "last_ms DESC LIMIT -1 OFFSET ?2)",
+                                e);
+    if (s) {
         stmt_bind_int(s, 1, last_before_ms);
+        stmt_bind_int(s, 2, keep);
+    }
     return finish(s, e);
 }
 

@@ -53,7 +53,8 @@ struct lockout_row {
 bool lockout_list(struct db *db, struct arena *a, struct lockout_row **out, struct err *e) MUST_USE;
 bool lockout_put(struct db *db, const struct lockout_row *l, struct err *e) MUST_USE;
 bool lockout_delete(struct db *db, struct str address, struct err *e) MUST_USE; /* empty: all */
-bool lockout_delete_old(struct db *db, int64_t last_before_ms, struct err *e) MUST_USE;
+/* Those without news since then, and all but the `keep` that tell most. */
+bool lockout_delete_old(struct db *db, int64_t last_before_ms, int64_t keep, struct err *e) MUST_USE;
 
 bool claim_put(struct db *db, const uint8_t hash[SHA256_SIZE], int64_t expires_ms, struct err *e) MUST_USE; /* replaces an older one */
 /* Takes the claim away when it is this one and has not expired: true once. ERR_UNAUTHENTICATED "invalid_claim". */

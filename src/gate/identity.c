@@ -578,7 +578,7 @@ bool identity_sweep(struct identity *id, struct db *db, const struct settings *s
     struct arena *a = arena_new();
     bool ok = write_uses(id, db, a, e) &&
               session_delete_over(db, now_ms, now_ms - set->session_idle_ms, e) &&
-              lockout_delete_old(db, now_ms - LOCKOUT_MEMORY_MS, e);
+              lockout_delete_old(db, now_ms - LOCKOUT_MEMORY_MS, MAX_LOCKOUTS, e);
     arena_free(a);
     return in_transaction(id, db, ok, e);
 }

@@ -303,6 +303,31 @@ START_TEST(the_store_is_the_truth_but_for_what_it_lacks)
 }
 END_TEST
 
+START_TEST(the_store_is_bounded_as_well)
+{
+    struct err e = ERR_INIT;
+    struct lockout_row *rows;
+    char address[32];
+    begin();
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(address, sizeof address, "a%d", i);
+        struct lockout_row row = {.address = str_of(address),
+                                  .failures = 1,
+                                  .last_ms = 1000 + i,
+                                  .until_ms = i == 3 ? 5000 : 0};
+        ck_assert(lockout_put(db, &row, &e));
+    }
+    ck_assert(lockout_delete_old(db, 1010, 5, &e)); /* ten are old, but one is locked; five stay */
+    ck_assert(lockout_list(db, arena, &rows, &e));
+    int n = 0, locked = 0;
+    for (struct lockout_row *r = rows; r; r = r->next, n++)
+        locked += str_is(r->address, "a3");
+    ck_assert_int_eq(n, 5);
+    ck_assert_int_eq(locked, 1);
+    end();
+}
+END_TEST
+
 /* ---- passwords ---- */
 
 START_TEST(passwords_are_argon2id)
@@ -447,5 +472,6 @@ UNIT_MAIN("identity", ranges_of_addresses, the_client_behind_proxies, pages_of_t
           old_failures_and_successes_do_not_count, tries_under_way_count,
           the_table_is_bounded_and_keeps_what_tells_most,
           a_clock_set_back_locks_nobody_out_for_ever, the_store_is_the_truth_but_for_what_it_lacks,
-          passwords_are_argon2id, sessions_end_by_age_and_idleness, uses_are_written_now_and_then,
-          a_password_of_the_file_is_known_again, a_claim_works_once_and_not_for_ever)
+          the_store_is_bounded_as_well, passwords_are_argon2id, sessions_end_by_age_and_idleness,
+          uses_are_written_now_and_then, a_password_of_the_file_is_known_again,
+          a_claim_works_once_and_not_for_ever)
