@@ -88,8 +88,52 @@ static const struct shape key_query_shape = SHAPE(
     FIELD(struct key_query, origin, 0, "Only from there: file or api"),
     FIELD(struct key_query, enabled, 0, "Only those that open something, or nothing"));
 
+static int by_text(struct str x, struct str y)
+{
+    size_t n = x.n < y.n ? x.n : y.n;
+    int order = n ? memcmp(x.p, y.p, n) : 0;
+    return order ? order : x.n < y.n ? -1 : x.n > y.n;
+}
+
+/* Keeps the first `most` by id, sorted. */
+static void keep_first(const struct key **v, size_t *n, size_t most, const struct key *k)
+{
+    size_t from = 0, to = *n;
+    if (*n == most && by_text(k->id, v[*n - 1]->id) >= 0)
+        return;
+    while (from < to) {
+        size_t middle = (from + to) / 2;
+        if (by_text(v[middle]->id, k->id) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    *n += *n < most;
+    memmove(&v[from + 1], &v[from], (*n - from - 1) * sizeof *v);
+    v[from] = k;
+}
+
+/* The usual case, of which there may be very many: nothing but the keys of the page is written out. */
+static bool list_by_id(struct control_call *c, const struct page_query *q)
+{
+    size_t most = (size_t)(q->limit ? q->limit : 1000) + 1, n = 0;
+    const struct key **v = ARENA_ARRAY(c->arena, const struct key *, most);
+    for (size_t i = 0; i < c->snap->n_keys; i++)
+        if (!q->after.n || by_text(c->snap->keys[i]->id, q->after) > 0)
+            keep_first(v, &n, most, c->snap->keys[i]);
+    bool has_more = n == most;
+    n -= has_more;
+    struct key_out *out = ARENA_ARRAY(c->arena, struct key_out, n + 1);
+    for (size_t i = 0; i < n; i++)
+        out[i] = show(c->arena, v[i]);
+    return control_reply_page(c, &key_shape, out, n, has_more ? v[n - 1]->id : STR_NONE);
+}
+
 static bool list(struct control_call *c, struct err *e)
 {
+    const struct key_query *q = c->asked;
+    if (!(c->asked_present & ~3ull)) /* limit and after only */
+        return list_by_id(c, &q->page);
     struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, c->snap->n_keys + 1);
     for (size_t i = 0; i < c->snap->n_keys; i++)
         v[i] = show(c->arena, c->snap->keys[i]);

@@ -207,6 +207,10 @@ def test_lists_come_in_pages_sorted_and_filtered(admin):
     assert [m["name"] for m in pages(admin, "/sluice/v1/models", limit=3, provider="chat")] == ["to-chat"]
     assert [p["name"] for p in pages(admin, "/sluice/v1/providers", limit=1, type="echo")] == ["echo"]
     assert [k["id"] for k in pages(admin, "/sluice/v1/keys", limit=1, scopes="admin")] == ["ad000001"]
+    for i in range(11):
+        assert admin.post("/sluice/v1/keys", {"label": "l%d" % i}).status_code == 201
+    ids = [k["id"] for k in pages(admin, "/sluice/v1/keys", limit=3)]
+    assert len(ids) == 13 and ids == sorted(ids) == [k["id"] for k in pages(admin, "/sluice/v1/keys", limit=3, sort="id")]
     # a page stays right while rows come and go: one goes that the page ended with, one comes behind it
     page = admin.get("/sluice/v1/models", params={"limit": 2, "q": "p", "sort": "-context_tokens"}).json()
     assert admin.call("DELETE", "/sluice/v1/models/" + page["data"][1]["name"]).status_code == 204
