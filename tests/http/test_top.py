@@ -135,7 +135,7 @@ def test_the_screen(node, upstream, how):
         wait_for(lambda: (f := t.frame()) and len(f[0]) == columns and len(f) < rows, "it is drawn in %d x %d" % (columns, rows))
     assert t.end(how) == 0
     assert t.out.startswith(b"\x1b[?1049h\x1b[?25l\x1b[?7l") and t.out.rstrip().endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l")
-    assert actives(node) == []
+    wait_for(lambda: not actives(node), "nothing is served any more")
 
 
 def test_names_do_not_steer_the_terminal(start_sluice, scripted, upstream):
