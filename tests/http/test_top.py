@@ -124,8 +124,9 @@ def test_the_screen(node, upstream, how):
     c = threading.Thread(target=client)
     c.start()
     try:
-        line = wait_for(lambda: next((x for x in t.frame() if x.startswith("req-on-screen")), None), "the request is on the screen")
-        assert "to-chat" in line and "answering" in line
+        line = wait_for(lambda: next((x for x in t.frame() if x.startswith("req-on-screen") and "answering" in x), None),
+                        "the request is on the screen")
+        assert "to-chat" in line
     finally:
         stop.set()
         c.join()
