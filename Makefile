@@ -1,7 +1,7 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing by itself.
 # CMake presets do the building; see CMakePresets.json for debug, asan, tsan, release, fuzz.
 .DEFAULT_GOAL := help
-.PHONY: help run web-dev test test-clients test-faults check format status bench fuzz fresh install clean
+.PHONY: help run web-dev test test-clients test-faults check format status bench bench-log fuzz fresh install clean
 
 PREFIX ?= /usr/local
 DATA   ?= data
@@ -51,6 +51,10 @@ status: ## Write docs/status.md and docs/matrix.md from the endpoint table and t
 	@tools/build debug sluice
 	@tools/make-status
 	@tools/make-matrix
+
+bench-log: ## Measure the request log at ten million records
+	@tools/build release sluice
+	@bench/request-log
 
 bench: ## Measure against nginx and write docs/benchmarks.md
 	@tools/setup bench

@@ -50,6 +50,15 @@ def _of(value, key):
     return value.get(key) if isinstance(value, dict) else None
 
 
+def request_log():
+    """What bench/request-log measured last, if it was run at full size."""
+    try:
+        found = json.loads((servers.TOOLS / "request-log.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found if found.get("rows") == 10_000_000 else None
+
+
 def bars(results, others):
     """Every bar: (name, measured text, bar text, passed or None, note)."""
     rows = []
@@ -103,6 +112,9 @@ def bars(results, others):
     absolute("Start to first answered request, 100 000 keys, warm", value,
              None if value is None else f"{value:.0f} ms", 50, "ms",
              f"keys in the {others['cold-start']['origin']}" if value is not None else "")
+    value = _of(request_log(), "worst_ms")  # of bench/request-log, which takes minutes and is run apart
+    absolute("Request log at 10 million records: slowest query", value, None if value is None else f"{value:.0f} ms", 100, "ms",
+             "bench/request-log" if value is not None else "")
     value = _of(others.get("size"), "bytes")
     absolute("Stripped program", None if value is None else value / 1048576,
              None if value is None else f"{value / 1048576:.2f} MB", 8, "MB")

@@ -879,6 +879,16 @@ static bool load_debug(struct loader *l, struct err *e)
     return true;
 }
 
+/* A setting's value in the file's server section; request_log_… also as llm-rosetta has it, in an object of its own. */
+static yyjson_val *setting_in(yyjson_val *server, const char *name)
+{
+    static const char log[] = "request_log_";
+    yyjson_val *v = json_get(server, name);
+    return json_absent(v) && strncmp(name, log, sizeof log - 1) == 0
+               ? json_get(json_get(server, "request_log"), name + sizeof log - 1)
+               : v;
+}
+
 static bool load_settings(struct loader *l, struct db *db, struct err *e)
 {
     struct settings *set = &l->s->settings;
@@ -892,7 +902,7 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
         return bad(e, "server", "must be an object");
     const struct setting *row;
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
-        yyjson_val *v = json_get(server, row->name);
+        yyjson_val *v = setting_in(server, row->name);
         char env[64];
         const char *given = setting_env(row->name, env);
         if (!json_absent(v)) {
@@ -931,7 +941,7 @@ enum origin setting_origin(const struct config_sources *src, const char *name)
     struct str text;
     yyjson_val *root;
     if (src->file && file_read(a, src->file, MAX_FILE, &text, &e) &&
-        jsonc_parse(a, text, &root, &e) && !json_absent(json_get(json_get(root, "server"), name)))
+        jsonc_parse(a, text, &root, &e) && !json_absent(setting_in(json_get(root, "server"), name)))
         from = ORIGIN_FILE;
     struct db *db = from == ORIGIN_DEFAULT ? db_open(src->db_path, DB_READ_ONLY, &e) : NULL;
     struct stmt *s = db ? db_prepare(db, "SELECT 1 FROM setting WHERE name = ?1", &e) : NULL;

@@ -381,3 +381,21 @@ def test_what_was_not_kept_cannot_be_sent_again(start_sluice, scripted, logged):
     body_when(s, "r-toolong1", "client-request")
     r = replay(s, "r-toolong1")
     assert r.status_code == 409 and r.json()["error"]["code"] == "body_not_whole"
+
+
+def test_limits_as_llm_rosetta_writes_them(start_sluice, scripted):
+    config = config_with_keys(scripted.origin)
+    config["server"]["request_log"] = {"success_max": 4, "error_max": 2}
+    s = start_sluice(config)
+    limits = {row["name"]: (row["value"], row["origin"]) for row in s.get("/sluice/v1/settings", headers=s.auth(ADMIN)).json()["data"]}
+    assert limits["request_log_success_max"] == (4, "file") and limits["request_log_error_max"] == (2, "file")
+    for n in range(9):
+        ask(s, "[[error 500 x]]" if n % 2 else "fine", request_id="r-limits%02d" % n)
+    s.call("DELETE", LIST, headers=s.auth(ADMIN))  # makes the writer look at what is kept, now
+    for n in range(10, 19):
+        ask(s, "[[error 500 x]]" if n % 2 else "fine", request_id="r-limits%02d" % n)
+    wait_for(lambda: len(ids(s)) == 9, "all are there")
+    config["server"]["request_log"]["error_max"] = 1
+    s.write_config(config)
+    assert s.post("/sluice/v1/reload", headers=s.auth(ADMIN)).status_code == 200
+    wait_for(lambda: ids(s) == ["r-limits18", "r-limits17", "r-limits16", "r-limits14", "r-limits12"], "the oldest of each are gone")
