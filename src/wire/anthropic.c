@@ -2274,7 +2274,7 @@ static struct str span_of(struct str data, const struct json_want *want)
     return want->span.n ? str_n(data.p + want->span.at, want->span.n) : STR_NONE;
 }
 
-static void meter_usage(struct str usage, struct ir_usage *u)
+static bool meter_usage(struct str usage, struct ir_usage *u)
 {
     struct json_scan scan;
     struct json_want want[] = {
@@ -2284,13 +2284,14 @@ static void meter_usage(struct str usage, struct ir_usage *u)
         {.key = "output_tokens"},
     };
     if (!usage.n || !json_scan_object(usage, want, ARRAY_LEN(want), 0, &scan, NULL))
-        return;
+        return false;
     fold_counts(u, &(struct counts){.in = span_int(usage, &want[0]),
                                     .cache_read = span_int(usage, &want[1]),
                                     .cache_write = span_int(usage, &want[2]),
                                     .write_5m = -1,
                                     .write_1h = -1,
                                     .out = span_int(usage, &want[3])});
+    return true;
 }
 
 static void meter_stop(struct str quoted, enum ir_stop *stop)
@@ -2298,6 +2299,36 @@ static void meter_stop(struct str quoted, enum ir_stop *stop)
     if (quoted.n > 2 && quoted.p[0] == '"')
         *stop = (enum ir_stop)word_value(stop_words, str_n(quoted.p + 1, quoted.n - 2),
                                          IR_STOP_END);
+}
+
+static bool has_bracket(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (strchr("{}[]", s.p[i]))
+            return true;
+    return false;
+}
+
+/* A whole reply usually ends with its stop_reason and usage, side by side and with nothing but the end behind them: then the
+ * rest need not be looked at. false: it does not. */
+static bool meter_tail(struct str data, struct ir_usage *usage, enum ir_stop *stop)
+{
+    data = str_trim(data);
+    size_t at = wire_last_value(data, STR("usage"));
+    if (at >= data.n || data.p[at] != '{' || data.p[data.n - 1] != '}')
+        return false;
+    size_t reason = wire_last_value(str_first(data, at), STR("stop_reason"));
+    if (reason >= at || has_bracket(str_n(data.p + reason, at - reason)))
+        return false;
+    /* an object by itself up to the last brace, so that this is the brace of what holds both */
+    struct str text = str_n(data.p + at, data.n - 1 - at);
+    struct str quoted = str_n(data.p + reason, at - reason);
+    quoted = quoted.p[0] == '"' ? str_first(quoted, 2 + str_index(str_skip(quoted, 1), '"'))
+                                : STR_NONE;
+    if (!meter_usage(text, usage))
+        return false;
+    meter_stop(quoted, stop);
+    return true;
 }
 
 static bool meter(struct str event, struct str data, struct ir_usage *usage, enum ir_stop *stop)
@@ -2310,6 +2341,8 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
         return false;
     if (str_is(event, "message_stop") || str_is(event, "error"))
         return true;
+    if (event.n == 0 && meter_tail(data, usage, stop))
+        return false;
     if (!str_contains(data, STR("\"usage\"")))
         return data.n < 64 && str_contains(data, STR("\"message_stop\""));
     if (!json_scan_object(data, want, ARRAY_LEN(want), 0, &scan, NULL))

@@ -2,6 +2,9 @@
 #include "base/codec.h"
 #include "base/map.h"
 #include <stdio.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* ---- names and ids of a reply ---- */
 struct str wire_model_shown(const struct wire_ctx *c, struct str upstream)
@@ -670,4 +673,52 @@ int64_t ir_usage_total(const struct ir_usage *u)
 {
     int64_t sum = ir_usage_in(u) + ir_usage_out(u);
     return u->total > sum ? u->total : sum;
+}
+
+/* ---- finding things in text ---- */
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Offset of the last quote before `end` that stands behind c; 0: none. */
+static size_t last_quote_behind(struct str data, size_t end, char c)
+{
+#ifdef __SSE2__
+    const __m128i quotes = _mm_set1_epi8('"'), before = _mm_set1_epi8(c);
+    while (end > 16) {
+        const char *p = data.p + end - 16;
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p),
+                b = _mm_loadu_si128((const __m128i *)(const void *)(p - 1));
+        unsigned hits = (unsigned)_mm_movemask_epi8(
+            _mm_and_si128(_mm_cmpeq_epi8(a, quotes), _mm_cmpeq_epi8(b, before)));
+        if (hits)
+            return end - 16 + 31 - (size_t)__builtin_clz(hits);
+        end -= 16;
+    }
+#endif
+    while (end-- > 1)
+        if (data.p[end] == '"' && data.p[end - 1] == c)
+            return end;
+    return 0;
+}
+
+/* From the end, where usage and reasons stand. */
+size_t wire_last_value(struct str data, struct str key)
+{
+    for (size_t end = data.n; (end = last_quote_behind(data, end, key.p[key.n - 1])) > key.n;) {
+        const char *quote = data.p + end;
+        if (quote[-1 - (ptrdiff_t)key.n] != '"' || memcmp(quote - key.n, key.p, key.n) != 0)
+            continue;
+        size_t at = end + 1;
+        while (at < data.n && is_space(data.p[at]))
+            at++;
+        if (at == data.n || data.p[at] != ':')
+            continue;
+        for (at++; at < data.n && is_space(data.p[at]);)
+            at++;
+        return at;
+    }
+    return data.n;
 }

@@ -125,4 +125,6 @@ const char *wire_google_error_status(const struct err *e);
 /* An error object found inside a stream: e becomes ERR_UPSTREAM or better. */
 void wire_read_error_value(struct arena *a, int status, yyjson_val *root, struct err *e);
 
+/* Offset of the value of the last "key": in JSON text, or data.n. Inside of strings the quotes of a key would be escaped. */
+size_t wire_last_value(struct str data, struct str key);
 #endif

@@ -2207,15 +2207,11 @@ static void meter_stop(struct str data, enum ir_stop *stop)
 /* The object of the last "usageMetadata" of a chunk. Its strings are names: they hold no brackets. */
 static struct str meter_object(struct str data)
 {
-    static const char key[] = "\"usageMetadata\"";
-    struct str rest = data, found = STR_NONE;
-    const char *at;
-    while (rest.n && (at = memmem(rest.p, rest.n, key, sizeof key - 1))) {
-        rest = str_skip(rest, (size_t)(at - rest.p) + sizeof key - 1);
-        found = rest;
-    }
-    size_t from = str_index(found, '{');
+    struct str found = str_skip(data, wire_last_value(data, STR("usageMetadata")));
+    size_t from = 0;
     unsigned depth = 0;
+    if (found.n == 0 || found.p[0] != '{')
+        return STR_NONE;
     for (size_t i = from; i < found.n; i++) {
         depth += found.p[i] == '{';
         if (found.p[i] == '}' && --depth == 0)

@@ -2,9 +2,6 @@
 #include "base/banned.h"
 #include "base/codec.h"
 #include "wire/schema.h"
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 /* ---- usage ---- */
 static int64_t first_known(yyjson_val *a, yyjson_val *b)
@@ -556,56 +553,9 @@ void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw,
 }
 
 /* ---- finding things in text ---- */
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-/* Offset of the last quote before `end` that stands behind c; 0: none. */
-static size_t last_quote_behind(struct str data, size_t end, char c)
-{
-#ifdef __SSE2__
-    const __m128i quotes = _mm_set1_epi8('"'), before = _mm_set1_epi8(c);
-    while (end > 16) {
-        const char *p = data.p + end - 16;
-        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p),
-                b = _mm_loadu_si128((const __m128i *)(const void *)(p - 1));
-        unsigned hits = (unsigned)_mm_movemask_epi8(
-            _mm_and_si128(_mm_cmpeq_epi8(a, quotes), _mm_cmpeq_epi8(b, before)));
-        if (hits)
-            return end - 16 + 31 - (size_t)__builtin_clz(hits);
-        end -= 16;
-    }
-#endif
-    while (end-- > 1)
-        if (data.p[end] == '"' && data.p[end - 1] == c)
-            return end;
-    return 0;
-}
-
-/* Offset of the value of the last "key":, or data.n. From the end, where usage and reasons stand; inside of strings the
- * quotes of a key would be escaped. */
-static size_t value_behind(struct str data, struct str key)
-{
-    for (size_t end = data.n; (end = last_quote_behind(data, end, key.p[key.n - 1])) > key.n;) {
-        const char *quote = data.p + end;
-        if (quote[-1 - (ptrdiff_t)key.n] != '"' || memcmp(quote - key.n, key.p, key.n) != 0)
-            continue;
-        size_t at = end + 1;
-        while (at < data.n && is_space(data.p[at]))
-            at++;
-        if (at == data.n || data.p[at] != ':')
-            continue;
-        for (at++; at < data.n && is_space(data.p[at]);)
-            at++;
-        return at;
-    }
-    return data.n;
-}
-
 struct str openai_find_object(struct str data, struct str key)
 {
-    size_t at = value_behind(data, key);
+    size_t at = wire_last_value(data, key);
     if (at >= data.n || data.p[at] != '{')
         return STR_NONE;
     unsigned depth = 0;
@@ -630,7 +580,7 @@ struct str openai_find_object(struct str data, struct str key)
 
 struct str openai_find_string(struct str data, struct str key)
 {
-    size_t at = value_behind(data, key);
+    size_t at = wire_last_value(data, key);
     if (at >= data.n || data.p[at] != '"')
         return STR_NONE;
     struct str rest = str_skip(data, at + 1);
@@ -701,7 +651,7 @@ static size_t string_end(struct str u, size_t i)
 /* One walk over the small object: its members are numbers and objects of numbers, strings among them are passed over. */
 void openai_meter_usage(struct str data, struct ir_usage *usage)
 {
-    struct str u = str_skip(data, value_behind(data, STR("usage"))), name = STR_NONE;
+    struct str u = str_skip(data, wire_last_value(data, STR("usage"))), name = STR_NONE;
     enum detail detail = WHOLE;
     struct ir_usage found = IR_USAGE_NONE;
     unsigned depth = 0;

@@ -707,6 +707,27 @@ START_TEST(meters)
     ck_assert_int_eq(u.input_total, 2);
     ck_assert_int_eq(u.output_total, 3);
     ck_assert_int_eq(stop, IR_STOP_END);
+    /* wherever they stand, and whatever else is called so */
+    static const char *const replies[] = {
+        " {'stop_reason':'max_tokens','stop_sequence':null,'usage':{'input_tokens':2,"
+        "'server_tool_use':{'web_search_requests':0},'output_tokens':3}}\n",
+        "{'usage':{'input_tokens':2,'output_tokens':3},'stop_reason':'max_tokens'}",
+        "{'usage':{'input_tokens':2,'output_tokens':3},'stop_reason':'max_tokens',"
+        "'content':[{'input':{'stop_reason':'x','usage':{'input_tokens':1}}}]}",
+        "{'usage':{'input_tokens':2,'output_tokens':3},'stop_reason':'max_tokens',"
+        "'extra':{'stop_reason':'x','usage':{'input_tokens':1}}}",
+        "{'stop_reason':'max_tokens','content':[],'usage':{'input_tokens':2,'output_tokens':3}}",
+        "{'stop_reason':'max_tokens','usage':{'input_tokens':2,'output_tokens':3},'last':{}}",
+        "{'stop_reason':'max_tokens','text':'\\'usage\\':{','usage' : {'input_tokens':2,"
+        "'output_tokens':3} }",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(replies); i++) {
+        u = IR_USAGE_NONE;
+        stop = IR_STOP_NONE;
+        (void)wire_anthropic.meter(STR_NONE, kit_text(&k, replies[i]), &u, &stop);
+        ck_assert_msg(u.input_total == 2 && u.output_total == 3 && stop == IR_STOP_LENGTH, "%s",
+                      replies[i]);
+    }
 }
 END_TEST
 
