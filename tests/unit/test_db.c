@@ -321,7 +321,6 @@ END_TEST
 
 UNIT_MAIN("db", migrates_once_and_refuses_a_newer_schema,
           the_file_is_private_and_a_folder_is_no_store, rows_come_from_code,
-          many_rows_are_read_in_their_order_and_faults_are_told,
-          a_transaction_is_whole_or_nothing, what_was_acknowledged_survives_kill_9,
-          providers_are_kept_changed_and_removed, a_provider_that_cannot_work_is_refused,
-          keys_are_kept_as_hashes_only)
+          many_rows_are_read_in_their_order_and_faults_are_told, a_transaction_is_whole_or_nothing,
+          what_was_acknowledged_survives_kill_9, providers_are_kept_changed_and_removed,
+          a_provider_that_cannot_work_is_refused, keys_are_kept_as_hashes_only)
