@@ -585,6 +585,8 @@ static bool file_models(struct loader *l, struct err *e)
     yyjson_obj_foreach (all, i, max, k, v) {
         char where[160];
         struct str name = json_str(k);
+        if (name.n == 0)
+            return bad(e, "models", "a model must have a name");
         struct model *m = ARENA_NEW(l->a, struct model);
         (void)snprintf(where, sizeof where, "models.%.*s", (int)(name.n < 96 ? name.n : 96),
                        name.p);
