@@ -507,10 +507,50 @@ static bool finish(struct work *w, struct err *e)
                    why.message);
 }
 
+static size_t times(struct str text, struct str part)
+{
+    size_t n = 0;
+    for (size_t i = 0; i + part.n <= text.n; i++)
+        n += memcmp(text.p + i, part.p, part.n) == 0;
+    return n;
+}
+
+/* No more of these references than there were: moving one is free, making one is not. */
+static bool makes_reference(const struct work *w, struct str begin, char end, struct str *made)
+{
+    for (size_t i = 0; i + begin.n <= w->text.n; i++) {
+        struct str rest = str_skip(w->text, i);
+        if (!str_starts(rest, begin))
+            continue;
+        const char *stop = memchr(rest.p + begin.n, end, rest.n - begin.n);
+        if (!stop)
+            return false;
+        *made = str_n(rest.p, (size_t)(stop - rest.p) + 1);
+        if (times(w->text, *made) > times(w->base, *made))
+            return true;
+    }
+    return false;
+}
+
+/* ${VAR} and file:PATH are replaced by what they name, which then goes where the configuration says: to a provider, into a
+ * list. Who may change the configuration may not for that read this machine's environment and files; owners may. */
+static bool may_refer(const struct work *w, struct err *e)
+{
+    struct str made;
+    if (!w->changes_file || w->c->who.role >= ROLE_OWNER ||
+        (!makes_reference(w, STR("${"), '}', &made) &&
+         !makes_reference(w, STR("\"file:"), '"', &made)))
+        return true;
+    return err_set(e, ERR_FORBIDDEN, "owner_required",
+                   "Only an owner may put a reference to the environment or to a file into the "
+                   "configuration: " STR_FMT,
+                   STR_ARG(str_first(made, 100)));
+}
+
 bool work_end(struct work *w, bool ok, struct err *e)
 {
     if (ok && (w->changes_file || w->changes_store))
-        ok = finish(w, e);
+        ok = may_refer(w, e) && finish(w, e);
     db_rollback(w->db); /* what was not committed */
     let_go(w);
     return ok;

@@ -87,10 +87,13 @@ def config():
                 {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring", "scopes": ["inference", "models", "admin"]}]}}
 
 
-@pytest.mark.parametrize("flow", ["signing", "password", "inflight", "history", "objects", "requests", "playground", "settings", "palette", "inert", "looks", "expiry"])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("flow", ["signing", "password", "inflight", "history", "objects", "requests", "playground", "settings", "palette",
+                                  "inert", "expiry", "looks-1440-light", "looks-1440-dark", "looks-768-light", "looks-360-light",
+                                  "looks-360-dark"])
 def test_flow(start_sluice, flow):
     s = start_sluice(config())
     assert "root" in s.get("/dashboard/", auth=False).text
     done = subprocess.run([str(NODE), str(SCRIPT), s.origin, ADMIN, flow], env=environment(), capture_output=True, text=True,
-                          timeout=110, check=False)
+                          timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

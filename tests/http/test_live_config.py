@@ -171,25 +171,60 @@ def test_a_key_of_the_store_can_be_revoked_while_the_file_is_broken(start_sluice
     assert s.get("/v1/models/m").status_code == 200
 
 
+PASSWORD = "a long enough password"
+
+
+def owner(s):
+    """The headers of the owner's session; a key has the role admin at most."""
+    r = s.post("/sluice/v1/session", {"name": "admin", "password": PASSWORD}, auth=False)
+    assert r.status_code == 201, r.text
+    s.http.cookies.clear()
+    return {"Authorization": "Bearer " + r.json()["token"]}
+
+
 def test_a_change_that_would_not_load_changes_nothing(start_sluice):
-    s = start_sluice({"providers": {"p": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9"}}, "server": {"api_keys": KEYS}},
-                     key=ADMIN)
+    s = start_sluice({"providers": {"p": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9"}},
+                      "server": {"admin_password": PASSWORD, "api_keys": KEYS}}, key=ADMIN)
     before = text(s)
     for body in ({"base_url": "ftp://x"}, {"type": "nonsense"}, {"api_key": "file:missing.key"}):
-        r = s.call("PATCH", "/sluice/v1/providers/p", body)
+        r = s.call("PATCH", "/sluice/v1/providers/p", body, headers=owner(s))
         assert r.status_code == 400, r.text
         assert text(s) == before
     assert s.get("/sluice/v1/info").json()["config_faults"] == []
 
 
 def test_a_secret_may_be_named_instead_of_given(start_sluice, scripted, upstream):
-    s = start_sluice({"server": {"api_keys": KEYS}}, env={"TEST_UPSTREAM_KEY": "sk-named"}, key=ADMIN)
+    s = start_sluice({"server": {"admin_password": PASSWORD, "api_keys": KEYS}}, env={"TEST_UPSTREAM_KEY": "sk-named"}, key=ADMIN)
     r = s.post("/sluice/v1/providers", {"name": "p", "type": "openai-compatible", "base_url": scripted.origin + "/v1",
-                                        "api_key": "${TEST_UPSTREAM_KEY}"})
+                                        "api_key": "${TEST_UPSTREAM_KEY}"}, headers=owner(s))
     assert r.status_code == 201, r.text
     assert '"${TEST_UPSTREAM_KEY}"' in text(s) and "sk-named" not in text(s)
     s.post("/v1/chat/completions", {"model": "p/chat-model", "messages": [{"role": "user", "content": "hi"}]})
     assert upstream.last.header("authorization") == "Bearer sk-named"
+
+
+def test_only_owners_make_references(start_sluice, tmp_path):
+    """Else whoever may change a provider could send the environment and files of this machine to a server of theirs."""
+    (tmp_path / "secret").write_text("of this machine")
+    s = start_sluice({"providers": {"p": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "${MINE}"},
+                                    "r": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-r"}},
+                      "server": {"admin_password": PASSWORD, "api_keys": KEYS}}, env={"MINE": "sk-mine", "OTHER": "sk-other"}, key=ADMIN)
+    before = text(s)
+    for method, path, body in (("PATCH", "/sluice/v1/providers/r", {"api_key": "${OTHER}"}),
+                               ("PATCH", "/sluice/v1/providers/r", {"base_url": "http://127.0.0.1:9/${MINE}"}),
+                               ("PATCH", "/sluice/v1/providers/r", {"api_key": "file:%s/secret" % tmp_path}),
+                               ("POST", "/sluice/v1/models", {"name": "${OTHER}", "targets": [{"provider": "p"}]}),
+                               ("POST", "/sluice/v1/models", {"name": "m", "targets": [{"provider": "p", "upstream_model": "${OTHER}"}]}),
+                               ("PATCH", "/sluice/v1/settings/proxy", {"value": "http://${OTHER}@127.0.0.1:9"}),
+                               ("POST", "/sluice/v1/keys", {"label": "${OTHER}"}),
+                               ("PUT", "/admin/api/config/providers/q", {"api_key": "${OTHER}", "base_url": "http://127.0.0.1:9"})):
+        r = s.call(method, path, body)
+        assert r.status_code == 403 and "Only an owner" in r.text, (path, body, r.text)
+        assert text(s) == before
+    # what is there may move
+    assert s.call("PATCH", "/sluice/v1/providers/p", {"name": "q"}).status_code == 200
+    assert text(s).count("${MINE}") == 1
+    assert s.call("PATCH", "/sluice/v1/providers/r", {"api_key": "${OTHER}"}, headers=owner(s)).status_code == 200
 
 
 def test_models_of_every_form_follow_a_renamed_provider(messy):

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
 const [origin, key, flow, folder = ''] = process.argv.slice(2);
+const [name, width, scheme] = flow.split('-'); // looks-360-dark
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const names = ['requests', 'models', 'providers', 'keys', 'playground', 'settings'];
 const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"';
@@ -239,28 +240,26 @@ const flows = {
     assert.ok(browser.isConnected());
   },
 
-  async looks({ browser }) {
+  async looks({ browser }, width, scheme) {
     const found = [];
-    for (const [width, scheme] of [[1440, 'light'], [1440, 'dark'], [768, 'light'], [360, 'dark'], [360, 'light']]) {
-      const { context, page, faults } = await open(browser, { viewport: { width, height: 800 }, colorScheme: scheme, bypassCSP: true, reducedMotion: 'reduce' });
-      for (const name of ['', ...names]) {
-        if (name === '') await signIn(page);
-        else {
-          const burger = page.getByRole('button', { name: 'Menu' });
-          if (await burger.isVisible()) await burger.click();
-          await visit(page, title(name));
-        }
-        await page.waitForTimeout(300);
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-        if (wide > 0) found.push(`${name} at ${width}: ${wide} px too wide`);
-        await page.addScriptTag({ content: axe });
-        const bad = await page.evaluate(async () => (await window.axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`));
-        found.push(...bad.map((b) => `${name} at ${width} ${scheme}: ${b}`));
-        if (folder) await page.screenshot({ path: `${folder}/${name || 'dashboard'}-${width}-${scheme}.png` });
+    const { context, page, faults } = await open(browser, { viewport: { width, height: 800 }, colorScheme: scheme, bypassCSP: true, reducedMotion: 'reduce' });
+    for (const name of ['', ...names]) {
+      if (name === '') await signIn(page);
+      else {
+        const burger = page.getByRole('button', { name: 'Menu' });
+        if (await burger.isVisible()) await burger.click();
+        await visit(page, title(name));
       }
-      found.push(...faults);
-      await context.close();
+      await page.waitForTimeout(300);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      if (wide > 0) found.push(`${name} at ${width}: ${wide} px too wide`);
+      await page.addScriptTag({ content: axe });
+      const bad = await page.evaluate(async () => (await window.axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`));
+      found.push(...bad.map((b) => `${name} at ${width} ${scheme}: ${b}`));
+      if (folder) await page.screenshot({ path: `${folder}/${name || 'dashboard'}-${width}-${scheme}.png` });
     }
+    found.push(...faults);
+    await context.close();
     assert.deepEqual(found, []);
   },
 
@@ -276,7 +275,7 @@ const flows = {
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
 try {
   const opened = await open(browser);
-  await flows[flow]({ ...opened, browser });
+  await flows[name]({ ...opened, browser }, Number(width), scheme);
   assert.deepEqual(opened.faults, []);
   console.log(JSON.stringify({ ok: true }));
 } finally {
