@@ -1070,12 +1070,11 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         OPTIONS,
         N
     };
-    struct json_want want[N + RESPONSES_WANTS] = {{.key = "model"},
-                                                  {.key = "stream"},
-                                                  {.key = "stream_options"},
-                                                  [N + WANT_STORE] = {.key = "store"},
-                                                  {.key = "previous_response_id"},
-                                                  {.key = "input"}};
+    struct json_want want[N + RESPONSES_WANTS] = {
+        {.key = "model"}, {.key = "stream"}, {.key = "stream_options"}};
+    want[N + WANT_STORE].key = "store";
+    want[N + WANT_PREVIOUS].key = "previous_response_id";
+    want[N + WANT_INPUT].key = "input";
     bool is_response = rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK;
     if (!json_scan_object(rl->body, want, is_response ? ARRAY_LEN(want) : N,
                           (unsigned)rl->set->max_json_depth, &rl->scan, e))
