@@ -104,7 +104,7 @@ def session(scripted, upstream, tmp_path, calls):
             self.config_path = self.folder / "gateway.jsonc"
             self.config_path.write_text(config, encoding="utf-8")
 
-    s = Documented(tmp_path / "sluice", None, calls)
+    s = Documented(tmp_path / "sluice", {}, calls)
 
     async def answer(conn, request):
         models = {"object": "list", "data": [{"id": "gpt-small"}, {"id": "gpt-large"}]}

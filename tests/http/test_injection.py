@@ -159,7 +159,7 @@ def test_a_response_outlives_a_full_disk(faulty, upstream):
 
 ADMIN = "sk-admin-0123456789abcdef"
 TRIES = 400 if os.environ.get("SLUICE_TEST_FAULTS") == "all" else 12
-EACH_SOCKET = [f for f in SOCKET_FAULTS if f[0] in ("connect", "socket", "accept4", "read", "write")]  # what is called here
+EACH_SOCKET = [f for f in SOCKET_FAULTS if f[0] in ("connect", "socket", "accept4", "read", "send")]  # what is called here
 EACH_STORE = [f for f in STORE_FAULTS if f[0] != "ftruncate64"]
 STEPS = [(c, u, streaming) for c, u in (("chat", "chat"), ("chat", "anthropic"), ("anthropic", "chat"), ("responses", "ollama"),
                                         ("google", "responses"), ("ollama", "google")) for streaming in (False, True)]
