@@ -36,7 +36,8 @@ class Calls:
         self.path, self.test, self.seen = path, "", set()
 
     def note(self, method, path):
-        row = "%s\t%s\t%s\n" % (method, path.partition("?")[0], self.test)
+        path = "".join(c if c.isprintable() else " " for c in path.partition("?")[0])  # hostile ones hold ends of lines
+        row = "%s\t%s\t%s\n" % (method, path, self.test)
         if row not in self.seen:
             self.seen.add(row)
             with open(self.path, "a", encoding="utf-8") as out:  # O_APPEND: parallel workers may share it
