@@ -1160,7 +1160,9 @@ bool change_setting(struct control_call *c, const struct setting *row, struct st
         return false;
     if (!work_begin(&w, c, e))
         return false;
-    enum origin from = c->control->setting_origin(c->control->arg, row->name);
+    enum origin *origins = ARENA_ARRAY(c->arena, enum origin, setting_count());
+    c->control->setting_origins(c->control->arg, origins);
+    enum origin from = origins[setting_index(row)];
     bool is_in_file = work_value(&w, path, 2) != NULL;
     bool is_in_store = json_get(json_get(w.found.store, "server"), row->name) != NULL;
     bool ok = from != ORIGIN_ENV || control_may_change(c, from, "setting", name, e);

@@ -31,7 +31,7 @@ struct control {
     void (*publish)(void *arg, struct snapshot *s, bool is_of_file); /* takes s; is_of_file: the file is no longer at fault */
     void (*refused)(void *arg, const struct err *e);
     struct config_fault *fault;
-    enum origin (*setting_origin)(void *arg, const char *name);
+    void (*setting_origins)(void *arg, enum origin *from); /* of all, in the order of setting_at() */
     pthread_mutex_t *change_lock; /* held while the configuration is changed: api/change.h */
     const struct seal *seal;
     struct usage_log *usage;

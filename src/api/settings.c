@@ -17,28 +17,33 @@ static const struct shape setting_shape = SHAPE(
 static const struct shape setting_in_shape = SHAPE_STRICT(
     struct setting_in, FIELD(struct setting_in, value, 0, "New value; null: back to the default"));
 
+static enum origin *origins(struct control_call *c)
+{
+    enum origin *from = ARENA_ARRAY(c->arena, enum origin, setting_count());
+    c->control->setting_origins(c->control->arg, from);
+    return from;
+}
+
 static bool show(struct control_call *c, const struct settings *set, const struct setting *row,
-                 struct setting_out *out, struct err *e)
+                 const enum origin *from, struct setting_out *out, struct err *e)
 {
     struct buf b;
     buf_init_arena(&b, c->arena, 65536);
     struct jw w = jw_on(&b);
     setting_write(set, row, &w);
-    *out = (struct setting_out){
-        .name = str_of(row->name),
-        .sentence = str_of(row->sentence),
-        .origin = str_of(origin_name(c->control->setting_origin(c->control->arg, row->name)))};
+    *out = (struct setting_out){.name = str_of(row->name),
+                                .sentence = str_of(row->sentence),
+                                .origin = str_of(origin_name(from[setting_index(row)]))};
     return json_parse(c->arena, buf_str(&b), 4, &out->value, e);
 }
 
 static bool list(struct control_call *c, struct err *e)
 {
-    size_t n = 0;
-    while (setting_at(n))
-        n++;
+    size_t n = setting_count();
+    const enum origin *from = origins(c);
     struct setting_out *v = ARENA_ARRAY(c->arena, struct setting_out, n);
     for (size_t i = 0; i < n; i++)
-        if (!show(c, &c->snap->settings, setting_at(i), &v[i], e))
+        if (!show(c, &c->snap->settings, setting_at(i), from, &v[i], e))
             return false;
     return control_reply_list(c, &setting_shape, v, n);
 }
@@ -50,7 +55,7 @@ static bool represent(struct control_call *c, const struct snapshot *s, struct s
     struct jw w = jw_on(out);
     if (!row)
         return false;
-    jw_cstr(&w, origin_name(c->control->setting_origin(c->control->arg, row->name)));
+    jw_cstr(&w, origin_name(origins(c)[setting_index(row)]));
     setting_write(&s->settings, row, &w);
     return true;
 }
@@ -70,7 +75,7 @@ static bool get(struct control_call *c, struct err *e)
     const struct setting *row = find(c, e);
     struct setting_out out;
     c->represent = represent;
-    return row && show(c, &c->snap->settings, row, &out, e) &&
+    return row && show(c, &c->snap->settings, row, origins(c), &out, e) &&
            control_reply_tagged(c, 200, &setting_shape, &out, c->snap, str_of(row->name));
 }
 
@@ -89,7 +94,7 @@ static bool change(struct control_call *c, struct err *e)
     if (!change_setting(c, row, text, e))
         return false;
     struct snapshot *now = snapshot_current();
-    bool ok = show(c, &now->settings, row, &out, e) &&
+    bool ok = show(c, &now->settings, row, origins(c), &out, e) &&
               control_reply_tagged(c, 200, &setting_shape, &out, now, str_of(row->name));
     snapshot_unref(now);
     return ok;

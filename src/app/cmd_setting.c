@@ -22,6 +22,8 @@ int cmd_setting_list(struct cli *c)
     cli_sources(c, &s);
     if (!state_open(&s, &e) || !config_load(&s, &snap, &e))
         return cli_fail(&e);
+    enum origin *from = ARENA_ARRAY(c->arena, enum origin, setting_count());
+    setting_origins(&s, from);
     sheet_init(&t, c->arena, 4);
     const char *const head[] = {"SETTING", "VALUE", "FROM", "WHAT"};
     for (size_t i = 0; i < ARRAY_LEN(head); i++)
@@ -29,7 +31,7 @@ int cmd_setting_list(struct cli *c)
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
         sheet_add(&t, str_of(row->name));
         sheet_add(&t, value_text(c->arena, &snap->settings, row));
-        sheet_add(&t, str_of(origin_name(setting_origin(&s, row->name))));
+        sheet_add(&t, str_of(origin_name(from[i])));
         sheet_add(&t, str_of(row->sentence));
     }
     sheet_print(&t);
@@ -61,7 +63,7 @@ int cmd_setting_set(struct cli *c)
     if (c->n_args > 1 && !setting_set(&scratch, row, value, &e))
         return cli_usage(c, "%s", e.message);
     struct db *db = cli_store(c, &s, &e);
-    enum origin from = db ? setting_origin(&s, row->name) : ORIGIN_DEFAULT;
+    enum origin from = db ? setting_origin(&s, row) : ORIGIN_DEFAULT;
     bool ok = db &&
               ((from != ORIGIN_FILE && from != ORIGIN_ENV) ||
                err_set(&e, ERR_CONFLICT, "read_only", "'%s' comes from the %s: change it there",

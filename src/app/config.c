@@ -932,30 +932,51 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
     return true;
 }
 
-enum origin setting_origin(const struct config_sources *src, const char *name)
+/* Rows of the store's settings: what stands in no place that goes before becomes ORIGIN_API. */
+static void note_stored(struct db *db, enum origin *from)
 {
-    char env[64];
-    if (setting_env(name, env))
-        return ORIGIN_ENV;
-    enum origin from = ORIGIN_DEFAULT;
+    struct err e = ERR_INIT;
+    const struct setting *row;
+    struct stmt *s = db_prepare(db, "SELECT name FROM setting", &e);
+    while (s && stmt_step(s, &e))
+        if ((row = setting_find(stmt_str(s, 0))) && from[setting_index(row)] == ORIGIN_DEFAULT)
+            from[setting_index(row)] = ORIGIN_API;
+    stmt_free(s);
+}
+
+void setting_origins(const struct config_sources *src, enum origin *from)
+{
     struct arena *a = arena_new();
     struct err e = ERR_INIT;
     struct str text;
-    yyjson_val *root;
-    if (src->file && file_read(a, src->file, MAX_FILE, &text, &e) &&
-        jsonc_parse(a, text, &root, &e) && !json_absent(setting_in(json_get(root, "server"), name)))
-        from = ORIGIN_FILE;
-    struct db *db = from == ORIGIN_DEFAULT ? db_open(src->db_path, DB_READ_ONLY, &e) : NULL;
-    struct stmt *s = db ? db_prepare(db, "SELECT 1 FROM setting WHERE name = ?1", &e) : NULL;
-    if (s) {
-        stmt_bind_str(s, 1, str_of(name));
-        if (stmt_step(s, &e))
-            from = ORIGIN_API;
+    yyjson_val *root = NULL;
+    const struct setting *row;
+    if (src->file &&
+        (!file_read(a, src->file, MAX_FILE, &text, &e) || !jsonc_parse(a, text, &root, &e)))
+        root = NULL;
+    yyjson_val *server = json_get(root, "server");
+    for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
+        char env[64];
+        from[i] = setting_env(row->name, env)                   ? ORIGIN_ENV
+                  : !json_absent(setting_in(server, row->name)) ? ORIGIN_FILE
+                                                                : ORIGIN_DEFAULT;
     }
-    stmt_free(s);
+    struct db *db = db_open(src->db_path, DB_READ_ONLY, &e);
+    if (db)
+        note_stored(db, from);
     db_close(db);
     arena_free(a);
-    return from;
+}
+
+enum origin setting_origin(const struct config_sources *src, const struct setting *row)
+{
+    enum origin *from = calloc(setting_count(), sizeof *from);
+    if (!from)
+        abort();
+    setting_origins(src, from);
+    enum origin one = from[setting_index(row)];
+    free(from);
+    return one;
 }
 
 /* ---- all of it ---- */

@@ -2,6 +2,7 @@
 #ifndef APP_CONFIG_H
 #define APP_CONFIG_H
 #include "api/control.h"
+#include "domain/setting.h"
 #include "domain/snapshot.h"
 #include "store/db.h"
 #include "vault/seal.h"
@@ -37,6 +38,8 @@ bool config_load(const struct config_sources *s, struct snapshot **out, struct e
 /* The same of a file or store that is being changed; d may be NULL. */
 bool config_build(const struct config_sources *s, const struct config_draft *d, struct snapshot **out, struct err *e) MUST_USE;
 bool is_detected_env(const struct provider_kind *k) MUST_USE; /* its key stands in the environment, and it may be offered */
-/* Where a setting's value comes from just now. */
-enum origin setting_origin(const struct config_sources *s, const char *name);
+/* Where the settings' values come from just now, in the order of setting_at(): reads file and store once for all of them.
+ * from has room for setting_count(). */
+void setting_origins(const struct config_sources *s, enum origin *from);
+enum origin setting_origin(const struct config_sources *s, const struct setting *row); /* of one */
 #endif

@@ -229,10 +229,10 @@ static void observe_start(void *arg)
     snapshot_thread_done();
 }
 
-static enum origin origin_of_setting(void *arg, const char *name)
+static void origins_of_settings(void *arg, enum origin *from)
 {
     struct server *s = arg;
-    return setting_origin(&s->sources, name);
+    setting_origins(&s->sources, from);
 }
 
 static void reload_on_worker(void *arg)
@@ -590,7 +590,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .publish = publish,
                                   .refused = refused,
                                   .fault = &s->fault,
-                                  .setting_origin = origin_of_setting,
+                                  .setting_origins = origins_of_settings,
                                   .usage = s->usage,
                                   .bodies = s->bodies,
                                   .tail = s->tail,

@@ -124,6 +124,16 @@ const struct setting *setting_at(size_t i)
     return i < ARRAY_LEN(rows) ? &rows[i] : NULL;
 }
 
+size_t setting_count(void)
+{
+    return ARRAY_LEN(rows);
+}
+
+size_t setting_index(const struct setting *row)
+{
+    return (size_t)(row - rows);
+}
+
 const struct setting *setting_find(struct str name)
 {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

@@ -16,6 +16,8 @@ struct setting {
     bool (*check)(struct str value, struct err *e); /* SETTING_TEXT: what it must look like; NULL: anything */
 };
 const struct setting *setting_at(size_t i);                   /* NULL past the end */
+size_t setting_count(void);
+size_t setting_index(const struct setting *row);              /* its place: setting_at(setting_index(row)) == row */
 const struct setting *setting_find(struct str name);
 void settings_default(struct settings *s);
 /* From text (environment, store): ERR_INPUT naming the setting. Texts are kept as given: they must live as long as s. */
