@@ -100,7 +100,8 @@ static struct usage_limits limits_of(const struct settings *set)
 {
     return (struct usage_limits){.days = set->usage_retention_days,
                                  .success_max = set->request_log_success_max,
-                                 .error_max = set->request_log_error_max};
+                                 .error_max = set->request_log_error_max,
+                                 .figures_days = set->usage_figures_days};
 }
 
 static void set_log(const struct settings *set)

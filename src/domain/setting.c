@@ -70,6 +70,7 @@ static const struct setting rows[] = {
     INT(usage_retention_days, 90, 0, 36500, "Days that the request log is kept; 0: for ever"),
     INT(request_log_success_max, 10000000, 0, 1000000000000, "Most requests with a status below 400 that the request log keeps; 0: no limit"),
     INT(request_log_error_max, 1000000, 0, 1000000000000, "Most failed requests that the request log keeps; 0: no limit"),
+    INT(usage_figures_days, 1100, 0, 36500, "Days that the figures of the request log, summed up by day, are kept; 0: for ever"),
     FLAG(emulate_stop, 0, "Cut answers at the caller's stop sequences where an upstream knows none (OpenAI Responses)"),
     INT(metrics_max_labels, 500, 16, 16000, "Most models, upstreams and keys that metrics tell apart; further ones count as `other`. Read at start"),
     FLAG(metrics_loopback, 0, "Show /metrics without a credential to callers on this machine"),

@@ -79,7 +79,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t upstream_idle_ms, upstream_max_idle, upstream_max_conns;
     int64_t image_max_bytes, image_timeout_ms;
     int64_t response_ttl_ms;    /* stored /v1/responses */
-    int64_t usage_retention_days, request_log_success_max, request_log_error_max;
+    int64_t usage_retention_days, request_log_success_max, request_log_error_max, usage_figures_days;
     int64_t metrics_max_labels;
     bool metrics_loopback, metrics_public;
     bool trace_context, trace_propagate, otlp_traces, otlp_metrics;

@@ -5,6 +5,7 @@
 #include "meter/redact.h"
 #include "meter/usage_block.h"
 #include "meter/usage_retain.h"
+#include "meter/usage_sum.h"
 #include "store/db.h"
 #include <assert.h>
 #include <pthread.h>
@@ -28,6 +29,7 @@
 #define MAX_POSTED_BYTES (256u << 20)
 /* interned; a flood of made-up names beyond it is counted as "(other)" */
 #define MAX_NAMES 50000u
+#define SUM_MS 1000   /* between two writings of the sums */
 #define IDLE_MS 60000 /* then it looks after what is kept */
 
 struct chunk {
@@ -81,6 +83,8 @@ struct usage_log {
     int64_t last_id;
     struct stmt *add_detail;
     struct block_writer *blocks;
+    struct sum_writer *sums;
+    uint64_t summed_ms; /* monotonic: when they were written last */
     struct retention retention;
     struct usage_limits limits; /* under lock */
     struct redactor *redactor;  /* under lock */
@@ -278,6 +282,7 @@ static void close_db(struct usage_log *u)
     stmt_free(u->add_detail);
     u->insert = u->find_name = u->add_name = u->find_kind = u->add_kind = u->add_detail = NULL;
     block_writer_close(u->blocks);
+    sum_writer_close(u->sums);
     db_close(u->db);
     u->db = NULL;
 }
@@ -314,7 +319,8 @@ static bool open_db(struct usage_log *u, struct err *e)
         is_ready = (*statements[i].at = db_prepare(u->db, statements[i].sql, e)) != NULL;
     struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e)
                               : NULL;
-    bool ok = s && stmt_step(s, e) && block_writer_open(u->blocks, u->db, e);
+    bool ok = s && stmt_step(s, e) && block_writer_open(u->blocks, u->db, e) &&
+              sum_writer_open(u->sums, u->db, e);
     if (ok)
         u->last_id = stmt_int(s, 0);
     stmt_free(s);
@@ -519,6 +525,25 @@ static struct db_value fact_value(void *arg, size_t row, unsigned column)
     }
 }
 
+static struct usage_figures figures_of(const struct usage_record *r)
+{
+    return (struct usage_figures){.n = 1,
+                                  .last = r->seq,
+                                  .input_total = r->usage.input_total,
+                                  .cache_read = r->usage.cache_read,
+                                  .cache_write = r->usage.cache_write,
+                                  .output_total = r->usage.output_total,
+                                  .reasoning = r->usage.reasoning,
+                                  .audio_in = r->usage.audio_in,
+                                  .audio_out = r->usage.audio_out,
+                                  .ttft_n = r->ttft_us >= 0,
+                                  .ttft_us = r->ttft_us,
+                                  .duration_us = r->duration_us,
+                                  .retried = r->attempts > 1,
+                                  .bytes_in = r->bytes_in,
+                                  .bytes_out = r->bytes_out};
+}
+
 static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
@@ -538,7 +563,9 @@ static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
         struct usage_record *r = u->slice[i];
         if (r->seq / 1000 - end_ms(r) > MAX_DRIFT_MS)
             say_when(r);
-        if (!block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
+        struct usage_figures f = figures_of(r);
+        if (!sum_writer_add(u->sums, u->slice_kinds[i], &f, e) ||
+            !block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
             (r->extra && !insert_detail(u, r, e)))
             return false;
     }
@@ -605,6 +632,15 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
             forget_names(u); /* ids made in this group are gone with it */
             return false;
         }
+    uint64_t now = clock_mono_ms();
+    bool is_due = now - u->summed_ms >= SUM_MS;
+    if (is_due && !sum_writer_flush(u->sums, e)) {
+        db_rollback(u->db);
+        forget_names(u);
+        return false;
+    }
+    if (is_due)
+        u->summed_ms = now;
     if (!db_commit(u->db, e)) {
         forget_names(u);
         return false;
@@ -671,12 +707,29 @@ static bool run_posted(struct usage_log *u, struct err *e)
     return true;
 }
 
+static bool write_sums(struct usage_log *u, struct err *e)
+{
+    if (!db_begin(u->db, e))
+        return false;
+    if (sum_writer_flush(u->sums, e))
+        return db_commit(u->db, e);
+    db_rollback(u->db);
+    return false;
+}
+
 /* A slice of what is due beside the records themselves: summaries of older ones, and what is kept no longer.
  * True: more is due. A failure of the store shows with the next group. */
-static bool tidy(struct usage_log *u)
+static bool tidy(struct usage_log *u, bool is_idle)
 {
     struct err e = ERR_INIT;
     struct usage_limits limits;
+    if ((is_idle && sum_writer_is_pending(u->sums) && !write_sums(u, &e)) ||
+        (sum_writer_is_behind(u->sums) && !sum_writer_catch_up(u->sums, &e))) {
+        close_db(u); /* what was gathered is made of the records again */
+        return false;
+    }
+    if (sum_writer_is_behind(u->sums))
+        return true;
     if (block_writer_is_behind(u->blocks) &&
         (!block_writer_catch_up(u->blocks, &e) || block_writer_is_behind(u->blocks)))
         return e.kind == ERR_NONE;
@@ -754,8 +807,10 @@ static void *writer(void *arg)
             atomic_fetch_add_explicit(&u->failures, 1, memory_order_relaxed);
             close_db(u); /* a fresh handle next time */
         } else if (!is_last) {
-            has_more = tidy(u);
+            has_more = tidy(u, !wrote);
         }
+        if (is_last && ok && sum_writer_is_pending(u->sums))
+            ok = write_sums(u, &e); /* else they are made of the records, next time */
         if (is_last)
             break;
         sleep_a_while(u, !wrote && ok && !has_more);
@@ -897,6 +952,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     u->limits = *limits;
     u->source = (struct db_source){.columns = 15, .value = fact_value, .arg = u};
     u->blocks = block_writer_new();
+    u->sums = sum_writer_new();
     map_init(&u->names);
     map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
@@ -909,6 +965,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     for (unsigned i = 0; i < loops; i++)
         free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
+    sum_writer_free(u->sums);
     free(u->rings);
     free(u->path);
     free(u);
@@ -927,6 +984,7 @@ void usage_log_free(struct usage_log *u)
     for (unsigned i = 0; i < u->n_rings; i++)
         free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
+    sum_writer_free(u->sums);
     redactor_unref(u->redactor);
     take_posted(u);
     if (u->taken) /* the store could not be reached to the end */

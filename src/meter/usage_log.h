@@ -38,6 +38,7 @@ struct usage_record {           /* fixed size: texts are cut */
 struct usage_limits {           /* how much of the log is kept; 0: without limit */
     int64_t days;
     int64_t success_max, error_max; /* records of a status below 400, and others */
+    int64_t figures_days;           /* of their sums by day: meter/usage_sum.h */
 };
 
 struct usage_log;

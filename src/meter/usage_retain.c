@@ -2,6 +2,7 @@
 #include "meter/usage_retain.h"
 #include "base/clock.h"
 #include "meter/usage_read.h"
+#include "meter/usage_sum.h"
 #include <stdlib.h>
 
 #define LOOK_MS 60000
@@ -32,9 +33,11 @@ static bool look(struct retention *r, struct db *db, const struct usage_limits *
     r->limits = *limits;
     r->at = 0;
     r->too_old = limits->days > 0 ? (clock_wall_ms() - limits->days * 86400000) * 1000 : 0;
-    struct stmt *s = db_prepare(db, "SELECT cleared FROM usage_state", e);
+    struct stmt *s = db_prepare(
+        db, "SELECT cleared, (SELECT up_to FROM usage_sum_state) FROM usage_state", e);
     bool ok = s && stmt_step(s, e);
     r->cleared = ok ? stmt_int(s, 0) : 0;
+    r->summed = ok ? stmt_int(s, 1) : 0;
     stmt_free(s);
     return ok && find_floor(db, limits->success_max, false, &r->floor[0], e) &&
            find_floor(db, limits->error_max, true, &r->floor[1], e);
@@ -61,36 +64,13 @@ static bool run(struct db *db, const char *sql, int64_t first, int64_t last, int
     return ok;
 }
 
-#define FOLD                                                                                       \
-    "INSERT INTO usage_past(day,kind,n,input_total,cache_read,cache_write,output_total,reasoning," \
-    "audio_in,audio_out,duration_us,bytes_in,bytes_out)"                                           \
-    " SELECT id / 86400000000, kind, count(*), coalesce(sum(input_total), 0), "                    \
-    "coalesce(sum(cache_read), 0),"                                                                \
-    " coalesce(sum(cache_write), 0), coalesce(sum(output_total), 0), coalesce(sum(reasoning), "    \
-    "0), coalesce(sum(audio_in), 0),"                                                              \
-    " coalesce(sum(audio_out), 0), sum(duration_us), sum(bytes_in), sum(bytes_out) FROM "          \
-    "usage_fact"                                                                                   \
-    " WHERE id BETWEEN ?1 AND ?2 AND %s GROUP BY 1, 2"                                             \
-    " ON CONFLICT (day, kind) DO UPDATE SET n = n + excluded.n,"                                   \
-    " input_total = input_total + excluded.input_total,"                                           \
-    " cache_read = cache_read + excluded.cache_read,"                                              \
-    " cache_write = cache_write + excluded.cache_write,"                                           \
-    " output_total = output_total + excluded.output_total,"                                        \
-    " reasoning = reasoning + excluded.reasoning, audio_in = audio_in + excluded.audio_in,"        \
-    " audio_out = audio_out + excluded.audio_out,"                                                 \
-    " duration_us = duration_us + excluded.duration_us,"                                           \
-    " bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out"
-
-/* The records of [first, last] that `which` (SQL) names. */
+/* The records of [first, last] that `which` (SQL) names. Their sums stay. */
 static bool drop_some(struct db *db, int64_t first, int64_t last, const char *which,
-                      bool keeps_sums, int64_t *changed, struct err *e)
+                      int64_t *changed, struct err *e)
 {
-    char sql[2048];
+    char sql[256];
     if (first > last)
         return true;
-    (void)snprintf(sql, sizeof sql, FOLD, which);
-    if (keeps_sums && !run(db, sql, first, last, NULL, e))
-        return false;
     (void)snprintf(sql, sizeof sql, "DELETE FROM usage_fact WHERE id BETWEEN ?1 AND ?2 AND %s",
                    which);
     return run(db, sql, first, last, changed, e);
@@ -105,10 +85,11 @@ static int64_t least(int64_t a, int64_t b)
 static bool drop_due(struct retention *r, struct db *db, int64_t first, int64_t last,
                      int64_t *changed, struct err *e)
 {
-    bool ok = drop_some(db, first, least(last, r->too_old), "true", false, changed, e) &&
-              drop_some(db, first, least(last, r->cleared), "true", true, changed, e);
+    last = least(last, r->summed);
+    bool ok = drop_some(db, first, least(last, r->too_old), "true", changed, e) &&
+              drop_some(db, first, least(last, r->cleared), "true", changed, e);
     for (int i = 0; i < 2; i++)
-        ok = ok && drop_some(db, first, least(last, r->floor[i]), class_sql[i], true, changed, e);
+        ok = ok && drop_some(db, first, least(last, r->floor[i]), class_sql[i], changed, e);
     return ok && (*changed == 0 ||
                   run(db,
                       "DELETE FROM usage_detail WHERE id BETWEEN ?1 AND ?2 AND id NOT IN "
@@ -139,8 +120,9 @@ static bool next_block(struct retention *r, struct db *db, int64_t *first, int64
 
 static bool drop_old_sums(struct retention *r, struct db *db, struct err *e)
 {
-    return r->too_old <= 0 || run(db, "DELETE FROM usage_past WHERE day BETWEEN ?1 AND ?2", 0,
-                                  r->too_old / 86400000000 - 1, NULL, e);
+    int64_t days = r->limits.figures_days;
+    return days <= 0 || run(db, "DELETE FROM usage_sum WHERE span = ?1 AND at <= ?2", SPAN_DAY,
+                            clock_wall_ms() / 86400000 - days, NULL, e);
 }
 
 /* One block, or what is in none yet. Sets is_at_work to false at the end. */

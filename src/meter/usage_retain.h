@@ -9,7 +9,8 @@ struct retention {              /* the writer's; zeroed at first */
     uint64_t next_ms;           /* when to look again */
     bool is_at_work;
     struct usage_limits limits; /* that it works by */
-    int64_t cleared, too_old;   /* ids: gone up to here, the first with their sums kept */
+    int64_t cleared, too_old;   /* ids: gone up to here */
+    int64_t summed;             /* records behind this one stay until they are in the sums */
     int64_t floor[2];           /* of successes and errors: too many up to here */
     int64_t at;                 /* blocks up to this id are done */
 };

@@ -5,6 +5,7 @@
 #include "meter/usage_block.h"
 #include "meter/usage_read.h"
 #include "meter/usage_retain.h"
+#include "meter/usage_sum.h"
 #include <stdio.h>
 
 #define ROWS 30000
@@ -41,6 +42,17 @@ static int64_t kind_of(int i)
     return i % 100 == 7 ? 6 : i % 10 == 3 ? 3 : i % 3 == 0 ? 2 : 1;
 }
 
+/* Only what is in the sums may leave the log. */
+static void sum_up(void)
+{
+    struct err e = ERR_INIT;
+    struct sum_writer *w = sum_writer_new();
+    ck_assert(sum_writer_open(w, db, &e));
+    while (sum_writer_is_behind(w))
+        ck_assert_msg(sum_writer_catch_up(w, &e), "%s", e.message);
+    sum_writer_free(w);
+}
+
 static void fill(int rows)
 {
     struct err e = ERR_INIT;
@@ -71,6 +83,7 @@ static void fill(int rows)
     run("COMMIT");
     stmt_free(s);
     ck_assert_int_eq(number("SELECT count(*) FROM usage_block"), rows / (int)BLOCK_ROWS);
+    sum_up();
 }
 
 static void empty(void)
@@ -278,11 +291,8 @@ START_TEST(successes_and_errors_are_kept_apart_and_sums_stay)
                             "(1,2,3,6) ORDER BY id DESC LIMIT 9000)"));
     ck_assert_int_eq(number("SELECT count(*) FROM usage_detail"),
                      number("SELECT count(*) FROM usage_fact WHERE kind = 4"));
-    ck_assert_int_eq(
-        number("SELECT sum(n) FROM usage_past") + number("SELECT count(*) FROM usage_fact"), ROWS);
-    ck_assert_int_eq(number("SELECT sum(input_total) FROM usage_past") +
-                         number("SELECT sum(input_total) FROM usage_fact"),
-                     input);
+    ck_assert_int_eq(number("SELECT sum(n) FROM usage_sum WHERE span = 2"), ROWS);
+    ck_assert_int_eq(number("SELECT sum(input_total) FROM usage_sum WHERE span = 2"), input);
     check_summaries();
     /* less than stands in no block */
     limits = (struct usage_limits){.success_max = 10, .error_max = 2};
@@ -311,25 +321,28 @@ START_TEST(a_cleared_log_is_empty_at_once_and_deleted_in_slices)
     struct usage_limits limits = {0};
     ck_assert_int_ge(retain(&limits), 20001 / (int)BLOCK_ROWS);
     ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), ROWS - 20001);
-    ck_assert_int_eq(number("SELECT sum(n) FROM usage_past"), 20001);
+    ck_assert_int_eq(number("SELECT sum(n) FROM usage_sum WHERE span = 2"), ROWS);
     check_summaries();
     empty();
 }
 END_TEST
 
-START_TEST(age_takes_records_and_their_sums)
+START_TEST(records_and_their_sums_age_by_their_own_limits)
 {
     fill(ROWS);
-    run("UPDATE usage_state SET cleared = 1700004000000000");
-    struct usage_limits none = {0};
-    (void)retain(&none);
-    ck_assert_int_gt(number("SELECT count(*) FROM usage_past"), 0);
-    /* all of it is years old */
+    /* all of it is years old; the newest is in no sum yet, and must not be lost to them */
+    run("UPDATE usage_sum_state SET up_to = (SELECT max(id) - 1 FROM usage_fact)");
     struct usage_limits limits = {.days = 1};
+    (void)retain(&limits);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), 1);
+    run("UPDATE usage_sum_state SET up_to = (SELECT max(id) FROM usage_fact)");
     (void)retain(&limits);
     ck_assert_int_eq(number("SELECT count(*) FROM usage_fact"), 0);
     ck_assert_int_eq(number("SELECT count(*) FROM usage_block"), 0);
-    ck_assert_int_eq(number("SELECT count(*) FROM usage_past"), 0);
+    ck_assert_int_eq(number("SELECT sum(n) FROM usage_sum WHERE span = 2"), ROWS);
+    limits.figures_days = 30;
+    (void)retain(&limits);
+    ck_assert_int_eq(number("SELECT count(*) FROM usage_sum WHERE span = 2"), 0);
     empty();
 }
 END_TEST
@@ -337,4 +350,5 @@ END_TEST
 UNIT_MAIN("usage_read", filters_find_what_a_look_through_all_finds, skipping_passes_whole_blocks_by,
           one_request_is_found_by_its_id, records_from_before_the_summaries_get_theirs,
           successes_and_errors_are_kept_apart_and_sums_stay,
-          a_cleared_log_is_empty_at_once_and_deleted_in_slices, age_takes_records_and_their_sums)
+          a_cleared_log_is_empty_at_once_and_deleted_in_slices,
+          records_and_their_sums_age_by_their_own_limits)
