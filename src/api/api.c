@@ -5,6 +5,7 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "gate/admit.h"
+#include "gate/peer.h"
 
 #define MAX_CONTROL_BODY (8u << 20)
 #define MAX_OPEN_BODY 65536 /* of callers whom nobody has asked anything */
@@ -82,6 +83,8 @@ static void refuse(struct api_call *c, struct err *e, const struct http_header *
 {
     metrics_refused(c->api->relay->metrics, err_status(e));
     uint64_t size = c->r->content_length >= 0 ? (uint64_t)c->r->content_length : c->r->bytes_in;
+    if (surface_for(c)->adapt)
+        surface_for(c)->adapt(e);
     surface_phrase(surface_for(c), c->row ? c->row->bad_json : NULL, size, e);
     fail_with(c, e, extra);
 }
@@ -205,6 +208,7 @@ struct gate_door api_door(const struct api_call *c)
                               .is_loopback = c->api->is_loopback,
                               .native = c->row->relay ? c->row->relay->native_auth
                                                       : surface_for(c)->token_header,
+                              .cookie = surface_for(c)->cookie,
                               .access = c->row->access,
                               .now_ms = clock_wall_ms()};
 }
@@ -240,10 +244,30 @@ static bool is_google_call(struct str path)
 
 static size_t control_body_max(const struct api_call *c)
 {
-    size_t max = surface_for(c)->max_body_bytes;
+    size_t max = c->row->max_body_bytes ? c->row->max_body_bytes : surface_for(c)->max_body_bytes;
     if (c->row->access == ACCESS_PUBLIC)
         return MAX_OPEN_BODY;
     return max ? max : MAX_CONTROL_BODY;
+}
+
+/* What a row can do beyond the gateway is off until the operator of the machine says otherwise, and then for the machine alone. */
+static bool may_do(const struct api_call *c, struct err *e)
+{
+    const char *name = c->row->capability;
+    struct str list = c->snap->settings.capabilities, one;
+    if (!name)
+        return true;
+    while (list.n) {
+        list = str_cut(list, ',', &one);
+        if (str_eq(str_trim(one), str_of(name)))
+            return peer_is_local(c->r) ||
+                   err_set(e, ERR_FORBIDDEN, "capability",
+                           "The capability '%s' holds for callers on this machine only", name);
+    }
+    return err_set(e, ERR_FORBIDDEN, "capability",
+                   "The capability '%s' is off: switch it on in server.capabilities of the file or "
+                   "SLUICE_CAPABILITIES of the environment",
+                   name);
 }
 
 static bool is_administrative(const struct api_call *c)
@@ -265,6 +289,8 @@ static void on_head(void *arg, struct http_req *r)
     c->path = path_canonical(r->arena, r->path);
     c->method = r->method == HTTP_HEAD ? HTTP_GET : r->method;
     c->row = router_find(api->router, r->arena, c->method, c->path, &c->params, &allowed);
+    if (surface_for(c)->has_uuids && !str_eq(c->id, http_req_header(r, "x-request-id")))
+        c->id = random_uuid(r->arena);
     c->cors = cors_origin(&c->snap->settings, r, is_administrative(c));
     if (r->method == HTTP_OPTIONS) {
         reply_options(c, allowed);
@@ -291,6 +317,10 @@ static void on_head(void *arg, struct http_req *r)
     if (!admit(c, &e)) {
         struct http_header h = {STR("www-authenticate"), STR("Bearer")};
         refuse(c, &e, e.kind == ERR_UNAUTHENTICATED ? &h : NULL);
+        return;
+    }
+    if (!may_do(c, &e)) {
+        refuse(c, &e, NULL);
         return;
     }
     if (!check_body_head(c, &e)) {

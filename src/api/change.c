@@ -1156,6 +1156,9 @@ bool change_setting(struct control_call *c, const struct setting *row, struct st
     const struct str path[] = {STR("server"), name};
     bool to_file = false;
     settings_default(&probe);
+    if (row->is_deployed)
+        return err_set(e, ERR_CONFLICT, "read_only",
+                       "'%s' is set in the configuration file or the environment only", row->name);
     if (value.p && !setting_set(&probe, row, value, e))
         return false;
     if (!work_begin(&w, c, e))

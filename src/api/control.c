@@ -1,5 +1,6 @@
 /* control.c - runs the rows of the control plane: decoded on the loop, done on a worker, answered on the loop. */
 #include "api/control.h"
+#include "api/surface/surface.h"
 #include "base/log.h"
 #include "gate/admit.h"
 #include "gate/peer.h"
@@ -90,6 +91,8 @@ static void run(void *arg)
     if (job->ok && !is_done) {
         job->ok = c->row->on_worker(c, &job->err);
         idempotency_end(c, job->ok);
+        if (!job->ok && surface_of(c->row->surface)->adapt)
+            surface_of(c->row->surface)->adapt(&job->err);
     }
     if (!is_done)
         control_audit_finish(c, job->ok, &job->err);

@@ -6,7 +6,7 @@
 #include "relay/relay.h"
 
 enum surface { SURFACE_OPENAI, SURFACE_ANTHROPIC, SURFACE_GOOGLE, SURFACE_OLLAMA, SURFACE_SLUICE,
-               SURFACE_ROSETTA }; /* decides envelopes and habits: api/surface/surface.h */
+               SURFACE_ROSETTA, SURFACE_OMNIROUTE, SURFACE_OMNIROUTE_TYPED }; /* decides envelopes and habits: api/surface/surface.h */
 
 struct api_call;
 struct control_call;
@@ -28,12 +28,15 @@ struct endpoint {
     bool is_list;             /* the answer is {"data":[out, …]} */
     bool has_tag;             /* an object with an ETag: reading minds If-None-Match, changing If-Match */
     bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
+    const char *media;        /* of an answer that is no JSON, for the document; NULL: by its path, or JSON */
     int status;               /* of success; 0: 200 */
     bool takes_form;          /* multipart/form-data instead of JSON */
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
     bool waits;               /* for somebody else's server: runs where it holds up no other call */
     bool takes_password;      /* hashes one: runs on the few workers that may */
     bool body_is_optional;    /* one that is absent or no JSON object counts as {} */
+    const char *capability;   /* dangerous: 403 naming it unless setting capabilities has it and the peer is this machine; NULL: none */
+    size_t max_body_bytes;    /* where it is not its surface's */
     const char *bad_json;     /* what it says of a body that is no JSON, and its Cache-Control, where they are not its surface's */
     const char *cache_control;
     bool (*is_open)(const struct settings *s, const struct http_req *r); /* a setting says that this caller is not asked who they are */

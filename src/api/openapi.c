@@ -200,6 +200,8 @@ static void write_error_response(struct jw *w, const struct endpoint *e, const c
 
 static const char *media_of(const struct endpoint *e)
 {
+    if (e->media)
+        return e->media;
     if (str_ends(str_of(e->path), STR("/docs")) || str_is(str_of(e->path), "/sluice/claim") ||
         str_starts(str_of(e->path), STR("/dashboard/")))
         return "text/html";
@@ -297,6 +299,10 @@ static void write_responses(struct jw *w, const struct endpoint *e)
          has_name = strchr(e->path, '{') != NULL;
     bool asks_upstream = strstr(e->path, "/providers/") &&
                          str_ends(str_of(e->path), STR("/models"));
+    bool is_omniroute = surface_of(e->surface)->adapt != NULL; /* any row may say 400 or 404 */
+    takes_body |= is_omniroute;
+    has_name |= is_omniroute;
+    asks_upstream |= is_omniroute && e->waits;
     bool reads_file = str_ends(str_of(e->path), STR("/reload"));
     jw_key(w, "responses");
     jw_object(w);
@@ -493,17 +499,40 @@ static bool is_first_of_path(size_t at, const char *path)
 
 static const struct {
     const char *name, *json;
-} components[] = {
-    {"OpenAIError", OBJECT("\"error\":" OBJECT(TEXT("message") "," TEXT(
-                        "type") ",\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":["
-                                "\"string\",\"null\"]}"))},
-    {"AnthropicError", OBJECT(TEXT("type") ",\"error\":" OBJECT(
-                           TEXT("type") "," TEXT("message")) "," TEXT("request_id"))},
-    {"GoogleError", OBJECT("\"error\":" OBJECT(
-                        "\"code\":{\"type\":\"integer\"}," TEXT("message") "," TEXT("status")))},
-    {"OllamaError", OBJECT(TEXT("error"))},
-    {"RosettaError",
-     OBJECT(TEXT("error") ",\"saved\":{\"type\":\"boolean\"},\"reloaded\":{\"type\":\"boolean\"}")},
+} components[] =
+    {
+        {"OpenAIError",
+         OBJECT("\"error\":" OBJECT(TEXT("message") "," TEXT(
+             "type") ",\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":["
+                     "\"string\",\"null\"]}"))},
+        {"AnthropicError", OBJECT(TEXT("type") ",\"error\":" OBJECT(
+                               TEXT("type") "," TEXT("message")) "," TEXT("request_id"))},
+        {"GoogleError", OBJECT("\"error\":" OBJECT("\"code\":{\"type\":\"integer\"}," TEXT(
+                            "message") "," TEXT("status")))},
+        {"OllamaError", OBJECT(TEXT("error"))},
+        {"OmniRouteError",
+         "{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":["
+         "\"string\","
+         "\"object\"],\"properties\":{" TEXT("message") "," TEXT("code") "," TEXT(
+             "type") "," TEXT("correlation_id") ",\"details\":{\"type\":\"array\","
+                                                "\"items\":" OBJECT(TEXT("field") "," TEXT("messag"
+                                                                                           "e")) "}"
+                                                                                                 "}"
+                                                                                                 "}"
+                                                                                                 "}"
+                                                                                                 "}"},
+        {"OmniRouteTypedError", "{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{"
+                                "\"error\":" OBJECT(
+                                    TEXT("message") "," TEXT("type") "," TEXT("code") "," TEXT("cor"
+                                                                                               "rel"
+                                                                                               "ati"
+                                                                                               "on_"
+                                                                                               "id") ",\"details\":{\"type\":\"array\",\"items\":" OBJECT(
+                                        TEXT("field") "," TEXT(
+                                            "message")) "}") "," TEXT("requestId") "}}"},
+        {"RosettaError",
+         OBJECT(TEXT(
+             "error") ",\"saved\":{\"type\":\"boolean\"},\"reloaded\":{\"type\":\"boolean\"}")},
 };
 
 struct str openapi_document(struct arena *a)

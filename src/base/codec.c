@@ -99,6 +99,14 @@ struct str random_id(struct arena *a, const char *prefix, size_t hex_digits)
     return str_n(p, n + hex_digits);
 }
 
+struct str random_uuid(struct arena *a)
+{
+    struct str x = random_id(a, NULL, 32);
+    char variant = "89ab"[(unsigned char)x.p[16] & 3];
+    return str_fmt(a, "%.8s-%.4s-4%.3s-%c%.3s-%.12s", x.p, x.p + 8, x.p + 13, variant, x.p + 17,
+                   x.p + 20);
+}
+
 void hex_encode(char *out, const void *p, size_t n)
 {
     const unsigned char *in = p;

@@ -30,8 +30,35 @@
 #name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, default_, sentence_, \
             .check = check_                                                                   \
     }
+#define DEPLOYED(name_, check_, sentence_)                                              \
+    {                                                                                   \
+#name_, SETTING_TEXT, offsetof(struct settings, name_), 0, 0, 0, "", sentence_, \
+            .check = check_, .is_deployed = true                                        \
+    }
 #define DAY 86400000
 #define GIB (1024ll << 20)
+
+/* What of the endpoints reaches beyond the gateway: each a member of `capabilities`. */
+static const char *const capability_names[] = {"backup_import", "cli_config", "interception",
+                                               "oauth_import",  "processes",  "restart"};
+
+static bool capability_list_check(struct str list, struct err *e)
+{
+    while (list.n) {
+        struct str one;
+        bool is_known = false;
+        list = str_cut(list, ',', &one);
+        one = str_trim(one);
+        for (size_t i = 0; i < ARRAY_LEN(capability_names); i++)
+            is_known |= str_eq(one, str_of(capability_names[i]));
+        if (one.n && !is_known)
+            return err_set(e, ERR_INPUT, "invalid_value",
+                           "'" STR_FMT "' is none of backup_import, cli_config, interception, "
+                           "oauth_import, processes, restart",
+                           STR_ARG(str_first(one, 60)));
+    }
+    return true;
+}
 
 /* clang-format off */
 static const struct setting rows[] = {
@@ -102,6 +129,7 @@ static const struct setting rows[] = {
     TEXT(diagnostics_connect_url, "", "Asked by network diagnostics for a 204; empty: not asked"),
     TEXT(admin_cors_origins, "", "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
     FLAG(require_login, 1, "Ask operators to sign in; false opens administration, to this machine only and only while the listener is a loopback address"),
+    DEPLOYED(capabilities, capability_list_check, "Dangerous endpoints that are switched on, for callers on this machine: a comma list of backup_import, cli_config, interception, oauth_import, processes, restart. File and environment only"),
     CHECKED(trusted_proxies, "", cidr_list_check, "Addresses and ranges of proxies whose X-Forwarded-For, -Proto and -Host are believed, comma-separated"),
     INT(session_ttl_ms, DAY, 1000, 365ll * DAY, "Longest life of an operator's session"),
     INT(session_idle_ms, DAY / 12, 1000, 365ll * DAY, "Time after which a session that is not used ends"),

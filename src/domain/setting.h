@@ -13,6 +13,7 @@ struct setting {
     const char *sentence;
     const char *words;         /* SETTING_TEXT that is one of "a|b|c"; NULL: any */
     bool is_pattern;           /* SETTING_TEXT that is a POSIX extended regular expression, or empty */
+    bool is_deployed;          /* said by file or environment only: no API changes it */
     bool (*check)(struct str value, struct err *e); /* SETTING_TEXT: what it must look like; NULL: anything */
 };
 const struct setting *setting_at(size_t i);                   /* NULL past the end */

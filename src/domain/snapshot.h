@@ -97,6 +97,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     struct str admin_cors_origins; /* a comma list, no "*" */
     struct str log_level;
     bool require_login;         /* false: administration is open, on a loopback listener only */
+    struct str capabilities;    /* comma list: what of the dangerous is switched on */
     struct str trusted_proxies; /* comma list of addresses and ranges */
     int64_t session_ttl_ms, session_idle_ms, max_sessions;
     int64_t login_max_failures, login_window_ms, login_lockout_ms, login_lockout_max_ms;

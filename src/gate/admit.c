@@ -51,10 +51,16 @@ static bool find_operator(const struct gate_door *g, const struct http_req *r,
         return k || err_set(e, ERR_UNAUTHENTICATED, "invalid_token",
                             "Unknown token: the session may have ended");
     }
-    token = peer_cookie(r, STR(SESSION_COOKIE));
-    if (token.n && identity_session(g->identity, r->arena, token, set, g->now_ms, out)) {
-        out->by_cookie = true;
-        return true;
+    const char *const cookies[] = {SESSION_COOKIE, g->cookie};
+    for (size_t i = 0; i < ARRAY_LEN(cookies) && cookies[i]; i++) {
+        struct str sent = peer_cookie(r, str_of(cookies[i]));
+        if (!sent.n)
+            continue;
+        token = sent;
+        if (identity_session(g->identity, r->arena, token, set, g->now_ms, out)) {
+            out->by_cookie = true;
+            return true;
+        }
     }
     if (gate_is_open(g, r)) {
         *out = (struct principal){.kind = PRINCIPAL_ANONYMOUS, .role = ROLE_ADMIN};

@@ -9,6 +9,7 @@ struct gate_door {
     struct identity *identity;
     bool is_loopback;         /* we listen on a loopback address: what require_login = false asks for */
     const char *native;       /* the header in which the row's clients send their key; may be NULL */
+    const char *cookie;       /* in which the row's clients have a session's token beside sluice's own; NULL: none */
     enum access access;
     int64_t now_ms;
 };

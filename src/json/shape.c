@@ -67,7 +67,8 @@ static bool read_number(struct reader *r, const struct field *f, yyjson_val *v, 
     int64_t max = f->kind == SHAPE_INT32    ? INT32_MAX
                   : f->kind == SHAPE_UINT32 ? UINT32_MAX
                                             : INT64_MAX;
-    if (!json_is_number(v) || !json_int(v, &n))
+    bool is_text = f->flags & COERCE && yyjson_is_str(v) && str_to_int(json_str(v), &n);
+    if (!is_text && (!json_is_number(v) || !json_int(v, &n)))
         return refuse(r, json_is_number(v) ? "must be an integer in range" : "must be an integer");
     if (f->flags & NOT_NEGATIVE && min < 0)
         min = 0;
@@ -119,6 +120,27 @@ static bool read_text(struct reader *r, yyjson_val *v, unsigned flags, struct st
         return refuse(r, "must not contain a NUL character");
     *out = s;
     return true;
+}
+
+static int64_t characters(struct str s)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static bool fits_length(struct reader *r, const struct field *f, struct str s)
+{
+    char text[96];
+    int64_t n = characters(s);
+    if (f->min == f->max || (n >= f->min && n <= f->max))
+        return true;
+    if (n == 0)
+        return refuse(r, "must not be empty");
+    (void)snprintf(text, sizeof text, "must have %lld to %lld characters", (long long)f->min,
+                   (long long)f->max);
+    return refuse(r, text);
 }
 
 static bool read_enum(struct reader *r, const struct field *f, yyjson_val *v, char *at)
@@ -198,6 +220,10 @@ static bool read_value(struct reader *r, const struct field *f, yyjson_val *v, c
         return read_double(r, f, v, at);
     case SHAPE_STR:
         if (!read_text(r, v, f->flags, &s))
+            return false;
+        if (f->flags & TRIM)
+            s = str_trim(s);
+        if (!fits_length(r, f, s))
             return false;
         memcpy(at, &s, sizeof s);
         return true;
@@ -526,8 +552,13 @@ static void schema_bounds(const struct field *f, struct jw *w)
 {
     bool is_number = f->kind == SHAPE_INT32 || f->kind == SHAPE_UINT32 || f->kind == SHAPE_INT64 ||
                      f->kind == SHAPE_DOUBLE;
-    if (f->kind == SHAPE_STR && f->flags & NOT_EMPTY)
+    if (f->kind == SHAPE_STR && f->min != f->max) {
+        if (f->min > 0)
+            jw_kv_int(w, "minLength", f->min);
+        jw_kv_int(w, "maxLength", f->max);
+    } else if (f->kind == SHAPE_STR && f->flags & NOT_EMPTY) {
         jw_kv_int(w, "minLength", 1);
+    }
     if ((f->kind == SHAPE_STRS || f->kind == SHAPE_LIST) && f->flags & NOT_EMPTY)
         jw_kv_int(w, "minItems", 1);
     if (is_number && f->min != f->max) {

@@ -41,6 +41,8 @@ enum field_flag {
     OMIT_EMPTY = 1u << 5,   /* writing: left out when false, 0, "" or [] */
     NULL_EMPTY = 1u << 6,   /* writing: null when 0, "" or [] */
     NULL_NEGATIVE = 1u << 7, /* writing: null when below 0, our sign of unknown */
+    TRIM = 1u << 8,         /* reading: a string loses white space at both ends, before it is measured */
+    COERCE = 1u << 9,       /* reading: a number may come as the text of one */
 };
 
 struct shape;
@@ -51,7 +53,7 @@ struct field {
     enum shape_kind kind;
     unsigned flags;            /* enum field_flag */
     size_t offset, size;
-    int64_t min, max;          /* of a number; min == max: not bounded */
+    int64_t min, max;          /* of a number, or of a string's length in characters; min == max: not bounded */
     const struct word *words;  /* SHAPE_ENUM */
     const struct shape *shape; /* SHAPE_OBJECT, SHAPE_LIST */
 };
@@ -77,6 +79,10 @@ struct shape {
     {FIELD_BASE(type, member, json_name, SHAPE_KIND(type, member), flags, doc), .min = (min_), .max = (max_)}
 #define FIELD_RANGE(type, member, min_, max_, flags, doc) \
     {FIELD_BASE(type, member, #member, SHAPE_KIND(type, member), flags, doc), .min = (min_), .max = (max_)}
+/* a string of min to max characters */
+#define FIELD_TEXT(type, member, min_, max_, flags, doc) FIELD_RANGE(type, member, min_, max_, flags, doc)
+#define FIELD_AS_TEXT(type, member, json_name, alias_, min_, max_, flags, doc) \
+    {FIELD_BASE(type, member, json_name, SHAPE_KIND(type, member), flags, doc), .alias = (alias_), .min = (min_), .max = (max_)}
 #define FIELD_ENUM(type, member, words_, flags, doc) \
     {FIELD_BASE(type, member, #member, _Generic(((type *)0)->member, unsigned: SHAPE_ENUM, int: SHAPE_ENUM), flags, doc), \
      .words = (words_)}

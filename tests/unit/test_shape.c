@@ -283,6 +283,47 @@ START_TEST(texts_are_read_as_their_fields_take_them)
 }
 END_TEST
 
+struct measured {
+    struct str name;
+    int64_t n;
+};
+static const struct shape measured_shape = SHAPE(
+    struct measured, FIELD_TEXT(struct measured, name, 1, 4, TRIM, "A short one"),
+    FIELD_RANGE(struct measured, n, 1, 9, COERCE, "A digit"));
+
+START_TEST(texts_are_trimmed_and_measured_in_characters)
+{
+    static const struct {
+        const char *json, *fault;
+        const char *name;
+        int n;
+    } cases[] = {
+        {"{'name':'  ab ','n':'7'}", NULL, "ab", 7},
+        {"{'name':'\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9'}", NULL, "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9",
+         0},
+        {"{'name':'abcde'}", "'name' must have 1 to 4 characters", "", 0},
+        {"{'name':'   '}", "'name' must not be empty", "", 0},
+        {"{'name':'a','n':'10'}", "'n' must be from 1 to 9", "", 0},
+        {"{'name':'a','n':'x'}", "'n' must be an integer", "", 0},
+    };
+    setup();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct measured out = {.n = 0};
+        struct err e = ERR_INIT;
+        yyjson_val *v;
+        ck_assert(json_parse(arena, quotes(cases[i].json), 0, &v, &e));
+        bool ok = shape_read(&measured_shape, arena, v, &out, NULL, &e);
+        ck_assert_msg(ok == !cases[i].fault, "%s", cases[i].json);
+        ck_assert_str_eq(e.message, cases[i].fault ? cases[i].fault : "");
+        if (ok) {
+            ck_assert_msg(str_eq(out.name, str_of(cases[i].name)), "%s", cases[i].json);
+            ck_assert_int_eq(out.n, cases[i].n);
+        }
+    }
+    arena_free(arena);
+}
+END_TEST
+
 START_TEST(mistakes_in_a_table_are_found)
 {
     setup();
@@ -295,4 +336,5 @@ START_TEST(mistakes_in_a_table_are_found)
 END_TEST
 
 UNIT_MAIN("shape", reads_every_kind, names_the_field_at_fault, writes_what_it_reads,
-          describes_itself, texts_are_read_as_their_fields_take_them, mistakes_in_a_table_are_found)
+          describes_itself, texts_are_read_as_their_fields_take_them,
+          texts_are_trimmed_and_measured_in_characters, mistakes_in_a_table_are_found)

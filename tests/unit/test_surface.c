@@ -87,6 +87,68 @@ START_TEST(the_envelope_says_what_was_saved)
 }
 END_TEST
 
+static const char *omni(enum surface s, enum err_kind kind, const char *code, const char *field)
+{
+    static char text[1024];
+    struct buf b;
+    struct err e = ERR_INIT;
+    err_set(&e, kind, code, "words");
+    (void)snprintf(e.field, sizeof e.field, "%s", field);
+    surface_of(s)->adapt(&e);
+    buf_init(&b, sizeof text);
+    surface_of(s)->write_error(&e, STR("r-1"), &b);
+    (void)snprintf(text, sizeof text, "%d " STR_FMT, err_status(&e), STR_ARG(buf_str(&b)));
+    buf_done(&b);
+    return text;
+}
+
+START_TEST(envelopes_of_omniroute)
+{
+    static const struct {
+        enum err_kind kind;
+        const char *code, *field, *plain, *typed;
+    } cases[] = {
+        {ERR_NOT_FOUND, "not_found", "", "404 {\"error\":\"words\"}",
+         "404 {\"error\":{\"message\":\"words\",\"type\":\"not_found\"},\"requestId\":\"r-1\"}"},
+        {ERR_CONFLICT, "already_exists", "", "400 {\"error\":\"words\"}",
+         "400 {\"error\":{\"message\":\"words\",\"type\":\"invalid_request\"},"
+         "\"requestId\":\"r-1\"}"},
+        {ERR_CONFLICT, "read_only", "", "409 {\"error\":\"words\"}",
+         "409 {\"error\":{\"message\":\"words\",\"type\":\"conflict\"},\"requestId\":\"r-1\"}"},
+        {ERR_INPUT, "invalid_value", "a.b",
+         "400 {\"error\":{\"message\":\"Invalid request\",\"details\":[{\"field\":\"a.b\","
+         "\"message\":\"words\"}]}}",
+         "400 {\"error\":{\"message\":\"Invalid request\",\"type\":\"invalid_request\","
+         "\"details\":[{\"field\":\"a.b\",\"message\":\"words\"}]},\"requestId\":\"r-1\"}"},
+        {ERR_INPUT, "invalid_json", "",
+         "400 {\"error\":{\"message\":\"Invalid request\",\"details\":[{\"field\":\"body\","
+         "\"message\":\"words\"}]}}",
+         NULL},
+        {ERR_FORBIDDEN, "insufficient_scope", "",
+         "401 {\"error\":{\"code\":\"AUTH_001\",\"message\":\"words\",\"correlation_id\":\"r-1\"}}",
+         "401 "
+         "{\"error\":{\"code\":\"AUTH_001\",\"message\":\"words\",\"correlation_id\":\"r-1\"}}"},
+        {ERR_FORBIDDEN, "csrf", "", "403 {\"error\":\"words\"}", NULL},
+        {ERR_TOO_LARGE, "x", "",
+         "413 {\"error\":{\"message\":\"words\",\"type\":\"payload_too_large\","
+         "\"code\":\"PAYLOAD_TOO_LARGE\"}}",
+         NULL},
+        {ERR_OVERLOADED, "busy", "",
+         "503 {\"error\":{\"code\":\"SERVICE_UNAVAILABLE\",\"message\":\"words\","
+         "\"correlation_id\":\"r-1\"}}",
+         NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        ck_assert_str_eq(omni(SURFACE_OMNIROUTE, cases[i].kind, cases[i].code, cases[i].field),
+                         cases[i].plain);
+        if (cases[i].typed)
+            ck_assert_str_eq(
+                omni(SURFACE_OMNIROUTE_TYPED, cases[i].kind, cases[i].code, cases[i].field),
+                cases[i].typed);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("surface");
@@ -95,6 +157,7 @@ int main(void)
     tcase_add_test(t, paths_without_a_row_belong_to_a_surface);
     tcase_add_test(t, words_of_surfaces);
     tcase_add_test(t, the_envelope_says_what_was_saved);
+    tcase_add_test(t, envelopes_of_omniroute);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

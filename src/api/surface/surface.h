@@ -12,6 +12,9 @@ struct surface_def {
     void (*write_error)(const struct err *e, struct str request_id, struct buf *out);
     const char *paths;          /* paths below it that no row serves are refused in its way; NULL: none */
     const char *token_header;   /* takes a credential beside the usual carriers; NULL: none */
+    const char *cookie;         /* a session's token also stands in it; NULL: in sluice's own only */
+    void (*adapt)(struct err *e); /* a fault as this family has it, before it is recorded and written; NULL: as it is */
+    bool has_uuids;             /* requests without an id of their caller's are named by UUIDs */
     const char *cache_control;  /* of every answer; NULL: none. A row may have its own */
     size_t max_body_bytes;      /* 0: the control plane's */
     bool is_administrative;     /* other origins only as admin_cors_origins says */
@@ -29,5 +32,8 @@ enum surface surface_of_path(struct str path);
  * body_bytes: of a body that is too large. */
 void surface_phrase(const struct surface_def *s, const char *bad_json, uint64_t body_bytes, struct err *e);
 
+void omniroute_adapt(struct err *e);
+void omniroute_write_error(const struct err *e, struct str request_id, struct buf *out);
+void omniroute_write_typed_error(const struct err *e, struct str request_id, struct buf *out);
 void rosetta_write_error(const struct err *e, struct str request_id, struct buf *out);
 #endif

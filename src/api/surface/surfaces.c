@@ -4,6 +4,12 @@
 
 #define NEVER_KEPT "no-cache, no-store, must-revalidate"
 
+#define OMNIROUTE_HABITS                                                            \
+    .cookie = "auth_token", .adapt = omniroute_adapt, .has_uuids = true,            \
+    .max_body_bytes = 10485760, .is_administrative = true, .takes_any_media = true, \
+    .unauthenticated = "Authentication required", .bad_json = "Invalid JSON body",  \
+    .too_large = "Request body exceeds the limit"
+
 static const struct surface_def surfaces[] = {
     [SURFACE_OPENAI] = {.name = "openai",
                         .title = "OpenAI",
@@ -51,6 +57,21 @@ static const struct surface_def surfaces[] = {
                          .bad_method = "Method Not Allowed",
                          .bad_json = "Invalid JSON body",
                          .too_large = "Request body too large"},
+    [SURFACE_OMNIROUTE] = {.name = "omniroute",
+                           .title = "OmniRoute",
+                           .text = "The control plane as OmniRoute's dashboard and scripts use it",
+                           .error_schema = "OmniRouteError",
+                           .wire = WIRE_NONE,
+                           .write_error = omniroute_write_error,
+                           OMNIROUTE_HABITS},
+    [SURFACE_OMNIROUTE_TYPED] = {.name = "omniroute-typed",
+                                 .title = "OmniRoute, typed errors",
+                                 .text = "The part of it whose errors have a type and name the "
+                                         "request",
+                                 .error_schema = "OmniRouteTypedError",
+                                 .wire = WIRE_NONE,
+                                 .write_error = omniroute_write_typed_error,
+                                 OMNIROUTE_HABITS},
 };
 
 const struct surface_def *surface_of(enum surface s)
