@@ -2,7 +2,7 @@ import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
 const target = process.env.SLUICE_URL ?? 'http://127.0.0.1:8765';
-const proxied = ['/sluice', '/v1', '/v1beta', '/api', '/admin', '/openapi.json', '/healthz'];
+const proxied = ['/sluice', '/v1', '/v1beta', '/api', '/admin', '/openapi.json', '/healthz', '/readyz', '/livez'];
 
 export default defineConfig(({ command }) => ({
   base: command === 'serve' ? '/dashboard/' : './',

@@ -30,7 +30,7 @@ bool gate_is_open(const struct gate_door *g, const struct http_req *r)
 static struct str sent_token(const struct gate_door *g, const struct http_req *r)
 {
     struct str v = str_trim(http_req_header(r, "x-admin-token"));
-    return v.n ? v : auth_presented(r->arena, r, g->native);
+    return v.n ? v : auth_in_header(r, g->native);
 }
 
 static bool find_operator(const struct gate_door *g, const struct http_req *r,

@@ -14,7 +14,7 @@ struct gate_door {
     int64_t now_ms;
 };
 /* The data plane takes keys; the control plane sessions (X-Admin-Token, Bearer, the cookie) and admin
- * keys, in the same carriers as the data plane's. ERR_UNAUTHENTICATED: no credential, or one that nobody has. ERR_FORBIDDEN: a good one
+ * keys, in the data plane's headers; never in a query. ERR_UNAUTHENTICATED: no credential, or one that nobody has. ERR_FORBIDDEN: a good one
  * that may not, "csrf": a page of another origin may have sent it. Never blocks for longer than a short lock. */
 bool gate_admit(const struct gate_door *g, const struct http_req *r, struct principal *out, struct err *e) MUST_USE;
 /* Whether administration is open to this request without a sign-in: setting require_login, on this machine only. */

@@ -7,7 +7,7 @@ static struct str bearer_of(struct str header)
     return str_trim(str_skip(header, 7));
 }
 
-struct str auth_presented(struct arena *a, const struct http_req *r, const char *native)
+struct str auth_in_header(const struct http_req *r, const char *native)
 {
     struct str v = STR_NONE;
     if (native && strcmp(native, "authorization") != 0)
@@ -20,7 +20,12 @@ struct str auth_presented(struct arena *a, const struct http_req *r, const char 
     v = str_trim(http_req_header(r, "x-api-key"));
     if (v.n)
         return v;
-    v = str_trim(http_req_header(r, "x-goog-api-key"));
+    return str_trim(http_req_header(r, "x-goog-api-key"));
+}
+
+struct str auth_presented(struct arena *a, const struct http_req *r, const char *native)
+{
+    struct str v = auth_in_header(r, native);
     if (v.n)
         return v;
     return r->query.n ? query_get(a, r->query, "key") : STR_NONE;

@@ -12,6 +12,8 @@ struct pass {
 /* Authorization: Bearer, x-api-key, x-goog-api-key, ?key=, in this order of precedence after `native` (the header the caller's
  * format uses; may be NULL). STR_NONE when there is none. */
 struct str auth_presented(struct arena *a, const struct http_req *r, const char *native);
+/* The same without ?key=, which on the control plane is a filter of lists. */
+struct str auth_in_header(const struct http_req *r, const char *native);
 
 /* 401 unknown or missing, 403 disabled, expired or without the scope. Storage is not asked: keys are in the snapshot. */
 bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *native, uint32_t scope, int64_t now_ms,

@@ -87,6 +87,20 @@ def config():
                 {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring", "scopes": ["inference", "models", "admin"]}]}}
 
 
+def drive(origin, key, flow, **env):
+    done = subprocess.run([str(NODE), str(SCRIPT), origin, key, flow], env=environment(**env), capture_output=True, text=True,
+                          timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.timeout(300)
+def test_first_run(start_sluice):
+    """From the claim link to the first request of a client, with the key of a provider that is a sluice itself."""
+    other, fresh = start_sluice(config()), start_sluice({"server": {}})
+    token = re.search(r"/sluice/claim#(\S+)", fresh.output()).group(1)
+    drive(fresh.origin, token, "start", PROVIDER_URL=other.origin, PROVIDER_KEY=KEY)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("flow", ["signing", "password", "inflight", "history", "objects", "requests", "playground", "settings", "palette",
                                   "inert", "expiry", "looks-1440-light", "looks-1440-dark", "looks-768-light", "looks-360-light",
@@ -94,6 +108,4 @@ def config():
 def test_flow(start_sluice, flow):
     s = start_sluice(config())
     assert "root" in s.get("/dashboard/", auth=False).text
-    done = subprocess.run([str(NODE), str(SCRIPT), s.origin, ADMIN, flow], env=environment(), capture_output=True, text=True,
-                          timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    drive(s.origin, ADMIN, flow)

@@ -79,6 +79,12 @@ def test_the_cookie_is_for_this_site_only(s):
     assert "Secure" not in parts  # plain HTTP
 
 
+def test_key_in_a_query_is_a_filter_here_and_no_credential(s):
+    t = token(s)
+    assert s.get("/sluice/v1/requests?key=0a1b2c3d", auth=False, headers={"Cookie": "sluice_session=" + t}).status_code == 200
+    assert s.get("/sluice/v1/requests?key=" + t, auth=False).status_code == 401
+
+
 def test_tokens_are_stored_as_hashes_and_logged_nowhere(s):
     t = token(s)
     login(s, "a wrong password that is secret")

@@ -81,6 +81,48 @@ const flows = {
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
   },
 
+  /* from the claim link to the first request that arrives; `key` is the link's token, the provider another sluice */
+  async start({ page }) {
+    const { PROVIDER_URL: url, PROVIDER_KEY: secret } = process.env;
+    await page.goto(`${origin}/sluice/claim#${key}`);
+    await page.getByLabel('Password').fill('a long enough password');
+    await page.getByLabel('The same again').fill('a long enough password');
+    await page.getByRole('button', { name: 'Become the owner' }).click();
+    await page.waitForURL(/\/dashboard\/start$/);
+    await page.getByRole('button', { name: /OpenAI.compatible/i }).click();
+    await page.getByRole('textbox', { name: 'Base URL' }).fill(`${url}/v1`);
+    await page.getByRole('textbox', { name: /API key/ }).fill(secret);
+    await page.getByRole('button', { name: 'Add and go on' }).click();
+    await page.waitForURL(/provider=openai-compatible/);
+    await page.getByRole('combobox', { name: /^Model/ }).click();
+    await page.getByRole('option', { name: 'openai-compatible/echo', exact: true }).click();
+    await page.getByRole('button', { name: 'Send a test request' }).click();
+    await page.getByText(/^Answered in \d.* First token \d/).waitFor();
+    await page.getByRole('button', { name: 'Go on', exact: true }).click();
+    await page.getByRole('textbox', { name: 'Label' }).fill('first client');
+    await page.getByRole('button', { name: 'Create a key' }).click();
+    await page.getByText('shown only now').waitFor();
+    const made = (await page.locator('pre').first().innerText()).trim();
+    for (const client of ['Python', 'Node', 'Claude Code', 'Codex', 'Gemini CLI', 'opencode', 'Cline', 'Cursor', 'Continue', 'Open WebUI', 'curl']) {
+      await page.getByRole('group', { name: 'Put it to work' }).getByText(client, { exact: true }).click();
+      const text = await page.locator('pre').nth(1).innerText();
+      assert.ok(text.includes(made) && (client === 'Open WebUI' || text.includes('echo')), `${client}: ${text}`);
+    }
+    const copied = await page.locator('pre').nth(1).innerText(); // what curl would send
+    const [, to, bearer, body] = /curl (\S+) [^]*'authorization: Bearer (\S+)'[^]*-d '(.*)'/.exec(copied);
+    await page.getByText('Waiting for your first request').waitFor();
+    const answer = await fetch(to, { method: 'POST', headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' }, body });
+    assert.equal(answer.status, 200);
+    await page.getByText('Your first request arrived and was answered').waitFor();
+    const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+    assert.ok(!kept.includes(made) && !kept.includes(secret));
+    await page.reload();
+    await page.getByText('Your first request arrived and was answered').waitFor();
+    assert.ok(!(await page.content()).includes(made), 'the key outlived the page');
+    await page.getByRole('link', { name: 'Look at it' }).click();
+    await page.getByRole('dialog').getByText(answer.headers.get('x-request-id')).first().waitFor();
+  },
+
   async inflight({ page }) {
     await signIn(page);
     const slow = fetch(`${origin}/v1/chat/completions`, {
@@ -254,7 +296,7 @@ const flows = {
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       if (wide > 0) found.push(`${name} at ${width}: ${wide} px too wide`);
       await page.addScriptTag({ content: axe });
-      const bad = await page.evaluate(async () => (await window.axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)}`));
+      const bad = await page.evaluate(async () => (await window.axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].any[0]?.message ?? ''} ${v.nodes[0].html.slice(0, 200)}`));
       found.push(...bad.map((b) => `${name} at ${width} ${scheme}: ${b}`));
       if (folder) await page.screenshot({ path: `${folder}/${name || 'dashboard'}-${width}-${scheme}.png` });
     }

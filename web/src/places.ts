@@ -5,14 +5,15 @@ import {
 import { type ComponentType, lazy } from 'react';
 import type { Words } from './i18n/en';
 
-interface Place { path: string; word: keyof Words; icon: ComponentType<{ size?: number }>; page: ComponentType }
+export const groups = ['top', 'serving', 'access', 'server'] as const;
+interface Place { path: string; word: keyof Words; icon: ComponentType<{ size?: number }>; page: ComponentType; group: (typeof groups)[number] }
 
 export const places: Place[] = [
-  { path: '/', word: 'dashboard', icon: IconGauge, page: lazy(() => import('./pages/overview')) },
-  { path: '/requests', word: 'requests', icon: IconListDetails, page: lazy(() => import('./pages/requests')) },
-  { path: '/models', word: 'models', icon: IconStack2, page: lazy(() => import('./pages/models')) },
-  { path: '/providers', word: 'providers', icon: IconBuildingWarehouse, page: lazy(() => import('./pages/providers')) },
-  { path: '/keys', word: 'keys', icon: IconKey, page: lazy(() => import('./pages/keys')) },
-  { path: '/playground', word: 'playground', icon: IconMessages, page: lazy(() => import('./pages/playground')) },
-  { path: '/settings', word: 'settings', icon: IconSettings, page: lazy(() => import('./pages/settings')) },
+  { path: '/', group: 'top', word: 'dashboard', icon: IconGauge, page: lazy(() => import('./pages/overview')) },
+  { path: '/requests', group: 'top', word: 'requests', icon: IconListDetails, page: lazy(() => import('./pages/requests')) },
+  { path: '/playground', group: 'top', word: 'playground', icon: IconMessages, page: lazy(() => import('./pages/playground')) },
+  { path: '/models', group: 'serving', word: 'models', icon: IconStack2, page: lazy(() => import('./pages/models')) },
+  { path: '/providers', group: 'serving', word: 'providers', icon: IconBuildingWarehouse, page: lazy(() => import('./pages/providers')) },
+  { path: '/keys', group: 'access', word: 'keys', icon: IconKey, page: lazy(() => import('./pages/keys')) },
+  { path: '/settings', group: 'server', word: 'settings', icon: IconSettings, page: lazy(() => import('./pages/settings')) },
 ];

@@ -1,13 +1,23 @@
-import { createTheme, type CSSVariablesResolver } from '@mantine/core';
+import { Badge, Button, createTheme, type CSSVariablesResolver, Modal, Paper, Table, Tooltip } from '@mantine/core';
 
 export const theme = createTheme({
   primaryColor: 'cyan',
   primaryShade: 9,
   defaultRadius: 'md',
   fontFamily: 'system-ui, -apple-system, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", sans-serif',
-  fontFamilyMonospace: 'ui-monospace, "Cascadia Code", "DejaVu Sans Mono", monospace',
+  fontFamilyMonospace: 'ui-monospace, "SF Mono", "Cascadia Code", "DejaVu Sans Mono", monospace',
+  fontSizes: { xs: '0.75rem', sm: '0.8125rem', md: '0.875rem', lg: '1rem', xl: '1.25rem' },
+  headings: { fontWeight: '650', sizes: { h1: { fontSize: '1.25rem', lineHeight: '1.4' }, h2: { fontSize: '1rem', lineHeight: '1.4' }, h3: { fontSize: '0.875rem', lineHeight: '1.4' } } },
   cursorType: 'pointer',
   respectReducedMotion: true,
+  components: {
+    Paper: Paper.extend({ defaultProps: { radius: 'md' } }),
+    Badge: Badge.extend({ defaultProps: { radius: 'sm', tt: 'none', fw: 600 } }),
+    Button: Button.extend({ defaultProps: { fw: 550 } }),
+    Table: Table.extend({ defaultProps: { highlightOnHoverColor: 'var(--hover)' } }),
+    Tooltip: Tooltip.extend({ defaultProps: { openDelay: 250, withArrow: true, multiline: true, maw: 360 } }),
+    Modal: Modal.extend({ defaultProps: { overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } } }),
+  },
 });
 
 // The library's quiet texts are too pale for WCAG AA (4.5 : 1): dimmed ones, and those on a light tint of their own colour.
@@ -16,9 +26,16 @@ export const variables: CSSVariablesResolver = (t) => {
   return {
     variables: {},
     light: {
-      '--mantine-color-dimmed': t.colors.gray[7], '--mantine-color-error': t.colors.red[9],
+      '--mantine-color-body': '#fff', '--mantine-color-default-border': '#e1e5ea', '--mantine-color-text': '#1b2026',
+      '--mantine-color-dimmed': '#5b6572', '--mantine-color-error': t.colors.red[9], '--ground': '#f6f7f9', '--hover': '#f3f5f8', '--strong-border': '#cfd5dc',
+      '--fine': '#0a7d6c', '--bad': '#c92a2a', '--warn': '#a65f00', '--kept': '#0a7d6c', '--mapped': '#1864ab', '--dropped': '#c92a2a', '--added': '#862e9c',
       ...tinted((name) => `color-mix(in srgb, var(--mantine-color-${name}-9) 75%, black)`),
     },
-    dark: { '--mantine-color-dimmed': t.colors.dark[1], '--mantine-color-error': t.colors.red[4], ...tinted((name) => `var(--mantine-color-${name}-2)`) },
+    dark: {
+      '--mantine-color-body': '#17191d', '--mantine-color-default-border': '#2a2e35', '--mantine-color-text': '#d9dee5', '--mantine-color-default': '#1d2025',
+      '--mantine-color-dimmed': '#98a2af', '--mantine-color-error': t.colors.red[4], '--ground': '#0f1114', '--hover': '#1e2126', '--strong-border': '#3a4049',
+      '--fine': '#3bc9a7', '--bad': '#ff8787', '--warn': '#ffc078', '--kept': '#3bc9a7', '--mapped': '#74c0fc', '--dropped': '#ff8787', '--added': '#e599f7',
+      ...tinted((name) => `var(--mantine-color-${name}-2)`),
+    },
   };
 };

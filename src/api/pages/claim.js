@@ -19,7 +19,8 @@ form.addEventListener("submit", async event => {
   form.hidden = true;
   said.textContent = "Done: you are signed in as " + body.operator.name + ", the owner. ";
   const on = document.createElement("a");
-  on.href = "../dashboard/";
-  on.textContent = "To the dashboard";
+  on.href = "../dashboard/start";
+  on.textContent = "To the first steps";
   said.append(on);
+  location.assign(on.href);
 });

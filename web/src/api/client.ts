@@ -37,7 +37,23 @@ export function onSignedOut(callback: () => void): () => void {
   return () => void lost.delete(callback);
 }
 
+const missed = new Set<() => void>();
+
+/** Calls back when a call got no answer at all. Returns how to stop that. */
+export function onUnreachable(callback: () => void): () => void {
+  missed.add(callback);
+  return () => void missed.delete(callback);
+}
+
+/** The headers of a call that does not go through `api`, such as one that is read as a stream. */
+export function credentials(): Record<string, string> {
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
+
 const door: Middleware = {
+  onError({ error }) {
+    if (!(error instanceof DOMException && error.name === 'AbortError')) missed.forEach((callback) => callback());
+  },
   onRequest({ request }) {
     if (key) request.headers.set('authorization', `Bearer ${key}`);
     return request;

@@ -2,12 +2,29 @@
 import { queryOptions } from '@tanstack/react-query';
 import { api, take } from './client';
 
+interface Part<T> { data: T[]; has_more: boolean; next: string | null }
+
+/** All pages of a list of objects. */
+async function whole<T>(page: (after: string | undefined) => Promise<Part<T>>): Promise<T[]> {
+  const all: T[] = [];
+  let after: string | undefined;
+  do {
+    const part = await page(after);
+    all.push(...part.data);
+    after = part.has_more ? (part.next ?? undefined) : undefined;
+  } while (after !== undefined);
+  return all;
+}
+
+const limit = 10_000;
+const query = (after: string | undefined) => ({ params: { query: { limit, ...(after !== undefined && { after }) } } });
+
 export const lists = {
   info: queryOptions({ queryKey: ['info'], queryFn: () => take(api.GET('/sluice/v1/info')), refetchInterval: 15_000 }),
-  providers: queryOptions({ queryKey: ['providers'], queryFn: async () => (await take(api.GET('/sluice/v1/providers'))).data }),
+  providers: queryOptions({ queryKey: ['providers'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/providers', query(after)))) }),
   kinds: queryOptions({ queryKey: ['kinds'], staleTime: Infinity, queryFn: async () => (await take(api.GET('/sluice/v1/provider-kinds'))).data }),
-  models: queryOptions({ queryKey: ['models'], queryFn: async () => (await take(api.GET('/sluice/v1/models'))).data }),
-  keys: queryOptions({ queryKey: ['keys'], queryFn: async () => (await take(api.GET('/sluice/v1/keys'))).data }),
+  models: queryOptions({ queryKey: ['models'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/models', query(after)))) }),
+  keys: queryOptions({ queryKey: ['keys'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/keys', query(after)))) }),
   active: queryOptions({ queryKey: ['active'], queryFn: async () => (await take(api.GET('/sluice/v1/requests/active'))).data, refetchInterval: 1_000 }),
   series: queryOptions({
     queryKey: ['series'], queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300 } } })), refetchInterval: 2_000,
@@ -18,3 +35,9 @@ export const lists = {
   audit: queryOptions({ queryKey: ['audit'], queryFn: async () => (await take(api.GET('/sluice/v1/audit', { params: { query: { limit: 100 } } }))).data }),
   settings: queryOptions({ queryKey: ['settings'], queryFn: async () => (await take(api.GET('/sluice/v1/settings'))).data }),
 };
+
+/** What a provider says it has, asked live. */
+export const discovered = (provider: string) => queryOptions({
+  queryKey: ['discovered', provider], retry: false, staleTime: 60_000,
+  queryFn: async () => (await take(api.GET('/admin/api/config/providers/{name}/models', { params: { path: { name: provider } } }))).models ?? [],
+});

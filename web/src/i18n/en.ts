@@ -41,5 +41,14 @@ export const en = {
   revoke: 'End', thisOne: 'this one', role: 'Role', outcome: 'Outcome', object: 'Object', show: 'Show changes', before: 'before', after: 'after', address: 'Address', waiting: 'waiting',
   configFault: 'The configuration file is wrong; the last good one stays in force',
   skip: 'Skip to content', results: 'found',
+  pages: 'Pages', top: '', serving: 'Serving', access: 'Access',
+  server: 'Server', away: 'The server cannot be reached', awayHint: 'What you see may be old. It is asked every two seconds, and everything is brought up to date once it answers.', start: 'First steps',
+  startHint: 'From nothing to a request that is answered, in about three minutes.', stepProvider: 'Choose a provider', stepTest: 'Test it live', stepKey: 'Make a client key',
+  stepKeyMade: 'made', stepUse: 'Put it to work', keyGone: 'The key was shown once, where it was made. Put it in place of $SLUICE_KEY.', change: 'Change',
+  foundProviders: 'Found here already', use1: 'Use', fromEnvironment: 'key found in the environment', orAdd: 'Or add one',
+  searchKinds: 'Search the kinds of providers', noKeyNeeded: 'Usually none is needed', sealed: 'Sealed before it is stored, and never shown again', addAndTest: 'Add and go on',
+  askingForModels: 'Asking it for its models…', testNow: 'Send a test request', goOn: 'Go on', skipTest: 'Go on without a test',
+  labelHint: 'Who or what will use it', waitingFirst: 'Waiting for your first request…', firstArrived: 'Your first request arrived and was answered', firstFailed: 'Your first request arrived, but failed',
+  lookAtIt: 'Look at it',
 } as const;
 export type Words = Record<keyof typeof en, string>;

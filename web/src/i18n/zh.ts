@@ -43,4 +43,13 @@ export const zh: Words = {
   revoke: '结束', thisOne: '当前会话', role: '角色', outcome: '结果', object: '对象', show: '显示更改', before: '之前', after: '之后', address: '地址', waiting: '等待',
   configFault: '配置文件有误；上一个正确的配置仍然有效',
   skip: '跳到内容', results: '个结果',
+  pages: '页面', top: '', serving: '服务', access: '访问',
+  server: '服务器', away: '无法连接服务器', awayHint: '显示的内容可能已过时。每两秒尝试一次，恢复后会自动更新。', start: '快速开始',
+  startHint: '约三分钟，从零到第一个得到回答的请求。', stepProvider: '选择供应商', stepTest: '实时测试', stepKey: '创建客户端密钥',
+  stepKeyMade: '已创建', stepUse: '开始使用', keyGone: '密钥只在创建时显示一次。请用它替换 $SLUICE_KEY。', change: '更改',
+  foundProviders: '已找到', use1: '使用', fromEnvironment: '环境变量中的密钥', orAdd: '或者添加一个',
+  searchKinds: '搜索供应商类型', noKeyNeeded: '通常不需要', sealed: '加密后存储，不再显示', addAndTest: '添加并继续',
+  askingForModels: '正在获取模型列表…', testNow: '发送测试请求', goOn: '继续', skipTest: '跳过测试',
+  labelHint: '谁或什么将使用它', waitingFirst: '正在等待您的第一个请求…', firstArrived: '第一个请求已到达并得到回答', firstFailed: '第一个请求已到达，但失败了',
+  lookAtIt: '查看',
 };

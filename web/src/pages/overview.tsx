@@ -1,9 +1,9 @@
 // What is wrong first, then what happens.
-import { ActionIcon, Alert, Badge, Card, Group, Paper, SimpleGrid, Stack, Table, Text, Tooltip } from '@mantine/core';
+import { ActionIcon, Alert, Badge, Button, Card, Group, Paper, SimpleGrid, Stack, Table, Text, Tooltip } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconListDetails, IconPlayerStop } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
-import { useLocation } from 'wouter';
+import { Link, useLocation } from 'wouter';
 import { api, apiUrl, take } from '../api/client';
 import { lists } from '../api/lists';
 import { latest, type LoggedRequest } from '../api/requests';
@@ -42,7 +42,7 @@ export default function Overview() {
       <InFlight />
       <Loaded query={requests}>
         {(rows) => rows.length === 0
-          ? <Paper withBorder><Empty icon={<IconListDetails size={40} />} title={words.noRequests} hint={words.noRequestsHint} /></Paper>
+          ? <Paper withBorder><Empty icon={<IconListDetails size={40} />} title={words.noRequests} hint={words.noRequestsHint} action={<Button component={Link} href="/start">{words.start}</Button>} /></Paper>
           : (
             <Stack>
               <Section title={words.lastErrors} rows={rows.filter((r) => r.status >= 400).slice(0, 5)} none={words.noErrors} onOpen={open} />

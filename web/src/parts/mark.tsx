@@ -1,0 +1,14 @@
+// A provider's mark: two letters on a colour of its own. Nothing is fetched, and nobody's logo is shown.
+const hues = [200, 265, 320, 165, 28, 345, 95, 230];
+
+export function Mark({ name, size = 32 }: { name: string; size?: number }) {
+  const hue = hues[[...name].reduce((sum, ch) => (sum * 31 + (ch.codePointAt(0) ?? 0)) % 997, 7) % hues.length];
+  const parts = name.split(/[\s_./-]+/).filter(Boolean);
+  const letters = ((parts.length > 1 ? `${[...(parts[0] ?? '')][0] ?? ''}${[...(parts[1] ?? '')][0] ?? ''}` : [...name].slice(0, 2).join('')) || '?').toUpperCase();
+  return (
+    <svg width={size} height={size} viewBox="0 0 32 32" aria-hidden style={{ flex: 'none' }}>
+      <rect width="32" height="32" rx="8" fill={`hsl(${hue} 45% 42%)`} />
+      <text x="16" y="16.5" fill="#fff" fontSize="12.5" fontWeight="650" textAnchor="middle" dominantBaseline="central" fontFamily="system-ui, sans-serif">{letters}</text>
+    </svg>
+  );
+}
