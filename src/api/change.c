@@ -4,6 +4,7 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "domain/config_version.h"
+#include "domain/org.h"
 #include "domain/written.h"
 #include "json/jsonc_edit.h"
 
@@ -893,6 +894,29 @@ static bool key_stands(const struct key_place *p)
     return p->at != SIZE_MAX || p->is_in_store;
 }
 
+/* Whom it is to belong to must be there. */
+static bool check_policy(struct work *w, const struct key_change *in, struct err *e)
+{
+    const struct str ids[HOLDER_KINDS] = {in->policy.org, in->policy.user};
+    if (in->given < KEY_POLICY)
+        return true;
+    for (int k = 0; k < HOLDER_KINDS; k++)
+        if (ids[k].n && !snapshot_holder(w->now, (enum holder_kind)k, ids[k]))
+            return err_field(e, holder_word((enum holder_kind)k), "There is no %s '" STR_FMT "'",
+                             holder_word((enum holder_kind)k), STR_ARG(str_first(ids[k], 100)));
+    return key_policy_check(w->a, &in->policy, e);
+}
+
+/* The policy as JSON, with what the change says in its place. */
+static struct str changed_policy(struct work *w, yyjson_val *was, const struct key_change *in)
+{
+    struct key_policy p;
+    if (!key_policy_read(w->a, was, &p, NULL))
+        p = key_policy_none;
+    key_policy_merge(&p, &in->policy, in->given / KEY_POLICY);
+    return key_policy_json(w->a, &p);
+}
+
 static void take_key_fields(struct work *w, const struct key_change *in, struct key_row *k)
 {
     if (in->given & KEY_LABEL)
@@ -905,6 +929,12 @@ static void take_key_fields(struct work *w, const struct key_change *in, struct 
         k->is_enabled = in->is_enabled;
     if (in->given & KEY_EXPIRES)
         k->expires_ms = in->expires_ms;
+    yyjson_val *policy = NULL;
+    if (in->given < KEY_POLICY)
+        return;
+    if (k->policy.n && !json_parse(w->a, k->policy, 0, &policy, NULL))
+        policy = NULL;
+    k->policy = changed_policy(w, policy, in);
 }
 
 /* What is kept of a key's text: its hash, how it is shown, and all of it where the operator wants to see it again. */
@@ -973,6 +1003,8 @@ bool change_key_create(struct control_call *c, const struct key_change *in, stru
         return err_field(e, "key", "'key' must have at least 8 characters");
     if (!work_begin(&w, c, e))
         return false;
+    if (!check_policy(&w, in, e))
+        return work_end(&w, false, e);
     take_key_fields(&w, in, &k);
     struct str made = key_make(w.a, &k);
     if (text.n == 0)
@@ -1032,6 +1064,18 @@ bool change_key_rotate(struct control_call *c, struct str id, struct secret give
     return work_end(&w, ok, e);
 }
 
+static bool put_key_policy(struct work *w, const struct str *entry, const struct key_change *in,
+                           struct err *e)
+{
+    const char *names[64];
+    size_t n = 0;
+    for (size_t i = 0; i < key_policy_shape.n_fields; i++)
+        if (in->given / KEY_POLICY >> i & 1)
+            names[n++] = key_policy_shape.fields[i].name;
+    return n == 0 || work_put_members(w, entry, 3, changed_policy(w, work_value(w, entry, 3), in),
+                                      names, n, e);
+}
+
 static bool put_key_fields(struct work *w, size_t at, const struct key_change *in, struct err *e)
 {
     const struct str entry[] = {STR("server"), STR("api_keys"), str_fmt(w->a, "%zu", at)};
@@ -1044,7 +1088,8 @@ static bool put_key_fields(struct work *w, size_t at, const struct key_change *i
            (!(in->given & KEY_ENABLED) || put_enabled(w, entry, 3, in->is_enabled, e)) &&
            (!(in->given & KEY_EXPIRES) ||
             put_member(w, entry, 3, "expires",
-                       in->expires_ms ? time_json(w->a, in->expires_ms) : STR_NONE, e));
+                       in->expires_ms ? time_json(w->a, in->expires_ms) : STR_NONE, e)) &&
+           put_key_policy(w, entry, in, e);
 }
 
 static bool put_key(struct work *w, struct key_place *p, const struct key_change *in, struct err *e)
@@ -1104,6 +1149,12 @@ static bool rename_in_keys(struct work *w, const struct renaming *r, struct err 
     return true;
 }
 
+bool work_put_key(struct work *w, const struct key_change *in, struct err *e)
+{
+    struct key_place p;
+    return find_key(w, in->id, &p, e) && (!key_stands(&p) || put_key(w, &p, in, e));
+}
+
 bool change_key(struct control_call *c, const struct key_change *in, struct err *e)
 {
     struct work w;
@@ -1112,7 +1163,7 @@ bool change_key(struct control_call *c, const struct key_change *in, struct err 
         return false;
     bool ok = find_key(&w, in->id, &p, e) &&
               (key_stands(&p) || not_there("not_found", "key", in->id, e)) &&
-              put_key(&w, &p, in, e);
+              check_policy(&w, in, e) && put_key(&w, &p, in, e);
     return work_end(&w, ok, e);
 }
 

@@ -52,15 +52,17 @@ struct models_add {
 bool change_models_add(struct control_call *c, const struct models_add *in, struct strs *added, struct strs *skipped,
                        struct err *e) MUST_USE;
 
-enum key_field { KEY_LABEL = 1, KEY_SCOPES = 2, KEY_ALLOWED = 4, KEY_ENABLED = 8, KEY_EXPIRES = 16 };
+enum key_field { KEY_LABEL = 1, KEY_SCOPES = 2, KEY_ALLOWED = 4, KEY_ENABLED = 8, KEY_EXPIRES = 16,
+                 KEY_POLICY = 32 }; /* the first member of the policy; the others follow in the order of its shape */
 struct key_change {
     struct str id;            /* creating: empty makes one up */
-    uint32_t given;           /* enum key_field; creating without KEY_SCOPES: inference and models */
+    uint64_t given;           /* enum key_field; creating without KEY_SCOPES: inference and models */
     struct str label;
     uint32_t scopes;
     struct strs allowed_models;
     bool is_enabled;
     int64_t expires_ms;
+    struct key_policy policy; /* its org and user must be there: ERR_INPUT of the field */
     struct secret text;       /* creating: the key, at least 8 characters; unset makes one up */
 };
 struct key_made {
@@ -72,6 +74,20 @@ bool change_key(struct control_call *c, const struct key_change *k, struct err *
 /* A new text for it, all else stays: text unset makes one up. The old one opens nothing any more. */
 bool change_key_rotate(struct control_call *c, struct str id, struct secret text, struct key_made *out, struct err *e) MUST_USE;
 bool change_key_delete(struct control_call *c, struct str id, struct err *e) MUST_USE;
+
+/* Organisations and users, which keys belong to. An id stays for ever. */
+enum holder_field { HOLDER_NAME = 1, HOLDER_ENABLED = 2, HOLDER_LIMITS = 4, HOLDER_OF = 8 };
+struct holder_change {
+    enum holder_kind kind;
+    struct str id;            /* creating: empty makes one up, which is put here */
+    uint32_t given;           /* enum holder_field */
+    struct str name, org;     /* org: of a user; empty: none */
+    struct limits limits;
+    bool is_enabled;
+};
+bool change_holder(struct control_call *c, enum change_mode mode, struct holder_change *h, struct err *e) MUST_USE;
+/* detach: its keys (and an organisation's users) stay without it; else they are in the way, ERR_CONFLICT "in_use". */
+bool change_holder_delete(struct control_call *c, enum holder_kind kind, struct str id, bool detach, struct err *e) MUST_USE;
 
 /* value: as the file would have it, in text; p == NULL: back to the default. */
 bool change_setting(struct control_call *c, const struct setting *row, struct str value, struct err *e) MUST_USE;

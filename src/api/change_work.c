@@ -315,6 +315,23 @@ bool work_set(struct work *w, const struct str *path, size_t n, struct str json,
            jsonc_set(w->a, w->text, path, n, json, &text, e) && took(w, text, e);
 }
 
+bool work_put_members(struct work *w, const struct str *entry, size_t n, struct str object,
+                      const char *const *names, size_t n_names, struct err *e)
+{
+    struct str path[8];
+    yyjson_val *from = NULL;
+    if (object.n && !json_parse(w->a, object, 0, &from, e))
+        return false;
+    memcpy(path, entry, n * sizeof *path);
+    for (size_t i = 0; i < n_names; i++) {
+        yyjson_val *v = json_get(from, names[i]);
+        path[n] = str_of(names[i]);
+        if (!(v ? work_set(w, path, n + 1, json_text(w->a, v), e) : work_remove(w, path, n + 1, e)))
+            return false;
+    }
+    return true;
+}
+
 bool work_drop(struct work *w, const struct str *path, size_t n, struct err *e)
 {
     struct str text;

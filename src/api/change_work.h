@@ -37,6 +37,10 @@ bool work_replace(struct work *w, struct str text, struct err *e) MUST_USE;
 yyjson_val *work_value(const struct work *w, const struct str *path, size_t n); /* NULL: not in the file */
 /* Whether new objects go to the file. false with e set: they would, but it cannot be used as it is. */
 bool work_prefers_file(struct work *w, bool *prefers, struct err *e) MUST_USE;
+/* Members of an entry of the file become those of a JSON object; what it lacks goes. */
+bool work_put_members(struct work *w, const struct str *entry, size_t n, struct str object, const char *const *names, size_t n_names,
+                      struct err *e) MUST_USE;
+bool work_put_key(struct work *w, const struct key_change *k, struct err *e) MUST_USE; /* change.c: one that is there, else nothing */
 void work_note_key(struct work *w, struct str id, struct str before, struct str after); /* JSON; a client key of the store */
 
 /* Finishes the change of the file that a killed process had begun. Before the configuration is loaded. */

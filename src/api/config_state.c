@@ -1,6 +1,7 @@
 #include "api/config_state.h"
 #include "base/map.h"
 #include "domain/audit.h"
+#include "domain/org.h"
 #include "domain/setting.h"
 #include "domain/written.h"
 #include "json/jsonc_place.h"
@@ -55,6 +56,24 @@ static bool store_models(struct jw *w, struct arena *a, struct db *db, struct er
     return true;
 }
 
+static bool store_holders(struct jw *w, struct arena *a, enum holder_kind k, struct db *db,
+                          struct err *e)
+{
+    struct holder_row *r;
+    if (!holder_list(db, a, k, &r, e))
+        return false;
+    if (!r) /* few have them */
+        return true;
+    jw_key(w, holder_section(k));
+    jw_object(w);
+    for (; r; r = r->next) {
+        jw_key_str(w, r->id);
+        holder_write(w, a, r);
+    }
+    jw_object_end(w);
+    return true;
+}
+
 static bool store_setting(void *arg, struct str name, struct str value, struct err *e)
 {
     const struct setting *row = setting_find(name);
@@ -76,7 +95,8 @@ bool config_store_values(struct arena *a, const struct seal *seal, struct db *db
     buf_init_arena(&b, a, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     jw_object(&w);
-    if (!store_providers(&w, a, seal, db, e) || !store_models(&w, a, db, e))
+    if (!store_providers(&w, a, seal, db, e) || !store_models(&w, a, db, e) ||
+        !store_holders(&w, a, HOLDER_ORG, db, e) || !store_holders(&w, a, HOLDER_USER, db, e))
         return false;
     jw_key(&w, "server");
     jw_object(&w);
@@ -153,13 +173,14 @@ static bool merge_server(struct merger *m, const struct config_state *s, struct 
 
 static bool is_section(struct str name)
 {
-    return str_is(name, "providers") || str_is(name, "models") || str_is(name, "server");
+    return str_is(name, "providers") || str_is(name, "models") || str_is(name, "orgs") ||
+           str_is(name, "users") || str_is(name, "server");
 }
 
 bool config_merged(struct arena *a, const struct config_state *s, struct db *db, yyjson_val **out,
                    struct err *e)
 {
-    static const char *const sections[] = {"providers", "models"};
+    static const char *const sections[] = {"providers", "models", "orgs", "users"};
     struct merger m = {.a = a};
     struct buf b;
     size_t i, max;
@@ -168,9 +189,12 @@ bool config_merged(struct arena *a, const struct config_state *s, struct db *db,
     m.w = jw_on(&b);
     jw_object(&m.w);
     for (size_t n = 0; n < ARRAY_LEN(sections); n++) {
+        yyjson_val *file = json_get(s->file, sections[n]), *store = json_get(s->store, sections[n]);
+        if (n > 1 && yyjson_obj_size(file) + yyjson_obj_size(store) == 0)
+            continue;
         jw_key(&m.w, sections[n]);
         jw_object(&m.w);
-        merge_members(&m.w, json_get(s->file, sections[n]), json_get(s->store, sections[n]), NULL);
+        merge_members(&m.w, file, store, NULL);
         jw_object_end(&m.w);
     }
     if (!merge_server(&m, s, db, e))
@@ -216,12 +240,28 @@ static bool put_model(struct arena *a, struct db *db, struct str name, yyjson_va
     return model_put(db, &m, e);
 }
 
+static bool put_holders(struct arena *a, struct db *db, enum holder_kind kind, yyjson_val *values,
+                        struct err *e)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (json_get(values, holder_section(kind)), i, max, k, v) {
+        struct holder_row r;
+        if (!holder_read(a, kind, json_str(k), v, &r, e) || !holder_put(db, kind, &r, e))
+            return false;
+    }
+    return true;
+}
+
 bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, yyjson_val *values,
                       struct err *e)
 {
     size_t i, max;
     yyjson_val *k, *v;
-    if (!db_exec(db, "DELETE FROM provider; DELETE FROM setting;", e))
+    if (!db_exec(db,
+                 "DELETE FROM provider; DELETE FROM setting; DELETE FROM org; DELETE FROM user;",
+                 e) ||
+        !put_holders(a, db, HOLDER_ORG, values, e) || !put_holders(a, db, HOLDER_USER, values, e))
         return false;
     yyjson_obj_foreach (json_get(values, "providers"), i, max, k, v)
         if (!put_provider(a, seal, db, json_str(k), v, e))
@@ -379,6 +419,8 @@ struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson
     compare_members(&c, "provider", json_get(before, "providers"), json_get(after, "providers"),
                     NULL);
     compare_members(&c, "model", json_get(before, "models"), json_get(after, "models"), NULL);
+    compare_members(&c, "org", json_get(before, "orgs"), json_get(after, "orgs"), NULL);
+    compare_members(&c, "user", json_get(before, "users"), json_get(after, "users"), NULL);
     yyjson_val *was = json_get(before, "server"), *is = json_get(after, "server");
     compare_members(&c, "setting", was, is, is_key_list);
     compare_keys(&c, json_get(was, "api_keys"), json_get(is, "api_keys"));

@@ -9,14 +9,14 @@
 struct config_state {
     struct str text;          /* of the file; p NULL: there is none */
     yyjson_val *file;         /* what it says, ${VAR} as it stands; NULL: there is none */
-    yyjson_val *store;        /* {"providers":{…},"models":{…},"server":{…}} as the file would have it, provider keys in the clear */
+    yyjson_val *store;        /* {"providers":{…},"models":{…},"orgs":{…},"users":{…},"server":{…}} as the file would have it, provider keys in the clear */
 };
 /* The values of a file's text; name is for messages. */
 bool config_file_values(struct arena *a, const char *name, struct str text, yyjson_val **out, struct err *e) MUST_USE;
 bool config_store_values(struct arena *a, const struct seal *seal, struct db *db, yyjson_val **out, struct err *e) MUST_USE;
 /* One object of both, the file's entries first; with the store's client keys where db is given. */
 bool config_merged(struct arena *a, const struct config_state *s, struct db *db, yyjson_val **out, struct err *e) MUST_USE;
-/* Makes the store's providers, models and settings those of values. In the caller's transaction. */
+/* Makes the store's providers, models, orgs, users and settings those of values. In the caller's transaction. */
 bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, yyjson_val *values, struct err *e) MUST_USE;
 
 /* Sealed and compressed, for the table of versions. */
@@ -25,11 +25,11 @@ bool config_unpack(struct arena *a, const struct seal *seal, struct str packed, 
 
 struct config_change {        /* of one object */
     struct config_change *next;
-    const char *kind;         /* "provider", "model", "key", "setting", "section" */
+    const char *kind;         /* "provider", "model", "org", "user", "key", "setting", "section" */
     struct str name;
     yyjson_val *before, *after; /* NULL: it was not there, it is not there any more */
 };
-/* In order: providers, models, settings, keys, the rest. */
+/* In order: providers, models, orgs, users, settings, keys, the rest. */
 struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson_val *after);
 /* [{"kind","name","before","after"}], secrets masked. */
 void config_changes_write(struct jw *w, struct arena *a, const struct config_change *list);

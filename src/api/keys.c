@@ -7,12 +7,14 @@ struct key_in {
     struct str label, expires_at;
     struct strs scopes, allowed_models;
     bool enabled;
+    struct key_policy policy;
 };
 struct key_out {
     struct str id, label, key;
     struct strs scopes, allowed_models;
     bool enabled;
     struct str expires_at, created_at, origin;
+    struct key_policy policy;
 };
 
 /* In the order of enum key_field. */
@@ -24,7 +26,8 @@ struct key_out {
               "Names it may use, * stands for any run of characters; empty: all"),     \
         FIELD(struct type, enabled, 0, "Whether it opens anything; true when absent"), \
         FIELD(struct type, expires_at, 0,                                              \
-              "RFC 3339 time from which it opens nothing; empty: never")
+              "RFC 3339 time from which it opens nothing; empty: never"),              \
+        KEY_POLICY_FIELDS(struct type, policy., 0)
 static const struct shape key_in_shape = SHAPE_STRICT(struct key_in, KEY_FIELDS(key_in));
 static const struct shape key_shape = SHAPE(
     struct key_out,
@@ -56,6 +59,7 @@ static struct key_out show(struct arena *a, const struct key *k)
                             .enabled = k->is_enabled,
                             .expires_at = time_text(a, k->expires_ms),
                             .created_at = time_text(a, k->created_ms),
+                            .policy = *k->policy,
                             .origin = str_of(origin_name(k->from))};
 }
 
@@ -78,7 +82,7 @@ static const struct key *find(struct control_call *c, struct err *e)
 
 struct key_query {
     struct page_query page;
-    struct str label, scopes, origin;
+    struct str label, scopes, origin, org, user, tags;
     bool enabled;
 };
 static const struct shape key_query_shape = SHAPE(
@@ -86,6 +90,9 @@ static const struct shape key_query_shape = SHAPE(
     FIELD(struct key_query, label, 0, "Only those with this label"),
     FIELD(struct key_query, scopes, 0, "Only those with this scope"),
     FIELD(struct key_query, origin, 0, "Only from there: file or api"),
+    FIELD(struct key_query, org, 0, "Only those given to this organisation, not through a user"),
+    FIELD(struct key_query, user, 0, "Only those of this user"),
+    FIELD(struct key_query, tags, 0, "Only those with this tag"),
     FIELD(struct key_query, enabled, 0, "Only those that open something, or nothing"));
 
 static int by_text(struct str x, struct str y)
@@ -172,7 +179,8 @@ static bool get(struct control_call *c, struct err *e)
 static bool take(struct control_call *c, struct key_change *k, struct err *e)
 {
     const struct key_in *in = c->in;
-    k->given = (uint32_t)c->present;
+    k->given = c->present;
+    k->policy = in->policy;
     k->label = in->label;
     k->allowed_models = in->allowed_models;
     k->is_enabled = in->enabled;

@@ -12,6 +12,7 @@ static const struct endpoint *const tables[] = {
     provider_endpoints,
     served_model_endpoints,
     key_endpoints,
+    org_endpoints,
     setting_endpoints, config_version_endpoints,
     audit_endpoints,
     session_endpoints,

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "domain/noun.h"
+#include "domain/org.h"
 #include "domain/setting.h"
 #include "domain/written.h"
 #include "http/fetch.h"
@@ -30,12 +31,12 @@ struct loader {
     const struct config_draft *draft; /* may be NULL */
     struct arena *a;                  /* the snapshot's */
     struct snapshot *s;
-    struct str text;      /* of the file */
-    yyjson_val *root;     /* of the file; NULL: none */
-    struct map upstreams; /* by name, disabled ones too */
-    struct map models;    /* by name */
-    struct map key_ids;
-    size_t cap_upstreams, cap_models, cap_keys;
+    struct str text;                  /* of the file */
+    yyjson_val *root;                 /* of the file; NULL: none */
+    struct map upstreams;             /* by name, disabled ones too */
+    struct map models;                /* by name */
+    struct map holders[HOLDER_KINDS]; /* by id */
+    size_t cap_upstreams, cap_models, cap_keys, cap_holders[HOLDER_KINDS];
     struct key *spare_keys; /* made many at a time: there may be a hundred thousand */
     size_t n_spare_keys;
 };
@@ -655,7 +656,117 @@ static bool store_models(struct loader *l, struct db *db, struct err *e)
     return true;
 }
 
+/* ---- organisations and users ---- */
+
+static bool add_holder(struct loader *l, enum holder_kind k, const struct holder_row *r,
+                       enum origin from, struct err *e)
+{
+    struct snapshot *s = l->s;
+    if (map_get(&l->holders[k], r->id))
+        return true; /* the file hides the store */
+    struct holder *h = ARENA_NEW(l->a, struct holder);
+    *h = (struct holder){.id = str_dup(l->a, r->id),
+                         .name = str_dup(l->a, r->name),
+                         .is_enabled = r->is_enabled,
+                         .created_ms = r->created_ms,
+                         .from = from};
+    if (!limits_parse(l->a, r->limits, &h->limits))
+        return bad(e, "limits", "cannot be read");
+    if (r->org.n && !(h->org = map_get(&l->holders[HOLDER_ORG], r->org)))
+        return err_field(e, "org", "There is no org '" STR_FMT "'",
+                         STR_ARG(str_first(r->org, 100)));
+    map_set(&l->holders[k], h->id, h);
+    if (s->n_holders[k] == l->cap_holders[k]) {
+        size_t cap = l->cap_holders[k] ? l->cap_holders[k] * 2 : 16;
+        s->holders[k] = arena_realloc(l->a, s->holders[k],
+                                      l->cap_holders[k] * sizeof *s->holders[k],
+                                      cap * sizeof *s->holders[k]);
+        l->cap_holders[k] = cap;
+    }
+    s->holders[k][s->n_holders[k]++] = h;
+    return true;
+}
+
+static bool file_holders(struct loader *l, enum holder_kind kind, struct err *e)
+{
+    const char *section = holder_section(kind);
+    yyjson_val *all = json_get(l->root, section), *k, *v;
+    size_t i, max;
+    if (json_absent(all))
+        return true;
+    if (!yyjson_is_obj(all))
+        return bad(e, section, "must be an object");
+    yyjson_obj_foreach (all, i, max, k, v) {
+        struct holder_row r;
+        struct err why = ERR_INIT;
+        char where[96];
+        (void)snprintf(where, sizeof where, "%s.%.*s", section,
+                       (int)(json_str(k).n < 64 ? json_str(k).n : 64), json_str(k).p);
+        if (!holder_read(l->a, kind, json_str(k), v, &r, &why) ||
+            !add_holder(l, kind, &r, ORIGIN_FILE, &why))
+            return err_field(e, where, "'%s': %s", where, why.message);
+    }
+    return true;
+}
+
+/* What this program cannot use must not keep the rest from serving: keys that refer to it open nothing. */
+static bool store_holders(struct loader *l, enum holder_kind kind, struct db *db, struct err *e)
+{
+    struct holder_row *r;
+    if (!holder_list(db, l->a, kind, &r, e))
+        return false;
+    for (; r; r = r->next) {
+        struct err why = ERR_INIT;
+        if (!add_holder(l, kind, r, ORIGIN_API, &why))
+            log_error(NULL, "holder.skipped", "kind=%s id=" STR_FMT " error=%s", holder_word(kind),
+                      STR_ARG(r->id), why.message);
+    }
+    return true;
+}
+
+static bool load_holders(struct loader *l, struct db *db, struct err *e)
+{
+    for (int k = 0; k < HOLDER_KINDS; k++) /* orgs first: users refer to them */
+        if (!file_holders(l, (enum holder_kind)k, e) ||
+            (db && !store_holders(l, (enum holder_kind)k, db, e)))
+            return false;
+    return true;
+}
+
 /* ---- keys ---- */
+
+static bool find_holder(struct loader *l, enum holder_kind k, struct str id,
+                        const struct holder **out, struct err *e)
+{
+    *out = id.n ? map_get(&l->holders[k], id) : NULL;
+    return *out || id.n == 0 ||
+           err_field(e, holder_word(k), "There is no %s '" STR_FMT "'", holder_word(k),
+                     STR_ARG(str_first(id, 100)));
+}
+
+/* Whom it belongs to, and what holds for it. */
+static bool put_policy(struct loader *l, struct key *k, yyjson_val *from, struct err *e)
+{
+    struct key_policy p;
+    k->policy = &key_policy_none;
+    if (!key_policy_read(l->a, from, &p, e))
+        return false;
+    if (key_policy_json(l->a, &p).n == 0)
+        return true;
+    struct key_policy *kept = ARENA_NEW(l->a, struct key_policy);
+    *kept = p;
+    k->policy = kept;
+    if (!find_holder(l, HOLDER_ORG, p.org, &k->org, e) ||
+        !find_holder(l, HOLDER_USER, p.user, &k->user, e))
+        return false;
+    if (!k->org && k->user)
+        k->org = k->user->org;
+    if (p.schedule.paused || (!p.schedule.days.n && !p.schedule.from.n && !p.schedule.until.n))
+        return true;
+    struct opening *o = ARENA_NEW(l->a, struct opening);
+    k->opening = o;
+    return schedule_read(l->a, &p.schedule, o, e);
+}
 
 static struct key *add_key(struct loader *l)
 {
@@ -753,7 +864,8 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
     if (clock_parse_rfc3339(json_get_str(v, "created"), &expires))
         k->created_ms = expires;
     allowed_of(l->a, json_get(v, "allowed_models"), k);
-    return true;
+    struct err why = ERR_INIT;
+    return put_policy(l, k, v, &why) || err_field(e, where, "'%s': %s", where, why.message);
 }
 
 static bool file_keys(struct loader *l, struct err *e)
@@ -790,6 +902,14 @@ static void store_key(void *arg, const struct key_row *r)
     k->from = ORIGIN_API;
     if (r->allowed_models.n && json_parse(l->a, r->allowed_models, 4, &allowed, NULL))
         allowed_of(l->a, allowed, k);
+    yyjson_val *policy = NULL;
+    struct err why = ERR_INIT;
+    k->policy = &key_policy_none;
+    if (r->policy.n == 0 ||
+        (json_parse(l->a, r->policy, 8, &policy, &why) && put_policy(l, k, policy, &why)))
+        return;
+    log_error(NULL, "key.policy_lost", "key=" STR_FMT " error=%s", STR_ARG(r->id), why.message);
+    k->is_enabled = false; /* nobody knows any more what it may */
 }
 
 static bool store_keys(struct loader *l, struct db *db, struct err *e)
@@ -811,7 +931,8 @@ static void add_internal_key(struct loader *l)
                       .label = STR("internal"),
                       .scopes = SCOPE_INFERENCE | SCOPE_MODELS,
                       .is_enabled = true,
-                      .is_internal = true};
+                      .is_internal = true,
+                      .policy = &key_policy_none};
     sha256(text, k->hash);
     l->s->internal = k;
 }
@@ -987,7 +1108,8 @@ static bool load_file(struct loader *l, struct err *e)
     struct err inner = ERR_INIT;
     yyjson_val *k, *v;
     size_t i, max;
-    static const char *const known[] = {"providers", "models", "server", "debug", "$schema"};
+    static const char *const known[] = {"providers", "models", "orgs",   "users",
+                                        "server",    "debug",  "$schema"};
     if (!l->src->file)
         return true;
     if (l->draft && l->draft->text.p)
@@ -1097,7 +1219,7 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
     bool ok = load_file(l, e) && load_settings(l, db, e) && load_admin_password(l, e) &&
               file_providers(l, e) && (!db || store_providers(l, db, e)) && add_detected(l, e) &&
               add_echo_provider(l, e) && file_models(l, e) && (!db || store_models(l, db, e)) &&
-              file_keys(l, e) && (!db || store_keys(l, db, e));
+              load_holders(l, db, e) && file_keys(l, e) && (!db || store_keys(l, db, e));
     if (ok)
         add_echo_model(l);
     add_internal_key(l);
@@ -1115,6 +1237,8 @@ bool config_build(const struct config_sources *src, const struct config_draft *d
     l.a = l.s->arena;
     map_init(&l.upstreams);
     map_init(&l.models);
+    for (int k = 0; k < HOLDER_KINDS; k++)
+        map_init(&l.holders[k]);
     bool ok = (db || src->is_without_store) && load_all(&l, db, e);
     if (!ok)
         add_place(&l, e);
@@ -1122,6 +1246,8 @@ bool config_build(const struct config_sources *src, const struct config_draft *d
         db_close(db);
     map_done(&l.upstreams);
     map_done(&l.models);
+    for (int k = 0; k < HOLDER_KINDS; k++)
+        map_done(&l.holders[k]);
     if (!ok) {
         snapshot_unref(l.s);
         return false;

@@ -212,7 +212,7 @@ bool model_delete(struct db *db, struct str name, struct err *e)
 
 #define KEY_COLUMNS                                                                               \
     "id, hash, label, scopes, allowed_models, is_enabled, expires_ms, created_ms, hint, sealed, " \
-    "rotated_ms"
+    "rotated_ms, policy"
 
 static bool read_key(struct stmt *s, struct key_row *k)
 {
@@ -228,6 +228,7 @@ static bool read_key(struct stmt *s, struct key_row *k)
         .hint = stmt_str(s, 8),
         .sealed = stmt_is_null(s, 9) ? STR_NONE : stmt_blob(s, 9),
         .rotated_ms = stmt_int(s, 10),
+        .policy = stmt_str(s, 11),
     };
     if (hash.n != sizeof k->hash)
         return false;
@@ -255,6 +256,7 @@ static void on_key_row(void *arg, const struct row *r)
         .hint = row_str(r, 8),
         .sealed = row_is_null(r, 9) ? STR_NONE : row_blob(r, 9),
         .rotated_ms = row_int(r, 10),
+        .policy = row_str(r, 11),
     };
     if (hash.n != sizeof k.hash)
         return;
@@ -292,6 +294,7 @@ bool key_get(struct db *db, struct arena *a, struct str id, struct key_row *out,
         out->allowed_models = out->allowed_models.n ? str_dup(a, out->allowed_models) : STR_NONE;
         out->hint = str_dup(a, out->hint);
         out->sealed = str_dup(a, out->sealed);
+        out->policy = str_dup(a, out->policy);
     }
     stmt_free(s);
     return found || (e->kind == ERR_NONE && not_found(e, "key", id));
@@ -306,23 +309,24 @@ static void bind_key(struct stmt *s, const struct key_row *k)
         stmt_bind_str(s, 4, k->allowed_models);
     stmt_bind_int(s, 5, k->is_enabled);
     stmt_bind_int(s, 6, k->expires_ms);
+    stmt_bind_str(s, 7, k->policy.p ? k->policy : STR(""));
 }
 
 bool key_insert(struct db *db, const struct key_row *k, struct err *e)
 {
     struct stmt *s = db_prepare(db,
                                 "INSERT INTO key(id, label, scopes, allowed_models, is_enabled, "
-                                "expires_ms, hash, created_ms, hint, sealed)"
-                                " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+                                "expires_ms, policy, hash, created_ms, hint, sealed)"
+                                " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
                                 e);
     if (!s)
         return false;
     bind_key(s, k);
-    stmt_bind_blob(s, 7, k->hash, sizeof k->hash);
-    stmt_bind_int(s, 8, k->created_ms);
-    stmt_bind_str(s, 9, k->hint.p ? k->hint : STR(""));
+    stmt_bind_blob(s, 8, k->hash, sizeof k->hash);
+    stmt_bind_int(s, 9, k->created_ms);
+    stmt_bind_str(s, 10, k->hint.p ? k->hint : STR(""));
     if (k->sealed.n)
-        stmt_bind_blob(s, 10, k->sealed.p, k->sealed.n);
+        stmt_bind_blob(s, 11, k->sealed.p, k->sealed.n);
     return finish(s, e);
 }
 
@@ -345,7 +349,7 @@ bool key_update(struct db *db, const struct key_row *k, struct err *e)
 {
     struct stmt *s = db_prepare(db,
                                 "UPDATE key SET label=?2, scopes=?3, allowed_models=?4, "
-                                "is_enabled=?5, expires_ms=?6 WHERE id=?1",
+                                "is_enabled=?5, expires_ms=?6, policy=?7 WHERE id=?1",
                                 e);
     if (!s)
         return false;

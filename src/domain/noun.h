@@ -45,6 +45,7 @@ struct key_row {
     struct str hint;          /* the text, masked; empty: not known */
     struct str sealed;        /* the text, bound to the id; empty: not kept */
     int64_t rotated_ms;       /* 0: never */
+    struct str policy;        /* JSON, see domain/policy.h; empty: nothing */
 };
 /* each is called once a key, in order of making (that of the rows); its texts are valid during the call */
 bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg, struct err *e) MUST_USE;

@@ -277,6 +277,14 @@ const struct upstream *snapshot_upstream(const struct snapshot *s, struct str na
     return NULL;
 }
 
+const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind k, struct str id)
+{
+    for (size_t i = 0; i < s->n_holders[k]; i++)
+        if (str_eq(s->holders[k][i]->id, id))
+            return s->holders[k][i];
+    return NULL;
+}
+
 const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name)
 {
     const struct model *m = snapshot_model(s, name);

@@ -4,6 +4,7 @@
 #define DOMAIN_SNAPSHOT_H
 #include "base/map.h"
 #include "base/secret.h"
+#include "domain/policy.h"
 #include "domain/provider_kind.h"
 #include "http/client.h"
 #include <stdatomic.h>
@@ -51,6 +52,16 @@ struct model {
     enum origin from;
 };
 
+enum holder_kind { HOLDER_ORG, HOLDER_USER, HOLDER_KINDS };
+struct holder {                 /* an organisation, or a user: whom client keys belong to */
+    struct str id, name;
+    const struct holder *org;   /* of a user; NULL: none */
+    struct limits limits;
+    bool is_enabled;            /* false: no key of its opens anything */
+    int64_t created_ms;
+    enum origin from;
+};
+
 enum scope { SCOPE_INFERENCE = 1, SCOPE_MODELS = 2, SCOPE_ADMIN = 4 };
 struct key {
     struct str id;              /* 8 hex or longer */
@@ -64,6 +75,9 @@ struct key {
     int64_t expires_ms;         /* wall clock; 0: never */
     int64_t created_ms;
     enum origin from;
+    const struct holder *org, *user; /* NULL: none. org: its own, else its user's */
+    const struct key_policy *policy; /* never NULL: tags, limits, schedule as they are written */
+    const struct opening *opening;   /* its schedule; NULL: always */
 };
 
 struct settings {               /* each a row in domain/setting.c: name, default, bounds, origin */
@@ -118,6 +132,8 @@ struct snapshot {
     struct map models_by_name;  /* enabled ones -> struct model */
     struct key **keys;
     size_t n_keys;
+    struct holder **holders[HOLDER_KINDS]; /* in no order */
+    size_t n_holders[HOLDER_KINDS];
     const struct key *internal; /* sluice's own, for test requests: in no list; NULL: none */
     struct secret admin_password; /* given by file or environment, until app has hashed it */
     enum origin admin_password_from;
@@ -141,6 +157,7 @@ struct snapshot *snapshot_new(void);                          /* empty, with its
 void snapshot_index(struct snapshot *s);
 /* Up to max names near to an unknown one, best first; count returned. */
 size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max);
+const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind k, struct str id); /* NULL unknown */
 bool key_may_use(const struct key *k, struct str model) MUST_USE;
 const struct upstream *snapshot_upstream(const struct snapshot *s, struct str name);
 #endif

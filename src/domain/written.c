@@ -55,6 +55,19 @@ static void date(struct jw *w, struct arena *a, const char *name, int64_t ms)
     jw_kv_str(w, name, buf_str(&b));
 }
 
+/* Its members beside the others. */
+static void write_policy(struct jw *w, struct arena *a, struct str policy)
+{
+    size_t i, max;
+    yyjson_val *all, *name, *v;
+    if (!policy.n || !json_parse(a, policy, 0, &all, NULL))
+        return;
+    yyjson_obj_foreach (all, i, max, name, v) {
+        jw_key_str(w, json_str(name));
+        jw_val(w, v);
+    }
+}
+
 void key_write(struct jw *w, struct arena *a, const struct key_row *k)
 {
     char hex[2 * SHA256_SIZE];
@@ -79,6 +92,7 @@ void key_write(struct jw *w, struct arena *a, const struct key_row *k)
         jw_key(w, "allowed_models");
         jw_raw(w, k->allowed_models);
     }
+    write_policy(w, a, k->policy);
     if (!k->is_enabled)
         jw_kv_bool(w, "enabled", false);
     jw_object_end(w);

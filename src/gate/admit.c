@@ -42,12 +42,10 @@ static bool find_operator(const struct gate_door *g, const struct http_req *r,
         if (identity_session(g->identity, r->arena, token, set, g->now_ms, out))
             return true;
         const struct key *k = snapshot_key(g->snap, token);
-        bool is_live = k && k->is_enabled && (k->expires_ms == 0 || g->now_ms < k->expires_ms);
-        if (is_live)
+        if (k && !auth_is_live(k, g->now_ms, e))
+            return false;
+        if (k)
             *out = principal_of_key(k);
-        if (k && !is_live)
-            return err_set(e, ERR_FORBIDDEN, k->is_enabled ? "key_expired" : "key_disabled",
-                           "This API key %s", k->is_enabled ? "has expired" : "is disabled");
         return k || err_set(e, ERR_UNAUTHENTICATED, "invalid_token",
                             "Unknown token: the session may have ended");
     }

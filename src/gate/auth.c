@@ -31,6 +31,24 @@ struct str auth_presented(struct arena *a, const struct http_req *r, const char 
     return r->query.n ? query_get(a, r->query, "key") : STR_NONE;
 }
 
+bool auth_is_live(const struct key *k, int64_t now_ms, struct err *e)
+{
+    if (!k->is_enabled)
+        return err_set(e, ERR_FORBIDDEN, "key_disabled", "This API key is disabled");
+    if (k->expires_ms != 0 && now_ms >= k->expires_ms)
+        return err_set(e, ERR_FORBIDDEN, "key_expired", "This API key has expired");
+    if (k->user && !k->user->is_enabled)
+        return err_set(e, ERR_FORBIDDEN, "user_disabled",
+                       "The user that this API key belongs to is disabled");
+    if ((k->org && !k->org->is_enabled) || (k->user && k->user->org && !k->user->org->is_enabled))
+        return err_set(e, ERR_FORBIDDEN, "org_disabled",
+                       "The organisation that this API key belongs to is disabled");
+    if (k->opening && !opening_is_open(k->opening, now_ms))
+        return err_set(e, ERR_FORBIDDEN, "outside_schedule",
+                       "This API key opens nothing at this time: it has a schedule");
+    return true;
+}
+
 bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *native,
                 uint32_t scope, int64_t now_ms, struct pass *out, struct err *e)
 {
@@ -52,10 +70,8 @@ bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *
     const struct key *k = snapshot_key(s, presented);
     if (!k)
         return err_set(e, ERR_UNAUTHENTICATED, "invalid_api_key", "Invalid or missing API key");
-    if (!k->is_enabled)
-        return err_set(e, ERR_FORBIDDEN, "key_disabled", "This API key is disabled");
-    if (k->expires_ms != 0 && now_ms >= k->expires_ms)
-        return err_set(e, ERR_FORBIDDEN, "key_expired", "This API key has expired");
+    if (!auth_is_live(k, now_ms, e))
+        return false;
     if ((k->scopes & scope) != scope)
         return err_set(e, ERR_FORBIDDEN, "insufficient_scope",
                        "This API key lacks the scope for this endpoint");

@@ -15,6 +15,8 @@ struct str auth_presented(struct arena *a, const struct http_req *r, const char 
 /* The same without ?key=, which on the control plane is a filter of lists. */
 struct str auth_in_header(const struct http_req *r, const char *native);
 
+/* Whether a key opens anything now: enabled, not expired, inside its schedule, its user and organisation enabled. ERR_FORBIDDEN. */
+bool auth_is_live(const struct key *k, int64_t now_ms, struct err *e) MUST_USE;
 /* 401 unknown or missing, 403 disabled, expired or without the scope. Storage is not asked: keys are in the snapshot. */
 bool auth_admit(const struct snapshot *s, const struct http_req *r, const char *native, uint32_t scope, int64_t now_ms,
                 struct pass *out, struct err *e) MUST_USE;

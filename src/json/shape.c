@@ -429,8 +429,11 @@ static bool is_empty(const struct field *f, const char *at)
         return ((const struct shape_list *)(const void *)at)->n == 0;
     case SHAPE_JSON:
         return !*(yyjson_val *const *)(const void *)at;
-    case SHAPE_OBJECT:
-        return false;
+    case SHAPE_OBJECT: /* when all of it is */
+        for (size_t i = 0; i < f->shape->n_fields; i++)
+            if (!is_empty(&f->shape->fields[i], at + f->shape->fields[i].offset))
+                return false;
+        return true;
     }
     return false;
 }
