@@ -47,7 +47,7 @@ extern const struct endpoint inference_endpoints[], model_endpoints[], system_en
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], org_endpoints[], setting_endpoints[];
 extern const struct endpoint audit_endpoints[], config_version_endpoints[];
 extern const struct endpoint session_endpoints[], operator_endpoints[];
-extern const struct endpoint request_endpoints[], tail_endpoints[];
+extern const struct endpoint request_endpoints[], tail_endpoints[], cache_endpoints[];
 extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint dashboard_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];

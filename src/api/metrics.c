@@ -2,6 +2,7 @@
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "relay/replies.h"
 #include "route/cooling.h"
 #include "version.h"
 #include <math.h>
@@ -86,6 +87,23 @@ static struct upstream_gauge *upstream_gauges(const struct control *k, const str
     return all;
 }
 
+static const struct cache_gauge *cache_gauges(const struct control *k, struct arena *a)
+{
+    struct replies_stats s[REPLIES_LAYERS];
+    struct cache_gauge *all = ARENA_ARRAY(a, struct cache_gauge, REPLIES_LAYERS);
+    replies_read_stats(relay_replies(k->shared), s);
+    for (size_t i = 0; i < REPLIES_LAYERS; i++)
+        all[i] = (struct cache_gauge){.layer = replies_layer_name((enum replies_layer)i),
+                                      .entries = s[i].entries,
+                                      .bytes = s[i].bytes,
+                                      .hits = s[i].hits,
+                                      .misses = s[i].misses,
+                                      .joined = s[i].joined,
+                                      .evicted = s[i].evicted,
+                                      .tokens_saved = s[i].tokens_saved};
+    return all;
+}
+
 static struct metrics_gauges shared_gauges(const struct control *k, const struct snapshot *s,
                                            struct arena *a)
 {
@@ -111,6 +129,8 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .otlp_sent_points = otlp.sent_points,
         .otlp_dropped_points = otlp.dropped_points,
         .otlp_failures = otlp.failures,
+        .caches = cache_gauges(k, a),
+        .n_caches = REPLIES_LAYERS,
         .upstreams = upstream_gauges(k, s, a),
         .n_upstreams = s->n_upstreams,
         .start_seconds = (double)k->started_ms / 1000,

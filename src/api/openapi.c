@@ -499,40 +499,37 @@ static bool is_first_of_path(size_t at, const char *path)
 
 static const struct {
     const char *name, *json;
-} components[] =
-    {
-        {"OpenAIError",
-         OBJECT("\"error\":" OBJECT(TEXT("message") "," TEXT(
-             "type") ",\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":["
-                     "\"string\",\"null\"]}"))},
-        {"AnthropicError", OBJECT(TEXT("type") ",\"error\":" OBJECT(
-                               TEXT("type") "," TEXT("message")) "," TEXT("request_id"))},
-        {"GoogleError", OBJECT("\"error\":" OBJECT("\"code\":{\"type\":\"integer\"}," TEXT(
-                            "message") "," TEXT("status")))},
-        {"OllamaError", OBJECT(TEXT("error"))},
-        {"OmniRouteError",
-         "{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":["
-         "\"string\","
-         "\"object\"],\"properties\":{" TEXT("message") "," TEXT("code") "," TEXT(
-             "type") "," TEXT("correlation_id") ",\"details\":{\"type\":\"array\","
-                                                "\"items\":" OBJECT(TEXT("field") "," TEXT("messag"
-                                                                                           "e")) "}"
-                                                                                                 "}"
-                                                                                                 "}"
-                                                                                                 "}"
-                                                                                                 "}"},
-        {"OmniRouteTypedError", "{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{"
-                                "\"error\":" OBJECT(
-                                    TEXT("message") "," TEXT("type") "," TEXT("code") "," TEXT("cor"
-                                                                                               "rel"
-                                                                                               "ati"
-                                                                                               "on_"
-                                                                                               "id") ",\"details\":{\"type\":\"array\",\"items\":" OBJECT(
-                                        TEXT("field") "," TEXT(
-                                            "message")) "}") "," TEXT("requestId") "}}"},
-        {"RosettaError",
-         OBJECT(TEXT(
-             "error") ",\"saved\":{\"type\":\"boolean\"},\"reloaded\":{\"type\":\"boolean\"}")},
+} components[] = {
+    {"OpenAIError", OBJECT("\"error\":" OBJECT(TEXT("message") "," TEXT(
+                        "type") ",\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":["
+                                "\"string\",\"null\"]}"))},
+    {"AnthropicError", OBJECT(TEXT("type") ",\"error\":" OBJECT(
+                           TEXT("type") "," TEXT("message")) "," TEXT("request_id"))},
+    {"GoogleError", OBJECT("\"error\":" OBJECT(
+                        "\"code\":{\"type\":\"integer\"}," TEXT("message") "," TEXT("status")))},
+    {"OllamaError", OBJECT(TEXT("error"))},
+    {"OmniRouteError",
+     "{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":["
+     "\"string\","
+     "\"object\"],\"properties\":{" TEXT("message") "," TEXT("code") "," TEXT("type") "," TEXT(
+         "correlation_id") ",\"details\":{\"type\":\"array\","
+                           "\"items\":" OBJECT(TEXT("field") "," TEXT("messag"
+                                                                      "e")) "}"
+                                                                            "}"
+                                                                            "}"
+                                                                            "}"
+                                                                            "}"},
+    {"OmniRouteTypedError",
+     "{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{"
+     "\"error\":" OBJECT(TEXT("message") "," TEXT("type") "," TEXT("code") "," TEXT(
+         "cor"
+         "rel"
+         "ati"
+         "on_"
+         "id") ",\"details\":{\"type\":\"array\",\"items\":" OBJECT(TEXT("field") "," TEXT("messag"
+                                                                                           "e")) "}") "," TEXT("requestId") "}}"},
+    {"RosettaError",
+     OBJECT(TEXT("error") ",\"saved\":{\"type\":\"boolean\"},\"reloaded\":{\"type\":\"boolean\"}")},
 };
 
 struct str openapi_document(struct arena *a)

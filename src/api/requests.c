@@ -32,6 +32,8 @@
         FIELD(struct request_out, status, 0,                                                       \
               "HTTP status; 499: the client left before the reply"),                               \
         FIELD(struct request_out, error, NULL_EMPTY, "Code of the failure"),                       \
+        FIELD(struct request_out, cache, NULL_EMPTY,                                               \
+              "How it was answered without an upstream: hit, joined, idempotent"),                 \
         FIELD(struct request_out, error_message, NULL_EMPTY, "The provider's words, or sluice's"), \
         FIELD(struct request_out, attempts, 0, "How many providers were asked"),                   \
         TOKENS(input_tokens, "Input tokens, cached ones included"),                                \
@@ -211,6 +213,7 @@ struct request_out request_show(struct arena *a, const struct snapshot *snap,
                                 .tried = d->attempts,
                                 .dropped = d->dropped,
                                 .trace_id = d->trace,
+                                .cache = d->cache,
                                 .client_address = d->client,
                                 .user_agent = d->agent,
                                 .has_bodies = d->body.n > 0};

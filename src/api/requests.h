@@ -18,7 +18,7 @@ struct request_out {
     /* of one request */
     struct shape_list tried;
     struct strs dropped;
-    struct str trace_id, client_address, user_agent;
+    struct str trace_id, cache, client_address, user_agent;
     bool has_bodies;
 };
 extern const struct shape request_shape;

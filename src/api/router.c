@@ -17,7 +17,7 @@ static const struct endpoint *const tables[] = {
     audit_endpoints,
     session_endpoints,
     operator_endpoints,
-    request_endpoints, tail_endpoints,
+    request_endpoints, tail_endpoints, cache_endpoints,
     metric_endpoints,
     admin_config_endpoints,
     admin_key_endpoints,

@@ -94,6 +94,9 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t image_max_bytes, image_timeout_ms;
     int64_t response_ttl_ms;    /* stored /v1/responses */
     int64_t usage_retention_days, request_log_success_max, request_log_error_max, usage_figures_days;
+    bool response_cache, response_cache_any_temperature, coalesce;
+    int64_t response_cache_ttl_ms, response_cache_max_bytes, response_cache_max_entries, response_cache_max_reply_bytes;
+    int64_t coalesce_wait_ms, idempotency_window_ms;
     int64_t metrics_max_labels;
     bool metrics_loopback, metrics_public;
     bool trace_context, trace_propagate, otlp_traces, otlp_metrics;

@@ -363,6 +363,27 @@ WRITER(otlp_dropped)
     NUMBER(v->now->otlp_dropped_points, {"signal", STR("metrics")});
 }
 
+WRITER(cache_requests)
+{
+    for (size_t i = 0; i < v->now->n_caches; i++) {
+        const struct cache_gauge *c = &v->now->caches[i];
+        NUMBER(c->hits, {"layer", text(c->layer)}, {"result", STR("hit")});
+        NUMBER(c->joined, {"layer", text(c->layer)}, {"result", STR("joined")});
+        NUMBER(c->misses, {"layer", text(c->layer)}, {"result", STR("miss")});
+    }
+}
+
+#define CACHE_WRITER(name, member)                                                      \
+    WRITER(name)                                                                        \
+    {                                                                                   \
+        for (size_t i = 0; i < v->now->n_caches; i++)                                   \
+            NUMBER(v->now->caches[i].member, {"layer", text(v->now->caches[i].layer)}); \
+    }
+CACHE_WRITER(cache_entries, entries)
+CACHE_WRITER(cache_bytes, bytes)
+CACHE_WRITER(cache_evicted, evicted)
+CACHE_WRITER(cache_tokens, tokens_saved)
+
 WRITER(build_info)
 {
     NUMBER(1, {"version", text(v->now->version)});
@@ -443,6 +464,11 @@ static const struct metric rows[] = {
     { "sluice_upstream_enabled", GAUGE, "", "upstream", NULL, "1 when the upstream is switched on", NULL, 0, upstream_enabled },
     { "sluice_held_body_bytes", GAUGE, "bytes", "", NULL, "Request bodies held in memory", NULL, 0, body_bytes },
     { "sluice_held_body_limit_bytes", GAUGE, "bytes", "", NULL, "What max_memory_bytes allows of them: beyond it requests get 503", NULL, 0, body_bytes_max },
+    { "sluice_cache_requests", COUNTER, "", "layer, result", NULL, "Requests that kept answers could serve: answered from one, by waiting for an equal request, or not", NULL, 0, cache_requests },
+    { "sluice_cache_entries", GAUGE, "", "layer", NULL, "Answers kept", NULL, 0, cache_entries },
+    { "sluice_cache_bytes", GAUGE, "bytes", "layer", NULL, "Memory that they take", NULL, 0, cache_bytes },
+    { "sluice_cache_evicted", COUNTER, "", "layer", NULL, "Answers that made room for others before their time", NULL, 0, cache_evicted },
+    { "sluice_cache_tokens_saved", COUNTER, "", "layer", NULL, "Tokens that no upstream had to read or write", NULL, 0, cache_tokens },
     { "sluice_usage_queue_records", GAUGE, "", "", NULL, "Usage records that wait for the store", NULL, 0, usage_queued },
     { "sluice_usage_shed_records", COUNTER, "", "", NULL, "Usage records lost because the store was too slow for too long", NULL, 0, usage_shed },
     { "sluice_store_records", COUNTER, "", "", NULL, "Usage records committed to the store", NULL, 0, usage_written },

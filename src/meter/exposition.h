@@ -10,6 +10,10 @@ struct upstream_gauge {
     uint64_t cooling_ms;            /* 0: it may be asked */
     bool is_enabled;
 };
+struct cache_gauge {                /* a layer of kept answers */
+    const char *layer;
+    uint64_t entries, bytes, hits, misses, joined, evicted, tokens_saved;
+};
 struct metrics_gauges {             /* what stands so at this moment; filled in by who can see it */
     uint64_t requests_in_flight, streams_active, connections;
     uint64_t upstream_open, upstream_idle, upstream_connects, upstream_reuses, upstream_failures;
@@ -20,6 +24,8 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     bool is_last_reload_ok;
     int64_t last_reload_ms;         /* wall clock */
     uint64_t otlp_sent_spans, otlp_dropped_spans, otlp_sent_points, otlp_dropped_points, otlp_failures;
+    const struct cache_gauge *caches;
+    size_t n_caches;
     const struct upstream_gauge *upstreams;
     size_t n_upstreams;
     double cpu_seconds, start_seconds; /* of the process */

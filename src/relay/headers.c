@@ -11,7 +11,7 @@ static const struct str forwarded[] = {
     STR_INIT("x-session-affinity"),
 };
 
-static bool is_forwarded(struct str name)
+bool header_is_forwarded(struct str name)
 {
     if (name.n < 11 || !memchr("aoxi", name.p[0], 4)) /* their first letters */
         return false;
@@ -56,7 +56,7 @@ void upstream_headers(struct relay *rl, const struct target *t, struct str conte
     }
     if (is_same || rl->up == WIRE_NONE)
         for (size_t i = 0; i < rl->r->n_headers; i++)
-            if (is_forwarded(rl->r->headers[i].name))
+            if (header_is_forwarded(rl->r->headers[i].name))
                 add(h, &n, max, rl->r->headers[i].name, rl->r->headers[i].value);
     out->headers = h;
     out->n_headers = n + trace_headers(rl, h + n, max - n);

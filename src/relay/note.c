@@ -129,7 +129,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
 {
     struct notes *n = rl->failures ? rl->failures->notes : NULL;
     bool has_dropped = rl->is_ctx_ready && rl->ctx.dropped;
-    if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace)
+    if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace && !cache_how(rl))
         return NULL;
     struct usage_detail d = {.ended_ms = 0};
     struct buf b;
@@ -155,6 +155,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
         d.agent = str_first(http_req_header(rl->r, "user-agent"), 256);
     }
     d.trace = str_of(trace_id(rl));
+    d.cache = str_of(cache_how(rl));
     if (rl->capture)
         d.path = str_first(rl->r->path, 512);
     buf_init(&b, MAX_DETAIL);
@@ -179,9 +180,14 @@ static void keep(struct relay *rl, enum body_kind k, struct str bytes)
         buf_str_add(&b->v[k], str_first(bytes, max - has));
 }
 
+void capture_replied(struct relay *rl, struct str bytes)
+{
+    keep(rl, BODY_CLIENT_RESPONSE, bytes);
+}
+
 static void on_reply(void *arg, struct str bytes)
 {
-    keep(arg, BODY_CLIENT_RESPONSE, bytes);
+    capture_replied(arg, bytes);
 }
 
 void capture_begin(struct relay *rl)

@@ -1,5 +1,6 @@
 /* relay.c - the way of one request: model -> candidates -> attempts -> reply -> record. */
 #include "relay/request.h"
+#include "relay/replies.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
@@ -27,6 +28,7 @@ struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usa
     s->signatures = signatures_new();
     s->spool_dir = str_of(spool_dir);
     s->responses = responses_new(db_path, s);
+    s->replies = replies_new();
     return s;
 }
 
@@ -34,6 +36,7 @@ void relay_shared_free(struct relay_shared *s)
 {
     if (!s)
         return;
+    replies_free(s->replies);
     responses_free(s->responses);
     signatures_free(s->signatures);
     cooling_free(s->cooling);
@@ -53,6 +56,11 @@ int64_t relay_body_bytes(const struct relay_shared *s)
 const struct cooling *relay_cooling(const struct relay_shared *s)
 {
     return s->cooling;
+}
+
+struct replies *relay_replies(const struct relay_shared *s)
+{
+    return s->replies;
 }
 
 struct failures *relay_failures(struct relay *rl)
@@ -99,6 +107,25 @@ void relay_reply_error(struct http_req *r, enum wire_id client, const struct err
     http_reply(r, status, h, n, buf_str(&b));
 }
 
+struct str relay_dropped(struct relay *rl)
+{
+    struct buf b;
+    if (!rl->is_ctx_ready || !rl->ctx.dropped)
+        return STR_NONE;
+    buf_init_arena(&b, rl->r->arena, 1024);
+    for (const struct wire_dropped *d = rl->ctx.dropped; d && b.n + d->what.n + 2 < 1000;
+         d = d->next) {
+        if (b.n)
+            buf_lit(&b, ", ");
+        /* names may come from the caller: nothing that a header cannot hold */
+        for (size_t i = 0; i < d->what.n; i++)
+            buf_char(&b, d->what.p[i] > ' ' && d->what.p[i] < 127 && d->what.p[i] != ','
+                             ? d->what.p[i]
+                             : '_');
+    }
+    return buf_str(&b);
+}
+
 static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
                             struct str content_type)
 {
@@ -109,21 +136,11 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("request-id"), rl->id};
     if (rl->target)
         h[n++] = (struct http_header){STR("x-sluice-upstream"), rl->target->upstream->name};
-    if (rl->is_ctx_ready && rl->ctx.dropped) {
-        struct buf b;
-        buf_init_arena(&b, rl->r->arena, 1024);
-        for (const struct wire_dropped *d = rl->ctx.dropped; d && b.n + d->what.n + 2 < 1000;
-             d = d->next) {
-            if (b.n)
-                buf_lit(&b, ", ");
-            /* names may come from the caller: nothing that a header cannot hold */
-            for (size_t i = 0; i < d->what.n; i++)
-                buf_char(&b, d->what.p[i] > ' ' && d->what.p[i] < 127 && d->what.p[i] != ','
-                                 ? d->what.p[i]
-                                 : '_');
-        }
-        h[n++] = (struct http_header){STR("x-sluice-dropped"), buf_str(&b)};
-    }
+    struct str dropped = relay_dropped(rl);
+    if (dropped.n)
+        h[n++] = (struct http_header){STR("x-sluice-dropped"), dropped};
+    if (rl->cached)
+        n += cache_headers(rl, h + n, max - n);
     if (rl->cors.n) {
         h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
@@ -361,7 +378,7 @@ static void record(struct relay *rl)
     u.duration_us = duration_us;
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
-    if (rl->failures || rl->capture || rl->trace || rl->set->log_clients ||
+    if (rl->failures || rl->capture || rl->trace || rl->set->log_clients || cache_how(rl) ||
         (rl->is_ctx_ready && rl->ctx.dropped))
         note_put(rl, &u);
     else
@@ -1026,6 +1043,12 @@ void relay_attempt_next(struct relay *rl)
     relay_fail(rl, &e);
 }
 
+void relay_start(struct relay *rl)
+{
+    if (cache_begin(rl))
+        relay_attempt_next(rl);
+}
+
 /* ---- the request ---- */
 
 static bool unknown_model(struct relay *rl, struct err *e)
@@ -1211,7 +1234,7 @@ void relay_complete(struct relay *rl)
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&
         !responses_prepare(rl))
         return;
-    relay_attempt_next(rl);
+    relay_start(rl);
 }
 
 void relay_bad(struct relay *rl, const struct err *e)
@@ -1225,6 +1248,7 @@ void relay_drain(struct relay *rl)
         http_call_resume(rl->call);
     if (rl->echo)
         echo_drain(rl);
+    cache_drain(rl);
 }
 
 void relay_close(struct relay *rl)
@@ -1239,6 +1263,7 @@ void relay_close(struct relay *rl)
     images_forget(rl);
     responses_forget(rl);
     live_remove(rl);
+    cache_end(rl);
     record(rl);
     drop_attempt(rl);
     count(rl, 0);

@@ -33,6 +33,7 @@ void relay_shared_free(struct relay_shared *s);
 uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
 int64_t relay_body_bytes(const struct relay_shared *s);      /* held in memory, against settings.max_memory_bytes */
 const struct cooling *relay_cooling(const struct relay_shared *s);
+struct replies *relay_replies(const struct relay_shared *s);   /* answers that are kept: relay/replies.h */
 
 struct relay_loop {           /* of one loop; open, filled in by app */
     struct loop *loop;

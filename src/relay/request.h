@@ -119,6 +119,7 @@ struct relay {
     struct echo *echo;
     struct form *form;
     struct kept *kept;               /* stored response state */
+    struct cached *cached;           /* cache.c; NULL: not its business */
     struct image_job *images;
     bool images_done;
 };
@@ -132,13 +133,16 @@ struct relay_shared {
     struct usage_log *usage;
     struct signatures *signatures;
     struct responses *responses;
+    struct replies *replies;
     struct str spool_dir;
     _Atomic uint64_t active;
     _Atomic int64_t held_bytes;      /* by requests: bodies, what was read from them, replies; against settings.max_memory_bytes */
 };
 
 /* relay.c */
+void relay_start(struct relay *rl);                           /* the request is read and resolved */
 void relay_attempt_next(struct relay *rl);
+struct str relay_dropped(struct relay *rl);                   /* what the target could not be told, for a header; empty: nothing */
 struct failures *relay_failures(struct relay *rl);
 void relay_fail(struct relay *rl, const struct err *e);       /* answers with e, or breaks a begun stream off in the caller's dialect */
 void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms);
@@ -187,6 +191,14 @@ void capture_begin(struct relay *rl);
 void capture_request(struct relay *rl, struct str body);
 void capture_sent(struct relay *rl, struct str body);         /* this and the next when rl->capture is there. Begins the attempt's two */
 void capture_received(struct relay *rl, struct str bytes);
+void capture_replied(struct relay *rl, struct str bytes);     /* for who takes the request's tap over */
+/* cache.c: answers that need no upstream */
+/* true: the request goes on to its upstreams. false: it is answered, or waits for the answer to an equal one; rl may be gone. */
+bool cache_begin(struct relay *rl) MUST_USE;
+void cache_drain(struct relay *rl);
+void cache_end(struct relay *rl);                             /* the request goes away: what it has for others is theirs now */
+const char *cache_how(const struct relay *rl);                /* "hit", "joined", "idempotent"; NULL: it was answered by an upstream */
+size_t cache_headers(struct relay *rl, struct http_header *h, size_t max);
 /* edit.c: the only changes a body of the same format sees */
 /* Reply bytes whose "reasoning" members become "reasoning_content", as put(arg, …) gets them piece by piece. */
 void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), void *arg);
@@ -194,6 +206,7 @@ bool relay_renames_reasoning(const struct relay *rl) MUST_USE;
 bool relay_repairs(const struct relay *rl) MUST_USE; /* the reply is decoded and encoded although it has the caller's format */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */
+bool header_is_forwarded(struct str name) MUST_USE;           /* of the caller: to upstreams of the same format */
 void upstream_headers(struct relay *rl, const struct target *t, struct str content_type, struct http_out *out); /* its lines and headers */
 void keep_reply_headers(struct arena *a, const struct http_header *h, size_t n, struct out_headers *out);
 /* stream.c */

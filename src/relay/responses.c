@@ -486,7 +486,7 @@ static void continue_with(void *owner, struct stored *s)
             return;
         }
         rl->n_order = n;
-        relay_attempt_next(rl);
+        relay_start(rl);
         return;
     }
     k->previous = s;
@@ -497,7 +497,7 @@ static void continue_with(void *owner, struct stored *s)
             relay_fail(rl, &e);
             return;
         }
-        relay_attempt_next(rl);
+        relay_start(rl);
         return;
     }
     /* The earlier items, the earlier output, then what is new. */
@@ -553,7 +553,7 @@ static void continue_with(void *owner, struct stored *s)
         return;
     }
     rl->model_want = model[0];
-    relay_attempt_next(rl);
+    relay_start(rl);
 }
 
 bool responses_is_continuation(const struct relay *rl)

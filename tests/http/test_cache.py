@@ -1,0 +1,411 @@
+"""Answers that need no upstream: the response cache, coalescing, Idempotency-Key. Nobody gets another tenant's."""
+import asyncio
+import concurrent.futures
+import itertools
+import json
+import time
+
+import pytest
+from conftest import basic_config
+from formats import FORMATS
+from formats.common import HELLO, Ask, Turn, dump
+from gateway import KEY
+from upstream import answer, http, reset, stream
+
+CHAT = FORMATS["chat"]
+OTHER = "sk-test-other-0123456789abcdef01234567"
+NAMES = itertools.count()
+
+
+def config(origin, **server):
+    c = basic_config(origin)
+    c["server"]["api_keys"].append({"id": "0000beef", "key": OTHER, "label": "another tenant"})
+    c["server"]["api_keys"].append({"id": "0000ad00", "key": "sk-test-admin-0123456789abcdef0123456", "label": "admin",
+                                    "scopes": ["admin"]})
+    c["server"].update({"response_cache": True, **server})
+    return c
+
+
+@pytest.fixture
+def cached(start_sluice, upstream):
+    return start_sluice(config(upstream.origin))
+
+
+def body(client="chat", stream=False, temperature=0, **more):
+    f, a = FORMATS[client], Ask(model="to-chat", stream=stream)
+    b = f.request(a)
+    if temperature is not None:
+        where = {"google": b.setdefault("generationConfig", {}) if client == "google" else None,
+                 "ollama": b.setdefault("options", {}) if client == "ollama" else None}.get(client)
+        (b if where is None else where)["temperature"] = temperature
+    if client == "responses":
+        b["store"] = False  # a stored one is an object of its own
+    b.update(more)
+    return f.path(a), b
+
+
+def figures(s, layer="response"):
+    r = s.call("GET", "/sluice/v1/cache", headers={"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"})
+    assert r.status_code == 200, r.text
+    return next(one for one in r.json()["layers"] if one["layer"] == layer)
+
+
+@pytest.mark.parametrize("client", FORMATS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_equal_request_gets_the_same_bytes(cached, upstream, client, streaming):
+    path, b = body(client, streaming)
+    first, second = cached.post(path, b), cached.post(path, b)
+    assert first.status_code == second.status_code == 200, first.text
+    assert len(upstream.requests) == 1
+    assert first.content == second.content and first.headers["content-type"] == second.headers["content-type"]
+    assert (first.headers["x-sluice-cache"], second.headers["x-sluice-cache"]) == ("MISS", "HIT")
+    assert second.headers["x-omniroute-cache"] == "HIT"
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    f = FORMATS[client]
+    assert (f.read_stream if streaming else f.read)(second.content).text == HELLO
+
+
+def test_the_order_of_members_makes_no_difference_and_everything_else_does(cached, upstream):
+    path, b = body()
+    assert cached.post(path, b).status_code == 200
+    turned = dict(reversed(list(b.items())))
+    assert cached.post(path, json.dumps(turned, indent=3)).headers["x-sluice-cache"] == "HIT"
+    for n, change in enumerate([{"max_tokens": 7}, {"seed": 1}, {"top_p": 0.5}, {"user": "u"}, {"stop": ["x"]}, {"temperature": 0.0},
+                                {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]},
+                                {"messages": [{"role": "system", "content": "s"}, *b["messages"]]},
+                                {"response_format": {"type": "json_object"}}, {"model": "to-anthropic"}]):
+        assert cached.post(path, {**b, **change}).headers["x-sluice-cache"] == "MISS", change
+        assert len(upstream.requests) == n + 2
+
+
+def test_formats_and_modes_have_their_own(cached, upstream):
+    for n, client in enumerate(FORMATS):
+        path, b = body(client)
+        assert cached.post(path, b).headers["x-sluice-cache"] == "MISS"
+        assert len(upstream.requests) == n + 1
+    path, b = body("chat", True)
+    assert cached.post(path, b).headers["x-sluice-cache"] == "MISS"
+
+
+def test_never_another_tenants(cached, upstream):
+    path, b = body()
+    assert cached.post(path, b).headers["x-sluice-cache"] == "MISS"
+    other = {"Authorization": "Bearer " + OTHER}
+    assert cached.post(path, b, headers=other).headers["x-sluice-cache"] == "MISS"
+    assert cached.post(path, b, headers=other).headers["x-sluice-cache"] == "HIT"
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("temperature", [None, 0.1, 1])
+def test_drawn_lots_are_drawn_again(cached, upstream, temperature):
+    path, b = body(temperature=temperature)
+    for _ in range(2):
+        r = cached.post(path, b)
+        assert r.status_code == 200 and r.headers.get("x-sluice-cache") != "HIT"
+    assert len(upstream.requests) == 2
+
+
+def test_unless_the_operator_says_otherwise(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, response_cache_any_temperature=True))
+    path, b = body(temperature=0.7)
+    assert [s.post(path, b).headers["x-sluice-cache"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize("header", [("X-OmniRoute-No-Cache", "true"), ("X-Sluice-No-Cache", "true"), ("Cache-Control", "no-cache"),
+                                    ("Cache-Control", "max-age=0, No-Store")])
+def test_whoever_wants_a_fresh_answer_gets_it(cached, upstream, header):
+    path, b = body()
+    cached.post(path, b)
+    r = cached.post(path, b, headers=dict([header]))
+    assert r.headers["x-sluice-cache"] == "BYPASS" and len(upstream.requests) == 2
+
+
+def test_off_unless_asked_for(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, response_cache=False))
+    path, b = body()
+    for _ in range(2):
+        assert "x-sluice-cache" not in s.post(path, b).headers
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_is_not_whole_and_good_is_not_kept(cached, upstream, streaming):
+    path, b = body(stream=streaming)
+    frames = [b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"hal"}}]}\n\n']
+    for script in [http(500, dump({"error": {"message": "no"}})), reset, stream(frames, end="close"), http(200, "{")]:
+        upstream.reset()
+        upstream.play(script)
+        bad = cached.post(path, b)
+        assert bad.headers.get("x-sluice-cache") != "HIT"
+    upstream.reset()
+    good = cached.post(path, b)
+    assert good.headers["x-sluice-cache"] == "MISS" and good.status_code == 200
+    assert cached.post(path, b).headers["x-sluice-cache"] == "HIT"
+
+
+def test_what_was_dropped_is_still_said(cached, upstream):
+    path, b = body("anthropic", top_k=3, container="c")
+    first, second = cached.post(path, b), cached.post(path, b)
+    assert second.headers["x-sluice-cache"] == "HIT" and first.headers.get("x-sluice-dropped")
+    assert first.headers["x-sluice-dropped"] == second.headers["x-sluice-dropped"]
+
+
+def test_kept_for_its_time(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, response_cache_ttl_ms=1))
+    path, b = body()
+    s.post(path, b)
+    time.sleep(0.05)
+    assert s.post(path, b).headers["x-sluice-cache"] == "MISS" and len(upstream.requests) == 2
+
+
+def test_bounded_and_the_oldest_goes_first(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, response_cache_max_entries=2))
+    path, b = body()
+    for seed in (1, 2, 1, 3):  # 2 is the one unused for longest when 3 comes
+        s.post(path, {**b, "seed": seed})
+    assert s.post(path, {**b, "seed": 1}).headers["x-sluice-cache"] == "HIT"
+    assert s.post(path, {**b, "seed": 2}).headers["x-sluice-cache"] == "MISS"
+    f = figures(s)
+    assert f["entries"] == 2 and f["evicted"] == 2 and f["bytes"] > 0
+
+
+def test_a_change_of_the_target_is_another_request(start_sluice, upstream):
+    c = config(upstream.origin)
+    s = start_sluice(c)
+    path, b = body()
+    s.post(path, b)
+    c["models"]["to-chat"]["upstream_model"] = "newer"
+    s.write_config(c)
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    assert s.post("/sluice/v1/reload", headers=admin).status_code == 200
+    assert s.post(path, b).headers["x-sluice-cache"] == "MISS"
+    assert upstream.last.json["model"] == "newer"
+
+
+def test_figures_and_forgetting(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin))
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    path, b = body()
+    for seed in (1, 1, 2):
+        s.post(path, {**b, "seed": seed})
+    s.post(path, {**b, "model": "to-anthropic"})
+    f = figures(s)
+    assert (f["hits"], f["misses"], f["entries"], f["running"]) == (1, 3, 3, 0) and f["tokens_saved"] > 0 and f["is_on"]
+
+    def forget(query=""):
+        r = s.call("DELETE", "/sluice/v1/cache" + query, headers=admin)
+        return r.status_code, r.json().get("forgotten")
+
+    assert forget("?older_than_ms=3600000") == (200, 0)
+    assert forget("?model=to-anthropic") == (200, 1)
+    assert forget("?id=zz")[0] == 400
+    assert forget("?id=" + "0" * 64) == (200, 0)
+    assert forget("?expired=true") == (200, 0)
+    assert forget() == (200, 2)
+    assert s.post(path, {**b, "seed": 1}).headers["x-sluice-cache"] == "MISS"
+    assert s.call("DELETE", "/sluice/v1/cache/stats", headers=admin).status_code == 204
+    assert figures(s)["misses"] == 0 and figures(s)["entries"] == 1
+
+
+def test_the_log_says_so(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin))
+    path, b = body()
+    s.post(path, b)
+    hit = s.post(path, b).headers["x-request-id"]
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        rows = {row["id"]: row for row in s.call("GET", "/sluice/v1/requests", headers=admin).json()["data"]}
+        if hit in rows:
+            break
+        time.sleep(0.02)
+    assert rows[hit]["cache"] == "hit" and rows[hit]["status"] == 200 and not rows[hit]["provider"]
+    assert [row["cache"] for i, row in rows.items() if i != hit] == [None]
+
+
+def test_embeddings_are_kept_as_well(cached, upstream):
+    b = {"model": "to-chat", "input": ["one", "two"]}
+    reply = http(200, dump({"object": "list", "model": "m", "data": [{"object": "embedding", "index": i, "embedding": [0.1]} for i in (0, 1)],
+                            "usage": {"prompt_tokens": 2, "total_tokens": 2}}))
+    upstream.play(reply)
+    first, second = cached.post("/v1/embeddings", b), cached.post("/v1/embeddings", b)
+    assert first.status_code == 200 and first.content == second.content and len(upstream.requests) == 1
+    assert second.headers["x-sluice-cache"] == "HIT"
+
+
+# Equal requests at the same time
+
+def slow(gate, turn=Turn(text=HELLO)):
+    """Answers once the gate is open."""
+    async def script(conn, request):
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+        await answer(CHAT, turn)(conn, request)
+
+    return script
+
+
+def wait_for(s, layer="response", **wanted):
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        f = figures(s, layer)
+        if all(f[k] == v for k, v in wanted.items()):
+            return
+        time.sleep(0.01)
+    raise AssertionError("%s, not %s" % (f, wanted))
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_one_answer_for_all_who_ask_at_once(start_sluice, upstream, is_kept):
+    import threading
+    s = start_sluice(config(upstream.origin, coalesce=True, response_cache=is_kept))
+    gate, (path, b) = threading.Event(), body()
+    upstream.play(slow(gate))
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        calls = [pool.submit(s.post, path, b) for _ in range(20)]
+        wait_for(s, joined=19)
+        gate.set()
+        answers = [c.result() for c in calls]
+    assert len(upstream.requests) == 1
+    assert len({a.content for a in answers}) == 1 and all(a.status_code == 200 for a in answers)
+    assert sorted(a.headers["x-sluice-cache"] for a in answers) == ["HIT"] * 19 + ["MISS"]
+    assert figures(s)["entries"] == (1 if is_kept else 0)
+
+
+@pytest.mark.threads
+def test_when_the_first_one_fails_another_asks(start_sluice, upstream):
+    import threading
+    s = start_sluice(config(upstream.origin, coalesce=True, max_attempts=1))
+    gate, (path, b) = threading.Event(), body()
+
+    async def fails(conn, request):
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+        await http(500, dump({"error": {"message": "no"}}))(conn, request)
+
+    upstream.next(fails)
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(s.post, path, b) for _ in range(5)]
+        wait_for(s, joined=4)
+        gate.set()
+        answers = [c.result() for c in calls]
+    assert sorted(a.status_code for a in answers) == [200] * 4 + [500]
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.threads
+def test_when_the_first_ones_client_leaves_another_asks(start_sluice, upstream):
+    import threading
+    s = start_sluice(config(upstream.origin, coalesce=True))
+    gate, (path, b) = threading.Event(), body()
+    upstream.play(slow(gate))
+    text = json.dumps(b).encode()
+    request = ("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" %
+               (path, KEY, len(text))).encode() + text
+    leader = s.connect()
+    leader.sendall(request)
+    upstream.wait(1)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        follower = pool.submit(s.post, path, b)
+        wait_for(s, joined=1)
+        leader.close()
+        upstream.wait(2)
+        gate.set()
+        assert follower.result().status_code == 200
+    leaver = s.connect()  # and one that leaves while it waits disturbs nobody
+    leaver.close()
+
+
+@pytest.mark.threads
+def test_who_waited_long_enough_asks_itself(start_sluice, upstream):
+    import threading
+    s = start_sluice(config(upstream.origin, coalesce=True, coalesce_wait_ms=1))
+    gate, (path, b) = threading.Event(), body()
+    upstream.play(slow(gate))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(s.post, path, b)
+        upstream.wait(1)
+        second = pool.submit(s.post, path, b)
+        upstream.wait(2)
+        gate.set()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+# Idempotency-Key
+
+def key():
+    return {"Idempotency-Key": "k-%d" % next(NAMES)}
+
+
+@pytest.mark.parametrize("client", FORMATS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_request_sent_again_is_not_asked_again(sluice, upstream, client, streaming):
+    path, b = body(client, streaming, temperature=None)
+    k = key()
+    first, second = sluice.post(path, b, headers=k), sluice.post(path, b, headers=k)
+    assert len(upstream.requests) == 1 and first.content == second.content
+    assert "x-sluice-idempotent" not in first.headers
+    assert second.headers["x-sluice-idempotent"] == second.headers["x-omniroute-idempotent"] == "true"
+
+
+def test_another_body_path_or_caller(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, response_cache=False))
+    path, b = body()
+    k = key()
+    assert s.post(path, b, headers=k).status_code == 200
+    other = s.post(path, {**b, "seed": 5}, headers=k)
+    assert other.status_code == 409 and other.json()["error"]["code"] == "idempotency_conflict"
+    assert s.post(path, b, headers={**k, "Authorization": "Bearer " + OTHER}).headers.get("x-sluice-idempotent") is None
+    assert s.post(*body("anthropic"), headers=k).headers.get("x-sluice-idempotent") is None
+    assert len(upstream.requests) == 3
+    long = s.post(path, b, headers={"Idempotency-Key": "k" * 256})
+    assert long.status_code == 400 and "idempotency-key" in long.text
+
+
+def test_a_failure_is_tried_again(sluice, upstream):
+    path, b = body()
+    k = key()
+    upstream.next(*[http(500, dump({"error": {"message": "no"}}))] * 4)
+    assert sluice.post(path, b, headers=k).status_code == 500
+    upstream.reset()
+    again = sluice.post(path, b, headers=k)
+    assert again.status_code == 200 and "x-sluice-idempotent" not in again.headers
+
+
+@pytest.mark.threads
+def test_one_that_comes_while_the_first_runs_waits_for_it(start_sluice, upstream):
+    import threading
+    s = start_sluice(config(upstream.origin, response_cache=False))
+    gate, (path, b) = threading.Event(), body(stream=True)
+    k = key()
+    upstream.play(slow(gate))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(s.post, path, b, headers=k) for _ in range(2)]
+        wait_for(s, layer="idempotency", joined=1)
+        gate.set()
+        answers = [c.result() for c in calls]
+    assert len(upstream.requests) == 1 and answers[0].content == answers[1].content
+    assert [a.headers.get("x-sluice-idempotent") for a in answers].count("true") == 1
+
+
+def test_the_window_can_be_closed(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, idempotency_window_ms=0))
+    path, b = body(temperature=None)
+    k = key()
+    for _ in range(2):
+        assert s.post(path, b, headers=k).status_code == 200
+    assert len(upstream.requests) == 2
+
+
+def test_a_large_stream_is_given_again_whole(start_sluice, upstream):
+    s = start_sluice(config(upstream.origin, response_cache_max_reply_bytes=16 << 20))
+    path, b = body(stream=True)
+    text = "wörter und mehr " * 1000
+    frame = b"data: " + dump({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+                              "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}).encode() + b"\n\n"
+    last = b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    upstream.play(stream([frame] * 400 + [last, b"data: [DONE]\n\n"], how="whole"))
+    first, second = s.post(path, b), s.post(path, b)
+    assert second.headers["x-sluice-cache"] == "HIT"
+    assert len(first.content) > 6 << 20 and first.content == second.content
