@@ -982,7 +982,7 @@ static bool add_key(struct work *w, const struct key_row *k, struct err *e)
         return false;
     if (to_file)
         return migrate_legacy(w, e) && add_file_key(w, k, e);
-    work_note_key(w, k->id, STR_NONE, key_json(w, k));
+    work_note_key(w, k->id, STR_NONE, key_json(w, k), NULL);
     return key_insert(w->db, k, e);
 }
 
@@ -1055,10 +1055,11 @@ bool change_key_rotate(struct control_call *c, struct str id, struct secret give
         ok = put_key_text(&w, entry, &fresh, e);
     } else if (ok) {
         struct str before = key_json(&w, &p.row);
+        const struct key_row was = p.row;
         keep_text(&w, &p.row, text);
         p.row.rotated_ms = clock_wall_ms();
         *out = (struct key_made){id, text, p.row.created_ms};
-        work_note_key(&w, id, before, key_json(&w, &p.row));
+        work_note_key(&w, id, before, key_json(&w, &p.row), &was);
         ok = key_retext(w.db, &p.row, e);
     }
     return work_end(&w, ok, e);
@@ -1097,8 +1098,9 @@ static bool put_key(struct work *w, struct key_place *p, const struct key_change
     if (p->at != SIZE_MAX)
         return put_key_fields(w, p->at, in, e);
     struct str before = key_json(w, &p->row);
+    const struct key_row was = p->row;
     take_key_fields(w, in, &p->row);
-    work_note_key(w, in->id, before, key_json(w, &p->row));
+    work_note_key(w, in->id, before, key_json(w, &p->row), &was);
     return key_update(w->db, &p->row, e);
 }
 
@@ -1177,7 +1179,7 @@ bool change_key_delete(struct control_call *c, struct str id, struct err *e)
     if (ok && p.at != SIZE_MAX)
         ok = work_drop(&w, PATH(STR("server"), STR("api_keys"), str_fmt(w.a, "%zu", p.at)), e);
     if (ok && p.is_in_store) { /* also one that the file hid */
-        work_note_key(&w, id, key_json(&w, &p.row), STR_NONE);
+        work_note_key(&w, id, key_json(&w, &p.row), STR_NONE, &p.row);
         ok = key_delete(w.db, id, e);
     }
     return work_end(&w, ok, e);

@@ -50,6 +50,26 @@ bool change_recover(struct arena *a, const struct seal *seal, struct db *db, con
     return version_written(db, v.id, e);
 }
 
+bool change_settle(const struct seal *seal, const char *db_path, const char *path, struct err *e)
+{
+    struct version_row v;
+    struct arena *a = arena_new();
+    int lock = path ? file_lock(path, LOCK_WAIT_MS, e) : -1; /* another program may be at it */
+    struct db *db = lock != -2 ? db_open(db_path, DB_READ_ONLY, e) : NULL;
+    bool is_any = false, ok = db && version_pending(db, a, &v, &is_any, e);
+    db_close(db);
+    if (ok && is_any) { /* only then: a store that cannot be written has nothing to settle */
+        db = db_open(db_path, DB_READ_WRITE, e);
+        ok = db && db_begin(db, e) && change_recover(a, seal, db, path, e) && db_commit(db, e);
+        if (db)
+            db_rollback(db);
+        db_close(db);
+    }
+    file_unlock(lock);
+    arena_free(a);
+    return ok;
+}
+
 /* ---- versions ---- */
 
 static const struct word changed_words[] = {{"added", 1}, {"removed", 2}, {"changed", 3}, {0}};
@@ -375,8 +395,14 @@ bool work_prefers_file(struct work *w, bool *prefers, struct err *e)
     return !w->path || w->file_fault.kind == ERR_NONE || may_edit(w, e);
 }
 
-void work_note_key(struct work *w, struct str id, struct str before, struct str after)
+void work_note_key(struct work *w, struct str id, struct str before, struct str after,
+                   const struct key_row *was)
 {
+    struct key_was *k = ARENA_NEW(w->a, struct key_was);
+    *k = (struct key_was){.next = w->keys, .id = id, .was_there = was != NULL};
+    if (was)
+        k->row = *was;
+    w->keys = k;
     struct config_change *one = ARENA_NEW(w->a, struct config_change);
     *one = (struct config_change){.next = w->extra, .kind = "key", .name = id};
     if (before.n && !json_parse(w->a, before, 0, &one->before, NULL))
@@ -462,17 +488,41 @@ static bool record(struct work *w, struct version_row *v, struct err *e)
            add_version(w->a, seal, w->db, &is, v, list, keep, e);
 }
 
-/* The store is saved, but the file could not take its place. */
-static void undo(struct work *w, const struct version_row *v)
+static bool put_keys_back(struct work *w, struct err *e)
 {
-    struct err e = ERR_INIT;
-    bool ok = db_begin(w->db, &e) &&
-              config_store_put(w->a, w->c->control->seal, w->db, w->found.store, &e) &&
-              version_drop(w->db, v->id, &e) && db_commit(w->db, &e);
-    if (!ok) {
-        db_rollback(w->db);
-        log_error(NULL, "config.not_undone", "version=%lld error=%s", (long long)v->id, e.message);
+    for (const struct key_was *k = w->keys; k; k = k->next) {
+        struct key_row now;
+        struct err why = ERR_INIT;
+        bool is_there = key_get(w->db, w->a, k->id, &now, &why);
+        if (!is_there && why.kind != ERR_NOT_FOUND) {
+            *e = why;
+            return false;
+        }
+        bool ok = !k->was_there ? !is_there || key_delete(w->db, k->id, e)
+                  : is_there    ? key_update(w->db, &k->row, e) && key_retext(w->db, &k->row, e)
+                                : key_insert(w->db, &k->row, e);
+        if (!ok)
+            return false;
     }
+    return true;
+}
+
+/* The store is saved, but the file could not take its place. Where the store fails now too, the change waits there whole:
+ * change_recover() finishes it before anything is loaded again. */
+static void undo(struct work *w, const struct version_row *v, struct err *e)
+{
+    struct err why = ERR_INIT;
+    bool ok = db_begin(w->db, &why) &&
+              config_store_put(w->a, w->c->control->seal, w->db, w->found.store, &why) &&
+              put_keys_back(w, &why) && version_drop(w->db, v->id, &why) && db_commit(w->db, &why);
+    if (ok)
+        return;
+    struct err was = *e;
+    db_rollback(w->db);
+    log_error(NULL, "config.not_undone", "version=%lld error=%s", (long long)v->id, why.message);
+    err_set(e, ERR_INTERNAL, "saved_not_loaded",
+            "%.300s: the change waits in the store, and takes effect once the file can be written",
+            was.message);
 }
 
 static bool save(struct work *w, struct err *e)
@@ -489,7 +539,7 @@ static bool save(struct work *w, struct err *e)
     if (!w->changes_file)
         return true;
     if (!file_commit(&d, e)) {
-        undo(w, &v);
+        undo(w, &v, e);
         return false;
     }
     if (!version_written(w->db, v.id, &late)) /* found out when the next change begins */

@@ -4,7 +4,14 @@
 #define API_CHANGE_WORK_H
 #include "api/change.h"
 #include "api/config_state.h"
+#include "domain/noun.h"
 
+struct key_was {
+    struct key_was *next;
+    struct str id;
+    bool was_there;
+    struct key_row row;
+};
 struct work {
     struct control_call *c;
     struct arena *a;
@@ -19,6 +26,7 @@ struct work {
     bool changes_file, changes_store;
     bool is_lenient;          /* what does not load is saved all the same (llm-rosetta) */
     struct config_change *extra; /* of client keys in the store, which config_state leaves out */
+    struct key_was *keys;     /* those as they were, the last one first */
     struct str what;          /* a sentence for the list of versions; empty: made of the differences */
     int lock;
 };
@@ -41,10 +49,13 @@ bool work_prefers_file(struct work *w, bool *prefers, struct err *e) MUST_USE;
 bool work_put_members(struct work *w, const struct str *entry, size_t n, struct str object, const char *const *names, size_t n_names,
                       struct err *e) MUST_USE;
 bool work_put_key(struct work *w, const struct key_change *k, struct err *e) MUST_USE; /* change.c: one that is there, else nothing */
-void work_note_key(struct work *w, struct str id, struct str before, struct str after); /* JSON; a client key of the store */
+/* A client key of the store is about to change: as JSON, and the row as it was, for taking it back; NULL: it was not there. */
+void work_note_key(struct work *w, struct str id, struct str before, struct str after, const struct key_row *was);
 
 /* Finishes the change of the file that a killed process had begun. Before the configuration is loaded. */
 bool change_recover(struct arena *a, const struct seal *seal, struct db *db, const char *path, struct err *e) MUST_USE;
+/* The same before one that runs loads it again; nobody of this process changes it meanwhile. Writes only where there is something to finish. */
+bool change_settle(const struct seal *seal, const char *db_path, const char *path, struct err *e) MUST_USE;
 /* Records what others did to file or store since the last version, as actor; nothing when they did nothing. */
 bool change_observe(struct arena *a, const struct control *control, struct db *db, struct str actor, struct err *e) MUST_USE;
 #endif

@@ -117,7 +117,7 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .usage_queued = log.queued,
         .usage_written = log.written,
         .usage_failures = log.failures,
-        .is_degraded = usage_log_is_degraded(k->usage),
+        .is_degraded = usage_log_is_degraded(k->usage, clock_mono_ms()),
         .is_draining = atomic_load(k->is_draining),
         .config_version = s->version,
         .reloads_ok = atomic_load(&k->reloads->ok),

@@ -181,6 +181,10 @@ static void write_headers(struct jw *w, const struct endpoint *e, bool is_succes
         jw_key(w, "x-sluice-dropped");
         jw_raw(w, STR("{\"$ref\":\"#/components/headers/Dropped\"}"));
     }
+    if (is_success && e->relay) {
+        jw_key(w, "x-sluice-degraded");
+        jw_raw(w, STR("{\"$ref\":\"#/components/headers/Degraded\"}"));
+    }
     jw_object_end(w);
 }
 
@@ -598,7 +602,10 @@ struct str openapi_document(struct arena *a)
                    "log\",\"schema\":{\"type\":\"string\"}},"
                    "\"Dropped\":{\"description\":\"Fields that the provider's format has no place "
                    "for, comma-separated; absent when nothing was "
-                   "lost\",\"schema\":{\"type\":\"string\"}}}"));
+                   "lost\",\"schema\":{\"type\":\"string\"}},"
+                   "\"Degraded\":{\"description\":\"`store` while the store refuses writes or "
+                   "stalls: the answer is good, its record waits\","
+                   "\"schema\":{\"type\":\"string\"}}}"));
     jw_key(&w, "securitySchemes");
     jw_raw(
         &w,

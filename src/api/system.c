@@ -29,7 +29,8 @@ static void write_names(struct api_call *c, struct jw *w)
 
 static void reply_state(struct api_call *c, bool is_ready, bool with_names)
 {
-    bool is_shedding = usage_log_is_degraded(c->api->relay->usage);
+    bool is_shedding = usage_log_is_degraded(c->api->relay->usage,
+                                             loop_now_ms(c->api->relay->loop));
     bool is_stale = atomic_load(&c->api->control->fault->is_set);
     struct buf b;
     buf_init_arena(&b, c->r->arena, SIZE_MAX / 4);
@@ -37,8 +38,10 @@ static void reply_state(struct api_call *c, bool is_ready, bool with_names)
     jw_object(&w);
     jw_kv_cstr(&w, "status", !is_ready ? "draining" : is_shedding || is_stale ? "degraded" : "ok");
     if (is_shedding)
-        jw_kv_cstr(&w, "reason",
-                   "The store refuses writes: requests are served, their records wait or are shed");
+        jw_kv_cstr(
+            &w, "reason",
+            "The store refuses writes or stalls: requests are served, their records wait or are "
+            "shed");
     else if (is_stale) /* what is wrong is for operators: /sluice/v1/info */
         jw_kv_cstr(&w, "reason",
                    "The configuration file cannot be loaded: what was loaded before is served");

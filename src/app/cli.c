@@ -56,6 +56,7 @@ const struct option_def option_defs[] = {
     NUMBER("context-tokens", 0, context_tokens, "N", 1, INT64_MAX, "Tokens that fit into its context"),
     TEXT("revoke", revoke, "ID", "End this session"),
     FLAG("revoke-all", 0, revoke_all, "End all sessions"),
+    FLAG("cascade", 0, cascade, "Remove what cannot be without it, too"),
     FLAG("help", 'h', help, "This text"),
     {0},
 };

@@ -26,7 +26,7 @@ struct cli {                    /* one parsed command line */
     const char *id, *label, *scopes, *models, *expires, *upstream_model, *capabilities;
     int64_t max_output_tokens, context_tokens;
     const char *revoke;
-    bool revoke_all;
+    bool revoke_all, cascade;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };

@@ -1,80 +1,8 @@
 /* cmd_config.c - sluice config …: the versions of the configuration, how they differ, and back to one of them. */
-#include "api/change.h"
-#include "api/config_state.h"
-#include "app/cli.h"
+#include "app/office.h"
 #include "base/banned.h"
 #include "base/clock.h"
 #include "domain/config_version.h"
-
-/* What api/change.h needs, in a process that serves nothing. */
-struct office {
-    struct config_sources sources;
-    struct control control;
-    struct control_call call;
-    pthread_mutex_t lock;
-};
-
-static bool build(void *arg, const struct config_draft *d, struct snapshot **out, struct err *e)
-{
-    struct office *o = arg;
-    return config_build(&o->sources, d, out, e);
-}
-
-static void publish(void *arg, struct snapshot *s, bool is_of_file)
-{
-    (void)arg;
-    (void)is_of_file;
-    snapshot_publish(s);
-}
-
-static void refused(void *arg, const struct err *e)
-{
-    (void)arg;
-    (void)e; /* the caller says it */
-}
-
-/* What is in force as far as can be told; a file that does not load has a newest version that did. */
-static bool load(struct cli *c, struct office *o, struct err *e)
-{
-    struct snapshot *snap;
-    struct version_row v;
-    struct config_state s;
-    struct err why = ERR_INIT;
-    if (!config_load(&o->sources, &snap, e)) {
-        if (!version_get(o->call.db, c->arena, 0, &v, &why) ||
-            !config_unpack(c->arena, &o->sources.seal, v.state, &s, &why) ||
-            !config_build(&o->sources, &(struct config_draft){.text = s.text}, &snap, &why))
-            return false;
-        err_clear(e);
-    }
-    snapshot_publish(snap);
-    return true;
-}
-
-static bool open_office(struct cli *c, struct office *o, struct err *e)
-{
-    pthread_mutex_init(&o->lock, NULL);
-    struct db *db = cli_store(c, &o->sources, e);
-    o->control = (struct control){.arg = o,
-                                  .build = build,
-                                  .publish = publish,
-                                  .refused = refused,
-                                  .change_lock = &o->lock,
-                                  .seal = &o->sources.seal,
-                                  .data_dir = str_of(o->sources.data_dir),
-                                  .db_path = str_of(o->sources.db_path),
-                                  .config_path = str_of(o->sources.file)};
-    o->call = (struct control_call){.arena = c->arena, .control = &o->control, .db = db};
-    return db && load(c, o, e);
-}
-
-static void close_office(struct office *o)
-{
-    snapshot_publish(NULL);
-    snapshot_thread_done();
-    db_close(o->call.db);
-    state_close(&o->sources);
-}
 
 static struct str time_text(struct arena *a, int64_t ms)
 {
@@ -198,13 +126,10 @@ int cmd_config_rollback(struct cli *c)
     int64_t id;
     if (!read_number(c->args[0], &id, &e))
         return cli_usage(c, "%s", e.message);
-    bool ok = open_office(c, &o, &e) && change_rollback(&o.call, id, &e);
-    if (ok) {
+    bool ok = office_open(c, &o, &e) && change_rollback(&o.call, id, &e);
+    if (ok)
         (void)printf("The configuration is that of version %lld again; client keys are as they "
                      "were.\n",
                      (long long)id);
-        cli_tell_server(&o.sources);
-    }
-    close_office(&o);
-    return ok ? 0 : cli_fail(&e);
+    return office_done(&o, ok, &e);
 }

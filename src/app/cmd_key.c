@@ -1,5 +1,5 @@
-/* cmd_key.c - sluice key …: client keys of the store. A key is shown once, when it is made. */
-#include "app/cli.h"
+/* cmd_key.c - sluice key …: client keys. A key is shown once, when it is made. */
+#include "app/office.h"
 #include "base/banned.h"
 #include "base/clock.h"
 
@@ -15,7 +15,7 @@ static struct str scopes_text(struct arena *a, uint32_t bits)
     return out;
 }
 
-static bool read_scopes(struct cli *c, int64_t *out, struct err *e)
+static bool read_scopes(struct cli *c, uint32_t *out, struct err *e)
 {
     struct str rest = c->scopes ? str_of(c->scopes) : STR("inference,models"), one;
     *out = 0;
@@ -25,7 +25,7 @@ static bool read_scopes(struct cli *c, int64_t *out, struct err *e)
         if (!bit)
             return err_set(e, ERR_INPUT, "unknown_scope",
                            "unknown scope '" STR_FMT "': inference, models, admin", STR_ARG(one));
-        *out |= bit;
+        *out |= (uint32_t)bit;
     }
     return *out != 0 ||
            err_set(e, ERR_INPUT, "no_scope", "a key needs a scope: inference, models, admin");
@@ -50,47 +50,37 @@ static bool read_expiry(const char *given, int64_t *out, struct err *e)
                    "'%s' is no time: 30d, 12h or 2026-12-31T00:00:00Z", given);
 }
 
-static struct str models_json(struct cli *c)
+static struct strs read_models(struct cli *c)
 {
-    struct buf b;
     struct str rest = str_of(c->models), one;
-    if (!rest.n)
-        return STR_NONE;
-    buf_init_arena(&b, c->arena, 1u << 20);
-    struct jw w = jw_on(&b);
-    jw_array(&w);
+    struct strs out = {ARENA_ARRAY(c->arena, struct str, rest.n + 1), 0};
     while (rest.n) {
         rest = str_cut(rest, ',', &one);
         one = str_trim(one);
         if (one.n)
-            jw_str(&w, one);
+            out.v[out.n++] = one;
     }
-    jw_array_end(&w);
-    return buf_str(&b);
+    return out;
 }
 
 int cmd_key_create(struct cli *c)
 {
-    static struct config_sources s;
+    static struct office o;
     struct err e = ERR_INIT;
-    struct key_row k = {.id = str_of(c->id), .label = str_of(c->label), .is_enabled = true};
+    struct key_made made;
+    struct key_change k = {.id = str_of(c->id),
+                           .given = KEY_LABEL | KEY_SCOPES | KEY_ALLOWED | KEY_EXPIRES,
+                           .label = str_of(c->label)};
     if (!read_scopes(c, &k.scopes, &e) || !read_expiry(c->expires, &k.expires_ms, &e))
         return cli_usage(c, "%s", e.message);
-    k.allowed_models = models_json(c);
-    struct db *db = cli_store(c, &s, &e);
-    struct str text = key_make(c->arena, &k);
-    bool ok = db && key_insert(db, &k, &e);
-    db_close(db);
-    state_close(&s);
-    if (!ok && e.kind == ERR_CONFLICT)
-        err_set(&e, ERR_CONFLICT, "key_exists", "there is a key '" STR_FMT "' already",
-                STR_ARG(k.id));
-    if (!ok)
-        return cli_fail(&e);
-    (void)fprintf(stderr, "Key " STR_FMT " is made. It is shown this once:\n", STR_ARG(k.id));
-    (void)printf(STR_FMT "\n", STR_ARG(text));
-    cli_tell_server(&s);
-    return 0;
+    k.allowed_models = read_models(c);
+    bool ok = office_open(c, &o, &e) && change_key_create(&o.call, &k, &made, &e);
+    if (ok) {
+        (void)fprintf(stderr, "Key " STR_FMT " is made. It is shown this once:\n",
+                      STR_ARG(made.id));
+        (void)printf(STR_FMT "\n", STR_ARG(made.text));
+    }
+    return office_done(&o, ok, &e);
 }
 
 static struct str date_text(struct arena *a, int64_t ms)
@@ -165,38 +155,34 @@ int cmd_key_list(struct cli *c)
     return 0;
 }
 
-static int change(struct cli *c, bool removes, bool is_enabled)
+static int switch_to(struct cli *c, bool is_enabled)
 {
-    static struct config_sources s;
+    static struct office o;
     struct err e = ERR_INIT;
-    struct key_row k;
-    struct str id = str_of(c->args[0]);
-    struct db *db = cli_store(c, &s, &e);
-    bool ok = db && key_get(db, c->arena, id, &k, &e);
-    if (ok) {
-        k.is_enabled = is_enabled;
-        ok = removes ? key_delete(db, id, &e) : key_update(db, &k, &e);
-    }
-    db_close(db);
-    state_close(&s);
-    if (!ok)
-        return cli_fail(&e);
-    (void)printf("Key '%s' is %s.\n", c->args[0], removes ? "removed" : is_enabled ? "on" : "off");
-    cli_tell_server(&s);
-    return 0;
+    struct key_change k = {
+        .id = str_of(c->args[0]), .given = KEY_ENABLED, .is_enabled = is_enabled};
+    bool ok = office_open(c, &o, &e) && change_key(&o.call, &k, &e);
+    if (ok)
+        (void)printf("Key '%s' is %s.\n", c->args[0], is_enabled ? "on" : "off");
+    return office_done(&o, ok, &e);
 }
 
 int cmd_key_enable(struct cli *c)
 {
-    return change(c, false, true);
+    return switch_to(c, true);
 }
 
 int cmd_key_disable(struct cli *c)
 {
-    return change(c, false, false);
+    return switch_to(c, false);
 }
 
 int cmd_key_remove(struct cli *c)
 {
-    return change(c, true, false);
+    static struct office o;
+    struct err e = ERR_INIT;
+    bool ok = office_open(c, &o, &e) && change_key_delete(&o.call, str_of(c->args[0]), &e);
+    if (ok)
+        (void)printf("Key '%s' is removed.\n", c->args[0]);
+    return office_done(&o, ok, &e);
 }

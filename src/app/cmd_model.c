@@ -1,5 +1,5 @@
 /* cmd_model.c - sluice model …: names that clients may ask for, and where they lead. */
-#include "app/cli.h"
+#include "app/office.h"
 #include "base/banned.h"
 
 static const char *const capability_names[] = {
@@ -90,23 +90,10 @@ int cmd_model_list(struct cli *c)
     return 0;
 }
 
-/* "PROVIDER" or "PROVIDER/MODEL" */
-static void add_target(struct jw *w, struct str target, struct str upstream_model)
-{
-    struct str provider;
-    struct str model = str_cut(target, '/', &provider);
-    jw_object(w);
-    jw_kv_str(w, "provider", provider);
-    if (model.n || upstream_model.n)
-        jw_kv_str(w, "upstream_model", model.n ? model : upstream_model);
-    jw_object_end(w);
-}
-
-static bool capabilities_json(struct cli *c, struct buf *b, const char **unknown)
+static bool read_capabilities(struct cli *c, struct strs *out, const char **unknown)
 {
     struct str rest = c->capabilities ? str_of(c->capabilities) : STR("text,tools"), one;
-    struct jw w = jw_on(b);
-    jw_array(&w);
+    *out = (struct strs){ARENA_ARRAY(c->arena, struct str, rest.n + 1), 0};
     while (rest.n) {
         rest = str_cut(rest, ',', &one);
         one = str_trim(one);
@@ -117,72 +104,56 @@ static bool capabilities_json(struct cli *c, struct buf *b, const char **unknown
             *unknown = str_z(c->arena, one);
             return false;
         }
-        jw_str(&w, one);
+        out->v[out->n++] = one;
     }
-    jw_array_end(&w);
     return true;
+}
+
+/* "PROVIDER" or "PROVIDER/MODEL" each */
+static void read_targets(struct cli *c, struct model_target *out)
+{
+    for (size_t i = 1; i < c->n_args; i++) {
+        struct model_target *t = &out[i - 1];
+        t->upstream_model = str_cut(str_of(c->args[i]), '/', &t->provider);
+        if (t->upstream_model.n == 0)
+            t->upstream_model = str_of(c->upstream_model);
+    }
 }
 
 int cmd_model_add(struct cli *c)
 {
-    static struct config_sources s;
+    static struct office o;
     struct err e = ERR_INIT;
-    struct buf targets, capabilities;
-    struct snapshot *snap;
+    struct model_target targets[CLI_MAX_ARGS];
     const char *unknown = NULL;
-    buf_init_arena(&targets, c->arena, 1u << 20);
-    buf_init_arena(&capabilities, c->arena, 65536);
-    if (!capabilities_json(c, &capabilities, &unknown)) {
+    struct model_change m = {.name = str_of(c->args[0]),
+                             .given = MODEL_TARGETS | MODEL_CAPABILITIES,
+                             .targets = targets,
+                             .n_targets = c->n_args - 1,
+                             .max_output_tokens = c->max_output_tokens,
+                             .context_tokens = c->context_tokens};
+    if (!read_capabilities(c, &m.capabilities, &unknown)) {
         const char *near = cli_near(str_of(unknown), nth_capability);
         return near ? cli_usage(c, "unknown capability '%s'; did you mean '%s'?", unknown, near)
                     : cli_usage(c, "unknown capability '%s'", unknown);
     }
-    cli_sources(c, &s);
-    if (!state_open(&s, &e) || !config_load(&s, &snap, &e))
-        return cli_fail(&e);
-    struct jw w = jw_on(&targets);
-    bool ok = true;
-    jw_array(&w);
-    for (size_t i = 1; i < c->n_args && ok; i++) {
-        struct str provider;
-        (void)str_cut(str_of(c->args[i]), '/', &provider);
-        ok = snapshot_upstream(snap, provider) != NULL ||
-             err_set(&e, ERR_INPUT, "unknown_provider",
-                     "no provider '" STR_FMT "' (sluice provider list)", STR_ARG(provider));
-        add_target(&w, str_of(c->args[i]), str_of(c->upstream_model));
-    }
-    jw_array_end(&w);
-    snapshot_unref(snap);
-    struct model_row m = {
-        .name = str_of(c->args[0]),
-        .targets = buf_str(&targets),
-        .capabilities = buf_str(&capabilities),
-        .max_output_tokens = c->max_output_tokens,
-        .context_tokens = c->context_tokens,
-        .is_enabled = true,
-    };
-    struct db *db = ok ? db_open(s.db_path, DB_READ_WRITE, &e) : NULL;
-    ok = db && model_put(db, &m, &e);
-    db_close(db);
-    state_close(&s);
-    if (!ok)
-        return cli_fail(&e);
-    (void)printf("Clients may ask for '%s' now.\n", c->args[0]);
-    cli_tell_server(&s);
-    return 0;
+    read_targets(c, targets);
+    if (c->max_output_tokens > 0)
+        m.given |= MODEL_MAX_OUTPUT;
+    if (c->context_tokens > 0)
+        m.given |= MODEL_CONTEXT;
+    bool ok = office_open(c, &o, &e) && change_model(&o.call, CHANGE_PUT, &m, &e);
+    if (ok)
+        (void)printf("Clients may ask for '%s' now.\n", c->args[0]);
+    return office_done(&o, ok, &e);
 }
 
 int cmd_model_remove(struct cli *c)
 {
-    static struct config_sources s;
+    static struct office o;
     struct err e = ERR_INIT;
-    struct db *db = cli_store(c, &s, &e);
-    bool ok = db && model_delete(db, str_of(c->args[0]), &e);
-    db_close(db);
-    state_close(&s);
-    if (!ok)
-        return cli_fail(&e);
-    (void)printf("Model '%s' is removed.\n", c->args[0]);
-    cli_tell_server(&s);
-    return 0;
+    bool ok = office_open(c, &o, &e) && change_model_delete(&o.call, str_of(c->args[0]), &e);
+    if (ok)
+        (void)printf("Model '%s' is removed.\n", c->args[0]);
+    return office_done(&o, ok, &e);
 }

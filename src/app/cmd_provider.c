@@ -1,5 +1,5 @@
-/* cmd_provider.c - sluice provider …: those of the store are changed here, those of file and environment only shown. */
-#include "app/cli.h"
+/* cmd_provider.c - sluice provider …: shown, tried, and changed where they stand. */
+#include "app/office.h"
 #include "base/banned.h"
 #include "domain/discover.h"
 
@@ -101,107 +101,111 @@ static const char *nth_kind(size_t i)
     return k ? k->id : NULL;
 }
 
+static bool check_kind(struct cli *c, struct str kind, int *rc)
+{
+    if (provider_kind_find(kind))
+        return true;
+    const char *near = cli_near(kind, nth_kind);
+    if (!c->type)
+        *rc = cli_usage(c, "'%s' is no kind of provider: say --type KIND (sluice provider kinds)",
+                        c->args[0]);
+    else if (near)
+        *rc = cli_usage(c, "unknown type '%s'; did you mean '%s'?", c->type, near);
+    else
+        *rc = cli_usage(c, "unknown type '%s' (sluice provider kinds lists them)", c->type);
+    return false;
+}
+
+static uint32_t given(const char *option, enum provider_field field)
+{
+    return option ? (uint32_t)field : 0;
+}
+
+/* One that is there keeps what is not said. */
 int cmd_provider_add(struct cli *c)
 {
-    static struct config_sources s;
+    static struct office o;
     struct err e = ERR_INIT;
     struct secret key = {STR_NONE};
-    struct provider_row p = {
+    int rc = 0;
+    if (c->api_key && !cli_secret(c, c->api_key, &key, &e))
+        return cli_fail(&e);
+    if (c->type && !check_kind(c, str_of(c->type), &rc))
+        return rc;
+    struct provider_change p = {
         .name = str_of(c->args[0]),
-        .kind = c->type ? str_of(c->type) : str_of(c->args[0]),
+        .given = given(c->type, PROVIDER_KIND) | given(c->base_url, PROVIDER_BASE_URL) |
+                 given(c->api_key, PROVIDER_API_KEY) | given(c->proxy, PROVIDER_PROXY) |
+                 given(c->ca_file, PROVIDER_CA_FILE) | given(c->wire, PROVIDER_WIRE) |
+                 given(c->api_version, PROVIDER_API_VERSION),
+        .kind = str_of(c->type),
         .base_url = str_of(c->base_url),
         .proxy = str_of(c->proxy),
         .ca_file = str_of(c->ca_file),
         .wire = str_of(c->wire),
         .api_version = str_of(c->api_version),
-        .is_enabled = true,
+        .api_key = key,
     };
-    if (!provider_kind_find(p.kind)) {
-        const char *near = cli_near(p.kind, nth_kind);
-        if (!c->type)
-            return cli_usage(c,
-                             "'%s' is no kind of provider: say --type KIND (sluice provider kinds)",
-                             c->args[0]);
-        return near ? cli_usage(c, "unknown type '%s'; did you mean '%s'?", c->type, near)
-                    : cli_usage(c, "unknown type '%s' (sluice provider kinds lists them)", c->type);
+    if (!office_open(c, &o, &e))
+        return office_done(&o, false, &e);
+    struct snapshot *before = snapshot_current();
+    bool is_new = !snapshot_upstream(before, p.name);
+    snapshot_unref(before);
+    if (is_new && !c->type && !check_kind(c, p.name, &rc)) {
+        office_close(&o);
+        return rc;
     }
-    if (c->api_key && !cli_secret(c, c->api_key, &key, &e))
-        return cli_fail(&e);
-    if (!provider_check(c->arena, &p, key, &e))
+    bool ok = change_provider(&o.call, CHANGE_PUT, &p, &e);
+    if (!ok && e.kind == ERR_INPUT) {
+        office_close(&o);
         return cli_usage(c, "%s", e.message);
-    struct db *db = cli_store(c, &s, &e);
-    if (db && secret_is_set(key))
-        p.sealed_key = seal_wrap(&s.seal, c->arena, key, p.name);
-    bool ok = db && provider_put(db, &p, &e);
-    db_close(db);
-    state_close(&s);
-    if (!ok)
-        return cli_fail(&e);
-    (void)printf("Provider '%s' is kept. Clients may ask for %s/MODEL; `sluice provider test %s` "
-                 "tries it.\n",
-                 c->args[0], c->args[0], c->args[0]);
-    if (!secret_is_set(key) && !provider_kind_find(p.kind)->is_local &&
-        provider_kind_find(p.kind)->auth != AUTH_NONE)
+    }
+    struct snapshot *now = snapshot_current();
+    const struct upstream *u = ok ? snapshot_upstream(now, p.name) : NULL;
+    if (ok)
+        (void)printf("Provider '%s' is kept. Clients may ask for %s/MODEL; `sluice provider test "
+                     "%s` tries it.\n",
+                     c->args[0], c->args[0], c->args[0]);
+    if (u && u->n_keys == 0 && !u->kind->is_local && u->kind->auth != AUTH_NONE)
         (void)fputs("It has no API key: give one with --api-key if it wants one.\n", stderr);
-    cli_tell_server(&s);
-    return 0;
-}
-
-/* A provider that stands elsewhere is not in the store: say where it does. */
-static int not_in_store(struct cli *c, struct config_sources *s, struct err *e)
-{
-    struct snapshot *snap;
-    struct err inner = ERR_INIT;
-    const struct upstream *u = NULL;
-    if (e->kind == ERR_NOT_FOUND && config_load(s, &snap, &inner)) {
-        u = snapshot_upstream(snap, str_of(c->args[0]));
-        if (u)
-            err_set(e, ERR_CONFLICT, "read_only",
-                    "provider '%s' comes from the %s: change it there", c->args[0],
-                    u->from == ORIGIN_FILE ? s->file : origin_name(u->from));
-        snapshot_unref(snap);
-    }
-    return cli_fail(e);
-}
-
-static int change(struct cli *c, bool removes, bool is_enabled)
-{
-    static struct config_sources s;
-    struct err e = ERR_INIT;
-    struct provider_row p;
-    struct str name = str_of(c->args[0]);
-    struct db *db = cli_store(c, &s, &e);
-    bool ok = db && provider_get(db, c->arena, name, &p, &e);
-    if (ok) {
-        p.is_enabled = is_enabled;
-        ok = removes ? provider_delete(db, name, &e) : provider_put(db, &p, &e);
-    }
-    db_close(db);
-    int rc = ok ? 0 : not_in_store(c, &s, &e);
-    if (ok) {
-        (void)printf("Provider '%s' is %s.\n", c->args[0],
-                     removes      ? "removed"
-                     : is_enabled ? "on"
-                                  : "off");
-        cli_tell_server(&s);
-    }
-    state_close(&s);
-    return rc;
+    snapshot_unref(now);
+    return office_done(&o, ok, &e);
 }
 
 int cmd_provider_remove(struct cli *c)
 {
-    return change(c, true, false);
+    static struct office o;
+    struct err e = ERR_INIT;
+    struct strs models;
+    bool ok = office_open(c, &o, &e) &&
+              change_provider_delete(&o.call, str_of(c->args[0]), c->cascade, &models, &e);
+    if (ok)
+        (void)printf("Provider '%s' is removed.\n", c->args[0]);
+    for (size_t i = 0; ok && i < models.n; i++)
+        (void)printf("Model '" STR_FMT "' is removed with it.\n", STR_ARG(models.v[i]));
+    return office_done(&o, ok, &e);
+}
+
+static int switch_to(struct cli *c, bool is_enabled)
+{
+    static struct office o;
+    struct err e = ERR_INIT;
+    struct provider_change p = {
+        .name = str_of(c->args[0]), .given = PROVIDER_ENABLED, .is_enabled = is_enabled};
+    bool ok = office_open(c, &o, &e) && change_provider(&o.call, CHANGE_UPDATE, &p, &e);
+    if (ok)
+        (void)printf("Provider '%s' is %s.\n", c->args[0], is_enabled ? "on" : "off");
+    return office_done(&o, ok, &e);
 }
 
 int cmd_provider_enable(struct cli *c)
 {
-    return change(c, false, true);
+    return switch_to(c, true);
 }
 
 int cmd_provider_disable(struct cli *c)
 {
-    return change(c, false, false);
+    return switch_to(c, false);
 }
 
 int cmd_provider_test(struct cli *c)

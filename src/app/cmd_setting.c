@@ -1,5 +1,5 @@
 /* cmd_setting.c - sluice setting …: the table of settings, with what is in force and where it comes from. */
-#include "app/cli.h"
+#include "app/office.h"
 #include "base/banned.h"
 #include "domain/setting.h"
 
@@ -48,7 +48,7 @@ static const char *nth_setting(size_t i)
 
 int cmd_setting_set(struct cli *c)
 {
-    static struct config_sources s;
+    static struct office o;
     struct err e = ERR_INIT;
     struct settings scratch;
     const struct setting *row = setting_find(str_of(c->args[0]));
@@ -62,18 +62,8 @@ int cmd_setting_set(struct cli *c)
     settings_default(&scratch);
     if (c->n_args > 1 && !setting_set(&scratch, row, value, &e))
         return cli_usage(c, "%s", e.message);
-    struct db *db = cli_store(c, &s, &e);
-    enum origin from = db ? setting_origin(&s, row) : ORIGIN_DEFAULT;
-    bool ok = db &&
-              ((from != ORIGIN_FILE && from != ORIGIN_ENV) ||
-               err_set(&e, ERR_CONFLICT, "read_only", "'%s' comes from the %s: change it there",
-                       row->name, origin_name(from)));
-    ok = ok && setting_put(db, str_of(row->name), value, &e);
-    db_close(db);
-    state_close(&s);
-    if (!ok)
-        return cli_fail(&e);
-    (void)printf("%s is %s.\n", row->name, c->n_args > 1 ? c->args[1] : "back at its default");
-    cli_tell_server(&s);
-    return 0;
+    bool ok = office_open(c, &o, &e) && change_setting(&o.call, row, value, &e);
+    if (ok)
+        (void)printf("%s is %s.\n", row->name, c->n_args > 1 ? c->args[1] : "back at its default");
+    return office_done(&o, ok, &e);
 }

@@ -23,12 +23,14 @@ const struct command commands[] = {
     { "provider", "list", NULL, 0, 0, "List the providers", STORE " json", NULL, cmd_provider_list },
     { "provider", "kinds", NULL, 0, 0, "List the kinds of providers there are", "", NULL, cmd_provider_kinds },
     { "provider", "add", "NAME", 1, 1, "Add a provider, or change one", STORE " type base-url api-key proxy ca-file wire api-version",
-      "NAME may be a kind itself; then --type is not needed. Keys are sealed in the store. More than one\n"
-      "key, separated by commas, are used in turn.\n\n"
+      "NAME may be a kind itself; then --type is not needed. It is written into the configuration file where\n"
+      "there is one that can be written, else into the store, where keys are sealed. More than one key,\n"
+      "separated by commas, are used in turn. Of a provider that is there, what is not said stays.\n\n"
       "  sluice provider add openai --api-key -\n"
       "  sluice provider add desk --type llamacpp --base-url http://127.0.0.1:8080/v1\n"
       "  sluice provider add work --type openai-compatible --base-url https://llm.example/v1 --api-key file:key.txt\n", cmd_provider_add },
-    { "provider", "remove", "NAME", 1, 1, "Remove a provider", STORE, NULL, cmd_provider_remove },
+    { "provider", "remove", "NAME", 1, 1, "Remove a provider", STORE " cascade",
+      "One that models lead to is refused, unless --cascade takes them with it.\n", cmd_provider_remove },
     { "provider", "enable", "NAME", 1, 1, "Switch a provider on", STORE, NULL, cmd_provider_enable },
     { "provider", "disable", "NAME", 1, 1, "Switch a provider off: its models are hidden", STORE, NULL, cmd_provider_disable },
     { "provider", "test", "NAME", 1, 1, "Ask a provider for its models", STORE, NULL, cmd_provider_test },

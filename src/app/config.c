@@ -75,8 +75,10 @@ static bool expand(struct loader *l, struct str text, const char *where, struct 
         if (close == rest.n)
             break;
         const char *name = str_z(l->a, str_first(rest, close)), *value = getenv(name);
-        if (!value)
+        if (!value && !l->src->is_elsewhere)
             return unset(e, where, name);
+        if (!value) /* a text that fits wherever one may stand */
+            value = "http://unset.invalid";
         buf_add(&b, text.p, n);
         buf_str_add(&b, str_of(value));
         text = str_skip(rest, close + 1);
@@ -1042,6 +1044,8 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
             struct err inner = ERR_INIT;
             if (!expand(l, str_dup(l->a, text), where, &text, e))
                 return false;
+            if (l->src->is_elsewhere && str_contains(text, STR("http://unset.invalid")))
+                continue;
             if (!setting_set(set, row, text, &inner))
                 return err_field(e, where, "%s", inner.message);
         }

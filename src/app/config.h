@@ -20,6 +20,7 @@ struct config_sources {
     char db_path[4096];
     struct seal seal;
     bool is_first_start;      /* the store was made by state_open */
+    bool is_elsewhere;        /* not in the server's environment: a variable that is not set here may be there */
     bool is_without_store;    /* file and environment only: no state_open is needed */
     bool detects;             /* without a file: offer upstreams whose key stands in the environment, and local ones */
     struct local_server local[2]; /* by detect_local() */

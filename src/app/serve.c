@@ -65,6 +65,8 @@ struct server {
     struct worker_loop loops[MAX_LOOPS];
     unsigned n_loops;
     struct usage_log *usage;
+    /* never used: while it is open the journal stays, and readers need no room on a full disk */
+    struct db *anchor;
     struct body_store *bodies;
     struct tail *tail;
     char bodies_dir[4096];
@@ -183,7 +185,8 @@ static void observe(struct server *s, const char *actor)
 static bool reload_locked(struct server *s, struct err *e)
 {
     struct snapshot *next;
-    if (!build(s, NULL, &next, e)) {
+    if (!change_settle(&s->sources.seal, s->sources.db_path, s->sources.file, e) ||
+        !build(s, NULL, &next, e)) {
         refused(s, e);
         return false;
     }
@@ -224,7 +227,11 @@ static void reload_if_changed(void *arg)
 static void observe_start(void *arg)
 {
     struct server *s = arg;
+    struct err e = ERR_INIT;
     pthread_mutex_lock(&s->change_lock);
+    s->anchor = db_open(s->sources.db_path, DB_READ_WRITE, &e);
+    if (!s->anchor || !db_exec(s->anchor, "SELECT count(*) FROM setting", &e))
+        log_warn(NULL, "store.not_held", "error=%s", e.message);
     observe(s, "start");
     pthread_mutex_unlock(&s->change_lock);
     snapshot_thread_done();
@@ -692,6 +699,7 @@ static void stop(struct server *s)
         free_loop(&s->loops[i]);
     otlp_free(s->otlp); /* with the last of what they had to say */
     body_store_free(s->bodies);
+    db_close(s->anchor); /* before the writer's: the last one tidies up */
     if (s->usage && s->metrics)
         totals_save(s->totals, s->metrics, s->usage);
     if (s->usage)

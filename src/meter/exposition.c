@@ -473,7 +473,7 @@ static const struct metric rows[] = {
     { "sluice_usage_shed_records", COUNTER, "", "", NULL, "Usage records lost because the store was too slow for too long", NULL, 0, usage_shed },
     { "sluice_store_records", COUNTER, "", "", NULL, "Usage records committed to the store", NULL, 0, usage_written },
     { "sluice_store_failures", COUNTER, "", "", NULL, "Groups that the store refused to write", NULL, 0, usage_failures },
-    { "sluice_store_degraded", GAUGE, "", "", NULL, "1 while the store refuses writes", NULL, 0, degraded },
+    { "sluice_store_degraded", GAUGE, "", "", NULL, "1 while the store refuses writes or stalls", NULL, 0, degraded },
     { "sluice_draining", GAUGE, "", "", NULL, "1 while the process takes no new connections and ends", NULL, 0, draining },
     { "sluice_config_version", GAUGE, "", "", NULL, "Number of the configuration in force", NULL, 0, config_version },
     { "sluice_config_reloads", COUNTER, "", "result", NULL, "Times the configuration was read again", NULL, 0, reloads },

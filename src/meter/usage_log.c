@@ -25,6 +25,7 @@
 #define MAX_DRIFT_MS 2000
 #define GROUP_MS 50
 #define RETRY_MS 1000
+#define STALLED_MS 2000 /* at one group for longer: the store stalls */
 #define MAX_POSTED 4096u
 #define MAX_POSTED_BYTES (256u << 20)
 /* interned; a flood of made-up names beyond it is counted as "(other)" */
@@ -66,6 +67,8 @@ struct usage_log {
     unsigned n_posted; /* with those that the writer took */
     size_t posted_bytes;
     atomic_bool is_sleeping, is_stopping, is_degraded;
+    /* monotonic: when the writer began what it is at; 0: it is at nothing */
+    _Atomic uint64_t busy_since_ms;
     _Atomic uint64_t shed, written, failures;
     /* the writer's own */
     struct posted *taken, **taken_last; /* run, but not committed yet */
@@ -248,9 +251,11 @@ struct usage_log_stats usage_log_stats(const struct usage_log *u)
     return s;
 }
 
-bool usage_log_is_degraded(const struct usage_log *u)
+bool usage_log_is_degraded(const struct usage_log *u, uint64_t now_ms)
 {
-    return atomic_load_explicit(&u->is_degraded, memory_order_relaxed);
+    uint64_t since = atomic_load_explicit(&u->busy_since_ms, memory_order_relaxed);
+    return atomic_load_explicit(&u->is_degraded, memory_order_relaxed) ||
+           (since && now_ms > since + STALLED_MS);
 }
 
 /* ---- the writer ---- */
@@ -792,6 +797,12 @@ static void set_degraded(struct usage_log *u, bool is_degraded, const struct err
         log_info(NULL, "store.recovered", "shed=%llu", (unsigned long long)usage_log_shed(u));
 }
 
+static void note_slow(uint64_t took_ms)
+{
+    if (took_ms > STALLED_MS)
+        log_warn(NULL, "store.slow", "ms=%llu", (unsigned long long)took_ms);
+}
+
 static void *writer(void *arg)
 {
     struct usage_log *u = arg;
@@ -800,8 +811,12 @@ static void *writer(void *arg)
     for (;;) {
         struct err e = ERR_INIT;
         bool is_last = atomic_load(&u->is_stopping), wrote = false, has_more = false;
+        uint64_t began_ms = clock_mono_ms();
+        atomic_store_explicit(&u->busy_since_ms, began_ms, memory_order_relaxed);
         bool ok = u->db || open_db(u, &e);
         ok = ok && write_group(u, &wrote, &e) && run_posted(u, &e);
+        if (ok)
+            note_slow(clock_mono_ms() - began_ms);
         set_degraded(u, !ok, &e);
         if (!ok) {
             atomic_fetch_add_explicit(&u->failures, 1, memory_order_relaxed);
@@ -811,6 +826,7 @@ static void *writer(void *arg)
         }
         if (is_last && ok && sum_writer_is_pending(u->sums))
             ok = write_sums(u, &e); /* else they are made of the records, next time */
+        atomic_store_explicit(&u->busy_since_ms, 0, memory_order_relaxed);
         if (is_last)
             break;
         sleep_a_while(u, !wrote && ok && !has_more);

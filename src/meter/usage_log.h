@@ -68,7 +68,8 @@ struct usage_log_stats {
     uint64_t queued, written, failures; /* records waiting and committed; groups that the store refused */
 };
 struct usage_log_stats usage_log_stats(const struct usage_log *u);
-bool usage_log_is_degraded(const struct usage_log *u);        /* the store refuses writes at the moment */
+/* The store refuses writes at the moment, or has not been done with one for seconds. now_ms: clock_mono_ms(), or a loop's. */
+bool usage_log_is_degraded(const struct usage_log *u, uint64_t now_ms);
 /* Work of other rooms on the same writer thread and connection (stored responses), in the order of posting. It waits in
  * memory until the store took it: what a full disk refuses is run again, and the log is degraded meanwhile. */
 struct db;

@@ -141,6 +141,8 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("x-sluice-dropped"), dropped};
     if (rl->cached)
         n += cache_headers(rl, h + n, max - n);
+    if (usage_log_is_degraded(rl->env->usage, loop_now_ms(rl->env->loop)))
+        h[n++] = (struct http_header){STR("x-sluice-degraded"), STR("store")};
     if (rl->cors.n) {
         h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};

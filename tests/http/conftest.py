@@ -121,6 +121,15 @@ def start_sluice(calls, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """What lets calls of a sluice fail: see faults.py."""
+    out = tmp_path_factory.mktemp("faults") / "faults.so"
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-D_LARGEFILE64_SOURCE", "-O1", "-shared", "-fPIC", "-o", str(out),
+                    str(ROOT / "tests/tools/faults.c"), "-ldl"], check=True)
+    return out
+
+
+@pytest.fixture(scope="session")
 def llama():
     """llama-server with the programmed model: exact text, reasoning, a call of get_weather."""
     with llama_server.Llama("script") as server:

@@ -133,8 +133,12 @@ def test_export_reproduces_the_state(cli):
     cli.ok("model", "add", "n", "stored/claude", "--context-tokens", "1000", env=env)
     cli.ok("setting", "set", "keepalive_ms", "1234", env=env)
     cli.ok("key", "create", "--id", "k2", "--models", "n", env=env)
-    assert "file" in cli.refused("setting", "set", "max_attempts", "4", status=1, env=env)
-    assert "c.jsonc" in cli.refused("provider", "remove", "file", status=1, env=env)
+    os.chmod(cli.folder / "c.jsonc", 0o444)
+    cli.ok("provider", "add", "sealed", "--type", "openai", "--api-key", "sk-sealed-secret", env=env)  # into the store
+    cli.ok("key", "create", "--id", "k3", env=env)
+    assert "c.jsonc" in cli.refused("setting", "set", "max_attempts", "4", status=1, env=env)
+    assert "c.jsonc" in cli.refused("provider", "remove", "file", "--cascade", status=1, env=env)
+    os.chmod(cli.folder / "c.jsonc", 0o644)
     text = cli.ok("export", env=env)
     assert "secret" not in text and "sk-client" not in text and "${FILE_KEY}" in text and "${SLUICE_KEY_STORED}" in text
     second = Cli(cli.folder / "second")
@@ -151,6 +155,45 @@ def test_export_reproduces_the_state(cli):
         assert told(cli, env) == told(second, same), command
     assert json.loads(re.sub(r"^//.*$", "", second.ok("export", "--secrets", env=same), flags=re.M)) == \
         json.loads(re.sub(r"^//.*$", "", whole, flags=re.M))
+
+
+BY_HAND = """// mine
+{ "providers": { "oa": { "type": "openai", "api_key": "${SERVER_ONLY}" }, // paid
+                 "box": {"type":"openai-compatible","base_url":"${BOX_URL}"} },
+  "models": { "m": "oa", "n": {"targets": ["oa", "box"]} },   /* two */
+  "server": { "max_attempts": 3, "keepalive_ms": "${BEAT}" } }
+"""
+
+
+def test_the_shell_changes_what_stands_in_the_file_by_the_rules_of_all(cli):
+    """Comments and order stay, references stay whole, versions and audit know it; variables may be the server's alone."""
+    path = cli.folder / "c.jsonc"
+    path.write_text(BY_HAND)
+    cli.env["SLUICE_CONFIG"] = str(path)
+    cli.ok("provider", "disable", "oa")
+    assert path.read_text() == BY_HAND.replace('"${SERVER_ONLY}" }', '"${SERVER_ONLY}", "enabled": false }')
+    cli.ok("provider", "enable", "oa")
+    assert path.read_text() == BY_HAND
+    assert "'m', 'n'" in cli.refused("provider", "remove", "oa", status=1)
+    assert path.read_text() == BY_HAND
+    cli.ok("setting", "set", "max_attempts", "4")
+    assert "environment as ${BEAT}" in cli.refused("setting", "set", "keepalive_ms", "9", status=1)
+    assert "environment as ${SERVER_ONLY}" in cli.refused("provider", "add", "oa", "--api-key", "x", status=1)
+    key = cli.ok("key", "create", "--id", "k9", "--label", "by shell").strip()
+    text = path.read_text()
+    assert key not in text and '"k9"' in text and "// mine" in text and "/* two */" in text and '"max_attempts": 4' in text
+    assert "Model 'm' is removed" in cli.ok("provider", "remove", "oa", "--cascade")
+    assert '"oa"' not in path.read_text() and '"n"' in path.read_text()
+    history = json.loads(cli.ok("config", "history", "--json"))
+    assert {v["actor"] for v in history} == {"shell", "file"}
+    assert "provider oa" in history[0]["what"]
+    audit = [json.loads(line) for line in cli.ok("audit", "list", "--json").splitlines()]
+    assert {"provider", "model", "key", "setting"} <= {row["kind"] for row in audit}
+    assert key not in json.dumps(audit) and "SERVER_ONLY" not in json.dumps([row.get("after") for row in audit if row["kind"] == "key"])
+    cli.ok("audit", "verify")
+    cli.ok("config", "rollback", str(history[-1]["id"]))
+    assert '"oa"' in path.read_text() and '"k9"' in path.read_text()  # keys stay
+    assert not any(key.encode() in f.read_bytes() for f in cli.data.iterdir())
 
 
 def test_completion_is_accepted_by_its_shell(cli):

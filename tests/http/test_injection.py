@@ -5,19 +5,17 @@ Memory is not made to fail: a size that a peer chooses has a maximum (test_bad_i
 system without memory ends the process, by design."""
 import contextlib
 import errno
-import mmap
 import os
 import pathlib
 import sqlite3
-import struct
-import subprocess
 
 import httpx
 import pytest
 from conftest import basic_config
+from faults import Gate, preloaded
 from formats import FORMATS
 from formats.common import HELLO, Ask, Grammar
-from gateway import BINARY, ROOT, wait_for
+from gateway import wait_for
 
 SOCKET_FAULTS = [("connect", errno.ECONNREFUSED), ("connect", errno.EADDRNOTAVAIL), ("connect", errno.ENETUNREACH),
                  ("socket", errno.EMFILE), ("socket", errno.ENOBUFS), ("accept4", errno.ECONNABORTED), ("accept4", errno.EMFILE),
@@ -27,24 +25,11 @@ STORE_FAULTS = [("pwrite64", errno.ENOSPC), ("pwrite64", errno.EIO), ("fsync", e
                 ("pread64", errno.EIO), ("ftruncate64", errno.EIO)]
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    out = tmp_path_factory.mktemp("faults") / "faults.so"
-    subprocess.run(["gcc", "-D_GNU_SOURCE", "-D_LARGEFILE64_SOURCE", "-O1", "-shared", "-fPIC", "-o", str(out),
-                    str(ROOT / "tests/tools/faults.c"), "-ldl"], check=True)
-    return out
-
-
 @pytest.fixture
 def faulty(library, start_sluice, scripted, tmp_path):
     def start(call, first, every, number):
         gate = tmp_path / "gate"
-        gate.write_bytes(bytes(GATE.size))
-        linked = subprocess.run(["ldd", str(BINARY)], capture_output=True, text=True, check=True).stdout
-        sanitizer = [line.split("=>")[1].split()[0] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
-        s = start_sluice(basic_config(scripted.origin), env={
-            "LD_PRELOAD": ":".join([*sanitizer, str(library)]), "SLUICE_FAULT": "%s:%d:%d:%d" % (call, first, every, number),
-            "SLUICE_FAULT_GATE": str(gate)})
+        s = start_sluice(basic_config(scripted.origin), env=preloaded(library, gate, "%s:%d:%d:%d" % (call, first, every, number)))
         s.gate = gate
         return s
 
@@ -54,27 +39,6 @@ def faulty(library, start_sluice, scripted, tmp_path):
 def opened(s, is_open):
     with open(s.gate, "r+b") as f:
         f.write(b"\1" if is_open else b"\0")
-
-
-GATE = struct.Struct("BB2xIIi16s")  # as tests/tools/faults.c has it
-
-
-class Gate:
-    """The n-th of one call fails, once, in a process that runs on."""
-
-    def __init__(self, path):
-        self.file = open(path, "r+b", buffering=0)
-        self.map = mmap.mmap(self.file.fileno(), GATE.size)
-
-    def arm(self, call, n, number):
-        self.map[0] = 0
-        self.map[:] = GATE.pack(0, 0, n, 0, number, call.encode())
-        self.map[0] = 1
-
-    def disarm(self):
-        """Whether anything failed."""
-        self.map[0] = 0
-        return self.map[1] == 1
 
 
 def session(s):
@@ -160,7 +124,7 @@ def test_a_response_outlives_a_full_disk(faulty, upstream):
 ADMIN = "sk-admin-0123456789abcdef"
 TRIES = 400 if os.environ.get("SLUICE_TEST_FAULTS") == "all" else 12
 EACH_SOCKET = [f for f in SOCKET_FAULTS if f[0] in ("connect", "socket", "accept4", "read", "send")]  # what is called here
-EACH_STORE = [f for f in STORE_FAULTS if f[0] != "ftruncate64"]
+EACH_STORE = [f for f in STORE_FAULTS if f[0] != "ftruncate64"] + [("file_write", errno.ENOSPC), ("rename", errno.EROFS), ("open", errno.EROFS)]
 STEPS = [(c, u, streaming) for c, u in (("chat", "chat"), ("chat", "anthropic"), ("anthropic", "chat"), ("responses", "ollama"),
                                         ("google", "responses"), ("ollama", "google")) for streaming in (False, True)]
 
@@ -202,13 +166,9 @@ def key_labels(s):
 @pytest.fixture
 def armed(library, start_sluice, scripted, tmp_path):
     gate = tmp_path / "gate"
-    gate.write_bytes(bytes(GATE.size))
-    linked = subprocess.run(["ldd", str(BINARY)], capture_output=True, text=True, check=True).stdout
-    sanitizer = [line.split("=>")[1].split()[0] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
     config = basic_config(scripted.origin)
     config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "label": "operator", "scopes": ["admin"]})
-    s = start_sluice(config, arguments=("--threads", "1"), env={
-        "LD_PRELOAD": ":".join([*sanitizer, str(library)]), "SLUICE_FAULT": "*:1:1:0", "SLUICE_FAULT_GATE": str(gate)})
+    s = start_sluice(config, arguments=("--threads", "1"), env=preloaded(library, gate))
     s.gate = Gate(gate)
     return s
 

@@ -3,10 +3,12 @@
  * SLUICE_FAULT names what fails: "<call>:<first>:<every>:<errno>", as in "connect:3:5:111" - the third call and each
  * fifth after it end in errno 111. Calls are counted only while the first byte of the file SLUICE_FAULT_GATE is not 0,
  * so that a test starts the program in peace; the second byte is set once anything has failed.
- * Only sockets are touched by the socket calls, only regular files by the file calls: never each other's.
+ * Several calls may be named, with commas between. An errno below 0 is no failure but so many milliseconds of waiting.
+ * Only sockets are touched by the socket calls, only regular files by the file calls: never each other's. "file_write" is write()
+ * on a regular file (not standard output), "open" one that may write, "malloc" an allocation of at least MALLOC_BYTES.
  *
- * "*:1:1:0" leaves the choice to the file: behind the two bytes stand, from byte 4 on, <first> (32 bits, the one call that
- * fails), the calls counted so far, the errno, and the name of the call, so that one process is tried with every call in turn. */
+ * "*:1:1:0" leaves the choice to the file: the third byte says whether all calls from the first on fail or that one only; from byte 4
+ * on stand <first> (32 bits), the calls counted so far, the errno, and the names, so that one process is tried with every call in turn. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,15 +25,15 @@
 #include <unistd.h>
 
 struct choice {
-    unsigned char is_open, has_failed, unused[2];
+    unsigned char is_open, has_failed, goes_on, unused;
     unsigned first;
     atomic_uint count;
     int error_number;
-    char call[16];
+    char call[112];
 };
 static volatile unsigned char *gate;
 static struct choice *choice; /* NULL: the environment has chosen */
-static char wanted[32];
+static char wanted[128];
 static long first = 1, every = 1;
 static int error_number = EIO;
 static atomic_long count;
@@ -40,7 +42,7 @@ __attribute__((constructor)) static void begin(void)
 {
     const char *what = getenv("SLUICE_FAULT"), *path = getenv("SLUICE_FAULT_GATE");
     if (!what || !path ||
-        sscanf(what, "%31[^:]:%ld:%ld:%d", wanted, &first, &every, &error_number) != 4)
+        sscanf(what, "%127[^:]:%ld:%ld:%d", wanted, &first, &every, &error_number) != 4)
         return;
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd == -1)
@@ -62,14 +64,22 @@ static int is_kind(int fd, mode_t kind)
     return yes;
 }
 
-/* True when this call has to fail; errno is set then. */
-static int fails(const char *call, int fd, mode_t kind)
+static int is_named(const char *call)
 {
-    const char *name = choice ? choice->call : wanted;
-    if (!gate || !gate[0] || strcmp(call, name) != 0 || !is_kind(fd, kind))
-        return 0;
+    const char *names = choice ? choice->call : wanted;
+    size_t n = strlen(call);
+    for (const char *at = names; (at = strstr(at, call)) != NULL; at += n)
+        if ((at == names || at[-1] == ',') && (at[n] == '\0' || at[n] == ','))
+            return 1;
+    return 0;
+}
+
+/* True when this call, of those that are counted, has to fail; errno is set then. */
+static int is_its_turn(void)
+{
     if (choice) {
-        if (atomic_fetch_add(&choice->count, 1) + 1 != choice->first)
+        unsigned n = atomic_fetch_add(&choice->count, 1) + 1;
+        if (n < choice->first || (n > choice->first && !choice->goes_on))
             return 0;
         error_number = choice->error_number;
     } else {
@@ -78,9 +88,22 @@ static int fails(const char *call, int fd, mode_t kind)
             return 0;
     }
     gate[1] = 1;
-    if (kind == S_IFSOCK && (error_number == EPIPE || error_number == ECONNRESET))
-        (void)shutdown(fd, SHUT_RDWR); /* these two never come from a connection that goes on */
+    if (error_number < 0) {
+        (void)usleep((useconds_t)-error_number * 1000);
+        return 0;
+    }
     errno = error_number;
+    return 1;
+}
+
+static int fails(const char *call, int fd, mode_t kind)
+{
+    if (!gate || !gate[0] || !is_named(call) || !is_kind(fd, kind) || !is_its_turn())
+        return 0;
+    if (kind == S_IFSOCK && (error_number == EPIPE || error_number == ECONNRESET)) {
+        (void)shutdown(fd, SHUT_RDWR); /* these two never come from a connection that goes on */
+        errno = error_number;
+    }
     return 1;
 }
 
@@ -100,7 +123,6 @@ STAND_IN(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int f), (fd, a
 STAND_IN(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), fd, S_IFSOCK)
 STAND_IN(ssize_t, recv, (int fd, void *p, size_t n, int f), (fd, p, n, f), fd, S_IFSOCK)
 STAND_IN(ssize_t, recvmsg, (int fd, struct msghdr *m, int f), (fd, m, f), fd, S_IFSOCK)
-STAND_IN(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n), fd, S_IFSOCK)
 STAND_IN(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd, S_IFSOCK)
 STAND_IN(ssize_t, send, (int fd, const void *p, size_t n, int f), (fd, p, n, f), fd, S_IFSOCK)
 STAND_IN(ssize_t, sendmsg, (int fd, const struct msghdr *m, int f), (fd, m, f), fd, S_IFSOCK)
@@ -128,6 +150,49 @@ STAND_IN(ssize_t, pread64, (int fd, void *p, size_t n, off64_t o), (fd, p, n, o)
 STAND_IN(int, fsync, (int fd), (fd), fd, S_IFREG)
 STAND_IN(int, fdatasync, (int fd), (fd), fd, S_IFREG)
 STAND_IN(int, ftruncate64, (int fd, off64_t n), (fd, n), fd, S_IFREG)
+
+/* What is no call on a descriptor, or on one of either kind. */
+ssize_t write(int fd, const void *p, size_t n)
+{
+    static __typeof__(&write) real;
+    if (!real)
+        real = REAL(write);
+    return fails("write", fd, S_IFSOCK) || (fd > 2 && fails("file_write", fd, S_IFREG))
+               ? -1
+               : real(fd, p, n);
+}
+
+static int path_fails(const char *call, const char *path)
+{
+    struct stat st;
+    int saved = errno, is_special = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    errno = saved;
+    return gate && gate[0] && !is_special && is_named(call) && is_its_turn();
+}
+
+#define OPEN(name)                                                                     \
+    int name(const char *path, int flags, ...)                                         \
+    {                                                                                  \
+        static int (*real)(const char *, int, ...);                                    \
+        va_list list;                                                                  \
+        va_start(list, flags);                                                         \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0;        \
+        va_end(list);                                                                  \
+        if (!real)                                                                     \
+            real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, #name);           \
+        return (flags & (O_WRONLY | O_RDWR)) && path_fails("open", path) ? -1          \
+                                                                         : real(path, flags, mode); \
+    }
+OPEN(open)
+OPEN(open64)
+
+int rename(const char *from, const char *to)
+{
+    static __typeof__(&rename) real;
+    if (!real)
+        real = REAL(rename);
+    return path_fails("rename", from) ? -1 : real(from, to);
+}
 
 int socket(int domain, int type, int protocol)
 {

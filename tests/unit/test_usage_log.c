@@ -191,18 +191,19 @@ START_TEST(a_full_disk_is_degraded_and_recovers)
     full = (struct rlimit){4096, was.rlim_max};
     (void)setrlimit(RLIMIT_FSIZE, &full);
     uint64_t put = 0;
-    for (int i = 0; i < 2000 && !(usage_log_is_degraded(u) && usage_log_shed(u) > 0); i++) {
+    for (int i = 0;
+         i < 2000 && !(usage_log_is_degraded(u, clock_mono_ms()) && usage_log_shed(u) > 0); i++) {
         for (int n = 0; n < 100; n++, put++) {
             r = record("during");
             usage_log_put(u, 0, &r);
         }
         (void)usleep(5000);
     }
-    bool was_degraded = usage_log_is_degraded(u);
+    bool was_degraded = usage_log_is_degraded(u, clock_mono_ms());
     uint64_t shed = usage_log_shed(u);
     (void)setrlimit(RLIMIT_FSIZE, &was);
     ck_assert(was_degraded && shed > 0);
-    for (int i = 0; usage_log_is_degraded(u); i++) {
+    for (int i = 0; usage_log_is_degraded(u, clock_mono_ms()); i++) {
         ck_assert_int_lt(i, 2500);
         (void)usleep(10000);
     }
@@ -221,7 +222,7 @@ START_TEST(a_store_that_is_gone_stops_nothing)
     struct usage_log *u = usage_log_new("/nonexistent/folder/test.db", 1, &limits, &e);
     ck_assert_ptr_nonnull(u);
     struct usage_record r = record("r");
-    for (int i = 0; !usage_log_is_degraded(u); i++) {
+    for (int i = 0; !usage_log_is_degraded(u, clock_mono_ms()); i++) {
         ck_assert_int_lt(i, 2500);
         usage_log_put(u, 0, &r);
         (void)usleep(10000);
@@ -287,7 +288,7 @@ START_TEST(work_that_the_store_refuses_waits_for_it)
     ck_assert(usage_log_post(u, &work, first, 100));
     ck_assert(usage_log_post(u, &work, second, 100));
     ck_assert(!usage_log_post(u, &work, second, 256u << 20)); /* too much would wait */
-    for (int i = 0; !usage_log_is_degraded(u); i++) {
+    for (int i = 0; !usage_log_is_degraded(u, clock_mono_ms()); i++) {
         ck_assert_int_lt(i, 2500);
         (void)usleep(10000);
     }
