@@ -561,7 +561,7 @@ static bool put_model(struct control_call *c, struct err *e)
 static bool delete_model(struct control_call *c, struct err *e)
 {
     struct changed_out out = {.ok = true, .deleted = route_param(&c->params, "name")};
-    if (!change_model_delete(c, out.deleted, e))
+    if (!change_model_delete(c, out.deleted, false, e))
         return model_refused(e, out.deleted, STR_NONE, STR_NONE);
     out.models = live_models(c);
     return control_reply(c, 200, &model_deleted_shape, &out);

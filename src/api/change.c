@@ -1,4 +1,5 @@
 #include "api/change.h"
+#include "api/change_route.h"
 #include "api/change_work.h"
 #include "base/clock.h"
 #include "base/codec.h"
@@ -219,6 +220,12 @@ static bool put_provider_fields(struct work *w, const struct provider_change *in
            (!(in->given & PROVIDER_API_VERSION) ||
             put_text(w, entry, 2, "api_version", in->api_version, e)) &&
            (!(in->given & PROVIDER_ENABLED) || put_enabled(w, entry, 2, in->is_enabled, e)) &&
+           (!(in->given & PROVIDER_PRIORITY) ||
+            put_member(w, entry, 2, "priority",
+                       in->priority ? int_json(w->a, in->priority) : STR_NONE, e)) &&
+           (!(in->given & PROVIDER_WEIGHT) ||
+            put_member(w, entry, 2, "weight",
+                       in->weight > 1 ? int_json(w->a, in->weight) : STR_NONE, e)) &&
            check_file_provider(w, in->name, e);
 }
 
@@ -231,7 +238,9 @@ static bool add_file_provider(struct work *w, const struct provider_change *in, 
                              .ca_file = in->ca_file,
                              .wire = in->wire,
                              .api_version = in->api_version,
-                             .is_enabled = !(in->given & PROVIDER_ENABLED) || in->is_enabled};
+                             .is_enabled = !(in->given & PROVIDER_ENABLED) || in->is_enabled,
+                             .priority = in->given & PROVIDER_PRIORITY ? in->priority : 0,
+                             .weight = in->given & PROVIDER_WEIGHT ? in->weight : 1};
     buf_init_arena(&b, w->a, SIZE_MAX / 4);
     struct jw j = jw_on(&b);
     provider_write(&j, &p, secret_reveal(in->api_key));
@@ -276,6 +285,10 @@ static bool put_store_provider(struct work *w, const struct provider_change *in,
         p->api_version = in->api_version;
     if (in->given & PROVIDER_ENABLED)
         p->is_enabled = in->is_enabled;
+    if (in->given & PROVIDER_PRIORITY)
+        p->priority = in->priority;
+    if (in->given & PROVIDER_WEIGHT)
+        p->weight = in->weight;
     return seal_key(w, in, p, was, e) &&
            provider_check(w->a, p, in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE),
                           e) &&
@@ -409,7 +422,7 @@ static bool rename_provider(struct work *w, const struct place *p, struct str fr
     }
     const struct renaming r = {from, to, true};
     return rename_in_file(w, from, to, e) && rename_in_store(w, from, to, e) &&
-           rename_in_keys(w, &r, e);
+           rename_in_keys(w, &r, e) && refs_rename(w, REFERENT_PROVIDER, from, to, e);
 }
 
 static bool put_provider(struct work *w, const struct provider_change *in, struct place *p,
@@ -539,7 +552,13 @@ bool change_provider_delete(struct control_call *c, struct str name, bool cascad
                      "The provider '" STR_FMT "' is a target of the models " STR_FMT
                      ": delete them first",
                      STR_ARG(str_first(name, 100)), STR_ARG(name_list(w.a, models)));
-    return work_end(&w, ok && drop_provider(&w, &p, name, e), e);
+    struct strs users = {NULL, 0};
+    ok = ok && refs_drop(&w, REFERENT_PROVIDER, name, cascade, &users, e) &&
+         (cascade || refs_in_use(&w, "provider", name, &users, e)) &&
+         drop_provider(&w, &p, name, e);
+    for (size_t i = 0; ok && cascade && i < models->n; i++) /* those that went */
+        ok = refs_drop(&w, REFERENT_MODEL, models->v[i], true, &users, e);
+    return work_end(&w, ok, e);
 }
 
 bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled,
@@ -623,6 +642,22 @@ static bool check_targets(struct work *w, const struct model_change *in, struct 
     return true;
 }
 
+/* What is not as usual. */
+static bool is_ranked(const struct model_target *t)
+{
+    return t->weight > 0 || t->priority || t->price_nanousd > 0;
+}
+
+static void write_rank(struct jw *j, const struct model_target *t)
+{
+    if (t->weight > 0)
+        jw_kv_int(j, "weight", t->weight);
+    if (t->priority)
+        jw_kv_int(j, "priority", t->priority);
+    if (t->price_nanousd > 0)
+        jw_kv_int(j, "price_nanousd", t->price_nanousd);
+}
+
 static struct str targets_json(struct work *w, const struct model_change *in)
 {
     struct buf b;
@@ -634,6 +669,7 @@ static struct str targets_json(struct work *w, const struct model_change *in)
         jw_kv_str(&j, "provider", in->targets[i].provider);
         if (in->targets[i].upstream_model.n)
             jw_kv_str(&j, "upstream_model", in->targets[i].upstream_model);
+        write_rank(&j, &in->targets[i]);
         jw_object_end(&j);
     }
     jw_array_end(&j);
@@ -662,7 +698,7 @@ static bool put_targets(struct work *w, const struct str *entry, const struct mo
                         struct err *e)
 {
     yyjson_val *was = work_value(w, entry, 2);
-    if (in->n_targets > 1 || (in->n_targets == 1 && json_get(was, "targets")))
+    if (in->n_targets > 1 || is_ranked(&in->targets[0]) || json_get(was, "targets"))
         return put_member(w, entry, 2, "provider", STR_NONE, e) &&
                put_member(w, entry, 2, "upstream_model", STR_NONE, e) &&
                put_member(w, entry, 2, "targets", targets_json(w, in), e);
@@ -695,7 +731,8 @@ static bool put_model_fields(struct work *w, const struct model_change *in, stru
             put_member(w, entry, 2, "context_tokens", count_json(a, in->context_tokens), e)) &&
            (!(in->given & MODEL_ENABLED) || put_enabled(w, entry, 2, in->is_enabled, e)) &&
            (!(in->given & MODEL_ALIAS) ||
-            put_member(w, entry, 2, "show_alias", in->show_alias ? STR("true") : STR_NONE, e));
+            put_member(w, entry, 2, "show_alias", in->show_alias ? STR("true") : STR_NONE, e)) &&
+           (!(in->given & MODEL_STRATEGY) || put_text(w, entry, 2, "strategy", in->strategy, e));
 }
 
 static bool add_file_model(struct work *w, const struct model_change *in, struct err *e)
@@ -704,7 +741,8 @@ static bool add_file_model(struct work *w, const struct model_change *in, struct
     buf_init_arena(&b, w->a, SIZE_MAX / 4);
     struct jw j = jw_on(&b);
     jw_object(&j);
-    if (in->n_targets == 1) {
+    bool is_plain = in->n_targets == 1 && !is_ranked(&in->targets[0]);
+    if (is_plain) {
         jw_kv_str(&j, "provider", in->targets[0].provider);
     } else {
         jw_key(&j, "targets");
@@ -714,7 +752,7 @@ static bool add_file_model(struct work *w, const struct model_change *in, struct
         jw_key(&j, "capabilities");
         jw_raw(&j, strs_json(w->a, &in->capabilities));
     }
-    if (in->n_targets == 1 && in->targets[0].upstream_model.n)
+    if (is_plain && in->targets[0].upstream_model.n)
         jw_kv_str(&j, "upstream_model", in->targets[0].upstream_model);
     if (in->given & MODEL_MAX_OUTPUT && in->max_output_tokens > 0)
         jw_kv_int(&j, "max_output_tokens", in->max_output_tokens);
@@ -724,6 +762,8 @@ static bool add_file_model(struct work *w, const struct model_change *in, struct
         jw_kv_bool(&j, "enabled", false);
     if (in->given & MODEL_ALIAS && in->show_alias)
         jw_kv_bool(&j, "show_alias", true);
+    if (in->given & MODEL_STRATEGY && in->strategy.n)
+        jw_kv_str(&j, "strategy", in->strategy);
     jw_object_end(&j);
     return work_set(w, PATH(STR("models"), in->name), buf_str(&b), e);
 }
@@ -746,6 +786,8 @@ static bool put_store_model(struct work *w, const struct model_change *in, struc
         m->is_enabled = in->is_enabled;
     if (in->given & MODEL_ALIAS)
         m->show_alias = in->show_alias;
+    if (in->given & MODEL_STRATEGY)
+        m->strategy = in->strategy;
     return (!was.n || str_eq(was, m->name) || model_delete(w->db, was, e)) &&
            model_put(w->db, m, e);
 }
@@ -785,22 +827,27 @@ bool change_model(struct control_call *c, enum change_mode mode, const struct mo
               (!p.is_given || control_may_change(c, p.from, "model", from, e)) &&
               (!renames || !p.entry || work_rename(&w, PATH(STR("models"), from), in->name, e)) &&
               (!renames || rename_in_keys(&w, &(struct renaming){from, in->name, false}, e)) &&
+              (!renames || refs_rename(&w, REFERENT_MODEL, from, in->name, e)) &&
               put_model(&w, in, &p, row, e);
     return work_end(&w, ok, e);
 }
 
-bool change_model_delete(struct control_call *c, struct str name, struct err *e)
+bool change_model_delete(struct control_call *c, struct str name, bool cascade, struct err *e)
 {
     struct work w;
     struct place p;
     struct model_row *row;
+    struct strs users = {NULL, 0};
     if (!work_begin(&w, c, e))
         return false;
     bool ok = find_model(&w, name, &p, &row, e) &&
               (stands(&p) || not_there("not_found", "model", name, e)) &&
               (!p.is_given || control_may_change(c, p.from, "model", name, e)) &&
               (!p.entry || work_drop(&w, PATH(STR("models"), name), e)) &&
-              (!p.is_in_store || model_delete(w.db, name, e));
+              (!p.is_in_store || model_delete(w.db, name, e)) &&
+              (work_value(&w, PATH(STR("combos"), name)) ||
+               (refs_drop(&w, REFERENT_MODEL, name, cascade, &users, e) &&
+                (cascade || refs_in_use(&w, "model", name, &users, e))));
     w.changes_store |= ok && p.is_in_store;
     return work_end(&w, ok, e);
 }
@@ -1155,6 +1202,11 @@ bool work_put_key(struct work *w, const struct key_change *in, struct err *e)
 {
     struct key_place p;
     return find_key(w, in->id, &p, e) && (!key_stands(&p) || put_key(w, &p, in, e));
+}
+
+bool change_rename_in_keys(struct work *w, struct str from, struct str to, struct err *e)
+{
+    return rename_in_keys(w, &(struct renaming){from, to, false}, e);
 }
 
 bool change_key(struct control_call *c, const struct key_change *in, struct err *e)

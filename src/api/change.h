@@ -14,7 +14,7 @@
 enum change_mode { CHANGE_CREATE, CHANGE_UPDATE, CHANGE_PUT }; /* must be new; must be there; either */
 
 enum provider_field { PROVIDER_KIND = 1, PROVIDER_BASE_URL = 2, PROVIDER_API_KEY = 4, PROVIDER_PROXY = 8, PROVIDER_CA_FILE = 16,
-                      PROVIDER_WIRE = 32, PROVIDER_API_VERSION = 64, PROVIDER_ENABLED = 128 };
+                      PROVIDER_WIRE = 32, PROVIDER_API_VERSION = 64, PROVIDER_ENABLED = 128, PROVIDER_PRIORITY = 256, PROVIDER_WEIGHT = 512 };
 struct provider_change {
     struct str name;          /* that it has, or gets */
     struct str rename_from;   /* the entry of this name is meant, and every model's target follows; empty, or equal to name: no rename */
@@ -22,16 +22,19 @@ struct provider_change {
     struct str kind, base_url, proxy, ca_file, wire, api_version; /* empty: back to the default */
     struct secret api_key;    /* in the clear, or ${VAR} or file:PATH; unset: none any more */
     bool is_enabled;
+    int64_t priority, weight;
 };
 bool change_provider(struct control_call *c, enum change_mode mode, const struct provider_change *p, struct err *e) MUST_USE;
-/* cascade: models without another provider go, the others lose this target. models: the names of those that have it as a target (when
+/* cascade: models without another provider go, the others lose this target, combos and chains and aliases too. models: the names of those that have it as a target (when
  * cascading: those that went), also beside ERR_CONFLICT "in_use". */
 bool change_provider_delete(struct control_call *c, struct str name, bool cascade, struct strs *models, struct err *e) MUST_USE;
 bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled, struct err *e) MUST_USE;
 
-enum model_field { MODEL_TARGETS = 1, MODEL_CAPABILITIES = 2, MODEL_MAX_OUTPUT = 4, MODEL_CONTEXT = 8, MODEL_ENABLED = 16, MODEL_ALIAS = 32 };
+enum model_field { MODEL_TARGETS = 1, MODEL_CAPABILITIES = 2, MODEL_MAX_OUTPUT = 4, MODEL_CONTEXT = 8, MODEL_ENABLED = 16, MODEL_ALIAS = 32,
+                   MODEL_STRATEGY = 64 };
 struct model_target {
     struct str provider, upstream_model; /* upstream_model empty: the served name */
+    int64_t weight, priority, price_nanousd; /* 0: as usual */
 };
 struct model_change {
     struct str name, rename_from; /* as of providers */
@@ -41,9 +44,11 @@ struct model_change {
     struct strs capabilities; /* any words */
     int64_t max_output_tokens, context_tokens; /* <= 0: unknown */
     bool is_enabled, show_alias;
+    struct str strategy;      /* a word of strategy_words; empty: none of its own */
 };
 bool change_model(struct control_call *c, enum change_mode mode, const struct model_change *m, struct err *e) MUST_USE;
-bool change_model_delete(struct control_call *c, struct str name, struct err *e) MUST_USE;
+/* cascade: combos, chains and aliases lose it; else ERR_CONFLICT "in_use" where one has it. */
+bool change_model_delete(struct control_call *c, struct str name, bool cascade, struct err *e) MUST_USE;
 /* Many at once, each named prefix + id. Names that are taken, also by an earlier one of these, are skipped. */
 struct models_add {
     struct str provider, prefix;

@@ -1,6 +1,7 @@
 #include "api/config_state.h"
 #include "base/map.h"
 #include "domain/audit.h"
+#include "domain/combo.h"
 #include "domain/org.h"
 #include "domain/setting.h"
 #include "domain/written.h"
@@ -74,6 +75,25 @@ static bool store_holders(struct jw *w, struct arena *a, enum holder_kind k, str
     return true;
 }
 
+/* Left out where there is nothing in it. */
+static bool store_entries(struct jw *w, struct arena *a, struct db *db, const char *section,
+                          struct err *e)
+{
+    struct entry_row *row;
+    if (!entry_list(db, a, section, &row, e))
+        return false;
+    if (!row)
+        return true;
+    jw_key(w, section);
+    jw_object(w);
+    for (; row; row = row->next) {
+        jw_key_str(w, row->name);
+        jw_raw(w, row->body);
+    }
+    jw_object_end(w);
+    return true;
+}
+
 static bool store_setting(void *arg, struct str name, struct str value, struct err *e)
 {
     const struct setting *row = setting_find(name);
@@ -98,6 +118,9 @@ bool config_store_values(struct arena *a, const struct seal *seal, struct db *db
     if (!store_providers(&w, a, seal, db, e) || !store_models(&w, a, db, e) ||
         !store_holders(&w, a, HOLDER_ORG, db, e) || !store_holders(&w, a, HOLDER_USER, db, e))
         return false;
+    for (size_t i = 0; entry_sections[i]; i++)
+        if (!store_entries(&w, a, db, entry_sections[i], e))
+            return false;
     jw_key(&w, "server");
     jw_object(&w);
     if (!setting_each(db, a, store_setting, &w, e))
@@ -173,6 +196,9 @@ static bool merge_server(struct merger *m, const struct config_state *s, struct 
 
 static bool is_section(struct str name)
 {
+    for (size_t i = 0; entry_sections[i]; i++)
+        if (str_eq(name, str_of(entry_sections[i])))
+            return true;
     return str_is(name, "providers") || str_is(name, "models") || str_is(name, "orgs") ||
            str_is(name, "users") || str_is(name, "server");
 }
@@ -193,6 +219,16 @@ bool config_merged(struct arena *a, const struct config_state *s, struct db *db,
         if (n > 1 && yyjson_obj_size(file) + yyjson_obj_size(store) == 0)
             continue;
         jw_key(&m.w, sections[n]);
+        jw_object(&m.w);
+        merge_members(&m.w, file, store, NULL);
+        jw_object_end(&m.w);
+    }
+    for (size_t n = 0; entry_sections[n]; n++) {
+        yyjson_val *file = json_get(s->file, entry_sections[n]),
+                   *store = json_get(s->store, entry_sections[n]);
+        if (!file && !store)
+            continue;
+        jw_key(&m.w, entry_sections[n]);
         jw_object(&m.w);
         merge_members(&m.w, file, store, NULL);
         jw_object_end(&m.w);
@@ -222,7 +258,9 @@ static bool put_provider(struct arena *a, const struct seal *seal, struct db *db
                              .ca_file = json_get_str(v, "ca_file"),
                              .wire = json_get_str(v, "wire"),
                              .api_version = json_get_str(v, "api_version"),
-                             .is_enabled = json_get_bool(v, "enabled", true)};
+                             .is_enabled = json_get_bool(v, "enabled", true),
+                             .priority = json_get_int(v, "priority", 0),
+                             .weight = json_get_int(v, "weight", 1)};
     if (key.n)
         p.sealed_key = seal_wrap(seal, a, secret_of(key), name);
     return provider_put(db, &p, e);
@@ -236,7 +274,8 @@ static bool put_model(struct arena *a, struct db *db, struct str name, yyjson_va
                           .max_output_tokens = json_get_int(v, "max_output_tokens", -1),
                           .context_tokens = json_get_int(v, "context_tokens", -1),
                           .is_enabled = json_get_bool(v, "enabled", true),
-                          .show_alias = json_get_bool(v, "show_alias", false)};
+                          .show_alias = json_get_bool(v, "show_alias", false),
+                          .strategy = json_get_str(v, "strategy")};
     return model_put(db, &m, e);
 }
 
@@ -282,6 +321,15 @@ bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, y
     yyjson_obj_foreach (json_get(values, "models"), i, max, k, v)
         if (!put_model(a, db, json_str(k), v, e))
             return false;
+    for (size_t n = 0; entry_sections[n]; n++) {
+        if (!entry_clear(db, entry_sections[n], e))
+            return false;
+        yyjson_obj_foreach (json_get(values, entry_sections[n]), i, max, k, v) {
+            struct entry_row row = {NULL, json_str(k), json_text(a, v)};
+            if (!entry_put(db, entry_sections[n], &row, e))
+                return false;
+        }
+    }
     yyjson_obj_foreach (json_get(values, "server"), i, max, k, v)
         if (!setting_put(db, json_str(k), yyjson_is_str(v) ? json_str(v) : json_text(a, v), e))
             return false;
@@ -412,6 +460,8 @@ static bool is_key_list(struct str name)
     return str_is(name, "api_keys");
 }
 
+static const char *const entry_kinds[] = {"combo", "chain", "alias"}; /* in the order of sections */
+
 struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson_val *after)
 {
     struct comparison c = {.a = a};
@@ -421,6 +471,9 @@ struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson
     compare_members(&c, "model", json_get(before, "models"), json_get(after, "models"), NULL);
     compare_members(&c, "org", json_get(before, "orgs"), json_get(after, "orgs"), NULL);
     compare_members(&c, "user", json_get(before, "users"), json_get(after, "users"), NULL);
+    for (size_t i = 0; entry_sections[i]; i++)
+        compare_members(&c, entry_kinds[i], json_get(before, entry_sections[i]),
+                        json_get(after, entry_sections[i]), NULL);
     yyjson_val *was = json_get(before, "server"), *is = json_get(after, "server");
     compare_members(&c, "setting", was, is, is_key_list);
     compare_keys(&c, json_get(was, "api_keys"), json_get(is, "api_keys"));

@@ -25,7 +25,7 @@ bool config_unpack(struct arena *a, const struct seal *seal, struct str packed, 
 
 struct config_change {        /* of one object */
     struct config_change *next;
-    const char *kind;         /* "provider", "model", "org", "user", "key", "setting", "section" */
+    const char *kind;         /* "provider", "model", "org", "user", "combo", "chain", "alias", "key", "setting", "section" */
     struct str name;
     yyjson_val *before, *after; /* NULL: it was not there, it is not there any more */
 };

@@ -43,7 +43,7 @@ static void write_openai(struct jw *w, struct arena *a, const struct model *m)
     jw_kv_str(w, "id", m->name);
     jw_kv_cstr(w, "object", "model");
     jw_kv_int(w, "created", m->created);
-    jw_kv_str(w, "owned_by", u->name);
+    jw_kv_str(w, "owned_by", m->face == MODEL_OF_COMBO ? STR("combo") : u->name);
     jw_kv_cstr(w, "api_standard",
                u->wires[0] == WIRE_NONE ? "openai_chat" : wire_of(u->wires[0])->name);
     jw_key(w, "capabilities");
@@ -155,15 +155,15 @@ static void list_models(struct api_call *c)
     struct str first = STR_NONE, last = STR_NONE;
     bool has_more = false;
     int64_t n = 0;
-    size_t from = 0, end = c->snap->n_models;
+    size_t from = 0, end = c->snap->n_listed;
     if (before.n) { /* the page that ends in front of it */
         int64_t room = limit;
-        for (end = 0; end < c->snap->n_models && !str_eq(c->snap->models[end]->name, before);)
+        for (end = 0; end < c->snap->n_listed && !str_eq(c->snap->listed[end]->name, before);)
             end++;
         for (from = end; from > 0 && room > 0;)
-            room -= is_shown(c, c->snap->models[--from]);
+            room -= is_shown(c, c->snap->listed[--from]);
         for (size_t i = 0; i < from; i++)
-            has_more |= is_shown(c, c->snap->models[i]);
+            has_more |= is_shown(c, c->snap->listed[i]);
     }
     jw_object(&w);
     if (l != LIST_GOOGLE && l == LIST_OPENAI)
@@ -172,7 +172,7 @@ static void list_models(struct api_call *c)
     jw_array(&w);
     bool is_past = after.n == 0;
     for (size_t i = from; i < end; i++) {
-        const struct model *m = c->snap->models[i];
+        const struct model *m = c->snap->listed[i];
         if (!is_past) {
             is_past = str_eq(m->name, after);
             continue;
@@ -270,9 +270,9 @@ static void ollama_tags(struct api_call *c)
     jw_object(&w);
     jw_key(&w, "models");
     jw_array(&w);
-    for (size_t i = 0; i < c->snap->n_models; i++)
-        if (is_shown(c, c->snap->models[i]))
-            write_tag(&w, c->r->arena, c->snap->models[i]);
+    for (size_t i = 0; i < c->snap->n_listed; i++)
+        if (is_shown(c, c->snap->listed[i]))
+            write_tag(&w, c->r->arena, c->snap->listed[i]);
     jw_array_end(&w);
     jw_object_end(&w);
     api_reply_json(c, 200, buf_str(&b));

@@ -5,11 +5,13 @@
 struct provider_in {
     struct str name, type, base_url, api_key, proxy, ca_file, wire, api_version;
     bool enabled;
+    int64_t priority, weight;
 };
 struct provider_out {
     struct str name, type, base_url, api_key, proxy;
     struct strs wires;
     bool enabled;
+    int64_t priority, weight;
     struct str origin;
 };
 struct kind_out {
@@ -17,6 +19,9 @@ struct kind_out {
     struct strs wires;
     bool is_local;
 };
+
+#define PRIORITY_DOC "Among providers of one kind, and for models: lower ones go first; usually 0"
+#define WEIGHT_DOC "Its share where requests are spread by weight; usually 1"
 
 /* Behind the name in the order of enum provider_field. */
 static const struct shape provider_in_shape = SHAPE_STRICT(
@@ -33,7 +38,9 @@ static const struct shape provider_in_shape = SHAPE_STRICT(
           "PEM file of the authorities to trust; empty: the system's"),
     FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
-    FIELD(struct provider_in, enabled, 0, "Whether it is used; true when absent"));
+    FIELD(struct provider_in, enabled, 0, "Whether it is used; true when absent"),
+    FIELD_RANGE(struct provider_in, priority, -1000000, 1000000, 0, PRIORITY_DOC),
+    FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC));
 
 static const struct shape provider_change_shape = SHAPE_STRICT(
     struct provider_in,
@@ -46,7 +53,9 @@ static const struct shape provider_change_shape = SHAPE_STRICT(
           "PEM file of the authorities to trust; empty: the system's"),
     FIELD(struct provider_in, wire, 0, "Format to speak; empty: the kind's own"),
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
-    FIELD(struct provider_in, enabled, 0, "Whether it is used"));
+    FIELD(struct provider_in, enabled, 0, "Whether it is used"),
+    FIELD_RANGE(struct provider_in, priority, -1000000, 1000000, 0, PRIORITY_DOC),
+    FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC));
 static const struct shape provider_shape = SHAPE(
     struct provider_out, FIELD(struct provider_out, name, 0, "Unique name"),
     FIELD(struct provider_out, type, 0, "Kind of provider"),
@@ -55,6 +64,8 @@ static const struct shape provider_shape = SHAPE(
     FIELD(struct provider_out, proxy, 0, "Proxy, without its credentials"),
     FIELD(struct provider_out, wires, 0, "Formats it speaks, best first"),
     FIELD(struct provider_out, enabled, 0, "Whether it is used"),
+    FIELD(struct provider_out, priority, 0, PRIORITY_DOC),
+    FIELD(struct provider_out, weight, 0, WEIGHT_DOC),
     FIELD(struct provider_out, origin, 0, "default, file, environment or api: who may change it"));
 
 static const struct shape kind_shape = SHAPE(
@@ -92,6 +103,8 @@ static struct provider_out show(struct arena *a, const struct upstream *u)
                              .type = str_of(u->kind->id),
                              .wires = wire_names(a, u->wires),
                              .enabled = u->is_enabled,
+                             .priority = u->priority,
+                             .weight = u->weight,
                              .proxy = proxy_shown(a, u->origin.proxy),
                              .origin = str_of(origin_name(u->from))};
     if (!u->kind->is_builtin)
@@ -189,7 +202,9 @@ static bool create(struct control_call *c, struct err *e)
                                 .ca_file = in->ca_file,
                                 .wire = in->wire,
                                 .api_version = in->api_version,
-                                .is_enabled = in->enabled};
+                                .is_enabled = in->enabled,
+                                .priority = in->priority,
+                                .weight = in->weight};
     return change_provider(c, CHANGE_CREATE, &p, e) && reply_now(c, 201, p.name, e);
 }
 
@@ -207,7 +222,9 @@ static bool change(struct control_call *c, struct err *e)
                                 .ca_file = in->ca_file,
                                 .wire = in->wire,
                                 .api_version = in->api_version,
-                                .is_enabled = in->enabled};
+                                .is_enabled = in->enabled,
+                                .priority = in->priority,
+                                .weight = in->weight};
     meant(c);
     return change_provider(c, CHANGE_UPDATE, &p, e) && reply_now(c, 200, p.name, e);
 }

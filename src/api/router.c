@@ -10,7 +10,7 @@ static const struct endpoint *const tables[] = {
     dashboard_endpoints,
     control_endpoints,
     provider_endpoints,
-    served_model_endpoints,
+    served_model_endpoints, combo_endpoints,
     key_endpoints,
     org_endpoints,
     setting_endpoints, config_version_endpoints,

@@ -3,6 +3,7 @@
 
 struct target_io {
     struct str provider, upstream_model;
+    int64_t weight, priority, price_nanousd;
 };
 struct model_in {
     struct str name;
@@ -10,6 +11,7 @@ struct model_in {
     struct strs capabilities;
     int64_t max_output_tokens, context_tokens;
     bool enabled, show_alias;
+    struct str strategy;
 };
 struct model_out {
     struct str name;
@@ -17,14 +19,20 @@ struct model_out {
     struct strs capabilities;
     int64_t max_output_tokens, context_tokens;
     bool enabled, show_alias;
-    struct str origin;
+    struct str strategy, origin;
 };
 
 static const struct shape target_shape = SHAPE_STRICT(
     struct target_io,
     FIELD(struct target_io, provider, REQUIRED | NOT_EMPTY, "Name of the provider"),
     FIELD(struct target_io, upstream_model, 0,
-          "The provider's id of the model; empty: the served name"));
+          "The provider's id of the model; empty: the served name"),
+    FIELD_RANGE(struct target_io, weight, 0, 1000000, 0,
+                "Its share under weighted; 0 or absent: the provider's"),
+    FIELD_RANGE(struct target_io, priority, -1000000, 1000000, 0,
+                "Lower ones go first; 0 or absent: the provider's"),
+    FIELD_RANGE(struct target_io, price_nanousd, -1, 1000000000, 0,
+                "Nano-dollars of one input token, where no price list knows it"));
 
 /* In the order of enum model_field. */
 #define MODEL_FIELDS(type, flags)                                                             \
@@ -36,7 +44,9 @@ static const struct shape target_shape = SHAPE_STRICT(
         FIELD(struct type, context_tokens, 0, "Its context window; -1: unknown"),             \
         FIELD(struct type, enabled, 0, "Whether it is served"),                               \
         FIELD(struct type, show_alias, 0,                                                     \
-              "Whether replies carry this name instead of the upstream's")
+              "Whether replies carry this name instead of the upstream's"),                   \
+        FIELD(struct type, strategy, 0,                                                       \
+              "Which of the targets goes first, as of combos; empty: target_strategy says")
 
 static const struct shape model_in_shape = SHAPE_STRICT(
     struct model_in,
@@ -62,7 +72,9 @@ static struct model_out show(struct arena *a, const struct model *m)
     struct target_io *targets = ARENA_ARRAY(a, struct target_io, m->n_targets + 1);
     struct strs caps = {ARENA_ARRAY(a, struct str, ARRAY_LEN(capabilities)), 0};
     for (size_t i = 0; i < m->n_targets; i++)
-        targets[i] = (struct target_io){m->targets[i].upstream->name, m->targets[i].model};
+        targets[i] = (struct target_io){m->targets[i].upstream->name, m->targets[i].model,
+                                        m->targets[i].weight, m->targets[i].priority,
+                                        m->targets[i].price_nanousd};
     for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
         if (m->capabilities & capabilities[i].bit)
             caps.v[caps.n++] = str_of(capabilities[i].name);
@@ -73,6 +85,7 @@ static struct model_out show(struct arena *a, const struct model *m)
                               .context_tokens = m->context_tokens,
                               .enabled = m->is_enabled,
                               .show_alias = m->show_alias,
+                              .strategy = str_of(word_text(strategy_words, (int)m->strategy, "")),
                               .origin = str_of(origin_name(m->from))};
 }
 
@@ -167,6 +180,12 @@ static bool check_capabilities(const struct strs *list, struct err *e)
     return true;
 }
 
+static bool check_strategy(struct str text, struct err *e)
+{
+    return text.n == 0 || word_value(strategy_words, text, 0) != STRATEGY_DEFAULT ||
+           err_field(e, "strategy", "'strategy' must be one of " STRATEGY_WORDS);
+}
+
 static bool reply_now(struct control_call *c, int status, struct str name)
 {
     struct snapshot *now = snapshot_current();
@@ -184,7 +203,9 @@ static bool put(struct control_call *c, enum change_mode mode, struct str from, 
     const struct target_io *targets = in->targets.v;
     struct model_target *v = ARENA_ARRAY(c->arena, struct model_target, in->targets.n + 1);
     for (size_t i = 0; i < in->targets.n; i++)
-        v[i] = (struct model_target){targets[i].provider, targets[i].upstream_model};
+        v[i] = (struct model_target){targets[i].provider, targets[i].upstream_model,
+                                     targets[i].weight, targets[i].priority,
+                                     targets[i].price_nanousd};
     struct model_change m = {.name = c->present & 1 ? in->name : from,
                              .rename_from = from,
                              .given = (uint32_t)(c->present >> 1),
@@ -194,9 +215,10 @@ static bool put(struct control_call *c, enum change_mode mode, struct str from, 
                              .max_output_tokens = in->max_output_tokens,
                              .context_tokens = in->context_tokens,
                              .is_enabled = in->enabled,
-                             .show_alias = in->show_alias};
-    return check_capabilities(&in->capabilities, e) && change_model(c, mode, &m, e) &&
-           reply_now(c, mode == CHANGE_CREATE ? 201 : 200, m.name);
+                             .show_alias = in->show_alias,
+                             .strategy = in->strategy};
+    return check_capabilities(&in->capabilities, e) && check_strategy(in->strategy, e) &&
+           change_model(c, mode, &m, e) && reply_now(c, mode == CHANGE_CREATE ? 201 : 200, m.name);
 }
 
 static bool create(struct control_call *c, struct err *e)
@@ -210,11 +232,19 @@ static bool change(struct control_call *c, struct err *e)
     return put(c, CHANGE_UPDATE, route_param(&c->params, "name"), e);
 }
 
+struct delete_query {
+    bool cascade;
+};
+static const struct shape delete_query_shape = SHAPE(
+    struct delete_query,
+    FIELD(struct delete_query, cascade, 0, "Take it out of combos, chains and aliases as well"));
+
 static bool delete (struct control_call *c, struct err *e)
 {
+    const struct delete_query *q = c->asked;
     c->status = 204;
     meant(c);
-    return change_model_delete(c, route_param(&c->params, "name"), e);
+    return change_model_delete(c, route_param(&c->params, "name"), q->cascade, e);
 }
 
 /* clang-format off */
@@ -223,7 +253,7 @@ const struct endpoint served_model_endpoints[] = {
     { HTTP_POST,   "/sluice/v1/models",         SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model", .on_worker = create, .in = &model_in_shape, .out = &model_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a served model", .has_tag = true, .on_worker = get, .out = &model_shape },
     { HTTP_PATCH,  "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a served model", .has_tag = true, .on_worker = change, .in = &model_change_shape, .out = &model_shape },
-    { HTTP_DELETE, "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model no more", .has_tag = true, .on_worker = delete, .status = 204 },
+    { HTTP_DELETE, "/sluice/v1/models/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Serve a model no more", .has_tag = true, .on_worker = delete, .query = &delete_query_shape, .status = 204 },
     {0},
 };
 /* clang-format on */

@@ -1,4 +1,5 @@
 #include "app/config.h"
+#include "app/config_route.h"
 #include "api/change_work.h"
 #include "json/jsonc_place.h"
 #include "base/clock.h"
@@ -175,6 +176,7 @@ static bool is_private_host(const struct str host)
 
 struct provider_in { /* of whichever source */
     struct str name, kind, base_url, api_key, proxy, ca_file, wire, api_version;
+    int64_t priority, weight;
     bool is_enabled, is_private, is_http2, is_insecure, allow_hosted_tools, fetch_images;
     enum origin from;
     yyjson_val *extra; /* the file's entry */
@@ -339,6 +341,8 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     u->quirks = u->kind->quirks;
     u->strip = u->kind->strip;
     u->is_enabled = in->is_enabled;
+    u->priority = in->priority;
+    u->weight = in->weight > 0 ? in->weight : 1;
     u->from = in->from;
     u->api_version = in->api_version.n            ? in->api_version
                      : u->kind->api_version_param ? STR("2025-04-01-preview")
@@ -449,6 +453,8 @@ static bool file_providers(struct loader *l, struct err *e)
             return false;
         in.kind = shim.n ? shim : type;
         in.is_enabled = json_get_bool(v, "enabled", true);
+        in.priority = json_get_int(v, "priority", 0);
+        in.weight = json_get_int(v, "weight", 1);
         in.is_private = json_get_bool(v, "allow_private", false);
         in.is_http2 = json_get_bool(v, "http2", false);
         in.is_insecure = json_get_bool(v, "insecure", false);
@@ -482,6 +488,8 @@ static bool store_providers(struct loader *l, struct db *db, struct err *e)
                                  .wire = p->wire,
                                  .api_version = p->api_version,
                                  .is_enabled = p->is_enabled,
+                                 .priority = p->priority,
+                                 .weight = p->weight,
                                  .fetch_images = true,
                                  .from = ORIGIN_API};
         struct secret key = {STR_NONE};
@@ -532,7 +540,7 @@ static uint32_t capabilities_of(yyjson_val *list)
 }
 
 static void add_target(struct loader *l, struct model *m, struct str provider,
-                       struct str upstream_model)
+                       struct str upstream_model, yyjson_val *more)
 {
     const struct upstream *u = map_get(&l->upstreams, provider);
     if (!u) { /* llm-rosetta drops such models silently; saying so is the better half of it */
@@ -541,8 +549,13 @@ static void add_target(struct loader *l, struct model *m, struct str provider,
         return;
     }
     if (u->is_enabled)
-        m->targets[m->n_targets++] = (struct target){u,
-                                                     upstream_model.n ? upstream_model : m->name};
+        m->targets[m->n_targets++] = (struct target){
+            .upstream = u,
+            .model = upstream_model.n ? upstream_model : m->name,
+            .served = m,
+            .weight = json_get_int(more, "weight", u->weight),
+            .priority = json_get_int(more, "priority", u->priority),
+            .price_nanousd = json_get_int(more, "price_nanousd", -1)};
 }
 
 static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where,
@@ -558,7 +571,7 @@ static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, con
         struct str id = json_get_str(v, "upstream_model");
         if (provider.n == 0)
             return bad(e, where, "has an entry without 'provider'");
-        add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE);
+        add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE, v);
     }
     return true;
 }
@@ -602,7 +615,7 @@ static bool file_models(struct loader *l, struct err *e)
         yyjson_val *targets = json_get(v, "targets");
         if (yyjson_is_str(v)) { /* legacy: the provider's name */
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
-            add_target(l, m, str_dup(l->a, json_str(v)), STR_NONE);
+            add_target(l, m, str_dup(l->a, json_str(v)), STR_NONE, NULL);
         } else if (!yyjson_is_obj(v)) {
             return err_field(e, where, "invalid model entry for '" STR_FMT "'",
                              STR_ARG(str_first(name, 200)));
@@ -615,9 +628,13 @@ static bool file_models(struct loader *l, struct err *e)
             if (provider.n == 0)
                 return bad(e, where, "needs 'provider' or 'targets'");
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
-            add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE);
+            add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE, NULL);
         }
         if (yyjson_is_obj(v)) {
+            struct str strategy = json_get_str(v, "strategy");
+            m->strategy = (enum strategy)word_value(strategy_words, strategy, STRATEGY_DEFAULT);
+            if (strategy.n && m->strategy == STRATEGY_DEFAULT)
+                return bad(e, where, "has an unknown strategy: " STRATEGY_WORDS);
             m->capabilities = capabilities_of(json_get(v, "capabilities"));
             m->is_enabled = json_get_bool(v, "enabled", true);
             m->show_alias = json_get_bool(v, "show_alias", false);
@@ -638,13 +655,15 @@ static bool store_models(struct loader *l, struct db *db, struct err *e)
         struct model *m = ARENA_NEW(l->a, struct model);
         yyjson_val *targets, *capabilities;
         struct err inner = ERR_INIT;
-        *m = (struct model){.name = r->name,
-                            .is_enabled = r->is_enabled,
-                            .show_alias = r->show_alias,
-                            .from = ORIGIN_API,
-                            .max_output_tokens = r->max_output_tokens,
-                            .context_tokens = r->context_tokens,
-                            .created = r->created_ms / 1000};
+        *m = (struct model){
+            .name = r->name,
+            .is_enabled = r->is_enabled,
+            .show_alias = r->show_alias,
+            .from = ORIGIN_API,
+            .max_output_tokens = r->max_output_tokens,
+            .context_tokens = r->context_tokens,
+            .strategy = (enum strategy)word_value(strategy_words, r->strategy, STRATEGY_DEFAULT),
+            .created = r->created_ms / 1000};
         if (!json_parse(l->a, r->targets, 8, &targets, &inner) ||
             !json_parse(l->a, r->capabilities, 8, &capabilities, &inner) ||
             !add_targets(l, m, targets, "targets", &inner)) {
@@ -1112,8 +1131,8 @@ static bool load_file(struct loader *l, struct err *e)
     struct err inner = ERR_INIT;
     yyjson_val *k, *v;
     size_t i, max;
-    static const char *const known[] = {"providers", "models", "orgs",   "users",
-                                        "server",    "debug",  "$schema"};
+    static const char *const known[] = {"providers", "models",  "orgs",   "users", "combos",
+                                        "chains",    "aliases", "server", "debug", "$schema"};
     if (!l->src->file)
         return true;
     if (l->draft && l->draft->text.p)
@@ -1159,7 +1178,8 @@ static void add_echo_model(struct loader *l)
                         .max_output_tokens = -1,
                         .context_tokens = -1,
                         .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
-    m->targets[m->n_targets++] = (struct target){u, STR("echo")};
+    m->targets[m->n_targets++] = (struct target){
+        .upstream = u, .model = STR("echo"), .served = m, .weight = 1, .price_nanousd = -1};
     add_model(l, m);
 }
 
@@ -1201,7 +1221,7 @@ static bool add_detected(struct loader *l, struct err *e)
                                 .capabilities = CAP_TEXT,
                                 .max_output_tokens = -1,
                                 .context_tokens = -1};
-            add_target(l, m, in.name, str_dup(l->a, str_of(found->models[j])));
+            add_target(l, m, in.name, str_dup(l->a, str_of(found->models[j])), NULL);
             add_model(l, m);
         }
     }
@@ -1227,7 +1247,7 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
     if (ok)
         add_echo_model(l);
     add_internal_key(l);
-    return ok;
+    return ok && config_routing(l->s, &l->upstreams, &l->models, l->root, db, e);
 }
 
 bool config_build(const struct config_sources *src, const struct config_draft *draft,

@@ -30,8 +30,9 @@ static bool delete_row(struct db *db, const char *sql, const char *what, struct 
 
 /* ---- providers ---- */
 
-#define PROVIDER_COLUMNS \
-    "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled"
+#define PROVIDER_COLUMNS                                                                          \
+    "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled, priority, " \
+    "weight"
 
 static void read_provider(struct stmt *s, struct arena *a, struct provider_row *p)
 {
@@ -45,6 +46,8 @@ static void read_provider(struct stmt *s, struct arena *a, struct provider_row *
         .api_version = str_dup(a, stmt_str(s, 6)),
         .sealed_key = stmt_is_null(s, 7) ? STR_NONE : str_dup(a, stmt_blob(s, 7)),
         .is_enabled = stmt_int(s, 8) != 0,
+        .priority = stmt_int(s, 9),
+        .weight = stmt_int(s, 10),
     };
 }
 
@@ -82,10 +85,12 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
 {
     struct stmt *s = db_prepare(
         db,
-        "INSERT INTO provider(" PROVIDER_COLUMNS ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,"
+        "INSERT INTO provider(" PROVIDER_COLUMNS
+        ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
         "(SELECT coalesce(max(position), 0) + 1 FROM provider)) ON CONFLICT(name) DO UPDATE SET "
         "kind=?2, base_url=?3,"
-        " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9",
+        " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9, "
+        "priority=?10, weight=?11",
         e);
     if (!s)
         return false;
@@ -96,6 +101,8 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
     if (p->sealed_key.n)
         stmt_bind_blob(s, 8, p->sealed_key.p, p->sealed_key.n);
     stmt_bind_int(s, 9, p->is_enabled);
+    stmt_bind_int(s, 10, p->priority);
+    stmt_bind_int(s, 11, p->weight ? p->weight : 1);
     return finish(s, e);
 }
 
@@ -153,7 +160,7 @@ bool model_list(struct db *db, struct arena *a, struct model_row **out, struct e
 {
     struct stmt *s = db_prepare(db,
                                 "SELECT name, targets, capabilities, max_output_tokens, "
-                                "context_tokens, is_enabled, show_alias, created_ms"
+                                "context_tokens, is_enabled, show_alias, created_ms, strategy"
                                 " FROM model ORDER BY name",
                                 e);
     *out = NULL;
@@ -170,6 +177,7 @@ bool model_list(struct db *db, struct arena *a, struct model_row **out, struct e
             .is_enabled = stmt_int(s, 5) != 0,
             .show_alias = stmt_int(s, 6) != 0,
             .created_ms = stmt_int(s, 7),
+            .strategy = str_dup(a, stmt_str(s, 8)),
         };
         *out = m;
         out = &m->next;
@@ -184,9 +192,10 @@ bool model_put(struct db *db, const struct model_row *m, struct err *e)
         db,
         "INSERT INTO model(name, targets, capabilities, max_output_tokens, context_tokens, "
         "is_enabled, show_alias,"
-        " created_ms) VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT(name) DO UPDATE SET targets=?2, "
+        " created_ms, strategy) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT(name) DO UPDATE SET "
+        "targets=?2, "
         "capabilities=?3,"
-        " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7",
+        " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7, strategy=?9",
         e);
     if (!s)
         return false;
@@ -200,6 +209,7 @@ bool model_put(struct db *db, const struct model_row *m, struct err *e)
     stmt_bind_int(s, 6, m->is_enabled);
     stmt_bind_int(s, 7, m->show_alias);
     stmt_bind_int(s, 8, m->created_ms ? m->created_ms : clock_wall_ms());
+    stmt_bind_str(s, 9, m->strategy.p ? m->strategy : STR(""));
     return finish(s, e);
 }
 

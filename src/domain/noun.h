@@ -12,6 +12,7 @@ struct provider_row {
     struct str name, kind, base_url, proxy, ca_file, wire, api_version;
     struct str sealed_key;    /* empty: none */
     bool is_enabled;
+    int64_t priority, weight; /* among those of its kind: lower ones first; shares. A weight of 0 is read as 1 */
 };
 bool provider_list(struct db *db, struct arena *a, struct provider_row **out, struct err *e) MUST_USE;
 bool provider_get(struct db *db, struct arena *a, struct str name, struct provider_row *out, struct err *e) MUST_USE; /* ERR_NOT_FOUND */
@@ -30,6 +31,7 @@ struct model_row {
     int64_t max_output_tokens, context_tokens; /* -1 unknown */
     bool is_enabled, show_alias;
     int64_t created_ms;
+    struct str strategy;      /* empty: as the setting target_strategy says */
 };
 bool model_list(struct db *db, struct arena *a, struct model_row **out, struct err *e) MUST_USE;
 bool model_put(struct db *db, const struct model_row *m, struct err *e) MUST_USE;

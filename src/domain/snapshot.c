@@ -193,16 +193,34 @@ static void write_lines(struct snapshot *s, struct upstream *u)
     }
 }
 
+static void list_name(struct snapshot *s, struct model *m)
+{
+    if (!m->is_enabled || m->n_targets == 0 || map_get(&s->models_by_name, m->name))
+        return;
+    map_set(&s->models_by_name, m->name, m);
+    s->listed[s->n_listed++] = m;
+}
+
+static void index_names(struct snapshot *s)
+{
+    size_t n_made = s->routing ? s->routing->n_made : 0;
+    map_reserve(&s->models_by_name, s->n_models + n_made);
+    s->listed = ARENA_ARRAY(s->arena, struct model *, s->n_models + n_made + 1);
+    for (size_t i = 0; i < n_made; i++) /* in the order of hiding */
+        list_name(s, s->routing->made[i]);
+    for (size_t i = 0; i < s->n_models; i++)
+        list_name(s, s->models[i]);
+    if (n_made)
+        qsort(s->listed, s->n_listed, sizeof *s->listed, by_name);
+}
+
 void snapshot_index(struct snapshot *s)
 {
     for (size_t i = 0; i < s->n_upstreams; i++)
         write_lines(s, s->upstreams[i]);
     if (s->n_models)
         qsort(s->models, s->n_models, sizeof *s->models, by_name);
-    map_reserve(&s->models_by_name, s->n_models);
-    for (size_t i = 0; i < s->n_models; i++)
-        if (s->models[i]->is_enabled && s->models[i]->n_targets > 0)
-            map_set(&s->models_by_name, s->models[i]->name, s->models[i]);
+    index_names(s);
     index_keys(s);
 }
 
@@ -285,27 +303,140 @@ const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind 
     return NULL;
 }
 
-const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name)
+/* What is known of provider/model: nothing. */
+static struct model *unknown_model(struct arena *a, struct str name, enum origin from, size_t n)
 {
-    const struct model *m = snapshot_model(s, name);
-    size_t slash = str_index(name, '/');
-    if (m || slash == name.n || slash + 1 == name.n)
-        return m;
-    const struct upstream *u = snapshot_upstream(s, str_first(name, slash));
-    if (!u || !u->is_enabled)
-        return NULL;
-    struct target *t = ARENA_NEW(a, struct target);
     struct model *made = ARENA_NEW(a, struct model);
-    *t = (struct target){u, str_skip(name, slash + 1)};
     *made = (struct model){.name = name,
-                           .targets = t,
-                           .n_targets = 1,
+                           .targets = ARENA_ARRAY(a, struct target, n),
+                           .n_targets = n,
                            .capabilities = CAP_TEXT,
                            .max_output_tokens = -1,
                            .context_tokens = -1,
                            .is_enabled = true,
-                           .from = u->from};
+                           .from = from};
     return made;
+}
+
+/* kind/model: any account of that kind, where none has its very name. */
+static const struct model *of_pool(const struct snapshot *s, struct arena *a, struct str name,
+                                   size_t slash)
+{
+    const struct routing *r = s->routing;
+    struct str kind = str_first(name, slash);
+    const struct pool *p = NULL;
+    for (size_t i = 0; r && i < r->n_pools; i++)
+        if (str_eq(r->pools[i].kind, kind))
+            p = &r->pools[i];
+    if (!p)
+        return NULL;
+    struct model *made = unknown_model(a, name, p->upstreams[0]->from, p->n);
+    for (size_t i = 0; i < p->n; i++)
+        made->targets[i] = (struct target){.upstream = p->upstreams[i],
+                                           .model = str_skip(name, slash + 1),
+                                           .weight = p->upstreams[i]->weight,
+                                           .priority = p->upstreams[i]->priority,
+                                           .price_nanousd = -1};
+    if (p->n > 1)
+        made->group = combo_of_targets(a, made, &s->settings);
+    return made;
+}
+
+static const struct model *by_pattern(const struct snapshot *s, struct arena *a, struct str name,
+                                      bool is_served)
+{
+    const struct routing *r = s->routing;
+    for (size_t i = 0; i < r->n_patterns; i++) {
+        const struct alias *p = r->patterns[i];
+        if (!alias_fits(p->name, name) || str_eq(p->to, name))
+            continue;
+        const struct model *m = snapshot_model(s, p->to);
+        /* what is served by its own name gives way to combos only */
+        if (is_served && (!m || m->face != MODEL_OF_COMBO))
+            continue;
+        if (!m)
+            m = snapshot_of_provider(s, a, p->to);
+        if (m)
+            return m;
+    }
+    return NULL;
+}
+
+const struct model *snapshot_of_provider(const struct snapshot *s, struct arena *a, struct str name)
+{
+    size_t slash = str_index(name, '/');
+    if (slash == name.n || slash + 1 == name.n)
+        return NULL;
+    const struct upstream *u = snapshot_upstream(s, str_first(name, slash));
+    if (!u)
+        return of_pool(s, a, name, slash);
+    if (!u->is_enabled)
+        return NULL;
+    struct model *made = unknown_model(a, name, u->from, 1);
+    made->targets[0] = (struct target){
+        .upstream = u, .model = str_skip(name, slash + 1), .weight = 1, .price_nanousd = -1};
+    return made;
+}
+
+const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name)
+{
+    const struct model *m = snapshot_model(s, name);
+    if (s->routing && s->routing->n_patterns && (!m || m->face == MODEL_SERVED)) {
+        const struct model *other = by_pattern(s, a, name, m != NULL);
+        if (other)
+            return other;
+    }
+    return m ? m : snapshot_of_provider(s, a, name);
+}
+
+struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set)
+{
+    struct combo *c = ARENA_NEW(a, struct combo);
+    /* the next target's turn comes at once */
+    *c = (struct combo){.name = m->name, .of = m, .sticky_limit = -1, .hedge_percent = -1};
+    combo_defaults(c, set);
+    c->weights = auto_usual;
+    c->strategy = m->strategy != STRATEGY_DEFAULT
+                      ? m->strategy
+                      : (enum strategy)word_value(strategy_words, set->target_strategy,
+                                                  STRATEGY_PRIORITY);
+    c->is_enabled = true;
+    c->from = m->from;
+    c->index = (uint32_t)hash_bytes(m->name.p, m->name.n);
+    c->members = ARENA_ARRAY(a, struct member, m->n_targets);
+    c->n_members = m->n_targets;
+    for (size_t i = 0; i < m->n_targets; i++)
+        c->members[i] = (struct member){.model = m->targets[i].model,
+                                        .provider = m->targets[i].upstream->name,
+                                        .weight = m->targets[i].weight,
+                                        .priority = m->targets[i].priority,
+                                        .price_nanousd = m->targets[i].price_nanousd,
+                                        .is_enabled = true,
+                                        .targets = &m->targets[i],
+                                        .n_targets = 1};
+    return c;
+}
+
+void combo_defaults(struct combo *c, const struct settings *set)
+{
+    struct {
+        int64_t *at, value;
+    } rows[] = {
+        {&c->max_retries, set->combo_max_retries},
+        {&c->retry_delay_ms, set->combo_retry_delay_ms},
+        {&c->timeout_ms, set->combo_timeout_ms},
+        {&c->concurrency, set->combo_concurrency},
+        {&c->queue_timeout_ms, set->combo_queue_timeout_ms},
+        {&c->patience_ms, set->combo_patience_ms},
+        {&c->sticky_limit, set->round_robin_limit},
+        {&c->hedge_percent, set->hedge_percent},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (*rows[i].at < 0)
+            *rows[i].at = rows[i].value;
+    if (c->strategy == STRATEGY_DEFAULT)
+        c->strategy = (enum strategy)word_value(strategy_words, set->combo_strategy,
+                                                STRATEGY_PRIORITY);
 }
 
 size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max)
@@ -313,9 +444,9 @@ size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out,
     size_t score[8], n = 0;
     if (max > ARRAY_LEN(score))
         max = ARRAY_LEN(score);
-    for (size_t i = 0; i < s->n_models; i++) {
-        const struct model *m = s->models[i];
-        if (!m->is_enabled || m->n_targets == 0 || name.n == 0)
+    for (size_t i = 0; i < s->n_listed; i++) {
+        const struct model *m = s->listed[i];
+        if (name.n == 0)
             continue;
         size_t d = str_edit_distance(name, m->name),
                longest = name.n > m->name.n ? name.n : m->name.n;

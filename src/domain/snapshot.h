@@ -4,12 +4,12 @@
 #define DOMAIN_SNAPSHOT_H
 #include "base/map.h"
 #include "base/secret.h"
+#include "domain/combo.h"
 #include "domain/policy.h"
 #include "domain/provider_kind.h"
 #include "http/client.h"
 #include <stdatomic.h>
 
-enum origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENV, ORIGIN_API };
 const char *origin_name(enum origin o);       /* "default", "file", "environment", "api" */
 
 struct upstream {               /* one provider entry: a base URL with its credentials */
@@ -32,19 +32,19 @@ struct upstream {               /* one provider entry: a base URL with its crede
     enum origin from;
     uint64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
     bool allow_hosted_tools, fetch_images;
-};
-
-struct target {
-    const struct upstream *upstream;
-    struct str model;           /* the upstream's id of it */
+    int64_t priority, weight;   /* among the upstreams of one kind */
+    bool is_measured;           /* stands where there is a choice: its times and loads are kept */
 };
 
 enum capability { CAP_TEXT = 1, CAP_VISION = 2, CAP_TOOLS = 4, CAP_EMBEDDING = 8, CAP_REASONING = 16, CAP_AUDIO = 32, CAP_IMAGE = 64,
                   CAP_RERANK = 128, CAP_MODERATION = 256 };
 struct model {
     struct str name;            /* as clients call it */
-    struct target *targets;     /* tried in order */
+    struct target *targets;     /* tried in order, unless strategy says otherwise */
     size_t n_targets;
+    enum strategy strategy;     /* STRATEGY_DEFAULT: as the setting target_strategy says */
+    const struct combo *group;  /* what there is to choose from; NULL: one target at most */
+    enum { MODEL_SERVED, MODEL_OF_COMBO, MODEL_OF_ALIAS, MODEL_OF_CHAIN } face; /* others than the first are only in listed */
     uint32_t capabilities;
     int64_t max_output_tokens, context_tokens; /* -1 unknown */
     int64_t created;            /* Unix seconds, 0 unknown */
@@ -120,6 +120,11 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t login_max_failures, login_window_ms, login_lockout_ms, login_lockout_max_ms;
     int64_t password_memory_bytes, password_passes, password_parallel, password_min_length;
     int64_t claim_ttl_ms, audit_retention_days;
+    struct str target_strategy, combo_strategy; /* words of strategy_words */
+    int64_t combo_max_retries, combo_retry_delay_ms, combo_timeout_ms, combo_concurrency, combo_queue_timeout_ms, combo_patience_ms;
+    int64_t round_robin_limit, route_wait_ms, route_seed, hedge_percent, hedge_delay_ms, quota_threshold_percent;
+    int64_t breaker_failures, breaker_cooldown_ms, breaker_cooldown_max_ms, breaker_quiet_ms, rate_limit_cooldown_ms, rate_limit_cooldown_max_ms;
+    struct str global_fallback_model;
 };
 
 struct snapshot {
@@ -132,7 +137,10 @@ struct snapshot {
     size_t n_upstreams;
     struct model **models;      /* sorted by name */
     size_t n_models;
-    struct map models_by_name;  /* enabled ones -> struct model */
+    struct model **listed;      /* by snapshot_index: what can be asked for by name, sorted: enabled models, combos and aliases */
+    size_t n_listed;
+    struct map models_by_name;  /* the same -> struct model. A combo hides an alias of its name, which hides a model */
+    struct routing *routing;    /* combos, chains and aliases; NULL: there are none */
     struct key **keys;
     size_t n_keys;
     struct holder **holders[HOLDER_KINDS]; /* in no order */
@@ -152,8 +160,12 @@ void snapshot_publish(struct snapshot *s);                    /* takes the refer
 
 const struct key *snapshot_key(const struct snapshot *s, struct str presented); /* by hash; NULL unknown. Says nothing of enabled or expired */
 const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* an enabled one by its name; NULL */
-/* The same, and "provider/model-id" of any enabled provider, made in the arena; NULL unknown. */
+/* The same, what patterns of aliases make of it, and "provider/model-id" of any enabled provider or kind of provider, made in the arena;
+ * NULL unknown. */
 const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name);
+const struct model *snapshot_of_provider(const struct snapshot *s, struct arena *a, struct str name); /* provider/model-id alone */
+void combo_defaults(struct combo *c, const struct settings *set); /* what is below 0 as the settings say */
+struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set); /* what there is to choose from */
 void snapshot_thread_done(void);                              /* lets go of what this thread has cached */
 struct snapshot *snapshot_new(void);                          /* empty, with its arena and one reference */
 /* Sorts and indexes what the builder filled in; call once, before publishing. */

@@ -22,6 +22,10 @@ void provider_write(struct jw *w, const struct provider_row *p, struct str api_k
     optional(w, "ca_file", p->ca_file);
     optional(w, "wire", p->wire);
     optional(w, "api_version", p->api_version);
+    if (p->priority)
+        jw_kv_int(w, "priority", p->priority);
+    if (p->weight && p->weight != 1)
+        jw_kv_int(w, "weight", p->weight);
     if (!p->is_enabled)
         jw_kv_bool(w, "enabled", false);
     jw_object_end(w);
@@ -32,6 +36,7 @@ void model_write(struct jw *w, const struct model_row *m)
     jw_object(w);
     jw_key(w, "targets");
     jw_raw(w, m->targets);
+    optional(w, "strategy", m->strategy);
     jw_key(w, "capabilities");
     jw_raw(w, m->capabilities);
     if (m->max_output_tokens >= 0)

@@ -1071,7 +1071,8 @@ static bool unknown_model(struct relay *rl, struct err *e)
 bool relay_resolve(struct relay *rl, struct err *e)
 {
     const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, rl->model);
-    if (rl->key && !key_may_use(rl->key, rl->model)) {
+    /* a pattern's name counts as what it leads to */
+    if (rl->key && !key_may_use(rl->key, rl->model) && !(m && key_may_use(rl->key, m->name))) {
         err_set(e, ERR_FORBIDDEN, "model_not_allowed",
                 "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
         (void)snprintf(e->field, sizeof e->field, "model");

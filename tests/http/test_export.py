@@ -46,6 +46,14 @@ def generated(rng, secrets):
         models[rng.choice(["m%d", "org/m%d", "mö%d", "m %d"]) % i] = rng.choice([
             target, {"provider": target, "upstream_model": "up", **some(capabilities=lambda: ["text", "x-word"], context_tokens=lambda: 4096)},
             {"targets": [{"provider": target, "upstream_model": "u"}, "echo"], **some(show_alias=lambda: True, enabled=lambda: False)}])
+    leads = [*models, "echo", "echo/any"]
+    combos = {name: {"members": [rng.choice([to, {"model": to, "weight": rng.randint(0, 9)}]) for to in rng.sample(leads, min(2, len(leads)))], **some(
+        id=lambda: "c1", strategy=lambda: rng.choice(["auto", "weighted", "p2c"]), auto=lambda: {"cost": 0.5}, x_unknown=lambda: {"a": [1.0]},
+        enabled=lambda: False, sticky=lambda: "prefix")} for name in rng.sample(["k0", "org/k 1", "kö"], rng.randint(0, 3))}
+    if combos and rng.random() < 0.5:
+        combos["outer"] = {"members": [rng.choice(list(combos))]}
+    chains = {rng.choice(leads): rng.choice([["echo"], [{"provider": "echo", "priority": 3, "enabled": rng.random() < 0.5}]])}
+    aliases = {"fast": rng.choice(leads), "gpt-*": {"to": rng.choice(leads), **some(priority=lambda: 3, enabled=lambda: False)}}
     server = some(max_attempts=lambda: rng.randint(1, 9), log_json=lambda: True, proxy=lambda: "http://u:%s@p:1" % secret("pw-"),
                   api_key=lambda: secret(), cors_origins=lambda: "https://a.example", x_unknown=lambda: rng.choice(WORDS))
     if rng.random() < 0.6:
@@ -54,7 +62,9 @@ def generated(rng, secrets):
             schedule=lambda: {"from": "08:00", "time_zone": "Europe/Berlin"}, scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
             for i in range(rng.randint(0, 3))]
     config = {"providers": providers, "models": models, "server": server, "orgs": {"acme": some(name=lambda: "Acme", enabled=lambda: False)},
-              "users": {"ada": {"org": "acme", **some(limits=lambda: {"concurrency": 3})}}, **some(debug=lambda: {"verbose": True}, x_section=lambda: [1, {"a": ""}])}
+              "users": {"ada": {"org": "acme", **some(limits=lambda: {"concurrency": 3})}},
+              **some(combos=lambda: combos, chains=lambda: chains, aliases=lambda: aliases),
+              **some(debug=lambda: {"verbose": True}, x_section=lambda: [1, {"a": ""}])}
     return {k: config[k] for k in rng.sample(list(config), len(config))}
 
 

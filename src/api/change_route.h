@@ -1,0 +1,28 @@
+/* change_route.h - changes of combos, fallback chains and aliases, and what a change of providers and models means for them. */
+#ifndef API_CHANGE_ROUTE_H
+#define API_CHANGE_ROUTE_H
+#include "api/change_work.h"
+#include "domain/combo.h"
+
+enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES }; /* of entry_sections */
+
+struct entry_change {
+    enum section section;
+    struct str name;          /* that it has, or gets: a combo's, the model of a chain, an alias */
+    struct str rename_from;   /* as of providers; references to a combo follow */
+    yyjson_val *value;        /* an object: the members that change, null for those that go. Chains: the whole array; NULL: as it is */
+    bool allows_unknown;      /* names that lead nowhere yet; else ERR_INPUT "unknown_model", "unknown_provider" */
+};
+/* ERR_INPUT names the field: "members[1].model". */
+bool change_entry(struct control_call *c, enum change_mode mode, const struct entry_change *in, struct err *e) MUST_USE;
+/* cascade: what refers to it loses it, and goes when nothing is left of it. Else ERR_CONFLICT "in_use"; users: who does, "combo 'a'". */
+bool change_entry_delete(struct control_call *c, enum section section, struct str name, bool cascade, struct strs *users,
+                         struct err *e) MUST_USE;
+
+/* ---- for change.c: what refers to a provider, or to a model or combo ---- */
+enum referent { REFERENT_PROVIDER, REFERENT_MODEL };
+bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e) MUST_USE;
+/* Takes every reference out when drops is set, and what is then empty with it; names those who had one. */
+bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, struct strs *users, struct err *e) MUST_USE;
+bool refs_in_use(struct work *w, const char *what, struct str name, const struct strs *users, struct err *e); /* false when there are users */
+#endif
