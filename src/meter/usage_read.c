@@ -93,6 +93,14 @@ enum {
     "SELECT id,key,model,upstream,upstream_model,op,client_format,upstream_format," \
     "error_code,status,is_stream FROM usage_kind"
 
+static bool is_among(int64_t id, const int64_t *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (v[i] == id)
+            return true;
+    return false;
+}
+
 static bool choose_kinds(struct usage_reader *r, struct err *e)
 {
     const struct usage_filter *f = &r->f;
@@ -100,8 +108,10 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
         {f->model, K_MODEL, 0},          {f->upstream, K_UPSTREAM, 0},  {f->op, K_OP, 0},
         {f->client_format, K_CLIENT, 0}, {f->upstream_format, K_UP, 0}, {f->error, K_ERROR, 0}};
     unsigned char *named = NULL;
-    int64_t n_named = 0, *keys = ARENA_ARRAY(r->arena, int64_t, f->n_keys + 1);
-    bool any = f->status_min || f->status_max || f->is_stream || f->has_keys || f->text.n;
+    int64_t n_named = 0, *keys = ARENA_ARRAY(r->arena, int64_t, f->n_keys + 1),
+            *upstreams = ARENA_ARRAY(r->arena, int64_t, f->n_upstreams + 1), model = 0;
+    bool any = f->status_min || f->status_max || f->is_stream || f->has_keys || f->text.n ||
+               f->has_upstreams || f->any_model.n;
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         any |= want[i].text.n > 0;
         if (want[i].text.n && !find_name(r->db, want[i].text, &want[i].id, e))
@@ -112,6 +122,11 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
     for (size_t i = 0; i < f->n_keys; i++) /* no text: callers without a key */
         if (f->keys[i].n && !find_name(r->db, f->keys[i], &keys[i], e))
             return false;
+    for (size_t i = 0; i < f->n_upstreams; i++)
+        if (!find_name(r->db, f->upstreams[i], &upstreams[i], e))
+            return false;
+    if (f->any_model.n && !find_name(r->db, f->any_model, &model, e))
+        return false;
     if (f->text.n && !names_with(r, &named, &n_named, e))
         return false;
     struct stmt *s = db_prepare(r->db, "SELECT coalesce(max(id), 0) FROM usage_kind", e);
@@ -131,11 +146,12 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
                     (!f->is_stream || (stmt_int(s, K_STREAM) != 0) == *f->is_stream);
         for (size_t i = 0; fits && i < ARRAY_LEN(want); i++)
             fits = want[i].text.n == 0 || stmt_int(s, want[i].column) == want[i].id;
-        if (fits && f->has_keys) {
-            fits = false;
-            for (size_t i = 0; !fits && i < f->n_keys; i++)
-                fits = keys[i] == stmt_int(s, K_KEY);
-        }
+        if (fits && f->has_keys)
+            fits = is_among(stmt_int(s, K_KEY), keys, f->n_keys);
+        if (fits && f->has_upstreams)
+            fits = is_among(stmt_int(s, K_UPSTREAM), upstreams, f->n_upstreams);
+        if (fits && f->any_model.n)
+            fits = stmt_int(s, K_MODEL) == model || stmt_int(s, K_UPSTREAM_MODEL) == model;
         if (fits && f->text.n)
             fits = has_bit(named, n_named, stmt_int(s, K_MODEL)) ||
                    has_bit(named, n_named, stmt_int(s, K_UPSTREAM)) ||

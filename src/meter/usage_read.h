@@ -9,10 +9,14 @@ struct usage_filter {           /* empty, 0: anything */
     int64_t from_ms, to_ms;     /* end of the request, wall clock, both inclusive */
     int status_min, status_max;
     const bool *is_stream;
-    struct str model, upstream, op, client_format, upstream_format, error;
+    struct str model, upstream, any_model, op, client_format, upstream_format, error;
     const struct str *keys;     /* any of these key ids */
     size_t n_keys;
     bool has_keys;              /* n_keys 0: none fits */
+    const struct str *upstreams; /* any of these */
+    size_t n_upstreams;
+    bool has_upstreams;
+    /* any_model: as it was asked for, or as the upstream calls it */
     struct str text;            /* a part of a name: model, upstream and its model, key, error; case does not matter */
     struct str request_id;
 };

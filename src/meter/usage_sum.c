@@ -90,26 +90,19 @@ static bool query_int(struct db *db, const char *sql, int64_t *n, struct err *e)
     return ok;
 }
 
-#define ADD(column) column "=" column "+excluded." column
+#define ADD(column) "," column "=" column "+excluded." column
+/* clang-format off */
+#define ADD_ROW "INSERT INTO usage_sum(span,at,kind," COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)" \
+    " ON CONFLICT (span,at,kind) DO UPDATE SET last=max(last,excluded.last)" ADD("n") ADD("input_total") ADD("cache_read") \
+    ADD("cache_write") ADD("output_total") ADD("reasoning") ADD("audio_in") ADD("audio_out") ADD("ttft_n") ADD("ttft_us") \
+    ADD("duration_us") ADD("retried") ADD("bytes_in") ADD("bytes_out")
+/* clang-format on */
 bool sum_writer_open(struct sum_writer *w, struct db *db, struct err *e)
 {
     int64_t newest;
     sum_writer_close(w);
     w->db = db;
-    w->add = db_prepare(
-        db,
-        "INSERT INTO usage_sum(span,at,kind," COLUMNS ") "
-        "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)"
-        " ON CONFLICT (span,at,kind) DO UPDATE SET "
-        "last=max(last,excluded.last)," ADD("n") "," ADD("input_total") "," ADD(
-            "ca"
-            "ch"
-            "e_"
-            "re"
-            "a"
-            "d") "," ADD("cache_write") "," ADD("output_total") "," ADD("reasoning") "," ADD("audio"
-                                                                                             "_in") "," ADD("audio_out") "," ADD("ttft_n") "," ADD("ttft_us") "," ADD("duration_us") "," ADD("retried") "," ADD("bytes_in") "," ADD("bytes_out"),
-        e);
+    w->add = db_prepare(db, ADD_ROW, e);
     w->reach = w->add ? db_prepare(db, "UPDATE usage_sum_state SET up_to=?1", e) : NULL;
     w->drop = w->reach ? db_prepare(db, "DELETE FROM usage_sum WHERE span=?1 AND at<?2", e) : NULL;
     w->read = w->drop ? db_prepare(db,

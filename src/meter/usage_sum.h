@@ -36,9 +36,10 @@ struct usage_kind {             /* what repeats of requests; texts in the arena 
     struct str key, model, upstream, upstream_model, op, client_format, error;
     int status;
     bool is_stream;
+    void *tag;                  /* the reader's own: NULL at first */
 };
 /* at: the span, counted since 1970. */
-typedef void usage_sum_fn(void *arg, int64_t at, const struct usage_kind *kind, const struct usage_figures *f);
+typedef void usage_sum_fn(void *arg, int64_t at, struct usage_kind *kind, const struct usage_figures *f);
 /* All spans from `from` on, in no order; several calls may come for one span and kind. */
 bool usage_sum_read(struct arena *a, struct db *db, enum usage_span span, int64_t from, usage_sum_fn *f, void *arg, struct err *e) MUST_USE;
 #endif

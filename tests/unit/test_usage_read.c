@@ -102,7 +102,8 @@ static struct usage_reader *reader(const struct usage_filter *f)
 }
 
 static const bool yes = true, no = false;
-static const struct str k1[] = {STR_INIT("k1")}, nobody[] = {STR_INIT("")};
+static const struct str k1[] = {STR_INIT("k1")}, nobody[] = {STR_INIT("")},
+                        both[] = {STR_INIT("up_1"), STR_INIT("upx1")};
 static const struct {
     struct usage_filter f;
     const char *where;
@@ -117,6 +118,10 @@ static const struct {
     {{.model = STR_INIT("no such")}, "0", BLOCK_ROWS},
     {{.upstream = STR_INIT("up_1")}, "kind NOT IN (3,5)", 100},
     {{.op = STR_INIT("messages")}, "kind = 3", 1000},
+    {{.any_model = STR_INIT("slow")}, "kind IN (3,5)", 1000},
+    {{.upstreams = both, .n_upstreams = 2, .has_upstreams = true}, "1", 50},
+    {{.upstreams = both + 1, .n_upstreams = 1, .has_upstreams = true}, "kind IN (3,5)", 1000},
+    {{.has_upstreams = true}, "0", BLOCK_ROWS},
     {{.client_format = STR_INIT("messages"), .upstream_format = STR_INIT("chat")},
      "kind = 3",
      1000},
