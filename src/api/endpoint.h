@@ -26,6 +26,7 @@ struct endpoint {
     const struct shape *query;      /* of the query string, of on_worker rows; NULL: the handler reads none */
     const struct shape *in, *out;
     bool is_list;             /* the answer is {"data":[out, …]} */
+    bool is_array;            /* … [out, …]; without out: texts */
     bool has_tag;             /* an object with an ETag: reading minds If-None-Match, changing If-Match */
     bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
     const char *media;        /* of an answer that is no JSON, for the document; NULL: by its path, or JSON */
@@ -52,6 +53,7 @@ extern const struct endpoint request_endpoints[], tail_endpoints[], cache_endpoi
 extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint dashboard_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];
+extern const struct endpoint omni_usage_endpoints[], omni_log_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);

@@ -471,18 +471,48 @@ static const struct shape active_shape = SHAPE(struct active_out,
     FIELD(struct active_out, bytes_out, 0, "Of the answer's body so far"));
 /* clang-format on */
 
-static struct active_out active_out(struct arena *a, const struct relay_info *i)
+static int longest_first(const void *a, const void *b)
+{
+    const struct relay_info *x = a, *y = b;
+    return (x->elapsed_ms < y->elapsed_ms) - (x->elapsed_ms > y->elapsed_ms);
+}
+
+bool metrics_live(struct control_call *c, struct relay_info **out, size_t *n, struct err *e)
+{
+    struct round *r = ask(c->control, true, STR_NONE, e);
+    *n = 0;
+    if (!r)
+        return false;
+    for (unsigned i = 0; i < r->n; i++)
+        *n += r->parts[i].n_live;
+    *out = ARENA_ARRAY(c->arena, struct relay_info, *n + 1);
+    *n = 0;
+    for (unsigned i = 0; i < r->n; i++)
+        for (size_t k = 0; k < r->parts[i].n_live; k++) {
+            struct relay_info *to = &(*out)[(*n)++];
+            *to = r->parts[i].live[k];
+            struct str *texts[] = {&to->id,    &to->key_id,   &to->key_label,     &to->peer,
+                                   &to->model, &to->upstream, &to->upstream_model};
+            for (size_t t = 0; t < ARRAY_LEN(texts); t++)
+                *texts[t] = str_dup(c->arena, *texts[t]);
+        }
+    round_free(r);
+    qsort(*out, *n, sizeof **out, longest_first);
+    return true;
+}
+
+static struct active_out active_out(const struct relay_info *i)
 {
     return (struct active_out){
-        .id = str_dup(a, i->id),
-        .model = str_dup(a, i->model),
-        .upstream = str_dup(a, i->upstream),
-        .upstream_model = str_dup(a, i->upstream_model),
-        .key_id = str_dup(a, i->key_id),
-        .key_label = str_dup(a, i->key_label),
+        .id = i->id,
+        .model = i->model,
+        .upstream = i->upstream,
+        .upstream_model = i->upstream_model,
+        .key_id = i->key_id,
+        .key_label = i->key_label,
         .operation = str_of(op_name(i->op)),
         .format = str_of(wire_of(i->client == WIRE_NONE ? WIRE_CHAT : i->client)->name),
-        .address = str_dup(a, i->peer),
+        .address = i->peer,
         .state = (int)i->state,
         .stream = i->is_stream,
         .elapsed_ms = (int64_t)i->elapsed_ms,
@@ -494,27 +524,15 @@ static struct active_out active_out(struct arena *a, const struct relay_info *i)
         .bytes_out = (int64_t)i->bytes_out};
 }
 
-static int longest_first(const void *a, const void *b)
-{
-    const struct active_out *x = a, *y = b;
-    return (x->elapsed_ms < y->elapsed_ms) - (x->elapsed_ms > y->elapsed_ms);
-}
-
 static bool active(struct control_call *c, struct err *e)
 {
-    struct round *r = ask(c->control, true, STR_NONE, e);
-    size_t n = 0;
-    if (!r)
+    struct relay_info *live;
+    size_t n;
+    if (!metrics_live(c, &live, &n, e))
         return false;
-    for (unsigned i = 0; i < r->n; i++)
-        n += r->parts[i].n_live;
     struct active_out *all = ARENA_ARRAY(c->arena, struct active_out, n + 1);
-    n = 0;
-    for (unsigned i = 0; i < r->n; i++)
-        for (size_t k = 0; k < r->parts[i].n_live; k++)
-            all[n++] = active_out(c->arena, &r->parts[i].live[k]);
-    round_free(r);
-    qsort(all, n, sizeof all[0], longest_first);
+    for (size_t i = 0; i < n; i++)
+        all[i] = active_out(&live[i]);
     return control_reply_list(c, &active_shape, all, n);
 }
 

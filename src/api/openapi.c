@@ -267,7 +267,16 @@ static void write_success(struct jw *w, const struct endpoint *e)
     jw_key(w, media_of(e));
     jw_object(w);
     jw_key(w, "schema");
-    if (e->out) {
+    if (e->is_array) {
+        jw_object(w);
+        jw_kv_cstr(w, "type", "array");
+        jw_key(w, "items");
+        if (e->out)
+            shape_schema_out(e->out, w);
+        else
+            jw_raw(w, STR("{\"type\":\"string\"}"));
+        jw_object_end(w);
+    } else if (e->out) {
         bool is_list = e->is_list || e->is_page;
         if (is_list)
             begin_list(w);

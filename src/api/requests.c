@@ -132,8 +132,8 @@ struct str request_key_label(const struct snapshot *s, struct str id)
 }
 
 /* The keys of that label that are in the log. */
-static bool keys_labelled(struct control_call *c, struct db *db, struct str label,
-                          struct usage_filter *f, struct err *e)
+bool request_keys_labelled(struct control_call *c, struct db *db, struct str label,
+                           struct usage_filter *f, struct err *e)
 {
     struct str *keys;
     size_t n, kept = 0;
@@ -227,7 +227,7 @@ static bool list(struct control_call *c, struct err *e)
     size_t limit = q->limit ? (size_t)q->limit : 50, n;
     struct page_out out = {.total = -1};
     if (!db || !request_filter(q, c->asked_present, &f, e) ||
-        (q->key_label.n && !keys_labelled(c, db, q->key_label, &f, e)))
+        (q->key_label.n && !request_keys_labelled(c, db, q->key_label, &f, e)))
         return false;
     struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
     /* one more says whether there are more */
@@ -457,7 +457,7 @@ static bool replay(struct control_call *c, struct err *e)
 }
 
 /* What is in the log at this moment is gone for every reader; the writer deletes it in slices. */
-static bool clear(struct control_call *c, struct err *e)
+bool request_log_clear(struct control_call *c, struct err *e)
 {
     struct db *db = control_db(c, e);
     if (!db)
@@ -562,7 +562,7 @@ static bool rosetta_requests(struct control_call *c, struct err *e)
     size_t n;
     if (str_is(q->status, "ok") || str_is(q->status, "error")) /* anything else is no filter */
         (void)read_status(q->status, &f, e);
-    if (!db || (q->api_key_label.n && !keys_labelled(c, db, q->api_key_label, &f, e)))
+    if (!db || (q->api_key_label.n && !request_keys_labelled(c, db, q->api_key_label, &f, e)))
         return false;
     struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
     bool ok = r && usage_read_ids(r, 0, q->offset > 0 ? q->offset : 0, ids, limit, &n, e) &&
@@ -593,7 +593,7 @@ static const struct shape ok_shape = SHAPE(struct ok_out, FIELD(struct ok_out, o
 static bool rosetta_clear(struct control_call *c, struct err *e)
 {
     struct ok_out out = {true};
-    return clear(c, e) && control_reply(c, 200, &ok_shape, &out);
+    return request_log_clear(c, e) && control_reply(c, 200, &ok_shape, &out);
 }
 
 struct labels_out {
@@ -626,7 +626,7 @@ static bool rosetta_labels(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint request_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_VIEWER, "The request log, newest first", .on_worker = list, .query = &list_query_shape, .out = &page_shape },
-    { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = clear, .status = 204 },
+    { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = request_log_clear, .status = 204 },
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
     { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape },
     { HTTP_POST,   "/sluice/v1/requests/{id}/replay", SURFACE_SLUICE, ACCESS_ADMIN, "Send a kept request again, to the same model or another", .on_worker = replay, .in = &replay_in_shape, .out = &replay_out_shape, .body_is_optional = true },

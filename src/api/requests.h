@@ -35,6 +35,9 @@ bool request_filter(const struct list_query *q, uint64_t present, struct usage_f
 struct request_out request_show(struct arena *a, const struct snapshot *snap, const struct usage_row *r, struct usage_detail *d);
 struct str request_key_label(const struct snapshot *s, struct str key_id); /* empty: none, or no such key any more */
 
+bool request_keys_labelled(struct control_call *c, struct db *db, struct str label, struct usage_filter *f, struct err *e) MUST_USE; /* in the log */
+bool request_log_clear(struct control_call *c, struct err *e) MUST_USE; /* for every reader at once; figures stay */
+
 /* ---- tail.c: requests as they end, over SSE ---- */
 struct tail;
 struct tail_client;

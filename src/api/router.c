@@ -24,6 +24,7 @@ static const struct endpoint *const tables[] = {
     admin_metric_endpoints,
     admin_network_endpoints,
     admin_test_endpoints,
+    omni_usage_endpoints, omni_log_endpoints,
 };
 /* clang-format on */
 

@@ -125,11 +125,23 @@ static void list_dropped(struct relay *rl, struct strs *out)
         out->v[out->n++] = d->what;
 }
 
+/* http://user:password@host:8080 -> http://host:8080 */
+static struct str without_credentials(struct str url, struct arena *a)
+{
+    const char *at = memrchr(url.p, '@', url.n), *mark = memmem(url.p, url.n, "://", 3);
+    if (!at)
+        return url;
+    struct str scheme = mark && mark < at ? str_n(url.p, (size_t)(mark - url.p) + 3) : STR_NONE;
+    return str_cat(a, scheme, str_skip(url, (size_t)(at - url.p) + 1));
+}
+
 static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
 {
     struct notes *n = rl->failures ? rl->failures->notes : NULL;
     bool has_dropped = rl->is_ctx_ready && rl->ctx.dropped;
-    if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace && !cache_how(rl))
+    struct str via = rl->target ? rl->target->upstream->origin.proxy : STR_NONE;
+    if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace &&
+        !cache_how(rl) && !via.n)
         return NULL;
     struct usage_detail d = {.ended_ms = 0};
     struct buf b;
@@ -154,6 +166,10 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
         d.client = rl->r->peer;
         d.agent = str_first(http_req_header(rl->r, "user-agent"), 256);
     }
+    if (via.n)
+        d.via = str_cat(rl->r->arena,
+                        str_eq(via, rl->set->proxy) ? STR("global ") : STR("provider "),
+                        without_credentials(via, rl->r->arena));
     d.trace = str_of(trace_id(rl));
     d.cache = str_of(cache_how(rl));
     if (rl->capture)
