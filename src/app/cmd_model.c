@@ -152,7 +152,7 @@ int cmd_model_remove(struct cli *c)
 {
     static struct office o;
     struct err e = ERR_INIT;
-    bool ok = office_open(c, &o, &e) && change_model_delete(&o.call, str_of(c->args[0]), &e);
+    bool ok = office_open(c, &o, &e) && change_model_delete(&o.call, str_of(c->args[0]), false, &e);
     if (ok)
         (void)printf("Model '%s' is removed.\n", c->args[0]);
     return office_done(&o, ok, &e);
