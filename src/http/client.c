@@ -16,10 +16,11 @@
 #include "http/head.h"
 #include "http/parser.h"
 #include "http/tls.h"
+#include "net/inbox.h"
 #include "net/outbox.h"
 
-#define READ_BYTES 65536
-#define COPY_BYTES 8192 /* bodies up to here are copied behind their head */
+#define PLAIN_BYTES 65536 /* decrypted at once */
+#define COPY_BYTES 8192   /* bodies up to here are copied behind their head */
 #define SEND_HIGH_BYTES 65536
 #define SEND_LOW_BYTES 16384
 #define NEXT_ADDRESS_MS 250 /* RFC 8305, 5 */
@@ -83,6 +84,7 @@ struct conn {
     struct tls *tls;
     struct head *split;
     struct outq *outq;
+    struct inbox_to in;      /* input of this turn */
     struct outbox_from held; /* output of this turn */
     struct timer idle_timer;
     uint64_t idle_since_ms;
@@ -143,7 +145,7 @@ struct http_client {
     unsigned headers_cap;
     struct buf scratch; /* the head of a request being written */
     struct buf tls_out; /* what OpenSSL wants sent */
-    char *read_buf, *plain_buf;
+    char *plain_buf;
     struct timer sweep_timer;
     struct curl_client *curl;
 };
@@ -317,7 +319,6 @@ static void free_client_if_done(struct http_client *c)
     free(c->headers);
     buf_done(&c->scratch);
     buf_done(&c->tls_out);
-    free(c->read_buf);
     free(c->plain_buf);
     free(c);
 }
@@ -353,6 +354,7 @@ static void close_conn(struct conn *conn)
         conn->client->stats.open--;
     conn->state = CLOSED;
     timer_stop(&conn->idle_timer);
+    inbox_drop(loop_inbox(conn->client->loop), &conn->in);
     outbox_drop(loop_outbox(conn->client->loop), &conn->held);
     if (conn->call)
         conn->call->conn = NULL;
@@ -482,7 +484,7 @@ static void put_tls_out(struct conn *conn)
         put(conn, &b, 1, false);
     }
     buf_clear(out);
-    if (out->cap > 4 * READ_BYTES)
+    if (out->cap > 4 * PLAIN_BYTES)
         buf_done(out);
 }
 
@@ -868,7 +870,7 @@ static void on_tls_bytes(struct conn *conn, struct str in)
     }
     for (;;) {
         size_t n = 0;
-        enum tls_step step = tls_read(conn->tls, &in, &c->tls_out, c->plain_buf, READ_BYTES, &n,
+        enum tls_step step = tls_read(conn->tls, &in, &c->tls_out, c->plain_buf, PLAIN_BYTES, &n,
                                       &e);
         put_tls_out(conn);
         conn->has_more_in = in.n > 0; /* so that nobody takes it for the answer to the next call */
@@ -890,35 +892,42 @@ static void on_tls_bytes(struct conn *conn, struct str in)
 
 /* ---- events of the socket */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void on_broken(struct conn *conn, ssize_t n)
 {
-    (void)suggested;
-    *buf = uv_buf_init(((struct conn *)handle->data)->client->read_buf, READ_BYTES);
+    char why[160];
+    (void)snprintf(why, sizeof why, "the connection to the upstream broke: %s",
+                   uv_strerror((int)n));
+    if (conn->state == HANDSHAKE) {
+        struct err e = ERR_INIT;
+        (void)err_set(&e, ERR_UPSTREAM, "tls",
+                      "the upstream closed the connection during the TLS handshake");
+        on_tls_failed(conn, &e);
+    } else {
+        on_eof(conn, n == UV_EOF ? NULL : why);
+    }
+}
+
+static void on_taken(struct inbox_to *to, const char *p, ssize_t n)
+{
+    struct conn *conn = (struct conn *)((char *)to - offsetof(struct conn, in));
+    if (n < 0)
+        on_broken(conn, n);
+    else if (conn->tls)
+        on_tls_bytes(conn, str_n(p, (size_t)n));
+    else
+        on_bytes(conn, p, (size_t)n);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
-    if (n == 0 || conn->state == CLOSED)
+    (void)buf;
+    if (conn->state == CLOSED)
         return;
-    if (n < 0) {
-        char why[160];
-        (void)snprintf(why, sizeof why, "the connection to the upstream broke: %s",
-                       uv_strerror((int)n));
-        if (conn->state == HANDSHAKE) {
-            struct err e = ERR_INIT;
-            (void)err_set(&e, ERR_UPSTREAM, "tls",
-                          "the upstream closed the connection during the TLS handshake");
-            on_tls_failed(conn, &e);
-        } else {
-            on_eof(conn, n == UV_EOF ? NULL : why);
-        }
-        return;
-    }
-    if (conn->tls)
-        on_tls_bytes(conn, str_n(buf->base, (size_t)n));
-    else
-        on_bytes(conn, buf->base, (size_t)n);
+    if (n == UV_ENOBUFS) /* inbox_no_alloc */
+        inbox_read(loop_inbox(conn->client->loop), &conn->in, &conn->tcp);
+    else if (n < 0)
+        on_broken(conn, n);
 }
 
 static void update_reading(struct conn *conn)
@@ -928,7 +937,7 @@ static void update_reading(struct conn *conn)
         return;
     conn->is_reading = wanted;
     if (wanted)
-        (void)uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
+        (void)uv_read_start((uv_stream_t *)&conn->tcp, inbox_no_alloc, on_read);
     else if (conn->state != CLOSED)
         (void)uv_read_stop((uv_stream_t *)&conn->tcp);
 }
@@ -1042,6 +1051,7 @@ static struct conn *new_conn(struct http_client *c, struct pool *pool)
     conn->client = c;
     conn->pool = pool;
     conn->tcp.data = conn;
+    conn->in.take = on_taken;
     conn->held.send = send_held;
     (void)uv_tcp_init(loop_uv(c->loop), &conn->tcp);
     c->n_handles++;
@@ -1237,8 +1247,11 @@ static bool is_at_limit(const struct http_client *c, const struct pool *pool)
 static void get_conn(struct http_call *call)
 {
     struct pool *pool = call->pool;
-    struct conn *conn = pool->idle;
+    struct conn *conn;
     pool->n_taken++;
+    /* one whose peer has just closed it, or said something unasked */
+    while ((conn = pool->idle) != NULL && conn->in.n_waiting > 0)
+        close_conn(conn);
     if (!conn) {
         start_dial(call);
         return;
@@ -1386,7 +1399,7 @@ struct http_client_stats http_client_stats(const struct http_client *c)
 struct http_client *http_client_new(struct loop *l, const struct http_client_conf *conf)
 {
     struct http_client *c = calloc(1, sizeof *c);
-    if (!c || !(c->read_buf = malloc(READ_BYTES)) || !(c->plain_buf = malloc(READ_BYTES)))
+    if (!c || !(c->plain_buf = malloc(PLAIN_BYTES)))
         abort();
     c->loop = l;
     c->conf = conf ? *conf : http_client_conf_default;

@@ -17,9 +17,9 @@
 #include "base/clock.h"
 #include "http/head.h"
 #include "http/parser.h"
+#include "net/inbox.h"
 #include "net/outbox.h"
 
-#define READ_BYTES 65536
 #define GATHER_BYTES 65536 /* bodies are gathered up to here before they are written */
 #define CHUNK_ROOM 18      /* 16 digits and a line end */
 #define COPY_BYTES 8192    /* bodies up to here are copied behind their head: one plain write */
@@ -89,6 +89,7 @@ struct http_conn {
     struct buf body;    /* collect mode; in body_arena */
     struct head *split; /* a head that did not come in one read */
     struct outq *outq;
+    struct inbox_to in;      /* input of this turn */
     struct outbox_from held; /* output of this turn */
     struct buf parked;
     size_t body_max;
@@ -127,7 +128,6 @@ struct http_server {
     uint64_t date_ms;
     char date[32];
     size_t date_n;
-    char *read_buf;
 };
 
 static void work(struct http_conn *c);
@@ -154,7 +154,6 @@ static void set_broken(struct http_conn *c)
 
 /* ---- reading on and off */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 static void update_reading(struct http_conn *c)
@@ -165,7 +164,7 @@ static void update_reading(struct http_conn *c)
         return;
     c->is_reading = wanted;
     if (wanted) {
-        if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
+        if (uv_read_start((uv_stream_t *)&c->tcp, inbox_no_alloc, on_read) != 0)
             set_broken(c);
     } else if (c->state != CLOSED) {
         (void)uv_read_stop((uv_stream_t *)&c->tcp);
@@ -781,7 +780,6 @@ static void free_server_if_done(struct http_server *s)
         return;
     head_done(&s->head);
     buf_done(&s->gather);
-    free(s->read_buf);
     free(s);
 }
 
@@ -806,6 +804,7 @@ static void close_conn(struct http_conn *c)
     set_state(c, CLOSED);
     timer_stop(&c->timer);
     timer_stop(&c->write_timer);
+    inbox_drop(loop_inbox(s->loop), &c->in);
     loop_undefer(s->loop, &c->turn);
     end_request(c, true);
     loop_undefer(s->loop, &c->turn);
@@ -1436,19 +1435,20 @@ static void work(struct http_conn *c)
 
 /* ---- events of the socket */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+/* A large body is read to where it is to lie. */
+static bool is_read_in_place(struct http_conn *c, size_t *room)
 {
-    (void)suggested;
-    struct http_conn *c = handle->data;
-    *buf = uv_buf_init(c->server->read_buf, READ_BYTES);
     if (c->state != BODY || c->mode != BODY_COLLECT || !c->body_arena || c->req->is_chunked ||
-        c->parked.n > 0 || c->bad_own)
-        return;
+        c->parked.n > 0 || c->bad_own || c->in.n_waiting > 0)
+        return false;
     size_t left = (size_t)c->req->content_length - c->body.n;
-    if (left < DIRECT_BYTES || !buf_reserve(&c->body, left < READ_BYTES ? left : READ_BYTES))
-        return;
-    size_t room = c->body.cap - c->body.n;
-    *buf = uv_buf_init(c->body.p + c->body.n, (unsigned)(room < left ? room : left));
+    if (left < DIRECT_BYTES ||
+        !buf_reserve(&c->body, left < INBOX_READ_BYTES ? left : INBOX_READ_BYTES))
+        return false;
+    *room = c->body.cap - c->body.n;
+    if (*room > left)
+        *room = left;
+    return true;
 }
 
 static void on_end(struct http_conn *c, ssize_t why)
@@ -1462,11 +1462,8 @@ static void on_end(struct http_conn *c, ssize_t why)
     close_conn(c);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void on_bytes(struct http_conn *c, const char *p, ssize_t n)
 {
-    struct http_conn *c = stream->data;
-    if (n == 0 || c->state == CLOSED)
-        return;
     if (n < 0) {
         on_end(c, n);
         return;
@@ -1480,10 +1477,35 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (c->state == BODY)
         set_state(c, BODY); /* its timeout is between reads */
     if (c->state == CHOICE || c->state == REPLY)
-        park(c, buf->base, (size_t)n);
+        park(c, p, (size_t)n);
     else
-        take(c, buf->base, (size_t)n);
+        take(c, p, (size_t)n);
     work(c);
+}
+
+static void on_taken(struct inbox_to *to, const char *p, ssize_t n)
+{
+    on_bytes((struct http_conn *)((char *)to - offsetof(struct http_conn, in)), p, n);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct http_conn *c = stream->data;
+    size_t room;
+    (void)buf;
+    if (c->state == CLOSED)
+        return;
+    if (n != UV_ENOBUFS) { /* not asked for: inbox_no_alloc */
+        if (n < 0)
+            on_end(c, n);
+    } else if (is_read_in_place(c, &room)) {
+        const char *at = c->body.p + c->body.n;
+        n = inbox_read_now(&c->tcp, c->body.p + c->body.n, room);
+        if (n != UV_EAGAIN)
+            on_bytes(c, at, n);
+    } else {
+        inbox_read(loop_inbox(c->server->loop), &c->in, &c->tcp);
+    }
 }
 
 /* ---- accepting */
@@ -1518,6 +1540,7 @@ static void on_connection(uv_stream_t *stream, int status)
     c->server = s;
     c->tcp.data = c;
     c->turn.fn = run_turn;
+    c->in.take = on_taken;
     c->held.send = send_held;
     buf_init(&c->parked, SIZE_MAX / 4);
     (void)uv_tcp_init(loop_uv(s->loop), &c->tcp);
@@ -1653,7 +1676,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_con
                                     const struct http_handler *h, void *arg)
 {
     struct http_server *s = calloc(1, sizeof *s);
-    if (!s || !(s->read_buf = malloc(READ_BYTES)))
+    if (!s)
         abort();
     s->loop = l;
     s->conf = conf ? *conf : http_server_conf_default;

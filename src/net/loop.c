@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/banned.h"
+#include "net/inbox.h"
 #include "net/outbox.h"
 
 #define TICK_MS 10
@@ -24,6 +25,7 @@ struct loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_prepare_t prepare;
+    uv_check_t check;
     uv_timer_t alarm;
     unsigned index;
     atomic_bool is_stopping;
@@ -32,6 +34,7 @@ struct loop {
     struct message *first, **last;
 
     struct loop_defer *deferred, **deferred_last;
+    struct inbox *inbox;
     struct outbox *outbox;
 
     struct timer *slots[SLOTS];
@@ -206,6 +209,11 @@ static void on_prepare(uv_prepare_t *prepare)
     end_turn(prepare->data);
 }
 
+static void on_check(uv_check_t *check)
+{
+    inbox_hand_over(((struct loop *)check->data)->inbox);
+}
+
 /* ---- mailbox */
 
 void loop_post(struct loop *to, void (*fn)(void *arg), void *arg)
@@ -267,12 +275,16 @@ struct loop *loop_new(unsigned index)
     l->uv.data = l;
     l->last = &l->first;
     l->deferred_last = &l->deferred;
+    l->inbox = inbox_new();
     l->outbox = outbox_new();
     l->wake.data = l;
     l->prepare.data = l;
+    l->check.data = l;
     l->alarm.data = l;
     (void)uv_prepare_init(&l->uv, &l->prepare);
     (void)uv_prepare_start(&l->prepare, on_prepare);
+    (void)uv_check_init(&l->uv, &l->check);
+    (void)uv_check_start(&l->check, on_check);
     (void)uv_timer_init(&l->uv, &l->alarm);
     l->tick = uv_now(&l->uv) / TICK_MS;
     return l;
@@ -301,6 +313,7 @@ void loop_free(struct loop *l)
     end_turn(l);
     uv_close((uv_handle_t *)&l->wake, NULL);
     uv_close((uv_handle_t *)&l->prepare, NULL);
+    uv_close((uv_handle_t *)&l->check, NULL);
     uv_close((uv_handle_t *)&l->alarm, NULL);
     /* What was closed before now gets its close callback; an open handle would block here: our mistake. */
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
@@ -308,6 +321,7 @@ void loop_free(struct loop *l)
     if (uv_loop_close(&l->uv) != 0)
         abort();
     (void)pthread_mutex_destroy(&l->lock);
+    inbox_free(l->inbox);
     outbox_free(l->outbox);
     free(l);
 }
@@ -315,6 +329,11 @@ void loop_free(struct loop *l)
 uv_loop_t *loop_uv(struct loop *l)
 {
     return &l->uv;
+}
+
+struct inbox *loop_inbox(struct loop *l)
+{
+    return l->inbox;
 }
 
 struct outbox *loop_outbox(struct loop *l)

@@ -127,7 +127,7 @@ STAND_IN(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd
 STAND_IN(ssize_t, send, (int fd, const void *p, size_t n, int f), (fd, p, n, f), fd, S_IFSOCK)
 STAND_IN(ssize_t, sendmsg, (int fd, const struct msghdr *m, int f), (fd, m, f), fd, S_IFSOCK)
 
-/* What asks the kernel directly: only sending does. */
+/* What asks the kernel directly: sending and receiving do. */
 long syscall(long number, ...)
 {
     static long (*real)(long, ...);
@@ -140,6 +140,8 @@ long syscall(long number, ...)
     if (!real)
         real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
     if ((number == SYS_sendto || number == SYS_sendmsg) && fails("send", (int)a[0], S_IFSOCK))
+        return -1;
+    if (number == SYS_recvfrom && fails("recv", (int)a[0], S_IFSOCK))
         return -1;
     return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
