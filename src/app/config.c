@@ -10,6 +10,7 @@
 #include "domain/org.h"
 #include "domain/setting.h"
 #include "domain/written.h"
+#include "http/curl.h"
 #include "http/fetch.h"
 #include "json/json.h"
 #include "wire/common.h"
@@ -223,6 +224,8 @@ static bool build_origin(struct loader *l, const struct provider_in *in, struct 
         path.n--;
     bool is_tls = str_is(url.scheme, "https");
     struct str proxy = in->proxy.n ? in->proxy : l->s->settings.proxy;
+    if ((proxy.n || in->is_http2) && !curl_start_once(e))
+        return false;
     bool v6 = str_contains(url.host, STR(":"));
     u->base_path = str_dup(a, path);
     u->origin = (struct http_origin){

@@ -4,7 +4,6 @@
 #include "http/curl.h"
 
 #include <curl/curl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -62,17 +61,6 @@ struct curl_call {
 };
 
 static void deliver_all(struct curl_client *c);
-
-static void start_libcurl(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-void curl_start_once(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, start_libcurl);
-}
 
 static void touch(struct curl_call *call)
 {
@@ -750,9 +738,9 @@ static void on_timer_closed(uv_handle_t *handle)
 struct curl_client *curl_client_new(struct loop *l, const struct http_client_conf *conf,
                                     struct http_client_stats *stats)
 {
-    curl_start_once();
+    struct err e = ERR_INIT; /* was started when the configuration named the origin */
     struct curl_client *c = calloc(1, sizeof *c);
-    if (!c || !(c->multi = curl_multi_init()))
+    if (!c || !curl_start_once(&e) || !(c->multi = curl_multi_init()))
         abort();
     c->loop = l;
     c->conf = *conf;

@@ -19,5 +19,7 @@ bool curl_call_send(struct curl_call *call, struct str bytes);
 void curl_call_send_end(struct curl_call *call);
 bool curl_call_is_sent(const struct curl_call *call);
 bool curl_call_is_reused(const struct curl_call *call);
-void curl_start_once(void);                                   /* libcurl's own start, from any thread */
+/* Opens libcurl, from any thread: before anything else of it, and before an origin is used that needs it, so that no loop
+ * waits for the disk. */
+bool curl_start_once(struct err *e) MUST_USE;
 #endif

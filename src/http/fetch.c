@@ -225,8 +225,9 @@ static bool explain(const struct run *run, CURLcode rc, const char *error, struc
 
 bool fetch_run(struct arena *a, const struct fetch *f, struct fetched *out, struct err *e)
 {
-    curl_start_once();
     *out = (struct fetched){.status = 0};
+    if (!curl_start_once(e))
+        return false;
     CURL *curl = curl_easy_init();
     if (!curl)
         return err_set(e, ERR_INTERNAL, "fetch_failed", "libcurl has no memory");
