@@ -2,7 +2,7 @@
 #include "api/control.h"
 #include "base/clock.h"
 #include "base/codec.h"
-#include "relay/replies.h"
+#include "relay/semantic.h"
 
 struct layer_out {
     struct str layer;
@@ -24,8 +24,10 @@ struct forgotten_out {
 
 static const struct shape layer_shape = SHAPE(
     struct layer_out,
-    FIELD(struct layer_out, layer, 0,
-          "response (equal requests) or idempotency (requests sent again with their key)"),
+    FIELD(
+        struct layer_out, layer, 0,
+        "response (equal requests), semantic (questions that mean the same), idempotency (requests "
+        "sent again with their key)"),
     FIELD(struct layer_out, is_on, 0, "Whether the settings ask for it"),
     FIELD(struct layer_out, entries, 0, "Answers kept"),
     FIELD(struct layer_out, bytes, 0, "Memory that they take"),
@@ -61,35 +63,45 @@ static struct replies *table(struct control_call *c)
     return relay_replies(c->control->shared);
 }
 
+static struct layer_out layer_show(const struct cache_layer *l, bool is_on)
+{
+    const struct replies_stats *s = &l->stats;
+    return (struct layer_out){.layer = str_of(l->name),
+                              .is_on = is_on,
+                              .entries = (int64_t)s->entries,
+                              .bytes = (int64_t)s->bytes,
+                              .running = (int64_t)s->running,
+                              .hits = (int64_t)s->hits,
+                              .misses = (int64_t)s->misses,
+                              .joined = (int64_t)s->joined,
+                              .stored = (int64_t)s->stored,
+                              .evicted = (int64_t)s->evicted,
+                              .conflicts = (int64_t)s->conflicts,
+                              .tokens_saved = (int64_t)s->tokens_saved};
+}
+
 static bool show(struct control_call *c, struct err *e)
 {
     const struct settings *set = &c->snap->settings;
-    struct replies_stats s[REPLIES_LAYERS];
-    struct layer_out v[REPLIES_LAYERS];
-    struct cache_out out = {.layers = {v, REPLIES_LAYERS},
+    struct cache_layer v[CACHE_LAYERS];
+    struct layer_out shown[CACHE_LAYERS];
+    const bool is_on[CACHE_LAYERS] = {[REPLIES_EXACT] = set->response_cache || set->coalesce,
+                                      [REPLIES_IDEMPOTENT] = set->idempotency_window_ms > 0,
+                                      [CACHE_SEMANTIC] = set->response_cache &&
+                                                         set->semantic_cache_model.n &&
+                                                         relay_semantic(c->control->shared)};
+    struct cache_out out = {.layers = {shown, CACHE_LAYERS},
                             .max_entries = set->response_cache_max_entries,
                             .max_bytes = set->response_cache_max_bytes,
                             .ttl_ms = set->response_cache_ttl_ms,
                             .idempotency_window_ms = set->idempotency_window_ms};
     (void)e;
-    replies_read_stats(table(c), s);
-    for (size_t i = 0; i < REPLIES_LAYERS; i++) {
-        v[i] = (struct layer_out){.layer = str_of(replies_layer_name((enum replies_layer)i)),
-                                  .entries = (int64_t)s[i].entries,
-                                  .bytes = (int64_t)s[i].bytes,
-                                  .running = (int64_t)s[i].running,
-                                  .hits = (int64_t)s[i].hits,
-                                  .misses = (int64_t)s[i].misses,
-                                  .joined = (int64_t)s[i].joined,
-                                  .stored = (int64_t)s[i].stored,
-                                  .evicted = (int64_t)s[i].evicted,
-                                  .conflicts = (int64_t)s[i].conflicts,
-                                  .tokens_saved = (int64_t)s[i].tokens_saved};
-        out.entries += v[i].entries;
-        out.bytes += v[i].bytes;
+    relay_cache_layers(c->control->shared, v);
+    for (size_t i = 0; i < CACHE_LAYERS; i++) {
+        shown[i] = layer_show(&v[i], is_on[i]);
+        out.entries += shown[i].entries;
+        out.bytes += shown[i].bytes;
     }
-    v[REPLIES_EXACT].is_on = set->response_cache || set->coalesce;
-    v[REPLIES_IDEMPOTENT].is_on = set->idempotency_window_ms > 0;
     return control_reply(c, 200, &cache_shape, &out);
 }
 
@@ -105,7 +117,10 @@ static bool forget(struct control_call *c, struct err *e)
             return err_field(e, "id", "'id' must have 64 hexadecimal digits");
         what.id = id;
     }
-    struct forgotten_out out = {(int64_t)replies_forget(table(c), &what, clock_mono_ms())};
+    uint64_t now = clock_mono_ms();
+    size_t n = replies_forget(table(c), &what, now) +
+               semantic_forget(relay_semantic(c->control->shared), &what, now);
+    struct forgotten_out out = {(int64_t)n};
     control_audit(c, "cache", q->model.n ? q->model : STR("answers"), STR_NONE, STR_NONE);
     return control_reply(c, 200, &forgotten_shape, &out);
 }
@@ -114,6 +129,7 @@ static bool reset(struct control_call *c, struct err *e)
 {
     (void)e;
     replies_reset_stats(table(c));
+    semantic_reset_stats(relay_semantic(c->control->shared));
     control_audit(c, "cache", STR("figures"), STR_NONE, STR_NONE);
     c->status = 204;
     return true;

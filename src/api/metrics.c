@@ -89,18 +89,18 @@ static struct upstream_gauge *upstream_gauges(const struct control *k, const str
 
 static const struct cache_gauge *cache_gauges(const struct control *k, struct arena *a)
 {
-    struct replies_stats s[REPLIES_LAYERS];
-    struct cache_gauge *all = ARENA_ARRAY(a, struct cache_gauge, REPLIES_LAYERS);
-    replies_read_stats(relay_replies(k->shared), s);
-    for (size_t i = 0; i < REPLIES_LAYERS; i++)
-        all[i] = (struct cache_gauge){.layer = replies_layer_name((enum replies_layer)i),
-                                      .entries = s[i].entries,
-                                      .bytes = s[i].bytes,
-                                      .hits = s[i].hits,
-                                      .misses = s[i].misses,
-                                      .joined = s[i].joined,
-                                      .evicted = s[i].evicted,
-                                      .tokens_saved = s[i].tokens_saved};
+    struct cache_layer v[CACHE_LAYERS];
+    struct cache_gauge *all = ARENA_ARRAY(a, struct cache_gauge, CACHE_LAYERS);
+    relay_cache_layers(k->shared, v);
+    for (size_t i = 0; i < CACHE_LAYERS; i++)
+        all[i] = (struct cache_gauge){.layer = v[i].name,
+                                      .entries = v[i].stats.entries,
+                                      .bytes = v[i].stats.bytes,
+                                      .hits = v[i].stats.hits,
+                                      .misses = v[i].stats.misses,
+                                      .joined = v[i].stats.joined,
+                                      .evicted = v[i].stats.evicted,
+                                      .tokens_saved = v[i].stats.tokens_saved};
     return all;
 }
 
@@ -130,7 +130,7 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .otlp_dropped_points = otlp.dropped_points,
         .otlp_failures = otlp.failures,
         .caches = cache_gauges(k, a),
-        .n_caches = REPLIES_LAYERS,
+        .n_caches = CACHE_LAYERS,
         .upstreams = upstream_gauges(k, s, a),
         .n_upstreams = s->n_upstreams,
         .start_seconds = (double)k->started_ms / 1000,

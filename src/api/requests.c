@@ -33,7 +33,7 @@
               "HTTP status; 499: the client left before the reply"),                               \
         FIELD(struct request_out, error, NULL_EMPTY, "Code of the failure"),                       \
         FIELD(struct request_out, cache, NULL_EMPTY,                                               \
-              "How it was answered without an upstream: hit, joined, idempotent"),                 \
+              "How it was answered without an upstream: hit, joined, semantic, idempotent"),       \
         FIELD(struct request_out, error_message, NULL_EMPTY, "The provider's words, or sluice's"), \
         FIELD(struct request_out, attempts, 0, "How many providers were asked"),                   \
         TOKENS(input_tokens, "Input tokens, cached ones included"),                                \

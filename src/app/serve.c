@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "meter/body_store.h"
 #include "meter/totals.h"
+#include "relay/semantic.h"
 #include "store/db.h"
 #include "version.h"
 #include <errno.h>
@@ -543,9 +544,8 @@ static void start_watching(struct server *s)
     free(real);
 }
 
-/* They go the way of every client: in by the port. */
-static struct test_tasks *new_tests(const struct server *s, const struct snapshot *snap,
-                                    uint16_t port)
+/* What we ask ourselves goes the way of every client: in by the port. */
+static void set_self(struct server *s, const struct snapshot *snap, uint16_t port)
 {
     const char *host = s->options.host ? s->options.host : snap->settings.host.p;
     char origin[300];
@@ -555,7 +555,22 @@ static struct test_tasks *new_tests(const struct server *s, const struct snapsho
         host = "::1";
     (void)snprintf(origin, sizeof origin, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
                    host, port);
-    return test_tasks_new(str_of(origin), s->control.internal_key, MAX_TEST_TASKS);
+    s->control.tests = test_tasks_new(str_of(origin), s->control.internal_key, MAX_TEST_TASKS);
+    relay_set_self(s->shared, str_of(origin), s->control.internal_key);
+}
+
+/* sqlite-vec, where it was installed or is named: never by the API, since what is loaded runs in this process. */
+static void load_semantic(struct server *s)
+{
+    const char *path = getenv("SLUICE_SQLITE_VEC");
+    struct err e = ERR_INIT;
+    if (!path || !path[0])
+        return;
+    struct semantic *engine = semantic_new(path, &e);
+    if (engine)
+        relay_set_semantic(s->shared, engine);
+    else
+        log_warn(NULL, "cache.no_engine", "error=%s", e.message);
 }
 
 static bool start_with(struct server *s, const struct snapshot *snap, struct err *e)
@@ -586,6 +601,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->is_loopback = host_is_loopback(s->options.host ? s->options.host : snap->settings.host.p);
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir);
+    load_semantic(s);
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
     s->totals = load_totals(s->sources.db_path);
@@ -624,7 +640,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     for (unsigned i = 0; i < s->n_loops; i++)
         if (!build_loop(s, i, snap, &port, e))
             return false;
-    s->control.tests = new_tests(s, snap, port);
+    set_self(s, snap, port);
     start_watching(s);
     timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
     otlp_configure(s->otlp, &snap->settings, str_of(s->sources.data_dir));

@@ -18,7 +18,7 @@ struct usage_detail {           /* empty: nothing to say of it */
     struct str trace;           /* W3C trace id */
     struct str client, agent;   /* address and User-Agent, where they are logged */
     struct str path;            /* that was called, where bodies are kept: a replay needs it */
-    struct str cache;           /* how it was answered without an upstream: hit, joined, idempotent */
+    struct str cache;           /* how it was answered without an upstream: hit, joined, semantic, idempotent */
     struct str via;             /* the proxy it took: "provider http://host:8080", "global …"; empty: none */
     struct str body;            /* where the bodies are */
     int64_t ended_ms;           /* when seq does not say it, since the clock jumped */

@@ -4,8 +4,7 @@
  * An answer belongs to a tenant: the caller's key, or its user or organisation where response_cache_scope says so. Nobody else's request
  * finds it. The key of the response cache is all of the request in canonical form, the format, what the upstreams are told besides, and
  * the upstreams that may be asked: a change of any of them is another request. Only whole, good answers are kept. */
-#include "relay/request.h"
-#include "relay/replies.h"
+#include "relay/cache.h"
 #include "base/clock.h"
 #include "json/json.h"
 #include <stdlib.h>
@@ -29,7 +28,7 @@ struct cached {
     struct wait *wait;
     struct buf reply;     /* as it goes out, for the table; cap 0: not wanted */
     struct saved *served; /* the answer that was given */
-    /* "hit", "joined", "idempotent"; NULL: answered by an upstream */
+    /* "hit", "joined", "semantic", "idempotent"; NULL: answered by an upstream */
     const char *how;
     size_t at; /* of a stream that is given again: bytes that went out */
 };
@@ -50,8 +49,13 @@ static void add_tenant(struct relay *rl, struct buf *b)
         add_text(b, rl->r->peer);
         return;
     }
-    add_text(b, STR("key"));
-    add_text(b, rl->key->id);
+    const struct holder *of = NULL;
+    if (str_is(rl->set->response_cache_scope, "user"))
+        of = rl->key->user;
+    else if (str_is(rl->set->response_cache_scope, "org"))
+        of = rl->key->org;
+    add_text(b, of ? rl->set->response_cache_scope : STR("key"));
+    add_text(b, of ? of->id : rl->key->id);
 }
 
 /* Members by name, so that their order makes no difference; of numbers and texts the value as it was written. */
@@ -67,14 +71,23 @@ static int by_name(const void *a, const void *b)
     return order;
 }
 
-static void write_canonical(struct arena *a, yyjson_val *v, struct jw *w)
+struct canonical {
+    struct arena *arena;
+    struct jw w;
+    const char *left_out; /* a text of the tree that is not written; NULL: none */
+    bool was_left_out;
+};
+
+static void write_canonical(struct canonical *c, yyjson_val *v)
 {
+    struct arena *a = c->arena;
+    struct jw *w = &c->w;
     size_t i, max;
     yyjson_val *name, *value;
     if (yyjson_is_arr(v)) {
         jw_array(w);
         yyjson_arr_foreach (v, i, max, value)
-            write_canonical(a, value, w);
+            write_canonical(c, value);
         jw_array_end(w);
     } else if (yyjson_is_obj(v)) {
         size_t n = yyjson_obj_size(v), at = 0;
@@ -85,9 +98,12 @@ static void write_canonical(struct arena *a, yyjson_val *v, struct jw *w)
         jw_object(w);
         for (i = 0; i < n; i++) {
             jw_key_str(w, json_str(names[i]));
-            write_canonical(a, names[i] + 1, w);
+            write_canonical(c, names[i] + 1);
         }
         jw_object_end(w);
+    } else if (c->left_out && yyjson_is_str(v) && yyjson_get_str(v) == c->left_out) {
+        c->was_left_out = true;
+        jw_str(w, STR_NONE);
     } else {
         jw_val(w, v);
     }
@@ -151,30 +167,44 @@ static void add_told_headers(struct relay *rl, struct buf *b)
     }
 }
 
+/* left_out: as of struct canonical. */
+static bool key_of(struct relay *rl, struct arena *a, yyjson_val *root, const char *left_out,
+                   uint8_t out[SHA256_SIZE])
+{
+    struct buf b;
+    buf_init_arena(&b, a, 4 * rl->body.n + 65536);
+    add_tenant(rl, &b);
+    add_text(&b, str_of(op_name(rl->spec->op)));
+    uint8_t mode[] = {(uint8_t)rl->spec->client, rl->is_stream, rl->is_gemini_array};
+    buf_add(&b, mode, sizeof mode);
+    add_text(&b, rl->model);
+    add_targets(rl, a, &b);
+    add_told_headers(rl, &b);
+    struct canonical c = {.arena = a, .w = jw_on(&b), .left_out = left_out};
+    write_canonical(&c, root);
+    if (buf_failed(&b) || (left_out && !c.was_left_out))
+        return false;
+    sha256(buf_str(&b), out);
+    return true;
+}
+
 static bool exact_key(struct relay *rl, struct replies_key *k)
 {
     struct arena *a = arena_new();
-    struct buf b;
     yyjson_val *root;
     bool ok = json_parse(a, rl->body, (unsigned)rl->set->max_json_depth, &root, NULL) &&
-              yyjson_is_obj(root) && is_repeatable(rl, root);
-    if (ok) {
-        buf_init_arena(&b, a, 4 * rl->body.n + 65536);
-        add_tenant(rl, &b);
-        add_text(&b, str_of(op_name(rl->spec->op)));
-        uint8_t mode[] = {(uint8_t)rl->spec->client, rl->is_stream, rl->is_gemini_array};
-        buf_add(&b, mode, sizeof mode);
-        add_text(&b, rl->model);
-        add_targets(rl, a, &b);
-        add_told_headers(rl, &b);
-        struct jw w = jw_on(&b);
-        write_canonical(a, root, &w);
-        ok = !buf_failed(&b);
-        if (ok)
-            sha256(buf_str(&b), k->id);
-    }
+              yyjson_is_obj(root) && is_repeatable(rl, root) && key_of(rl, a, root, NULL, k->id);
     k->layer = REPLIES_EXACT;
     memset(k->check, 0, sizeof k->check);
+    arena_free(a);
+    return ok;
+}
+
+bool cache_key_without(struct relay *rl, yyjson_val *root, struct str text,
+                       uint8_t out[SHA256_SIZE])
+{
+    struct arena *a = arena_new();
+    bool ok = key_of(rl, a, root, text.p, out);
     arena_free(a);
     return ok;
 }
@@ -355,6 +385,14 @@ static void on_reply(void *arg, struct str bytes)
         capture_replied(rl, bytes);
 }
 
+void cache_found(struct relay *rl, struct saved *answer)
+{
+    if (answer)
+        give(rl, answer, "semantic");
+    else
+        go_on(rl);
+}
+
 static bool enter(struct relay *rl, enum replies_layer layer, bool *is_served)
 {
     struct cached *c = rl->cached;
@@ -411,6 +449,8 @@ bool cache_begin(struct relay *rl)
         if (enter(rl, layer, &is_served) && is_served)
             return false; /* rl may be gone */
     }
+    if (c->has_key[REPLIES_EXACT] && rl->set->response_cache && meaning_look(rl))
+        return false; /* cache_found goes on */
     if (c->is_leader[REPLIES_IDEMPOTENT] || c->is_leader[REPLIES_EXACT]) {
         buf_init(&c->reply, (size_t)rl->set->response_cache_max_reply_bytes);
         rl->r->tap = on_reply;
@@ -457,6 +497,7 @@ void cache_end(struct relay *rl)
     if (!c)
         return;
     forget_wait(rl);
+    meaning_forget(rl);
     bool leads = c->is_leader[REPLIES_IDEMPOTENT] || c->is_leader[REPLIES_EXACT];
     struct saved *answer = leads ? answer_of(rl) : NULL;
     struct replies_limits limits = {.max_bytes = (uint64_t)rl->set->response_cache_max_bytes,
@@ -468,6 +509,7 @@ void cache_end(struct relay *rl)
         if (c->is_leader[i])
             replies_settle(rl->env->shared->replies, &c->keys[i], answer, ttl_ms[i],
                            loop_now_ms(rl->env->loop), &limits);
+    meaning_keep(rl, c->served ? NULL : answer, &limits);
     saved_unref(answer);
     saved_unref(c->served);
     c->served = NULL;

@@ -1,6 +1,6 @@
 /* relay.c - the way of one request: model -> candidates -> attempts -> reply -> record. */
 #include "relay/request.h"
-#include "relay/replies.h"
+#include "relay/semantic.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
@@ -36,6 +36,7 @@ void relay_shared_free(struct relay_shared *s)
 {
     if (!s)
         return;
+    semantic_free(s->semantic);
     replies_free(s->replies);
     responses_free(s->responses);
     signatures_free(s->signatures);
@@ -56,6 +57,31 @@ int64_t relay_body_bytes(const struct relay_shared *s)
 const struct cooling *relay_cooling(const struct relay_shared *s)
 {
     return s->cooling;
+}
+
+void relay_set_self(struct relay_shared *s, struct str origin, struct secret key)
+{
+    (void)snprintf(s->self.origin, sizeof s->self.origin, STR_FMT, STR_ARG(origin));
+    s->self.key = key;
+}
+
+void relay_set_semantic(struct relay_shared *s, struct semantic *engine)
+{
+    s->semantic = engine;
+}
+
+void relay_cache_layers(const struct relay_shared *s, struct cache_layer *out)
+{
+    struct replies_stats v[REPLIES_LAYERS];
+    replies_read_stats(s->replies, v);
+    for (size_t i = 0; i < REPLIES_LAYERS; i++)
+        out[i] = (struct cache_layer){replies_layer_name((enum replies_layer)i), v[i]};
+    out[CACHE_SEMANTIC] = (struct cache_layer){"semantic", semantic_read_stats(s->semantic)};
+}
+
+struct semantic *relay_semantic(const struct relay_shared *s)
+{
+    return s->semantic;
 }
 
 struct replies *relay_replies(const struct relay_shared *s)

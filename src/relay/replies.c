@@ -64,7 +64,7 @@ void saved_unref(struct saved *s)
         free(s);
 }
 
-static uint64_t size_of(const struct saved *s)
+uint64_t saved_size(const struct saved *s)
 {
     return sizeof(struct slot) + sizeof *s + s->body.n + s->dropped.n + s->model.n + s->upstream.n +
            s->upstream_model.n;
@@ -108,9 +108,9 @@ static void drop_answer(struct replies *r, struct slot *s)
     if (!s->answer)
         return;
     unlink_use(r, s);
-    r->bytes -= size_of(s->answer);
+    r->bytes -= saved_size(s->answer);
     r->entries--;
-    r->stats[layer_of(s)].bytes -= size_of(s->answer);
+    r->stats[layer_of(s)].bytes -= saved_size(s->answer);
     r->stats[layer_of(s)].entries--;
     saved_unref(s->answer);
     s->answer = NULL;
@@ -126,7 +126,7 @@ static void drop_slot(struct replies *r, struct slot *s)
 static void keep_answer(struct replies *r, struct slot *s, struct saved *answer, uint64_t until_ms,
                         const struct replies_limits *limits)
 {
-    uint64_t size = size_of(answer);
+    uint64_t size = saved_size(answer);
     struct replies_stats *st = &r->stats[layer_of(s)];
     while (r->oldest &&
            (r->bytes + size > limits->max_bytes || r->entries + 1 > limits->max_entries)) {
@@ -171,14 +171,14 @@ void replies_free(struct replies *r)
     free(r);
 }
 
-static int64_t tokens_of(const struct saved *s)
+uint64_t saved_tokens(const struct saved *s)
 {
     int64_t n = 0;
     if (s->usage.input_total > 0)
         n += s->usage.input_total;
     if (s->usage.output_total > 0)
         n += s->usage.output_total;
-    return n;
+    return (uint64_t)n;
 }
 
 static enum replies_found lead(struct replies *r, struct slot *s, const struct replies_key *k,
@@ -232,7 +232,7 @@ enum replies_found replies_enter(struct replies *r, const struct replies_key *k,
         unlink_use(r, s);
         link_newest(r, s);
         r->stats[k->layer].hits++;
-        r->stats[k->layer].tokens_saved += (uint64_t)tokens_of(s->answer);
+        r->stats[k->layer].tokens_saved += saved_tokens(s->answer);
         *hit = saved_ref(s->answer);
         found = REPLIES_HIT;
     } else {
@@ -259,10 +259,10 @@ void replies_settle(struct replies *r, const struct replies_key *k, struct saved
             w->prev = NULL; /* replies_leave() comes too late */
             w->got = answer ? saved_ref(answer) : NULL;
             if (answer)
-                r->stats[k->layer].tokens_saved += (uint64_t)tokens_of(answer);
+                r->stats[k->layer].tokens_saved += saved_tokens(answer);
         }
         bool has_room = answer && ttl_ms > 0 && limits->max_entries > 0 &&
-                        size_of(answer) <= limits->max_bytes;
+                        saved_size(answer) <= limits->max_bytes;
         if (has_room)
             keep_answer(r, s, answer, now_ms + ttl_ms, limits);
         else
@@ -290,11 +290,16 @@ bool replies_leave(struct replies *r, struct replies_waiter *w)
     return is_listed;
 }
 
+bool saved_is_meant(const struct saved *s, const struct replies_drop *what)
+{
+    return (what->model.n == 0 || str_eq(s->model, what->model)) &&
+           (what->before_ms == 0 || s->created_ms < what->before_ms);
+}
+
 static bool is_meant(const struct slot *s, const struct replies_drop *what, uint64_t now_ms)
 {
-    return s->answer && (what->model.n == 0 || str_eq(s->answer->model, what->model)) &&
+    return s->answer && saved_is_meant(s->answer, what) &&
            (!what->id || memcmp(s->key + 1, what->id, SHA256_SIZE) == 0) &&
-           (what->before_ms == 0 || s->answer->created_ms < what->before_ms) &&
            (!what->is_expired || s->until_ms <= now_ms);
 }
 

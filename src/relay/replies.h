@@ -25,6 +25,8 @@ struct saved {                   /* one answer as its client got it: immutable, 
 struct saved *saved_new(const struct saved *what);
 struct saved *saved_ref(struct saved *s);
 void saved_unref(struct saved *s); /* NULL is allowed */
+uint64_t saved_size(const struct saved *s);   /* memory that it takes */
+uint64_t saved_tokens(const struct saved *s); /* that it cost when it was made */
 
 struct replies_key {
     enum replies_layer layer;
@@ -68,6 +70,7 @@ struct replies_drop {            /* which entries go; all that are given must ho
     int64_t before_ms;           /* wall clock: older ones; 0: of any age */
     bool is_expired;             /* those whose time is over, at now_ms */
 };
+bool saved_is_meant(const struct saved *s, const struct replies_drop *what) MUST_USE; /* but for id and is_expired */
 size_t replies_forget(struct replies *r, const struct replies_drop *what, uint64_t now_ms);
 
 struct replies_stats {
@@ -77,4 +80,11 @@ struct replies_stats {
 const char *replies_layer_name(enum replies_layer layer);      /* "response", "idempotency" */
 void replies_read_stats(struct replies *r, struct replies_stats out[REPLIES_LAYERS]);
 void replies_reset_stats(struct replies *r);
+
+/* All that answers without an upstream, for who shows it. */
+enum { CACHE_SEMANTIC = REPLIES_LAYERS, CACHE_LAYERS };
+struct cache_layer {
+    const char *name;            /* "response", "idempotency", "semantic" */
+    struct replies_stats stats;
+};
 #endif

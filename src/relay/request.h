@@ -120,6 +120,9 @@ struct relay {
     struct form *form;
     struct kept *kept;               /* stored response state */
     struct cached *cached;           /* cache.c; NULL: not its business */
+    struct meaning *meaning;         /* meaning.c; NULL: not known */
+    struct meaning_job *meaning_job; /* NULL: none runs */
+    bool meaning_tried;
     struct image_job *images;
     bool images_done;
 };
@@ -134,6 +137,8 @@ struct relay_shared {
     struct signatures *signatures;
     struct responses *responses;
     struct replies *replies;
+    struct semantic *semantic;       /* NULL: no engine */
+    struct relay_self self;
     struct str spool_dir;
     _Atomic uint64_t active;
     _Atomic int64_t held_bytes;      /* by requests: bodies, what was read from them, replies; against settings.max_memory_bytes */
@@ -197,7 +202,7 @@ void capture_replied(struct relay *rl, struct str bytes);     /* for who takes t
 bool cache_begin(struct relay *rl) MUST_USE;
 void cache_drain(struct relay *rl);
 void cache_end(struct relay *rl);                             /* the request goes away: what it has for others is theirs now */
-const char *cache_how(const struct relay *rl);                /* "hit", "joined", "idempotent"; NULL: it was answered by an upstream */
+const char *cache_how(const struct relay *rl);                /* "hit", "joined", "semantic", "idempotent"; NULL: it was answered by an upstream */
 size_t cache_headers(struct relay *rl, struct http_header *h, size_t max);
 /* edit.c: the only changes a body of the same format sees */
 /* Reply bytes whose "reasoning" members become "reasoning_content", as put(arg, …) gets them piece by piece. */

@@ -77,6 +77,18 @@ bool db_exec(struct db *db, const char *sql, struct err *e)
     return rc == SQLITE_OK || fail(db, rc, "cannot run a statement", e);
 }
 
+bool db_load(struct db *db, const char *path, struct err *e)
+{
+    char *why = NULL;
+    (void)sqlite3_db_config(db->h, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, NULL);
+    int rc = sqlite3_load_extension(db->h, path, NULL, &why);
+    (void)sqlite3_db_config(db->h, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    if (rc != SQLITE_OK)
+        err_set(e, ERR_INTERNAL, "extension_failed", "cannot load '%s': %s", path, why ? why : "");
+    sqlite3_free(why);
+    return rc == SQLITE_OK;
+}
+
 bool db_begin(struct db *db, struct err *e)
 {
     return db_exec(db, "BEGIN IMMEDIATE", e);

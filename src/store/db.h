@@ -14,6 +14,8 @@ bool db_exec(struct db *db, const char *sql, struct err *e) MUST_USE; /* any num
 bool db_begin(struct db *db, struct err *e) MUST_USE;         /* BEGIN IMMEDIATE */
 bool db_commit(struct db *db, struct err *e) MUST_USE;        /* rolls back when it fails */
 void db_rollback(struct db *db);
+/* An extension of SQLite, for this handle only. path is the operator's: what it names runs in this process. */
+bool db_load(struct db *db, const char *path, struct err *e) MUST_USE;
 int64_t db_changes(struct db *db);                            /* rows the last statement changed */
 int64_t db_last_id(struct db *db);
 /* Brings the schema to the newest version, each step in its own transaction; refuses a schema newer than this program. */

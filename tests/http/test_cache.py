@@ -3,13 +3,14 @@ import asyncio
 import concurrent.futures
 import itertools
 import json
+import subprocess
 import time
 
 import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn, dump
-from gateway import KEY
+from gateway import KEY, ROOT
 from upstream import answer, http, reset, stream
 
 CHAT = FORMATS["chat"]
@@ -409,3 +410,119 @@ def test_a_large_stream_is_given_again_whole(start_sluice, upstream):
     first, second = s.post(path, b), s.post(path, b)
     assert second.headers["x-sluice-cache"] == "HIT"
     assert len(first.content) > 6 << 20 and first.content == second.content
+
+
+def test_whose_an_answer_is_can_be_widened_to_a_user_and_no_further(start_sluice, upstream):
+    c = config(upstream.origin, response_cache_scope="user")
+    c["users"] = {"ann": {"name": "Ann"}, "bob": {"name": "Bob"}}
+    keys = {"id": "%08d", "key": "sk-test-scope-%d-0123456789abcdef01234567"}
+    for n, user in enumerate(["ann", "ann", "bob"]):
+        c["server"]["api_keys"].append({"id": keys["id"] % n, "key": keys["key"] % n, "label": user, "user": user})
+    s = start_sluice(c)
+    path, b = body()
+    seen = [s.post(path, b, headers={"Authorization": "Bearer " + keys["key"] % n}).headers["x-sluice-cache"] for n in range(3)]
+    assert seen == ["MISS", "HIT", "MISS"]
+
+
+# Questions that mean the same
+
+WORDS = ["weather", "rain", "sun", "paris", "london", "cook", "bread", "oven"]
+
+
+def vector(text):
+    """What a model would make of it: which words are in it, whatever their order and form."""
+    return [1.0 if w in text.lower() else 0.01 for w in WORDS]
+
+
+@pytest.fixture(scope="module")
+def engine():
+    path = subprocess.run([ROOT / "tools/get-vector"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"SLUICE_SQLITE_VEC": path}
+
+
+@pytest.fixture
+def meaning(request, start_sluice, upstream, engine):
+    asked = []
+
+    entries = getattr(request, "param", 100)
+
+    async def script(conn, request):
+        if request.path.endswith("/embeddings"):
+            asked.append(request.json["input"])
+            await http(200, dump({"object": "list", "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1},
+                                  "data": [{"object": "embedding", "index": 0, "embedding": vector(request.json["input"])}]}))(conn, request)
+        else:
+            await answer(CHAT, Turn(text=HELLO))(conn, request)
+
+    upstream.play(script)
+    s = start_sluice(config(upstream.origin, semantic_cache_model="to-chat", response_cache_max_entries=entries), env=engine)
+    s.asked = asked
+    return s
+
+
+def question(text, **more):
+    return {"model": "to-chat", "temperature": 0, "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}],
+            **more}
+
+
+def talked(upstream):
+    return [r for r in upstream.requests if not r.path.endswith("/embeddings")]
+
+
+def how(s, b, **options):
+    r = s.post("/v1/chat/completions", b, **options)
+    assert r.status_code == 200, r.text
+    return r.headers["x-sluice-cache"]
+
+
+@pytest.mark.threads
+def test_a_question_that_means_the_same(meaning, upstream):
+    assert how(meaning, question("What is the weather in Paris?")) == "MISS"
+    wait_for(meaning, layer="semantic", entries=1)
+    assert how(meaning, question("Paris: the weather, please")) == "HIT"
+    assert how(meaning, question("What is the weather in London?")) == "MISS"
+    assert how(meaning, question("How do I bake bread in an oven?")) == "MISS"
+    assert len(talked(upstream)) == 3 and len(meaning.asked) == 4
+    assert figures(meaning, "semantic")["hits"] == 1
+    assert how(meaning, question("What is the weather in Paris?")) == "HIT"  # equal ones need no vector
+    assert len(meaning.asked) == 4
+
+
+@pytest.mark.threads
+def test_all_else_must_be_equal(meaning, upstream):
+    assert how(meaning, question("the weather in Paris")) == "MISS"
+    wait_for(meaning, layer="semantic", entries=1)
+    same = "Paris weather"
+    for other in (question(same, max_tokens=5), question(same, stream=True), {**question(same), "messages": question(same)["messages"][1:]},
+                  question(same, temperature=0.0)):
+        assert how(meaning, other) == "MISS"
+    assert how(meaning, question(same), headers={"Authorization": "Bearer " + OTHER}) == "MISS"
+    assert how(meaning, question(same)) == "HIT"
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("meaning", [3], indirect=True)
+def test_bounded_and_forgotten(meaning, upstream):
+    for n, word in enumerate(["sun", "rain", "cook", "bread"]):
+        assert how(meaning, question(word)) == "MISS"
+        wait_for(meaning, layer="semantic", stored=n + 1)
+    f = figures(meaning, "semantic")
+    assert f["entries"] == 3 and f["evicted"] == 1
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    assert meaning.call("DELETE", "/sluice/v1/cache?model=to-chat", headers=admin).json()["forgotten"] == 6
+    assert figures(meaning, "semantic")["bytes"] == 0
+    assert how(meaning, question("bread, please")) == "MISS"
+
+
+def test_without_vectors_the_request_is_sent(start_sluice, upstream, engine):
+    async def script(conn, request):
+        if request.path.endswith("/embeddings"):
+            await http(500, dump({"error": {"message": "no"}}))(conn, request)
+        else:
+            await answer(CHAT, Turn(text=HELLO))(conn, request)
+
+    upstream.play(script)
+    s = start_sluice(config(upstream.origin, semantic_cache_model="to-chat"), env=engine)
+    assert [how(s, question("weather")), how(s, question("weather"))] == ["MISS", "HIT"]
+    s = start_sluice(config(upstream.origin, semantic_cache_model="to-chat"), env={"SLUICE_SQLITE_VEC": "/nonexistent/vec0.so"})
+    assert how(s, question("weather")) == "MISS" and not figures(s, "semantic")["is_on"]
