@@ -5,6 +5,7 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "domain/config_version.h"
+#include "domain/custom_kind.h"
 #include "domain/org.h"
 #include "domain/written.h"
 #include "json/jsonc_edit.h"
@@ -172,6 +173,8 @@ static bool check_name(struct str name, struct err *e)
     return true;
 }
 
+static bool resolve_kind(struct work *w, struct provider_row *p, struct err *e);
+
 /* What stands in the file now, with the fields of the change, as far as it says so itself. */
 static bool check_file_provider(struct work *w, struct str name, struct err *e)
 {
@@ -191,6 +194,8 @@ static bool check_file_provider(struct work *w, struct str name, struct err *e)
         return true;
     if (url.n && !p.base_url.n)
         p.base_url = STR("http://placeholder");
+    if (!resolve_kind(w, &p, e))
+        return false;
     return provider_check(w->a, &p, secret_of(is_reference(key) ? STR_NONE : key), e);
 }
 
@@ -204,6 +209,65 @@ static bool put_kind(struct work *w, const struct str *entry, const struct provi
         return true;
     return put_member(w, entry, 2, "shim", STR_NONE, e) &&
            put_text(w, entry, 2, "type", in->kind, e);
+}
+
+static bool put_more(struct work *w, const struct str *entry, const struct provider_change *in,
+                     struct err *e)
+{
+    for (size_t i = 0; i < in->n_more; i++)
+        if (!put_member(w, entry, 2, in->more[i].name, in->more[i].json, e))
+            return false;
+    return true;
+}
+
+/* The members of the store's row with those of the change. */
+static struct str with_more(struct arena *a, struct str more, const struct provider_change *in)
+{
+    struct buf b;
+    size_t i, max;
+    yyjson_val *k, *v, *object;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    if (!more.n || !json_parse(a, more, 0, &object, NULL))
+        object = NULL;
+    jw_object(&w);
+    yyjson_obj_foreach (object, i, max, k, v) {
+        bool is_said = false;
+        for (size_t n = 0; n < in->n_more; n++)
+            is_said |= str_eq(json_str(k), str_of(in->more[n].name));
+        if (is_said)
+            continue;
+        jw_key_str(&w, json_str(k));
+        jw_val(&w, v);
+    }
+    for (size_t n = 0; n < in->n_more; n++) {
+        if (!in->more[n].json.p)
+            continue;
+        jw_key_str(&w, str_of(in->more[n].name));
+        jw_raw(&w, in->more[n].json);
+    }
+    jw_object_end(&w);
+    return b.n > 2 ? buf_str(&b) : STR_NONE;
+}
+
+/* What a type is made from, and where it leads, when the operator made it. */
+static bool resolve_kind(struct work *w, struct provider_row *p, struct err *e)
+{
+    struct str type = p->kind.n ? p->kind : p->name;
+    yyjson_val *entry = work_value(w, PATH(STR("kinds"), type));
+    struct custom_kind k;
+    if (provider_kind_find(type))
+        return true;
+    if (!entry)
+        entry = json_find(json_get(w->found.store, "kinds"), str_z(w->a, type), type.n);
+    if (!entry)
+        return true;
+    if (!custom_kind_read(w->a, type, entry, &k, e))
+        return false;
+    p->kind = k.base;
+    if (!p->base_url.n)
+        p->base_url = k.base_url;
+    return true;
 }
 
 static bool put_provider_fields(struct work *w, const struct provider_change *in, struct err *e)
@@ -226,7 +290,7 @@ static bool put_provider_fields(struct work *w, const struct provider_change *in
            (!(in->given & PROVIDER_WEIGHT) ||
             put_member(w, entry, 2, "weight",
                        in->weight > 1 ? int_json(w->a, in->weight) : STR_NONE, e)) &&
-           check_file_provider(w, in->name, e);
+           put_more(w, entry, in, e) && check_file_provider(w, in->name, e);
 }
 
 static bool add_file_provider(struct work *w, const struct provider_change *in, struct err *e)
@@ -240,7 +304,8 @@ static bool add_file_provider(struct work *w, const struct provider_change *in, 
                              .api_version = in->api_version,
                              .is_enabled = !(in->given & PROVIDER_ENABLED) || in->is_enabled,
                              .priority = in->given & PROVIDER_PRIORITY ? in->priority : 0,
-                             .weight = in->given & PROVIDER_WEIGHT ? in->weight : 1};
+                             .weight = in->given & PROVIDER_WEIGHT ? in->weight : 1,
+                             .more = with_more(w->a, STR_NONE, in)};
     buf_init_arena(&b, w->a, SIZE_MAX / 4);
     struct jw j = jw_on(&b);
     provider_write(&j, &p, secret_reveal(in->api_key));
@@ -289,9 +354,12 @@ static bool put_store_provider(struct work *w, const struct provider_change *in,
         p->priority = in->priority;
     if (in->given & PROVIDER_WEIGHT)
         p->weight = in->weight;
-    return seal_key(w, in, p, was, e) &&
-           provider_check(w->a, p, in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE),
-                          e) &&
+    if (in->n_more)
+        p->more = with_more(w->a, p->more, in);
+    struct provider_row meant = *p;
+    return seal_key(w, in, p, was, e) && resolve_kind(w, &meant, e) &&
+           provider_check(w->a, &meant,
+                          in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE), e) &&
            (str_eq(was, p->name) || provider_rename(w->db, was, p->name, e)) &&
            provider_put(w->db, p, e);
 }
@@ -441,6 +509,25 @@ static bool put_provider(struct work *w, const struct provider_change *in, struc
     return put_store_provider(w, in, row, e);
 }
 
+/* A renamed provider keeps its id, also one that was made of its name; where the new name makes the same one it need not be said. */
+static bool keep_id(struct work *w, struct str from, const struct place *p,
+                    struct provider_row *row, struct str to, struct err *e)
+{
+    yyjson_val *more = NULL;
+    if (!p->entry && row->more.n && !json_parse(w->a, row->more, 0, &more, NULL))
+        more = NULL;
+    struct str said = json_get_str(p->entry ? p->entry : more, "id"),
+               id = said.n ? str_dup(w->a, said) : uuid_of(w->a, from),
+               json = str_eq(id, uuid_of(w->a, to)) ? STR_NONE : str_json(w->a, id);
+    const struct provider_member member = {"id", json};
+    const struct provider_change one = {.more = &member, .n_more = 1};
+    if (p->entry)
+        return put_member(w, (const struct str[]){STR("providers"), to}, 2, "id", json, e);
+    if (p->is_in_store)
+        row->more = with_more(w->a, row->more, &one);
+    return true;
+}
+
 bool change_provider(struct control_call *c, enum change_mode mode,
                      const struct provider_change *in, struct err *e)
 {
@@ -456,7 +543,8 @@ bool change_provider(struct control_call *c, enum change_mode mode,
               check_mode(mode, "provider", in->name, in->rename_from, stands(&p), stands(&other),
                          e) &&
               (!p.is_given || control_may_change(c, p.from, "provider", from, e)) &&
-              (!renames || rename_provider(&w, &p, from, in->name, e)) &&
+              (!renames || (rename_provider(&w, &p, from, in->name, e) &&
+                            keep_id(&w, from, &p, &row, in->name, e))) &&
               put_provider(&w, in, &p, &row, e);
     return work_end(&w, ok, e);
 }
@@ -561,6 +649,92 @@ bool change_provider_delete(struct control_call *c, struct str name, bool cascad
     return work_end(&w, ok, e);
 }
 
+bool change_provider_order(struct control_call *c, const struct str *names, size_t n, struct err *e)
+{
+    struct work w;
+    bool ok = true;
+    if (!work_begin(&w, c, e))
+        return false;
+    for (size_t i = 0; ok && i < n; i++) {
+        const struct provider_change in = {
+            .name = names[i], .given = PROVIDER_PRIORITY, .priority = (int64_t)i + 1};
+        struct place p;
+        struct provider_row row;
+        ok = find_provider(&w, names[i], &p, &row, e) &&
+             (p.is_given || put_provider(&w, &in, &p, &row, e));
+    }
+    return work_end(&w, ok, e);
+}
+
+/* ---- kinds ---- */
+
+static bool kind_is_in_store(const struct work *w, struct str id)
+{
+    return json_find(json_get(w->found.store, "kinds"), str_z(w->a, id), id.n) != NULL;
+}
+
+bool change_kind(struct control_call *c, enum change_mode mode, const struct custom_kind *k,
+                 struct err *e)
+{
+    struct work w;
+    struct buf b;
+    if (!work_begin(&w, c, e))
+        return false;
+    buf_init_arena(&b, w.a, SIZE_MAX / 4);
+    struct jw j = jw_on(&b);
+    custom_kind_write(&j, k);
+    bool to_file = work_value(&w, PATH(STR("kinds"), k->id)) != NULL,
+         is_in_store = kind_is_in_store(&w, k->id);
+    const struct custom_kind *other = custom_kind_find(w.now, k->prefix);
+    bool ok = check_mode(mode, "kind", k->id, STR_NONE, to_file || is_in_store, false, e);
+    if (ok && other && !str_eq(other->id, k->id))
+        ok = err_set(e, ERR_CONFLICT, "already_exists",
+                     "The prefix '" STR_FMT "' is another kind's",
+                     STR_ARG(str_first(k->prefix, 100)));
+    if (ok && !to_file && !is_in_store)
+        ok = work_prefers_file(&w, &to_file, e);
+    if (ok && to_file) {
+        ok = work_set(&w, PATH(STR("kinds"), k->id), buf_str(&b), e);
+    } else if (ok) {
+        w.changes_store = true;
+        ok = custom_kind_put(w.db, k->id, buf_str(&b), e);
+    }
+    return work_end(&w, ok, e);
+}
+
+bool change_kind_delete(struct control_call *c, struct str id, struct err *e)
+{
+    struct work w;
+    struct strs models = {NULL, 0}, users = {NULL, 0};
+    if (!work_begin(&w, c, e))
+        return false;
+    bool is_in_file = work_value(&w, PATH(STR("kinds"), id)) != NULL,
+         is_in_store = kind_is_in_store(&w, id);
+    bool ok = is_in_file || is_in_store || not_there("not_found", "kind", id, e);
+    for (size_t i = 0; ok && i < w.now->n_upstreams; i++) {
+        struct place p;
+        struct provider_row row;
+        struct str name = w.now->upstreams[i]->name;
+        if (!str_eq(str_of(w.now->upstreams[i]->kind->id), id))
+            continue;
+        ok = find_provider(&w, name, &p, &row, e) &&
+             (!p.is_given || control_may_change(c, p.from, "provider", name, e)) &&
+             drop_in_file(&w, name, true, &models, e) &&
+             drop_in_store(&w, name, true, &models, e) &&
+             refs_drop(&w, REFERENT_PROVIDER, name, true, &users, e) &&
+             drop_provider(&w, &p, name, e);
+    }
+    ok = ok && drop_in_file(&w, id, true, &models, e) && drop_in_store(&w, id, true, &models, e) &&
+         (!is_in_file || work_drop(&w, PATH(STR("kinds"), id), e));
+    for (size_t i = 0; ok && i < models.n; i++) /* those that went */
+        ok = refs_drop(&w, REFERENT_MODEL, models.v[i], true, &users, e);
+    if (ok && is_in_store) {
+        w.changes_store = true;
+        ok = custom_kind_delete(w.db, id, e);
+    }
+    return work_end(&w, ok, e);
+}
+
 bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled,
                             struct err *e)
 {
@@ -630,7 +804,9 @@ static bool check_targets(struct work *w, const struct model_change *in, struct 
         struct provider_row row;
         if (!find_provider(w, in->targets[i].provider, &p, &row, e))
             return false;
-        if (stands(&p))
+        struct str name = in->targets[i].provider;
+        if (stands(&p) ||
+            (in->takes_pools && (custom_kind_find(w->now, name) || provider_kind_find(name))))
             continue;
         char field[48];
         (void)snprintf(field, sizeof field, "targets[%zu].provider", i);
@@ -732,7 +908,9 @@ static bool put_model_fields(struct work *w, const struct model_change *in, stru
            (!(in->given & MODEL_ENABLED) || put_enabled(w, entry, 2, in->is_enabled, e)) &&
            (!(in->given & MODEL_ALIAS) ||
             put_member(w, entry, 2, "show_alias", in->show_alias ? STR("true") : STR_NONE, e)) &&
-           (!(in->given & MODEL_STRATEGY) || put_text(w, entry, 2, "strategy", in->strategy, e));
+           (!(in->given & MODEL_STRATEGY) || put_text(w, entry, 2, "strategy", in->strategy, e)) &&
+           (!(in->given & MODEL_LABEL) || put_text(w, entry, 2, "label", in->label, e)) &&
+           (!(in->given & MODEL_SOURCE) || put_text(w, entry, 2, "source", in->source, e));
 }
 
 static bool add_file_model(struct work *w, const struct model_change *in, struct err *e)
@@ -764,6 +942,10 @@ static bool add_file_model(struct work *w, const struct model_change *in, struct
         jw_kv_bool(&j, "show_alias", true);
     if (in->given & MODEL_STRATEGY && in->strategy.n)
         jw_kv_str(&j, "strategy", in->strategy);
+    if (in->given & MODEL_LABEL && in->label.n)
+        jw_kv_str(&j, "label", in->label);
+    if (in->given & MODEL_SOURCE && in->source.n)
+        jw_kv_str(&j, "source", in->source);
     jw_object_end(&j);
     return work_set(w, PATH(STR("models"), in->name), buf_str(&b), e);
 }
@@ -788,6 +970,10 @@ static bool put_store_model(struct work *w, const struct model_change *in, struc
         m->show_alias = in->show_alias;
     if (in->given & MODEL_STRATEGY)
         m->strategy = in->strategy;
+    if (in->given & MODEL_LABEL)
+        m->label = in->label;
+    if (in->given & MODEL_SOURCE)
+        m->source = in->source;
     return (!was.n || str_eq(was, m->name) || model_delete(w->db, was, e)) &&
            model_put(w->db, m, e);
 }
@@ -860,9 +1046,12 @@ static bool add_models(struct work *w, const struct models_add *in, struct strs 
                                   STR_ARG(in->ids.v[i]));
         struct model_target target = {in->provider, in->prefix.n ? in->ids.v[i] : STR_NONE};
         struct model_change one = {.name = name,
-                                   .given = MODEL_TARGETS | MODEL_CAPABILITIES,
+                                   .given = MODEL_TARGETS |
+                                            (in->source.n ? MODEL_SOURCE : MODEL_CAPABILITIES),
                                    .targets = &target,
                                    .n_targets = 1,
+                                   .source = in->source,
+                                   .takes_pools = in->source.n > 0,
                                    .capabilities = in->capabilities};
         struct place p;
         struct model_row *row;
@@ -879,6 +1068,22 @@ static bool add_models(struct work *w, const struct models_add *in, struct strs 
     return true;
 }
 
+static bool drop_models(struct work *w, const struct strs *names, struct err *e)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        struct place p;
+        struct model_row *row;
+        struct strs users = {NULL, 0};
+        if (!find_model(w, names->v[i], &p, &row, e) ||
+            !refs_drop(w, REFERENT_MODEL, names->v[i], true, &users, e) ||
+            (p.entry && !work_drop(w, PATH(STR("models"), names->v[i]), e)) ||
+            (p.is_in_store && !model_delete(w->db, names->v[i], e)))
+            return false;
+        w->changes_store |= p.is_in_store;
+    }
+    return true;
+}
+
 bool change_models_add(struct control_call *c, const struct models_add *in, struct strs *added,
                        struct strs *skipped, struct err *e)
 {
@@ -890,8 +1095,9 @@ bool change_models_add(struct control_call *c, const struct models_add *in, stru
     if (!work_begin(&w, c, e))
         return false;
     bool ok = find_provider(&w, in->provider, &p, &row, e) &&
-              (stands(&p) || not_there("unknown_provider", "provider", in->provider, e)) &&
-              add_models(&w, in, added, skipped, e);
+              (stands(&p) || in->source.n ||
+               not_there("unknown_provider", "provider", in->provider, e)) &&
+              drop_models(&w, &in->gone, e) && add_models(&w, in, added, skipped, e);
     return work_end(&w, ok, e);
 }
 

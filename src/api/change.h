@@ -15,6 +15,10 @@ enum change_mode { CHANGE_CREATE, CHANGE_UPDATE, CHANGE_PUT }; /* must be new; m
 
 enum provider_field { PROVIDER_KIND = 1, PROVIDER_BASE_URL = 2, PROVIDER_API_KEY = 4, PROVIDER_PROXY = 8, PROVIDER_CA_FILE = 16,
                       PROVIDER_WIRE = 32, PROVIDER_API_VERSION = 64, PROVIDER_ENABLED = 128, PROVIDER_PRIORITY = 256, PROVIDER_WEIGHT = 512 };
+struct provider_member {      /* one of those of provider_member_is_more() */
+    const char *name;
+    struct str json;          /* p == NULL: it goes */
+};
 struct provider_change {
     struct str name;          /* that it has, or gets */
     struct str rename_from;   /* the entry of this name is meant, and every model's target follows; empty, or equal to name: no rename */
@@ -23,15 +27,23 @@ struct provider_change {
     struct secret api_key;    /* in the clear, or ${VAR} or file:PATH; unset: none any more */
     bool is_enabled;
     int64_t priority, weight;
+    const struct provider_member *more; /* the others stay as they are */
+    size_t n_more;
 };
 bool change_provider(struct control_call *c, enum change_mode mode, const struct provider_change *p, struct err *e) MUST_USE;
 /* cascade: models without another provider go, the others lose this target, combos and chains and aliases too. models: the names of those that have it as a target (when
  * cascading: those that went), also beside ERR_CONFLICT "in_use". */
 bool change_provider_delete(struct control_call *c, struct str name, bool cascade, struct strs *models, struct err *e) MUST_USE;
+/* Gives the providers of these names the priorities 1 to n. */
+bool change_provider_order(struct control_call *c, const struct str *names, size_t n, struct err *e) MUST_USE;
+/* A kind of the operator's (domain/custom_kind.h). Deleting one takes its providers with it, and what had only them as targets. */
+struct custom_kind;
+bool change_kind(struct control_call *c, enum change_mode mode, const struct custom_kind *k, struct err *e) MUST_USE;
+bool change_kind_delete(struct control_call *c, struct str id, struct err *e) MUST_USE;
 bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled, struct err *e) MUST_USE;
 
 enum model_field { MODEL_TARGETS = 1, MODEL_CAPABILITIES = 2, MODEL_MAX_OUTPUT = 4, MODEL_CONTEXT = 8, MODEL_ENABLED = 16, MODEL_ALIAS = 32,
-                   MODEL_STRATEGY = 64 };
+                   MODEL_STRATEGY = 64, MODEL_LABEL = 128, MODEL_SOURCE = 256 };
 struct model_target {
     struct str provider, upstream_model; /* upstream_model empty: the served name */
     int64_t weight, priority, price_nanousd; /* 0: as usual */
@@ -45,6 +57,8 @@ struct model_change {
     int64_t max_output_tokens, context_tokens; /* <= 0: unknown */
     bool is_enabled, show_alias;
     struct str strategy;      /* a word of strategy_words; empty: none of its own */
+    struct str label, source;
+    bool takes_pools;         /* a target's provider may be a pool's name, or a kind of which there is no provider yet */
 };
 bool change_model(struct control_call *c, enum change_mode mode, const struct model_change *m, struct err *e) MUST_USE;
 /* cascade: combos, chains and aliases lose it; else ERR_CONFLICT "in_use" where one has it. */
@@ -53,6 +67,8 @@ bool change_model_delete(struct control_call *c, struct str name, bool cascade, 
 struct models_add {
     struct str provider, prefix;
     struct strs ids, capabilities;
+    struct str source;        /* not empty: provider may be a pool or a kind, and capabilities are left out */
+    struct strs gone;         /* models that go in the same change; of those that are there */
 };
 bool change_models_add(struct control_call *c, const struct models_add *in, struct strs *added, struct strs *skipped,
                        struct err *e) MUST_USE;

@@ -2,6 +2,7 @@
 #include "base/map.h"
 #include "domain/audit.h"
 #include "domain/combo.h"
+#include "domain/custom_kind.h"
 #include "domain/org.h"
 #include "domain/setting.h"
 #include "domain/written.h"
@@ -40,6 +41,23 @@ static bool store_providers(struct jw *w, struct arena *a, const struct seal *se
     }
     jw_object_end(w);
     return true;
+}
+
+static bool store_kind(void *arg, struct str id, yyjson_val *entry, struct err *e)
+{
+    (void)e;
+    jw_key_str(arg, id);
+    jw_val(arg, entry);
+    return true;
+}
+
+static bool store_kinds(struct jw *w, struct arena *a, struct db *db, struct err *e)
+{
+    jw_key(w, "kinds");
+    jw_object(w);
+    bool ok = custom_kind_each(db, a, store_kind, w, e);
+    jw_object_end(w);
+    return ok;
 }
 
 static bool store_models(struct jw *w, struct arena *a, struct db *db, struct err *e)
@@ -115,8 +133,9 @@ bool config_store_values(struct arena *a, const struct seal *seal, struct db *db
     buf_init_arena(&b, a, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     jw_object(&w);
-    if (!store_providers(&w, a, seal, db, e) || !store_models(&w, a, db, e) ||
-        !store_holders(&w, a, HOLDER_ORG, db, e) || !store_holders(&w, a, HOLDER_USER, db, e))
+    if (!store_kinds(&w, a, db, e) || !store_providers(&w, a, seal, db, e) ||
+        !store_models(&w, a, db, e) || !store_holders(&w, a, HOLDER_ORG, db, e) ||
+        !store_holders(&w, a, HOLDER_USER, db, e))
         return false;
     for (size_t i = 0; entry_sections[i]; i++)
         if (!store_entries(&w, a, db, entry_sections[i], e))
@@ -200,13 +219,13 @@ static bool is_section(struct str name)
         if (str_eq(name, str_of(entry_sections[i])))
             return true;
     return str_is(name, "providers") || str_is(name, "models") || str_is(name, "orgs") ||
-           str_is(name, "users") || str_is(name, "server");
+           str_is(name, "kinds") || str_is(name, "users") || str_is(name, "server");
 }
 
 bool config_merged(struct arena *a, const struct config_state *s, struct db *db, yyjson_val **out,
                    struct err *e)
 {
-    static const char *const sections[] = {"providers", "models", "orgs", "users"};
+    static const char *const sections[] = {"providers", "models", "kinds", "orgs", "users"};
     struct merger m = {.a = a};
     struct buf b;
     size_t i, max;
@@ -247,6 +266,24 @@ bool config_merged(struct arena *a, const struct config_state *s, struct db *db,
 
 /* ---- back into the store ---- */
 
+struct str provider_more(struct arena *a, yyjson_val *entry)
+{
+    struct buf b;
+    size_t i, max;
+    yyjson_val *k, *v;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    yyjson_obj_foreach (entry, i, max, k, v) {
+        if (!provider_member_is_more(json_str(k)))
+            continue;
+        jw_key_str(&w, json_str(k));
+        jw_val(&w, v);
+    }
+    jw_object_end(&w);
+    return b.n > 2 ? buf_str(&b) : STR_NONE;
+}
+
 static bool put_provider(struct arena *a, const struct seal *seal, struct db *db, struct str name,
                          yyjson_val *v, struct err *e)
 {
@@ -260,7 +297,8 @@ static bool put_provider(struct arena *a, const struct seal *seal, struct db *db
                              .api_version = json_get_str(v, "api_version"),
                              .is_enabled = json_get_bool(v, "enabled", true),
                              .priority = json_get_int(v, "priority", 0),
-                             .weight = json_get_int(v, "weight", 1)};
+                             .weight = json_get_int(v, "weight", 1),
+                             .more = provider_more(a, v)};
     if (key.n)
         p.sealed_key = seal_wrap(seal, a, secret_of(key), name);
     return provider_put(db, &p, e);
@@ -275,7 +313,9 @@ static bool put_model(struct arena *a, struct db *db, struct str name, yyjson_va
                           .context_tokens = json_get_int(v, "context_tokens", -1),
                           .is_enabled = json_get_bool(v, "enabled", true),
                           .show_alias = json_get_bool(v, "show_alias", false),
-                          .strategy = json_get_str(v, "strategy")};
+                          .strategy = json_get_str(v, "strategy"),
+                          .label = json_get_str(v, "label"),
+                          .source = json_get_str(v, "source")};
     return model_put(db, &m, e);
 }
 
@@ -298,10 +338,14 @@ bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, y
     size_t i, max;
     yyjson_val *k, *v;
     if (!db_exec(db,
-                 "DELETE FROM provider; DELETE FROM setting; DELETE FROM org; DELETE FROM user;",
+                 "DELETE FROM kind; DELETE FROM provider; DELETE FROM setting; DELETE FROM org; "
+                 "DELETE FROM user;",
                  e) ||
         !put_holders(a, db, HOLDER_ORG, values, e) || !put_holders(a, db, HOLDER_USER, values, e))
         return false;
+    yyjson_obj_foreach (json_get(values, "kinds"), i, max, k, v)
+        if (!custom_kind_put(db, json_str(k), json_text(a, v), e))
+            return false;
     yyjson_obj_foreach (json_get(values, "providers"), i, max, k, v)
         if (!put_provider(a, seal, db, json_str(k), v, e))
             return false;
@@ -466,6 +510,7 @@ struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson
 {
     struct comparison c = {.a = a};
     c.last = &c.first;
+    compare_members(&c, "kind", json_get(before, "kinds"), json_get(after, "kinds"), NULL);
     compare_members(&c, "provider", json_get(before, "providers"), json_get(after, "providers"),
                     NULL);
     compare_members(&c, "model", json_get(before, "models"), json_get(after, "models"), NULL);

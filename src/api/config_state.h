@@ -6,6 +6,9 @@
 #include "store/db.h"
 #include "vault/seal.h"
 
+/* Of a provider's entry, what provider_member_is_more() says: a JSON object; empty: nothing. */
+struct str provider_more(struct arena *a, yyjson_val *entry);
+
 struct config_state {
     struct str text;          /* of the file; p NULL: there is none */
     yyjson_val *file;         /* what it says, ${VAR} as it stands; NULL: there is none */

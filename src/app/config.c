@@ -6,6 +6,7 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "domain/custom_kind.h"
 #include "domain/noun.h"
 #include "domain/org.h"
 #include "domain/setting.h"
@@ -14,7 +15,6 @@
 #include "http/fetch.h"
 #include "json/json.h"
 #include "wire/common.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -153,34 +153,13 @@ static bool upstream_id(struct str name, uint32_t *id)
     return ok;
 }
 
-static bool is_private_host(const struct str host)
-{
-    char z[256];
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    if (host.n >= sizeof z)
-        return false;
-    memcpy(z, host.p, host.n);
-    z[host.n] = 0;
-    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")) ||
-        str_ends(host, STR(".local")) || str_ends(host, STR(".internal")) ||
-        str_ends(host, STR(".home.arpa")))
-        return true;
-    if (!str_contains(host, STR(".")) && !str_contains(host, STR(":")))
-        return true; /* one word, as in a compose file: no public name is so short */
-    if (inet_pton(AF_INET, z, &v4.sin_addr) == 1)
-        return address_is_private((const struct sockaddr *)(const void *)&v4);
-    if (inet_pton(AF_INET6, z, &v6.sin6_addr) == 1)
-        return address_is_private((const struct sockaddr *)(const void *)&v6);
-    return false;
-}
-
 struct provider_in { /* of whichever source */
     struct str name, kind, base_url, api_key, proxy, ca_file, wire, api_version;
     int64_t priority, weight;
     bool is_enabled, is_private, is_http2, is_insecure, allow_hosted_tools, fetch_images;
     enum origin from;
     yyjson_val *extra; /* the file's entry */
+    yyjson_val *more;  /* of either: has id, pool, … */
 };
 
 static bool split_keys(struct loader *l, struct upstream *u, struct str list, const char *where,
@@ -238,7 +217,7 @@ static bool build_origin(struct loader *l, const struct provider_in *in, struct 
                            : str_fmt(a, v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(url.host), url.port),
         .ca_file = in->ca_file,
         .proxy = proxy,
-        .allow_private = in->is_private || u->kind->is_local || is_private_host(url.host),
+        .allow_private = in->is_private || u->kind->is_local || host_is_private(url.host),
         .insecure = in->is_insecure,
     };
     u->origin.key = str_fmt(a, "%s|" STR_FMT "|%u|" STR_FMT "|" STR_FMT "|%d%d%d",
@@ -320,6 +299,74 @@ static bool unknown_type(struct err *e, const char *where, struct str type)
                      best ? best->id : "", best ? "'?" : "");
 }
 
+/* ---- kinds that operators made ---- */
+
+static bool add_kind(struct loader *l, struct str id, yyjson_val *entry, enum origin from,
+                     struct err *e)
+{
+    struct snapshot *s = l->s;
+    struct custom_kind *k = ARENA_NEW(l->a, struct custom_kind);
+    char where[160];
+    struct err why = ERR_INIT;
+    (void)snprintf(where, sizeof where, "kinds.%.*s", (int)(id.n < 64 ? id.n : 64), id.p);
+    if (!custom_kind_read(l->a, id, entry, k, &why))
+        return err_field(e, where, "'%s': %s", where, why.message);
+    for (size_t i = 0; i < s->n_kinds; i++) {
+        if (str_eq(s->kinds[i]->id, k->id))
+            return true; /* the file's hides the store's */
+        if (str_eq(s->kinds[i]->prefix, k->prefix))
+            return bad(e, where, "has the prefix of another kind");
+    }
+    k->from = from;
+    s->kinds = arena_realloc(l->a, s->kinds, s->n_kinds * sizeof *s->kinds,
+                             (s->n_kinds + 1) * sizeof *s->kinds);
+    s->kinds[s->n_kinds++] = k;
+    return true;
+}
+
+static bool store_kind(void *arg, struct str id, yyjson_val *entry, struct err *e)
+{
+    struct loader *l = arg;
+    struct err why = ERR_INIT;
+    (void)e;
+    if (!add_kind(l, id, entry, ORIGIN_API, &why)) /* must not keep the rest from serving */
+        log_error(NULL, "kind.skipped", "kind=" STR_FMT " error=%s", STR_ARG(id), why.message);
+    return true;
+}
+
+static bool load_kinds(struct loader *l, struct db *db, struct err *e)
+{
+    yyjson_val *all = json_get(l->root, "kinds"), *k, *v;
+    size_t i, max;
+    if (!json_absent(all) && !yyjson_is_obj(all))
+        return bad(e, "kinds", "must be an object");
+    yyjson_obj_foreach (all, i, max, k, v)
+        if (!add_kind(l, json_str(k), v, ORIGIN_FILE, e))
+            return false;
+    return !db || custom_kind_each(db, l->a, store_kind, l, e);
+}
+
+static const struct provider_kind *find_kind(struct loader *l, struct str id)
+{
+    for (size_t i = 0; i < l->s->n_kinds; i++)
+        if (str_eq(l->s->kinds[i]->id, id))
+            return &l->s->kinds[i]->kind;
+    return provider_kind_find(id);
+}
+
+/* What a provider says of itself to surfaces. One without an id has one made of its name, until a rename writes it down. */
+static void describe(struct loader *l, yyjson_val *v, struct upstream *u)
+{
+    yyjson_val *extra = json_get(v, "extra");
+    struct str id = json_get_str(v, "id");
+    u->uid = id.n ? str_dup(l->a, id) : uuid_of(l->a, u->name);
+    u->pool = str_dup(l->a, json_get_str(v, "pool"));
+    u->label = str_dup(l->a, json_get_str(v, "label"));
+    u->default_model = str_dup(l->a, json_get_str(v, "default_model"));
+    if (yyjson_is_obj(extra))
+        u->extra = json_text(l->a, extra);
+}
+
 static bool add_provider(struct loader *l, const struct provider_in *in, struct err *e)
 {
     char where[160];
@@ -327,7 +374,7 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     (void)snprintf(where, sizeof where, "providers.%.*s", (int)(in->name.n < 64 ? in->name.n : 64),
                    in->name.p);
     u->name = in->name;
-    u->kind = provider_kind_find(in->kind.n ? in->kind : in->name);
+    u->kind = find_kind(l, in->kind.n ? in->kind : in->name);
     if (!u->kind && in->kind.n == 0) /* llm-rosetta takes such; most servers speak this */
         u->kind = provider_kind_find(STR("openai-compatible"));
     if (!u->kind)
@@ -374,6 +421,7 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     if (!split_keys(l, u, in->api_key, key_where, e) || !timeouts(l, in->extra, u, where, e) ||
         !extra_headers(l, in->extra, u, where, e))
         return false;
+    describe(l, in->more, u);
     if (map_get(&l->upstreams, u->name))
         return true; /* the file's entry hides the store's of the same name */
     map_set(&l->upstreams, u->name, u);
@@ -443,7 +491,8 @@ static bool file_providers(struct loader *l, struct err *e)
                        name.p);
         if (!yyjson_is_obj(v))
             return bad(e, where, "must be an object");
-        struct provider_in in = {.name = str_dup(l->a, name), .from = ORIGIN_FILE, .extra = v};
+        struct provider_in in = {
+            .name = str_dup(l->a, name), .from = ORIGIN_FILE, .extra = v, .more = v};
         if (!text_member(l, v, "type", where, &type, e) ||
             !text_member(l, v, "shim", where, &shim, e) ||
             !text_member(l, v, "base_url", where, &in.base_url, e) ||
@@ -465,7 +514,7 @@ static bool file_providers(struct loader *l, struct err *e)
         in.fetch_images = json_get_bool(v, "fetch_images", true);
         if (!in.api_key.n) { /* llm-rosetta: the kind's variable */
             const struct provider_kind *kind = provider_kind_home(in.kind);
-            kind = kind ? kind : provider_kind_find(in.kind.n ? in.kind : in.name);
+            kind = kind ? kind : find_kind(l, in.kind.n ? in.kind : in.name);
             /* and only towards the kind's own address */
             const char *env = in.base_url.n == 0 ? env_key(kind) : NULL;
             if (env)
@@ -497,6 +546,8 @@ static bool store_providers(struct loader *l, struct db *db, struct err *e)
                                  .from = ORIGIN_API};
         struct secret key = {STR_NONE};
         struct err inner = ERR_INIT;
+        if (p->more.n && !json_parse(l->a, p->more, 0, &in.more, NULL))
+            in.more = NULL;
         if (p->sealed_key.n &&
             !seal_unwrap(&l->src->seal, l->a, p->sealed_key, p->name, &key, &inner)) {
             log_error(NULL, "provider.key_lost", "provider=" STR_FMT " error=%s", STR_ARG(p->name),
@@ -542,22 +593,39 @@ static uint32_t capabilities_of(yyjson_val *list)
     return bits;
 }
 
-static void add_target(struct loader *l, struct model *m, struct str provider,
+static void add_target(struct loader *l, struct model *m, size_t *room, struct str provider,
                        struct str upstream_model, yyjson_val *more)
 {
-    const struct upstream *u = map_get(&l->upstreams, provider);
-    if (!u) { /* llm-rosetta drops such models silently; saying so is the better half of it */
+    const struct upstream *u = map_get(&l->upstreams, provider), **pool;
+    /* models that were added for a kind go to all of its providers */
+    size_t n = u && !m->source.n ? 0 : pool_find(l->s, l->a, provider, &pool);
+    if (!m->wants.n)
+        m->wants = provider;
+    if (n == 0 && !u && m->source.n)
+        return; /* they wait for the first */
+    if (n == 0 &&
+        !u) { /* llm-rosetta drops such models silently; saying so is the better half of it */
         log_warn(NULL, "config.model_without_provider", "model=" STR_FMT " provider=" STR_FMT,
                  STR_ARG(m->name), STR_ARG(provider));
         return;
     }
-    if (u->is_enabled)
+    if (n == 0 && !u->is_enabled)
+        return;
+    if (n == 0) {
+        pool = &u;
+        n = 1;
+    } else {
+        m->targets = arena_realloc(l->a, m->targets, *room * sizeof *m->targets,
+                                   (*room + n) * sizeof *m->targets);
+        *room += n;
+    }
+    for (size_t i = 0; i < n; i++)
         m->targets[m->n_targets++] = (struct target){
-            .upstream = u,
+            .upstream = pool[i],
             .model = upstream_model.n ? upstream_model : m->name,
             .served = m,
-            .weight = json_get_int(more, "weight", u->weight),
-            .priority = json_get_int(more, "priority", u->priority),
+            .weight = json_get_int(more, "weight", pool[i]->weight),
+            .priority = json_get_int(more, "priority", pool[i]->priority),
             .price_nanousd = json_get_int(more, "price_nanousd", -1)};
 }
 
@@ -568,13 +636,14 @@ static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, con
     yyjson_val *v;
     if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0)
         return bad(e, where, "must be a non-empty array");
-    m->targets = ARENA_ARRAY(l->a, struct target, yyjson_arr_size(list));
+    size_t room = yyjson_arr_size(list);
+    m->targets = ARENA_ARRAY(l->a, struct target, room);
     yyjson_arr_foreach (list, i, max, v) {
         struct str provider = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "provider");
         struct str id = json_get_str(v, "upstream_model");
         if (provider.n == 0)
             return bad(e, where, "has an entry without 'provider'");
-        add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE, v);
+        add_target(l, m, &room, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE, v);
     }
     return true;
 }
@@ -616,9 +685,12 @@ static bool file_models(struct loader *l, struct err *e)
                             .max_output_tokens = -1,
                             .context_tokens = -1};
         yyjson_val *targets = json_get(v, "targets");
+        size_t room = 1;
+        m->label = str_dup(l->a, json_get_str(v, "label"));
+        m->source = str_dup(l->a, json_get_str(v, "source"));
         if (yyjson_is_str(v)) { /* legacy: the provider's name */
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
-            add_target(l, m, str_dup(l->a, json_str(v)), STR_NONE, NULL);
+            add_target(l, m, &room, str_dup(l->a, json_str(v)), STR_NONE, NULL);
         } else if (!yyjson_is_obj(v)) {
             return err_field(e, where, "invalid model entry for '" STR_FMT "'",
                              STR_ARG(str_first(name, 200)));
@@ -631,7 +703,8 @@ static bool file_models(struct loader *l, struct err *e)
             if (provider.n == 0)
                 return bad(e, where, "needs 'provider' or 'targets'");
             m->targets = ARENA_ARRAY(l->a, struct target, 1);
-            add_target(l, m, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE, NULL);
+            add_target(l, m, &room, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE,
+                       NULL);
         }
         if (yyjson_is_obj(v)) {
             struct str strategy = json_get_str(v, "strategy");
@@ -662,6 +735,8 @@ static bool store_models(struct loader *l, struct db *db, struct err *e)
             .name = r->name,
             .is_enabled = r->is_enabled,
             .show_alias = r->show_alias,
+            .label = r->label,
+            .source = r->source,
             .from = ORIGIN_API,
             .max_output_tokens = r->max_output_tokens,
             .context_tokens = r->context_tokens,
@@ -1224,7 +1299,8 @@ static bool add_detected(struct loader *l, struct err *e)
                                 .capabilities = CAP_TEXT,
                                 .max_output_tokens = -1,
                                 .context_tokens = -1};
-            add_target(l, m, in.name, str_dup(l->a, str_of(found->models[j])), NULL);
+            size_t room = 1;
+            add_target(l, m, &room, in.name, str_dup(l->a, str_of(found->models[j])), NULL);
             add_model(l, m);
         }
     }
@@ -1244,9 +1320,10 @@ static void add_place(const struct loader *l, struct err *e)
 static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
     bool ok = load_file(l, e) && load_settings(l, db, e) && load_admin_password(l, e) &&
-              file_providers(l, e) && (!db || store_providers(l, db, e)) && add_detected(l, e) &&
-              add_echo_provider(l, e) && file_models(l, e) && (!db || store_models(l, db, e)) &&
-              load_holders(l, db, e) && file_keys(l, e) && (!db || store_keys(l, db, e));
+              load_kinds(l, db, e) && file_providers(l, e) && (!db || store_providers(l, db, e)) &&
+              add_detected(l, e) && add_echo_provider(l, e) && file_models(l, e) &&
+              (!db || store_models(l, db, e)) && load_holders(l, db, e) && file_keys(l, e) &&
+              (!db || store_keys(l, db, e));
     if (ok)
         add_echo_model(l);
     add_internal_key(l);

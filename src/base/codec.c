@@ -99,14 +99,26 @@ struct str random_id(struct arena *a, const char *prefix, size_t hex_digits)
     return str_n(p, n + hex_digits);
 }
 
-struct str random_uuid(struct arena *a)
+static struct str uuid_format(struct arena *a, const char *x, char version)
 {
-    struct str x = random_id(a, NULL, 32);
-    char variant = "89ab"[(unsigned char)x.p[16] & 3];
-    return str_fmt(a, "%.8s-%.4s-4%.3s-%c%.3s-%.12s", x.p, x.p + 8, x.p + 13, variant, x.p + 17,
-                   x.p + 20);
+    char variant = "89ab"[(unsigned char)x[16] & 3];
+    return str_fmt(a, "%.8s-%.4s-%c%.3s-%c%.3s-%.12s", x, x + 8, version, x + 13, variant, x + 17,
+                   x + 20);
 }
 
+struct str random_uuid(struct arena *a)
+{
+    return uuid_format(a, random_id(a, NULL, 32).p, '4');
+}
+
+struct str uuid_of(struct arena *a, struct str text)
+{
+    uint8_t hash[SHA256_SIZE];
+    char hex[2 * SHA256_SIZE + 1] = "";
+    sha256(text, hash);
+    hex_encode(hex, hash, sizeof hash);
+    return uuid_format(a, hex, '8');
+}
 void hex_encode(char *out, const void *p, size_t n)
 {
     const unsigned char *in = p;

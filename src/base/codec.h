@@ -9,6 +9,7 @@ void random_bytes(void *p, size_t n);                         /* from the system
 uint64_t random_u64(void);                                    /* fast, per thread, not for secrets */
 void random_hex(char *out, size_t digits);                    /* writes digits lower-case hex characters, no NUL */
 struct str random_id(struct arena *a, const char *prefix, size_t hex_digits); /* "req_" + digits */
+struct str uuid_of(struct arena *a, struct str text);         /* always the same of a text: RFC 9562, version 8, of its SHA-256 */
 struct str random_uuid(struct arena *a);                      /* RFC 9562, version 4 */
 
 void hex_encode(char *out, const void *p, size_t n);          /* 2n characters, no NUL */

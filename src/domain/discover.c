@@ -148,3 +148,104 @@ bool upstream_models_until(struct arena *a, const struct upstream *u, uint64_t t
     read_ids(a, root, out);
     return true;
 }
+
+bool upstream_of(struct arena *a, const struct provider_kind *kind, struct str base_url,
+                 struct secret key, struct str proxy, struct upstream *out, struct err *e)
+{
+    struct url url;
+    struct err why = ERR_INIT;
+    *out = (struct upstream){.kind = kind, .name = str_of(kind->id), .is_enabled = true};
+    memcpy(out->wires, kind->wires, sizeof out->wires);
+    if (kind->is_builtin)
+        return true;
+    if (!base_url.n)
+        base_url = str_of(kind->base_url);
+    if (!base_url.n)
+        return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
+    if (!str_starts(base_url, STR("http://")) && !str_starts(base_url, STR("https://")))
+        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
+    if (!url_parse(a, base_url, &url, &why))
+        return err_field(e, "base_url", "'base_url': %s", why.message);
+    bool is_tls = str_is(url.scheme, "https"), v6 = str_contains(url.host, STR(":"));
+    struct str path = url.path;
+    while (path.n && path.p[path.n - 1] == '/')
+        path.n--;
+    out->base_path = path;
+    out->origin = (struct http_origin){
+        .is_tls = is_tls,
+        .host = url.host,
+        .port = url.port,
+        .host_header = str_fmt(a, v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(url.host), url.port),
+        .proxy = proxy,
+        .allow_private = kind->is_local || host_is_private(url.host)};
+    if (secret_is_set(key)) {
+        out->keys = ARENA_NEW(a, struct secret);
+        out->keys[0] = key;
+        out->n_keys = 1;
+    }
+    return true;
+}
+
+static struct str ping_body(struct arena *a, enum wire_id wire, struct str model)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 65536);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_kv_str(&w, "model", model);
+    if (wire == WIRE_RESPONSES) {
+        jw_kv_cstr(&w, "input", "Hi");
+        jw_kv_int(&w, "max_output_tokens", 16); /* the least that is taken */
+    } else {
+        jw_key(&w, "messages");
+        jw_raw(&w, STR("[{\"role\":\"user\",\"content\":\"Hi\"}]"));
+        if (wire == WIRE_OLLAMA)
+            jw_kv_bool(&w, "stream", false);
+        else
+            jw_kv_int(&w, "max_tokens", 1);
+    }
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+bool upstream_ping(struct arena *a, const struct upstream *u, struct str model, uint64_t timeout_ms,
+                   const _Atomic bool *is_cancelled, int *status, struct str *said, struct err *e)
+{
+    struct http_header headers[40];
+    struct fetched reply;
+    struct err why = ERR_INIT;
+    enum wire_id wire = u->wires[0];
+    const char *path = wire == WIRE_NONE || wire == WIRE_GEMINI
+                           ? NULL
+                           : provider_kind_path(u->kind, wire_op(wire));
+    *status = 0;
+    if (!path || !model.n)
+        return err_set(e, ERR_UNSUPPORTED, "no_probe",
+                       path ? "There is no model to try it with: give one as validationModelId"
+                            : "%s cannot be tried with a request",
+                       u->kind->title);
+    size_t n = headers_of(a, u, headers);
+    headers[n++] = (struct http_header){STR("content-type"), STR("application/json")};
+    struct str url = join(a, u, path);
+    struct fetch f = {.method = HTTP_POST,
+                      .url = url,
+                      .headers = headers,
+                      .n_headers = n,
+                      .body = ping_body(a, wire, model),
+                      .proxy = u->origin.proxy,
+                      .ca_file = u->origin.ca_file,
+                      .timeout_ms = timeout_ms,
+                      .max_bytes = MAX_LIST,
+                      .allow_private = u->origin.allow_private,
+                      .is_cancelled = is_cancelled};
+    if (!fetch_run(a, &f, &reply, &why))
+        return err_set(e, why.kind == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UPSTREAM,
+                       "upstream_unreachable", "cannot reach " STR_FMT ": %s", STR_ARG(url),
+                       why.message);
+    *status = reply.status;
+    if (reply.status >= 400) {
+        wire_read_error(a, reply.status, reply.body, &why);
+        *said = str_fmt(a, "%s", why.message);
+    }
+    return true;
+}

@@ -15,5 +15,11 @@ bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout
 /* The same, giving up when *is_cancelled becomes true. */
 bool upstream_models_until(struct arena *a, const struct upstream *u, uint64_t timeout_ms, const _Atomic bool *is_cancelled,
                            struct discovered *out, struct err *e) MUST_USE;
+/* Asks for as little of an answer as can be had: *status is the upstream's. false: none came, or its format cannot be asked so. */
+bool upstream_ping(struct arena *a, const struct upstream *u, struct str model, uint64_t timeout_ms, const _Atomic bool *is_cancelled,
+                   int *status, struct str *said, struct err *e) MUST_USE;
+/* One that is in no configuration, to be asked before it is put there. base_url empty: the kind's own. */
+bool upstream_of(struct arena *a, const struct provider_kind *kind, struct str base_url, struct secret key, struct str proxy,
+                 struct upstream *out, struct err *e) MUST_USE;
 struct str upstream_base_url(struct arena *a, const struct upstream *u); /* "https://host:port/v1"; empty: built in */
 #endif

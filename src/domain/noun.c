@@ -32,7 +32,7 @@ static bool delete_row(struct db *db, const char *sql, const char *what, struct 
 
 #define PROVIDER_COLUMNS                                                                          \
     "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled, priority, " \
-    "weight"
+    "weight, more"
 
 static void read_provider(struct stmt *s, struct arena *a, struct provider_row *p)
 {
@@ -48,6 +48,7 @@ static void read_provider(struct stmt *s, struct arena *a, struct provider_row *
         .is_enabled = stmt_int(s, 8) != 0,
         .priority = stmt_int(s, 9),
         .weight = stmt_int(s, 10),
+        .more = str_dup(a, stmt_str(s, 11)),
     };
 }
 
@@ -86,11 +87,11 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
     struct stmt *s = db_prepare(
         db,
         "INSERT INTO provider(" PROVIDER_COLUMNS
-        ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
+        ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,"
         "(SELECT coalesce(max(position), 0) + 1 FROM provider)) ON CONFLICT(name) DO UPDATE SET "
         "kind=?2, base_url=?3,"
         " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9, "
-        "priority=?10, weight=?11",
+        "priority=?10, weight=?11, more=?12",
         e);
     if (!s)
         return false;
@@ -103,6 +104,7 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
     stmt_bind_int(s, 9, p->is_enabled);
     stmt_bind_int(s, 10, p->priority);
     stmt_bind_int(s, 11, p->weight ? p->weight : 1);
+    stmt_bind_str(s, 12, p->more.p ? p->more : STR(""));
     return finish(s, e);
 }
 
@@ -158,11 +160,12 @@ bool provider_delete(struct db *db, struct str name, struct err *e)
 
 bool model_list(struct db *db, struct arena *a, struct model_row **out, struct err *e)
 {
-    struct stmt *s = db_prepare(db,
-                                "SELECT name, targets, capabilities, max_output_tokens, "
-                                "context_tokens, is_enabled, show_alias, created_ms, strategy"
-                                " FROM model ORDER BY name",
-                                e);
+    struct stmt *s = db_prepare(
+        db,
+        "SELECT name, targets, capabilities, max_output_tokens, "
+        "context_tokens, is_enabled, show_alias, created_ms, strategy, label, source"
+        " FROM model ORDER BY name",
+        e);
     *out = NULL;
     if (!s)
         return false;
@@ -178,6 +181,8 @@ bool model_list(struct db *db, struct arena *a, struct model_row **out, struct e
             .show_alias = stmt_int(s, 6) != 0,
             .created_ms = stmt_int(s, 7),
             .strategy = str_dup(a, stmt_str(s, 8)),
+            .label = str_dup(a, stmt_str(s, 9)),
+            .source = str_dup(a, stmt_str(s, 10)),
         };
         *out = m;
         out = &m->next;
@@ -192,10 +197,12 @@ bool model_put(struct db *db, const struct model_row *m, struct err *e)
         db,
         "INSERT INTO model(name, targets, capabilities, max_output_tokens, context_tokens, "
         "is_enabled, show_alias,"
-        " created_ms, strategy) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT(name) DO UPDATE SET "
+        " created_ms, strategy, label, source) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) ON "
+        "CONFLICT(name) DO UPDATE SET "
         "targets=?2, "
         "capabilities=?3,"
-        " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7, strategy=?9",
+        " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7, strategy=?9, "
+        "label=?10, source=?11",
         e);
     if (!s)
         return false;
@@ -210,6 +217,8 @@ bool model_put(struct db *db, const struct model_row *m, struct err *e)
     stmt_bind_int(s, 7, m->show_alias);
     stmt_bind_int(s, 8, m->created_ms ? m->created_ms : clock_wall_ms());
     stmt_bind_str(s, 9, m->strategy.p ? m->strategy : STR(""));
+    stmt_bind_str(s, 10, m->label.p ? m->label : STR(""));
+    stmt_bind_str(s, 11, m->source.p ? m->source : STR(""));
     return finish(s, e);
 }
 

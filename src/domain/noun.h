@@ -13,6 +13,7 @@ struct provider_row {
     struct str sealed_key;    /* empty: none */
     bool is_enabled;
     int64_t priority, weight; /* among those of its kind: lower ones first; shares. A weight of 0 is read as 1 */
+    struct str more;          /* JSON object of the members that provider_member_is_more() knows; empty: none */
 };
 bool provider_list(struct db *db, struct arena *a, struct provider_row **out, struct err *e) MUST_USE;
 bool provider_get(struct db *db, struct arena *a, struct str name, struct provider_row *out, struct err *e) MUST_USE; /* ERR_NOT_FOUND */
@@ -32,6 +33,7 @@ struct model_row {
     bool is_enabled, show_alias;
     int64_t created_ms;
     struct str strategy;      /* empty: as the setting target_strategy says */
+    struct str label, source; /* for people; manual, imported, auto-sync, or empty */
 };
 bool model_list(struct db *db, struct arena *a, struct model_row **out, struct err *e) MUST_USE;
 bool model_put(struct db *db, const struct model_row *m, struct err *e) MUST_USE;

@@ -1,4 +1,5 @@
 #include "domain/snapshot.h"
+#include "domain/custom_kind.h"
 #include "base/codec.h"
 #include <pthread.h>
 #include <sodium/crypto_shorthash_siphash24.h>
@@ -323,7 +324,7 @@ static const struct model *of_pool(const struct snapshot *s, struct arena *a, st
                                    size_t slash)
 {
     const struct routing *r = s->routing;
-    struct str kind = str_first(name, slash);
+    struct str kind = pool_kind(s, str_first(name, slash));
     const struct pool *p = NULL;
     for (size_t i = 0; r && i < r->n_pools; i++)
         if (str_eq(r->pools[i].kind, kind))

@@ -29,6 +29,11 @@ struct upstream {               /* one provider entry: a base URL with its crede
     struct str *lines;          /* of snapshot_index: the headers that every request carries, ready to be sent; one for each key */
     struct str api_version;     /* azure */
     bool is_enabled;
+    /* what surfaces say of it; the relay reads none of these */
+    struct str uid;             /* names it for good, whatever it is called */
+    struct str pool;            /* what its maker called its kind, where priorities are kept packed; empty: written by hand */
+    struct str label, default_model; /* name for people; what it is tested with */
+    struct str extra;           /* JSON object of what only surfaces know; empty: nothing */
     enum origin from;
     uint64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
     bool allow_hosted_tools, fetch_images;
@@ -49,6 +54,8 @@ struct model {
     int64_t max_output_tokens, context_tokens; /* -1 unknown */
     int64_t created;            /* Unix seconds, 0 unknown */
     bool is_enabled, show_alias; /* show_alias: replies carry `name`, not the upstream's id */
+    struct str label, source;   /* for people; manual, imported or auto-sync where it was added for a provider, else empty */
+    struct str wants;           /* of those: the provider or pool that its first target names, whether there is one or not */
     enum origin from;
 };
 
@@ -137,6 +144,8 @@ struct snapshot {
     struct settings settings;
     struct upstream **upstreams;
     size_t n_upstreams;
+    struct custom_kind **kinds; /* domain/custom_kind.h */
+    size_t n_kinds;
     struct model **models;      /* sorted by name */
     size_t n_models;
     struct model **listed;      /* by snapshot_index: what can be asked for by name, sorted: enabled models, combos and aliases */
@@ -164,6 +173,7 @@ const struct key *snapshot_key(const struct snapshot *s, struct str presented); 
 const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* an enabled one by its name; NULL */
 /* The same, what patterns of aliases make of it, and "provider/model-id" of any enabled provider or kind of provider, made in the arena;
  * NULL unknown. */
+/* The same, and "provider/model-id" of any enabled provider, or of all of a pool, made in the arena; NULL unknown. */
 const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name);
 const struct model *snapshot_of_provider(const struct snapshot *s, struct arena *a, struct str name); /* provider/model-id alone */
 void combo_defaults(struct combo *c, const struct settings *set); /* what is below 0 as the settings say */

@@ -12,6 +12,22 @@ static void optional(struct jw *w, const char *name, struct str value)
         jw_kv_str(w, name, value);
 }
 
+bool provider_member_is_more(struct str name)
+{
+    static const char *const names[] = {"id", "pool", "label", "default_model", "extra"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+/* The members of an object, without its braces: JSON that we wrote ourselves. */
+static void members(struct jw *w, struct str object)
+{
+    if (object.n > 2)
+        jw_text(w, object.p + 1, object.n - 2);
+}
+
 void provider_write(struct jw *w, const struct provider_row *p, struct str api_key)
 {
     jw_object(w);
@@ -28,6 +44,7 @@ void provider_write(struct jw *w, const struct provider_row *p, struct str api_k
         jw_kv_int(w, "weight", p->weight);
     if (!p->is_enabled)
         jw_kv_bool(w, "enabled", false);
+    members(w, p->more);
     jw_object_end(w);
 }
 
@@ -43,6 +60,8 @@ void model_write(struct jw *w, const struct model_row *m)
         jw_kv_int(w, "max_output_tokens", m->max_output_tokens);
     if (m->context_tokens >= 0)
         jw_kv_int(w, "context_tokens", m->context_tokens);
+    optional(w, "label", m->label);
+    optional(w, "source", m->source);
     if (m->show_alias)
         jw_kv_bool(w, "show_alias", true);
     if (!m->is_enabled)

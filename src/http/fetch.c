@@ -8,6 +8,7 @@
 #include "base/banned.h"
 #include "base/buf.h"
 #include "http/curl.h"
+#include <arpa/inet.h>
 
 static bool four_is_private(uint32_t a) /* host order; RFC 6890 and its successors */
 {
@@ -258,4 +259,26 @@ out:
     curl_slist_free_all(list);
     curl_easy_cleanup(curl);
     return ok;
+}
+
+bool host_is_private(struct str host)
+{
+    char z[256];
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (host.n >= sizeof z)
+        return false;
+    memcpy(z, host.p, host.n);
+    z[host.n] = 0;
+    if (str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")) ||
+        str_ends(host, STR(".local")) || str_ends(host, STR(".internal")) ||
+        str_ends(host, STR(".home.arpa")))
+        return true;
+    if (!str_contains(host, STR(".")) && !str_contains(host, STR(":")))
+        return true; /* one word, as in a compose file: no public name is so short */
+    if (inet_pton(AF_INET, z, &v4.sin_addr) == 1)
+        return address_is_private((const struct sockaddr *)(const void *)&v4);
+    if (inet_pton(AF_INET6, z, &v6.sin6_addr) == 1)
+        return address_is_private((const struct sockaddr *)(const void *)&v6);
+    return false;
 }

@@ -24,5 +24,7 @@ struct fetched {
     size_t n_headers;
 };
 bool fetch_run(struct arena *a, const struct fetch *f, struct fetched *out, struct err *e) MUST_USE;
+/* A name or address that says of itself that it is no public one: localhost, one word, 10.0.0.1, … */
+bool host_is_private(struct str host) MUST_USE;
 bool address_is_private(const struct sockaddr *sa) MUST_USE;  /* loopback, RFC 1918, ULA, link-local, CGNAT, multicast, unspecified, mapped */
 #endif

@@ -35,10 +35,12 @@ def generated(rng, secrets):
     names = [n for n in rng.sample(NAMES, rng.randint(0, 6)) if " " not in n and "/" not in n]
     providers = {}
     for name in names:
-        providers[name] = {"type": rng.choice(["openai-compatible", "anthropic", "deepseek", "openai_chat"]), "base_url": "https://llm.example/v1",
+        providers[name] = {"type": rng.choice(["openai-compatible", "anthropic", "deepseek", "openai_chat", "own-kind"]), "base_url": "https://llm.example/v1",
                            **some(api_key=lambda: rng.choice([secret(), secret() + "," + secret(), "${SOME_KEY}"]),
                                   proxy=lambda: "http://user:%s@p.example:8080" % secret("pw-"), enabled=lambda: rng.random() < 0.5,
                                   headers=lambda: {"x-team": rng.choice(WORDS), "authorization": secret()},
+                                  id=lambda: "0b7e0000-0000-4000-8000-%012x" % rng.getrandbits(40), label=lambda: rng.choice(WORDS), pool=lambda: "deepseek",
+                                  default_model=lambda: "m", extra=lambda: {"group": "g", "providerSpecificData": {"a": [1]}},
                                   first_byte_timeout_ms=lambda: rng.randint(1, 10**6), x_unknown=lambda: {"deep": [1.50, None, {"er": True}]})}
     models = {}
     for i in range(rng.randint(0, 6)):
@@ -62,6 +64,8 @@ def generated(rng, secrets):
             schedule=lambda: {"from": "08:00", "time_zone": "Europe/Berlin"}, scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
             for i in range(rng.randint(0, 3))]
     config = {"providers": providers, "models": models, "server": server, "orgs": {"acme": some(name=lambda: "Acme", enabled=lambda: False)},
+              "kinds": {"own-kind": {"title": "Own", "prefix": "own", "base": "openai-compatible", "api": "chat", "base_url": "https://own.example/v1",
+                                     **some(chat_path=lambda: "/v4/chat")}},
               "users": {"ada": {"org": "acme", **some(limits=lambda: {"concurrency": 3})}},
               **some(combos=lambda: combos, chains=lambda: chains, aliases=lambda: aliases),
               **some(debug=lambda: {"verbose": True}, x_section=lambda: [1, {"a": ""}])}
