@@ -233,6 +233,9 @@ static void begin_relay(struct api_call *c)
                      str_ends(str_of(c->row->path), STR(":streamGenerateContent"));
     c->relay = relay_begin(c->api->relay, c->r, c->row->relay, c->snap, c->key, c->id, c->cors,
                            model, is_stream);
+    struct str provider = route_param(&c->params, "provider");
+    if (provider.n)
+        relay_name_provider(c->relay, provider);
 }
 
 /* models/m:verb, of a verb that no row has. */

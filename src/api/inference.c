@@ -58,6 +58,9 @@ const struct endpoint inference_endpoints[] = {
     { HTTP_POST, "/v1/audio/translations",       SURFACE_OPENAI,    ACCESS_INFERENCE, "Translate speech into English text", .relay = OPENAI(RELAY_FORM, OP_TRANSLATE), .takes_form = true },
     { HTTP_POST, "/v1/moderations",              SURFACE_OPENAI,    ACCESS_INFERENCE, "Classify content", .relay = OPENAI(RELAY_JSON, OP_MODERATE) },
     { HTTP_POST, "/v1/rerank",                   SURFACE_OPENAI,    ACCESS_INFERENCE, "Rank documents by relevance to a query", .relay = OPENAI(RELAY_JSON, OP_RERANK) },
+    { HTTP_POST, "/v1/providers/{provider}/chat/completions",   SURFACE_OPENAI, ACCESS_INFERENCE, "Create a chat completion with one named provider", .relay = TALK(OP_CHAT, WIRE_CHAT, "authorization") },
+    { HTTP_POST, "/v1/providers/{provider}/embeddings",         SURFACE_OPENAI, ACCESS_INFERENCE, "Create embeddings with one named provider", .relay = OPENAI(RELAY_EMBED, OP_EMBED_OPENAI) },
+    { HTTP_POST, "/v1/providers/{provider}/images/generations", SURFACE_OPENAI, ACCESS_INFERENCE, "Generate images with one named provider", .relay = OPENAI(RELAY_JSON, OP_IMAGE_GENERATE) },
     {0},
 };
 /* clang-format on */

@@ -203,6 +203,44 @@ static void list_models(struct api_call *c)
     api_reply_json(c, 200, buf_str(&b));
 }
 
+/* OpenAI's list of those that can do one thing. */
+static void list_able(struct api_call *c, uint32_t capability, const char *type)
+{
+    struct buf b;
+    buf_init_arena(&b, c->r->arena, 64u << 20);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_kv_cstr(&w, "object", "list");
+    jw_key(&w, "data");
+    jw_array(&w);
+    for (size_t i = 0; i < c->snap->n_models; i++) {
+        const struct model *m = c->snap->models[i];
+        if (!(m->capabilities & capability) || !is_shown(c, m))
+            continue;
+        jw_object(&w);
+        jw_kv_str(&w, "id", m->name);
+        jw_kv_cstr(&w, "object", "model");
+        jw_kv_int(&w, "created", m->created);
+        jw_kv_str(&w, "owned_by", m->targets[0].upstream->name);
+        jw_key(&w, "type");
+        jw_cstr(&w, type);
+        jw_object_end(&w);
+    }
+    jw_array_end(&w);
+    jw_object_end(&w);
+    api_reply_json(c, 200, buf_str(&b));
+}
+
+static void list_embedding(struct api_call *c)
+{
+    list_able(c, CAP_EMBEDDING, "embedding");
+}
+
+static void list_image(struct api_call *c)
+{
+    list_able(c, CAP_IMAGE, "image");
+}
+
 static void get_model(struct api_call *c)
 {
     struct str name = route_param(&c->params, "id");
@@ -357,6 +395,8 @@ static void ollama_version(struct api_call *c)
 const struct endpoint model_endpoints[] = {
     { HTTP_GET,  "/v1/models",            SURFACE_OPENAI, ACCESS_MODELS, "List models, in the format that the caller's headers ask for", .on_loop = list_models },
     { HTTP_GET,  "/v1/models/{id*}",      SURFACE_OPENAI, ACCESS_MODELS, "Retrieve a model", .on_loop = get_model },
+    { HTTP_GET,  "/v1/embeddings",        SURFACE_OPENAI, ACCESS_MODELS, "List the models that embed", .on_loop = list_embedding },
+    { HTTP_GET,  "/v1/images/generations", SURFACE_OPENAI, ACCESS_MODELS, "List the models that make images", .on_loop = list_image },
     { HTTP_GET,  "/v1beta/models",        SURFACE_GOOGLE, ACCESS_MODELS, "List models (Google GenAI)", .on_loop = list_models },
     { HTTP_GET,  "/v1beta/models/{id*}",  SURFACE_GOOGLE, ACCESS_MODELS, "Retrieve a model (Google GenAI)", .on_loop = get_model },
     { HTTP_GET,  "/api/tags",             SURFACE_OLLAMA, ACCESS_MODELS, "List models (Ollama)", .on_loop = ollama_tags },

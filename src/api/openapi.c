@@ -344,6 +344,8 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     } else if (e->access != ACCESS_PUBLIC) {
         write_error_response(w, e, "401", "No key, or an unknown one");
         write_error_response(w, e, "403", "The key may not do this");
+    } else if (is_omniroute && e->method == HTTP_POST && !e->takes_password) {
+        write_error_response(w, e, "403", "A page of another origin may not do this");
     } else if (e->takes_password) {
         write_error_response(w, e, "401", "The password is wrong, or the link is void");
         write_error_response(w, e, "403", "A page of another origin may not sign in");

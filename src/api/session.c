@@ -1,9 +1,12 @@
 /* session.c - signing in and out: /sluice/v1/session, /sluice/v1/sessions, /sluice/v1/claim, and llm-rosetta's and Routstr's login. */
 #include "api/api.h"
 #include "api/control.h"
+#include "api/surface/surface.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "gate/admit.h"
+
+#define OMNI_COOKIE "auth_token"
 
 struct operator_out {
     struct str id, name, role;
@@ -52,6 +55,15 @@ static void set_cookie(struct control_call *c, struct str token, int64_t seconds
                            STR_ARG(token), (long long)seconds, c->is_https ? "; Secure" : ""));
 }
 
+/* OmniRoute's: it ends with the browser, as its dashboard expects. */
+static void set_omni_cookie(struct control_call *c, struct str token)
+{
+    control_header(c, STR("set-cookie"),
+                   str_fmt(c->arena, OMNI_COOKIE "=" STR_FMT "; Path=/; HttpOnly; SameSite=Lax%s%s",
+                           STR_ARG(token), token.n ? "" : "; Max-Age=0",
+                           c->is_https ? "; Secure" : ""));
+}
+
 static struct sign_in attempt_of(struct control_call *c, struct str name, struct str password)
 {
     return (struct sign_in){.name = name,
@@ -79,7 +91,10 @@ static void note_success(struct control_call *c, const char *kind, const struct 
 {
     c->who = in->who;
     control_audit(c, kind, in->who.name, STR_NONE, STR_NONE);
-    set_cookie(c, in->token, (in->expires_ms - clock_wall_ms() + 500) / 1000);
+    if (surface_of(c->row->surface)->cookie)
+        set_omni_cookie(c, in->token);
+    else
+        set_cookie(c, in->token, (in->expires_ms - clock_wall_ms() + 500) / 1000);
     log_info(str_z(c->arena, c->request_id), "login.ok", "operator=" STR_FMT " address=" STR_FMT,
              STR_ARG(in->who.name), STR_ARG(c->address));
 }
@@ -450,6 +465,119 @@ static const struct shape auth_check_shape = SHAPE(
     struct auth_check_out,
     FIELD(struct auth_check_out, requires_auth, 0, "Whether administration asks for a sign-in"));
 
+/* ---- /api/auth: OmniRoute's dashboard. Failures are texts, also the 401 that its other paths answer with a code ---- */
+
+struct omni_login_in {
+    struct str password;
+};
+static const struct shape omni_login_shape = SHAPE(
+    struct omni_login_in,
+    FIELD_TEXT(struct omni_login_in, password, 1, 200, REQUIRED, "The password"));
+struct omni_login_out {
+    bool success;
+    struct str token;
+};
+static const struct shape omni_login_out_shape = SHAPE(
+    struct omni_login_out, FIELD(struct omni_login_out, success, 0, "true"),
+    FIELD(struct omni_login_out, token, 0, "The session's: what the cookie auth_token holds too"));
+
+static bool refuse_omni(struct control_call *c, const struct err *e)
+{
+    bool needs_setup = strcmp(e->code, "not_configured") == 0;
+    struct jw w = jw_on(&c->out);
+    c->status = needs_setup ? 403 : err_status(e);
+    c->failed_as = str_z(c->arena, str_of(e->code));
+    if (e->retry_after_ms >= 0)
+        control_header(c, STR("retry-after"),
+                       str_fmt(c->arena, "%lld", (long long)((e->retry_after_ms + 999) / 1000)));
+    jw_object(&w);
+    jw_kv_cstr(&w, "error",
+               strcmp(e->code, "invalid_password") == 0 && e->retry_after_ms < 0
+                   ? "Invalid password"
+                   : e->message);
+    if (needs_setup)
+        jw_kv_bool(&w, "needsSetup", true);
+    jw_object_end(&w);
+    return true;
+}
+
+static bool omni_login(struct control_call *c, struct err *e)
+{
+    const struct omni_login_in *in = c->in;
+    struct signed_in out;
+    if (!identity_is_configured(c->control->identity)) {
+        err_set(e, ERR_INPUT, "not_configured",
+                "No password is set: follow the claim link that sluice printed at its start");
+        return refuse_omni(c, e);
+    }
+    if (!sign_in(c, STR_NONE, in->password, &out, e))
+        return refuse_omni(c, e);
+    struct omni_login_out shown = {true, out.token};
+    return control_reply(c, 200, &omni_login_out_shape, &shown);
+}
+
+/* What the caller of an open row sent as its session. */
+static struct str sent_session(const struct control_call *c)
+{
+    struct str bearer = control_head(c, "authorization"), rest = control_head(c, "cookie"), one,
+               name;
+    if (str_starts_nocase(bearer, STR("bearer ")))
+        return str_trim(str_skip(bearer, 7));
+    while (rest.n) {
+        rest = str_cut(rest, ';', &one);
+        one = str_cut(str_trim(one), '=', &name);
+        if (str_is(name, OMNI_COOKIE) || str_is(name, SESSION_COOKIE))
+            return one;
+    }
+    return STR_NONE;
+}
+
+struct success_out {
+    bool success;
+};
+static const struct shape success_shape = SHAPE(struct success_out,
+                                                FIELD(struct success_out, success, 0, "true"));
+
+static bool omni_logout(struct control_call *c, struct err *e)
+{
+    struct success_out out = {true};
+    struct principal who;
+    set_omni_cookie(c, STR(""));
+    set_cookie(c, STR(""), 0);
+    if (!is_welcome(c, e))
+        return false;
+    if (identity_session(c->control->identity, c->arena, sent_session(c), &c->snap->settings,
+                         clock_wall_ms(), &who)) {
+        c->who = who;
+        if (!end_session(c, who.session, e))
+            return false;
+    }
+    return control_reply(c, 200, &success_shape, &out);
+}
+
+struct auth_status_out {
+    bool authenticated;
+};
+static const struct shape auth_status_shape = SHAPE(
+    struct auth_status_out,
+    FIELD(struct auth_status_out, authenticated, 0, "Whether this caller may administer"));
+
+static void auth_status(struct api_call *c)
+{
+    struct gate_door door = api_door(c);
+    struct principal who;
+    struct err e = ERR_INIT;
+    door.access = ACCESS_VIEWER;
+    api_reply_json(c, 200,
+                   gate_admit(&door, c->r, &who, &e) ? STR("{\"authenticated\":true}")
+                                                     : STR("{\"authenticated\":false}"));
+}
+
+static void init(struct api_call *c)
+{
+    api_reply(c, 200, "text/plain; charset=utf-8", STR("Initialized"));
+}
+
 #define NO_STORE "no-store"
 /* clang-format off */
 const struct endpoint session_endpoints[] = {
@@ -463,6 +591,10 @@ const struct endpoint session_endpoints[] = {
     { HTTP_DELETE, "/sluice/v1/sessions/{id}",    SURFACE_SLUICE,  ACCESS_VIEWER, "End a session", .on_worker = revoke_one, .status = 204 },
     { HTTP_GET,    "/admin/api/auth-check",       SURFACE_ROSETTA, ACCESS_PUBLIC, "Say whether administration asks for a sign-in", .on_loop = auth_check, .out = &auth_check_shape },
     { HTTP_POST,   "/admin/api/login",            SURFACE_ROSETTA, ACCESS_PUBLIC, "Sign in with the admin password", .on_worker = login, .in = &login_shape, .out = &login_out_shape, .reads_body = true, .takes_password = true },
+    { HTTP_POST,   "/api/auth/login",             SURFACE_OMNIROUTE, ACCESS_PUBLIC, "Sign in with the admin password (OmniRoute)", .on_worker = omni_login, .in = &omni_login_shape, .out = &omni_login_out_shape, .takes_password = true, .cache_control = NO_STORE },
+    { HTTP_POST,   "/api/auth/logout",            SURFACE_OMNIROUTE, ACCESS_PUBLIC, "End the caller's session, if there is one", .on_worker = omni_logout, .out = &success_shape, .cache_control = NO_STORE },
+    { HTTP_GET,    "/api/auth/status",            SURFACE_OMNIROUTE, ACCESS_PUBLIC, "Say whether the caller is signed in", .on_loop = auth_status, .out = &auth_status_shape, .cache_control = NO_STORE },
+    { HTTP_GET,    "/api/init",                   SURFACE_OMNIROUTE, ACCESS_PUBLIC, "Say that background work has begun: it begins with the process", .on_loop = init, .media = "text/plain" },
     { HTTP_POST,   "/admin/api/logout",           SURFACE_ROSETTA, ACCESS_VIEWER, "End the session of the token", .on_worker = logout, .out = &ok_shape },
     {0},
 };

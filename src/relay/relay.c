@@ -1253,7 +1253,8 @@ void relay_complete(struct relay *rl)
                                   received, (size_t)rl->set->max_body_bytes, &rl->body, &e);
     if (is_logged)
         capture_request(rl, is_decoded ? rl->body : received);
-    if (!is_decoded || !read_head_fields(rl, &e) || !relay_resolve(rl, &e)) {
+    if (!is_decoded || !read_head_fields(rl, &e) || !relay_hold_to_provider(rl, &e) ||
+        !relay_resolve(rl, &e)) {
         relay_fail(rl, &e);
         return;
     }

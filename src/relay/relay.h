@@ -68,6 +68,8 @@ struct relay;
  * for Access-Control-Allow-Origin, empty for none. */
 struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct relay_spec *spec, struct snapshot *snap,
                           const struct key *key, struct str request_id, struct str cors_origin, struct str path_model, bool is_path_stream);
+/* Right after relay_begin: the path names the provider whose model it is to be. */
+void relay_name_provider(struct relay *rl, struct str provider);
 /* The server's callbacks, handed on. After relay_close the relay is gone. */
 void relay_body(struct relay *rl, struct str chunk);
 void relay_complete(struct relay *rl);

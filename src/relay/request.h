@@ -53,6 +53,7 @@ struct relay {
     struct json_scan scan;
     bool is_scanned;
     struct str model, path_model;
+    struct str provider;       /* that the path names: the model is one of its own; empty: any */
     bool is_stream, is_path_stream, is_gemini_array;
     bool asked_usage;                /* chat: the client wants the usage chunk */
     yyjson_val *root;
@@ -156,6 +157,8 @@ void relay_flush(struct relay *rl);                           /* rl->out to the 
 void relay_start_keepalive(struct relay *rl);
 void relay_finish(struct relay *rl);                          /* the reply is complete */
 void relay_reply_json(struct relay *rl, int status, struct str body);
+/* relay/provider.c: the model's name in full where the path names its provider. ERR_INPUT: it is another's. */
+bool relay_hold_to_provider(struct relay *rl, struct err *e) MUST_USE;
 bool relay_resolve(struct relay *rl, struct err *e) MUST_USE; /* rl->model to the ordered candidates */
 void relay_start_form(struct relay *rl, int64_t length, struct str content_type);
 bool relay_load_ir(struct relay *rl, struct err *e) MUST_USE;

@@ -44,6 +44,7 @@ START_TEST(every_row_is_sound)
         "/docs/docs.js", "/api/version", "/sluice/claim", "/sluice/claim.js",
         /* these ask for a password or a claim themselves, and are locked by address */
         "POST /sluice/v1/session", "POST /sluice/v1/claim", "POST /admin/api/login",
+        "POST /api/auth/login", "POST /api/auth/logout", "/api/auth/status", "/api/init",
         "/admin/api/auth-check", "/", "/admin", "/admin/", "/dashboard", "/dashboard/",
         "/dashboard/{page*}"};
     const struct endpoint *e;

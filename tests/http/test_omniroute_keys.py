@@ -1,0 +1,129 @@
+"""OmniRoute's surface: client keys. Names say which acceptance check of the contract a test shows (docs/omniroute.md)."""
+import re
+
+import pytest
+from omni import ADMIN, invalid, ok, omni_config, refused, start
+
+CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(scope="module")
+def s(scripted, calls, tmp_path_factory):
+    running = start(tmp_path_factory.mktemp("omni"), scripted.origin, calls)
+    yield running
+    running.stop()
+
+
+def make(s, **body):
+    return ok(s.api("POST", "/keys", {"name": "made", **body}), 201)
+
+
+def use(s, key, model="echo"):
+    return s.post("/v1/chat/completions", {**CHAT, "model": model}, headers=s.auth(key), auth=False)
+
+
+def test_a_key_is_shown_once_then_masked(s):
+    made = make(s, name="ci")
+    assert re.fullmatch("sk-.{40,}", made["key"]) and made["name"] == made["label"] == "ci" and made["machineId"]
+    assert use(s, made["key"]).status_code == 200
+    listed = {k["id"]: k for k in ok(s.api("GET", "/keys"))["keys"]}
+    one = ok(s.api("GET", "/keys/" + made["id"]))
+    assert listed[made["id"]] == one
+    assert one["name"] == "ci" and one["isActive"] is True and one["allowedModels"] == [] and one["accessSchedule"] is None
+    assert "****" in one["key"] and made["key"] not in one["key"] and one["keyPreview"] == made["key"][-4:]
+    assert one["maxRequestsPerDay"] is None and one["maxRequestsPerMinute"] is None and one["createdAt"].endswith("Z")
+    assert made["key"] not in s.api("GET", "/keys").text and ADMIN not in s.api("GET", "/keys").text
+    whole = listed["0a1b2c3d"]["key"]  # its text stands in the file: first eight, last four
+    assert whole == s.key[:8] + "****" + s.key[-4:]
+    assert ok(s.api("DELETE", "/keys/" + made["id"]))["message"]
+    assert use(s, made["key"]).status_code == 401
+    refused(s.api("DELETE", "/keys/" + made["id"]), 404)
+
+
+def test_the_seeds_name_of_the_name(s):
+    made = ok(s.api("POST", "/keys", {"label": "seed"}), 201)
+    assert made["name"] == "seed"
+    invalid(s.api("POST", "/keys", {}), "name")
+    invalid(s.api("POST", "/keys", {"name": " "}), "name")
+    invalid(s.api("POST", "/keys", {"name": "x" * 201}), "name")
+    invalid(s.api("POST", "/keys", {"name": 1}), "name")
+    invalid(s.api("POST", "/keys", b"["), "body")
+    assert make(s, unknown="dropped")["id"]
+
+
+def test_reveal_takes_the_operators_leave(s, start_sluice, scripted):
+    made = make(s)
+    refused(s.api("GET", "/keys/%s/reveal" % made["id"]), 403)
+    assert ok(s.api("GET", "/keys"))["allowKeyReveal"] is False
+    other = start_sluice(omni_config(scripted.origin, credential_visible=True))
+    admin = {"headers": {"Authorization": "Bearer " + ADMIN}, "auth": False}
+    made = ok(other.call("POST", "/api/keys", {"name": "seen"}, **admin), 201)
+    r = other.call("GET", "/api/keys/%s/reveal" % made["id"], **admin)
+    assert ok(r) == {"key": made["key"]} and r.headers["cache-control"] == "no-store"
+    assert ok(other.call("GET", "/api/keys", **admin))["allowKeyReveal"] is True
+    kinds = [(r["kind"], r["object"]) for r in ok(other.call("GET", "/sluice/v1/audit", **admin))["data"]]
+    assert ("reveal", "key " + made["id"]) in kinds
+
+
+def test_check_11_inactive_and_unknown_keys(s):
+    made = make(s, isActive=False)
+    assert use(s, made["key"]).status_code == 403
+    assert use(s, "sk-unknown-0000000000").status_code == 401
+    r = s.post("/api/v1/embeddings", {"model": "echo", "input": "x"}, headers=s.auth("sk-unknown-0000000000"), auth=False)
+    assert r.status_code == 401
+    assert ok(s.api("PATCH", "/keys/" + made["id"], {"isActive": True}))["key"]["isActive"] is True
+    assert use(s, made["key"]).status_code == 200
+
+
+def test_check_12_allowed_models(s):
+    made = make(s, allowedModels=["openai/*", "echo"])
+    assert use(s, made["key"]).status_code == 200
+    assert use(s, made["key"], "to-chat").status_code == 403
+    ok(s.api("PATCH", "/keys/" + made["id"], {"allowedModels": []}))
+    assert ok(s.api("GET", "/keys/" + made["id"]))["allowedModels"] == []
+    assert use(s, made["key"], "to-chat").status_code == 200
+    invalid(s.api("PATCH", "/keys/" + made["id"], {"allowedModels": ["x"] * 1001}), "allowedModels")
+    invalid(s.api("PATCH", "/keys/" + made["id"], {"allowedModels": [1]}), "allowedModels[0]")
+
+
+def test_check_13_schedules(s):
+    """The arithmetic of the hours is test_policy's and test_orgs'; here: what is said is kept, and obeyed."""
+    night = {"enabled": True, "from": "22:00", "until": "06:00", "days": [0, 6], "tz": "Europe/Berlin"}
+    made = make(s, accessSchedule=night)
+    assert ok(s.api("GET", "/keys/" + made["id"]))["accessSchedule"] == night
+    ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {**night, "enabled": False}}))
+    assert use(s, made["key"]).status_code == 200
+    ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {"enabled": True, "from": "00:00", "until": "00:01", "days": [], "tz": "Nowhere/At all"}}))
+    assert use(s, made["key"]).status_code == 200  # a zone that nobody knows: allowed
+    assert ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": None}))["key"]["accessSchedule"] is None
+    invalid(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {"enabled": True, "days": [7]}}), "accessSchedule.days")
+
+
+def test_check_16_patches(s):
+    made = make(s)
+    path = "/keys/" + made["id"]
+    assert s.api("PATCH", path, {}).status_code == 400
+    invalid(s.api("PATCH", path, {"allowedConnections": ["x"]}), "allowedConnections")
+    ok(s.api("PATCH", path, {"allowedConnections": []}))
+    assert ok(s.api("GET", path))["allowedConnections"] == []
+    got = ok(s.api("PATCH", path, {"name": "renamed", "maxRequestsPerMinute": "7", "maxRequestsPerDay": 100}))
+    assert got["message"] and got["key"]["name"] == "renamed"
+    assert (got["key"]["maxRequestsPerMinute"], got["key"]["maxRequestsPerDay"]) == (7, 100)
+    got = ok(s.api("PATCH", path, {"maxRequestsPerMinute": None}))["key"]
+    assert (got["maxRequestsPerMinute"], got["maxRequestsPerDay"]) == (None, 100)
+    ok(s.api("PATCH", path, {"isActive": False}))
+    assert use(s, made["key"]).status_code == 403  # at once
+    refused(s.api("PATCH", "/keys/nobody", {"name": "x"}), 404)
+
+
+@pytest.mark.parametrize("field,value", [("noLog", True), ("autoResolve", False), ("maxSessions", 1)])
+def test_what_would_not_be_obeyed_is_not_taken(s, field, value):
+    made = make(s)
+    invalid(s.api("PATCH", "/keys/" + made["id"], {field: value}), field)
+    ok(s.api("PATCH", "/keys/" + made["id"], {field: type(value)(not value)}))
+
+
+def test_the_same_key_on_every_surface(s):
+    made = make(s, name="shared")
+    assert s.get("/sluice/v1/keys/" + made["id"], auth=False, headers={"Authorization": "Bearer " + ADMIN}).json()["label"] == "shared"
+    assert made["id"] in [k["id"] for k in s.get("/admin/api/keys", auth=False, headers={"Authorization": "Bearer " + ADMIN}).json()["keys"]]
