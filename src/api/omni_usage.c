@@ -329,7 +329,8 @@ static int64_t streak(const struct gathered *g)
 
 static double percent(int64_t part, int64_t whole)
 {
-    return whole > 0 ? (double)(part * 10000 / whole) / 100 : 0;
+    int64_t hundredths = whole > 0 ? part * 10000 / whole : 0; /* rounded down */
+    return (double)hundredths / 100;
 }
 
 /* Several providers may serve the same model. */

@@ -561,8 +561,8 @@ bool config_routing(struct snapshot *s, const struct map *upstreams, const struc
                                .r = ARENA_NEW(s->arena, struct routing),
                                .upstreams = upstreams,
                                .models = models};
-    struct entry *of[3];
-    size_t n[3];
+    struct entry *of[3] = {NULL};
+    size_t n[3] = {0};
     s->routing = b.r;
     map_init(&b.combos);
     for (size_t i = 0; i < s->n_models; i++)

@@ -149,8 +149,9 @@ bool combo_read(struct arena *a, yyjson_val *v, struct combo_conf *out, struct e
             (void)snprintf(e->field, sizeof e->field, "auto.%.80s", was);
             return false;
         }
-        const double *w = &out->weights.quota;
-        for (size_t i = 0; i < sizeof out->weights / sizeof *w; i++)
+        double w[sizeof out->weights / sizeof(double)];
+        memcpy(w, &out->weights, sizeof w);
+        for (size_t i = 0; i < ARRAY_LEN(w); i++)
             if (!(w[i] >= 0 && w[i] <= 1))
                 return err_field(e, "auto", "'auto' holds a weight that is not from 0 to 1");
     }

@@ -315,7 +315,7 @@ static void on_sum(void *arg, const struct row *r)
 {
     const struct reading *to = arg;
     struct usage_figures f;
-    int64_t v[N_FIGURES], kind = row_int(r, 1);
+    int64_t v[N_FIGURES] = {0}, kind = row_int(r, 1);
     for (size_t i = 0; i < N_FIGURES; i++)
         v[i] = row_int(r, (int)i + 2);
     memcpy(&f, v, sizeof f);
