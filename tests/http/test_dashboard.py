@@ -1,5 +1,7 @@
 """The dashboard: how it is handed out, and its flows in a real Chromium."""
 import gzip
+import importlib.machinery
+import importlib.util
 import re
 import subprocess
 
@@ -102,8 +104,45 @@ def test_first_run(start_sluice):
 
 
 @pytest.mark.timeout(300)
+def test_inspector(start_sluice):
+    other = start_sluice(config())
+    mine = config()
+    mine["providers"]["other"] = {"type": "openai-compatible", "base_url": other.origin + "/v1", "api_key": KEY}
+    mine["models"]["far"] = {"provider": "other", "upstream_model": "echo"}
+    mine["server"]["log_bodies"] = "all"
+    drive(start_sluice(mine).origin, ADMIN, "inspect")
+
+
+@pytest.mark.timeout(300)
+def test_a_provider_that_fails(start_sluice):
+    mine = config()
+    mine["providers"]["nowhere"] = {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1"}
+    mine["models"]["broken"] = "nowhere"
+    drive(start_sluice(mine).origin, ADMIN, "failing")
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_models(start_sluice):
+    mine = config()
+    mine["models"].update({"model-%d" % n: {"provider": "echo", "capabilities": ["text"]} for n in range(10001)})
+    drive(start_sluice(mine).origin, ADMIN, "many")
+
+
+@pytest.mark.timeout(300)
+def test_a_hundred_thousand_rows(start_sluice):
+    first = start_sluice(config())
+    first.stop()
+    loader = importlib.machinery.SourceFileLoader("request_log", str(ROOT / "bench/request-log"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("request_log", loader))
+    loader.exec_module(module)
+    module.fill(first.folder / "data/sluice.db", 100_000)
+    s = start_sluice(config(), arguments=("--data", str(first.folder / "data")))
+    drive(s.origin, ADMIN, "rows")
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("flow", ["signing", "password", "inflight", "history", "objects", "requests", "playground", "settings", "palette",
-                                  "inert", "expiry", "looks-1440-light", "looks-1440-dark", "looks-768-light", "looks-360-light",
+                                  "inert", "expiry", "reach", "looks-1440-light", "looks-1440-dark", "looks-768-light", "looks-360-light",
                                   "looks-360-dark"])
 def test_flow(start_sluice, flow):
     s = start_sluice(config())

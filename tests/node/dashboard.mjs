@@ -38,6 +38,10 @@ async function visit(page, name) {
   await page.getByRole('heading', { level: 1, name }).waitFor();
 }
 
+const say = (model, text) => fetch(`${origin}/v1/chat/completions`, {
+  method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify({ model, messages: [{ role: 'user', content: text }] }),
+});
+
 const title = (name) => name[0].toUpperCase() + name.slice(1);
 
 const flows = {
@@ -154,8 +158,8 @@ const flows = {
   async objects({ page }) {
     await signIn(page, '/dashboard/providers');
     await page.getByRole('button', { name: 'Add a provider' }).first().click();
-    await page.getByRole('combobox', { name: 'Kind' }).click();
-    await page.getByRole('option', { name: /^Echo/i }).click();
+    await page.getByRole('textbox', { name: 'Search the kinds' }).fill('echo');
+    await page.getByRole('dialog').getByRole('button', { name: /^Echo/i }).click();
     await page.getByRole('textbox', { name: 'Name' }).fill('second-echo');
     await page.getByRole('dialog').getByRole('button', { name: 'Add', exact: true }).click();
     await page.getByText('second-echo', { exact: true }).waitFor();
@@ -222,7 +226,7 @@ const flows = {
   async playground({ page }) {
     await signIn(page, '/dashboard/playground');
     await page.getByRole('textbox', { name: 'Your message' }).waitFor();
-    for (const format of ['OpenAI Chat', 'OpenAI Responses', 'Anthropic', 'Google']) {
+    for (const format of ['OpenAI Chat', 'OpenAI Responses', 'Anthropic', 'Google', 'Ollama']) {
       await page.getByRole('combobox', { name: 'Client format' }).click();
       await page.getByRole('option', { name: format }).click();
       await page.getByRole('combobox', { name: 'Model 1' }).click();
@@ -234,6 +238,27 @@ const flows = {
       assert.match(await page.getByText(/^Tokens /).innerText(), /Tokens [1-9]\d* → [1-9]/, format);
       await page.getByRole('button', { name: 'Clear' }).click();
     }
+    // two side by side, a system prompt, a tool that is called, an image, and the same to be copied
+    await page.getByRole('combobox', { name: 'Client format' }).click();
+    await page.getByRole('option', { name: 'Anthropic' }).click();
+    await page.getByRole('button', { name: 'Parameters' }).click();
+    await page.getByRole('textbox', { name: 'System prompt' }).fill('Be brief.');
+    await page.getByRole('textbox', { name: 'Tools' }).fill('[{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}]');
+    await page.getByRole('button', { name: 'Compare' }).click();
+    await page.getByRole('combobox', { name: 'Model 2' }).waitFor();
+    const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+    await page.locator('input[type=file]').setInputFiles({ name: 'dot.png', mimeType: 'image/png', buffer: Buffer.from(png, 'base64') });
+    await page.getByText('dot.png').waitFor();
+    const sent = [];
+    page.on('request', (r) => { if (r.url().endsWith('/v1/messages')) sent.push(r.postDataJSON()); });
+    await page.getByRole('textbox', { name: 'Your message' }).fill('[[tool get_weather {"city":"Bern"}]]');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText('"Bern"').first().waitFor();
+    await page.waitForFunction(() => document.body.innerText.match(/Duration/g)?.length === 2);
+    assert.equal(sent.length, 2);
+    assert.ok(sent.every((b) => b.system === 'Be brief.' && b.tools[0].name === 'get_weather' && b.messages[0].content[0].source.data === png));
+    await page.getByRole('button', { name: 'Copy as echo' }).first().click();
+    assert.ok((await page.getByRole('dialog').locator('pre').first().innerText()).includes('/v1/messages'));
   },
 
   async settings({ page }) {
@@ -305,6 +330,204 @@ const flows = {
     assert.deepEqual(found, []);
   },
 
+  /* a provider fails while the dashboard is looked at: it says so, and leads to the errors */
+  async failing({ page }) {
+    await signIn(page);
+    await page.getByText('Nothing is broken').waitFor();
+    for (let i = 0; i < 3; i++) assert.equal((await say('broken', 'Hello')).status, 502);
+    await page.getByRole('region', { name: 'What is broken now' }).getByText('nowhere: fails').waitFor();
+    await page.getByRole('link', { name: 'See the errors' }).click();
+    await page.waitForURL(/requests\?provider=nowhere&status=error$/);
+    await page.getByRole('cell').getByText('broken').first().waitFor();
+  },
+
+  /* one request in full: attempts, bodies and what became of them, again to another model, and as a file for others */
+  async inspect({ page }) {
+    const sent = await fetch(`${origin}/v1/messages`, {
+      method: 'POST', headers: { 'x-api-key': key, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'far', max_tokens: 77, top_k: 5, messages: [{ role: 'user', content: 'A private question' }] }),
+    });
+    assert.equal(sent.status, 200);
+    const id = sent.headers.get('x-request-id');
+    await signIn(page, '/dashboard/requests');
+    await page.getByRole('combobox', { name: 'Model' }).click();
+    await page.getByRole('option', { name: 'far' }).click();
+    await page.waitForURL(/model=far/);
+    await page.getByRole('button', { name: 'Views' }).click();
+    await page.getByRole('menuitem', { name: 'Save this view' }).click();
+    await page.getByRole('textbox', { name: 'Name' }).fill('my view');
+    await page.getByRole('button', { name: 'Save', exact: true }).click();
+    await page.getByRole('button', { name: 'my view' }).waitFor();
+    await page.getByRole('cell').getByText('far').first().click();
+    const beside = page.getByRole('dialog');
+    await beside.getByText(id).first().waitFor();
+    await beside.getByText('anthropic → openai_chat').waitFor();
+    await beside.getByRole('img', { name: /^other: / }).first().waitFor();
+    await beside.getByRole('tab', { name: 'Bodies' }).click();
+    await beside.getByRole('region', { name: 'From the client', exact: true }).getByText('A private question').waitFor();
+    const fate = (where, text) => beside.getByRole('region', { name: where, exact: true }).locator('.line', { hasText: text }).first().getAttribute('data-is');
+    await beside.getByRole('region', { name: 'To the provider', exact: true }).getByText('A private question').waitFor();
+    assert.equal(await fate('From the client', 'top_k'), 'dropped');
+    assert.equal(await fate('From the client', 'A private question'), 'kept');
+    assert.equal(await fate('From the client', '"model"'), 'mapped');
+    await beside.getByRole('button', { name: 'Share' }).click();
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('menuitem', { name: 'Without texts' }).click()]);
+    const shared = readFileSync(await file.path(), 'utf8');
+    assert.equal(JSON.parse(shared).request.id, id);
+    assert.equal(JSON.parse(shared).request.key, null);
+    assert.ok(!shared.includes('private question') && !shared.includes('127.0.0.1') && Object.keys(JSON.parse(shared).bodies).length === 4);
+    await beside.getByRole('button', { name: 'Send again' }).click();
+    const again = page.getByRole('dialog', { name: 'Send again' });
+    await again.getByRole('combobox', { name: 'To this model' }).click();
+    await page.getByRole('option', { name: 'echo', exact: true }).click();
+    await again.getByRole('button', { name: 'Send', exact: true }).click();
+    await again.getByText('A private question').waitFor();
+    await again.getByRole('link', { name: 'Look at it' }).click();
+    await page.waitForURL((u) => /requests\/req_/.test(u.pathname) && !u.pathname.includes(id));
+    await beside.getByText('anthropic → anthropic').waitFor();
+  },
+
+  /* a log of 100 000 rows: scrolled through to its end, with never more than a screen of it drawn */
+  async rows({ page }) {
+    await signIn(page, '/dashboard/requests');
+    const table = page.getByRole('table', { name: 'Requests' });
+    await table.waitFor();
+    const step = () => table.evaluate((t) => { t.scrollTop = t.scrollHeight; return [Number(t.getAttribute('aria-rowcount')), t.querySelectorAll('[role=row]').length]; });
+    let [count, drawn] = await step();
+    const end = Date.now() + 240_000;
+    while (count < 100_001 && Date.now() < end) {
+      await page.waitForFunction((n) => Number(document.querySelector('[role=table]').getAttribute('aria-rowcount')) > n, count);
+      [count, drawn] = await step();
+      assert.ok(drawn < 120, `${drawn} rows are drawn`);
+    }
+    assert.equal(count, 100_001);
+    await page.getByRole('row', { name: /./ }).last().waitFor();
+    await table.evaluate((t) => { t.scrollTop = 0; });
+    await say('echo', 'the newest'); // and back at the top it is live: what is held shrinks to the newest
+    await page.waitForFunction(() => Number(document.querySelector('[role=table]').getAttribute('aria-rowcount')) <= 1001);
+    await page.getByRole('combobox', { name: 'Status' }).click();
+    await page.getByRole('option', { name: '429' }).click();
+    await page.waitForFunction(() => [...document.querySelectorAll('[role=cell] .status')].every((c) => c.textContent === '429') && document.querySelector('[role=cell] .status'));
+  },
+
+  /* 10 000 models: found by a word, only those in sight drawn */
+  async many({ page }) {
+    await signIn(page, '/dashboard/models');
+    await page.getByText('10002 found').waitFor();
+    assert.ok(await page.getByRole('row').count() < 120);
+    await page.getByRole('textbox', { name: 'Search' }).fill('model-7777');
+    await page.getByText(/^1 found/).waitFor();
+    await page.getByRole('cell').getByText('model-7777').first().click();
+    await page.getByRole('dialog').getByRole('textbox', { name: 'Name that clients use' }).waitFor();
+    assert.match(page.url(), /models\/model-7777/);
+    await page.goBack();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox', { name: 'Go to' }).fill('model-9999');
+    await page.getByRole('option', { name: /^model-9999/ }).click();
+    await page.waitForURL(/models\/model-9999/);
+  },
+
+  /* the network goes and comes back; a second tab learns of what happens in the first; reload and back on every page */
+  async reach({ page, context }) {
+    await page.goto(`${origin}/dashboard/`);
+    await page.getByRole('textbox', { name: 'Password' }).fill('a long enough password');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('navigation').waitFor();
+    await context.setOffline(true);
+    await page.getByText('The server cannot be reached').waitFor();
+    await context.setOffline(false);
+    await page.getByText('The server cannot be reached').waitFor({ state: 'detached' });
+    for (const path of ['', 'requests', 'models', 'providers', 'keys', 'playground', 'settings', 'settings/history', 'start', 'providers/echo', 'models/echo', 'keys/0a1b2c3d']) {
+      await page.goto(`${origin}/dashboard/${path}`);
+      await page.getByRole('heading', { level: 1 }).first().waitFor();
+      const before = await page.getByRole('heading', { level: 1 }).first().innerText();
+      await page.reload();
+      await page.getByRole('heading', { level: 1, name: before }).first().waitFor();
+      assert.equal(new URL(page.url()).pathname, `/dashboard/${path}`);
+      if (path.includes('/') && !path.startsWith('settings')) await page.getByRole('dialog').first().waitFor();
+    }
+    await page.goto(`${origin}/dashboard/keys`);
+    await page.getByRole('heading', { name: 'Keys' }).waitFor();
+    const other = await context.newPage();
+    await other.goto(`${origin}/dashboard/`);
+    await other.getByRole('heading', { name: 'Dashboard' }).waitFor();
+    await other.getByRole('button', { name: 'Sign out' }).click();
+    await other.getByRole('button', { name: 'Sign in' }).waitFor();
+    await page.getByRole('navigation').getByRole('link', { name: 'Models' }).click();
+    await page.getByText('Your session is over').waitFor();
+  },
+
+  /* for bench/dashboard: how fast, and how much memory */
+  async budget({ browser }) {
+    const { context, page } = await open(browser);
+    const cdp = await context.newCDPSession(page);
+    await page.goto(`${origin}/dashboard/`);
+    await page.getByRole('textbox', { name: 'Password' }).fill('a long enough password');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
+    await say('echo', 'Hello');
+    await page.addInitScript(() => {
+      const seen = new MutationObserver(() => {
+        if (!document.querySelector('h1') || !document.querySelector('.tile-value')) return;
+        window.ready = performance.now();
+        seen.disconnect();
+      });
+      seen.observe(document, { childList: true, subtree: true });
+    });
+    await cdp.send('Emulation.setCPUThrottlingRate', { rate: 4 });
+    const times = [];
+    for (let i = 0; i < 5; i++) {
+      await page.goto(`${origin}/dashboard/`);
+      times.push(await page.waitForFunction(() => window.ready).then((h) => h.jsonValue()));
+    }
+    await cdp.send('Emulation.setCPUThrottlingRate', { rate: 1 });
+    await page.addInitScript(() => {
+      window.rate = 1000; // rows a second, of a tail that is made up here
+      window.rowsMade = 0;
+      window.longest = 0;
+      new PerformanceObserver((l) => l.getEntries().forEach((e) => { window.longest = Math.max(window.longest, e.duration); })).observe({ type: 'longtask' });
+      const real = window.fetch;
+      window.fetch = (what, ...more) => {
+        if (!String(what?.url ?? what).includes('/requests/tail')) return real(what, ...more);
+        const text = new TextEncoder();
+        let seq = Date.now() * 1000;
+        const row = (n) => `id: ${n}\nevent: request\ndata: ${JSON.stringify({
+          id: `req_${n}`, seq: n, ended: new Date().toISOString(), model: 'echo', provider: 'echo', provider_model: 'echo', key: '0a1b2c3d', key_label: 'bench', operation: 'chat',
+          client_format: 'openai_chat', upstream_format: 'openai_chat', stream: false, status: n % 50 ? 200 : 502, error: null, error_message: null, attempts: 1, input_tokens: 34, output_tokens: 24,
+          ttft_us: 900, duration_us: 1200, bytes_in: 100, bytes_out: 200, usage_quality: 'reported' })}\n\n`;
+        return Promise.resolve(new Response(new ReadableStream({
+          start(c) {
+            setInterval(() => {
+              let all = '';
+              for (let i = 0; i < window.rate / 20; i++) all += row(++seq);
+              window.rowsMade += window.rate / 20;
+              c.enqueue(text.encode(all));
+            }, 50);
+          },
+        }), { headers: { 'content-type': 'text/event-stream' } }));
+      };
+    });
+    await page.goto(`${origin}/dashboard/requests`);
+    await page.getByRole('table', { name: 'Requests' }).waitFor();
+    await page.waitForTimeout(3_000);
+    await page.evaluate(() => { window.longest = 0; window.rowsMade = 0; });
+    await page.waitForTimeout(20_000);
+    const longest = await page.evaluate(() => window.longest);
+    const heap = async () => {
+      await cdp.send('HeapProfiler.collectGarbage');
+      return (await cdp.send('Runtime.getHeapUsage')).usedSize;
+    };
+    await page.evaluate(() => { window.rate = 20_000; });
+    await page.waitForTimeout(5_000);
+    await page.evaluate(() => { window.rowsMade = 0; });
+    const before = await heap();
+    await page.waitForFunction(() => window.rowsMade >= 1_200_000, undefined, { timeout: 300_000, polling: 1000 });
+    const after = await heap();
+    await context.close();
+    return { first_screen_ms: Math.round(times.sort((a, b) => a - b)[2]), longest_task_ms: Math.round(longest), heap_before_bytes: before, heap_after_bytes: after, rows: 1_200_000 };
+  },
+
   async expiry({ page }) {
     await signIn(page);
     await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
@@ -317,9 +540,9 @@ const flows = {
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
 try {
   const opened = await open(browser);
-  await flows[name]({ ...opened, browser }, Number(width), scheme);
+  const figures = await flows[name]({ ...opened, browser }, Number(width), scheme);
   assert.deepEqual(opened.faults, []);
-  console.log(JSON.stringify({ ok: true }));
+  console.log(JSON.stringify({ ok: true, figures }));
 } finally {
   await browser.close();
 }

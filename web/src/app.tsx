@@ -101,7 +101,7 @@ function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
           </Boundary>
         </Box>
       </AppShell.Main>
-      <Palette opened={isPaletteOpen} onClose={palette.close} />
+      <Palette opened={isPaletteOpen} onClose={palette.close} onSignOut={onSignOut} />
     </AppShell>
   );
 }

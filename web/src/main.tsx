@@ -17,7 +17,9 @@ const nonce = document.querySelector<HTMLMetaElement>('meta[name="style-nonce"]'
 setNonce(nonce); // for the styles that hold the page still behind a dialog
 const queries: QueryClient = new QueryClient({
   defaultOptions: {
+    mutations: { networkMode: 'always' },
     queries: {
+      networkMode: 'always', // the server may be this machine, whatever the browser thinks of the network
       staleTime: 5_000,
       retry: (times, error) => !(error instanceof ApiError && error.status < 500) && times < 2,
     },

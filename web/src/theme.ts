@@ -28,7 +28,7 @@ export const variables: CSSVariablesResolver = (t) => {
     light: {
       '--mantine-color-body': '#fff', '--mantine-color-default-border': '#e1e5ea', '--mantine-color-text': '#1b2026',
       '--mantine-color-dimmed': '#5b6572', '--mantine-color-error': t.colors.red[9], '--ground': '#f6f7f9', '--hover': '#f3f5f8', '--strong-border': '#cfd5dc',
-      '--fine': '#0a7d6c', '--bad': '#c92a2a', '--warn': '#a65f00', '--kept': '#0a7d6c', '--mapped': '#1864ab', '--dropped': '#c92a2a', '--added': '#862e9c',
+      '--fine': '#0a7d6c', '--bad': '#c92a2a', '--warn': '#8a4f00', '--kept': '#0a7d6c', '--mapped': '#1864ab', '--dropped': '#c92a2a', '--added': '#862e9c',
       ...tinted((name) => `color-mix(in srgb, var(--mantine-color-${name}-9) 75%, black)`),
     },
     dark: {

@@ -1,63 +1,120 @@
 // Asks a model as a client would, in a client's format, over the same paths that clients use; the answer is read as it comes.
 import { ApiError, api, apiUrl, take } from './client';
+import { events } from './sse';
 
-export interface Message { role: 'user' | 'assistant'; content: string }
+export interface Media { kind: 'image' | 'audio'; type: string; data: string; name: string } // data: base64
+export interface Message { role: 'user' | 'assistant'; content: string; media?: Media[] }
+export interface Tool { name: string; description?: string; parameters?: unknown }
 export interface Question {
-  model: string; messages: Message[]; system?: string; maxTokens?: number; format?: Format; signal?: AbortSignal;
+  model: string; messages: Message[]; system?: string; maxTokens?: number; temperature?: number; topP?: number; tools?: Tool[]; format?: Format; signal?: AbortSignal;
   onText?: (answer: Answer) => void;
 }
-export interface Answer { text: string; thinking: string; requestId: string; firstUs: number; totalUs: number; input: number | null; output: number | null }
+export interface ToolCall { name: string; args: string }
+export interface Answer {
+  text: string; thinking: string; calls: ToolCall[]; requestId: string; firstUs: number; totalUs: number; input: number | null; output: number | null; costUsd: number | null;
+}
 export type Format = keyof typeof formats;
 
-interface Piece { text?: string; thinking?: string; input?: number; output?: number; error?: string }
-interface Dialect { path: (q: Question) => string; body: (q: Question) => unknown; read: (event: Record<string, any>) => Piece }
+interface Piece { text?: string; thinking?: string; input?: number; output?: number; error?: string; call?: { at: number; name?: string; args?: string } }
+interface Dialect { path: (q: Question) => string; body: (q: Question) => Record<string, unknown>; read: (event: Record<string, any>) => Piece }
 
 const longest = (q: Question) => q.maxTokens ?? 2048;
+const defined = (o: Record<string, unknown>) => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined && v !== ''));
+const schema = (t: Tool) => t.parameters ?? { type: 'object', properties: {} };
+const url = (m: Media) => `data:${m.type};base64,${m.data}`;
+const audioFormat = (m: Media) => (/mpeg|mp3/.test(m.type) ? 'mp3' : 'wav');
 
 // How each format says the same, both ways. Only what the playground shows is read.
 export const formats = {
   'OpenAI Chat': {
     path: () => 'v1/chat/completions',
-    body: (q) => ({
-      model: q.model, stream: true, stream_options: { include_usage: true }, max_tokens: longest(q),
-      messages: [...(q.system ? [{ role: 'system', content: q.system }] : []), ...q.messages],
+    body: (q) => defined({
+      model: q.model, stream: true, stream_options: { include_usage: true }, max_tokens: longest(q), temperature: q.temperature, top_p: q.topP,
+      messages: [...(q.system ? [{ role: 'system', content: q.system }] : []), ...q.messages.map((m) => ({
+        role: m.role, content: !m.media?.length ? m.content : [{ type: 'text', text: m.content }, ...m.media.map((x) => (x.kind === 'image' ? { type: 'image_url', image_url: { url: url(x) } } : { type: 'input_audio', input_audio: { data: x.data, format: audioFormat(x) } }))],
+      }))],
+      tools: q.tools?.length ? q.tools.map((t) => ({ type: 'function', function: { name: t.name, description: t.description, parameters: schema(t) } })) : undefined,
     }),
-    read: (e) => ({
-      text: e.choices?.[0]?.delta?.content ?? '', thinking: e.choices?.[0]?.delta?.reasoning_content ?? '',
-      input: e.usage?.prompt_tokens, output: e.usage?.completion_tokens, error: e.error?.message,
-    }),
+    read: (e) => {
+      const d = e.choices?.[0]?.delta;
+      const t = d?.tool_calls?.[0];
+      return {
+        text: d?.content ?? '', thinking: d?.reasoning_content ?? '', input: e.usage?.prompt_tokens, output: e.usage?.completion_tokens, error: e.error?.message,
+        ...(t && { call: { at: t.index ?? 0, name: t.function?.name, args: t.function?.arguments } }),
+      };
+    },
   },
   'OpenAI Responses': {
     path: () => 'v1/responses',
-    body: (q) => ({ model: q.model, stream: true, store: false, max_output_tokens: longest(q), input: q.messages, ...(q.system && { instructions: q.system }) }),
+    body: (q) => defined({
+      model: q.model, stream: true, store: false, max_output_tokens: longest(q), temperature: q.temperature, top_p: q.topP, instructions: q.system,
+      input: q.messages.map((m) => ({
+        role: m.role, content: !m.media?.length ? m.content : [{ type: 'input_text', text: m.content }, ...m.media.map((x) => (x.kind === 'image' ? { type: 'input_image', image_url: url(x) } : { type: 'input_audio', input_audio: { data: x.data, format: audioFormat(x) } }))],
+      })),
+      tools: q.tools?.length ? q.tools.map((t) => ({ type: 'function', name: t.name, description: t.description, parameters: schema(t) })) : undefined,
+    }),
     read: (e) => ({
       text: e.type === 'response.output_text.delta' ? e.delta : '',
       thinking: e.type === 'response.reasoning_text.delta' || e.type === 'response.reasoning_summary_text.delta' ? e.delta : '',
       input: e.response?.usage?.input_tokens, output: e.response?.usage?.output_tokens,
       error: e.type === 'error' ? e.message : e.response?.error?.message,
+      ...(e.type === 'response.output_item.added' && e.item?.type === 'function_call' && { call: { at: e.output_index, name: e.item.name } }),
+      ...(e.type === 'response.function_call_arguments.delta' && { call: { at: e.output_index, args: e.delta } }),
     }),
   },
   Anthropic: {
     path: () => 'v1/messages',
-    body: (q) => ({ model: q.model, stream: true, max_tokens: longest(q), messages: q.messages, ...(q.system && { system: q.system }) }),
+    body: (q) => defined({
+      model: q.model, stream: true, max_tokens: longest(q), temperature: q.temperature, top_p: q.topP, system: q.system,
+      messages: q.messages.map((m) => ({ role: m.role, content: !m.media?.length ? m.content : [...m.media.filter((x) => x.kind === 'image').map((x) => ({ type: 'image', source: { type: 'base64', media_type: x.type, data: x.data } })), { type: 'text', text: m.content }] })),
+      tools: q.tools?.length ? q.tools.map((t) => ({ name: t.name, description: t.description, input_schema: schema(t) })) : undefined,
+    }),
     read: (e) => ({
       text: e.delta?.text ?? '', thinking: e.delta?.thinking ?? '', input: e.message?.usage?.input_tokens, output: e.usage?.output_tokens,
       error: e.type === 'error' ? e.error?.message : undefined,
+      ...(e.type === 'content_block_start' && e.content_block?.type === 'tool_use' && { call: { at: e.index, name: e.content_block.name } }),
+      ...(e.delta?.type === 'input_json_delta' && { call: { at: e.index, args: e.delta.partial_json } }),
     }),
   },
   Google: {
     path: (q) => `v1beta/models/${encodeURIComponent(q.model)}:streamGenerateContent?alt=sse`,
-    body: (q) => ({
-      contents: q.messages.map((m) => ({ role: m.role === 'user' ? 'user' : 'model', parts: [{ text: m.content }] })),
-      generationConfig: { maxOutputTokens: longest(q) }, ...(q.system && { systemInstruction: { parts: [{ text: q.system }] } }),
+    body: (q) => defined({
+      contents: q.messages.map((m) => ({ role: m.role === 'user' ? 'user' : 'model', parts: [...(m.media ?? []).map((x) => ({ inlineData: { mimeType: x.type, data: x.data } })), { text: m.content }] })),
+      generationConfig: defined({ maxOutputTokens: longest(q), temperature: q.temperature, topP: q.topP }), systemInstruction: q.system ? { parts: [{ text: q.system }] } : undefined,
+      tools: q.tools?.length ? [{ functionDeclarations: q.tools.map((t) => defined({ name: t.name, description: t.description, parameters: t.parameters })) }] : undefined,
     }),
     read: (e) => {
-      const parts: { text?: string; thought?: boolean }[] = e.candidates?.[0]?.content?.parts ?? [];
+      const parts: { text?: string; thought?: boolean; functionCall?: { name: string; args?: unknown } }[] = e.candidates?.[0]?.content?.parts ?? [];
       const join = (isThought: boolean) => parts.filter((p) => Boolean(p.thought) === isThought).map((p) => p.text ?? '').join('');
-      return { text: join(false), thinking: join(true), input: e.usageMetadata?.promptTokenCount, output: e.usageMetadata?.candidatesTokenCount, error: e.error?.message };
+      const f = parts.find((p) => p.functionCall)?.functionCall;
+      return {
+        text: join(false), thinking: join(true), input: e.usageMetadata?.promptTokenCount, output: e.usageMetadata?.candidatesTokenCount, error: e.error?.message,
+        ...(f && { call: { at: -1, name: f.name, args: JSON.stringify(f.args ?? {}) } }),
+      };
+    },
+  },
+  Ollama: {
+    path: () => 'api/chat',
+    body: (q) => defined({
+      model: q.model, stream: true, options: defined({ num_predict: longest(q), temperature: q.temperature, top_p: q.topP }),
+      messages: [...(q.system ? [{ role: 'system', content: q.system }] : []), ...q.messages.map((m) => defined({ role: m.role, content: m.content || ' ', images: m.media?.length ? m.media.filter((x) => x.kind === 'image').map((x) => x.data) : undefined }))],
+      tools: q.tools?.length ? q.tools.map((t) => ({ type: 'function', function: { name: t.name, description: t.description, parameters: schema(t) } })) : undefined,
+    }),
+    read: (e) => {
+      const f = e.message?.tool_calls?.[0]?.function;
+      return {
+        text: e.message?.content ?? '', thinking: e.message?.thinking ?? '', input: e.prompt_eval_count, output: e.eval_count, error: typeof e.error === 'string' ? e.error : undefined,
+        ...(f && { call: { at: -1, name: f.name, args: JSON.stringify(f.arguments ?? {}) } }),
+      };
     },
   },
 } satisfies Record<string, Dialect>;
+
+/** What is sent for a question: to be copied. */
+export function requestOf(q: Question): { path: string; body: Record<string, unknown> } {
+  const dialect: Dialect = formats[q.format ?? 'OpenAI Chat'];
+  return { path: dialect.path(q), body: dialect.body(q) };
+}
 
 // Models are asked as the server's own internal caller: whoever may use the dashboard needs no client key. Kept in memory only.
 let pass: Promise<string> | null = null;
@@ -68,19 +125,20 @@ function internalToken(): Promise<string> {
   return pass;
 }
 
-/** The data of each server-sent event; what is cut off by the end of the stream is no event. */
-async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+/** The JSON texts of a stream, whether of events or of lines. */
+async function* pieces(response: Response, body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  if (!response.headers.get('content-type')?.includes('ndjson')) {
+    for await (const { data } of events(body)) if (data !== '[DONE]') yield data;
+    return;
+  }
   const reader = body.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader();
   let rest = '';
   for (;;) {
     const { done, value } = await reader.read();
+    const parts = (rest + (value ?? '')).split('\n');
+    rest = done ? '' : (parts.pop() ?? '');
+    for (const part of parts) if (part.trim()) yield part;
     if (done) return;
-    const parts = (rest + value).split(/\r?\n\r?\n/);
-    rest = parts.pop() ?? '';
-    for (const part of parts) {
-      const data = part.split(/\r?\n/).filter((l) => l.startsWith('data:')).map((l) => l.slice(5).trimStart()).join('\n');
-      if (data && data !== '[DONE]') yield data;
-    }
   }
 }
 
@@ -97,13 +155,19 @@ export async function ask(q: Question): Promise<Answer> {
   if (response.status === 401) pass = null; // the server was started anew
   const requestId = response.headers.get('x-request-id') ?? '';
   if (!response.ok || !response.body) throw new ApiError(response.status, await response.json().catch(() => null), requestId);
-  let answer: Answer = { text: '', thinking: '', requestId, firstUs: -1, totalUs: -1, input: null, output: null };
-  for await (const data of events(response.body)) {
+  let answer: Answer = { text: '', thinking: '', calls: [], requestId, firstUs: -1, totalUs: -1, input: null, output: null, costUsd: null };
+  const calls = new Map<number, ToolCall>();
+  for await (const data of pieces(response, response.body)) {
     const piece = dialect.read(JSON.parse(data) as Record<string, any>);
     if (piece.error) throw new Error(piece.error);
-    const hasMore = Boolean(piece.text || piece.thinking);
+    if (piece.call) {
+      const at = piece.call.at >= 0 ? piece.call.at : 1000 + calls.size;
+      const old = calls.get(at) ?? { name: '', args: '' };
+      calls.set(at, { name: piece.call.name ?? old.name, args: old.args + (piece.call.args ?? '') });
+    }
+    const hasMore = Boolean(piece.text || piece.thinking || piece.call);
     answer = {
-      ...answer, text: answer.text + (piece.text ?? ''), thinking: answer.thinking + (piece.thinking ?? ''),
+      ...answer, text: answer.text + (piece.text ?? ''), thinking: answer.thinking + (piece.thinking ?? ''), calls: piece.call ? [...calls.values()] : answer.calls,
       input: piece.input ?? answer.input, output: piece.output ?? answer.output, firstUs: answer.firstUs < 0 && hasMore ? since() : answer.firstUs, totalUs: since(),
     };
     q.onText?.(answer);

@@ -25,6 +25,8 @@ export const lists = {
   kinds: queryOptions({ queryKey: ['kinds'], staleTime: Infinity, queryFn: async () => (await take(api.GET('/sluice/v1/provider-kinds'))).data }),
   models: queryOptions({ queryKey: ['models'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/models', query(after)))) }),
   keys: queryOptions({ queryKey: ['keys'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/keys', query(after)))) }),
+  orgs: queryOptions({ queryKey: ['orgs'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/orgs', query(after)))) }),
+  users: queryOptions({ queryKey: ['users'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/users', query(after)))) }),
   active: queryOptions({ queryKey: ['active'], queryFn: async () => (await take(api.GET('/sluice/v1/requests/active'))).data, refetchInterval: 1_000 }),
   series: queryOptions({
     queryKey: ['series'], queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300 } } })), refetchInterval: 2_000,
@@ -40,4 +42,9 @@ export const lists = {
 export const discovered = (provider: string) => queryOptions({
   queryKey: ['discovered', provider], retry: false, staleTime: 60_000,
   queryFn: async () => (await take(api.GET('/admin/api/config/providers/{name}/models', { params: { path: { name: provider } } }))).models ?? [],
+});
+
+/** The series of one model, provider or key. */
+export const seriesOf = (by: 'model' | 'upstream' | 'key', label: string) => queryOptions({
+  queryKey: ['series', by, label], refetchInterval: 2_000, queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300, by, label } } })),
 });

@@ -8,6 +8,11 @@ export function useIsAway(): boolean {
   const [isAway, setAway] = useState(false);
   useEffect(() => onUnreachable(() => setAway(true)), []);
   useEffect(() => {
+    const leave = () => setAway(true);
+    addEventListener('offline', leave);
+    return () => removeEventListener('offline', leave);
+  }, []);
+  useEffect(() => {
     if (!isAway) return;
     const timer = setInterval(() => {
       fetch(new URL('livez', apiUrl), { cache: 'no-store' }).then((answer) => {

@@ -1,4 +1,4 @@
-import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
+import { queryOptions } from '@tanstack/react-query';
 import { api, take } from './client';
 import type { paths } from './schema';
 
@@ -12,14 +12,11 @@ export const latest = (limit: number) => queryOptions({
   queryFn: async () => (await take(api.GET('/sluice/v1/requests', { params: { query: { limit } } }))).data,
 });
 
-/** Newest first, page by page; the first page comes again by itself while isLive. */
-export const found = (filter: Filter, isLive: boolean) => infiniteQueryOptions({
-  queryKey: ['requests', filter], initialPageParam: undefined as number | undefined,
-  queryFn: ({ pageParam }) => take(api.GET('/sluice/v1/requests', { params: { query: { ...filter, limit: 100, ...(pageParam !== undefined && { before: pageParam }) } } })),
-  getNextPageParam: (page: Page) => page.next ?? undefined,
-  refetchInterval: (query) => (isLive && (query.state.data?.pages.length ?? 0) <= 1 ? 2_000 : false),
-});
-
 export const one = (id: string) => queryOptions({
   queryKey: ['request', id], queryFn: () => take(api.GET('/sluice/v1/requests/{id}', { params: { path: { id } } })),
+});
+
+export const bodyOf = (id: string, which: string) => queryOptions({
+  queryKey: ['body', id, which], staleTime: Infinity, retry: false,
+  queryFn: () => take(api.GET('/sluice/v1/requests/{id}/bodies/{which}', { params: { path: { id, which } } })),
 });

@@ -1,117 +1,212 @@
-// Client keys: made (and shown once), limited, switched off, revoked.
-import { ActionIcon, Alert, Badge, Button, Checkbox, Group, Modal, Paper, Stack, Switch, Table, Tabs, TagsInput, Text, TextInput } from '@mantine/core';
-import { IconKey, IconPlus, IconTrash } from '@tabler/icons-react';
+// Client keys: made (and shown once), limited, watched, switched off, revoked.
+import { ActionIcon, Alert, Anchor, Button, Checkbox, Drawer, Fieldset, Group, Modal, MultiSelect, NumberInput, Paper, Select, SimpleGrid, Stack, Switch, TagsInput, Text, TextInput } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
+import { IconKey, IconPlus, IconSearch, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
+import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { api, type Key, take } from '../api/client';
 import { lists } from '../api/lists';
-import { useWords } from '../i18n';
+import { useSpeech, useWords } from '../i18n';
+import { BudgetOf } from '../parts/budget';
+import { count, short } from '../parts/format';
 import { Confirm, Empty, Failure, Loaded, Origin, Page, Snippet, When } from '../parts/pieces';
-import { snippets } from '../parts/snippets';
+import { UseIt } from '../parts/use-it';
+import { type Column, VTable } from '../parts/vtable';
+
+const limitNames = ['requests_per_minute', 'requests_per_day', 'tokens_per_minute', 'tokens_per_day', 'concurrency'] as const;
+type Limits = Record<(typeof limitNames)[number], number>;
+const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
 
 export default function Keys() {
   const words = useWords();
+  const { language } = useSpeech();
+  const id = useParams().rest;
+  const [, go] = useLocation();
   const keys = useQuery(lists.keys);
-  const [isAdding, setAdding] = useState(false);
+  const series = useQuery(lists.series);
+  const [text, setText] = useState('');
+  const [isAdding, setAdding] = useState(useSearchParams()[0].has('new'));
   const [doomed, setDoomed] = useState<Key | null>(null);
   const revoke = useMutation({
-    mutationFn: (id: string) => take(api.DELETE('/sluice/v1/keys/{id}', { params: { path: { id } } })), onSuccess: () => setDoomed(null),
+    mutationFn: (k: string) => take(api.DELETE('/sluice/v1/keys/{id}', { params: { path: { id: k } } })), onSuccess: () => { setDoomed(null); go('/keys'); },
   });
   const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addKey}</Button>;
+  const open = id === undefined ? undefined : keys.data?.find((k) => k.id === decodeURIComponent(id));
+  const wanted = text.trim().toLowerCase();
+  const rows = useMemo(() => (keys.data ?? []).filter((k) => `${k.label} ${k.id} ${k.org} ${k.user} ${k.tags.join(' ')}`.toLowerCase().includes(wanted)), [keys.data, wanted]);
+  const used = useMemo(() => new Map(series.data?.keys.map((k) => [k.id, k])), [series.data]);
+  const columns = useMemo<Column<Key>[]>(() => [
+    { id: 'label', head: words.label, width: 'minmax(130px, 1.6fr)', cell: (k) => <><b style={{ fontWeight: 600 }}>{k.label || '–'}</b> <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }}>{k.id}</span> <Origin from={k.origin} /></> },
+    { id: 'owner', head: words.owner, width: 'minmax(90px, 1fr)', from: 900, cell: (k) => <>{[k.org, k.user].filter(Boolean).join(' / ') || <span style={{ color: 'var(--mantine-color-dimmed)' }}>–</span>} {k.tags.map((t) => <span key={t} className="tag">{t}</span>)}</> },
+    { id: 'scopes', head: words.scopes, width: 'minmax(120px, 1fr)', from: 640, cell: (k) => k.scopes.map((s) => (s === 'admin' ? <span key={s} className="status" data-is="warn">{s}</span> : <span key={s} className="tag">{s}</span>)) },
+    { id: 'models', head: words.allowedModels, width: 'minmax(90px, 1fr)', from: 1060, cell: (k) => k.allowed_models.join(', ') || words.all },
+    { id: 'limits', head: words.limits, width: 'minmax(90px, 1fr)', from: 960, cell: (k) => limitNames.filter((n) => (k.limits?.[n] ?? 0) > 0).map((n) => `${short(k.limits?.[n], language)} ${words[`short_${n}`]}`).join(', ') || '–' },
+    { id: 'used', head: words.lastFive, width: '110px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests, language)}{u.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors}</span>}</> : '–'; } },
+    { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? <When iso={k.expires_at} /> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
+    { id: 'enabled', head: words.enabled, width: '56px', cell: (k) => <Toggle k={k} /> },
+    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (k) => <ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); setDoomed(k); }} aria-label={`${words.delete} ${k.label || k.id}`}><IconTrash size={15} /></ActionIcon> },
+  ], [words, language, used]);
   return (
     <Page title={words.keys} actions={add}
-      calls={[{ method: 'GET', path: '/sluice/v1/keys' }, { method: 'POST', path: '/sluice/v1/keys', body: { label: 'laptop', scopes: ['inference', 'models'] } }]}>
+      calls={[{ method: 'GET', path: '/sluice/v1/keys' }, { method: 'POST', path: '/sluice/v1/keys', body: { label: 'laptop', scopes: ['inference', 'models'], limits: { requests_per_minute: 60 } } }, { method: 'GET', path: '/sluice/v1/metrics/series?by=key&label=ID' }]}>
       <Loaded query={keys}>
-        {(all) => all.length === 0 ? <Empty icon={<IconKey size={40} />} title={words.noKeys} hint={words.noKeysHint} action={add} /> : (
-          <Paper withBorder>
-            <Table.ScrollContainer minWidth={720}>
-              <Table verticalSpacing="sm" highlightOnHover>
-                <Table.Thead>
-                  <Table.Tr>
-                    <Table.Th>{words.label}</Table.Th><Table.Th>{words.scopes}</Table.Th><Table.Th>{words.allowedModels}</Table.Th>
-                    <Table.Th>{words.created}</Table.Th><Table.Th>{words.expires}</Table.Th><Table.Th>{words.enabled}</Table.Th><Table.Th aria-label={words.actions} />
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>{all.map((k) => <KeyRow key={k.id} k={k} onDelete={() => setDoomed(k)} />)}</Table.Tbody>
-              </Table>
-            </Table.ScrollContainer>
-          </Paper>
+        {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconKey size={36} />} title={words.noKeys} hint={words.noKeysHint} action={add} /></Paper> : (
+          <Stack gap="sm">
+            <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 240 }} />
+            {rows.length === 0 ? <Paper withBorder><Empty icon={<IconSearch size={30} />} title={words.noMatch} hint="" /></Paper> : (
+              <Paper withBorder><VTable label={words.keys} rows={rows} columns={columns} rowKey={(k) => k.id} rowHeight={42} height="max(380px, calc(100dvh - 170px))" onOpen={(k) => go(`/keys/${encodeURIComponent(k.id)}`)} /></Paper>
+            )}
+          </Stack>
         )}
       </Loaded>
       <NewKey opened={isAdding} onClose={() => setAdding(false)} />
-      <Confirm title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)}
-        onDo={() => doomed && revoke.mutate(doomed.id)}>
+      <Drawer opened={open !== undefined} onClose={() => go('/keys')} position="right" size="min(620px, 100%)" title={open?.label || open?.id} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
+        {open && <Inside key={open.id} k={open} onDelete={() => setDoomed(open)} />}
+      </Drawer>
+      <Confirm title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)} onDo={() => doomed && revoke.mutate(doomed.id)}>
         <Text><b>{doomed?.label || doomed?.id}</b>: {words.deleteKeyHint}</Text>
       </Confirm>
     </Page>
   );
 }
 
-function KeyRow({ k, onDelete }: { k: Key; onDelete: () => void }) {
+function Toggle({ k }: { k: Key }) {
   const words = useWords();
   const change = useMutation({
     mutationFn: (enabled: boolean) => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id: k.id } }, body: { enabled } })),
+    onError: (e) => notifications.show({ title: k.label || k.id, message: e.message, color: 'red' }),
+  });
+  return <Switch size="xs" checked={k.enabled} onClick={(e) => e.stopPropagation()} onChange={(e) => change.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${k.label || k.id}`} />;
+}
+
+/* ---- what a key may ---- */
+
+interface Draft { label: string; scopes: string[]; allowed: string[]; tags: string[]; org: string; user: string; expires: string; limits: Partial<Record<keyof Limits, number | string>>; days: string[]; from: string; until: string; zone: string }
+
+const local = (iso: string) => { const at = new Date(iso); return Number.isNaN(at.getTime()) ? '' : new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16); };
+
+function draftOf(k: Key | null): Draft {
+  return {
+    label: k?.label ?? '', scopes: k?.scopes ?? ['inference', 'models'], allowed: k?.allowed_models ?? [], tags: k?.tags ?? [], org: k?.org ?? '', user: k?.user ?? '', expires: k?.expires_at ? local(k.expires_at) : '',
+    limits: Object.fromEntries(limitNames.map((n) => [n, k?.limits?.[n] || ''])), days: k?.schedule?.days ?? [], from: k?.schedule?.from ?? '', until: k?.schedule?.until ?? '', zone: k?.schedule?.time_zone ?? '',
+  };
+}
+
+function bodyOf(d: Draft) {
+  return {
+    label: d.label, scopes: d.scopes, allowed_models: d.allowed, tags: d.tags, org: d.org, user: d.user, expires_at: d.expires ? new Date(d.expires).toISOString() : '',
+    limits: Object.fromEntries(limitNames.map((n) => [n, typeof d.limits[n] === 'number' ? d.limits[n] : 0])) as unknown as Limits,
+    schedule: { days: d.days, from: d.from, until: d.until, time_zone: d.zone, paused: false },
+  };
+}
+
+function Fields({ d, put }: { d: Draft; put: (change: Partial<Draft>) => void }) {
+  const words = useWords();
+  const models = useQuery(lists.models);
+  const orgs = useQuery(lists.orgs);
+  const users = useQuery(lists.users);
+  const [hasMore, setMore] = useState(d.days.length > 0 || d.from !== '' || limitNames.some((n) => d.limits[n] !== ''));
+  return (
+    <>
+      <TextInput label={words.label} description={words.labelHint} value={d.label} onChange={(e) => put({ label: e.currentTarget.value })} data-autofocus />
+      <Checkbox.Group label={words.scopes} value={d.scopes} onChange={(scopes) => put({ scopes })}>
+        <Group mt={6}>{['inference', 'models', 'admin'].map((s) => <Checkbox key={s} value={s} label={s} />)}</Group>
+      </Checkbox.Group>
+      <TagsInput label={words.allowedModels} description={words.allowedModelsHint} value={d.allowed} onChange={(allowed) => put({ allowed })} data={(models.data ?? []).slice(0, 500).map((m) => m.name)} limit={50} />
+      <Group grow>
+        <Select label={words.org} data={(orgs.data ?? []).map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.org || null} onChange={(v) => put({ org: v ?? '' })} clearable searchable />
+        <Select label={words.user} data={(users.data ?? []).map((u) => ({ value: u.id, label: u.name || u.id }))} value={d.user || null} onChange={(v) => put({ user: v ?? '' })} clearable searchable />
+      </Group>
+      <Group grow>
+        <TagsInput label={words.tags} value={d.tags} onChange={(tags) => put({ tags })} />
+        <TextInput type="datetime-local" label={words.expires} value={d.expires} onChange={(e) => put({ expires: e.currentTarget.value })} />
+      </Group>
+      {!hasMore ? <Anchor component="button" type="button" size="sm" onClick={() => setMore(true)} ta="left">{words.limitsAndTimes}…</Anchor> : (
+        <>
+          <Fieldset legend={words.limits} p="sm">
+            <SimpleGrid cols={{ base: 2, xs: 3 }} spacing="xs">
+              {limitNames.map((n) => <NumberInput key={n} size="xs" label={words[`limit_${n}`]} value={d.limits[n] ?? ''} onChange={(v) => put({ limits: { ...d.limits, [n]: v } })} min={0} placeholder={words.none} thousandSeparator=" " hideControls />)}
+            </SimpleGrid>
+          </Fieldset>
+          <Fieldset legend={words.schedule} p="sm">
+            <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="xs">
+              <MultiSelect size="xs" label={words.days} data={days} value={d.days} onChange={(v) => put({ days: v })} placeholder={d.days.length ? '' : words.everyDay} />
+              <TextInput size="xs" label={words.timeZone} value={d.zone} onChange={(e) => put({ zone: e.currentTarget.value })} placeholder={Intl.DateTimeFormat().resolvedOptions().timeZone} />
+              <TextInput size="xs" type="time" label={words.from} value={d.from} onChange={(e) => put({ from: e.currentTarget.value })} />
+              <TextInput size="xs" type="time" label={words.until} value={d.until} onChange={(e) => put({ until: e.currentTarget.value })} />
+            </SimpleGrid>
+          </Fieldset>
+        </>
+      )}
+    </>
+  );
+}
+
+function Inside({ k, onDelete }: { k: Key; onDelete: () => void }) {
+  const words = useWords();
+  const { language } = useSpeech();
+  const [d, setD] = useState(() => draftOf(k));
+  const series = useQuery(lists.series);
+  const used = series.data?.keys.find((x) => x.id === k.id);
+  const save = useMutation({
+    mutationFn: () => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id: k.id } }, body: bodyOf(d) })),
+    onSuccess: () => notifications.show({ message: `${words.saved}: ${d.label || k.id}`, color: 'teal' }),
   });
   return (
-    <Table.Tr>
-      <Table.Td><Group gap={8}><Text fw={600} size="sm">{k.label || '–'}</Text><Origin from={k.origin} /></Group><Text size="xs" c="dimmed" className="mono">{k.id}</Text></Table.Td>
-      <Table.Td><Group gap={4}>{k.scopes.map((s) => <Badge key={s} variant="light" color={s === 'admin' ? 'orange' : 'cyan'} tt="none">{s}</Badge>)}</Group></Table.Td>
-      <Table.Td><Text size="sm">{k.allowed_models.join(', ') || words.all}</Text></Table.Td>
-      <Table.Td>{k.created_at ? <When iso={k.created_at} /> : '–'}</Table.Td>
-      <Table.Td>{k.expires_at ? <When iso={k.expires_at} /> : <Text size="sm" c="dimmed">{words.never}</Text>}</Table.Td>
-      <Table.Td><Switch checked={k.enabled} onChange={(e) => change.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${k.label || k.id}`} /></Table.Td>
-      <Table.Td ta="right"><ActionIcon variant="subtle" color="red" onClick={onDelete} aria-label={`${words.delete} ${k.label || k.id}`}><IconTrash size={16} /></ActionIcon></Table.Td>
-    </Table.Tr>
+    <Stack gap="md">
+      <div className="facts">
+        <div><div className="fact-name">Id</div><div className="fact-value mono">{k.id}</div></div>
+        <div><div className="fact-name">{words.created}</div><div className="fact-value">{k.created_at ? <When iso={k.created_at} /> : '–'}</div></div>
+        <div><div className="fact-name">{words.requests} ({words.lastFive})</div><div className="fact-value num">{count(used?.requests ?? 0, language)}{used && used.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {used.errors} {words.errorsShort}</span>}</div></div>
+        <div><div className="fact-name">{words.tokens}</div><div className="fact-value num">{short(used?.tokens_in ?? 0, language)} → {short(used?.tokens_out ?? 0, language)}</div></div>
+      </div>
+      <BudgetOf kind="key" id={k.id} />
+      <Group gap="xs">
+        <Button size="xs" variant="default" component={Link} href={`/requests?key=${encodeURIComponent(k.id)}`}>{words.itsRequests}</Button>
+        <Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.revokeKey}</Button>
+      </Group>
+      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+        <Stack>
+          <Fields d={d} put={(change) => setD((old) => ({ ...old, ...change }))} />
+          {save.error && <Failure error={save.error} />}
+          <Group justify="flex-end"><Button type="submit" loading={save.isPending} disabled={d.scopes.length === 0}>{words.save}</Button></Group>
+        </Stack>
+      </form>
+    </Stack>
   );
 }
 
 function NewKey({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   const words = useWords();
-  const [label, setLabel] = useState('');
-  const [scopes, setScopes] = useState(['inference', 'models']);
-  const [allowed, setAllowed] = useState<string[]>([]);
-  const [expires, setExpires] = useState('');
+  const [d, setD] = useState(() => draftOf(null));
   const models = useQuery({ ...lists.models, enabled: opened });
-  const create = useMutation({
-    mutationFn: () => take(api.POST('/sluice/v1/keys', {
-      body: { label, scopes, allowed_models: allowed, expires_at: expires ? new Date(expires).toISOString() : '' },
-    })),
-  });
+  const create = useMutation({ mutationFn: () => take(api.POST('/sluice/v1/keys', { body: bodyOf(d) })), gcTime: 0 });
   function close() {
     onClose();
     create.reset();
-    setLabel('');
-    setAllowed([]);
-    setExpires('');
+    setD(draftOf(null));
   }
   const made = create.data?.key;
-  const model = allowed[0] ?? models.data?.[0]?.name ?? 'echo';
+  const model = d.allowed[0] ?? models.data?.[0]?.name ?? 'echo';
   return (
     <Modal opened={opened} onClose={close} title={words.addKey} size="lg" closeOnClickOutside={!made}>
       {made ? (
         <Stack>
-          <Alert color="teal" title={words.keyOnce}>{words.keyOnceHint}</Alert>
+          <Alert color="teal" variant="light" title={words.keyOnce}>{words.keyOnceHint}</Alert>
           <Snippet text={made} />
           <Text fw={600} size="sm">{words.use}</Text>
-          <Tabs defaultValue="curl">
-            <Tabs.List>{snippets.map((s) => <Tabs.Tab key={s.name} value={s.name}>{s.name}</Tabs.Tab>)}</Tabs.List>
-            {snippets.map((s) => <Tabs.Panel key={s.name} value={s.name} pt="xs"><Snippet text={s.text(made, model)} /></Tabs.Panel>)}
-          </Tabs>
+          <UseIt secret={made} model={model} />
           <Group justify="flex-end"><Button onClick={close}>{words.close}</Button></Group>
         </Stack>
       ) : (
         <form onSubmit={(e) => { e.preventDefault(); create.mutate(); }}>
           <Stack>
-            <TextInput label={words.label} value={label} onChange={(e) => setLabel(e.currentTarget.value)} data-autofocus />
-            <Checkbox.Group label={words.scopes} value={scopes} onChange={setScopes}>
-              <Group mt={6}>{['inference', 'models', 'admin'].map((s) => <Checkbox key={s} value={s} label={s} />)}</Group>
-            </Checkbox.Group>
-            <TagsInput label={words.allowedModels} description={words.allowedModelsHint} value={allowed} onChange={setAllowed} data={models.data?.map((m) => m.name) ?? []} />
-            <TextInput type="datetime-local" label={words.expires} value={expires} onChange={(e) => setExpires(e.currentTarget.value)} />
+            <Fields d={d} put={(change) => setD((old) => ({ ...old, ...change }))} />
             {create.error && <Failure error={create.error} />}
             <Group justify="flex-end">
               <Button variant="default" onClick={close}>{words.cancel}</Button>
-              <Button type="submit" loading={create.isPending} disabled={scopes.length === 0}>{words.create}</Button>
+              <Button type="submit" loading={create.isPending} disabled={d.scopes.length === 0}>{words.create}</Button>
             </Group>
           </Stack>
         </form>

@@ -1,125 +1,206 @@
 // Served models: names that clients ask for, and where each leads.
-import { ActionIcon, Badge, Button, Chip, Group, Modal, MultiSelect, NumberInput, Paper, Select, Stack, Switch, Table, Tabs, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Badge, Button, Checkbox, Group, Menu, Modal, MultiSelect, NumberInput, Paper, Select, Stack, Switch, Tabs, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
-import { IconPencil, IconPlayerPlay, IconPlus, IconSearch, IconStack2, IconTrash, IconX } from '@tabler/icons-react';
-import { useMutation, useQuery } from '@tanstack/react-query';
-import { useMemo, useState } from 'react';
-import { api, type ServedModel, take } from '../api/client';
+import { IconDots, IconMessages, IconPencil, IconPlayerPlay, IconPlus, IconSearch, IconStack2, IconTrash, IconX } from '@tabler/icons-react';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { memo, useCallback, useDeferredValue, useMemo, useState } from 'react';
+import { useLocation, useParams, useSearchParams } from 'wouter';
 import { ask } from '../api/chat';
+import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
-import { useWords } from '../i18n';
-import { span } from '../parts/format';
+import { useSpeech, useWords } from '../i18n';
+import { short, span } from '../parts/format';
 import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const capabilities = ['text', 'vision', 'tools', 'reasoning', 'embedding', 'audio', 'image', 'rerank', 'moderation'];
-const shown = 200;
+const states = ['enabled', 'disabled', 'missing'] as const;
+
+/** Who has no key though its kind asks for one. */
+function useKeyless(): Set<string> {
+  const providers = useQuery(lists.providers);
+  const kinds = useQuery(lists.kinds);
+  return useMemo(() => {
+    const local = new Set(kinds.data?.filter((k) => k.is_local).map((k) => k.id));
+    const lacks = (p: Provider) => p.api_key === '' && p.type !== 'echo' && !local.has(p.type) && !/compatible$/.test(p.type);
+    return new Set(kinds.data ? providers.data?.filter(lacks).map((p) => p.name) : []);
+  }, [providers.data, kinds.data]);
+}
+
+/** A change of one model, shown in the list at once and read again when the server has spoken. */
+function useSwitch() {
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: ({ name, enabled }: { name: string; enabled: boolean }) => take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name } }, body: { enabled } })),
+    onMutate: ({ name, enabled }) => queries.setQueryData(lists.models.queryKey, (old) => old?.map((m) => (m.name === name ? { ...m, enabled } : m))),
+    onError: (e, { name }) => { notifications.show({ title: name, message: e.message, color: 'red' }); void queries.invalidateQueries({ queryKey: lists.models.queryKey }); },
+  });
+}
 
 export default function Models() {
   const words = useWords();
+  const name = useParams().rest;
+  const [, go] = useLocation();
+  const [search, setSearch] = useSearchParams();
   const models = useQuery(lists.models);
-  const [tab, setTab] = useState('*');
-  const [text, setText] = useState('');
-  const [only, setOnly] = useState<string[]>([]);
-  const [edited, setEdited] = useState<ServedModel | 'new' | null>(null);
-  const [doomed, setDoomed] = useState<ServedModel | null>(null);
-  const remove = useMutation({
-    mutationFn: (name: string) => take(api.DELETE('/sluice/v1/models/{name}', { params: { path: { name } } })), onSuccess: () => setDoomed(null),
-  });
+  const tab = search.get('provider') ?? '*';
+  const [text, setText] = useState(search.get('q') ?? '');
+  const wanted = useDeferredValue(text.trim().toLowerCase());
+  const type = search.get('type');
+  const state = search.get('state');
+  const [sort, setSort] = useState<Sort>({ by: 'name', down: false });
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const [isAdding, setAdding] = useState(search.has('new'));
+  const [doomed, setDoomed] = useState<string[]>([]);
+  const keyless = useKeyless();
+  const query = search.toString();
+  const at = (path: string) => `${path}${query ? `?${query}` : ''}`;
+  const put = (key: string, value: string | null) => setSearch((old) => { const next = new URLSearchParams(old); if (value && value !== '*') next.set(key, value); else next.delete(key); return next; }, { replace: true });
   const byProvider = useMemo(() => {
     const found = new Map<string, ServedModel[]>();
     for (const m of models.data ?? [])
-      for (const p of new Set(m.targets.map((t) => t.provider))) found.set(p, [...(found.get(p) ?? []), m]);
+      for (const p of new Set(m.targets.map((t) => t.provider))) { const list = found.get(p); if (list) list.push(m); else found.set(p, [m]); }
     return [...found].sort(([a], [b]) => a.localeCompare(b));
   }, [models.data]);
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addModel}</Button>;
-  const wanted = text.trim().toLowerCase();
-  const fits = (m: ServedModel) => (tab === '*' || m.targets.some((t) => t.provider === tab)) && only.every((c) => m.capabilities.includes(c)) &&
-    `${m.name} ${m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join(' ')}`.toLowerCase().includes(wanted);
+  const texts = useMemo(() => new Map(models.data?.map((m) => [m, `${m.name} ${m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join(' ')}`.toLowerCase()])), [models.data]);
+  const rows = useMemo(() => {
+    const lacks = (m: ServedModel) => m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider));
+    const fits = (m: ServedModel) => (tab === '*' || m.targets.some((t) => t.provider === tab)) && (!type || m.capabilities.includes(type)) &&
+      (!state || (state === 'missing' ? lacks(m) : m.enabled === (state === 'enabled'))) && (texts.get(m) ?? '').includes(wanted);
+    const sign = sort.down ? -1 : 1;
+    const by = (m: ServedModel) => (sort.by === 'context' ? m.context_tokens : m.name);
+    return (models.data ?? []).filter(fits).sort((a, b) => { const [x, y] = [by(a), by(b)]; return sign * (typeof x === 'number' ? x - (y as number) : x < (y as string) ? -1 : x > (y as string) ? 1 : 0); });
+  }, [models.data, texts, keyless, tab, type, state, wanted, sort]);
+  const pick = useCallback((n: string, isOn: boolean) => setPicked((old) => { const next = new Set(old); if (isOn) next.add(n); else next.delete(n); return next; }), []);
+  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addModel}</Button>;
+  const edited = name === undefined ? undefined : models.data?.find((m) => m.name === decodeURIComponent(name));
+  const columns = useMemo<Column<ServedModel>[]>(() => [
+    { id: 'pick', head: <Checkbox size="xs" aria-label={words.pickAll} checked={rows.length > 0 && rows.every((m) => picked.has(m.name))} indeterminate={picked.size > 0 && !rows.every((m) => picked.has(m.name))} onChange={(e) => setPicked(e.currentTarget.checked ? new Set(rows.map((m) => m.name)) : new Set())} />, width: '22px',
+      cell: (m) => <Checkbox size="xs" aria-label={`${words.pick} ${m.name}`} checked={picked.has(m.name)} onClick={(e) => e.stopPropagation()} onChange={(e) => pick(m.name, e.currentTarget.checked)} /> },
+    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: m.enabled ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}</span> },
+    { id: 'targets', head: words.targets, width: 'minmax(140px, 2fr)', from: 760, cell: (m) => <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }} title={m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join('\n')}>{m.targets[0] ? `${m.targets[0].provider}/${m.targets[0].upstream_model || m.name}` : '–'}{m.targets.length > 1 && ` +${m.targets.length - 1}`}</span> },
+    { id: 'type', head: words.capabilities, width: 'minmax(120px, 1.4fr)', from: 920, cell: (m) => m.capabilities.map((c) => <span key={c} className="tag">{c}</span>) },
+    { id: 'context', head: words.context, width: '76px', right: true, from: 620, sortable: true, cell: (m) => <Context m={m} /> },
+    { id: 'enabled', head: words.enabled, width: '56px', cell: (m) => <Toggle m={m} /> },
+    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m.name])} /> },
+  ], [words, rows, picked, keyless, pick]);
   return (
     <Page title={words.models} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
-      { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } }]}>
+      { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } },
+      { method: 'PATCH', path: '/sluice/v1/models/coder', body: { enabled: false } }]}>
       <Loaded query={models}>
-        {(all) => {
-          if (all.length === 0) return <Empty icon={<IconStack2 size={40} />} title={words.noModels} hint={words.noModelsHint} action={add} />;
-          const rows = all.filter(fits);
-          return (
-            <Stack>
-              <Tabs value={tab} onChange={(t) => setTab(t ?? '*')} variant="outline">
-                <Tabs.List>
-                  <Tabs.Tab value="*" rightSection={<Tally of={all} />}>{words.all}</Tabs.Tab>
-                  {byProvider.map(([p, list]) => <Tabs.Tab key={p} value={p} rightSection={<Tally of={list} />}>{p}</Tabs.Tab>)}
-                </Tabs.List>
-              </Tabs>
-              <Group gap="xs">
-                <TextInput placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={16} />} value={text}
-                  onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 280 }} />
-                <Chip.Group multiple value={only} onChange={setOnly}>
-                  {capabilities.slice(0, 5).map((c) => <Chip key={c} value={c} size="xs">{c}</Chip>)}
-                </Chip.Group>
-                <Text size="sm" c="dimmed" role="status">{rows.length} {words.results}</Text>
-              </Group>
+        {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconStack2 size={36} />} title={words.noModels} hint={words.noModelsHint} action={add} /></Paper> : (
+          <Stack gap="sm">
+            <Tabs value={tab} onChange={(t) => put('provider', t)} keepMounted={false}>
+              <Tabs.List className="tabs-row">
+                <Tabs.Tab value="*" rightSection={<Tally of={all} />}>{words.all}</Tabs.Tab>
+                {byProvider.map(([p, list]) => <Tabs.Tab key={p} value={p} rightSection={<Tally of={list} />}>{p}</Tabs.Tab>)}
+              </Tabs.List>
+            </Tabs>
+            <Group gap={8}>
+              <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} onBlur={() => put('q', text.trim())} w={{ base: '100%', xs: 240 }} />
+              <Select size="xs" placeholder={words.capabilities} aria-label={words.capabilities} data={capabilities} value={type} onChange={(v) => put('type', v)} clearable w={{ base: '48%', xs: 150 }} />
+              <Select size="xs" placeholder={words.state} aria-label={words.state} data={states.map((s) => ({ value: s, label: s === 'missing' ? words.noCredential : words[s] }))} value={state} onChange={(v) => put('state', v)} clearable w={{ base: '48%', xs: 150 }} />
+              <Text size="sm" c="dimmed" role="status">{rows.length} {words.results}</Text>
+            </Group>
+            {rows.length === 0 ? <Paper withBorder><Empty icon={<IconSearch size={30} />} title={words.noMatch} hint="" /></Paper> : (
               <Paper withBorder>
-                <Table.ScrollContainer minWidth={760}>
-                  <Table verticalSpacing="xs" highlightOnHover>
-                    <Table.Thead>
-                      <Table.Tr>
-                        <Table.Th>{words.model}</Table.Th><Table.Th>{words.targets}</Table.Th><Table.Th>{words.capabilities}</Table.Th>
-                        <Table.Th ta="right">{words.context}</Table.Th><Table.Th>{words.enabled}</Table.Th><Table.Th aria-label={words.actions} />
-                      </Table.Tr>
-                    </Table.Thead>
-                    <Table.Tbody>
-                      {rows.slice(0, shown).map((m) => <ModelRow key={m.name} m={m} onEdit={() => setEdited(m)} onDelete={() => setDoomed(m)} />)}
-                    </Table.Tbody>
-                  </Table>
-                </Table.ScrollContainer>
+                <VTable label={words.models} rows={rows} columns={columns} rowKey={(m) => m.name} rowHeight={40} height="max(380px, calc(100dvh - 210px))" onOpen={(m) => go(at(`/models/${encodeURIComponent(m.name)}`))}
+                  sort={sort} onSort={(by) => setSort((old) => ({ by, down: old.by === by && !old.down }))} />
               </Paper>
-            </Stack>
-          );
-        }}
+            )}
+            {picked.size > 0 && <Bulk names={[...picked]} onDone={() => setPicked(new Set())} onDelete={() => setDoomed([...picked])} />}
+          </Stack>
+        )}
       </Loaded>
-      {edited && <ModelForm old={edited === 'new' ? null : edited} onClose={() => setEdited(null)} />}
-      <Confirm title={words.deleteModel} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)}
-        onDo={() => doomed && remove.mutate(doomed.name)}>
-        <Text><b>{doomed?.name}</b>: {words.deleteModelHint}</Text>
-      </Confirm>
+      {(isAdding || edited) && <ModelForm key={edited?.name ?? ''} old={edited ?? null} onClose={() => { setAdding(false); if (edited) go(at('/models')); }} onDelete={() => edited && setDoomed([edited.name])} />}
+      <Doomed names={doomed} onClose={() => setDoomed([])} onDone={() => { setDoomed([]); setPicked(new Set()); if (name !== undefined) go(at('/models')); }} />
     </Page>
   );
+}
+
+function Context({ m }: { m: ServedModel }) {
+  const { language } = useSpeech();
+  return <>{m.context_tokens > 0 ? short(m.context_tokens, language) : '–'}</>;
 }
 
 function Tally({ of }: { of: ServedModel[] }) {
   return <Badge size="xs" variant="default">{of.filter((m) => m.enabled).length}/{of.length}</Badge>;
 }
 
-function ModelRow({ m, onEdit, onDelete }: { m: ServedModel; onEdit: () => void; onDelete: () => void }) {
+const Toggle = memo(function Toggle({ m }: { m: ServedModel }) {
   const words = useWords();
-  const change = useMutation({
-    mutationFn: (enabled: boolean) => take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: m.name } }, body: { enabled } })),
-    onError: (e) => notifications.show({ title: m.name, message: e.message, color: 'red' }),
-  });
+  const change = useSwitch();
+  return <Switch size="xs" checked={m.enabled} onClick={(e) => e.stopPropagation()} onChange={(e) => change.mutate({ name: m.name, enabled: e.currentTarget.checked })} aria-label={`${words.enabled} ${m.name}`} />;
+});
+
+function Acts({ m, onDelete }: { m: ServedModel; onDelete: () => void }) {
+  const words = useWords();
+  const [, go] = useLocation();
   const test = useMutation({
     mutationFn: () => ask({ model: m.name, maxTokens: 16, messages: [{ role: 'user', content: 'Say hello.' }] }),
     onSuccess: (a) => notifications.show({ title: `${m.name}: ${words.answered} ${span(a.totalUs)}`, message: (a.text || a.thinking).slice(0, 200), color: 'teal' }),
     onError: (e) => notifications.show({ title: m.name, message: e.message, color: 'red' }),
   });
   return (
-    <Table.Tr opacity={m.enabled ? 1 : 0.6}>
-      <Table.Td><Group gap={8}><Text fw={600} size="sm" className="mono">{m.name}</Text><Origin from={m.origin} /></Group></Table.Td>
-      <Table.Td>{m.targets.map((t) => <Text key={`${t.provider}/${t.upstream_model}`} size="xs" className="mono">{t.provider}/{t.upstream_model}</Text>)}</Table.Td>
-      <Table.Td><Group gap={4}>{m.capabilities.map((c) => <Badge key={c} variant="light" size="xs" tt="none">{c}</Badge>)}</Group></Table.Td>
-      <Table.Td ta="right"><Text size="sm">{m.context_tokens > 0 ? m.context_tokens.toLocaleString() : '–'}</Text></Table.Td>
-      <Table.Td><Switch checked={m.enabled} onChange={(e) => change.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${m.name}`} /></Table.Td>
-      <Table.Td>
-        <Group gap={2} justify="flex-end" wrap="nowrap">
-          <ActionIcon variant="subtle" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${m.name}`}><IconPlayerPlay size={16} /></ActionIcon>
-          <ActionIcon variant="subtle" color="gray" onClick={onEdit} aria-label={`${words.edit} ${m.name}`}><IconPencil size={16} /></ActionIcon>
-          <ActionIcon variant="subtle" color="red" onClick={onDelete} aria-label={`${words.delete} ${m.name}`}><IconTrash size={16} /></ActionIcon>
-        </Group>
-      </Table.Td>
-    </Table.Tr>
+    <Group gap={0} justify="flex-end" wrap="nowrap" onClick={(e) => e.stopPropagation()}>
+      <ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${m.name}`}><IconPlayerPlay size={15} /></ActionIcon>
+      <Menu position="bottom-end">
+        <Menu.Target><ActionIcon variant="subtle" color="gray" size="sm" aria-label={`${words.actions} ${m.name}`}><IconDots size={15} /></ActionIcon></Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item leftSection={<IconPencil size={14} />} onClick={() => go(`/models/${encodeURIComponent(m.name)}`)}>{words.edit}</Menu.Item>
+          <Menu.Item leftSection={<IconMessages size={14} />} onClick={() => go(`/playground?model=${encodeURIComponent(m.name)}`)}>{words.tryIt}</Menu.Item>
+          <Menu.Item leftSection={<IconSearch size={14} />} onClick={() => go(`/requests?model=${encodeURIComponent(m.name)}`)}>{words.itsRequests}</Menu.Item>
+          <Menu.Item color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    </Group>
   );
 }
 
-function ModelForm({ old, onClose }: { old: ServedModel | null; onClose: () => void }) {
+/** Each in turn, a few at a time; says how many could not be changed. */
+async function each(names: string[], change: (name: string) => Promise<unknown>): Promise<void> {
+  const left = [...names];
+  const failed: string[] = [];
+  await Promise.all(Array.from({ length: 4 }, async () => {
+    for (let n = left.pop(); n !== undefined; n = left.pop()) {
+      const name = n;
+      await change(name).catch((e: Error) => failed.push(`${name}: ${e.message}`));
+    }
+  }));
+  if (failed.length) throw new Error(failed.slice(0, 5).join('\n') + (failed.length > 5 ? `\n+ ${failed.length - 5}` : ''));
+}
+
+function Bulk({ names, onDone, onDelete }: { names: string[]; onDone: () => void; onDelete: () => void }) {
+  const words = useWords();
+  const change = useMutation({
+    mutationFn: (enabled: boolean) => each(names, (name) => take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name } }, body: { enabled } }))),
+    onSuccess: onDone, onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+  });
+  return (
+    <Paper withBorder shadow="md" px="md" py={8} className="bulk" role="toolbar" aria-label={words.actions}>
+      <Group gap="xs">
+        <Text size="sm" fw={600}>{names.length} {words.chosen}</Text>
+        <Button size="compact-sm" variant="default" loading={change.isPending} onClick={() => change.mutate(true)}>{words.enable}</Button>
+        <Button size="compact-sm" variant="default" loading={change.isPending} onClick={() => change.mutate(false)}>{words.disable}</Button>
+        <Button size="compact-sm" variant="light" color="red" onClick={onDelete}>{words.delete}</Button>
+        <Button size="compact-sm" variant="subtle" color="gray" ml="auto" onClick={onDone}>{words.clear}</Button>
+      </Group>
+    </Paper>
+  );
+}
+
+function Doomed({ names, onClose, onDone }: { names: string[]; onClose: () => void; onDone: () => void }) {
+  const words = useWords();
+  const remove = useMutation({ mutationFn: () => each(names, (name) => take(api.DELETE('/sluice/v1/models/{name}', { params: { path: { name } } }))), onSuccess: onDone });
+  return (
+    <Confirm title={words.deleteModel} opened={names.length > 0} busy={remove.isPending} error={remove.error} onClose={onClose} onDo={() => remove.mutate()}>
+      <Text><b>{names.length === 1 ? names[0] : `${names.length} ${words.models}`}</b>: {words.deleteModelHint}</Text>
+    </Confirm>
+  );
+}
+
+function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClose: () => void; onDelete: () => void }) {
   const words = useWords();
   const providers = useQuery(lists.providers);
   const [name, setName] = useState(old?.name ?? '');
@@ -127,13 +208,15 @@ function ModelForm({ old, onClose }: { old: ServedModel | null; onClose: () => v
   const [caps, setCaps] = useState(old?.capabilities ?? ['text']);
   const [context, setContext] = useState<number | string>(old && old.context_tokens > 0 ? old.context_tokens : '');
   const [longest, setLongest] = useState<number | string>(old && old.max_output_tokens > 0 ? old.max_output_tokens : '');
+  const [showsAlias, setShowsAlias] = useState(old?.show_alias ?? false);
+  const isFixed = old?.origin === 'file' || old?.origin === 'environment';
   const save = useMutation({
     mutationFn: async () => {
       const body = {
-        targets: targets.filter((t) => t.provider), capabilities: caps,
+        targets: targets.filter((t) => t.provider), capabilities: caps, show_alias: showsAlias,
         ...(typeof context === 'number' && { context_tokens: context }), ...(typeof longest === 'number' && { max_output_tokens: longest }),
       };
-      if (old) await take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: old.name } }, body }));
+      if (old) await take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
       else await take(api.POST('/sluice/v1/models', { body: { name, ...body } }));
     },
     onSuccess: onClose,
@@ -143,7 +226,7 @@ function ModelForm({ old, onClose }: { old: ServedModel | null; onClose: () => v
     <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addModel} size="lg">
       <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
-          <TextInput label={words.modelName} value={name} onChange={(e) => setName(e.currentTarget.value)} required disabled={old !== null} className="mono" data-autofocus />
+          <TextInput label={words.modelName} value={name} onChange={(e) => setName(e.currentTarget.value)} required className="mono" data-autofocus description={old ? words.renameHint : undefined} />
           <Stack gap={6}>
             <Text size="sm" fw={500}>{words.targets} <Text span size="xs" c="dimmed">{words.targetsHint}</Text></Text>
             {targets.map((t, i) => (
@@ -164,10 +247,15 @@ function ModelForm({ old, onClose }: { old: ServedModel | null; onClose: () => v
             <NumberInput label={words.context} value={context} onChange={setContext} min={1} thousandSeparator=" " hideControls />
             <NumberInput label={words.maxOutput} value={longest} onChange={setLongest} min={1} thousandSeparator=" " hideControls />
           </Group>
+          <Switch label={words.showAlias} checked={showsAlias} onChange={(e) => setShowsAlias(e.currentTarget.checked)} />
+          {isFixed && <Text size="xs" c="dimmed">{words.stands}: {old.origin}</Text>}
           {save.error && <Failure error={save.error} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>{words.cancel}</Button>
-            <Button type="submit" loading={save.isPending} disabled={!name || !targets.some((t) => t.provider)}>{old ? words.save : words.add}</Button>
+          <Group justify="space-between">
+            {old ? <Button variant="subtle" color="red" onClick={onDelete}>{words.delete}</Button> : <span />}
+            <Group gap="xs">
+              <Button variant="default" onClick={onClose}>{words.cancel}</Button>
+              <Button type="submit" loading={save.isPending} disabled={!name || !targets.some((t) => t.provider)}>{old ? words.save : words.add}</Button>
+            </Group>
           </Group>
         </Stack>
       </form>

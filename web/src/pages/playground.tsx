@@ -1,45 +1,77 @@
 // A conversation with one to four models at once, in any client format.
-import { ActionIcon, Badge, Button, Group, Paper, Select, SimpleGrid, Stack, Text, Textarea, TextInput } from '@mantine/core';
-import { IconPlayerStop, IconPlus, IconSend, IconTrash, IconX } from '@tabler/icons-react';
+import { ActionIcon, Alert, Button, Code, Collapse, FileButton, Group, JsonInput, Modal, NumberInput, Paper, Select, SimpleGrid, Stack, Tabs, Text, Textarea, Tooltip } from '@mantine/core';
+import { IconAdjustments, IconBulb, IconCode, IconPaperclip, IconPlayerStop, IconPlus, IconSend, IconTool, IconTrash, IconX } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useRef, useState } from 'react';
-import { type Answer, ask, type Format, formats, type Message } from '../api/chat';
+import { Link, useSearchParams } from 'wouter';
+import { type Answer, ask, type Format, formats, type Media, type Message, type Question, requestOf, type Tool } from '../api/chat';
+import { apiUrl } from '../api/client';
 import { lists } from '../api/lists';
+import { one } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
-import { count, span } from '../parts/format';
-import { Loaded, Page } from '../parts/pieces';
+import { count, money, span } from '../parts/format';
+import { Loaded, Page, Snippet } from '../parts/pieces';
 
-interface Turn { question: string; answer: Answer | null; error: string }
+interface Turn { question: string; media: Media[]; answer: Answer | null; error: string }
 interface Lane { id: number; model: string; turns: Turn[] }
+interface Knobs { system: string; maxTokens: number | string; temperature: number | string; topP: number | string; tools: string }
 
 export default function Playground() {
   const words = useWords();
   const models = useQuery(lists.models);
   return (
-    <Page title={words.playground} calls={[{ method: 'POST', path: '/v1/chat/completions', body: { model: 'echo', messages: [{ role: 'user', content: 'Hello' }] } }]}>
-      <Loaded query={models}>{(all) => <Table names={all.filter((m) => m.enabled).map((m) => m.name)} />}</Loaded>
+    <Page title={words.playground} note={words.playgroundHint} calls={[{ method: 'POST', path: '/v1/chat/completions', body: { model: 'echo', messages: [{ role: 'user', content: 'Hello' }] } }]}>
+      <Loaded query={models}>{(all) => <Bench names={all.filter((m) => m.enabled).map((m) => m.name)} />}</Loaded>
     </Page>
   );
 }
 
-function Table({ names }: { names: string[] }) {
+const number = (v: number | string) => (typeof v === 'number' ? v : undefined);
+
+function toolsOf(text: string): Tool[] {
+  if (!text.trim()) return [];
+  const value: unknown = JSON.parse(text);
+  return (Array.isArray(value) ? value : [value]).map((t: Record<string, any>) => t.function ?? { name: t.name, description: t.description, parameters: t.parameters ?? t.input_schema });
+}
+
+async function mediaOf(file: File): Promise<Media> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 32_768) text += String.fromCharCode(...bytes.subarray(i, i + 32_768));
+  return { kind: file.type.startsWith('audio/') ? 'audio' : 'image', type: file.type, data: btoa(text), name: file.name };
+}
+
+function Bench({ names }: { names: string[] }) {
   const words = useWords();
-  const [lanes, setLanes] = useState<Lane[]>([{ id: 1, model: names[0] ?? '', turns: [] }]);
+  const [search] = useSearchParams();
+  const [lanes, setLanes] = useState<Lane[]>([{ id: 1, model: search.get('model') ?? names[0] ?? '', turns: [] }]);
   const [format, setFormat] = useState<Format>('OpenAI Chat');
-  const [system, setSystem] = useState('');
+  const [knobs, setKnobs] = useState<Knobs>({ system: '', maxTokens: '', temperature: '', topP: '', tools: '' });
+  const [hasKnobs, setHasKnobs] = useState(false);
+  const [media, setMedia] = useState<Media[]>([]);
   const [text, setText] = useState('');
   const [running, setRunning] = useState(0);
+  const [copied, setCopied] = useState<Question | null>(null);
+  const [fault, setFault] = useState('');
   const stop = useRef<AbortController | null>(null);
 
   const change = (id: number, how: (lane: Lane) => Lane) => setLanes((old) => old.map((l) => (l.id === id ? how(l) : l)));
   const last = (id: number, how: (turn: Turn) => Turn) => change(id, (l) => ({ ...l, turns: l.turns.map((t, i) => (i === l.turns.length - 1 ? how(t) : t)) }));
 
-  async function run(lane: Lane, question: string, signal: AbortSignal) {
-    const messages: Message[] = [...lane.turns.flatMap((t): Message[] => [{ role: 'user', content: t.question }, ...(t.answer ? [{ role: 'assistant' as const, content: t.answer.text }] : [])]),
-      { role: 'user', content: question }];
-    change(lane.id, (l) => ({ ...l, turns: [...l.turns, { question, answer: null, error: '' }] }));
+  function asked(lane: Lane, question: string, added: Media[]): Question {
+    const messages: Message[] = [...lane.turns.flatMap((t): Message[] => [{ role: 'user', content: t.question, media: t.media }, ...(t.answer ? [{ role: 'assistant' as const, content: t.answer.text }] : [])]),
+      { role: 'user', content: question, media: added }];
+    const q: Question = { model: lane.model, messages, format, tools: toolsOf(knobs.tools) };
+    if (knobs.system) q.system = knobs.system;
+    if (number(knobs.maxTokens) !== undefined) q.maxTokens = Number(knobs.maxTokens);
+    if (number(knobs.temperature) !== undefined) q.temperature = Number(knobs.temperature);
+    if (number(knobs.topP) !== undefined) q.topP = Number(knobs.topP);
+    return q;
+  }
+  async function run(lane: Lane, q: Question, question: string, added: Media[], signal: AbortSignal) {
+    change(lane.id, (l) => ({ ...l, turns: [...l.turns, { question, media: added, answer: null, error: '' }] }));
     try {
-      const answer = await ask({ model: lane.model, messages, system, format, signal, onText: (a) => last(lane.id, (t) => ({ ...t, answer: a })) });
+      const answer = await ask({ ...q, signal, onText: (a) => last(lane.id, (t) => ({ ...t, answer: a })) });
       last(lane.id, (t) => ({ ...t, answer }));
     } catch (e) {
       if (!signal.aborted) last(lane.id, (t) => ({ ...t, error: (e as Error).message }));
@@ -47,62 +79,149 @@ function Table({ names }: { names: string[] }) {
   }
   async function send() {
     const question = text.trim();
-    if (!question || running) return;
+    if ((!question && media.length === 0) || running) return;
+    setFault('');
+    let questions: Question[];
+    try {
+      questions = lanes.map((l) => asked(l, question, media));
+    } catch (e) {
+      setFault(`${words.tools}: ${(e as Error).message}`);
+      return;
+    }
     const control = new AbortController();
     stop.current = control;
+    const added = media;
     setText('');
+    setMedia([]);
     setRunning(lanes.length);
-    await Promise.all(lanes.map((l) => run(l, question, control.signal).finally(() => setRunning((n) => n - 1))));
+    await Promise.all(lanes.map((l, i) => { const q = questions[i]; return q ? run(l, q, question, added, control.signal).finally(() => setRunning((n) => n - 1)) : undefined; }));
+  }
+  async function attach(files: File[]) {
+    const fresh = await Promise.all(files.filter((f) => /^(image|audio)\//.test(f.type)).map(mediaOf));
+    setMedia((old) => [...old, ...fresh]);
   }
   return (
-    <Stack>
+    <Stack gap="md">
       <Group gap="xs" align="flex-end">
-        <Select label={words.clientFormat} data={Object.keys(formats)} value={format} onChange={(f) => f && setFormat(f as Format)} allowDeselect={false} w={{ base: '100%', xs: 190 }} />
-        <TextInput label={words.systemPrompt} value={system} onChange={(e) => setSystem(e.currentTarget.value)} flex="1 1 240px" />
-        <Button variant="default" leftSection={<IconPlus size={16} />} disabled={lanes.length >= 4}
+        <Select size="xs" label={words.clientFormat} data={Object.keys(formats)} value={format} onChange={(f) => f && setFormat(f as Format)} allowDeselect={false} w={{ base: '100%', xs: 170 }} />
+        <Button size="xs" variant={hasKnobs ? 'light' : 'default'} leftSection={<IconAdjustments size={15} />} onClick={() => setHasKnobs(!hasKnobs)} aria-expanded={hasKnobs}>{words.parameters}</Button>
+        <Button size="xs" variant="default" leftSection={<IconPlus size={15} />} disabled={lanes.length >= 4}
           onClick={() => setLanes([...lanes, { id: Math.max(...lanes.map((l) => l.id)) + 1, model: names[lanes.length % Math.max(1, names.length)] ?? '', turns: [] }])}>{words.compare}</Button>
-        <Button variant="default" leftSection={<IconTrash size={16} />} onClick={() => setLanes(lanes.map((l) => ({ ...l, turns: [] })))}>{words.clear}</Button>
+        <Button size="xs" variant="default" leftSection={<IconTrash size={15} />} onClick={() => setLanes(lanes.map((l) => ({ ...l, turns: [] })))}>{words.clear}</Button>
       </Group>
+      <Collapse expanded={hasKnobs}>
+        <Paper withBorder p="md">
+          <SimpleGrid cols={{ base: 1, md: 2 }}>
+            <Stack gap="xs">
+              <Textarea size="xs" label={words.systemPrompt} value={knobs.system} onChange={(e) => setKnobs({ ...knobs, system: e.currentTarget.value })} autosize minRows={3} maxRows={10} />
+              <Group grow gap="xs">
+                <NumberInput size="xs" label={words.maxOutput} value={knobs.maxTokens} onChange={(v) => setKnobs({ ...knobs, maxTokens: v })} min={1} placeholder="2048" hideControls />
+                <NumberInput size="xs" label={words.temperature} value={knobs.temperature} onChange={(v) => setKnobs({ ...knobs, temperature: v })} min={0} max={2} step={0.1} decimalScale={2} />
+                <NumberInput size="xs" label="top p" value={knobs.topP} onChange={(v) => setKnobs({ ...knobs, topP: v })} min={0} max={1} step={0.05} decimalScale={2} />
+              </Group>
+            </Stack>
+            <JsonInput size="xs" label={words.tools} description={words.toolsHint} value={knobs.tools} onChange={(v) => setKnobs({ ...knobs, tools: v })} validationError={words.noJson} formatOnBlur autosize minRows={5} maxRows={14}
+              placeholder={'[{ "name": "get_weather", "description": "…", "parameters": { "type": "object", "properties": { "city": { "type": "string" } } } }]'} classNames={{ input: 'mono' }} />
+          </SimpleGrid>
+        </Paper>
+      </Collapse>
       <SimpleGrid cols={{ base: 1, sm: Math.min(2, lanes.length), lg: lanes.length }}>
         {lanes.map((l) => (
-          <Paper key={l.id} withBorder p="sm">
+          <Paper key={l.id} withBorder p="sm" component="section" aria-label={`${words.model} ${l.id}`}>
             <Stack gap="sm">
               <Group gap={6} wrap="nowrap">
-                <Select aria-label={`${words.model} ${l.id}`} placeholder={words.pickModel} data={names} value={l.model || null} onChange={(m) => m && change(l.id, (old) => ({ ...old, model: m }))} allowDeselect={false} searchable flex={1} />
+                <Select size="xs" aria-label={`${words.model} ${l.id}`} placeholder={words.pickModel} data={names.includes(l.model) || !l.model ? names : [l.model, ...names]} value={l.model || null} onChange={(m) => m && change(l.id, (old) => ({ ...old, model: m }))} allowDeselect={false} searchable limit={100} flex={1} />
+                <Tooltip label={words.copyAs}><ActionIcon variant="subtle" color="gray" onClick={() => { try { setCopied(asked(l.turns.length ? { ...l, turns: l.turns.slice(0, -1) } : l, l.turns.at(-1)?.question ?? (text || 'Hello'), l.turns.at(-1)?.media ?? media)); } catch (e) { setFault((e as Error).message); } }} aria-label={`${words.copyAs} ${l.model}`}><IconCode size={16} /></ActionIcon></Tooltip>
                 {lanes.length > 1 && <ActionIcon variant="subtle" color="gray" onClick={() => setLanes(lanes.filter((x) => x.id !== l.id))} aria-label={`${words.close} ${l.model}`}><IconX size={16} /></ActionIcon>}
               </Group>
-              <Stack gap="sm" mih={120} aria-live="polite">{l.turns.map((t, i) => <TurnView key={i} t={t} />)}</Stack>
+              <Stack gap="sm" mih={160} aria-live="polite">{l.turns.length === 0 ? <Text size="sm" c="dimmed" ta="center" pt={52}>{words.askIt}</Text> : l.turns.map((t, i) => <TurnView key={i} t={t} isRunning={running > 0 && i === l.turns.length - 1} />)}</Stack>
             </Stack>
           </Paper>
         ))}
       </SimpleGrid>
-      <Group align="flex-end" gap="xs" wrap="nowrap">
-        <Textarea aria-label={words.prompt} placeholder={words.prompt} value={text} onChange={(e) => setText(e.currentTarget.value)} autosize minRows={2} maxRows={10} flex={1}
-          onKeyDown={(e) => { if (e.key === 'Enter' && !e.shiftKey && !e.nativeEvent.isComposing) { e.preventDefault(); void send(); } }} />
-        {running > 0
-          ? <Button color="red" variant="light" leftSection={<IconPlayerStop size={16} />} onClick={() => stop.current?.abort()}>{words.stop}</Button>
-          : <Button leftSection={<IconSend size={16} />} onClick={() => void send()} disabled={!text.trim() || lanes.some((l) => !l.model)}>{words.send}</Button>}
-      </Group>
+      {fault && <Alert color="red" variant="light" withCloseButton onClose={() => setFault('')}>{fault}</Alert>}
+      <Paper withBorder p="xs" onDrop={(e) => { e.preventDefault(); void attach([...e.dataTransfer.files]); }} onDragOver={(e) => e.preventDefault()}>
+        <Stack gap={6}>
+          {media.length > 0 && <Group gap={6}>{media.map((m, i) => <MediaTag key={i} m={m} onRemove={() => setMedia(media.filter((_, k) => k !== i))} />)}</Group>}
+          <Group align="flex-end" gap="xs" wrap="nowrap">
+            <FileButton accept="image/*,audio/*" multiple onChange={(files) => void attach(files)}>
+              {(props) => <Tooltip label={words.attach}><ActionIcon {...props} variant="subtle" color="gray" size={34} aria-label={words.attach}><IconPaperclip size={18} /></ActionIcon></Tooltip>}
+            </FileButton>
+            <Textarea variant="unstyled" aria-label={words.prompt} placeholder={words.prompt} value={text} onChange={(e) => setText(e.currentTarget.value)} autosize minRows={1} maxRows={10} flex={1}
+              onPaste={(e) => { if (e.clipboardData.files.length) void attach([...e.clipboardData.files]); }}
+              onKeyDown={(e) => { if (e.key === 'Enter' && !e.shiftKey && !e.nativeEvent.isComposing) { e.preventDefault(); void send(); } }} />
+            {running > 0
+              ? <Button size="sm" color="red" variant="light" leftSection={<IconPlayerStop size={16} />} onClick={() => stop.current?.abort()}>{words.stop}</Button>
+              : <Button size="sm" leftSection={<IconSend size={16} />} onClick={() => void send()} disabled={(!text.trim() && media.length === 0) || lanes.some((l) => !l.model)}>{words.send}</Button>}
+          </Group>
+        </Stack>
+      </Paper>
+      {copied && <CopyAs q={copied} onClose={() => setCopied(null)} />}
     </Stack>
   );
 }
 
-function TurnView({ t }: { t: Turn }) {
+function MediaTag({ m, onRemove }: { m: Media; onRemove?: () => void }) {
+  const words = useWords();
+  return (
+    <Group gap={4} className="tag" wrap="nowrap" style={{ lineHeight: '24px' }}>
+      {m.kind === 'image' ? <img src={`data:${m.type};base64,${m.data}`} alt="" height={20} style={{ borderRadius: 3 }} /> : '♪'}<span className="ell" style={{ maxWidth: 160 }}>{m.name}</span>
+      {onRemove && <ActionIcon size={18} variant="subtle" color="gray" onClick={onRemove} aria-label={`${words.delete} ${m.name}`}><IconX size={12} /></ActionIcon>}
+    </Group>
+  );
+}
+
+function TurnView({ t, isRunning }: { t: Turn; isRunning: boolean }) {
   const words = useWords();
   const { language } = useSpeech();
+  const a = t.answer;
+  const isOver = !isRunning && a !== null;
+  const record = useQuery({ ...one(a?.requestId ?? ''), enabled: isOver && Boolean(a?.requestId), retry: 3, retryDelay: 400 });
+  const cost = (record.data as { cost_nanousd?: number | null } | undefined)?.cost_nanousd;
+  const speed = a && a.output && a.totalUs > a.firstUs && a.firstUs > 0 ? (a.output / (a.totalUs - a.firstUs)) * 1e6 : 0;
   return (
     <Stack gap={6}>
-      <Paper p="xs" bg="var(--mantine-primary-color-light)"><Text size="sm" style={{ whiteSpace: 'pre-wrap' }}>{t.question}</Text></Paper>
-      {t.answer?.thinking && <Text size="xs" c="dimmed" fs="italic" style={{ whiteSpace: 'pre-wrap' }}>{words.thinking}: {t.answer.thinking}</Text>}
-      {t.answer && <Text size="sm" style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>{t.answer.text}</Text>}
-      {t.error && <Text size="sm" c="var(--mantine-color-error)" role="alert">{t.error}</Text>}
-      {t.answer && t.answer.totalUs > 0 && (
-        <Group gap={4}>
-          <Badge size="xs" variant="default" tt="none">{words.ttft} {span(t.answer.firstUs)}</Badge>
-          <Badge size="xs" variant="default" tt="none">{words.duration} {span(t.answer.totalUs)}</Badge>
-          <Badge size="xs" variant="default" tt="none">{words.tokens} {count(t.answer.input, language)} → {count(t.answer.output, language)}</Badge>
+      <Paper p="xs" bg="var(--mantine-primary-color-light)"><Text size="sm" className="said">{t.question}</Text>{t.media.length > 0 && <Group gap={4} mt={4}>{t.media.map((m, i) => <MediaTag key={i} m={m} />)}</Group>}</Paper>
+      {a?.thinking && (
+        <Paper p="xs" withBorder><Group gap={6} mb={2}><IconBulb size={14} aria-hidden /><Text size="xs" fw={600}>{words.thinking}</Text></Group><Text size="xs" c="dimmed" className="said" mah={220} style={{ overflow: 'auto' }} tabIndex={0}>{a.thinking}</Text></Paper>
+      )}
+      {a && <Text size="sm" className="said">{a.text}</Text>}
+      {a?.calls.map((c, i) => <Paper key={i} p="xs" withBorder><Group gap={6} mb={4}><IconTool size={14} aria-hidden /><Text size="xs" fw={600} className="mono">{c.name}</Text></Group><Code block fz="xs">{c.args}</Code></Paper>)}
+      {t.error && <Text size="sm" c="var(--mantine-color-error)" role="alert" className="said">{t.error}</Text>}
+      {a && a.totalUs > 0 && (
+        <Group gap={0}>
+          <span className="tag">{words.ttft} {span(a.firstUs)}</span>
+          <span className="tag">{words.duration} {span(a.totalUs)}</span>
+          <span className="tag">{words.tokens} {count(a.input, language)} → {count(a.output, language)}</span>
+          {speed > 0 && isOver && <span className="tag">{speed.toFixed(speed < 10 ? 1 : 0)} {words.perSecondShort}</span>}
+          {cost !== undefined && <span className="tag">{words.cost} {cost === null ? words.unknownPrice : money(cost)}</span>}
+          {isOver && a.requestId && <Link href={`/requests/${encodeURIComponent(a.requestId)}`} className="quiet">{words.lookAtIt}</Link>}
         </Group>
       )}
     </Stack>
+  );
+}
+
+/** The same request for elsewhere; the key is left to be filled in. */
+function CopyAs({ q, onClose }: { q: Question; onClose: () => void }) {
+  const words = useWords();
+  const { path, body } = requestOf(q);
+  const origin = apiUrl.href.replace(/\/$/, '');
+  const json = JSON.stringify(body, null, 2);
+  const plain = q.messages.at(-1)?.content ?? '';
+  const texts: [string, string][] = [
+    ['curl', `curl -N ${JSON.stringify(`${origin}/${path}`)} \\\n  -H "authorization: Bearer $SLUICE_KEY" -H 'content-type: application/json' \\\n  -d '${json.replace(/'/g, "'\\''")}'`],
+    ['Python', `import json, os, urllib.request\n\nbody = json.loads(r'''${json.replace(/'''/g, "' ''")}''')\nrequest = urllib.request.Request(${JSON.stringify(`${origin}/${path}`)}, json.dumps(body).encode(), {\n    "authorization": "Bearer " + os.environ["SLUICE_KEY"], "content-type": "application/json"})\nfor line in urllib.request.urlopen(request):\n    print(line.decode(), end="")`],
+    ['OpenAI SDK', `from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key="…")\nfor chunk in client.chat.completions.create(stream=True, model=${JSON.stringify(q.model)},\n        messages=[${q.system ? `{"role": "system", "content": ${JSON.stringify(q.system)}}, ` : ''}{"role": "user", "content": ${JSON.stringify(plain)}}]):\n    print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="")`],
+    ['Node', `const answer = await fetch(${JSON.stringify(`${origin}/${path}`)}, {\n  method: 'POST',\n  headers: { authorization: \`Bearer \${process.env.SLUICE_KEY}\`, 'content-type': 'application/json' },\n  body: JSON.stringify(${json.replace(/\n/g, '\n  ')}),\n});\nfor await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) process.stdout.write(chunk);`],
+    ['Claude Code', `ANTHROPIC_BASE_URL=${origin} ANTHROPIC_AUTH_TOKEN=$SLUICE_KEY \\\n  claude --model '${q.model}' -p '${plain.replace(/'/g, "'\\''")}'`],
+  ];
+  return (
+    <Modal opened onClose={onClose} title={words.copyAs} size="xl">
+      <Tabs defaultValue="curl">
+        <Tabs.List mb="sm">{texts.map(([n]) => <Tabs.Tab key={n} value={n}>{n}</Tabs.Tab>)}</Tabs.List>
+        {texts.map(([n, t]) => <Tabs.Panel key={n} value={n}><Snippet text={t} /></Tabs.Panel>)}
+      </Tabs>
+    </Modal>
   );
 }

@@ -1,80 +1,134 @@
-// Providers as cards: what they are, where, with which credential, whether they answer.
-import { ActionIcon, Badge, Button, Card, Group, List, Modal, PasswordInput, Select, SimpleGrid, Stack, Switch, Text, TextInput } from '@mantine/core';
+// Providers as cards: what they are, where, with which credential, how they do; and each with the models it has.
+import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Drawer, Group, List, Modal, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
-import { IconBuildingWarehouse, IconPencil, IconPlus, IconTrash } from '@tabler/icons-react';
-import { useMutation, useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { IconBuildingWarehouse, IconEye, IconEyeOff, IconPencil, IconPlayerPlay, IconPlus, IconRefresh, IconSearch, IconTrash } from '@tabler/icons-react';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
+import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { api, type Provider, type ServedModel, take } from '../api/client';
-import { lists } from '../api/lists';
-import { useWords } from '../i18n';
+import { discovered, lists } from '../api/lists';
+import { useSpeech, useWords } from '../i18n';
+import { Catalogue } from '../parts/catalogue';
+import { count, span } from '../parts/format';
+import { Mark } from '../parts/mark';
 import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
-
-/** Models that would be left without any target. */
-const orphans = (models: ServedModel[], provider: string) =>
-  models.filter((m) => m.targets.length > 0 && m.targets.every((t) => t.provider === provider)).map((m) => m.name);
+import { VTable } from '../parts/vtable';
 
 export default function Providers() {
   const words = useWords();
+  const name = useParams().rest;
+  const [, go] = useLocation();
   const providers = useQuery(lists.providers);
   const models = useQuery(lists.models);
-  const [edited, setEdited] = useState<Provider | 'new' | null>(null);
+  const [text, setText] = useState('');
+  const [edited, setEdited] = useState<Provider | 'new' | null>(useSearchParams()[0].has('new') ? 'new' : null);
   const [doomed, setDoomed] = useState<Provider | null>(null);
   const remove = useMutation({
-    mutationFn: (name: string) => take(api.DELETE('/sluice/v1/providers/{name}', { params: { path: { name }, query: { cascade: true } } })),
-    onSuccess: () => setDoomed(null),
+    mutationFn: (n: string) => take(api.DELETE('/sluice/v1/providers/{name}', { params: { path: { name: n }, query: { cascade: true } } })), onSuccess: () => { setDoomed(null); go('/providers'); },
   });
-  const lost = doomed ? orphans(models.data ?? [], doomed.name) : [];
+  const served = useMemo(() => {
+    const found = new Map<string, ServedModel[]>();
+    for (const m of models.data ?? []) for (const p of new Set(m.targets.map((t) => t.provider))) { const list = found.get(p); if (list) list.push(m); else found.set(p, [m]); }
+    return found;
+  }, [models.data]);
+  const orphans = (p: Provider) => (served.get(p.name) ?? []).filter((m) => m.targets.every((t) => t.provider === p.name));
   const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addProvider}</Button>;
+  const open = name === undefined ? undefined : providers.data?.find((p) => p.name === decodeURIComponent(name));
   return (
-    <Page title={words.providers} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/providers' },
-      { method: 'POST', path: '/sluice/v1/providers', body: { name: 'work', type: 'openai-compatible', base_url: 'https://llm.example/v1', api_key: '…' } }]}>
+    <Page title={words.providers} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/providers' }, { method: 'POST', path: '/sluice/v1/providers', body: { name: 'work', type: 'openai', api_key: '…' } },
+      { method: 'GET', path: '/admin/api/config/providers/work/models' }]}>
       <Loaded query={providers}>
-        {(all) => all.length === 0 ? <Empty icon={<IconBuildingWarehouse size={40} />} title={words.noProviders} hint={words.noProvidersHint} action={add} /> : (
-          <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
-            {all.map((p) => (
-              <ProviderCard key={p.name} p={p} n={(models.data ?? []).filter((m) => m.targets.some((t) => t.provider === p.name)).length}
-                onEdit={() => setEdited(p)} onDelete={() => setDoomed(p)} />
-            ))}
-          </SimpleGrid>
+        {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconBuildingWarehouse size={36} />} title={words.noProviders} hint={words.noProvidersHint} action={add} /></Paper> : (
+          <Stack gap="sm">
+            {all.length > 9 && <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 240 }} />}
+            <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="md">
+              {all.filter((p) => `${p.name} ${p.type} ${p.base_url}`.toLowerCase().includes(text.trim().toLowerCase())).map((p) => (
+                <ProviderCard key={p.name} p={p} n={served.get(p.name)?.length ?? 0} onEdit={() => setEdited(p)} onDelete={() => setDoomed(p)} />
+              ))}
+            </SimpleGrid>
+          </Stack>
         )}
       </Loaded>
-      {edited && <ProviderForm key={edited === 'new' ? '' : edited.name} old={edited === 'new' ? null : edited} onClose={() => setEdited(null)} />}
-      <Confirm title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)}
-        onDo={() => doomed && remove.mutate(doomed.name)}>
-        <Text fw={600}>{doomed?.name}</Text>
-        <Text size="sm">{lost.length ? words.deletesModels : words.deletesNone}</Text>
-        {lost.length > 0 && <List size="sm">{lost.map((m) => <List.Item key={m}>{m}</List.Item>)}</List>}
+      <Drawer opened={open !== undefined} onClose={() => go('/providers')} position="right" size="min(860px, 100%)" title={open?.name ?? ''} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
+        {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(open)} onDelete={() => setDoomed(open)} />}
+      </Drawer>
+      {edited && <ProviderForm old={edited === 'new' ? null : edited} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} />}
+      <Confirm title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
+        {doomed && (orphans(doomed).length === 0 ? <Text><b>{doomed.name}</b>: {words.deletesNone}</Text> : (
+          <>
+            <Text><b>{doomed.name}</b>: {words.deletesModels}</Text>
+            <List size="sm" mah={220} style={{ overflow: 'auto' }}>{orphans(doomed).slice(0, 50).map((m) => <List.Item key={m.name}><span className="mono">{m.name}</span></List.Item>)}</List>
+            {orphans(doomed).length > 50 && <Text size="sm" c="dimmed">+ {orphans(doomed).length - 50}</Text>}
+          </>
+        ))}
       </Confirm>
     </Page>
   );
 }
 
-function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEdit: () => void; onDelete: () => void }) {
+/** What the last five minutes say of it. */
+function useHealth(name: string) {
+  const series = useQuery(lists.series);
+  const u = series.data?.upstreams.find((x) => x.id === name);
+  const share = u && u.requests > 0 ? u.errors / u.requests : 0;
+  return { figures: u, is: !u || u.requests === 0 ? undefined : share >= 0.5 ? 'bad' : share >= 0.1 ? 'warn' : 'fine' };
+}
+
+function Health({ p }: { p: Provider }) {
   const words = useWords();
-  const change = useMutation({
+  const { language } = useSpeech();
+  const { figures, is } = useHealth(p.name);
+  const text = !p.enabled ? words.disabled : !figures || !is ? words.idle : is === 'fine' ? words.healthy : `${((100 * figures.errors) / figures.requests).toFixed(0)} % ${words.errorsShort}`;
+  return (
+    <Group gap={7} wrap="nowrap">
+      <span className="dot" data-is={p.enabled ? is : undefined} aria-hidden />
+      <Text size="xs" fw={550}>{text}</Text>
+      {figures && figures.requests > 0 && <Text size="xs" c="dimmed" className="num ell">{count(figures.requests, language)} {words.inFiveMinutes} · {figures.ttft_ms > 0 ? span(Math.round(figures.ttft_ms * 1000)) : span(Math.round(figures.avg_ms * 1000))}</Text>}
+    </Group>
+  );
+}
+
+function useTest(p: Provider) {
+  const words = useWords();
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: async () => {
+      const begun = performance.now();
+      const found = await queries.fetchQuery({ ...discovered(p.name), staleTime: 0 });
+      return { n: found.length, us: Math.round((performance.now() - begun) * 1000) };
+    },
+    onSuccess: ({ n, us }) => notifications.show({ title: `${p.name}: ${words.answered} ${span(us)}`, message: `${n} ${words.models}`, color: 'teal' }),
+    onError: (e) => notifications.show({ title: p.name, message: e.message, color: 'red' }),
+  });
+}
+
+function useToggle(p: Provider) {
+  return useMutation({
     mutationFn: (enabled: boolean) => take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name: p.name } }, body: { enabled } })),
     onError: (e) => notifications.show({ title: p.name, message: e.message, color: 'red' }),
   });
+}
+
+function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEdit: () => void; onDelete: () => void }) {
+  const words = useWords();
+  const toggle = useToggle(p);
+  const test = useTest(p);
   return (
-    <Card withBorder padding="md">
-      <Stack gap="xs" h="100%">
+    <Card withBorder padding="md" pos="relative" className="clickable">
+      <Link href={`/providers/${encodeURIComponent(p.name)}`} className="card-link" aria-label={p.name} />
+      <Stack gap={10} h="100%" opacity={p.enabled ? 1 : 0.75}>
         <Group justify="space-between" wrap="nowrap">
-          <Group gap={8} wrap="nowrap" miw={0}>
-            <Initials name={p.name} />
-            <Stack gap={0} miw={0}><Text fw={600} truncate>{p.name}</Text><Text size="xs" c="dimmed" truncate>{p.type}</Text></Stack>
-          </Group>
-          <Switch checked={p.enabled} onChange={(e) => change.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
+          <Group gap={10} wrap="nowrap" miw={0}><Mark name={p.name} size={34} /><div style={{ minWidth: 0 }}><Text fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.type}</Text></div></Group>
+          <Switch size="xs" className="over" checked={p.enabled} onChange={(e) => toggle.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
         </Group>
-        <Text size="xs" c="dimmed" className="mono">{p.base_url || words.local}</Text>
-        <Group gap={4}>
-          {p.wires.map((w) => <Badge key={w} variant="light" size="sm" tt="none">{w}</Badge>)}
-          <Origin from={p.origin} />
-        </Group>
-        <Group justify="space-between" mt="auto">
-          <Text size="xs" c="dimmed">{words.credential}: {p.api_key ? <span className="mono">{p.api_key}</span> : words.noCredential} · {words.models}: {n}</Text>
-          <Group gap={2}>
-            <ActionIcon variant="subtle" color="gray" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={16} /></ActionIcon>
-            <ActionIcon variant="subtle" color="red" onClick={onDelete} aria-label={`${words.delete} ${p.name}`}><IconTrash size={16} /></ActionIcon>
+        <Health p={p} />
+        <Text size="xs" c="dimmed" className="mono ell" title={p.base_url}>{p.base_url || words.local}</Text>
+        <Group justify="space-between" mt="auto" wrap="nowrap">
+          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : words.noCredential} · {n} {words.models} <Origin from={p.origin} /></Text>
+          <Group gap={0} wrap="nowrap" className="over">
+            <Tooltip label={words.test}><ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`}><IconPlayerPlay size={15} /></ActionIcon></Tooltip>
+            <ActionIcon variant="subtle" color="gray" size="sm" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={15} /></ActionIcon>
+            <ActionIcon variant="subtle" color="red" size="sm" onClick={onDelete} aria-label={`${words.delete} ${p.name}`}><IconTrash size={15} /></ActionIcon>
           </Group>
         </Group>
       </Stack>
@@ -82,14 +136,93 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
   );
 }
 
-const hues = ['cyan', 'indigo', 'grape', 'teal', 'orange', 'pink', 'lime', 'violet'];
-
-function Initials({ name }: { name: string }) {
-  const hue = hues[[...name].reduce((sum, ch) => sum + (ch.codePointAt(0) ?? 0), 0) % hues.length];
-  return <Badge circle size="xl" color={hue} variant="light" aria-hidden>{[...name].slice(0, 2).join('')}</Badge>;
+function Reveal({ p }: { p: Provider }) {
+  const words = useWords();
+  const show = useMutation({ mutationFn: () => take(api.GET('/admin/api/config/providers/{name}/key', { params: { path: { name: p.name } } })), gcTime: 0 });
+  if (!p.api_key) return <>{words.noCredential}</>;
+  return (
+    <Group gap={4} wrap="nowrap">
+      <span className="mono">{show.data ? show.data.api_key : p.api_key}</span>
+      <ActionIcon size="xs" variant="subtle" color="gray" loading={show.isPending} onClick={() => (show.data ? show.reset() : show.mutate())} aria-label={show.data ? words.hide : words.reveal}>{show.data ? <IconEyeOff size={14} /> : <IconEye size={14} />}</ActionIcon>
+      {show.error && <Text size="xs" c="var(--mantine-color-error)">{show.error.message}</Text>}
+    </Group>
+  );
 }
 
-function ProviderForm({ old, onClose }: { old: Provider | null; onClose: () => void }) {
+function Inside({ p, served, onEdit, onDelete }: { p: Provider; served: ServedModel[]; onEdit: () => void; onDelete: () => void }) {
+  const words = useWords();
+  const hasList = p.type !== 'echo';
+  const found = useQuery({ ...discovered(p.name), enabled: hasList });
+  const ids = found.data ?? [];
+  return (
+    <Stack gap="md">
+      <Group justify="space-between">
+        <Group gap="sm"><Mark name={p.name} size={40} /><div><Text size="sm" c="dimmed">{[p.type, ...p.wires].join(' · ')}</Text><Health p={p} /></div></Group>
+        <Group gap={8}>
+          <Button size="xs" variant="default" component={Link} href={`/requests?provider=${encodeURIComponent(p.name)}`}>{words.itsRequests}</Button>
+          <Button size="xs" variant="default" leftSection={<IconPencil size={14} />} onClick={onEdit}>{words.edit}</Button>
+          <Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Button>
+        </Group>
+      </Group>
+      <div className="facts">
+        <div><div className="fact-name">{words.baseUrl}</div><div className="fact-value mono">{p.base_url || words.local}</div></div>
+        <div><div className="fact-name">{words.credential}</div><div className="fact-value"><Reveal p={p} /></div></div>
+        {p.proxy && <div><div className="fact-name">{words.proxy}</div><div className="fact-value mono">{p.proxy}</div></div>}
+        <div><div className="fact-name">{words.origin}</div><div className="fact-value">{p.origin}</div></div>
+      </div>
+      <Tabs defaultValue={hasList ? 'found' : 'custom'} keepMounted={false}>
+        <Tabs.List mb="sm">
+          {hasList && <Tabs.Tab value="found" rightSection={<Badge size="xs" variant="default">{ids.length}</Badge>}>{words.discovered}</Tabs.Tab>}
+          <Tabs.Tab value="custom" rightSection={<Badge size="xs" variant="default">{served.length}</Badge>}>{words.custom}</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="found"><Loaded query={found}>{(all) => <Found p={p} ids={all} served={served} />}</Loaded>
+          {found.data && <Button mt="xs" size="compact-xs" variant="subtle" color="gray" leftSection={<IconRefresh size={13} />} loading={found.isFetching} onClick={() => void found.refetch()}>{words.askAgain}</Button>}</Tabs.Panel>
+        <Tabs.Panel value="custom">
+          {served.length === 0 ? <Text size="sm" c="dimmed">{words.noCustom}</Text> : (
+            <Paper withBorder><VTable label={words.custom} rows={served} rowKey={(m) => m.name} height="50vh" rowHeight={36} columns={[
+              { id: 'name', head: words.modelName, width: '1fr', cell: (m) => <Link href={`/models/${encodeURIComponent(m.name)}`} className="quiet mono">{m.name}</Link> },
+              { id: 'up', head: words.upstreamModel, width: '1fr', cell: (m) => <span className="mono">{m.targets.find((t) => t.provider === p.name)?.upstream_model || m.name}</span> },
+              { id: 'on', head: words.state, width: '80px', cell: (m) => (m.enabled ? words.enabled : words.disabled) }]} /></Paper>
+          )}
+        </Tabs.Panel>
+      </Tabs>
+    </Stack>
+  );
+}
+
+/** What it says it has: what is served already, and what could be, chosen and served in one go. */
+function Found({ p, ids, served }: { p: Provider; ids: readonly string[]; served: ServedModel[] }) {
+  const words = useWords();
+  const [text, setText] = useState('');
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const known = useMemo(() => new Set(served.flatMap((m) => m.targets.filter((t) => t.provider === p.name).map((t) => t.upstream_model || m.name))), [served, p.name]);
+  const add = useMutation({
+    mutationFn: () => take(api.POST('/admin/api/config/models', { body: { provider: p.name, models: [...picked] } })),
+    onSuccess: (a) => { notifications.show({ message: `${words.served}: ${a.added?.length ?? 0}${a.skipped?.length ? ` · ${words.skipped}: ${a.skipped.length}` : ''}`, color: 'teal' }); setPicked(new Set()); },
+    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+  });
+  const rows = ids.filter((id) => id.toLowerCase().includes(text.trim().toLowerCase()));
+  const free = rows.filter((id) => !known.has(id));
+  if (ids.length === 0) return <Text size="sm" c="dimmed">{words.noneFound}</Text>;
+  return (
+    <Stack gap="xs">
+      <Group gap="xs">
+        <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={220} />
+        <Button size="xs" disabled={picked.size === 0} loading={add.isPending} onClick={() => add.mutate()}>{words.serve} {picked.size > 0 && picked.size}</Button>
+        <Anchor component="button" type="button" size="xs" c="dimmed" onClick={() => setPicked(picked.size ? new Set() : new Set(free))}>{picked.size ? words.clear : `${words.pickAll} (${free.length})`}</Anchor>
+      </Group>
+      <Paper withBorder>
+        <VTable label={words.discovered} rows={rows} rowKey={(id) => id} height="50vh" rowHeight={34} columns={[
+          { id: 'pick', head: '', width: '22px', cell: (id) => <Checkbox size="xs" aria-label={`${words.pick} ${id}`} disabled={known.has(id)} checked={known.has(id) || picked.has(id)} onChange={(e) => { const next = new Set(picked); if (e.currentTarget.checked) next.add(id); else next.delete(id); setPicked(next); }} /> },
+          { id: 'id', head: words.upstreamModel, width: '1fr', cell: (id) => <span className="mono">{id}</span> },
+          { id: 'state', head: words.state, width: '90px', cell: (id) => (known.has(id) ? <span className="status" data-is="fine">{words.served}</span> : '') }]} />
+      </Paper>
+      <Text size="xs" c="dimmed">{words.alwaysAs} <Code>{p.name}/…</Code></Text>
+    </Stack>
+  );
+}
+
+function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClose: () => void; onRenamed: (to: string) => void }) {
   const words = useWords();
   const kinds = useQuery(lists.kinds);
   const [name, setName] = useState(old?.name ?? '');
@@ -97,38 +230,35 @@ function ProviderForm({ old, onClose }: { old: Provider | null; onClose: () => v
   const [url, setUrl] = useState(old?.base_url ?? '');
   const [key, setKey] = useState('');
   const [proxy, setProxy] = useState('');
+  const [version, setVersion] = useState('');
   const kind = kinds.data?.find((k) => k.id === type);
   const save = useMutation({
     mutationFn: async () => {
-      const body = { type, base_url: url === kind?.base_url ? '' : url, ...(key && { api_key: key }), ...(proxy && { proxy }) };
-      if (old) await take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name: old.name } }, body }));
+      const body = { type, base_url: url === kind?.base_url ? '' : url, ...(key && { api_key: key }), ...(proxy && { proxy }), ...(version && { api_version: version }) };
+      if (old) await take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
       else await take(api.POST('/sluice/v1/providers', { body: { name, ...body } }));
     },
-    onSuccess: onClose,
+    onSuccess: () => { if (old && name !== old.name) onRenamed(name); onClose(); },
   });
-  function choose(id: string | null) {
-    const next = kinds.data?.find((k) => k.id === id);
-    setType(id ?? '');
-    if (!url || url === kind?.base_url) setUrl(next?.base_url ?? '');
-    if (!old && (!name || name === type)) setName(id ?? '');
-  }
   return (
-    <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addProvider}>
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
-        <Stack>
-          <Select label={words.kind} data={kinds.data?.map((k) => ({ value: k.id, label: k.title })) ?? []} value={type || null} onChange={choose} searchable required data-autofocus />
-          <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required disabled={old !== null} />
-          <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" className="mono" />
-          <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.key_env}
-            autoComplete="off" />
-          <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder={old?.proxy || 'http://, socks5://'} />
-          {save.error && <Failure error={save.error} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>{words.cancel}</Button>
-            <Button type="submit" loading={save.isPending} disabled={!type || !name}>{old ? words.save : words.add}</Button>
-          </Group>
-        </Stack>
-      </form>
+    <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addProvider} size={type ? 'md' : 'xl'}>
+      {!type ? <Catalogue title={words.kind} picked="" withEcho onPick={(k) => { setType(k.id); setUrl(k.base_url); if (!name) setName(k.id); }} /> : (
+        <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+          <Stack>
+            <Group justify="space-between"><Group gap="sm"><Mark name={kind?.title ?? type} /><Text fw={600}>{kind?.title ?? type}</Text></Group>{!old && <Button size="compact-xs" variant="subtle" color="gray" onClick={() => { setType(''); setName(''); }}>{words.change}</Button>}</Group>
+            <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required description={old ? words.renameHint : undefined} />
+            {type !== 'echo' && <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" className="mono" required={kind?.base_url === ''} />}
+            {type !== 'echo' && <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.is_local ? words.noKeyNeeded : kind?.key_env} autoComplete="off" />}
+            {type.startsWith('azure') && <TextInput label="api-version" value={version} onChange={(e) => setVersion(e.currentTarget.value)} placeholder="2025-04-01-preview" required={!old} />}
+            {type !== 'echo' && <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder={old?.proxy || 'http://, socks5://'} />}
+            {save.error && <Failure error={save.error} />}
+            <Group justify="flex-end">
+              <Button variant="default" onClick={onClose}>{words.cancel}</Button>
+              <Button type="submit" loading={save.isPending} disabled={!type || !name}>{old ? words.save : words.add}</Button>
+            </Group>
+          </Stack>
+        </form>
+      )}
     </Modal>
   );
 }

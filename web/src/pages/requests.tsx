@@ -1,17 +1,39 @@
-// The request log: newest first, filtered by what the address says, each with its story beside it.
-import { Badge, Button, Code, Drawer, Group, Paper, Select, SimpleGrid, Stack, Switch, Table, Text, TextInput, Timeline } from '@mantine/core';
-import { useDebouncedCallback } from '@mantine/hooks';
-import { IconArrowDown, IconListDetails, IconSearch } from '@tabler/icons-react';
-import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
-import { type ReactNode, useState } from 'react';
-import { useLocation, useParams, useSearchParams } from 'wouter';
+// The request log: newest first and live, filtered by what the address says, each with its story beside it.
+import { ActionIcon, Alert, Box, Button, Drawer, Group, Menu, Modal, Paper, Popover, SegmentedControl, Select, Stack, Switch, Text, TextInput, Tooltip } from '@mantine/core';
+import { useDebouncedCallback, useLocalStorage, useMediaQuery } from '@mantine/hooks';
+import { IconAdjustmentsHorizontal, IconArrowUp, IconBookmark, IconListDetails, IconSearch, IconTrash, IconX } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { useMemo, useRef, useState } from 'react';
+import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { lists } from '../api/lists';
-import { type Filter, found, type LoggedRequest, one, type RequestDetail } from '../api/requests';
+import { useLog } from '../api/log';
+import type { Filter, LoggedRequest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
-import { count, moment, span } from '../parts/format';
-import { Copy, Empty, Failure, Loaded, Page, StatusBadge, When } from '../parts/pieces';
+import { clock, count, moment, money, span } from '../parts/format';
+import { InFlight } from '../parts/in-flight';
+import { Empty, Failure, Page, StatusBadge } from '../parts/pieces';
+import { type Column, VTable } from '../parts/vtable';
+import { Inspector } from './inspector';
 
-const fields = ['model', 'provider', 'status', 'q'] as const;
+const fields = ['model', 'provider', 'key', 'status', 'q', 'format', 'upstream_format', 'operation', 'stream', 'error', 'from', 'to'] as const;
+const spans: Record<string, number> = { '15m': 15 * 60_000, '1h': 3_600_000, '24h': 86_400_000, '7d': 7 * 86_400_000 };
+const formats = ['openai_chat', 'openai_responses', 'anthropic', 'google', 'ollama'];
+const operations = ['chat', 'completions', 'embeddings', 'images', 'speech', 'transcriptions', 'moderations', 'rerank', 'count_tokens'];
+
+interface View { name: string; query: string }
+
+/** What the address asks for, as the server's filter. A span of time is fixed when it is chosen, so that pages stay pages. */
+function useFilter(search: URLSearchParams): Filter {
+  const query = search.toString();
+  return useMemo(() => {
+    const asked = new URLSearchParams(query);
+    const since = spans[asked.get('since') ?? ''];
+    const filter: Record<string, unknown> = Object.fromEntries(fields.flatMap((f) => (asked.get(f) ? [[f, asked.get(f)]] : [])));
+    if (since) filter.from = String(Math.floor((Date.now() - since) / 1000) * 1000);
+    if (filter.stream) filter.stream = filter.stream === 'true';
+    return filter as Filter;
+  }, [query]);
+}
 
 export default function Requests() {
   const words = useWords();
@@ -19,125 +41,149 @@ export default function Requests() {
   const [, go] = useLocation();
   const [search, setSearch] = useSearchParams();
   const [isLive, setLive] = useState(true);
-  const filter: Filter = Object.fromEntries(fields.flatMap((f) => (search.get(f) ? [[f, search.get(f)]] : [])));
-  const pages = useInfiniteQuery(found(filter, isLive));
+  const filter = useFilter(search);
+  const log = useLog(filter, isLive);
   const models = useQuery(lists.models);
   const providers = useQuery(lists.providers);
+  const keys = useQuery(lists.keys);
   const query = search.toString();
-  function set(name: string, value: string | null) {
+  const box = useRef<HTMLDivElement>(null);
+  const set = (name: string, value: string | null) =>
     setSearch((old) => { const next = new URLSearchParams(old); if (value) next.set(name, value); else next.delete(name); return next; }, { replace: true });
-  }
   const setText = useDebouncedCallback((value: string) => set('q', value), 250);
-  const rows = pages.data?.pages.flatMap((p) => p.data) ?? [];
+  const open = (r: LoggedRequest) => go(`/requests/${encodeURIComponent(r.id)}${query ? `?${query}` : ''}`);
+  const more = ['format', 'upstream_format', 'operation', 'stream', 'error', 'from', 'to'].filter((f) => search.get(f)).length;
+  const names = (all: { name: string }[] | undefined, now: string | null) => [...new Set([...(all ?? []).map((x) => x.name), ...(now ? [now] : [])])];
+  const field = { size: 'xs', clearable: true, searchable: true, limit: 50 } as const;
   return (
-    <Page title={words.requests} calls={[{ method: 'GET', path: `/sluice/v1/requests${query ? `?${query}` : ''}` }]}
-      actions={<Switch label={words.live} checked={isLive} onChange={(e) => setLive(e.currentTarget.checked)} />}>
-      <Group gap="xs">
-        <TextInput placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={16} />} defaultValue={filter.q ?? ''}
-          onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 240 }} />
-        <Select placeholder={words.model} aria-label={words.model} data={models.data?.map((m) => m.name) ?? []} value={filter.model ?? null}
-          onChange={(v) => set('model', v)} searchable clearable w={{ base: '100%', xs: 200 }} />
-        <Select placeholder={words.provider} aria-label={words.provider} data={providers.data?.map((p) => p.name) ?? []} value={filter.provider ?? null}
-          onChange={(v) => set('provider', v)} searchable clearable w={{ base: '100%', xs: 180 }} />
-        <Select placeholder={words.status} aria-label={words.status} value={filter.status ?? null} onChange={(v) => set('status', v)} clearable w={{ base: '100%', xs: 150 }}
+    <Page title={words.requests} calls={[{ method: 'GET', path: `/sluice/v1/requests${query ? `?${query}` : ''}` }, { method: 'GET', path: `/sluice/v1/requests/tail${query ? `?${query}` : ''}` }, { method: 'GET', path: '/sluice/v1/requests/active' }]}
+      actions={<>
+        <Group gap={8} wrap="nowrap">
+          <span className="dot" data-is={!isLive ? undefined : log.isLive ? 'fine' : 'warn'} aria-hidden />
+          <Switch size="xs" label={words.live} checked={isLive} onChange={(e) => setLive(e.currentTarget.checked)} />
+        </Group>
+        <Views query={query} onChoose={(q) => setSearch(new URLSearchParams(q))} />
+      </>}>
+      <InFlight hidesEmpty />
+      <Group gap={8}>
+        <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} defaultValue={search.get('q') ?? ''} key={search.get('q') === null ? 'none' : 'some'}
+          onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 190 }} />
+        <Select {...field} placeholder={words.model} aria-label={words.model} data={names(models.data, search.get('model'))} value={search.get('model')} onChange={(v) => set('model', v)} w={{ base: '48%', xs: 170 }} />
+        <Select {...field} placeholder={words.provider} aria-label={words.provider} data={names(providers.data, search.get('provider'))} value={search.get('provider')} onChange={(v) => set('provider', v)} w={{ base: '48%', xs: 140 }} />
+        <Select {...field} placeholder={words.key} aria-label={words.key} data={keys.data?.map((k) => ({ value: k.id, label: k.label || k.id })) ?? []} value={search.get('key')} onChange={(v) => set('key', v)} w={{ base: '48%', xs: 140 }} />
+        <Select size="xs" placeholder={words.status} aria-label={words.status} value={search.get('status')} onChange={(v) => set('status', v)} clearable w={{ base: '48%', xs: 120 }}
           data={[{ value: 'ok', label: words.ok }, { value: 'error', label: words.failedOnes }, '4xx', '5xx', '429']} />
+        <Select size="xs" placeholder={words.anyTime} aria-label={words.time} value={search.get('since')} onChange={(v) => set('since', v)} clearable w={{ base: '48%', xs: 130 }}
+          data={[{ value: '15m', label: words.last15m }, { value: '1h', label: words.lastHour }, { value: '24h', label: words.lastDay }, { value: '7d', label: words.lastWeek }]} />
+        <Popover position="bottom-end" width={300} withArrow shadow="md" trapFocus>
+          <Popover.Target><Button size="xs" variant="default" leftSection={<IconAdjustmentsHorizontal size={14} />}>{words.more}{more > 0 && ` · ${more}`}</Button></Popover.Target>
+          <Popover.Dropdown>
+            <Stack gap="xs">
+              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.clientFormat} data={formats} value={search.get('format')} onChange={(v) => set('format', v)} />
+              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.upstreamFormat} data={formats} value={search.get('upstream_format')} onChange={(v) => set('upstream_format', v)} />
+              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.operation} data={operations} value={search.get('operation')} onChange={(v) => set('operation', v)} />
+              <TextInput size="xs" label={words.errorCode} defaultValue={search.get('error') ?? ''} onBlur={(e) => set('error', e.currentTarget.value.trim())} onKeyDown={(e) => { if (e.key === 'Enter') set('error', e.currentTarget.value.trim()); }} />
+              <SegmentedControl size="xs" value={search.get('stream') ?? ''} onChange={(v) => set('stream', v)} data={[{ value: '', label: words.all }, { value: 'true', label: words.streams }, { value: 'false', label: words.noStreams }]} />
+              <TextInput size="xs" type="datetime-local" label={words.from} defaultValue={search.get('from') ?? ''} onChange={(e) => set('from', e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} />
+              <TextInput size="xs" type="datetime-local" label={words.until} defaultValue={search.get('to') ?? ''} onChange={(e) => set('to', e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} />
+            </Stack>
+          </Popover.Dropdown>
+        </Popover>
+        {query && <Button size="xs" variant="subtle" color="gray" leftSection={<IconX size={14} />} onClick={() => setSearch(new URLSearchParams())}>{words.clear}</Button>}
       </Group>
-      {pages.error && <Failure error={pages.error} retry={() => void pages.refetch()} />}
-      {pages.data && rows.length === 0 && <Empty icon={<IconListDetails size={40} />} title={query ? words.noMatch : words.noRequests} hint={query ? '' : words.noRequestsHint} />}
-      {rows.length > 0 && (
-        <Paper withBorder>
-          <RequestTable rows={rows} onOpen={(r) => go(`/requests/${encodeURIComponent(r.id)}${query ? `?${query}` : ''}`)} />
+      {log.error && <Failure error={log.error} retry={() => void log.reload()} />}
+      {log.lost > 0 && <Alert color="yellow" variant="light" p="xs">{count(log.lost, 'en')} {words.lostRows}</Alert>}
+      {!log.isLoading && log.rows.length === 0 && !log.error && (
+        <Paper withBorder><Empty icon={<IconListDetails size={36} />} title={query ? words.noMatch : words.noRequests} hint={query ? words.noMatchHint : words.noRequestsHint}
+          action={query ? undefined : <Button size="xs" component={Link} href="/start">{words.start}</Button>} /></Paper>
+      )}
+      {log.rows.length > 0 && (
+        <Paper withBorder pos="relative">
+          {log.waiting > 0 && (
+            <Box pos="absolute" top={42} left={0} right={0} ta="center" style={{ zIndex: 3, pointerEvents: 'none' }}>
+              <Button size="compact-sm" radius="xl" leftSection={<IconArrowUp size={14} />} style={{ pointerEvents: 'auto' }}
+                onClick={() => { box.current?.scrollTo({ top: 0 }); log.showWaiting(); }}>{count(log.waiting, 'en')} {words.newOnes}</Button>
+            </Box>
+          )}
+          <RequestList rows={log.rows} onOpen={open} picked={id && decodeURIComponent(id)} height="max(420px, calc(100dvh - 150px))" scroller={box}
+            onEnd={log.hasMore ? log.older : undefined} onScroll={(top) => log.lookAtTop(top < 8)}
+            foot={log.hasMore ? <Text size="xs" c="dimmed" ta="center" py={14}>{words.loading}…</Text> : undefined} />
         </Paper>
       )}
-      {pages.hasNextPage && (
-        <Button variant="default" leftSection={<IconArrowDown size={16} />} loading={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}
-          style={{ alignSelf: 'center' }}>{words.older}</Button>
-      )}
-      <Drawer opened={Boolean(id)} onClose={() => go(`/requests${query ? `?${query}` : ''}`)} position="right" size="xl" title={<Code>{id}</Code>}>
-        {id && <Detail id={decodeURIComponent(id)} />}
-      </Drawer>
+      <Beside id={id ? decodeURIComponent(id) : null} onClose={() => go(`/requests${query ? `?${query}` : ''}`)} />
     </Page>
   );
 }
 
-export function RequestTable({ rows, onOpen }: { rows: LoggedRequest[]; onOpen: (r: LoggedRequest) => void }) {
+function Beside({ id, onClose }: { id: string | null; onClose: () => void }) {
   const words = useWords();
-  const { language } = useSpeech();
+  const isNarrow = useMediaQuery('(max-width: 700px)');
   return (
-    <Table.ScrollContainer minWidth={820}>
-      <Table verticalSpacing={6} highlightOnHover>
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>{words.time}</Table.Th><Table.Th>{words.status}</Table.Th><Table.Th>{words.model}</Table.Th><Table.Th>{words.provider}</Table.Th>
-            <Table.Th>{words.key}</Table.Th><Table.Th ta="right">{words.input}</Table.Th><Table.Th ta="right">{words.output}</Table.Th>
-            <Table.Th ta="right">{words.ttft}</Table.Th><Table.Th ta="right">{words.duration}</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {rows.map((r) => (
-            <Table.Tr key={r.seq} className="clickable" onClick={() => onOpen(r)} tabIndex={0} onKeyDown={(e) => e.key === 'Enter' && onOpen(r)}>
-              <Table.Td><When iso={r.ended} /></Table.Td>
-              <Table.Td><StatusBadge status={r.status} /></Table.Td>
-              <Table.Td><Text size="sm" className="mono">{r.model ?? '–'}</Text>{r.error && <Text size="xs" c="var(--mantine-color-error)">{r.error}</Text>}</Table.Td>
-              <Table.Td><Text size="sm">{r.provider ?? '–'}</Text></Table.Td>
-              <Table.Td><Text size="sm" c="dimmed">{r.key_label || r.key || '–'}</Text></Table.Td>
-              <Table.Td ta="right"><Text size="sm">{count(r.input_tokens, language)}</Text></Table.Td>
-              <Table.Td ta="right"><Text size="sm">{count(r.output_tokens, language)}</Text></Table.Td>
-              <Table.Td ta="right"><Text size="sm">{span(r.ttft_us)}</Text></Table.Td>
-              <Table.Td ta="right"><Text size="sm">{span(r.duration_us)}</Text></Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    <Drawer opened={id !== null} onClose={onClose} position="right" size={isNarrow ? '100%' : 'min(1240px, 94vw)'} title={words.request} closeButtonProps={{ 'aria-label': words.close }}
+      overlayProps={{ backgroundOpacity: 0.25 }} transitionProps={{ duration: 120 }} styles={{ header: { minHeight: 48, padding: '8px 20px' }, body: { padding: '0 20px 24px' } }}>
+      {id !== null && <Inspector key={id} id={id} />}
+    </Drawer>
   );
 }
 
-function Detail({ id }: { id: string }) {
-  return <Loaded query={useQuery(one(id))}>{(r) => <Story r={r} />}</Loaded>;
-}
-
-function Fact({ name, children }: { name: string; children: ReactNode }) {
-  return <Stack gap={0}><Text size="xs" c="dimmed">{name}</Text><Text size="sm" component="div">{children}</Text></Stack>;
-}
-
-function Story({ r }: { r: RequestDetail }) {
+export function RequestList({ rows, onOpen, picked, height, scroller, onEnd, onScroll, foot }: {
+  rows: readonly LoggedRequest[]; onOpen: (r: LoggedRequest) => void; picked?: string | undefined; height: string; scroller?: React.RefObject<HTMLDivElement | null>;
+  onEnd?: (() => void) | undefined; onScroll?: (top: number) => void; foot?: React.ReactNode;
+}) {
   const words = useWords();
   const { language } = useSpeech();
+  const hasCost = rows.some((r) => 'cost_nanousd' in r);
+  const columns = useMemo<Column<LoggedRequest>[]>(() => {
+    const now = Date.now();
+    return [
+      { id: 'time', head: words.time, width: 'minmax(74px, 128px)', cell: (r) => <time className="num" dateTime={r.ended} title={moment(r.ended, language)}>{clock(r.ended, now, language)}</time> },
+      { id: 'status', head: words.status, width: '58px', cell: (r) => <StatusBadge status={r.status} /> },
+      { id: 'model', head: words.model, width: 'minmax(120px, 2fr)', cell: (r) => <><span className="mono">{r.model ?? '–'}</span>{r.error && <span style={{ color: 'var(--mantine-color-error)' }}> · {r.error}</span>}</> },
+      { id: 'provider', head: words.provider, width: 'minmax(80px, 1fr)', from: 640, cell: (r) => <>{r.provider ?? '–'}{r.attempts > 1 && <span className="tag" style={{ marginLeft: 6 }}>{r.attempts}×</span>}</> },
+      { id: 'key', head: words.key, width: 'minmax(70px, 1fr)', from: 820, cell: (r) => <span style={{ color: 'var(--mantine-color-dimmed)' }}>{r.key_label || r.key || '–'}</span> },
+      { id: 'format', head: words.format, width: 'minmax(150px, 1.2fr)', from: 1180, cell: (r) => <span style={{ color: 'var(--mantine-color-dimmed)' }}>{r.client_format ?? '–'}{r.upstream_format && r.upstream_format !== r.client_format ? ` → ${r.upstream_format}` : ''}</span> },
+      { id: 'in', head: words.input, width: '64px', right: true, from: 740, cell: (r) => count(r.input_tokens, language) },
+      { id: 'out', head: words.output, width: '64px', right: true, from: 740, cell: (r) => count(r.output_tokens, language) },
+      ...(hasCost ? [{ id: 'cost', head: words.cost, width: '78px', right: true, from: 700, cell: (r: LoggedRequest) => money((r as { cost_nanousd?: number | null }).cost_nanousd) }] : []),
+      { id: 'ttft', head: words.ttft, width: '82px', right: true, from: 960, cell: (r) => span(r.ttft_us) },
+      { id: 'duration', head: words.duration, width: '70px', right: true, from: 380, cell: (r) => span(r.duration_us) },
+    ];
+  }, [words, language, hasCost]);
+  return <VTable label={words.requests} rows={rows} columns={columns} rowKey={(r) => r.seq} rowHeight={36} height={height} onOpen={onOpen} isPicked={picked ? (r) => r.id === picked : undefined} scroller={scroller} onEnd={onEnd} onScroll={onScroll} foot={foot} />;
+}
+
+/** Filters with a name: some of ours, and those that were kept in this browser. */
+function Views({ query, onChoose }: { query: string; onChoose: (query: string) => void }) {
+  const words = useWords();
+  const [views, setViews] = useLocalStorage<View[]>({ key: 'views', defaultValue: [] });
+  const [isNaming, setNaming] = useState(false);
+  const [name, setName] = useState('');
+  const ours: View[] = [{ name: words.all, query: '' }, { name: words.failedOnes, query: 'status=error' }, { name: words.rateLimited, query: 'status=429' }, { name: words.streams, query: 'stream=true' }, { name: words.lastHour, query: 'since=1h' }];
   return (
-    <Stack>
-      <Group><StatusBadge status={r.status} /><Text className="mono" fw={600}>{r.model ?? '–'}</Text>{r.stream && <Badge variant="light">{words.stream}</Badge>}<Copy text={r.id} /></Group>
-      {r.error && <Paper withBorder p="sm"><Text size="sm" c="var(--mantine-color-error)" fw={600}>{r.error}</Text><Text size="sm" className="mono">{r.error_message ?? ''}</Text></Paper>}
-      <SimpleGrid cols={{ base: 2, xs: 3 }}>
-        <Fact name={words.time}>{moment(r.ended, language)}</Fact>
-        <Fact name={words.provider}>{r.provider ?? '–'}</Fact>
-        <Fact name={words.upstreamModel}><span className="mono">{r.provider_model ?? '–'}</span></Fact>
-        <Fact name={words.format}>{r.client_format ?? '–'} → {r.upstream_format ?? '–'}</Fact>
-        <Fact name={words.key}>{r.key_label || r.key || words.none}</Fact>
-        <Fact name={words.attempts}>{r.attempts}</Fact>
-        <Fact name={words.ttft}>{span(r.ttft_us)}</Fact>
-        <Fact name={words.duration}>{span(r.duration_us)}</Fact>
-        <Fact name={words.input}>{count(r.input_tokens, language)}</Fact>
-        <Fact name={words.cached}>{count(r.cache_read_tokens, language)}</Fact>
-        <Fact name={words.output}>{count(r.output_tokens, language)}</Fact>
-        <Fact name={words.reasoning}>{count(r.reasoning_tokens, language)}</Fact>
-      </SimpleGrid>
-      {r.tried.length > 0 && (
-        <Stack gap="xs">
-          <Text fw={600} size="sm">{words.tried}</Text>
-          <Timeline bulletSize={16} lineWidth={2} active={r.tried.length}>
-            {r.tried.map((t, i) => (
-              <Timeline.Item key={i} title={<Text size="sm">{t.provider}</Text>} color={t.fault ? 'red' : 'teal'}>
-                <Text size="xs" c="dimmed">{[t.status, t.fault, t.code, span(t.duration_us)].filter(Boolean).join(' · ')}</Text>
-                {t.message && <Text size="xs" className="mono">{t.message}</Text>}
-              </Timeline.Item>
-            ))}
-          </Timeline>
-        </Stack>
-      )}
-      {r.dropped.length > 0 && (
-        <Stack gap={4}><Text fw={600} size="sm">{words.dropped}</Text><Group gap={4}>{r.dropped.map((d) => <Code key={d}>{d}</Code>)}</Group></Stack>
-      )}
-    </Stack>
+    <>
+      <Menu position="bottom-end" width={240}>
+        <Menu.Target><Button size="xs" variant="default" leftSection={<IconBookmark size={14} />}>{[...ours.slice(1), ...views].find((v) => v.query === query)?.name ?? words.views}</Button></Menu.Target>
+        <Menu.Dropdown>
+          {ours.map((v) => <Menu.Item key={v.query} onClick={() => onChoose(v.query)}>{v.name}</Menu.Item>)}
+          {views.length > 0 && <Menu.Divider />}
+          {views.map((v) => (
+            <Menu.Item key={v.name} onClick={() => onChoose(v.query)} component="div" role="menuitem"
+              rightSection={<Tooltip label={words.delete}><ActionIcon size="xs" variant="subtle" color="gray" aria-label={`${words.delete} ${v.name}`} onClick={(e) => { e.stopPropagation(); setViews(views.filter((x) => x.name !== v.name)); }}><IconTrash size={13} /></ActionIcon></Tooltip>}>
+              {v.name}
+            </Menu.Item>
+          ))}
+          <Menu.Divider />
+          <Menu.Item leftSection={<IconBookmark size={14} />} disabled={!query} onClick={() => setNaming(true)}>{words.saveView}</Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <Modal opened={isNaming} onClose={() => setNaming(false)} title={words.saveView} size="sm">
+        <form onSubmit={(e) => { e.preventDefault(); setViews([...views.filter((v) => v.name !== name.trim()), { name: name.trim(), query }]); setNaming(false); setName(''); }}>
+          <Stack>
+            <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required data-autofocus />
+            <Group justify="flex-end"><Button type="submit" disabled={!name.trim()}>{words.save}</Button></Group>
+          </Stack>
+        </form>
+      </Modal>
+    </>
   );
 }

@@ -4,7 +4,7 @@ import { notifications } from '@mantine/notifications';
 import { IconDeviceFloppy, IconLock, IconRefresh, IconSearch } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { type ComponentType, useState } from 'react';
-import { useLocation, useParams } from 'wouter';
+import { useLocation, useParams, useSearchParams } from 'wouter';
 import { api, type Setting, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
@@ -43,7 +43,7 @@ export default function Settings() {
 function Values() {
   const words = useWords();
   const settings = useQuery(lists.settings);
-  const [text, setText] = useState('');
+  const [text, setText] = useState(useSearchParams()[0].get('q') ?? '');
   const wanted = text.trim().toLowerCase();
   return (
     <Stack>

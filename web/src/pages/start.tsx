@@ -8,6 +8,7 @@ import { type Answer, ask } from '../api/chat';
 import { api, take } from '../api/client';
 import { discovered, lists } from '../api/lists';
 import { useWords } from '../i18n';
+import { Catalogue } from '../parts/catalogue';
 import { span } from '../parts/format';
 import { Mark } from '../parts/mark';
 import { Failure, Loaded, Page, Snippet } from '../parts/pieces';
@@ -65,7 +66,6 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
   const providers = useQuery(lists.providers);
   const kinds = useQuery(lists.kinds);
   const [kindId, setKindId] = useState('');
-  const [text, setText] = useState('');
   const [key, setKey] = useState('');
   const [url, setUrl] = useState('');
   const kind = kinds.data?.find((k) => k.id === kindId);
@@ -99,23 +99,7 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
           );
         }}
       </Loaded>
-      <Stack gap={6}>
-        <Group justify="space-between" gap="xs">
-          <Text size="sm" c="dimmed">{words.orAdd}</Text>
-          <TextInput size="xs" w={200} placeholder={words.search} aria-label={words.searchKinds} value={text} onChange={(e) => setText(e.currentTarget.value)} />
-        </Group>
-        <Loaded query={kinds}>
-          {(all) => (
-            <div className="kinds">
-              {all.filter((k) => k.id !== 'echo' && `${k.id} ${k.title}`.toLowerCase().includes(text.trim().toLowerCase())).map((k) => (
-                <UnstyledButton key={k.id} className="kind" aria-pressed={k.id === kindId} onClick={() => { setKindId(k.id); setUrl(k.base_url); add.reset(); }}>
-                  <Mark name={k.title} size={28} /><Text size="sm" fw={500} className="ell">{k.title}</Text>
-                </UnstyledButton>
-              ))}
-            </div>
-          )}
-        </Loaded>
-      </Stack>
+      <Catalogue title={words.orAdd} picked={kindId} onPick={(k) => { setKindId(k.id); setUrl(k.base_url); add.reset(); }} />
       {kind && (
         <form onSubmit={(e) => { e.preventDefault(); add.mutate(); }}>
           <Stack gap="sm" maw={520}>

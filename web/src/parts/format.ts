@@ -37,3 +37,32 @@ export function median(values: number[]): number | null {
   const sorted = values.filter((v) => v >= 0).sort((a, b) => a - b);
   return sorted.length === 0 ? null : (sorted[Math.floor(sorted.length / 2)] ?? null);
 }
+
+/** Nano-USD as dollars, with as many digits as it takes to see something. Unknown is no zero. */
+export function money(nanousd: number | null | undefined): string {
+  if (nanousd === null || nanousd === undefined) return '–';
+  const usd = nanousd / 1e9;
+  if (usd === 0) return '$0';
+  const digits = Math.abs(usd) >= 100 ? 0 : Math.abs(usd) >= 1 ? 2 : Math.min(9, 2 - Math.floor(Math.log10(Math.abs(usd))));
+  return `${usd < 0 ? '−' : ''}$${Math.abs(usd).toFixed(digits)}`;
+}
+
+export function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const step = bytes < 1e6 ? 1e3 : bytes < 1e9 ? 1e6 : 1e9;
+  return `${(bytes / step).toFixed(bytes / step < 10 ? 1 : 0)} ${step === 1e3 ? 'kB' : step === 1e6 ? 'MB' : 'GB'}`;
+}
+
+/** 14:03:22 of today, else with the day before it. */
+export function clock(iso: string, now: number, language: Language): string {
+  const at = new Date(iso);
+  if (Number.isNaN(at.getTime())) return iso;
+  const time = at.toLocaleTimeString(locale(language), { hour12: false });
+  return at.toDateString() === new Date(now).toDateString() ? time : `${at.toLocaleDateString(locale(language), { day: 'numeric', month: 'short' })} ${time}`;
+}
+
+/** 128 k, 1.2 M: for figures that are looked at, not counted. */
+export function short(n: number | null | undefined, language: Language): string {
+  if (n === null || n === undefined || n < 0) return '–';
+  return n < 10_000 ? count(n, language) : new Intl.NumberFormat(language === 'zh' ? 'en' : locale(language), { notation: 'compact', maximumFractionDigits: 1 }).format(n);
+}

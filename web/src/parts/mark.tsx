@@ -3,8 +3,8 @@ const hues = [200, 265, 320, 165, 28, 345, 95, 230];
 
 export function Mark({ name, size = 32 }: { name: string; size?: number }) {
   const hue = hues[[...name].reduce((sum, ch) => (sum * 31 + (ch.codePointAt(0) ?? 0)) % 997, 7) % hues.length];
-  const parts = name.split(/[\s_./-]+/).filter(Boolean);
-  const letters = ((parts.length > 1 ? `${[...(parts[0] ?? '')][0] ?? ''}${[...(parts[1] ?? '')][0] ?? ''}` : [...name].slice(0, 2).join('')) || '?').toUpperCase();
+  const parts = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const letters = ((parts.length > 1 ? `${[...(parts[0] ?? '')][0] ?? ''}${[...(parts[1] ?? '')][0] ?? ''}` : [...(parts[0] ?? '')].slice(0, 2).join('')) || '?').toUpperCase();
   return (
     <svg width={size} height={size} viewBox="0 0 32 32" aria-hidden style={{ flex: 'none' }}>
       <rect width="32" height="32" rx="8" fill={`hsl(${hue} 45% 42%)`} />

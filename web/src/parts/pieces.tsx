@@ -1,9 +1,9 @@
 // Small things that every page is made of.
 import {
-  ActionIcon, Alert, Badge, Box, Button, Code, CopyButton, Group, Modal, Popover, Skeleton, Stack, Text, Title, Tooltip,
+  ActionIcon, Alert, Box, Button, Code, CopyButton, Group, Modal, Popover, Skeleton, Stack, Text, Title, Tooltip,
 } from '@mantine/core';
 import { useInterval } from '@mantine/hooks';
-import { IconAlertTriangle, IconApi, IconCheck, IconCopy, IconRefresh } from '@tabler/icons-react';
+import { IconAlertTriangle, IconCheck, IconCode, IconCopy, IconRefresh } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useState } from 'react';
 import { ApiError, apiUrl } from '../api/client';
@@ -20,7 +20,7 @@ export function Page({ title, note, actions, calls, children }:
     <Stack gap="md">
       <Group justify="space-between" align="flex-start" gap="sm">
         <Box>
-          <Title order={1} size="h3">{title}</Title>
+          <Title order={1} size="h1">{title}</Title>
           {note !== undefined && <Text size="sm" c="dimmed">{note}</Text>}
         </Box>
         <Group gap="xs">{actions}{calls && <ApiButton calls={calls} />}</Group>
@@ -44,7 +44,7 @@ function ApiButton({ calls }: { calls: Call[] }) {
     <Popover position="bottom-end" width={460} withArrow shadow="md" trapFocus>
       <Popover.Target>
         <Tooltip label={words.apiHint}>
-          <Button variant="default" size="xs" leftSection={<IconApi size={16} />}>{words.api}</Button>
+          <Button variant="default" size="xs" leftSection={<IconCode size={14} />}>{words.api}</Button>
         </Tooltip>
       </Popover.Target>
       <Popover.Dropdown maw="94vw">
@@ -129,12 +129,11 @@ export function When({ iso }: { iso: string }) {
 }
 
 export function StatusBadge({ status }: { status: number }) {
-  const color = status >= 500 ? 'red' : status >= 400 ? 'orange' : 'teal';
-  return <Badge color={color} variant="light" radius="sm" miw={48}>{status}</Badge>;
+  return <span className="status" data-is={status >= 500 ? 'bad' : status >= 400 ? 'warn' : 'fine'}>{status}</span>;
 }
 
 export function Origin({ from }: { from: string }) {
-  return from === 'api' ? null : <Badge variant="default" size="xs" radius="sm" tt="none">{from}</Badge>;
+  return from === 'api' ? null : <span className="tag">{from}</span>;
 }
 
 export function Confirm({ title, opened, busy, error, onClose, onDo, children }:

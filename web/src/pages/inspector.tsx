@@ -1,0 +1,236 @@
+// One request in full: what it was, who was asked and how that went, what became of its body on the way, what it cost; and the
+// ways to send it again or to show it to somebody.
+import { Alert, Badge, Button, Code, Group, Menu, Modal, Paper, Select, SimpleGrid, Skeleton, Stack, Switch, Tabs, Text } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
+import { IconFileOff, IconRepeat, IconShare } from '@tabler/icons-react';
+import { useMutation, useQueries, useQuery } from '@tanstack/react-query';
+import { Fragment, type ReactNode, useMemo, useState } from 'react';
+import { Link } from 'wouter';
+import { api, take } from '../api/client';
+import { lists } from '../api/lists';
+import { bodyOf, one, type RequestDetail } from '../api/requests';
+import { useSpeech, useWords } from '../i18n';
+import { compare, type Fate, type Line, lines, parsed } from '../parts/body-diff';
+import { count, moment, size, span } from '../parts/format';
+import { Copy, Empty, Failure, Loaded, StatusBadge, When } from '../parts/pieces';
+import { Price } from '../parts/price';
+import { download, shared } from '../parts/redact';
+
+const whiches = ['client-request', 'upstream-request', 'upstream-response', 'client-response'] as const;
+
+export function Inspector({ id }: { id: string }) {
+  return <Loaded query={useQuery(one(id))}>{(r) => <Story r={r} />}</Loaded>;
+}
+
+function Story({ r }: { r: RequestDetail }) {
+  const words = useWords();
+  const [isAgain, setAgain] = useState(false);
+  return (
+    <Stack gap="lg">
+      <Group justify="space-between" align="flex-start">
+        <Stack gap={4} miw={0}>
+          <Group gap={10}><StatusBadge status={r.status} /><Text className="mono" fw={600}>{r.model ?? '–'}</Text>{r.stream && <Badge variant="light" size="sm">{words.stream}</Badge>}<When iso={r.ended} /></Group>
+          <Group gap={2}><Text size="xs" c="dimmed" className="mono">{r.id}</Text><Copy text={r.id} /></Group>
+        </Stack>
+        <Group gap={8}>
+          <Button size="xs" variant="default" leftSection={<IconRepeat size={14} />} onClick={() => setAgain(true)} disabled={!r.has_bodies} title={r.has_bodies ? undefined : words.bodiesNotKept}>{words.replay}</Button>
+          <Share r={r} />
+        </Group>
+      </Group>
+      {r.error && (
+        <Alert color="red" variant="light" title={r.error} p="sm"><Text size="sm" className="said">{r.error_message || words.noWords}</Text></Alert>
+      )}
+      <Tabs defaultValue="story" keepMounted={false}>
+        <Tabs.List mb="md"><Tabs.Tab value="story">{words.story}</Tabs.Tab><Tabs.Tab value="bodies">{words.bodies}</Tabs.Tab></Tabs.List>
+        <Tabs.Panel value="story"><Stack gap="lg"><Facts r={r} /><Fall r={r} /><Price r={r} />{r.dropped.length > 0 && <Dropped names={r.dropped} />}</Stack></Tabs.Panel>
+        <Tabs.Panel value="bodies"><Bodies r={r} /></Tabs.Panel>
+      </Tabs>
+      {isAgain && <Again r={r} onClose={() => setAgain(false)} />}
+    </Stack>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return <div><div className="fact-name">{name}</div><div className="fact-value num">{children}</div></div>;
+}
+
+function Facts({ r }: { r: RequestDetail }) {
+  const words = useWords();
+  const { language } = useSpeech();
+  const streamed = r.ttft_us !== null ? r.duration_us - r.ttft_us : r.duration_us;
+  const speed = r.output_tokens !== null && r.output_tokens > 1 && streamed > 1000 ? `${((r.output_tokens / streamed) * 1e6).toFixed(r.output_tokens / streamed < 1e-4 ? 1 : 0)} ${words.perSecondShort}` : '–';
+  return (
+    <div className="facts">
+      <Fact name={words.time}>{moment(r.ended, language)}</Fact>
+      <Fact name={words.provider}>{r.provider ? <Link href={`/providers/${encodeURIComponent(r.provider)}`}>{r.provider}</Link> : '–'}</Fact>
+      <Fact name={words.upstreamModel}><span className="mono">{r.provider_model ?? '–'}</span></Fact>
+      <Fact name={words.format}>{r.client_format ?? '–'} → {r.upstream_format ?? '–'}</Fact>
+      <Fact name={words.operation}>{r.operation}</Fact>
+      <Fact name={words.key}>{r.key ? <Link href={`/keys/${encodeURIComponent(r.key)}`}>{r.key_label || r.key}</Link> : words.none}</Fact>
+      <Fact name={words.ttft}>{span(r.ttft_us)}</Fact>
+      <Fact name={words.duration}>{span(r.duration_us)}</Fact>
+      <Fact name={words.speed}>{speed}</Fact>
+      <Fact name={words.input}>{count(r.input_tokens, language)}</Fact>
+      <Fact name={words.cached}>{count(r.cache_read_tokens, language)}</Fact>
+      <Fact name={words.cacheWritten}>{count(r.cache_write_tokens, language)}</Fact>
+      <Fact name={words.output}>{count(r.output_tokens, language)}</Fact>
+      <Fact name={words.reasoning}>{count(r.reasoning_tokens, language)}</Fact>
+      <Fact name={words.usageFrom}>{r.usage_quality}</Fact>
+      <Fact name={words.sizes}>{size(r.bytes_in)} → {size(r.bytes_out)}</Fact>
+      {r.client_address && <Fact name={words.address}><span className="mono">{r.client_address}</span></Fact>}
+      {r.user_agent && <Fact name={words.client}>{r.user_agent}</Fact>}
+      {r.trace_id && <Fact name={words.trace}><span className="mono">{r.trace_id}</span></Fact>}
+    </div>
+  );
+}
+
+/** The attempts on one line of time; of the one that answered, the wait for its first token is drawn lighter. */
+function Fall({ r }: { r: RequestDetail }) {
+  const words = useWords();
+  const all = Math.max(r.duration_us, 1, ...r.tried.map((t) => t.at_us + t.duration_us));
+  const tries = r.tried.length > 0 ? r.tried : r.provider ? [{ provider: r.provider, provider_model: r.provider_model ?? '', status: r.status, fault: '', code: r.error ?? '', message: '', at_us: 0, duration_us: r.duration_us }] : [];
+  if (tries.length === 0) return null;
+  const at = (us: number) => `${(100 * us) / all}%`;
+  const first = tries[0]?.at_us ?? 0;
+  return (
+    <Stack gap={8}>
+      <Text size="sm" fw={600}>{words.tried} · {tries.length}</Text>
+      <div className="fall">
+        {first > 0 && <><Text size="sm" c="dimmed">{words.beforeAsking}</Text><div className="fall-track"><div className="fall-bar" style={{ left: 0, width: at(first), background: 'var(--mantine-color-gray-6)' }} /></div><Text size="sm" ta="right" className="num">{span(first)}</Text></>}
+        {tries.map((t, i) => {
+          const isBad = Boolean(t.fault) || (t.status ?? 0) >= 400;
+          const color = isBad ? 'var(--bad)' : 'var(--fine)';
+          const isLast = i === tries.length - 1;
+          const wait = !isBad && isLast && r.ttft_us !== null ? Math.max(0, r.ttft_us - t.at_us) : 0;
+          const why = [t.status, t.fault, t.code !== t.fault ? t.code : ''].filter(Boolean).join(' · ');
+          return (
+            <Fragment key={i}>
+              <div className="ell"><b style={{ fontWeight: 600 }}>{t.provider}</b> <span className="mono">{t.provider_model}</span></div>
+              <div className="fall-track" role="img" aria-label={`${t.provider}: ${why}, ${span(t.duration_us)}`}>
+                {wait > 0 && <div className="fall-bar" style={{ left: at(t.at_us), width: at(wait), background: color, opacity: 0.35 }} title={`${words.ttft} ${span(wait)}`} />}
+                <div className="fall-bar" style={{ left: at(t.at_us + wait), width: at(Math.max(0, t.duration_us - wait)), background: color }} title={why} />
+              </div>
+              <div className="num" style={{ textAlign: 'right' }}>{span(t.duration_us)}</div>
+              {(isBad || t.message) && <Text size="xs" className="said" style={{ gridColumn: '1 / -1' }}><span style={{ color: 'var(--mantine-color-error)' }}>{why}</span> {t.message}</Text>}
+            </Fragment>
+          );
+        })}
+      </div>
+    </Stack>
+  );
+}
+
+function Dropped({ names }: { names: string[] }) {
+  const words = useWords();
+  return <Stack gap={6}><Text size="sm" fw={600}>{words.dropped}</Text><Group gap={4}>{names.map((d) => <Code key={d}>{d}</Code>)}</Group></Stack>;
+}
+
+/* ---- bodies ---- */
+
+function Bodies({ r }: { r: RequestDetail }) {
+  const words = useWords();
+  const got = useQueries({ queries: whiches.map((which) => ({ ...bodyOf(r.id, which), enabled: r.has_bodies })) });
+  const settings = useQuery({ ...lists.settings, enabled: !r.has_bodies });
+  const turnOn = useMutation({
+    mutationFn: () => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: 'log_bodies' } }, body: { value: 'all' } })),
+    onSuccess: () => notifications.show({ message: words.bodiesFromNow, color: 'teal' }),
+  });
+  const values = got.map((q) => parsed(q.data?.text));
+  const sent = useMemo(() => (values[0] && values[1] ? compare(values[0], values[1]) : null), [got[0]?.data, got[1]?.data]); // eslint-disable-line
+  const back = useMemo(() => (values[2] && values[3] ? compare(values[2], values[3]) : null), [got[2]?.data, got[3]?.data]); // eslint-disable-line
+  if (!r.has_bodies) {
+    const kept = settings.data?.find((s) => s.name === 'log_bodies');
+    return <Empty icon={<IconFileOff size={36} />} title={words.bodiesNotKept} hint={words.bodiesNotKeptHint}
+      action={kept?.value === 'off' && kept.origin !== 'file' && kept.origin !== 'environment' ? <Button size="xs" loading={turnOn.isPending} onClick={() => turnOn.mutate()}>{words.keepBodies}</Button> : <Button size="xs" variant="default" component={Link} href="/settings?q=log_bodies">{words.settings}</Button>} />;
+  }
+  const marks = [sent?.from, sent?.to, back?.from, back?.to];
+  return (
+    <Stack gap="sm">
+      <Group gap="md">{(['kept', 'mapped', 'dropped', 'added'] as const).map((f) => <Group key={f} gap={6}><span style={{ width: 10, height: 10, borderRadius: 2, background: `var(--${f})` }} /><Text size="xs" c="dimmed">{words[`fate_${f}`]}</Text></Group>)}</Group>
+      {r.dropped.length > 0 && <Dropped names={r.dropped} />}
+      <SimpleGrid cols={{ base: 1, md: 2 }} spacing="sm">
+        {whiches.map((which, i) => {
+          const q = got[i];
+          return (
+            <Paper key={which} withBorder component="section" aria-label={words[`body_${which.replace('-', '_') as 'client_request'}`]}>
+              <Group justify="space-between" px="sm" py={6} style={{ borderBottom: '1px solid var(--mantine-color-default-border)' }}>
+                <Text size="xs" fw={600}>{words[`body_${which.replace('-', '_') as 'client_request'}`]}</Text>
+                <Group gap={6}>{q?.data && <Text size="xs" c="dimmed">{size(q.data.size)}{q.data.truncated && ` · ${words.cut}`}</Text>}{q?.data && <Copy text={q.data.text} />}</Group>
+              </Group>
+              <div className="vt" style={{ maxHeight: 460, padding: 10 }} tabIndex={0} role="region" aria-label={`${words[`body_${which.replace('-', '_') as 'client_request'}`]}: ${words.bodies}`}>
+                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} /> : <Body text={q.data?.text ?? ''} value={values[i]} marks={marks[i] ?? undefined} />}
+              </div>
+            </Paper>
+          );
+        })}
+      </SimpleGrid>
+    </Stack>
+  );
+}
+
+const mostLines = 1500;
+
+function Body({ text, value, marks }: { text: string; value: unknown; marks: Map<string, Fate> | undefined }) {
+  const words = useWords();
+  const [hasAll, setAll] = useState(false);
+  const all = useMemo<Line[]>(() => (value === undefined ? text.split('\n').map((t) => ({ text: t })) : lines(value)), [text, value]);
+  if (text === '') return <Text size="xs" c="dimmed">{words.none}</Text>;
+  return (
+    <div className="lines">
+      {(hasAll ? all : all.slice(0, mostLines)).map((l, i) => <div key={i} className="line" data-is={l.path !== undefined ? marks?.get(l.path) : undefined}>{l.text || ' '}</div>)}
+      {!hasAll && all.length > mostLines && <Button size="compact-xs" variant="default" mt="xs" onClick={() => setAll(true)}>{words.showAll} ({all.length})</Button>}
+    </div>
+  );
+}
+
+/* ---- again, and to others ---- */
+
+function Again({ r, onClose }: { r: RequestDetail; onClose: () => void }) {
+  const words = useWords();
+  const models = useQuery(lists.models);
+  const [target, setTarget] = useState<string | null>(null);
+  const [isStream, setStream] = useState(r.stream);
+  const again = useMutation({
+    mutationFn: () => take(api.POST('/sluice/v1/requests/{id}/replay', { params: { path: { id: r.id } }, body: { ...(target && { target }), stream: isStream } })),
+  });
+  const done = again.data;
+  return (
+    <Modal opened onClose={onClose} title={words.replay} size="lg">
+      <Stack>
+        <Group align="flex-end">
+          <Select label={words.replayTarget} placeholder={r.model ?? words.model} data={models.data?.filter((m) => m.enabled).map((m) => m.name) ?? []} value={target} onChange={setTarget} searchable clearable limit={100} flex={1} />
+          <Switch label={words.stream} checked={isStream} onChange={(e) => setStream(e.currentTarget.checked)} mb={8} />
+          <Button loading={again.isPending} onClick={() => again.mutate()}>{words.send}</Button>
+        </Group>
+        {again.error && <Failure error={again.error} />}
+        {done && (
+          <Stack gap="xs" role="status">
+            <Group><StatusBadge status={done.status} /><Button size="compact-sm" variant="light" component={Link} href={`/requests/${encodeURIComponent(done.request_id)}`} onClick={onClose}>{words.lookAtIt}</Button></Group>
+            <Code block fz="xs" mah={320} style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }} tabIndex={0}>{typeof done.body === 'string' ? done.body : JSON.stringify(done.body, null, 2)}</Code>
+          </Stack>
+        )}
+      </Stack>
+    </Modal>
+  );
+}
+
+function Share({ r }: { r: RequestDetail }) {
+  const words = useWords();
+  const share = useMutation({
+    mutationFn: async (hasTexts: boolean) => {
+      const bodies = r.has_bodies ? await Promise.all(whiches.map((which) => take(api.GET('/sluice/v1/requests/{id}/bodies/{which}', { params: { path: { id: r.id, which } } })))) : [];
+      download(`${r.id}.json`, shared(r, bodies, hasTexts));
+    },
+    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+  });
+  return (
+    <Menu position="bottom-end" width={280}>
+      <Menu.Target><Button size="xs" variant="default" leftSection={<IconShare size={14} />} loading={share.isPending}>{words.share}</Button></Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>{words.shareHint}</Menu.Label>
+        <Menu.Item onClick={() => share.mutate(false)}>{words.shareWithout}</Menu.Item>
+        <Menu.Item onClick={() => share.mutate(true)}>{words.shareWith}</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
