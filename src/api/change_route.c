@@ -1,9 +1,11 @@
 #include "api/change_route.h"
+#include "domain/budget.h"
 #include "domain/noun.h"
+#include "domain/price_list.h"
 
 #define PATH(...) (const struct str[]){__VA_ARGS__}, ARRAY_LEN(((const struct str[]){__VA_ARGS__}))
 
-static const char *const nouns[] = {"combo", "chain", "alias"};
+static const char *const nouns[] = {"combo", "chain", "alias", "price", "budget"};
 
 static struct str section_name(enum section s)
 {
@@ -344,6 +346,27 @@ static bool fallback_setting(struct work *w, enum referent what, struct str from
     return setting_put(w->db, path[1], to.p ? is : STR_NONE, e);
 }
 
+/* Those named after the provider; one that is there already under the new name stays. */
+static bool rename_prices(struct work *w, struct str from, struct str to, struct err *e)
+{
+    size_t i, max;
+    yyjson_val *all, *k, *v;
+    if (!entries(w, SECTION_PRICES, &all, e))
+        return false;
+    yyjson_obj_foreach (all, i, max, k, v) {
+        struct entry_place p, other;
+        struct str name = json_str(k);
+        if (name.n <= from.n || !str_starts(name, from) || name.p[from.n] != '/')
+            continue;
+        struct str is = str_cat(w->a, to, str_skip(name, from.n));
+        if (!find_entry(w, SECTION_PRICES, name, &p, e) ||
+            !find_entry(w, SECTION_PRICES, is, &other, e) ||
+            (!stands(&other) && !rename_entry(w, SECTION_PRICES, name, is, &p, e)))
+            return false;
+    }
+    return true;
+}
+
 bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e)
 {
     for (enum section s = SECTION_COMBOS; s <= SECTION_ALIASES; s++) {
@@ -356,7 +379,8 @@ bool refs_rename(struct work *w, enum referent what, struct str from, struct str
                 !rename_in_entry(w, s, what, json_str(k), from, to, e))
                 return false;
     }
-    return fallback_setting(w, what, from, to, NULL, false, e);
+    return (what != REFERENT_PROVIDER || rename_prices(w, from, to, e)) &&
+           fallback_setting(w, what, from, to, NULL, false, e);
 }
 
 static bool drop_in_entry(struct work *w, enum section s, enum referent what, struct str key,
@@ -515,6 +539,18 @@ static bool check_name(struct str name, struct err *e)
     return true;
 }
 
+/* Callers know a field by its own name, not by where its entry stands. */
+static bool without_place(bool ok, struct str section, struct str name, struct err *e)
+{
+    char place[96];
+    size_t n = (size_t)snprintf(place, sizeof place, STR_FMT "." STR_FMT, STR_ARG(section),
+                                STR_ARG(str_first(name, 80)));
+    if (!ok && strncmp(e->field, place, n) == 0)
+        memmove(e->field, e->field + n + (e->field[n] == '.'),
+                strlen(e->field + n + (e->field[n] == '.')) + 1);
+    return ok;
+}
+
 static bool check_entry(struct work *w, const struct entry_change *in, struct err *e)
 {
     struct entry_place p;
@@ -528,6 +564,15 @@ static bool check_entry(struct work *w, const struct entry_change *in, struct er
         return check_chain(w, in, v, e);
     case SECTION_ALIASES:
         return check_alias(w, in, v, e);
+    case SECTION_PRICES: {
+        struct price_rows rows = {.n = 0};
+        return without_place(price_entry_read(w->a, in->name, v, PRICE_OVERRIDE, &rows, e),
+                             section_name(in->section), in->name, e);
+    }
+    case SECTION_BUDGETS: {
+        struct budget b;
+        return budget_read(w->a, in->name, v, "", &b, e);
+    }
     }
     return true;
 }
@@ -567,7 +612,7 @@ static bool put_in_file(struct work *w, const struct entry_change *in, yyjson_va
     struct str path[3] = {section_name(in->section), in->name};
     size_t i, max;
     yyjson_val *k, *v;
-    if (!yyjson_is_obj(in->value))
+    if (!yyjson_is_obj(in->value) || in->replaces)
         return work_set(w, path, 2, json_text(w->a, in->value), e);
     if (yyjson_is_str(was) && /* an alias in its short form */
         !work_set(w, path, 2,
@@ -601,7 +646,8 @@ static bool put_entry(struct work *w, const struct entry_change *in, const struc
         return stands(p) || err_field(e, "", "an entry needs a value");
     if (p->in_file)
         return put_in_file(w, in, p->in_file, e);
-    struct str json = overlaid(w->a, as_object(w, p->in_store), in->value);
+    struct str json = in->replaces ? json_text(w->a, in->value)
+                                   : overlaid(w->a, as_object(w, p->in_store), in->value);
     if (!p->in_store && !work_prefers_file(w, &to_file, e))
         return false;
     return to_file ? work_set(w, path, 2, json, e) : put_row(w, in->section, in->name, json, e);

@@ -1,16 +1,17 @@
-/* change_route.h - changes of combos, fallback chains and aliases, and what a change of providers and models means for them. */
+/* change_route.h - changes of combos, fallback chains and aliases, of prices and budgets, and what a change of providers and models means for them. */
 #ifndef API_CHANGE_ROUTE_H
 #define API_CHANGE_ROUTE_H
 #include "api/change_work.h"
 #include "domain/combo.h"
 
-enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES }; /* of entry_sections */
+enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES, SECTION_PRICES, SECTION_BUDGETS }; /* of entry_sections */
 
 struct entry_change {
     enum section section;
     struct str name;          /* that it has, or gets: a combo's, the model of a chain, an alias */
     struct str rename_from;   /* as of providers; references to a combo follow */
     yyjson_val *value;        /* an object: the members that change, null for those that go. Chains: the whole array; NULL: as it is */
+    bool replaces;            /* value is the whole entry */
     bool allows_unknown;      /* names that lead nowhere yet; else ERR_INPUT "unknown_model", "unknown_provider" */
 };
 /* ERR_INPUT names the field: "members[1].model". */

@@ -504,7 +504,8 @@ static bool is_key_list(struct str name)
     return str_is(name, "api_keys");
 }
 
-static const char *const entry_kinds[] = {"combo", "chain", "alias"}; /* in the order of sections */
+/* in the order of sections */
+static const char *const entry_kinds[] = {"combo", "chain", "alias", "price", "budget"};
 
 struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson_val *after)
 {

@@ -31,6 +31,7 @@ struct endpoint {
     bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
     const char *media;        /* of an answer that is no JSON, for the document; NULL: by its path, or JSON */
     int status;               /* of success; 0: 200 */
+    bool has_csv;             /* also as text/csv, where the query asks for it */
     bool takes_form;          /* multipart/form-data instead of JSON */
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
     bool waits;               /* for somebody else's server: runs where it holds up no other call */
@@ -47,6 +48,7 @@ struct endpoint {
 extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], org_endpoints[], setting_endpoints[];
 extern const struct endpoint combo_endpoints[];
+extern const struct endpoint price_endpoints[], budget_endpoints[], ledger_endpoints[];
 extern const struct endpoint audit_endpoints[], config_version_endpoints[];
 extern const struct endpoint session_endpoints[], operator_endpoints[];
 extern const struct endpoint request_endpoints[], tail_endpoints[], cache_endpoints[];

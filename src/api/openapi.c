@@ -220,6 +220,8 @@ static const char *media_of(const struct endpoint *e)
 
 static const char *stream_media_of(const struct endpoint *e)
 {
+    if (e->has_csv)
+        return "text/csv";
     if (!e->relay || e->relay->shape != RELAY_TALK ||
         str_ends(str_of(e->path), STR(":generateContent")))
         return NULL;

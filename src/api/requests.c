@@ -42,6 +42,7 @@
         TOKENS(output_tokens, "Output tokens, reasoning included"),                                \
         TOKENS(reasoning_tokens, "Of these spent on reasoning"),                                   \
         TOKENS(audio_in_tokens, "Audio tokens in"), TOKENS(audio_out_tokens, "Audio tokens out"),  \
+        TOKENS(cost_nanousd, "What it cost, in nano-USD; null: nothing, or its price is unknown"), \
         TOKENS(ttft_us, "Time to the first token, in microseconds"),                               \
         FIELD(struct request_out, duration_us, 0, "Time in all"),                                  \
         FIELD(struct request_out, bytes_in, 0, "Size of the request body"),                        \
@@ -205,6 +206,7 @@ struct request_out request_show(struct arena *a, const struct snapshot *snap,
                                 .reasoning_tokens = r->reasoning,
                                 .audio_in_tokens = r->audio_in,
                                 .audio_out_tokens = r->audio_out,
+                                .cost_nanousd = r->cost_nanousd,
                                 .ttft_us = r->ttft_us,
                                 .duration_us = r->duration_us,
                                 .bytes_in = r->bytes_in,

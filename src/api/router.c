@@ -17,6 +17,7 @@ static const struct endpoint *const tables[] = {
     audit_endpoints,
     session_endpoints,
     operator_endpoints,
+    price_endpoints, budget_endpoints, ledger_endpoints,
     request_endpoints, tail_endpoints, cache_endpoints,
     metric_endpoints,
     omni_connection_endpoints,

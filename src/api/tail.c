@@ -132,6 +132,7 @@ static struct usage_row row_of(const struct usage_record *r)
                               .duration_us = r->duration_us,
                               .bytes_in = r->bytes_in,
                               .bytes_out = r->bytes_out,
+                              .cost_nanousd = r->money.cost_nanousd,
                               .detail = r->extra ? str_n(r->extra->text, r->extra->n) : STR_NONE};
 }
 

@@ -1,4 +1,5 @@
 #include "app/config.h"
+#include "app/config_money.h"
 #include "app/config_route.h"
 #include "api/change_work.h"
 #include "json/jsonc_place.h"
@@ -626,7 +627,9 @@ static void add_target(struct loader *l, struct model *m, size_t *room, struct s
             .served = m,
             .weight = json_get_int(more, "weight", pool[i]->weight),
             .priority = json_get_int(more, "priority", pool[i]->priority),
-            .price_nanousd = json_get_int(more, "price_nanousd", -1)};
+            .price_nanousd = json_get_int(more, "price_nanousd", -1),
+            .prices = snapshot_prices(l->s, l->a, pool[i],
+                                      upstream_model.n ? upstream_model : m->name)};
 }
 
 static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where,
@@ -1258,6 +1261,7 @@ static void add_echo_model(struct loader *l)
                         .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
     m->targets[m->n_targets++] = (struct target){
         .upstream = u, .model = STR("echo"), .served = m, .weight = 1, .price_nanousd = -1};
+    m->targets[0].prices = snapshot_prices(l->s, l->a, u, STR("echo"));
     add_model(l, m);
 }
 
@@ -1321,9 +1325,10 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
     bool ok = load_file(l, e) && load_settings(l, db, e) && load_admin_password(l, e) &&
               load_kinds(l, db, e) && file_providers(l, e) && (!db || store_providers(l, db, e)) &&
-              add_detected(l, e) && add_echo_provider(l, e) && file_models(l, e) &&
-              (!db || store_models(l, db, e)) && load_holders(l, db, e) && file_keys(l, e) &&
-              (!db || store_keys(l, db, e));
+              add_detected(l, e) && add_echo_provider(l, e) && config_prices(l->s, l->root, db, e) &&
+              file_models(l, e) && (!db || store_models(l, db, e)) && load_holders(l, db, e) &&
+              file_keys(l, e) && (!db || store_keys(l, db, e)) &&
+              config_budgets(l->s, l->root, db, e);
     if (ok)
         add_echo_model(l);
     add_internal_key(l);

@@ -159,7 +159,8 @@ static const struct target *at_provider(struct router_builder *b, const struct m
                          .served = m,
                          .weight = u->weight,
                          .priority = u->priority,
-                         .price_nanousd = -1};
+                         .price_nanousd = -1,
+                         .prices = snapshot_prices(b->s, b->a, u, model)};
     return t;
 }
 
@@ -570,7 +571,7 @@ bool config_routing(struct snapshot *s, const struct map *upstreams, const struc
             s->models[i]->group = combo_of_targets(b.a, s->models[i], &s->settings);
     pools(&b);
     bool ok = true;
-    for (size_t i = 0; ok && entry_sections[i]; i++)
+    for (size_t i = 0; ok && i < ARRAY_LEN(of); i++)
         ok = section(&b, entry_sections[i], file, db, &of[i], &n[i], e);
     if (ok)
         b.r->made = ARENA_ARRAY(b.a, struct model *, n[0] + n[1] + n[2] + 1);

@@ -14,6 +14,7 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "domain/ledger.h"
 #include "meter/body_store.h"
 #include "meter/totals.h"
 #include "relay/semantic.h"
@@ -61,6 +62,7 @@ struct worker_loop { /* one loop thread and what lives on it */
 };
 
 struct server {
+    int64_t last_line_us; /* of the ledger, before this start */
     struct serve_options options;
     struct config_sources sources;
     struct worker_loop loops[MAX_LOOPS];
@@ -282,6 +284,18 @@ static bool collect_metrics(void *arg, struct arena *a, struct metrics_view *v)
     return ok;
 }
 
+/* Where the ledger ends: new lines come behind it, also when the clock went back. */
+static int64_t load_last_line(const char *path)
+{
+    struct err e = ERR_INIT;
+    int64_t id = 0;
+    struct db *db = db_open(path, DB_READ_ONLY, &e);
+    if (!db || !ledger_last_id(db, &id, &e))
+        log_warn(NULL, "ledger.unread", "error=%s", e.message);
+    db_close(db);
+    return id >> LEDGER_LOOP_BITS;
+}
+
 static struct totals_base *load_totals(const char *path)
 {
     struct err e = ERR_INIT;
@@ -368,6 +382,7 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
                                    .bodies = s->bodies,
                                    .shared = s->shared,
                                    .index = i,
+                                   .last_line_us = s->last_line_us,
                                    .metrics = metrics_shard(s->metrics, i),
                                    .otlp = s->otlp};
     w->api = (struct api){.relay = &w->relay,
@@ -605,6 +620,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
     s->totals = load_totals(s->sources.db_path);
+    s->last_line_us = load_last_line(s->sources.db_path);
     s->otlp = otlp_new(s->n_loops, collect_metrics, s);
     atomic_store(&s->reloads.is_last_ok, true);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());

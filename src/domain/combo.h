@@ -78,18 +78,20 @@ bool entry_put(struct db *db, const char *section, const struct entry_row *row, 
 bool entry_rename(struct db *db, const char *section, struct str from, struct str to, struct err *e) MUST_USE;
 bool entry_delete(struct db *db, const char *section, struct str name, struct err *e) MUST_USE;
 bool entry_clear(struct db *db, const char *section, struct err *e) MUST_USE; /* all of them */
-extern const char *const entry_sections[];    /* "combos", "chains", "aliases"; ends with NULL */
+extern const char *const entry_sections[];    /* "combos", "chains", "aliases", "prices", "budgets"; ends with NULL */
 
 /* ---- in the snapshot ---- */
 
 struct upstream;
 struct model;
+struct price;
 struct target {
     const struct upstream *upstream;
     struct str model;           /* the upstream's id of it */
     const struct model *served; /* whose target it is; NULL: of provider/model, of which nothing is known */
     int64_t weight, priority;
     int64_t price_nanousd;      /* as of members */
+    const struct price *const *prices; /* price_at() of domain/price.h says which holds; NULL: unknown */
     uint64_t lane;              /* names upstream and model in live state: route/lane.h. 0: not worked out yet */
 };
 struct member {

@@ -1,6 +1,7 @@
 #include "domain/snapshot.h"
-#include "domain/custom_kind.h"
+#include "base/clock.h"
 #include "base/codec.h"
+#include "domain/custom_kind.h"
 #include <pthread.h>
 #include <sodium/crypto_shorthash_siphash24.h>
 #include <stdlib.h>
@@ -194,6 +195,14 @@ static void write_lines(struct snapshot *s, struct upstream *u)
     }
 }
 
+const struct price *const *snapshot_prices(const struct snapshot *s, struct arena *a,
+                                           const struct upstream *u, struct str model)
+{
+    return s->prices
+               ? price_find(s->prices, a, u->name, str_of(u->kind->id), model, clock_wall_ms())
+               : NULL;
+}
+
 static void list_name(struct snapshot *s, struct model *m)
 {
     if (!m->is_enabled || m->n_targets == 0 || map_get(&s->models_by_name, m->name))
@@ -333,11 +342,13 @@ static const struct model *of_pool(const struct snapshot *s, struct arena *a, st
         return NULL;
     struct model *made = unknown_model(a, name, p->upstreams[0]->from, p->n);
     for (size_t i = 0; i < p->n; i++)
-        made->targets[i] = (struct target){.upstream = p->upstreams[i],
-                                           .model = str_skip(name, slash + 1),
-                                           .weight = p->upstreams[i]->weight,
-                                           .priority = p->upstreams[i]->priority,
-                                           .price_nanousd = -1};
+        made->targets[i] = (struct target){
+            .upstream = p->upstreams[i],
+            .model = str_skip(name, slash + 1),
+            .weight = p->upstreams[i]->weight,
+            .priority = p->upstreams[i]->priority,
+            .price_nanousd = -1,
+            .prices = snapshot_prices(s, a, p->upstreams[i], str_skip(name, slash + 1))};
     if (p->n > 1)
         made->group = combo_of_targets(a, made, &s->settings);
     return made;
@@ -376,6 +387,7 @@ const struct model *snapshot_of_provider(const struct snapshot *s, struct arena 
     struct model *made = unknown_model(a, name, u->from, 1);
     made->targets[0] = (struct target){
         .upstream = u, .model = str_skip(name, slash + 1), .weight = 1, .price_nanousd = -1};
+    made->targets[0].prices = snapshot_prices(s, a, u, made->targets[0].model);
     return made;
 }
 

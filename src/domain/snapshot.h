@@ -6,6 +6,7 @@
 #include "base/secret.h"
 #include "domain/combo.h"
 #include "domain/policy.h"
+#include "domain/price.h"
 #include "domain/provider_kind.h"
 #include "http/client.h"
 #include <stdatomic.h>
@@ -59,6 +60,7 @@ struct model {
     enum origin from;
 };
 
+struct budget;                  /* domain/budget.h */
 enum holder_kind { HOLDER_ORG, HOLDER_USER, HOLDER_KINDS };
 struct holder {                 /* an organisation, or a user: whom client keys belong to */
     struct str id, name;
@@ -85,6 +87,9 @@ struct key {
     const struct holder *org, *user; /* NULL: none. org: its own, else its user's */
     const struct key_policy *policy; /* never NULL: tags, limits, schedule as they are written */
     const struct opening *opening;   /* its schedule; NULL: always */
+    const struct budget *const *budgets; /* all that hold for it, NULL behind the last; NULL: none */
+    int64_t account;            /* of org, user and tags, for the ledger; 0: it has none */
+    struct str account_text;
 };
 
 struct settings {               /* each a row in domain/setting.c: name, default, bounds, origin */
@@ -112,6 +117,8 @@ struct settings {               /* each a row in domain/setting.c: name, default
     struct str otlp_endpoint, otlp_headers_file, otlp_service_name;
     int64_t otlp_sample_ppm, otlp_interval_ms, otlp_metrics_interval_ms, otlp_timeout_ms;
     int64_t config_versions_kept;
+    bool budget_allow_unpriced, cost_client_left_estimate;
+    int64_t budget_hold_tokens;
     bool log_json, cors, credential_visible;
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */
     bool emulate_stop;          /* cut answers of upstreams that know no stop sequences */
@@ -159,6 +166,10 @@ struct snapshot {
     const struct key *internal; /* sluice's own, for test requests: in no list; NULL: none */
     struct secret admin_password; /* given by file or environment, until app has hashed it */
     enum origin admin_password_from;
+    struct price_book *prices;  /* NULL: none were read */
+    struct budget **budgets;    /* in the order of their names */
+    size_t n_budgets;
+    const struct budget *const *common_budgets; /* of everybody, as key.budgets */
     uint32_t *key_slots;        /* open addressing over the first bytes of the hashes, which are as good as random: place in keys + 1 */
     size_t key_mask;
 };
@@ -178,6 +189,8 @@ const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, 
 const struct model *snapshot_of_provider(const struct snapshot *s, struct arena *a, struct str name); /* provider/model-id alone */
 void combo_defaults(struct combo *c, const struct settings *set); /* what is below 0 as the settings say */
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set); /* what there is to choose from */
+/* What a model of an upstream costs, as target.prices has it; made in the arena. */
+const struct price *const *snapshot_prices(const struct snapshot *s, struct arena *a, const struct upstream *u, struct str model);
 void snapshot_thread_done(void);                              /* lets go of what this thread has cached */
 struct snapshot *snapshot_new(void);                          /* empty, with its arena and one reference */
 /* Sorts and indexes what the builder filled in; call once, before publishing. */

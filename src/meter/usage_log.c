@@ -56,6 +56,12 @@ struct posted {
     size_t bytes;
 };
 
+/* A record whose ring was full: its ledger line alone is written. */
+struct aside {
+    struct aside *next;
+    struct usage_record r;
+};
+
 struct usage_log {
     struct ring *rings;
     unsigned n_rings;
@@ -70,7 +76,10 @@ struct usage_log {
     /* monotonic: when the writer began what it is at; 0: it is at nothing */
     _Atomic uint64_t busy_since_ms;
     _Atomic uint64_t shed, written, failures;
+    _Atomic(struct aside *) aside; /* pushed by any thread, taken as a whole: the newest first */
+    _Atomic int64_t aside_bytes;
     /* the writer's own */
+    struct aside *waiting;              /* taken, and not committed yet */
     struct posted *taken, **taken_last; /* run, but not committed yet */
     char *path;
     struct db *db;
@@ -87,6 +96,7 @@ struct usage_log {
     struct stmt *add_detail;
     struct block_writer *blocks;
     struct sum_writer *sums;
+    struct ledger_writer *ledger;
     uint64_t summed_ms; /* monotonic: when they were written last */
     struct retention retention;
     struct usage_limits limits; /* under lock */
@@ -201,10 +211,36 @@ void usage_log_end(struct usage_log *u, unsigned loop)
         (void)sched_yield(); /* they may share a core */
 }
 
+static void put_aside(struct usage_log *u, const struct usage_record *r)
+{
+    struct aside *a = malloc(sizeof *a);
+    if (!a)
+        abort();
+    a->r = *r;
+    a->r.extra = NULL;
+    a->next = atomic_load_explicit(&u->aside, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&u->aside, &a->next, a, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    atomic_fetch_add_explicit(&u->aside_bytes, (int64_t)sizeof *a, memory_order_relaxed);
+}
+
+int64_t usage_log_waiting_bytes(const struct usage_log *u)
+{
+    return atomic_load_explicit(&u->aside_bytes, memory_order_relaxed);
+}
+
+void usage_log_learn(struct usage_log *u, int64_t id, struct str text)
+{
+    ledger_writer_learn(u->ledger, id, text);
+}
+
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r)
 {
     struct usage_record *to = usage_log_begin(u, loop);
     if (!to) {
+        if (r->money.id)
+            put_aside(u, r);
         free(r->extra);
         return;
     }
@@ -288,6 +324,7 @@ static void close_db(struct usage_log *u)
     u->insert = u->find_name = u->add_name = u->find_kind = u->add_kind = u->add_detail = NULL;
     block_writer_close(u->blocks);
     sum_writer_close(u->sums);
+    ledger_writer_close(u->ledger);
     db_close(u->db);
     u->db = NULL;
 }
@@ -304,7 +341,7 @@ static bool open_db(struct usage_log *u, struct err *e)
         {&u->insert, "INSERT INTO "
                      "usage_fact(id,request_id,kind,attempts,input_total,cache_read,cache_write,"
                      "output_total,reasoning,"
-                     "audio_in,audio_out,ttft_us,duration_us,bytes_in,bytes_out) "
+                     "audio_in,audio_out,ttft_us,duration_us,bytes_in,bytes_out,ledger) "
                      "SELECT * FROM slice"},
         {&u->find_name, "SELECT id FROM name WHERE text = ?1"},
         {&u->add_name, "INSERT INTO name(text) VALUES(?1)"},
@@ -325,7 +362,7 @@ static bool open_db(struct usage_log *u, struct err *e)
     struct stmt *s = is_ready ? db_prepare(u->db, "SELECT coalesce(max(id), 0) FROM usage_fact", e)
                               : NULL;
     bool ok = s && stmt_step(s, e) && block_writer_open(u->blocks, u->db, e) &&
-              sum_writer_open(u->sums, u->db, e);
+              sum_writer_open(u->sums, u->db, e) && ledger_writer_open(u->ledger, u->db, e);
     if (ok)
         u->last_id = stmt_int(s, 0);
     stmt_free(s);
@@ -525,8 +562,10 @@ static struct db_value fact_value(void *arg, size_t row, unsigned column)
         return (struct db_value){DB_INT, r->duration_us, STR_NONE};
     case 13:
         return (struct db_value){DB_INT, r->bytes_in, STR_NONE};
-    default:
+    case 14:
         return (struct db_value){DB_INT, r->bytes_out, STR_NONE};
+    default:
+        return (struct db_value){r->money.id ? DB_INT : DB_NULL, r->money.id, STR_NONE};
     }
 }
 
@@ -571,6 +610,7 @@ static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
         struct usage_figures f = figures_of(r);
         if (!sum_writer_add(u->sums, u->slice_kinds[i], &f, e) ||
             !block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
+            (r->money.id && !ledger_writer_add(u->ledger, r, e)) ||
             (r->extra && !insert_detail(u, r, e)))
             return false;
     }
@@ -617,6 +657,37 @@ static void let_records_go(struct usage_log *u, struct ring *ring, uint32_t head
     atomic_store_explicit(&ring->tail, head, memory_order_release);
 }
 
+static void take_aside(struct usage_log *u)
+{
+    struct aside *taken = atomic_exchange_explicit(&u->aside, NULL, memory_order_acquire);
+    while (taken) {
+        struct aside *next = taken->next;
+        taken->next = u->waiting;
+        u->waiting = taken;
+        taken = next;
+    }
+}
+
+static void free_aside(struct usage_log *u)
+{
+    int64_t bytes = 0;
+    for (struct aside *a = u->waiting, *next; a; a = next) {
+        next = a->next;
+        bytes += (int64_t)sizeof *a;
+        free(a);
+    }
+    u->waiting = NULL;
+    atomic_fetch_sub_explicit(&u->aside_bytes, bytes, memory_order_relaxed);
+}
+
+static bool write_ledger(struct usage_log *u, struct err *e)
+{
+    for (const struct aside *a = u->waiting; a; a = a->next)
+        if (!ledger_writer_add(u->ledger, &a->r, e))
+            return false;
+    return ledger_writer_flush(u->ledger, e);
+}
+
 /* One group of what the rings hold. Records leave their ring only once they are committed. */
 static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
 {
@@ -626,6 +697,8 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
         heads[i] = atomic_load_explicit(&u->rings[i].head, memory_order_acquire);
         is_any |= heads[i] != atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
     }
+    take_aside(u);
+    is_any |= u->waiting != NULL;
     *wrote = is_any;
     if (!is_any)
         return true;
@@ -639,7 +712,7 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
         }
     uint64_t now = clock_mono_ms();
     bool is_due = now - u->summed_ms >= SUM_MS;
-    if (is_due && !sum_writer_flush(u->sums, e)) {
+    if (!write_ledger(u, e) || (is_due && !sum_writer_flush(u->sums, e))) {
         db_rollback(u->db);
         forget_names(u);
         return false;
@@ -652,6 +725,7 @@ static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
     }
     for (unsigned i = 0; i < u->n_rings; i++)
         let_records_go(u, &u->rings[i], heads[i]);
+    free_aside(u);
     if (atomic_load_explicit(&u->is_watched, memory_order_acquire) && u->on_group)
         u->on_group(u->watch_arg);
     return true;
@@ -966,9 +1040,10 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     u->last = &u->first;
     u->taken_last = &u->taken;
     u->limits = *limits;
-    u->source = (struct db_source){.columns = 15, .value = fact_value, .arg = u};
+    u->source = (struct db_source){.columns = 16, .value = fact_value, .arg = u};
     u->blocks = block_writer_new();
     u->sums = sum_writer_new();
+    u->ledger = ledger_writer_new();
     map_init(&u->names);
     map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
@@ -982,6 +1057,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
         free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
     sum_writer_free(u->sums);
+    ledger_writer_free(u->ledger);
     free(u->rings);
     free(u->path);
     free(u);
@@ -1001,6 +1077,11 @@ void usage_log_free(struct usage_log *u)
         free_ring(&u->rings[i]);
     block_writer_free(u->blocks);
     sum_writer_free(u->sums);
+    ledger_writer_free(u->ledger);
+    take_aside(u);
+    if (u->waiting)
+        log_error(NULL, "ledger.lost", "bytes=%lld", (long long)usage_log_waiting_bytes(u));
+    free_aside(u);
     redactor_unref(u->redactor);
     take_posted(u);
     if (u->taken) /* the store could not be reached to the end */

@@ -4,6 +4,7 @@
 #define METER_USAGE_LOG_H
 #include "base/err.h"
 #include "base/str.h"
+#include "meter/ledger.h"
 #include "wire/ir.h"
 
 enum usage_quality { USAGE_NONE, USAGE_ESTIMATED, USAGE_DERIVED, USAGE_REPORTED };
@@ -28,6 +29,7 @@ struct usage_record {           /* fixed size: texts are cut */
     char error_code[48];        /* empty: none */
     struct ir_usage usage;
     enum usage_quality quality;
+    struct usage_money money;
     enum ir_stop stop;
     int64_t ttft_us, duration_us; /* -1 unknown */
     int64_t bytes_in, bytes_out;
@@ -68,6 +70,10 @@ struct usage_log_stats {
     uint64_t queued, written, failures; /* records waiting and committed; groups that the store refused */
 };
 struct usage_log_stats usage_log_stats(const struct usage_log *u);
+/* What an id of a price or an account stands for, before the first record with it. From any thread. */
+void usage_log_learn(struct usage_log *u, int64_t id, struct str text);
+/* Ledger lines are never shed: those of records that found their ring full wait aside, and count against the memory ceiling. */
+int64_t usage_log_waiting_bytes(const struct usage_log *u);
 /* The store refuses writes at the moment, or has not been done with one for seconds. now_ms: clock_mono_ms(), or a loop's. */
 bool usage_log_is_degraded(const struct usage_log *u, uint64_t now_ms);
 /* Work of other rooms on the same writer thread and connection (stored responses), in the order of posting. It waits in

@@ -179,12 +179,13 @@ static bool is_wanted(void *arg, int64_t kind)
 #define ROW                                                                                     \
     "SELECT f.request_id,f.attempts,k.status,k.is_stream,k.quality,k.stop,f.input_total,"       \
     "f.cache_read,f.cache_write,f.output_total,f.reasoning,f.audio_in,f.audio_out,f.ttft_us,"   \
-    "f.duration_us,f.bytes_in,f.bytes_out,coalesce(d.text,'')," TEXTS                           \
+    "f.duration_us,f.bytes_in,f.bytes_out,coalesce(d.text,'')," TEXTS ",l.amount"               \
     " FROM usage_fact f JOIN usage_kind k ON k.id=f.kind LEFT JOIN usage_detail d ON d.id=f.id" \
     " LEFT JOIN name kn ON kn.id=k.key LEFT JOIN name mn ON mn.id=k.model"                      \
     " LEFT JOIN name un ON un.id=k.upstream LEFT JOIN name umn ON umn.id=k.upstream_model"      \
     " LEFT JOIN name onn ON onn.id=k.op LEFT JOIN name cn ON cn.id=k.client_format"             \
     " LEFT JOIN name ufn ON ufn.id=k.upstream_format LEFT JOIN name en ON en.id=k.error_code"   \
+    " LEFT JOIN ledger l ON l.id=f.ledger"                                                      \
     " WHERE f.id=?1"
 
 static bool begin(struct usage_reader *r, struct err *e)
@@ -448,6 +449,7 @@ bool usage_read_row(struct usage_reader *r, int64_t id, struct usage_row *out, s
         *known[i] = stmt_is_null(s, (int)i + 6) ? -1 : stmt_int(s, (int)i + 6);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         *texts[i] = str_dup(r->arena, stmt_str(s, (int)i + 17));
+    out->cost_nanousd = stmt_is_null(s, 26) ? -1 : stmt_int(s, 26);
     stmt_reset(s);
     return true;
 }

@@ -30,6 +30,7 @@ struct usage_row {              /* texts in the arena; -1: unknown */
     bool is_stream;
     int quality, stop;          /* enum usage_quality, enum ir_stop */
     int64_t input_total, cache_read, cache_write, output_total, reasoning, audio_in, audio_out, ttft_us, duration_us, bytes_in, bytes_out;
+    int64_t cost_nanousd;       /* of its line in the ledger */
     struct str detail;          /* JSON; empty: nothing to say */
 };
 

@@ -64,6 +64,14 @@ static int64_t tokens_so_far(const struct relay *rl, bool *is_estimate)
     return *is_estimate ? guess : n;
 }
 
+int64_t live_tokens_out(const struct relay *rl)
+{
+    int64_t n = rl->mode == REPLY_PASS ? rl->pass.usage.output_total : rl->usage.output_total;
+    int64_t guess = (int64_t)rl->r->bytes_out /
+                    (rl->is_stream ? bytes_a_token(rl->spec->client) : 4);
+    return n > guess ? n : guess;
+}
+
 static struct relay_info info_of(const struct relay *rl, struct arena *a, uint64_t now_ns)
 {
     const struct target *t = rl->target;

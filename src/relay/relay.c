@@ -162,6 +162,8 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("request-id"), rl->id};
     if (rl->target)
         h[n++] = (struct http_header){STR("x-sluice-upstream"), rl->target->upstream->name};
+    if (rl->money && money_warning(rl).n)
+        h[n++] = (struct http_header){STR("x-sluice-budget-warning"), money_warning(rl)};
     struct str dropped = relay_dropped(rl);
     if (dropped.n)
         h[n++] = (struct http_header){STR("x-sluice-dropped"), dropped};
@@ -241,7 +243,8 @@ static void count_reply(struct relay *rl)
 
 static bool has_room(struct relay *rl, struct err *e)
 {
-    int64_t held = atomic_load_explicit(&rl->env->shared->held_bytes, memory_order_relaxed);
+    int64_t held = atomic_load_explicit(&rl->env->shared->held_bytes, memory_order_relaxed) +
+                   usage_log_waiting_bytes(rl->env->usage); /* lines of the ledger are not shed */
     if (held <= rl->set->max_memory_bytes)
         return true;
     err_set(e, ERR_OVERLOADED, "memory_limit",
@@ -397,10 +400,13 @@ static void record(struct relay *rl)
     u.attempts = (int32_t)rl->attempts;
     u.is_stream = rl->is_stream;
     copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
+    if (rl->mode == REPLY_PASS && !rl->is_done) /* it ended before its end */
+        rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
     u.usage = rl->usage;
-    u.quality = !ir_usage_known(&rl->usage) ? USAGE_NONE
-                : stop_cut_is_done(rl->cut) ? USAGE_ESTIMATED
-                                            : USAGE_REPORTED;
+    u.quality = !ir_usage_known(&rl->usage)               ? USAGE_NONE
+                : stop_cut_is_done(rl->cut) || rl->is_cut ? USAGE_ESTIMATED
+                                                          : USAGE_REPORTED;
+    money_record(rl, &u);
     u.stop = rl->stop;
     u.ttft_us = rl->first_ns ? (int64_t)((rl->first_ns - rl->r->start_ns) / 1000) : -1;
     u.duration_us = duration_us;
@@ -495,6 +501,9 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
 bool relay_repairs(const struct relay *rl)
 {
     uint32_t quirks = rl->target->upstream->quirks;
+    if (money_cuts(rl) &&
+        (rl->spec->op == OP_CHAT || rl->spec->op == OP_MESSAGES || rl->spec->op == OP_RESPONSES))
+        return true; /* it may have to be ended in its midst */
     /* <think> in the text is reasoning, also for those who speak as the upstream does */
     if (rl->up == WIRE_CHAT)
         return rl->spec->op == OP_CHAT && (quirks & QUIRK_THINK_TAGS) != 0;
@@ -616,7 +625,7 @@ static void on_read_end(void *arg)
         stream_read_end(rl);
         if (rl->is_ended || !rl->call)
             return;
-        if (stop_cut_is_done(rl->cut)) { /* the rest is of no use to anyone */
+        if (stop_cut_is_done(rl->cut) || rl->is_cut) { /* the rest is of no use to anyone */
             http_call_cancel(rl->call);
             rl->call = NULL;
             relay_finish(rl);
@@ -999,11 +1008,20 @@ void relay_attempt_next(struct relay *rl)
 {
     struct err e = ERR_INIT;
     bool has_error = false;
+    if (!rl->is_money_asked && !money_admit(rl, &e)) {
+        relay_fail(rl, &e);
+        return;
+    }
     while (rl->next < rl->n_order && (int64_t)rl->attempts < rl->set->max_attempts) {
         struct str path = STR_NONE, body = STR_NONE;
         rl->target = rl->order[rl->next++];
         rl->up_status = 0;
         note_attempt(rl);
+        if (rl->money && !money_takes(rl, rl->target, &e)) {
+            has_error = true;
+            note_failed(rl, &e, "unpriced");
+            continue;
+        }
         if (is_for_loading(rl)) {
             loaded_reply(rl);
             return;
@@ -1120,10 +1138,11 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         MODEL,
         STREAM,
         OPTIONS,
+        SERVICE,
         N
     };
     struct json_want want[N + RESPONSES_WANTS] = {
-        {.key = "model"}, {.key = "stream"}, {.key = "stream_options"}};
+        {.key = "model"}, {.key = "stream"}, {.key = "stream_options"}, {.key = "service_tier"}};
     want[N + WANT_STORE].key = "store";
     want[N + WANT_PREVIOUS].key = "previous_response_id";
     want[N + WANT_INPUT].key = "input";
@@ -1132,6 +1151,9 @@ static bool read_head_fields(struct relay *rl, struct err *e)
                           (unsigned)rl->set->max_json_depth, &rl->scan, e))
         return false;
     rl->model_want = want[MODEL];
+    if (want[SERVICE].span.n > 2)
+        rl->service = price_service_of(
+            str_n(rl->body.p + want[SERVICE].span.at + 1, want[SERVICE].span.n - 2));
     if (is_response) {
         rl->responses_want = ARENA_ARRAY(rl->r->arena, struct json_want, RESPONSES_WANTS);
         memcpy(rl->responses_want, want + N, RESPONSES_WANTS * sizeof want[0]);

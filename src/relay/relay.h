@@ -57,6 +57,8 @@ struct relay_loop {           /* of one loop; open, filled in by app */
     struct otlp *otlp;        /* NULL: nothing is exported */
     struct http_server *server;
     struct relay *live;       /* the requests being served: relay/live.c */
+    int64_t last_line_us;     /* of the ledger: ids ascend, also beyond those of before the start */
+    int64_t learned[64];      /* prices and accounts that the log knows from here: money.c */
     struct buf spare;         /* what one stream's read was written into, for the next one's: relay_loop_done() frees it */
 };
 

@@ -105,6 +105,10 @@ struct relay {
     struct timer keepalive, linger;
     uint64_t last_write_ms;
 
+    struct money *money;             /* money.c; NULL: no budget holds */
+    enum price_service service;      /* asked for */
+    bool is_money_asked, is_cut;     /* whether a budget was asked; it ended the stream */
+
     /* the record */
     struct ir_usage usage;
     enum ir_stop stop;
@@ -186,7 +190,17 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
         else \
             log(str_z((rl)->r->arena, (rl)->id), event, fmt, __VA_ARGS__); \
     } while (0)
+/* money.c */
+bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */
+bool money_takes(const struct relay *rl, const struct target *t, struct err *e) MUST_USE; /* whether its price is known, where it must be */
+struct str money_warning(const struct relay *rl);              /* the budget that is nearly spent; empty: none */
+bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may be ended: it goes through events */
+void money_passed(struct relay *rl, int64_t tokens);           /* rl->money is there: so many came so far; the hold grows */
+bool money_is_spent(struct relay *rl, const struct ir_event *ev) MUST_USE; /* the same of an event; true: end it here */
+void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, void *arg);
+void money_record(struct relay *rl, struct usage_record *u);   /* settles, and fills in what it cost */
 /* live.c */
+int64_t live_tokens_out(const struct relay *rl);               /* of the reply so far, by what was told or by its bytes */
 void live_add(struct relay *rl);
 void live_remove(struct relay *rl);
 /* note.c: for the request log */

@@ -163,7 +163,11 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
 static void on_upstream_event(void *arg, const struct ir_event *ev)
 {
     struct relay *rl = arg;
-    if (rl->cut)
+    if (rl->money && !rl->is_done && !rl->cut && money_is_spent(rl, ev))
+        money_cut(rl, ev, relay_on_ir_event, rl);
+    else if (rl->is_cut)
+        return;
+    else if (rl->cut)
         stop_cut_push(rl->cut, ev, relay_on_ir_event, rl);
     else
         relay_on_ir_event(rl, ev);
@@ -308,6 +312,8 @@ static void pass_read(struct relay *rl)
 {
     if (rl->out.n == 0)
         return;
+    if (rl->money)
+        money_passed(rl, live_tokens_out(rl));
     stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
     if (rl->pass.has_error)
         (void)snprintf(rl->error_code, sizeof rl->error_code, "upstream_error");

@@ -1405,7 +1405,7 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
 /* ======================================================================== replies */
 
 struct counts { /* as the format says them: input without cached tokens; -1 unknown */
-    int64_t in, cache_read, cache_write, write_5m, write_1h, out;
+    int64_t in, cache_read, cache_write, write_5m, write_1h, out, searches;
 };
 
 static int64_t at_least(int64_t old, int64_t now)
@@ -1427,6 +1427,7 @@ static void fold_counts(struct ir_usage *u, const struct counts *n)
     if (in >= 0 || cached > 0)
         u->input_total = (in > 0 ? in : 0) + cached;
     u->output_total = at_least(u->output_total, n->out);
+    u->searches = at_least(u->searches, n->searches);
 }
 
 static void read_usage(yyjson_val *v, struct ir_usage *u)
@@ -1439,6 +1440,7 @@ static void read_usage(yyjson_val *v, struct ir_usage *u)
         .write_5m = json_get_int(creation, "ephemeral_5m_input_tokens", -1),
         .write_1h = json_get_int(creation, "ephemeral_1h_input_tokens", -1),
         .out = json_get_int(v, "output_tokens", -1),
+        .searches = json_get_int(json_get(v, "server_tool_use"), "web_search_requests", -1),
     };
     if (yyjson_is_obj(v))
         fold_counts(u, &n);
@@ -2282,15 +2284,28 @@ static bool meter_usage(struct str usage, struct ir_usage *u)
         {.key = "cache_read_input_tokens"},
         {.key = "cache_creation_input_tokens"},
         {.key = "output_tokens"},
+        {.key = "cache_creation"},
+        {.key = "server_tool_use"},
     };
+    struct json_want lifetimes[] = {{.key = "ephemeral_5m_input_tokens"},
+                                    {.key = "ephemeral_1h_input_tokens"}};
+    struct json_want tools[] = {{.key = "web_search_requests"}};
     if (!usage.n || !json_scan_object(usage, want, ARRAY_LEN(want), 0, &scan, NULL))
         return false;
+    struct str creation = span_of(usage, &want[4]), tool_use = span_of(usage, &want[5]);
+    if (!creation.n || creation.p[0] != '{' ||
+        !json_scan_object(creation, lifetimes, ARRAY_LEN(lifetimes), 0, &scan, NULL))
+        lifetimes[0].span.n = lifetimes[1].span.n = 0;
+    if (!tool_use.n || tool_use.p[0] != '{' ||
+        !json_scan_object(tool_use, tools, ARRAY_LEN(tools), 0, &scan, NULL))
+        tools[0].span.n = 0;
     fold_counts(u, &(struct counts){.in = span_int(usage, &want[0]),
                                     .cache_read = span_int(usage, &want[1]),
                                     .cache_write = span_int(usage, &want[2]),
-                                    .write_5m = -1,
-                                    .write_1h = -1,
-                                    .out = span_int(usage, &want[3])});
+                                    .write_5m = span_int(creation, &lifetimes[0]),
+                                    .write_1h = span_int(creation, &lifetimes[1]),
+                                    .out = span_int(usage, &want[3]),
+                                    .searches = span_int(tool_use, &tools[0])});
     return true;
 }
 

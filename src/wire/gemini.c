@@ -1316,6 +1316,20 @@ static void read_usage(yyjson_val *v, struct ir_usage *u)
                                    STR("AUDIO"));
 }
 
+/* Billed once a reply that searched, however often it did. */
+static bool has_searched(yyjson_val *candidates)
+{
+    size_t i, n;
+    yyjson_val *v;
+    if (yyjson_is_arr(candidates))
+        yyjson_arr_foreach (candidates, i, n, v) {
+            yyjson_val *ground = get2(v, "groundingMetadata", "grounding_metadata");
+            if (yyjson_arr_size(get2(ground, "webSearchQueries", "web_search_queries")) > 0)
+                return true;
+        }
+    return false;
+}
+
 /* ---- citations ---- */
 /* Byte offset to characters; -1 when it lies outside of what was kept. */
 static int64_t chars_at(const struct choice_state *s, int64_t bytes)
@@ -1593,6 +1607,8 @@ static bool chunk(struct decoder *d, yyjson_val *root, struct err *e)
     }
     struct ir_usage before = d->usage;
     read_usage(get2(root, "usageMetadata", "usage_metadata"), &d->usage);
+    if (has_searched(list))
+        d->usage.searches = 1;
     if (!d->flow.is_started)
         flow_start_event(
             &d->flow, &(struct ir_event){.id = get2_str(root, "responseId", "response_id"),
@@ -2220,6 +2236,26 @@ static struct str meter_object(struct str data)
     return STR_NONE;
 }
 
+/* [{"modality":"TEXT","tokenCount":12},{"modality":"AUDIO","tokenCount":34}]: how many of sound. */
+static void meter_sound(struct str text, const char *details, int64_t *out)
+{
+    struct json_scan scan;
+    struct json_want want[] = {{.key = details}},
+                     entry[] = {{.key = "modality"}, {.key = "tokenCount"}};
+    if (!str_contains(text, STR("\"AUDIO\"")) || !json_scan_object(text, want, 1, 0, &scan, NULL))
+        return;
+    struct str list = str_n(text.p + want[0].span.at, want[0].span.n);
+    while (list.n) {
+        size_t from = str_index(list, '{'), n = str_index(str_skip(list, from), '}');
+        struct str one = str_n(list.p + from, from + n < list.n ? n + 1 : 0);
+        if (!one.n || !json_scan_object(one, entry, ARRAY_LEN(entry), 0, &scan, NULL))
+            return;
+        if (str_is(str_n(one.p + entry[0].span.at, entry[0].span.n), "\"AUDIO\""))
+            *out = span_int(one, &entry[1]);
+        list = str_skip(list, from + n + 1);
+    }
+}
+
 static bool meter(struct str event, struct str data, struct ir_usage *usage, enum ir_stop *stop)
 {
     struct json_scan scan;
@@ -2237,7 +2273,12 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
                            span_int(text, &want[2]), span_int(text, &want[3]),
                            span_int(text, &want[4]), span_int(text, &want[5])};
         settle_counts(&n, usage);
+        meter_sound(text, "promptTokensDetails", &usage->audio_in);
+        meter_sound(text, "candidatesTokensDetails", &usage->audio_out);
     }
+    static const struct str searched = STR_INIT("\"webSearchQueries\"");
+    if (memmem(data.p, data.n, searched.p, searched.n))
+        usage->searches = 1;
     meter_stop(data, stop);
     return false; /* the connection's end is the end */
 }

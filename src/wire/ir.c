@@ -132,6 +132,9 @@ struct ir_usage ir_usage_merge(struct ir_usage old, struct ir_usage newer)
     MERGE(audio_out);
     MERGE(tool_prompt);
     MERGE(total);
+    MERGE(images);
+    MERGE(searches);
+    MERGE(cost_nanousd);
 #undef MERGE
     return old;
 }

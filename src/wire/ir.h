@@ -200,8 +200,10 @@ enum ir_stop { IR_STOP_NONE, IR_STOP_END, IR_STOP_LENGTH, IR_STOP_TOOL, IR_STOP_
 struct ir_usage {
     int64_t input_total, cache_read, cache_write, cache_write_5m, cache_write_1h;
     int64_t output_total, reasoning, audio_in, audio_out, tool_prompt, total;
+    int64_t images, searches; /* made, and of the web */
+    int64_t cost_nanousd;     /* what the upstream says that it costs */
 };
-#define IR_USAGE_NONE ((struct ir_usage){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
+#define IR_USAGE_NONE ((struct ir_usage){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
 
 struct ir_choice {
     struct ir_choice *next;

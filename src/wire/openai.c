@@ -1,6 +1,7 @@
 #include "wire/openai.h"
 #include "base/banned.h"
 #include "base/codec.h"
+#include "base/decimal.h"
 #include "wire/schema.h"
 
 /* ---- usage ---- */
@@ -8,6 +9,18 @@ static int64_t first_known(yyjson_val *a, yyjson_val *b)
 {
     int64_t n = json_int_or(a, -1);
     return n >= 0 ? n : json_int_or(b, -1);
+}
+
+/* USD as OpenRouter has it, or in an object of Perplexity's; xAI counts in 10^-10. */
+static int64_t stated_cost(yyjson_val *usd, yyjson_val *ticks)
+{
+    int64_t n;
+    if (yyjson_is_obj(usd))
+        usd = json_get(usd, "total_cost");
+    if (json_is_number(usd) && decimal_parse(json_lexeme(usd), 9, &n))
+        return n;
+    n = json_int_or(ticks, -1);
+    return n >= 0 ? n / 10 + (n % 10 >= 5) : -1;
 }
 
 struct ir_usage openai_usage(yyjson_val *v)
@@ -23,6 +36,10 @@ struct ir_usage openai_usage(yyjson_val *v)
         INPUT_DETAILS,
         COMPLETION_DETAILS,
         OUTPUT_DETAILS,
+        COST,
+        TICKS,
+        SEARCHES,
+        SERVER_TOOLS,
         N
     };
     static const struct json_names names = {
@@ -37,6 +54,10 @@ struct ir_usage openai_usage(yyjson_val *v)
         JSON_NAME(INPUT_DETAILS, "input_tokens_details"),
         JSON_NAME(COMPLETION_DETAILS, "completion_tokens_details"),
         JSON_NAME(OUTPUT_DETAILS, "output_tokens_details"),
+        JSON_NAME(COST, "cost"),
+        JSON_NAME(TICKS, "cost_in_usd_ticks"),
+        JSON_NAME(SEARCHES, "num_search_queries"),
+        JSON_NAME(SERVER_TOOLS, "server_tool_use"),
     };
     enum {
         CACHED,
@@ -69,6 +90,8 @@ struct ir_usage openai_usage(yyjson_val *v)
     u.reasoning = json_int_or(out[REASONING], -1);
     u.audio_in = json_int_or(in[AUDIO], -1);
     u.audio_out = json_int_or(out[AUDIO], -1);
+    u.cost_nanousd = stated_cost(at[COST], at[TICKS]);
+    u.searches = first_known(at[SEARCHES], json_get(at[SERVER_TOOLS], "web_search_requests"));
     if (u.total >= 0 && u.input_total >= 0 && u.output_total >= 0 &&
         u.total < u.input_total + u.output_total)
         u.total = u.input_total + u.output_total;
@@ -613,6 +636,8 @@ static void take_count(struct ir_usage *u, enum detail detail, struct str name, 
         {STR_INIT("reasoning_tokens"), OUT, false, offsetof(struct ir_usage, reasoning)},
         {STR_INIT("completion_tokens"), WHOLE, false, offsetof(struct ir_usage, output_total)},
         {STR_INIT("cache_write_tokens"), IN, false, offsetof(struct ir_usage, cache_write)},
+        {STR_INIT("num_search_queries"), WHOLE, false, offsetof(struct ir_usage, searches)},
+        {STR_INIT("web_search_requests"), OTHER, false, offsetof(struct ir_usage, searches)},
         {STR_INIT("cache_creation_tokens"), IN, true, offsetof(struct ir_usage, cache_write)},
         {STR_INIT("prompt_cache_hit_tokens"), WHOLE, true, offsetof(struct ir_usage, cache_read)},
     };
@@ -622,6 +647,21 @@ static void take_count(struct ir_usage *u, enum detail detail, struct str name, 
             memcmp(rows[i].name.p, name.p, name.n) == 0 && !(rows[i].is_second && *count >= 0))
             *count = v;
     }
+}
+
+/* Costs are decimals, and of several vendors' making: true when this is one. */
+static bool take_cost(struct ir_usage *u, unsigned depth, struct str name, struct str rest)
+{
+    size_t n = 0;
+    bool is_ticks = depth == 1 && str_is(name, "cost_in_usd_ticks"),
+         is_usd = (depth == 1 && str_is(name, "cost")) || str_is(name, "total_cost");
+    if (!is_ticks && !is_usd)
+        return false;
+    while (n < rest.n && strchr("0123456789.eE+-", rest.p[n]))
+        n++;
+    if (!decimal_parse(str_first(rest, n), is_usd ? 9 : -1, &u->cost_nanousd))
+        u->cost_nanousd = -1;
+    return true;
 }
 
 static enum detail details_of(struct str name)
@@ -674,9 +714,11 @@ void openai_meter_usage(struct str data, struct ir_usage *usage)
         } else if (c >= '0' && c <= '9' && depth <= 2) {
             size_t n = 0;
             int64_t v = 0;
+            bool is_cost = name.n >= 4 && name.n <= 17 && u.p[i - 1] != '-' &&
+                           take_cost(&found, depth, name, str_skip(u, i));
             for (; i + n < u.n && u.p[i + n] >= '0' && u.p[i + n] <= '9'; n++)
                 v = n < 18 ? v * 10 + (u.p[i + n] - '0') : -1;
-            if (u.p[i - 1] != '-' && v >= 0) /* of a length that fits */
+            if (!is_cost && u.p[i - 1] != '-' && v >= 0) /* of a length that fits */
                 take_count(&found, detail, name, v);
             name = STR_NONE; /* what follows a point or e is no count */
             i += n - 1;

@@ -910,6 +910,17 @@ static yyjson_val *chat_logprobs(struct wire_ctx *c, yyjson_val *list)
     return list && json_parse(c->arena, text, 0, &root, &e) ? root : NULL;
 }
 
+static void count_searches(yyjson_val *output, struct ir_usage *u)
+{
+    size_t i, n;
+    yyjson_val *item;
+    int64_t searches = 0;
+    yyjson_arr_foreach (output, i, n, item)
+        searches += str_is(json_get_str(item, "type"), "web_search_call");
+    if (searches)
+        u->searches = searches;
+}
+
 static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_response *out,
                           struct err *e)
 {
@@ -933,6 +944,7 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
     out->created = json_get_int(root, "created_at", 0);
     out->service_tier = json_get_str(root, "service_tier");
     out->usage = openai_usage(json_get(root, "usage"));
+    count_searches(output, &out->usage);
     choice->message.role = IR_ASSISTANT;
     yyjson_arr_foreach (output, i, n, item)
         read_reply_item(c, item, choice);
@@ -1658,6 +1670,7 @@ static void finish(struct decoder *d, yyjson_val *response)
     struct ir_usage usage = openai_usage(json_get(response, "usage"));
     yyjson_val *item;
     size_t i, n;
+    count_searches(json_get(response, "output"), &usage);
     flow_start(&d->flow, json_get_str(response, "id"), json_get_str(response, "model"),
                json_get_int(response, "created_at", 0));
     if (d->n_items == 0) /* nothing was streamed: the answer is only here */
@@ -2331,6 +2344,19 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
 
 /* ======================================================================== metering */
 
+/* Each is an item of the output; their type may stand in text only with its quotes escaped. */
+static void meter_searches(struct str data, struct ir_usage *usage)
+{
+    static const struct str item = STR_INIT("\"web_search_call\"");
+    int64_t n = 0;
+    for (const char *at; (at = memmem(data.p, data.n, item.p, item.n)) != NULL;) {
+        n += at > data.p && strchr(": ", at[-1]);
+        data = str_skip(data, (size_t)(at - data.p) + item.n);
+    }
+    if (n)
+        usage->searches = n;
+}
+
 static bool meter(struct str event, struct str data, struct ir_usage *usage, enum ir_stop *stop)
 {
     struct str type = event;
@@ -2343,6 +2369,7 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
     if (data.n <= 8 && str_is(str_trim(data), "[DONE]"))
         return true;
     openai_meter_usage(data, usage);
+    meter_searches(data, usage);
     struct str why = openai_find_string(openai_find_object(data, STR("incomplete_details")),
                                         STR("reason"));
     if (why.n > 0)

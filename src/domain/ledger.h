@@ -1,0 +1,53 @@
+/* ledger.h - reading the ledger: lines, sums by hour, what was spent of a budget. Writing it is meter/ledger.h's. */
+#ifndef DOMAIN_LEDGER_H
+#define DOMAIN_LEDGER_H
+#include "domain/budget.h"
+#include "domain/price.h"
+
+enum ledger_entry { LEDGER_SETTLE = 1, LEDGER_ADJUST, LEDGER_CREDIT };
+extern const struct word ledger_entry_words[];
+
+/* A line's id is when it was settled, in microseconds made unique on its loop. */
+#define LEDGER_LOOP_BITS 9
+static inline int64_t ledger_id(int64_t wall_us, unsigned loop) { return wall_us << LEDGER_LOOP_BITS | loop; }
+static inline int64_t ledger_id_ms(int64_t id) { return (id >> LEDGER_LOOP_BITS) / 1000; }
+static inline int64_t ledger_id_at(int64_t ms) { return ms >= INT64_MAX >> 20 ? INT64_MAX : ms * 1000 << LEDGER_LOOP_BITS; }
+bool ledger_last_id(struct db *db, int64_t *id, struct err *e) MUST_USE;
+
+/* ---- lines ---- */
+struct ledger_filter {          /* empty, 0: anything */
+    int64_t from_ms, to_ms;     /* [from, to) */
+    struct str key, org, user, tag, model, upstream, request_id;
+    int entry;                  /* enum ledger_entry */
+    bool only_unpriced;
+};
+struct ledger_line {            /* texts in the arena; -1: unknown */
+    int64_t id;
+    enum ledger_entry entry;
+    struct str request_id, key, org, user, tags, model, upstream, upstream_model, note; /* tags: a JSON array, or empty */
+    int ended, quality, service, state;
+    int64_t price;              /* version; 0: none */
+    int64_t amount, stated, corrects;
+    int64_t parts[PRICE_PARTS];
+};
+/* Newest first, below `before` (0: from the newest). */
+bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, int64_t before, size_t max, struct ledger_line **out,
+                 size_t *n, struct err *e) MUST_USE;
+bool ledger_get(struct db *db, struct arena *a, int64_t id, struct ledger_line *out, struct err *e) MUST_USE; /* ERR_NOT_FOUND */
+/* Oldest first, each in an arena of its own that lives during the call; stops when each says false. */
+bool ledger_each(struct db *db, int64_t from_ms, int64_t to_ms, bool (*each)(void *arg, const struct ledger_line *l, struct err *e), void *arg,
+                 struct err *e) MUST_USE;
+/* A correction or a credit, with the hour's sums, in the caller's transaction. line->id: when, and is made unique; its kind is that of the
+ * texts, found or made. */
+bool ledger_append(struct db *db, struct ledger_line *line, struct err *e) MUST_USE;
+
+/* ---- sums ---- */
+struct ledger_sum {
+    int64_t n, unpriced, amount, stated, stated_n, tokens_in, cached, tokens_out;
+};
+typedef void ledger_sum_fn(void *arg, int64_t hour, const struct ledger_line *of, const struct ledger_sum *s);
+/* By hour and by what lines are of, in no order; hours that lie in the span in part are whole. of: its texts only, during the call. */
+bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_sum_fn *each, void *arg, struct err *e) MUST_USE;
+/* Exact to the millisecond. */
+bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, int64_t from_ms, int64_t *nanousd, struct err *e) MUST_USE;
+#endif

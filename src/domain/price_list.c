@@ -1,0 +1,357 @@
+#include "domain/price_list.h"
+#include "base/decimal.h"
+#include "domain/provider_kind.h"
+#include "embedded.h"
+
+/* ---- rows ---- */
+
+static void add_row(struct arena *a, struct price_rows *rows, struct price *p)
+{
+    if (rows->n == rows->cap) {
+        size_t cap = rows->cap ? rows->cap * 2 : 64;
+        rows->v = arena_realloc(a, rows->v, rows->cap * sizeof(struct price *),
+                                cap * sizeof(struct price *));
+        rows->cap = cap;
+    }
+    price_seal(a, p);
+    rows->v[rows->n++] = p;
+}
+
+static void skip(struct arena *a, struct price_rows *rows, struct str model, struct str why)
+{
+    if (rows->n_skipped == rows->cap_skipped) {
+        size_t cap = rows->cap_skipped ? rows->cap_skipped * 2 : 64;
+        rows->skipped = arena_realloc(a, rows->skipped, rows->cap_skipped * sizeof *rows->skipped,
+                                      cap * sizeof *rows->skipped);
+        rows->cap_skipped = cap;
+    }
+    rows->skipped[rows->n_skipped++] = (struct price_skipped){model, why};
+}
+
+/* room: of its variants, until add_row */
+static struct price *new_price(struct arena *a, const struct price_import *how,
+                               struct price_variant *room)
+{
+    struct price *p = ARENA_NEW(a, struct price);
+    p->source = how->source;
+    p->provenance = how->provenance;
+    p->valid_from_ms = how->valid_from_ms;
+    p->variants = room;
+    for (size_t i = 0; i < PRICE_PARTS; i++)
+        p->base.v[i] = -1;
+    return p;
+}
+
+static bool states_any(const struct price_rates *r)
+{
+    for (size_t i = 0; i < PRICE_PARTS; i++)
+        if (r->v[i] >= 0)
+            return true;
+    return false;
+}
+
+static struct str lexeme_of(yyjson_val *v)
+{
+    return yyjson_is_str(v) ? json_str(v) : json_is_number(v) ? json_lexeme(v) : STR_NONE;
+}
+
+/* ---- the public list: model -> { "litellm_provider": …, "input_cost_per_token": 2.5e-06, … } ---- */
+
+/* clang-format off */
+static const struct {
+    const char *theirs, *ours;
+} their_providers[] = {
+    {"gemini", "google"}, {"together_ai", "together"}, {"fireworks_ai", "fireworks"}, {"cohere_chat", "cohere"},
+    {"nvidia_nim", "nvidia"}, {"text-completion-openai", "openai"}, {"dashscope", "alibaba"}, {"moonshot", "kimi"},
+    {"hosted_vllm", "vllm"}, {"codestral", "mistral"}, {"text-completion-codestral", "mistral"}, {"zai", "zhipu"},
+};
+static const struct {
+    const char *name;
+    enum price_part part;
+    int shift; /* USD for one becomes nano-USD for a million, or for one */
+} their_rates[] = {
+    {"input_cost_per_token", PRICE_INPUT, 15},
+    {"output_cost_per_token", PRICE_OUTPUT, 15},
+    {"cache_read_input_token_cost", PRICE_CACHE_READ, 15},
+    {"cache_creation_input_token_cost", PRICE_CACHE_WRITE_5M, 15},
+    {"output_cost_per_reasoning_token", PRICE_REASONING, 15},
+    {"input_cost_per_audio_token", PRICE_AUDIO_IN, 15},
+    {"output_cost_per_audio_token", PRICE_AUDIO_OUT, 15},
+    {"output_cost_per_image", PRICE_IMAGE, 9},
+    {"input_cost_per_request", PRICE_REQUEST, 9},
+    {"input_cost_per_query", PRICE_REQUEST, 9},
+};
+/* clang-format on */
+
+static struct price_rates *rates_of(struct price *p, enum price_service service, int64_t above)
+{
+    if (service == SERVICE_STANDARD && above == 0)
+        return &p->base;
+    for (size_t i = 0; i < p->n_variants; i++)
+        if (p->variants[i].service == service && p->variants[i].above == above)
+            return &p->variants[i].rates;
+    if (p->n_variants == PRICE_MAX_VARIANTS)
+        return NULL;
+    struct price_variant *v = &p->variants[p->n_variants++];
+    *v = (struct price_variant){.service = service, .above = above};
+    for (size_t i = 0; i < PRICE_PARTS; i++)
+        v->rates.v[i] = -1;
+    p->has_services |= service != SERVICE_STANDARD;
+    return &v->rates;
+}
+
+/* "_above_200k_tokens", "_above_1hr", "_batches", "_flex", "_priority", several in a row. */
+static bool read_suffix(struct str rest, enum price_part *part, enum price_service *service,
+                        int64_t *above)
+{
+    static const struct {
+        struct str text;
+        enum price_service service;
+    } words[] = {{STR_INIT("_batches"), SERVICE_BATCH},
+                 {STR_INIT("_flex"), SERVICE_FLEX},
+                 {STR_INIT("_priority"), SERVICE_PRIORITY}};
+    static const struct str hour = STR_INIT("_above_1hr"), over = STR_INIT("_above_"),
+                            tokens = STR_INIT("k_tokens");
+    while (rest.n) {
+        size_t w = 0;
+        while (w < ARRAY_LEN(words) && !str_starts(rest, words[w].text))
+            w++;
+        if (w < ARRAY_LEN(words)) {
+            *service = words[w].service;
+            rest = str_skip(rest, words[w].text.n);
+        } else if (str_starts(rest, hour) && *part == PRICE_CACHE_WRITE_5M) {
+            *part = PRICE_CACHE_WRITE_1H;
+            rest = str_skip(rest, hour.n);
+        } else if (str_starts(rest, over)) {
+            struct str number = str_skip(rest, over.n);
+            size_t n = str_index(number, 'k');
+            if (!str_to_int(str_first(number, n), above) || *above <= 0 || *above > 1000000 ||
+                !str_starts(str_skip(number, n), tokens))
+                return false;
+            *above *= 1000;
+            rest = str_skip(number, n + tokens.n);
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* false: the number makes no sense. Members of other meaning are passed over. */
+static bool take_rate(struct price *p, struct str name, yyjson_val *v)
+{
+    for (size_t i = 0; i < ARRAY_LEN(their_rates); i++) {
+        struct str base = str_of(their_rates[i].name);
+        enum price_part part = their_rates[i].part;
+        enum price_service service = SERVICE_STANDARD;
+        int64_t above = 0, rate;
+        if (!str_starts(name, base) ||
+            !read_suffix(str_skip(name, base.n), &part, &service, &above))
+            continue;
+        if (json_absent(v))
+            return true;
+        if (!decimal_parse(lexeme_of(v), their_rates[i].shift, &rate))
+            return false;
+        struct price_rates *to = rates_of(p, service, above);
+        if (to)
+            to->v[part] = rate;
+        return to != NULL;
+    }
+    return true;
+}
+
+static struct str our_provider(struct str theirs)
+{
+    for (size_t i = 0; i < ARRAY_LEN(their_providers); i++)
+        if (str_eq(theirs, str_of(their_providers[i].theirs)))
+            return str_of(their_providers[i].ours);
+    const struct provider_kind *k = provider_kind_find(theirs);
+    return k ? str_of(k->id) : theirs;
+}
+
+static void read_public(struct arena *a, struct str key, yyjson_val *entry,
+                        const struct price_import *how, struct price_rows *out)
+{
+    struct str theirs = json_get_str(entry, "litellm_provider"), head;
+    struct price_variant room[PRICE_MAX_VARIANTS];
+    struct price *p = new_price(a, how, room);
+    size_t i, max;
+    yyjson_val *k, *v;
+    int64_t search;
+    if (str_is(key, "sample_spec"))
+        return;
+    if (theirs.n == 0) {
+        skip(a, out, key, STR("names no provider"));
+        return;
+    }
+    yyjson_obj_foreach (entry, i, max, k, v)
+        if (!take_rate(p, json_str(k), v)) {
+            skip(a, out, key, str_fmt(a, "'" STR_FMT "' is no usable price", STR_ARG(json_str(k))));
+            return;
+        }
+    yyjson_val *image = json_get(entry, "input_cost_per_image");
+    if (str_is(json_get_str(entry, "mode"), "image_generation") && p->base.v[PRICE_IMAGE] < 0 &&
+        image && !decimal_parse(lexeme_of(image), 9, &p->base.v[PRICE_IMAGE]))
+        p->base.v[PRICE_IMAGE] = -1;
+    yyjson_val *searches = json_get(entry, "search_context_cost_per_query"),
+               *medium = json_get(searches, "search_context_size_medium");
+    if (medium && decimal_parse(lexeme_of(medium), 9, &search)) /* what vendors do unasked */
+        p->base.v[PRICE_SEARCH] = search;
+    if (!states_any(&p->base) || (p->base.v[PRICE_INPUT] < 0 && p->base.v[PRICE_OUTPUT] < 0 &&
+                                  p->base.v[PRICE_IMAGE] < 0 && p->base.v[PRICE_REQUEST] < 0)) {
+        skip(a, out, key, STR("is not priced by tokens, images or requests"));
+        return;
+    }
+    price_keep_variants(a, p);
+    p->provider = how->provider.n ? how->provider : our_provider(theirs);
+    struct str rest = str_cut(key, '/', &head);
+    p->model = rest.n && (str_eq(head, theirs) || str_eq(our_provider(head), p->provider)) ? rest
+                                                                                           : key;
+    add_row(a, out, p);
+}
+
+/* ---- OpenRouter: { "data": [ { "id": …, "pricing": { "prompt": "0.0000025", … } } ] } ---- */
+
+static void read_openrouter(struct arena *a, yyjson_val *entry, const struct price_import *how,
+                            struct price_rows *out)
+{
+    static const struct {
+        const char *name;
+        enum price_part part;
+        int shift;
+        bool zero_is_none; /* they write "0" for what is not billed apart */
+    } rows[] = {
+        {"prompt", PRICE_INPUT, 15, false},
+        {"completion", PRICE_OUTPUT, 15, false},
+        {"request", PRICE_REQUEST, 9, true},
+        {"web_search", PRICE_SEARCH, 9, true},
+        {"internal_reasoning", PRICE_REASONING, 15, true},
+        {"input_cache_read", PRICE_CACHE_READ, 15, true},
+        {"input_cache_write", PRICE_CACHE_WRITE_5M, 15, true},
+        {"audio", PRICE_AUDIO_IN, 15, true},
+    };
+    struct str id = json_get_str(entry, "id");
+    yyjson_val *pricing = json_get(entry, "pricing");
+    struct price *p = new_price(a, how, NULL);
+    if (id.n == 0 || !yyjson_is_obj(pricing)) {
+        skip(a, out, id, STR("has no id or no pricing"));
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        yyjson_val *v = json_find(pricing, rows[i].name, strlen(rows[i].name));
+        int64_t rate;
+        if (json_absent(v))
+            continue;
+        if (!decimal_parse(lexeme_of(v), rows[i].shift, &rate)) {
+            skip(a, out, id, str_fmt(a, "'%s' is no usable price", rows[i].name));
+            return; /* "-1" of models whose price depends on where they go */
+        }
+        if (rate > 0 || !rows[i].zero_is_none)
+            p->base.v[rows[i].part] = rate;
+    }
+    if (p->base.v[PRICE_INPUT] < 0 && p->base.v[PRICE_OUTPUT] < 0) {
+        skip(a, out, id, STR("states no price of tokens"));
+        return;
+    }
+    p->provider = how->provider.n ? how->provider : STR("openrouter");
+    p->model = str_dup(a, id);
+    add_row(a, out, p);
+}
+
+/* ---- our own ---- */
+
+static bool read_one(struct arena *a, struct str name, yyjson_val *value, const char *where,
+                     enum price_source source, struct price_rows *out, struct err *e)
+{
+    struct price *p = ARENA_NEW(a, struct price);
+    p->source = source;
+    if (!price_name_split(name, &p->provider, &p->model))
+        return err_field(e, where, "'%s' must be named provider/model, or */model", where);
+    if (!price_read(a, value, where, p, e))
+        return false;
+    p->provider = str_dup(a, p->provider);
+    p->model = str_dup(a, p->model);
+    add_row(a, out, p);
+    return true;
+}
+
+bool price_entry_read(struct arena *a, struct str name, yyjson_val *value, enum price_source source,
+                      struct price_rows *out, struct err *e)
+{
+    char where[96];
+    size_t i, max;
+    yyjson_val *one;
+    (void)snprintf(where, sizeof where, "prices.%.*s", (int)(name.n < 80 ? name.n : 80), name.p);
+    if (!yyjson_is_arr(value))
+        return read_one(a, name, value, where, source, out, e);
+    if (yyjson_arr_size(value) == 0)
+        return err_field(e, where, "'%s' must not be an empty array", where);
+    yyjson_arr_foreach (value, i, max, one)
+        if (!read_one(a, name, one, where, source, out, e))
+            return false;
+    return true;
+}
+
+static bool read_ours(struct arena *a, yyjson_val *prices, const struct price_import *how,
+                      struct price_rows *out, struct err *e)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (prices, i, max, k, v) {
+        size_t from = out->n;
+        if (!price_entry_read(a, json_str(k), v, how->source, out, e))
+            return false;
+        for (; from < out->n; from++) {
+            struct price *p = out->v[from];
+            if (!p->provenance.n)
+                p->provenance = how->provenance;
+            if (!p->valid_from_ms)
+                p->valid_from_ms = how->valid_from_ms;
+            price_seal(a, p);
+        }
+    }
+    return true;
+}
+
+static bool is_public(yyjson_val *root)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (root, i, max, k, v)
+        if (json_get(v, "litellm_provider"))
+            return true;
+    return false;
+}
+
+bool price_list_read(struct arena *a, yyjson_val *root, const struct price_import *how,
+                     struct price_rows *out, struct err *e)
+{
+    size_t i, max;
+    yyjson_val *k, *v, *data = json_get(root, "data"), *prices = json_get(root, "prices");
+    *out = (struct price_rows){.format = "sluice"};
+    if (yyjson_is_arr(data)) {
+        out->format = "openrouter";
+        yyjson_arr_foreach (data, i, max, v)
+            read_openrouter(a, v, how, out);
+        return true;
+    }
+    if (yyjson_is_obj(prices))
+        return read_ours(a, prices, how, out, e);
+    if (!is_public(root))
+        return err_set(e, ERR_INPUT, "unknown_price_list",
+                       "This is none of the known price lists: the public one has models with a "
+                       "'litellm_provider', OpenRouter's a 'data' array, ours 'prices'");
+    out->format = "litellm";
+    yyjson_obj_foreach (root, i, max, k, v)
+        read_public(a, json_str(k), v, how, out);
+    return true;
+}
+
+bool price_shipped(struct arena *a, struct price_rows *out, struct err *e)
+{
+    const struct price_import how = {.source = PRICE_SHIPPED};
+    yyjson_val *root;
+    const struct embedded *f = domain_prices;
+    return json_parse(a, str_n((const char *)f->data, f->size), 16, &root, e) &&
+           price_list_read(a, root, &how, out, e);
+}

@@ -1,0 +1,222 @@
+#include "gate/budget.h"
+#include "base/decimal.h"
+#include "base/map.h"
+#include "domain/ledger.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+struct budgets {
+    pthread_mutex_t lock;
+    struct map states; /* key -> struct kept */
+};
+struct kept {
+    struct budget_state state;
+    char key[];
+};
+
+struct budgets *budgets_new(void)
+{
+    struct budgets *r = calloc(1, sizeof *r);
+    if (!r)
+        abort();
+    pthread_mutex_init(&r->lock, NULL);
+    map_init(&r->states);
+    return r;
+}
+
+void budgets_free(struct budgets *r)
+{
+    struct str k;
+    void *v;
+    if (!r)
+        return;
+    for (size_t i = 0; map_next(&r->states, &i, &k, &v);)
+        free(v);
+    map_done(&r->states);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+struct budget_state *budgets_state(struct budgets *r, const struct budget *b)
+{
+    struct buf key;
+    buf_init(&key, SIZE_MAX / 4);
+    buf_fmt(&key, "%d %d " STR_FMT " ", (int)b->scope, (int)b->period, STR_ARG(b->time_zone));
+    buf_str_add(&key, b->name);
+    buf_char(&key, '\0');
+    buf_str_add(&key, b->subject);
+    pthread_mutex_lock(&r->lock);
+    struct kept *k = map_get(&r->states, buf_str(&key));
+    if (!k) {
+        k = calloc(1, sizeof *k + key.n);
+        if (!k)
+            abort();
+        memcpy(k->key, key.p, key.n);
+        map_set(&r->states, str_n(k->key, key.n), k);
+    }
+    pthread_mutex_unlock(&r->lock);
+    buf_done(&key);
+    return &k->state;
+}
+
+/* ---- time ---- */
+
+/* A new period begins with nothing spent; what is held goes over into it. */
+static void roll(const struct budget *b, int64_t now_ms)
+{
+    struct budget_state *s = b->state;
+    int64_t ends = atomic_load_explicit(&s->ends_ms, memory_order_acquire), begin, end;
+    if (now_ms < ends)
+        return;
+    budget_bounds(b, now_ms, &begin, &end);
+    if (end <= ends || !atomic_compare_exchange_strong_explicit(
+                           &s->ends_ms, &ends, end, memory_order_acq_rel, memory_order_relaxed))
+        return; /* somebody else did it */
+    atomic_store_explicit(&s->begins_ms, begin, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->committed,
+                              atomic_exchange_explicit(&s->spent, 0, memory_order_acq_rel),
+                              memory_order_acq_rel);
+}
+
+bool budget_load(struct budget_state *s, const struct budget *b, struct db *db, int64_t now_ms,
+                 struct err *e)
+{
+    int64_t begin, end, spent;
+    if (atomic_load_explicit(&s->is_loaded, memory_order_acquire))
+        return true;
+    budget_bounds(b, now_ms, &begin, &end);
+    if (!ledger_spent(db, b->scope, b->subject, begin, &spent, e))
+        return false;
+    if (atomic_exchange_explicit(&s->is_loaded, true, memory_order_acq_rel))
+        return true;
+    atomic_store_explicit(&s->begins_ms, begin, memory_order_relaxed);
+    atomic_store_explicit(&s->ends_ms, end, memory_order_release);
+    atomic_fetch_add_explicit(&s->spent, spent, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&s->committed, spent, memory_order_acq_rel);
+    return true;
+}
+
+/* ---- holds ---- */
+
+static bool commit(const struct budget *b, int64_t amount)
+{
+    struct budget_state *s = b->state;
+    int64_t is = atomic_load_explicit(&s->committed, memory_order_relaxed);
+    if (!b->stops) {
+        atomic_fetch_add_explicit(&s->committed, amount, memory_order_acq_rel);
+        return true;
+    }
+    do {
+        if (is + amount > b->limit_nanousd || is >= b->limit_nanousd)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&s->committed, &is, is + amount,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return true;
+}
+
+static bool commit_all(const struct budget *const *budgets, int64_t amount, int64_t now_ms,
+                       const struct budget **by)
+{
+    for (size_t i = 0; budgets && budgets[i]; i++) {
+        roll(budgets[i], now_ms);
+        if (commit(budgets[i], amount))
+            continue;
+        *by = budgets[i];
+        while (i-- > 0)
+            atomic_fetch_sub_explicit(&budgets[i]->state->committed, amount, memory_order_acq_rel);
+        return false;
+    }
+    return true;
+}
+
+bool hold_take(struct hold *h, const struct budget *const *budgets, int64_t amount, int64_t now_ms,
+               const struct budget **by)
+{
+    *h = (struct hold){.budgets = budgets, .amount = amount};
+    h->is_taken = commit_all(budgets, amount, now_ms, by);
+    if (!h->is_taken)
+        atomic_fetch_add_explicit(&(*by)->state->refused, 1, memory_order_relaxed);
+    return h->is_taken;
+}
+
+bool hold_grow(struct hold *h, int64_t more, int64_t now_ms, const struct budget **by)
+{
+    if (!h->is_taken || !commit_all(h->budgets, more, now_ms, by))
+        return false;
+    h->amount += more;
+    return true;
+}
+
+void hold_settle(struct hold *h, int64_t cost, int64_t now_ms)
+{
+    if (!h->is_taken)
+        return;
+    for (size_t i = 0; h->budgets && h->budgets[i]; i++) {
+        struct budget_state *s = h->budgets[i]->state;
+        roll(h->budgets[i], now_ms);
+        atomic_fetch_add_explicit(&s->spent, cost, memory_order_acq_rel);
+        atomic_fetch_add_explicit(&s->committed, cost - h->amount, memory_order_acq_rel);
+        if (cost > h->amount)
+            atomic_fetch_add_explicit(&s->overrun_nanousd, (uint64_t)(cost - h->amount),
+                                      memory_order_relaxed);
+    }
+    h->is_taken = false;
+    h->amount = 0;
+}
+
+void budget_adjust(const struct budget *b, int64_t nanousd, int64_t now_ms)
+{
+    roll(b, now_ms);
+    atomic_fetch_add_explicit(&b->state->spent, nanousd, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&b->state->committed, nanousd, memory_order_acq_rel);
+}
+
+/* ---- looking ---- */
+
+struct budget_view budget_look(const struct budget *b, int64_t now_ms)
+{
+    struct budget_state *s = b->state;
+    roll(b, now_ms);
+    struct budget_view v = {
+        .begins_ms = atomic_load_explicit(&s->begins_ms, memory_order_relaxed),
+        .ends_ms = atomic_load_explicit(&s->ends_ms, memory_order_relaxed),
+        .spent = atomic_load_explicit(&s->spent, memory_order_acquire),
+        .refused = atomic_load_explicit(&s->refused, memory_order_relaxed),
+        .cut = atomic_load_explicit(&s->cut, memory_order_relaxed),
+        .warned = atomic_load_explicit(&s->warned, memory_order_relaxed),
+    };
+    int64_t held = atomic_load_explicit(&s->committed, memory_order_acquire) - v.spent;
+    v.held = held > 0 ? held : 0; /* the two are not read at one moment */
+    return v;
+}
+
+const struct budget *budget_warning(const struct budget *const *budgets, int64_t now_ms)
+{
+    for (size_t i = 0; budgets && budgets[i]; i++) {
+        const struct budget *b = budgets[i];
+        roll(b, now_ms);
+        int64_t is = atomic_load_explicit(&b->state->committed, memory_order_relaxed);
+        /* both sides fit: limits are below 2^50 */
+        if (b->warn_percent > 0 && is * 100 >= b->limit_nanousd * b->warn_percent) {
+            atomic_fetch_add_explicit(&b->state->warned, 1, memory_order_relaxed);
+            return b;
+        }
+    }
+    return NULL;
+}
+
+bool budget_refusal(const struct budget *b, int64_t now_ms, struct err *e)
+{
+    char text[48];
+    struct buf usd = {.p = text, .cap = sizeof text, .max = sizeof text};
+    int64_t ends = atomic_load_explicit(&b->state->ends_ms, memory_order_relaxed);
+    decimal_write_nano(&usd, b->limit_nanousd);
+    bool is_for_ever = b->period == BUDGET_EVER;
+    err_set(e, is_for_ever ? ERR_NO_FUNDS : ERR_RATE_LIMITED, "budget_exceeded",
+            "The budget '" STR_FMT "' of " STR_FMT " USD%s%s has no room for this request",
+            STR_ARG(str_first(b->name, 100)), STR_ARG(buf_str(&usd)), is_for_ever ? "" : " a ",
+            is_for_ever ? "" : word_text(budget_period_words, (int)b->period, ""));
+    if (!is_for_ever && ends > now_ms)
+        e->retry_after_ms = ends - now_ms;
+    return false;
+}

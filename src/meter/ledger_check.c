@@ -1,0 +1,200 @@
+#include "meter/ledger_check.h"
+#include "domain/ledger.h"
+#include <stdlib.h>
+
+#define HOUR_MS 3600000
+
+struct checker {
+    struct db *db;
+    struct arena *a;   /* of prices */
+    struct map prices; /* version as 8 bytes -> struct price */
+    struct ledger_check *out;
+};
+
+static const struct price *price_of(struct checker *c, int64_t version)
+{
+    struct str key = str_n((const char *)&version, sizeof version);
+    struct price *p = map_get(&c->prices, key);
+    struct err missing = ERR_INIT;
+    if (p)
+        return p->version ? p : NULL;
+    p = ARENA_NEW(c->a, struct price);
+    if (!price_version_get(c->db, c->a, version, p, &missing))
+        *p = (struct price){0};
+    map_set(&c->prices, str_dup(c->a, key), p);
+    return p->version ? p : NULL;
+}
+
+static struct usage_vector parts_of(const struct ledger_line *l)
+{
+    struct usage_vector u;
+    memcpy(u.v, l->parts, sizeof u.v);
+    return u;
+}
+
+static bool check_line(void *arg, const struct ledger_line *l, struct err *e)
+{
+    struct checker *c = arg;
+    struct usage_vector u = parts_of(l);
+    (void)e;
+    if (l->entry != LEDGER_SETTLE) {
+        c->out->corrections++;
+        return true;
+    }
+    c->out->lines++;
+    if (l->amount < 0) {
+        c->out->unpriced++;
+        return true;
+    }
+    c->out->total += l->amount;
+    const struct price *p = l->price ? price_of(c, l->price) : NULL;
+    struct cost again = price_cost(p, (enum price_service)l->service, &u);
+    bool is_free = l->price == 0 && l->amount == 0; /* by its rule: there was nothing to price */
+    if (!p && !is_free)
+        c->out->missing_prices++;
+    if (!p)
+        again.nanousd = l->amount;
+    c->out->recomputed += again.nanousd;
+    if (again.nanousd == l->amount)
+        return true;
+    c->out->wrong++;
+    if (!c->out->first_wrong)
+        c->out->first_wrong = l->id;
+    return true;
+}
+
+/* Hours that lie in the span as a whole. */
+static bool check_hours(struct checker *c, int64_t from_ms, int64_t to_ms, struct err *e)
+{
+    struct stmt *s = db_prepare(
+        c->db,
+        "SELECT count(*) FROM (SELECT hour, kind, n, unpriced, amount FROM ledger_hour WHERE "
+        "hour >= ?1 AND hour < ?2 EXCEPT SELECT (id >> 9) / 3600000000, kind, sum(entry = 1), "
+        "sum(entry = 1 AND amount IS NULL), coalesce(sum(amount), 0) FROM ledger WHERE id >= ?3 "
+        "AND id < ?4 GROUP BY 1, 2)",
+        e);
+    int64_t first = (from_ms + HOUR_MS - 1) / HOUR_MS,
+            end = to_ms ? to_ms / HOUR_MS : INT64_MAX / HOUR_MS / 2048;
+    if (!s)
+        return false;
+    stmt_bind_int(s, 1, first);
+    stmt_bind_int(s, 2, end);
+    stmt_bind_int(s, 3, ledger_id_at(first * HOUR_MS));
+    stmt_bind_int(s, 4, ledger_id_at(end * HOUR_MS));
+    bool ok = stmt_step(s, e);
+    if (ok)
+        c->out->wrong_hours = stmt_int(s, 0);
+    stmt_free(s);
+    return ok;
+}
+
+bool ledger_check(struct db *db, int64_t from_ms, int64_t to_ms, struct ledger_check *out,
+                  struct err *e)
+{
+    struct checker c = {.db = db, .a = arena_new(), .out = out};
+    *out = (struct ledger_check){0};
+    map_init(&c.prices);
+    bool ok = ledger_each(db, from_ms, to_ms, check_line, &c, e) &&
+              check_hours(&c, from_ms, to_ms, e);
+    map_done(&c.prices);
+    arena_free(c.a);
+    return ok;
+}
+
+/* ---- other prices ---- */
+
+struct repricer {
+    struct db *db;
+    const struct snapshot *s;
+    struct arena *a;
+    struct str model;
+    bool is_dry;
+    int64_t now_ms;
+    struct stmt *corrected; /* what corrections of a line come to */
+    struct ledger_reprice *out;
+    struct ledger_line *lines; /* those to be appended: not while their table is read */
+    size_t n, cap;
+};
+
+static bool corrections_of(struct repricer *r, int64_t id, int64_t *sum, struct err *e)
+{
+    stmt_bind_int(r->corrected, 1, id);
+    bool ok = stmt_step(r->corrected, e);
+    if (ok)
+        *sum = stmt_int(r->corrected, 0);
+    stmt_reset(r->corrected);
+    return ok;
+}
+
+static void keep(struct repricer *r, const struct ledger_line *l, int64_t difference,
+                 int64_t version)
+{
+    if (r->n == r->cap) {
+        size_t cap = r->cap ? r->cap * 2 : 64;
+        r->lines = arena_realloc(r->a, r->lines, r->cap * sizeof *r->lines, cap * sizeof *r->lines);
+        r->cap = cap;
+    }
+    struct ledger_line *to = &r->lines[r->n++];
+    struct str *texts[] = {&to->request_id, &to->key,   &to->org,      &to->user,
+                           &to->tags,       &to->model, &to->upstream, &to->upstream_model};
+    *to = *l;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        *texts[i] = str_dup(r->a, *texts[i]);
+    to->entry = LEDGER_ADJUST;
+    to->corrects = l->id;
+    to->amount = difference;
+    to->price = version;
+    to->state = COST_KNOWN;
+    to->note = STR("priced again");
+}
+
+static bool reprice_line(void *arg, const struct ledger_line *l, struct err *e)
+{
+    struct repricer *r = arg;
+    const struct upstream *u = snapshot_upstream(r->s, l->upstream);
+    struct usage_vector parts = parts_of(l);
+    struct arena *scratch = arena_new();
+    int64_t corrected = 0, at = ledger_id_ms(l->id);
+    bool ok = true;
+    if (l->entry == LEDGER_SETTLE && u && (r->model.n == 0 || str_eq(r->model, l->model))) {
+        const struct price *p = price_at(snapshot_prices(r->s, scratch, u, l->upstream_model), at);
+        struct cost now = price_cost(p, (enum price_service)l->service, &parts);
+        ok = corrections_of(r, l->id, &corrected, e);
+        int64_t before = (l->amount > 0 ? l->amount : 0) + corrected;
+        r->out->lines++;
+        if (ok && now.nanousd >= 0) {
+            r->out->before += before;
+            r->out->after += now.nanousd;
+        }
+        if (ok && now.nanousd >= 0 && now.nanousd != before) {
+            r->out->changed++;
+            keep(r, l, now.nanousd - before, p->version);
+        }
+    }
+    arena_free(scratch);
+    return ok;
+}
+
+bool ledger_reprice(struct db *db, const struct snapshot *s, int64_t from_ms, int64_t to_ms,
+                    struct str model, bool is_dry, int64_t now_ms, struct ledger_reprice *out,
+                    struct err *e)
+{
+    struct repricer r = {.db = db,
+                         .s = s,
+                         .a = arena_new(),
+                         .model = model,
+                         .is_dry = is_dry,
+                         .now_ms = now_ms,
+                         .out = out};
+    *out = (struct ledger_reprice){0};
+    r.corrected = db_prepare(db, "SELECT coalesce(sum(amount), 0) FROM ledger WHERE corrects = ?1",
+                             e);
+    bool ok = r.corrected && ledger_each(db, from_ms, to_ms, reprice_line, &r, e);
+    for (size_t i = 0; ok && !is_dry && i < r.n; i++) {
+        r.lines[i].id = ledger_id_at(now_ms) + ((int64_t)i << LEDGER_LOOP_BITS);
+        ok = ledger_append(db, &r.lines[i], e);
+    }
+    stmt_free(r.corrected);
+    arena_free(r.a);
+    return ok;
+}

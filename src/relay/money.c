@@ -1,0 +1,344 @@
+/* money.c - what a request costs: the hold before anything is sent, its growth while the reply comes, and its line in the end. Requests under
+ * no budget hold nothing, and are priced when they are recorded. */
+#include "relay/request.h"
+#include "base/clock.h"
+#include "gate/budget.h"
+#include "meter/ledger.h"
+#include <time.h>
+
+/* of a prompt: fewer than most have, so that a hold is rather too large */
+#define BYTES_A_TOKEN 3
+#define FORM_TOKENS 4096 /* of an upload, whose size says nothing of its tokens */
+#define STEP_TOKENS 512  /* that a hold grows by */
+#define MAX_OUT_TOKENS 1000000
+
+struct money {
+    struct hold hold;
+    const struct budget *warning;
+    int64_t tokens_in;
+    int64_t covered;  /* output tokens that the hold is large enough for */
+    size_t out_bytes; /* of text so far */
+    bool is_bounded;  /* the request says how much may come: nothing has to grow */
+    bool cuts;        /* some budget ends streams */
+    bool is_spent;    /* it could not grow any more */
+};
+
+static const struct budget *const *budgets_of(const struct relay *rl)
+{
+    return rl->key && rl->key->budgets ? rl->key->budgets : rl->snap->common_budgets;
+}
+
+/* ---- what may come ---- */
+
+static int64_t int_in(struct str object, const char *name)
+{
+    struct json_scan scan;
+    struct json_want want[] = {{.key = name}};
+    int64_t v;
+    if (!object.n || object.p[0] != '{' || !json_scan_object(object, want, 1, 0, &scan, NULL) ||
+        !str_to_int(str_n(object.p + want[0].span.at, want[0].span.n), &v))
+        return -1;
+    return v;
+}
+
+/* The most output tokens that the request allows for all its answers together; -1: it does not say. */
+static int64_t asked_tokens(const struct relay *rl)
+{
+    enum {
+        OLD,
+        NEW,
+        RESPONSES,
+        GOOGLE,
+        OLLAMA,
+        CHOICES,
+        N
+    };
+    struct json_scan scan;
+    struct json_want want[N] = {[OLD] = {.key = "max_tokens"},
+                                [NEW] = {.key = "max_completion_tokens"},
+                                [RESPONSES] = {.key = "max_output_tokens"},
+                                [GOOGLE] = {.key = "generationConfig"},
+                                [OLLAMA] = {.key = "options"},
+                                [CHOICES] = {.key = "n"}};
+    int64_t v[N], most = -1;
+    if (!rl->body.n ||
+        !json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, NULL))
+        return -1;
+    for (size_t i = 0; i < N; i++) {
+        struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
+        if (i == GOOGLE)
+            v[i] = int_in(text, "maxOutputTokens");
+        else if (i == OLLAMA)
+            v[i] = int_in(text, "num_predict");
+        else if (!text.n || !str_to_int(text, &v[i]))
+            v[i] = -1;
+        if (i != CHOICES && v[i] > most)
+            most = v[i];
+    }
+    int64_t n = v[CHOICES];
+    if (want[GOOGLE].span.n) {
+        int64_t many = int_in(str_n(rl->body.p + want[GOOGLE].span.at, want[GOOGLE].span.n),
+                              "candidateCount");
+        n = many > n ? many : n;
+    }
+    if (most > MAX_OUT_TOKENS)
+        most = MAX_OUT_TOKENS;
+    return most >= 0 && n > 1 ? most * (n < 128 ? n : 128) : most;
+}
+
+static bool has_output(const struct relay *rl)
+{
+    return rl->spec->shape == RELAY_TALK || rl->spec->op == OP_SPEECH ||
+           rl->spec->op == OP_TRANSCRIBE || rl->spec->op == OP_TRANSLATE;
+}
+
+static void estimate(struct relay *rl, struct money *m)
+{
+    const struct model *model = snapshot_model(rl->snap, rl->model);
+    int64_t asked = asked_tokens(rl), bytes = (int64_t)rl->body.n;
+    m->tokens_in = rl->form ? FORM_TOKENS : bytes / BYTES_A_TOKEN + 16;
+    if (model && model->context_tokens > 0 && m->tokens_in > model->context_tokens)
+        m->tokens_in = model->context_tokens;
+    m->is_bounded = asked >= 0 || !has_output(rl);
+    m->covered = !has_output(rl) ? 0 : asked >= 0 ? asked : rl->set->budget_hold_tokens;
+    if (asked < 0 && model && model->max_output_tokens > 0 &&
+        m->covered >= model->max_output_tokens) {
+        m->covered = model->max_output_tokens;
+        m->is_bounded = true;
+    }
+}
+
+/* Of the dearest target; -1: none of them is priced. */
+static int64_t amount_of(const struct relay *rl, const struct money *m, int64_t now_ms)
+{
+    int64_t most = -1;
+    for (size_t i = 0; i < rl->n_order; i++) {
+        const struct price *p = price_at(rl->order[i]->prices, now_ms);
+        int64_t v = price_bound(p, rl->service, m->tokens_in, m->covered);
+        if (p && (rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT)) {
+            int64_t n = int_in(rl->body, "n"), each = p->base.v[PRICE_IMAGE];
+            v = (v > 0 ? v : 0) + (n > 1 && n <= 100 ? n : 1) * (each > 0 ? each : 0);
+        }
+        most = v > most ? v : most;
+    }
+    return most;
+}
+
+static bool any(const struct budget *const *budgets, bool (*is)(const struct budget *b))
+{
+    for (size_t i = 0; budgets && budgets[i]; i++)
+        if (is(budgets[i]))
+            return true;
+    return false;
+}
+
+static bool stops(const struct budget *b)
+{
+    return b->stops;
+}
+
+static bool cuts(const struct budget *b)
+{
+    return b->stops && b->cuts;
+}
+
+bool money_takes(const struct relay *rl, const struct target *t, struct err *e)
+{
+    if (!rl->money || rl->set->budget_allow_unpriced || !any(rl->money->hold.budgets, stops) ||
+        price_at(t->prices, clock_wall_ms()))
+        return true;
+    return err_set(e, ERR_NO_FUNDS, "price_unknown",
+                   "What '" STR_FMT "' costs at '" STR_FMT
+                   "' is not known, and a budget must hold: set its price first",
+                   STR_ARG(str_first(t->model, 150)), STR_ARG(str_first(t->upstream->name, 80)));
+}
+
+bool money_admit(struct relay *rl, struct err *e)
+{
+    const struct budget *const *budgets = budgets_of(rl), *by = NULL;
+    int64_t now = clock_wall_ms();
+    rl->is_money_asked = true;
+    if (!budgets || rl->spec->shape == RELAY_COUNT)
+        return true;
+    struct money *m = ARENA_NEW(rl->r->arena, struct money);
+    estimate(rl, m);
+    m->cuts = !m->is_bounded && rl->is_stream && any(budgets, cuts);
+    int64_t amount = amount_of(rl, m, now);
+    if (!hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, &by))
+        return budget_refusal(by, now, e);
+    rl->money = m;
+    m->warning = budget_warning(budgets, now);
+    return true;
+}
+
+struct str money_warning(const struct relay *rl)
+{
+    return rl->money && rl->money->warning ? rl->money->warning->name : STR_NONE;
+}
+
+/* ---- while it comes ---- */
+
+bool money_cuts(const struct relay *rl)
+{
+    return rl->money && rl->money->cuts;
+}
+
+/* Room for more output, a step beyond what came. false: some budget has none. */
+static bool grow(struct relay *rl, int64_t tokens)
+{
+    struct money *m = rl->money;
+    const struct budget *by = NULL;
+    const struct price *p = price_at(rl->target->prices, clock_wall_ms());
+    int64_t to = tokens + STEP_TOKENS;
+    int64_t now = price_bound(p, rl->service, m->tokens_in, m->covered),
+            then = price_bound(p, rl->service, m->tokens_in, to);
+    if (then < 0 || hold_grow(&m->hold, then - now, clock_wall_ms(), &by)) {
+        m->covered = to;
+        return true;
+    }
+    m->is_spent = true;
+    if (by->cuts && m->cuts)
+        atomic_fetch_add_explicit(&by->state->cut, 1, memory_order_relaxed);
+    return false;
+}
+
+void money_passed(struct relay *rl, int64_t tokens)
+{
+    struct money *m = rl->money;
+    if (!m->is_bounded && !m->is_spent && tokens > m->covered)
+        (void)grow(rl, tokens);
+}
+
+bool money_is_spent(struct relay *rl, const struct ir_event *ev)
+{
+    struct money *m = rl->money;
+    if (ev->kind != IR_EV_TEXT && ev->kind != IR_EV_REASONING && ev->kind != IR_EV_TOOL_ARGS)
+        return false;
+    m->out_bytes += ev->text.n;
+    int64_t tokens = (int64_t)(m->out_bytes + 3) / 4;
+    if (m->is_bounded || tokens <= m->covered || (!m->is_spent && grow(rl, tokens)))
+        return false;
+    return m->cuts;
+}
+
+/* As if the model had come to the end of its tokens. */
+void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, void *arg)
+{
+    static const enum ir_part_kind kinds[] = {
+        [IR_EV_REASONING] = IR_REASONING, [IR_EV_TOOL_ARGS] = IR_TOOL_CALL};
+    struct ir_usage usage = IR_USAGE_NONE;
+    rl->is_cut = true;
+    emit(arg,
+         &(struct ir_event){.kind = IR_EV_BLOCK_END,
+                            .part_kind = ev->kind == IR_EV_TEXT ? ev->part_kind : kinds[ev->kind],
+                            .choice = ev->choice,
+                            .block = ev->block});
+    emit(arg,
+         &(struct ir_event){.kind = IR_EV_FINISH, .choice = ev->choice, .stop = IR_STOP_LENGTH});
+    if (rl->usage.input_total < 0)
+        usage.input_total = rl->money->tokens_in;
+    usage.output_total = (int64_t)(rl->money->out_bytes + 3) / 4;
+    emit(arg, &(struct ir_event){.kind = IR_EV_USAGE, .usage = usage});
+    emit(arg, &(struct ir_event){.kind = IR_EV_END});
+}
+
+/* ---- the end ---- */
+
+static enum money_end end_of(const struct relay *rl, const struct usage_record *u)
+{
+    bool has_left = rl->r->is_aborted && !rl->is_done;
+    if (rl->attempts == 0 || !rl->target)
+        return MONEY_NONE;
+    if (rl->spec->shape == RELAY_COUNT || (rl->ir && rl->ir->is_preload))
+        return MONEY_FREE;
+    if (rl->is_cut)
+        return MONEY_CUT;
+    if (strcmp(rl->error_code, "cancelled") == 0)
+        return rl->sent_ns && !rl->first_ns && !rl->has_content ? MONEY_LEFT_EARLY
+                                                                : MONEY_CANCELLED;
+    if (has_left && u->status == 499)
+        return rl->first_ns ? MONEY_LEFT : MONEY_LEFT_EARLY;
+    if (rl->error_code[0])
+        return rl->status < 400 && rl->status > 0 ? MONEY_BROKEN : MONEY_FAILED;
+    return u->status >= 400 || u->status == 0 ? MONEY_FAILED : MONEY_DONE;
+}
+
+static void estimate_usage(const struct relay *rl, struct usage_record *u)
+{
+    int64_t bytes = rl->r->content_length > 0 ? rl->r->content_length : (int64_t)rl->r->bytes_in;
+    if (u->usage.input_total < 0)
+        u->usage.input_total = rl->form ? FORM_TOKENS : (bytes + 3) / 4;
+    int64_t out = has_output(rl) ? live_tokens_out(rl) : 0;
+    if (u->usage.output_total < out) /* of a stream that ended early only the beginning was told */
+        u->usage.output_total = out;
+    u->quality = USAGE_ESTIMATED;
+}
+
+/* A price by tokens, so that a reply without counts is not free. */
+static bool is_by_tokens(const struct price *p)
+{
+    return p && (p->base.v[PRICE_INPUT] > 0 || p->base.v[PRICE_OUTPUT] > 0);
+}
+
+static int64_t next_id(struct relay_loop *l)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int64_t us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    l->last_line_us = us > l->last_line_us ? us : l->last_line_us + 1;
+    return ledger_id(l->last_line_us, l->index);
+}
+
+/* What the writer will want to know of an id, said once a loop for each place of a small table. */
+static void learn(struct relay_loop *l, int64_t id, struct str text)
+{
+    int64_t *at = &l->learned[(uint64_t)id % ARRAY_LEN(l->learned)];
+    if (id == 0 || *at == id)
+        return;
+    usage_log_learn(l->usage, id, text);
+    *at = id;
+}
+
+void money_record(struct relay *rl, struct usage_record *u)
+{
+    enum money_end end = end_of(rl, u);
+    struct usage_money *m = &u->money;
+    int64_t now = clock_wall_ms();
+    m->cost_nanousd = -1;
+    m->end = (uint8_t)end;
+    if (end == MONEY_NONE || end == MONEY_FREE || end == MONEY_FAILED) {
+        if (end != MONEY_NONE)
+            m->cost_nanousd = 0;
+        m->state = COST_KNOWN;
+        m->is_free = true;
+        if (rl->money)
+            hold_settle(&rl->money->hold, 0, now);
+        return;
+    }
+    const struct price *p = price_at(rl->target->prices, now);
+    bool is_reported = ir_usage_known(&u->usage);
+    enum money_rule rule = money_rule_of(end, is_reported, rl->set->cost_client_left_estimate);
+    m->is_free = rule == RULE_ZERO;
+    /* Where a stream ended early, the upstream told of the prompt, if of anything: what it would have said of the reply is as if unreported. */
+    enum money_rule rest = money_rule_of(end, false, rl->set->cost_client_left_estimate);
+    if (end != MONEY_DONE && rl->is_stream && is_reported && !rl->is_done)
+        rule = rest == RULE_ESTIMATE ? RULE_ESTIMATE : rule;
+    if (rule == RULE_ESTIMATE && (is_by_tokens(p) || rl->money))
+        estimate_usage(rl, u);
+    m->service = (uint8_t)rl->service;
+    m->price = p ? p->version : 0;
+    struct usage_vector parts = ledger_parts(u);
+    struct cost c = m->is_free ? (struct cost){COST_KNOWN, 0} : price_cost(p, rl->service, &parts);
+    if (!m->is_free && u->quality == USAGE_NONE && is_by_tokens(p))
+        c = (struct cost){COST_UNKNOWN, -1};
+    m->state = (uint8_t)c.state;
+    m->cost_nanousd = c.nanousd;
+    m->account = rl->key ? rl->key->account : 0;
+    m->id = next_id(rl->env);
+    if (p)
+        learn(rl->env, p->version, p->text);
+    if (m->account)
+        learn(rl->env, m->account, rl->key->account_text);
+    if (rl->money)
+        hold_settle(&rl->money->hold, c.nanousd > 0 ? c.nanousd : 0, now);
+}

@@ -1,0 +1,286 @@
+"""Money: prices of every source, what requests cost, budgets that bind, the ledger that comes out the same again, restarts and kills."""
+import json
+import signal
+import subprocess
+import threading
+
+import pytest
+from conftest import basic_config
+from gateway import BINARY, KEY, Sluice, wait_for
+from upstream import http, stream
+
+ADMIN = "sk-admin-0123456789abcdef0123456789"
+CHAT = "/v1/chat/completions"
+M = 1_000_000_000  # nano-USD
+
+
+def money_config(scripted, prices=None, budgets=None, **server):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"] += [
+        {"id": "ad000000", "key": ADMIN, "label": "operator", "scopes": ["inference", "models", "admin"]},
+        {"id": "0b000000", "key": "sk-budget-0123456789abcdef", "org": "acme", "user": "ann", "tags": ["red"]}]
+    config["orgs"], config["users"] = {"acme": {"name": "Acme"}}, {"ann": {"name": "Ann", "org": "acme"}}
+    config["prices"] = {"chat/*": {"input": 3, "output": 15, "cache_read": 1.5}, **(prices or {})}
+    config["budgets"] = budgets or {}
+    config["server"].update(server)
+    return config
+
+
+@pytest.fixture
+def start(scripted, calls, tmp_path):
+    running = []
+    scripted.reset()
+
+    def begin(config, folder="money", **options):
+        s = Sluice(tmp_path / folder, config, calls, **options)
+        running.append(s)
+        return s
+
+    yield begin
+    for s in running:
+        s.stop()
+    scripted.reset()
+
+
+def reply(scripted, usage, text="hi", fmt="chat"):
+    """One answer of the scripted upstream with these counts."""
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    scripted.play(http(200, json.dumps(body)))
+
+
+def ask(s, key=KEY, model="to-chat", **more):
+    return s.post(CHAT, {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 100, **more},
+                  headers=s.auth(key))
+
+
+def admin(s, method, path, body=None, **options):
+    return s.call(method, path, body, headers=s.auth(ADMIN), **options)
+
+
+def lines(s, count=None, **query):
+    def read():
+        r = admin(s, "GET", "/sluice/v1/ledger", params=query)
+        assert r.status_code == 200, r.text
+        return r.json()["data"]
+    if count is None:
+        return read()
+    return wait_for(lambda: len(read()) >= count and read(), "%d lines" % count)
+
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500, "prompt_tokens_details": {"cached_tokens": 200},
+         "completion_tokens_details": {"reasoning_tokens": 100}, "cost": 0.0103}
+
+
+def test_a_request_is_priced_and_its_line_explains_it(start, scripted):
+    s = start(money_config(scripted))
+    reply(scripted, USAGE)
+    assert ask(s).status_code == 200
+    line = lines(s, 1)[0]
+    assert line["cost_nanousd"] == 10_200_000 and line["stated_nanousd"] == 10_300_000  # the contract's example, and what the upstream said
+    assert (line["input_tokens"], line["cache_read_tokens"], line["output_tokens"], line["reasoning_tokens"]) == (800, 200, 400, 100)
+    assert (line["ended"], line["usage_quality"], line["cost_state"], line["entry"]) == ("done", "reported", "known", "settle")
+    bill = admin(s, "GET", "/sluice/v1/ledger/" + line["id"]).json()
+    assert sum(x["cost_nanousd"] for x in bill["bill"]) == 10_200_000
+    assert bill["price"]["input"] == 3
+    assert admin(s, "GET", "/sluice/v1/ledger/" + line["request_id"]).json()["line"]["id"] == line["id"]
+    price = admin(s, "GET", "/sluice/v1/prices/versions/%d" % line["price_version"]).json()
+    assert price["name"] == "chat/*" and price["source"] == "override" and price["origin"] == "file"
+    row = admin(s, "GET", "/sluice/v1/requests").json()["data"][0]
+    assert row["cost_nanousd"] == 10_200_000
+    check = admin(s, "GET", "/sluice/v1/ledger/verify").json()
+    assert check["ok"] and check["total_nanousd"] == check["recomputed_nanousd"] == 10_200_000
+
+
+def test_what_is_unknown_is_not_zero_and_failures_cost_nothing(start, scripted):
+    s = start(money_config(scripted, prices={"chat/*": {"input": 3, "output": 15}, "anthropic/claude-x": {"input": 1, "output": 1}}))
+    scripted.play(http(400, '{"error":{"message":"no"}}'))
+    assert ask(s).status_code == 400
+    assert ask(s, model="no-such-model").status_code == 404
+    scripted.play(http(200, json.dumps({"id": "m", "type": "message", "role": "assistant", "model": "x", "stop_reason": "end_turn",
+                                     "content": [{"type": "text", "text": "hi"}], "usage": {"input_tokens": 5, "output_tokens": 2}})))
+    assert ask(s, model="to-anthropic").status_code == 200
+    line = lines(s, 1)
+    assert len(line) == 1 and line[0]["cost_nanousd"] is None and line[0]["cost_state"] == "unknown"
+    assert line[0]["input_tokens"] == 5 and line[0]["price_version"] is None
+    costs = admin(s, "GET", "/sluice/v1/costs").json()
+    assert (costs["total_nanousd"], costs["unpriced"]) == (0, 1)
+    # set a price, compute again: the difference is a line of its own, once
+    version = admin(s, "POST", "/sluice/v1/prices", {"provider": "anthropic", "model": "*", "price": {"input": 2, "output": 10}})
+    assert version.status_code == 200, version.text
+    span = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    assert admin(s, "POST", "/sluice/v1/ledger/reprice", span).json()["after_nanousd"] == 30_000
+    assert lines(s)[0]["entry"] == "settle"  # only computed
+    for _ in range(2):
+        assert admin(s, "POST", "/sluice/v1/ledger/reprice", {**span, "dry_run": False}).status_code == 200
+    assert [(x["entry"], x["cost_nanousd"]) for x in lines(s)] == [("adjust", 30_000), ("settle", None)]
+    assert admin(s, "GET", "/sluice/v1/costs").json()["total_nanousd"] == 30_000
+    assert admin(s, "GET", "/sluice/v1/ledger/verify").json()["ok"]
+
+
+@pytest.mark.parametrize("budget,status", [({"period": "month"}, 429), ({"period": "ever"}, 402)])
+@pytest.mark.parametrize("scope", ["all", "key", "org", "user", "tag"])
+def test_a_budget_refuses_what_could_pass_it(start, scripted, scope, budget, status):
+    if status == 402 and scope not in ("key", "all"):
+        pytest.skip("one of each is enough")
+    subject = {"all": "", "key": "0b000000", "org": "acme", "user": "ann", "tag": "red"}[scope]
+    entry = {"scope": scope, "subject": subject, "limit_usd": 0.012, **budget}
+    s = start(money_config(scripted, budgets={"team": {k: v for k, v in entry.items() if v != ""}}))
+    reply(scripted, USAGE)
+    assert ask(s, "sk-budget-0123456789abcdef").status_code == 200
+    seen = wait_for(lambda: next((b for b in admin(s, "GET", "/sluice/v1/budgets").json()["data"] if b["spent_nanousd"]), None), "spent")
+    assert (seen["spent_nanousd"], seen["held_nanousd"], seen["left_nanousd"], seen["is_warning"]) == (10_200_000, 0, 1_800_000, True)
+    r = ask(s, "sk-budget-0123456789abcdef", max_tokens=200)  # 3 million nano-USD of output alone
+    assert r.status_code == status and r.json()["error"]["code"] == "budget_exceeded", r.text
+    assert ("retry-after" in r.headers) == (status == 429)
+    r = s.post("/v1/messages", {"model": "to-chat", "max_tokens": 200, "messages": [{"role": "user", "content": "x"}]},
+               headers=s.auth("sk-budget-0123456789abcdef"))
+    assert r.status_code == status and r.json()["type"] == "error"
+    if scope != "all":
+        reply(scripted, USAGE)
+        assert ask(s).status_code == 200  # others go on
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 5})
+    r = ask(s, "sk-budget-0123456789abcdef", max_tokens=5)  # what is surely small enough goes through, with a warning
+    assert r.status_code == 200 and r.headers["x-sluice-budget-warning"] == "team"
+
+
+def test_many_at_once_never_pass_a_limit(start, scripted):
+    s = start(money_config(scripted, budgets={"tight": {"scope": "all", "limit_usd": 0.02}}))
+    for _ in range(30):
+        reply(scripted, {"prompt_tokens": 20, "completion_tokens": 100})
+    done = []
+    threads = [threading.Thread(target=lambda: done.append(ask(s).status_code)) for _ in range(30)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert set(done) <= {200, 429} and done.count(200) >= 1
+    seen = wait_for(lambda: next((b for b in admin(s, "GET", "/sluice/v1/budgets").json()["data"] if not b["held_nanousd"]), None), "no holds")
+    assert seen["spent_nanousd"] == done.count(200) * 1_560_000 <= 20_000_000
+    assert seen["refused"] == done.count(429)
+
+
+def test_unpriced_models_are_refused_where_a_budget_must_hold(start, scripted):
+    budgets = {"b": {"scope": "all", "limit_usd": 5}}
+    s = start(money_config(scripted, budgets=budgets))
+    r = ask(s, model="to-anthropic")
+    assert r.status_code == 402 and r.json()["error"]["code"] == "price_unknown", r.text
+    s.stop()
+    s = start(money_config(scripted, budgets=budgets, budget_allow_unpriced=True), "lenient")
+    scripted.play(http(200, json.dumps({"id": "m", "type": "message", "role": "assistant", "model": "x", "stop_reason": "end_turn",
+                                     "content": [], "usage": {"input_tokens": 5, "output_tokens": 2}})))
+    assert ask(s, model="to-anthropic").status_code == 200
+
+
+def test_a_stream_is_ended_well_when_its_hold_is_spent(start, scripted):
+    budgets = {"b": {"scope": "all", "limit_usd": 0.01, "cut_streams": True}}
+    s = start(money_config(scripted, budgets=budgets, budget_hold_tokens=100))
+    piece = b"data: " + json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
+        {"index": 0, "delta": {"content": "word " * 40}, "finish_reason": None}]}).encode() + b"\n\n"
+    scripted.play(stream([piece] * 200 + [b"data: [DONE]\n\n"]))
+    body = {"model": "to-chat", "stream": True, "messages": [{"role": "user", "content": "tell me"}]}
+    with s.stream(CHAT, body) as r:
+        text = r.read().decode()
+    assert '"finish_reason":"length"' in text and text.rstrip().endswith("[DONE]")
+    line = lines(s, 1)[0]
+    assert line["ended"] == "cut" and line["usage_quality"] == "estimated" and 0 < line["cost_nanousd"] <= 10_000_000
+    assert admin(s, "GET", "/sluice/v1/budgets").json()["data"][0]["cut"] == 1
+
+
+def test_budgets_are_objects_of_the_configuration(start, scripted):
+    s = start(money_config(scripted))
+    made = admin(s, "POST", "/sluice/v1/budgets", {"name": "x", "scope": "key", "subject": "0b000000", "limit_usd": 1.25, "time_zone": "Europe/Berlin"})
+    assert made.status_code == 201, made.text
+    assert made.json()["limit_nanousd"] == 1_250_000_000 and made.json()["origin"] == "file" and made.json()["begins"]
+    assert '"x"' in s.config_path.read_text()
+    for body, field in (({"limit_usd": -1}, "limit_usd"), ({"period": "hour"}, "period"), ({"time_zone": "Mars"}, "time_zone"), ({"scope": "all"}, "subject")):
+        r = admin(s, "PATCH", "/sluice/v1/budgets/x", body)
+        assert r.status_code == 400 and r.json()["error"]["param"] == field, r.text
+    assert admin(s, "PATCH", "/sluice/v1/budgets/x", {"name": "y", "limit_usd": 2, "action": "warn"}).json()["action"] == "warn"
+    assert admin(s, "GET", "/sluice/v1/budgets/x").status_code == 404
+    tag = admin(s, "GET", "/sluice/v1/budgets/y").headers["etag"]
+    assert admin(s, "DELETE", "/sluice/v1/budgets/y", params={}).status_code == 204 and tag
+    assert admin(s, "DELETE", "/sluice/v1/budgets/y").status_code == 404
+    # prices as well; a provider's new name is theirs too
+    assert admin(s, "POST", "/sluice/v1/prices", {"provider": "chat", "model": "m", "price": {"input": "0.1"}}).status_code == 200
+    r = admin(s, "POST", "/sluice/v1/prices", {"provider": "chat", "model": "m", "price": {"inptu": 1}})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "inptu", r.text
+    assert admin(s, "PATCH", "/sluice/v1/providers/chat", {"name": "talk"}).status_code == 200
+    names = {p["name"] for p in admin(s, "GET", "/sluice/v1/prices", params={"source": "override"}).json()["data"]}
+    assert names == {"talk/*", "talk/m"}
+    assert admin(s, "DELETE", "/sluice/v1/prices", params={"provider": "talk", "model": "m"}).status_code == 204
+    r = admin(s, "GET", "/sluice/v1/prices/lookup", params={"model": "to-chat"}).json()["data"]
+    assert r[0]["source"] == "override" and r[0]["price"]["output"] == 15
+    # all of it comes out of an export and in again
+    s.stop()
+    out = subprocess.run([str(BINARY), "export", "--config", str(s.config_path), "--data", str(s.folder / "data")], capture_output=True, timeout=60)
+    assert out.returncode == 0 and b'"talk/*"' in out.stdout, out.stderr
+
+
+def test_lists_are_read_as_they_are(start, scripted):
+    s = start(money_config(scripted, ))
+    public = {"sample_spec": {}, "gpt-9": {"litellm_provider": "openai", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05},
+              "odd": {"litellm_provider": "openai", "input_cost_per_second": 1}}
+    r = admin(s, "POST", "/sluice/v1/prices/import", public, params={"note": "a test"}).json()
+    assert (r["format"], r["rows"], r["added"], [x["model"] for x in r["skipped"]]) == ("litellm", 1, 1, ["odd"])
+    assert admin(s, "POST", "/sluice/v1/prices/import", public).json()["added"] == 0
+    row = admin(s, "GET", "/sluice/v1/prices", params={"source": "list"}).json()["data"]
+    assert len(row) == 1 and row[0]["input_nanousd"] == 1_250_000_000 and row[0]["note"] == "a test"
+    router = {"data": [{"id": "a/b", "pricing": {"prompt": "0.000002", "completion": "0.00001"}}]}
+    assert admin(s, "POST", "/sluice/v1/prices/import", router, params={"provider": "responses"}).json()["format"] == "openrouter"
+    assert admin(s, "GET", "/sluice/v1/prices/lookup", params={"model": "responses/a/b"}).json()["data"][0]["source"] == "provider"
+    assert admin(s, "POST", "/sluice/v1/prices/import", {"nothing": 1}).status_code == 400
+    assert admin(s, "DELETE", "/sluice/v1/prices/import").json()["dropped"] == 1
+    assert admin(s, "GET", "/sluice/v1/prices", params={"source": "list"}).json()["data"] == []
+    assert len(admin(s, "GET", "/sluice/v1/prices", params={"source": "shipped", "limit": 1000}).json()["data"]) > 100
+
+
+def test_costs_are_grouped_and_corrected(start, scripted):
+    s = start(money_config(scripted, budgets={"b": {"scope": "org", "subject": "acme", "limit_usd": 5}}))
+    for key in (KEY, "sk-budget-0123456789abcdef", "sk-budget-0123456789abcdef"):
+        reply(scripted, USAGE)
+        assert ask(s, key).status_code == 200
+    lines(s, 3)
+    by = {r["org"]: r for r in admin(s, "GET", "/sluice/v1/costs", params={"group_by": "org", "bucket": "total"}).json()["data"]}
+    assert by["acme"]["cost_nanousd"] == 20_400_000 and by["(none)"]["requests"] == 1
+    two = admin(s, "GET", "/sluice/v1/costs", params={"group_by": "model,tag", "bucket": "day", "time_zone": "Asia/Tokyo", "tag": "red"}).json()
+    assert [(r["model"], r["tag"], r["input_tokens"], r["cached_tokens"]) for r in two["data"]] == [("to-chat", "red", 2000, 400)]
+    r = admin(s, "GET", "/sluice/v1/costs", params={"group_by": "key", "format": "csv"})
+    assert r.headers["content-type"].startswith("text/csv") and r.text.startswith("at,key,") and '"0b000000"' in r.text
+    for query in ({"group_by": "a"}, {"group_by": "key,org,user"}, {"bucket": "year"}, {"time_zone": "Mars"}, {"from": "x"}):
+        assert admin(s, "GET", "/sluice/v1/costs", params=query).status_code == 400
+    credit = admin(s, "POST", "/sluice/v1/ledger", {"entry": "credit", "key": "0b000000", "amount_nanousd": 400_000, "note": "sorry"})
+    assert credit.status_code == 201 and credit.json()["cost_nanousd"] == -400_000 and credit.json()["org"] == "acme", credit.text
+    assert admin(s, "GET", "/sluice/v1/budgets/b").json()["spent_nanousd"] == 20_000_000
+    assert admin(s, "POST", "/sluice/v1/ledger", {"entry": "credit", "key": "nobody", "amount_nanousd": 1, "note": "x"}).status_code == 400
+    assert admin(s, "GET", "/sluice/v1/costs", params={"org": "acme"}).json()["total_nanousd"] == 20_000_000
+    page = admin(s, "GET", "/sluice/v1/ledger", params={"limit": 2}).json()
+    rest = admin(s, "GET", "/sluice/v1/ledger", params={"after": page["next"]}).json()
+    assert page["has_more"] and len(page["data"]) + len(rest["data"]) == 4 and not rest["has_more"]
+    assert admin(s, "GET", "/sluice/v1/ledger", params={"format": "csv"}).text.count("\r\n") == 5
+    assert admin(s, "GET", "/sluice/v1/ledger/verify").json()["ok"]
+
+
+def test_killed_again_and_again_no_settled_line_is_lost_and_no_hold_leaks(start, scripted, tmp_path):
+    config = money_config(scripted, budgets={"b": {"scope": "all", "limit_usd": 5}})
+    seen = 0
+    for round in range(3):
+        s = start(config if round == 0 else None, "killed")
+        before = admin(s, "GET", "/sluice/v1/budgets/b").json()
+        assert (before["held_nanousd"], before["spent_nanousd"]) == (0, seen * 10_200_000)
+        for _ in range(4):
+            reply(scripted, USAGE)
+            assert ask(s).status_code == 200
+        acknowledged = len(lines(s, seen + 1))  # what the API has shown is there for good
+        s.http.close()
+        s.process.send_signal(signal.SIGKILL)
+        s.process.wait(30)
+        s.stop = lambda: None
+        again = start(None, "killed")
+        now = len(lines(again))
+        assert acknowledged <= now <= seen + 4
+        check = admin(again, "GET", "/sluice/v1/ledger/verify").json()
+        assert check["ok"] and check["total_nanousd"] == now * 10_200_000
+        seen = now
+        again.stop()
+        again.stop = lambda: None

@@ -1,0 +1,264 @@
+/* Budgets: their periods in time zones, holds that many threads take at once, and that no limit is ever passed. */
+#include "base/clock.h"
+#include "gate/budget.h"
+#include "state_kit.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct budget budget_of(struct arena *a, const char *text)
+{
+    struct err e = ERR_INIT;
+    struct budget b;
+    yyjson_val *v;
+    struct str s = str_dup(a, str_of(text));
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == '\'')
+            memset((void *)(uintptr_t)(s.p + i), '"', 1);
+    ck_assert_msg(json_parse(a, s, 0, &v, &e), "%s", e.message);
+    ck_assert_msg(budget_read(a, STR("b"), v, "budgets.b", &b, &e), "%s", e.message);
+    return b;
+}
+
+static int64_t at(const char *text)
+{
+    int64_t ms;
+    ck_assert(clock_parse_rfc3339(str_of(text), &ms));
+    return ms;
+}
+
+START_TEST(periods_begin_where_the_calendar_says)
+{
+    static const struct {
+        const char *zone, *now, *begin, *end;
+        enum budget_period period;
+    } rows[] = {
+        {"", "2026-03-05T12:00:00Z", "2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z", BUDGET_DAY},
+        {"", "2026-03-05T00:00:00Z", "2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z", BUDGET_DAY},
+        {"", "2026-03-04T23:59:59Z", "2026-03-04T00:00:00Z", "2026-03-05T00:00:00Z", BUDGET_DAY},
+        {"", "2026-03-05T12:00:00Z", "2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z", BUDGET_WEEK},
+        {"", "2026-03-01T12:00:00Z", "2026-02-23T00:00:00Z", "2026-03-02T00:00:00Z", BUDGET_WEEK},
+        {"", "2026-03-02T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z", BUDGET_WEEK},
+        {"", "2028-02-29T12:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z", BUDGET_MONTH},
+        {"", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z", BUDGET_MONTH},
+        {"", "1969-12-31T23:59:59Z", "1969-12-01T00:00:00Z", "1970-01-01T00:00:00Z", BUDGET_MONTH},
+        {"Europe/Berlin", "2026-01-31T23:30:00Z", "2026-01-31T23:00:00Z", "2026-02-28T23:00:00Z",
+         BUDGET_MONTH},
+        /* a day of 23 hours and one of 25 */
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z",
+         BUDGET_DAY},
+        {"Europe/Berlin", "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z",
+         BUDGET_DAY},
+        {"America/New_York", "2026-03-01T04:59:59Z", "2026-02-01T05:00:00Z", "2026-03-01T05:00:00Z",
+         BUDGET_MONTH},
+        {"Asia/Kathmandu", "2026-03-05T18:15:00Z", "2026-03-05T18:15:00Z", "2026-03-06T18:15:00Z",
+         BUDGET_DAY},
+    };
+    struct arena *a = arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err e = ERR_INIT;
+        const struct zone *z = zone_load(a, str_of(rows[i].zone), &e);
+        int64_t begin, end;
+        ck_assert_msg(z != NULL, "%s", e.message);
+        period_bounds(z, rows[i].period, at(rows[i].now), &begin, &end);
+        ck_assert_msg(begin == at(rows[i].begin) && end == at(rows[i].end), "row %zu: %lld %lld", i,
+                      (long long)begin, (long long)end);
+    }
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(entries_are_checked_and_read_back)
+{
+    static const struct {
+        const char *entry, *field;
+    } bad[] = {
+        {"{'subject':'k','limit_usd':-1}", "budgets.b.limit_usd"},
+        {"{'subject':'k'}", "budgets.b.limit_usd"},
+        {"{'limit_usd':1}", "budgets.b.subject"},
+        {"{'scope':'all','subject':'k','limit_usd':1}", "budgets.b.subject"},
+        {"{'scope':'team','subject':'k','limit_usd':1}", "budgets.b.scope"},
+        {"{'subject':'k','limit_usd':1,'period':'hour'}", "budgets.b.period"},
+        {"{'subject':'k','limit_usd':1,'time_zone':'Mars/Base'}", "budgets.b.time_zone"},
+        {"{'subject':'k','limit_usd':1,'warn_percent':101}", "budgets.b.warn_percent"},
+        {"{'subject':'k','limit_usd':1,'action':'beg'}", "budgets.b.action"},
+        {"{'subject':'k','limit_usd':1,'limits':2}", "budgets.b.limits"},
+    };
+    struct arena *a = arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct err e = ERR_INIT;
+        struct budget b;
+        yyjson_val *v;
+        struct str s = str_dup(a, str_of(bad[i].entry));
+        for (size_t k = 0; k < s.n; k++)
+            if (s.p[k] == '\'')
+                memset((void *)(uintptr_t)(s.p + k), '"', 1);
+        ck_assert(json_parse(a, s, 0, &v, &e));
+        ck_assert_msg(!budget_read(a, STR("b"), v, "budgets.b", &b, &e), "%s", bad[i].entry);
+        ck_assert_str_eq(e.field, bad[i].field);
+    }
+    struct budget b = budget_of(a,
+                                "{'scope':'tag','subject':'x','limit_usd':0.1,'period':'day',"
+                                "'time_zone':'Europe/Berlin','action':'warn','cut_streams':true}");
+    struct buf out;
+    buf_init_arena(&out, a, 4096);
+    struct jw w = jw_on(&out);
+    budget_write(&w, &b);
+    check_text(
+        buf_str(&out),
+        "{\"scope\":\"tag\",\"subject\":\"x\",\"period\":\"day\",\"time_zone\":\"Europe/Berlin\","
+        "\"limit_usd\":0.1,\"warn_percent\":80,\"action\":\"warn\",\"cut_streams\":true}");
+    ck_assert_int_eq(b.limit_nanousd, 100000000);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(a_hold_is_taken_on_all_or_none)
+{
+    struct arena *a = arena_new();
+    struct budgets *r = budgets_new();
+    struct budget wide = budget_of(a, "{'scope':'org','subject':'o','limit_usd':10}"),
+                  tight = budget_of(a, "{'subject':'k','limit_usd':1}");
+    tight.name = STR("tight");
+    wide.state = budgets_state(r, &wide);
+    tight.state = budgets_state(r, &tight);
+    ck_assert_ptr_ne(wide.state, tight.state);
+    const struct budget *both[] = {&wide, &tight, NULL}, *by = NULL;
+    struct hold one, two;
+    int64_t now = at("2026-03-05T12:00:00Z");
+    ck_assert(hold_take(&one, both, 600000000, now, &by));
+    ck_assert(!hold_take(&two, both, 600000000, now, &by));
+    ck_assert_ptr_eq(by, &tight);
+    ck_assert_int_eq(budget_look(&wide, now).held, 600000000); /* nothing of the second */
+    ck_assert_int_eq(budget_look(&tight, now).refused, 1);
+    ck_assert(hold_grow(&one, 400000000, now, &by));
+    ck_assert(!hold_grow(&one, 1, now, &by));
+    hold_settle(&one, 250000000, now);
+    hold_settle(&one, 250000000, now); /* once */
+    ck_assert_int_eq(budget_look(&tight, now).spent, 250000000);
+    ck_assert_int_eq(budget_look(&tight, now).held, 0);
+    ck_assert_int_eq(budget_look(&wide, now).spent, 250000000);
+    ck_assert(hold_take(&two, both, 750000000, now, &by));
+    ck_assert_ptr_eq(budget_warning(both, now), &tight);
+    /* the next month begins with nothing spent, what runs stays held */
+    now = at("2026-04-01T00:00:00Z");
+    ck_assert_int_eq(budget_look(&tight, now).spent, 0);
+    ck_assert_int_eq(budget_look(&tight, now).held, 750000000);
+    hold_settle(&two, 900000000, now); /* more than was held */
+    ck_assert_int_eq(budget_look(&tight, now).spent, 900000000);
+    budgets_free(r);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(refusals_say_when_to_come_back)
+{
+    struct arena *a = arena_new();
+    struct budgets *r = budgets_new();
+    struct budget day = budget_of(a, "{'subject':'k','limit_usd':1,'period':'day'}"),
+                  ever = budget_of(a, "{'subject':'k','limit_usd':0,'period':'ever'}"),
+                  warns = budget_of(a, "{'subject':'k','limit_usd':0,'action':'warn'}");
+    struct budget *all[] = {&day, &ever, &warns};
+    int64_t now = at("2026-03-05T23:00:00Z");
+    struct hold h;
+    const struct budget *by = NULL;
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        all[i]->state = budgets_state(r, all[i]);
+    const struct budget *list[] = {&day, NULL};
+    ck_assert(!hold_take(&h, list, 1000000001, now, &by));
+    ck_assert(!budget_refusal(by, now, &e));
+    ck_assert_int_eq(err_status(&e), 429);
+    ck_assert_int_eq(e.retry_after_ms, 3600000);
+    list[0] = &ever;
+    ck_assert(!hold_take(&h, list, 0, now, &by)); /* nothing is left, not even for what is free */
+    ck_assert(!budget_refusal(by, now, &e));
+    ck_assert_int_eq(err_status(&e), 402);
+    list[0] = &warns;
+    ck_assert(hold_take(&h, list, 5000000000, now, &by));
+    ck_assert_ptr_eq(budget_warning(list, now), &warns);
+    hold_settle(&h, 0, now);
+    budgets_free(r);
+    arena_free(a);
+}
+END_TEST
+
+/* ---- many at once ---- */
+
+struct crowd {
+    const struct budget *budgets[4];
+    _Atomic int64_t settled;
+    _Atomic bool is_over; /* the limit was passed at some moment */
+    _Atomic int stop;
+};
+struct worker {
+    struct crowd *c;
+    uint64_t seed;
+    pthread_t thread;
+};
+
+static uint64_t next(uint64_t *s) /* splitmix64 */
+{
+    uint64_t x = *s += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static void *spend(void *arg)
+{
+    struct worker *w = arg;
+    struct crowd *c = w->c;
+    for (int i = 0; i < 4000; i++) {
+        struct hold h;
+        const struct budget *by = NULL;
+        int64_t amount = (int64_t)(next(&w->seed) % 3000), cost;
+        if (!hold_take(&h, c->budgets, amount, 1000, &by))
+            continue;
+        if (next(&w->seed) % 3 == 0)
+            (void)!hold_grow(&h, (int64_t)(next(&w->seed) % 500), 1000, &by);
+        /* never more than is held: done, failed, or left */
+        cost = next(&w->seed) % 4 == 0 ? 0 : (int64_t)(next(&w->seed) % (uint64_t)(h.amount + 1));
+        for (size_t b = 0; c->budgets[b]; b++)
+            if (atomic_load(&c->budgets[b]->state->committed) > c->budgets[b]->limit_nanousd)
+                atomic_store(&c->is_over, true);
+        hold_settle(&h, cost, 1000);
+        atomic_fetch_add(&c->settled, cost);
+    }
+    return NULL;
+}
+
+START_TEST(no_crowd_passes_a_limit)
+{
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct arena *a = arena_new();
+        struct budgets *r = budgets_new();
+        struct budget all = budget_of(a, "{'scope':'all','limit_usd':0.004}"),
+                      org = budget_of(a, "{'scope':'org','subject':'o','limit_usd':0.003}"),
+                      key = budget_of(a, "{'subject':'k','limit_usd':0.002}");
+        struct crowd c = {.budgets = {&all, &org, &key, NULL}};
+        struct worker w[4];
+        all.state = budgets_state(r, &all);
+        org.state = budgets_state(r, &org);
+        key.state = budgets_state(r, &key);
+        for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+            w[i] = (struct worker){&c, seed * 100 + i, 0};
+            ck_assert_int_eq(pthread_create(&w[i].thread, NULL, spend, &w[i]), 0);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(w); i++)
+            pthread_join(w[i].thread, NULL);
+        ck_assert(!atomic_load(&c.is_over));
+        for (size_t b = 0; c.budgets[b]; b++) {
+            struct budget_view v = budget_look(c.budgets[b], 1000);
+            ck_assert_int_eq(v.spent, atomic_load(&c.settled)); /* on every ancestor the same */
+            ck_assert_int_eq(v.held, 0);                        /* no hold leaks */
+            ck_assert_int_le(v.spent, c.budgets[b]->limit_nanousd);
+        }
+        budgets_free(r);
+        arena_free(a);
+    }
+}
+END_TEST
+
+UNIT_MAIN("budget", periods_begin_where_the_calendar_says, entries_are_checked_and_read_back,
+          a_hold_is_taken_on_all_or_none, refusals_say_when_to_come_back, no_crowd_passes_a_limit)
