@@ -90,6 +90,30 @@ static bool is_derived(struct str name)
     return false;
 }
 
+/* A value without what is called like a credential, however deep. */
+static void write_clean(struct jw *w, yyjson_val *v)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    if (yyjson_is_arr(v)) {
+        jw_array(w);
+        yyjson_arr_foreach (v, i, max, one)
+            write_clean(w, one);
+        jw_array_end(w);
+    } else if (yyjson_is_obj(v)) {
+        jw_object(w);
+        yyjson_obj_foreach (v, i, max, k, one) {
+            if (is_secret_name(json_str(k)))
+                continue;
+            jw_key_str(w, json_str(k));
+            write_clean(w, one);
+        }
+        jw_object_end(w);
+    } else {
+        jw_val(w, v);
+    }
+}
+
 static void kv(struct jw *w, const char *name, struct str text)
 {
     if (!text.n)
@@ -120,7 +144,7 @@ static yyjson_val *data_of(struct arena *a, const struct snapshot *s, const stru
         if (is_derived(json_str(k)) || is_secret_name(json_str(k)))
             continue;
         jw_key_str(&w, json_str(k));
-        jw_val(&w, v);
+        write_clean(&w, v);
     }
     jw_object_end(&w);
     return json_parse(a, buf_str(&b), 0, &out, NULL) ? out : NULL;
@@ -356,7 +380,7 @@ static bool make_extra(struct control_call *c, const struct upstream *was, struc
         if (is_derived(json_str(k)) || is_secret_name(json_str(k)) || yyjson_is_null(v))
             continue;
         jw_key_str(&w, json_str(k));
-        jw_val(&w, v);
+        write_clean(&w, v);
     }
     jw_object_end(&w);
     kv(&w, "createdAt", created.n || was ? created : now);

@@ -483,7 +483,10 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
         static const char *const sessions[] = {"bearer", "xAdminToken", "session", "xApiKey"};
         for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
             jw_object(w);
-            jw_key(w, access_is_control(e->access) ? sessions[i] : keys[i]);
+            bool is_omni = i == 2 && surface_of(e->surface)->cookie;
+            jw_key(w, !access_is_control(e->access) ? keys[i]
+                      : is_omni                     ? "omniSession"
+                                                    : sessions[i]);
             jw_array(w);
             jw_array_end(w);
             jw_object_end(w);
@@ -627,6 +630,7 @@ struct str openapi_document(struct arena *a)
             "\"xGoogApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-goog-api-key\"},"
             "\"queryKey\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"},"
             "\"xAdminToken\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-admin-token\"},"
+            "\"omniSession\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"auth_token\"},"
             "\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"" SESSION_COOKIE
             "\"}}"));
     jw_object_end(&w);

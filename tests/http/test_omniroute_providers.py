@@ -33,11 +33,13 @@ def authorizations(upstream):
 
 def test_a_connection_comes_goes_and_is_used(s, upstream):
     made = s.add(provider="together", name="main", apiKey=SECRET, url=upstream.origin + "/v1", defaultModel="gpt-x", group="prod",
-                 globalPriority=3, healthCheckInterval=60, providerSpecificData={"workspaceId": "w-1", "machineToken": "secret-canary"})
+                 globalPriority=3, healthCheckInterval=60, providerSpecificData={"workspaceId": "w-1", "machineToken": "secret-canary",
+                                       "deep": [{"clientSecret": "secret-canary", "kept": 1}]})
     assert re.fullmatch(UUID, made["id"]) and made["provider"] == "together" and made["name"] == "main" and made["authType"] == "apikey"
     assert made["priority"] == 1 and made["isActive"] is True and made["testStatus"] == "untested"
     assert made["defaultModel"] == "gpt-x" and made["group"] == "prod" and made["globalPriority"] == 3 and made["healthCheckInterval"] == 60
     assert made["url"] == upstream.origin + "/v1" == made["providerSpecificData"]["baseUrl"]
+    assert made["providerSpecificData"]["deep"] == [{"kept": 1}] and "secret-canary" not in s.config_path.read_text()
     assert made["providerSpecificData"]["workspaceId"] == "w-1" and made["createdAt"].endswith("Z") and "lastError" not in made
     assert ok(s.api("GET", "/providers/" + made["id"]))["connection"] == made
     assert made in connections(s) and ok(s.api("GET", "/providers/client"))["connections"] == connections(s)
