@@ -121,6 +121,18 @@ def test_mounts_of_lists_and_counts(sluice, upstream):
     assert "models/to-chat" in {m["name"] for m in sluice.get("/genai/v1beta/models").json()["models"]}
 
 
+@pytest.mark.parametrize("method,path,body,answered", [
+    ("POST", "/api/v1/messages/count_tokens", {"model": "to-anthropic", "messages": USER}, '{"input_tokens":17}'),
+    ("POST", "/api/v1/completions", {"model": "to-anthropic", "prompt": "Hi"}, None), ("GET", "/api/v1beta/models", None, None)])
+def test_more_of_the_prefix_api(sluice, upstream, method, path, body, answered):
+    upstream.play(http(200, answered) if answered else answer(FORMATS["anthropic"], PLAIN))
+    r = sluice.call(method, path, body)
+    assert r.status_code == 200, r.text
+    assert {"/api/v1/messages/count_tokens": lambda: r.json() == {"input_tokens": 17},
+            "/api/v1/completions": lambda: r.json()["choices"][0]["text"] == HELLO and r.json()["object"] == "text_completion",
+            "/api/v1beta/models": lambda: "models/to-chat" in {m["name"] for m in r.json()["models"]}}[path]()
+
+
 # Ollama's defaults and generate
 
 def test_ollama_streams_by_default(sluice, upstream):

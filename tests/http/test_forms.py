@@ -58,6 +58,12 @@ def test_the_model_may_stand_anywhere(sluice, upstream, order, how):
         assert upstream.last.header("content-length") == str(len(body) + 3)
 
 
+def test_a_form_under_another_path(sluice, upstream):
+    upstream.play(SAID)
+    r = send(sluice, upload("before", sound=b"la" * 10), path="/api" + PATH)
+    assert r.status_code == 200 and r.json() == {"text": "said"} and upstream.last.path == PATH
+
+
 @pytest.mark.parametrize("size", [1, 7, 4096])
 def test_any_cut(sluice, upstream, size):
     """Delimiters and heads that lie across pieces."""

@@ -2,6 +2,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import http.server
 import shutil
 import socket
 import socketserver
@@ -12,6 +13,7 @@ import threading
 
 import pytest
 from conftest import basic_config
+from faults import preloaded
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn, dump
 from gateway import KEY, wait_for
@@ -416,25 +418,44 @@ def test_the_time_of_a_whole_reply(start_sluice, scripted, upstream, where):
     assert upstream.last.gone.wait(10)
 
 
-def test_an_address_that_does_not_answer(start_sluice, scripted, upstream):
-    """RFC 8305: the next address of a name is tried while the first one still says nothing."""
-    addresses = []
-    for family, _, _, _, sockaddr in socket.getaddrinfo("localhost", scripted.port, type=socket.SOCK_STREAM):
-        if (family, sockaddr[0]) not in addresses:
-            addresses.append((family, sockaddr[0]))
-    if len(addresses) < 2 or addresses[1][1] != "127.0.0.1":
-        pytest.skip("localhost has no two addresses here: %s" % addresses)
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Another address of the upstream's name."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.served.append(self.path)
+        body = dump(CHAT.reply(Turn(text=HELLO))).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("first", ["answers", "is mute", "refuses"])
+def test_the_addresses_of_a_name_are_tried_in_turn(start_sluice, library, tmp_path, scripted, upstream, first):
+    """RFC 8305: the next one is asked only when the one before refuses, or has said nothing for a while."""
+    s = start_sluice(config_for("http://two.test:%d" % scripted.port, connect_timeout_ms=5000, allow_private=True),
+                     env={**preloaded(library, tmp_path / "gate"), "SLUICE_NAMES": "two.test=127.0.0.2,127.0.0.1"})
+    served = []
     with contextlib.ExitStack() as stack:
-        mute = stack.enter_context(socket.socket(addresses[0][0]))
-        try:
-            mute.bind((addresses[0][1], scripted.port))
-        except OSError as e:
-            pytest.skip("no socket at %s: %s" % (addresses[0][1], e))
-        mute.listen(0)  # its queue is full: further connections are left without an answer
-        for _ in range(8):
-            c = stack.enter_context(socket.socket(addresses[0][0]))
-            c.setblocking(False)
-            c.connect_ex((addresses[0][1], scripted.port))
-        s = start_sluice(config_for("http://localhost:%d" % scripted.port, connect_timeout_ms=5000))
+        if first == "answers":
+            other = http.server.ThreadingHTTPServer(("127.0.0.2", scripted.port), Elsewhere)
+            other.served = served
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+            stack.callback(other.server_close)
+            stack.callback(other.shutdown)
+        if first == "is mute":
+            mute = stack.enter_context(socket.socket())
+            mute.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            mute.bind(("127.0.0.2", scripted.port))
+            mute.listen(0)  # its queue is full: further connections are left without an answer
+            for _ in range(8):
+                c = stack.enter_context(socket.socket())
+                c.setblocking(False)
+                c.connect_ex(("127.0.0.2", scripted.port))
         assert ask(s).status_code == 200
-        assert len(upstream.requests) == 1
+        assert (len(served), len(upstream.requests)) == ((1, 0) if first == "answers" else (0, 1))

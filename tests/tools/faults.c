@@ -5,13 +5,14 @@
  * so that a test starts the program in peace; the second byte is set once anything has failed.
  * Several calls may be named, with commas between. An errno below 0 is no failure but so many milliseconds of waiting.
  * Only sockets are touched by the socket calls, only regular files by the file calls: never each other's. "file_write" is write()
- * on a regular file (not standard output), "open" one that may write, "malloc" an allocation of at least MALLOC_BYTES.
+ * on a regular file (not standard output), "open" one that may write.
  *
  * "*:1:1:0" leaves the choice to the file: the third byte says whether all calls from the first on fail or that one only; from byte 4
  * on stand <first> (32 bits), the calls counted so far, the errno, and the names, so that one process is tried with every call in turn. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -194,6 +195,29 @@ int rename(const char *from, const char *to)
     if (!real)
         real = REAL(rename);
     return path_fails("rename", from) ? -1 : real(from, to);
+}
+
+/* SLUICE_NAMES "name=address,address" stands before every other source of addresses, in this order. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    static __typeof__(&getaddrinfo) real;
+    const char *names = getenv("SLUICE_NAMES");
+    size_t n = node ? strlen(node) : 0;
+    if (!real)
+        real = REAL(getaddrinfo);
+    if (!names || !n || strncmp(names, node, n) != 0 || names[n] != '=')
+        return real(node, service, hints, out);
+    char list[256], *save, *at;
+    (void)snprintf(list, sizeof list, "%s", names + n + 1);
+    for (at = strtok_r(list, ",", &save); at; at = strtok_r(NULL, ",", &save)) {
+        int rc = real(at, service, hints, out);
+        if (rc != 0)
+            return rc;
+        while (*out)
+            out = &(*out)->ai_next;
+    }
+    return 0;
 }
 
 int socket(int domain, int type, int protocol)
