@@ -210,6 +210,7 @@ struct gate_door api_door(const struct api_call *c)
                                                       : surface_for(c)->token_header,
                               .cookie = surface_for(c)->cookie,
                               .access = c->row->access,
+                              .asks_anyway = c->row->knows_caller,
                               .now_ms = clock_wall_ms()};
 }
 

@@ -27,6 +27,7 @@ struct endpoint {
     const struct shape *in, *out;
     bool is_list;             /* the answer is {"data":[out, …]} */
     bool is_array;            /* … [out, …]; without out: texts */
+    bool knows_caller;        /* public, but a credential that is sent is looked at: control_call.who */
     bool has_tag;             /* an object with an ETag: reading minds If-None-Match, changing If-Match */
     bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
     const char *media;        /* of an answer that is no JSON, for the document; NULL: by its path, or JSON */
@@ -55,8 +56,9 @@ extern const struct endpoint request_endpoints[], tail_endpoints[], cache_endpoi
 extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint dashboard_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];
-extern const struct endpoint omni_usage_endpoints[], omni_log_endpoints[];
+extern const struct endpoint omni_usage_endpoints[], omni_log_endpoints[], omni_system_endpoints[], omni_backup_endpoints[];
 extern const struct endpoint omni_connection_endpoints[], omni_node_endpoints[], omni_key_endpoints[], omni_model_endpoints[];
+
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);
 

@@ -146,7 +146,7 @@ static struct call_out call_of(struct control_call *c, const struct usage_row *r
         .apiKeyName = request_key_label(c->snap, r->key),
         .hasRequestBody = has_bodies,
         .hasResponseBody = has_bodies,
-        .connectionId = r->upstream,
+        .connectionId = omni_connection_id(c->snap, r->upstream),
         .requestId = r->request_id,
     };
 }
@@ -469,7 +469,7 @@ static bool on_proxied(void *arg, const struct usage_row *r, struct err *e)
         .targetUrl = str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(provider), STR_ARG(model_of(r))),
         .latencyMs = r->duration_us / 1000,
         .error = d.error.n ? d.error : r->error,
-        .connectionId = r->upstream,
+        .connectionId = omni_connection_id(to->c->snap, r->upstream),
         .account = r->upstream,
     };
     return to->n < to->max;

@@ -19,6 +19,12 @@ struct str omni_provider(const struct snapshot *s, struct str upstream)
     return u ? str_of(u->kind->id) : upstream;
 }
 
+struct str omni_connection_id(const struct snapshot *s, struct str upstream)
+{
+    const struct upstream *u = snapshot_upstream(s, upstream);
+    return u ? u->id : upstream;
+}
+
 struct str omni_iso(struct arena *a, int64_t wall_ms)
 {
     struct buf b;
@@ -549,9 +555,10 @@ static const struct shape history_shape = SHAPE(struct history_out,
     FIELD(struct history_out, activeRequests, 0, "The same as a list"));
 /* clang-format on */
 
-static void write_map(struct jw *w, struct arena *a, const char *name, const struct groups *g,
-                      enum grouping by)
+static void write_map(struct jw *w, const struct control_call *c, const char *name,
+                      const struct groups *g, enum grouping by)
 {
+    const struct snapshot *s = c->snap;
     jw_key(w, name);
     jw_object(w);
     for (size_t i = 0; i < g->n; i++) {
@@ -564,7 +571,7 @@ static void write_map(struct jw *w, struct arena *a, const char *name, const str
             jw_kv_str(w, "provider", one->provider);
         }
         if (by == BY_MODEL_ACCOUNT) {
-            jw_kv_str(w, "connectionId", one->account);
+            jw_kv_str(w, "connectionId", omni_connection_id(s, one->account));
             jw_kv_str(w, "accountName", one->account);
         }
         if (by == BY_KEY) {
@@ -572,7 +579,7 @@ static void write_map(struct jw *w, struct arena *a, const char *name, const str
             jw_kv_str(w, "apiKeyName", one->name.n ? one->name : one->id);
         }
         if (by != BY_PROVIDER)
-            jw_kv_str(w, "lastUsed", omni_iso(a, one->f.last / 1000));
+            jw_kv_str(w, "lastUsed", omni_iso(c->arena, one->f.last / 1000));
         jw_object_end(w);
     }
     jw_object_end(w);
@@ -664,10 +671,10 @@ static bool history(struct control_call *c, struct err *e)
     jw_kv_int(&w, "totalPromptTokens", g.all.input_total);
     jw_kv_int(&w, "totalCompletionTokens", g.all.output_total);
     write_cost(&w, "totalCost", &g.all);
-    write_map(&w, c->arena, "byProvider", &g.by[BY_PROVIDER], BY_PROVIDER);
-    write_map(&w, c->arena, "byModel", &g.by[BY_MODEL], BY_MODEL);
-    write_map(&w, c->arena, "byAccount", &g.by[BY_MODEL_ACCOUNT], BY_MODEL_ACCOUNT);
-    write_map(&w, c->arena, "byApiKey", &g.by[BY_KEY], BY_KEY);
+    write_map(&w, c, "byProvider", &g.by[BY_PROVIDER], BY_PROVIDER);
+    write_map(&w, c, "byModel", &g.by[BY_MODEL], BY_MODEL);
+    write_map(&w, c, "byAccount", &g.by[BY_MODEL_ACCOUNT], BY_MODEL_ACCOUNT);
+    write_map(&w, c, "byApiKey", &g.by[BY_KEY], BY_KEY);
     jw_key(&w, "last10Minutes");
     jw_array(&w);
     for (int i = 0; i < 10; i++) {

@@ -5,6 +5,7 @@
 #include "meter/usage_sum.h"
 
 struct str omni_provider(const struct snapshot *s, struct str upstream); /* its kind, as long as it is configured; else its own name */
+struct str omni_connection_id(const struct snapshot *s, struct str upstream); /* as long as it is configured; else its own name */
 struct str omni_iso(struct arena *a, int64_t wall_ms);                   /* 2026-01-31T12:00:00.000Z */
 struct str omni_date(struct arena *a, int64_t day);                      /* 2026-01-31, of a day since 1970 */
 struct str omni_last_segment(struct str model);                          /* of "vendor/model": model */

@@ -29,7 +29,7 @@ static const struct endpoint *const tables[] = {
     admin_metric_endpoints,
     admin_network_endpoints,
     admin_test_endpoints,
-    omni_usage_endpoints, omni_log_endpoints,
+    omni_usage_endpoints, omni_log_endpoints, omni_system_endpoints, omni_backup_endpoints,
 };
 /* clang-format on */
 

@@ -98,7 +98,10 @@ bool gate_admit(const struct gate_door *g, const struct http_req *r, struct prin
                 struct err *e)
 {
     *out = (struct principal){.kind = PRINCIPAL_ANONYMOUS};
-    if (g->access == ACCESS_PUBLIC)
+    if (g->access == ACCESS_PUBLIC) {
+        if (g->asks_anyway && !find_operator(g, r, out, NULL))
+            *out = (struct principal){.kind = PRINCIPAL_ANONYMOUS};
         return true;
+    }
     return access_is_control(g->access) ? admit_operator(g, r, out, e) : admit_caller(g, r, out, e);
 }

@@ -11,6 +11,7 @@ struct gate_door {
     const char *native;       /* the header in which the row's clients send their key; may be NULL */
     const char *cookie;       /* in which the row's clients have a session's token beside sluice's own; NULL: none */
     enum access access;
+    bool asks_anyway;         /* of public rows: who it is, if a good credential was sent */
     int64_t now_ms;
 };
 /* The data plane takes keys; the control plane sessions (X-Admin-Token, Bearer, the cookie) and admin

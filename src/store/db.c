@@ -118,6 +118,35 @@ int64_t db_last_id(struct db *db)
     return sqlite3_last_insert_rowid(db->h);
 }
 
+/* ---- copies ---- */
+
+bool db_copy(struct db *db, const char *path, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); /* SQLite would ask umask */
+    if (fd == -1)
+        return err_errno(e, "cannot create", path);
+    (void)close(fd);
+    struct stmt *s = db_prepare(db, "VACUUM INTO ?1", e);
+    if (s)
+        stmt_bind_str(s, 1, str_of(path));
+    bool ok = s && stmt_run(s, e);
+    stmt_free(s);
+    if (!ok)
+        (void)unlink(path);
+    return ok;
+}
+
+bool db_verify(struct db *db, struct err *e)
+{
+    struct stmt *s = db_prepare(db, "PRAGMA integrity_check(1)", e);
+    bool is_read = s && stmt_step(s, e);
+    bool ok = is_read && (str_is(stmt_str(s, 0), "ok") ||
+                          err_set(e, ERR_INPUT, "damaged", "The database is damaged: " STR_FMT,
+                                  STR_ARG(str_first(stmt_str(s, 0), 200))));
+    stmt_free(s);
+    return ok;
+}
+
 /* ---- migrations: NNNN_what.sql, in order; PRAGMA user_version holds the last one done ---- */
 
 static bool read_version(struct db *db, int64_t *version, struct err *e)

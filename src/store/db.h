@@ -21,6 +21,11 @@ int64_t db_last_id(struct db *db);
 /* Brings the schema to the newest version, each step in its own transaction; refuses a schema newer than this program. */
 bool db_migrate(struct db *db, struct err *e) MUST_USE;
 
+/* A copy as it stands at this moment, made while others read and write. path must not exist. */
+bool db_copy(struct db *db, const char *path, struct err *e) MUST_USE;
+/* Whether all of it can be read and is sound: looks at every page. ERR_INPUT says what is wrong. */
+bool db_verify(struct db *db, struct err *e) MUST_USE;
+
 /* sql: one statement. NULL with e set. Statements are kept by the caller or freed; texts must outlive stmt_run and the last stmt_step. */
 struct stmt *db_prepare(struct db *db, const char *sql, struct err *e) MUST_USE;
 void stmt_free(struct stmt *s);                               /* NULL is allowed */

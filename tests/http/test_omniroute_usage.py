@@ -90,7 +90,8 @@ def test_analytics_and_history_add_up_the_same_requests(serve, upstream):
     assert h["byProvider"]["openai-compatible"]["requests"] == 3
     assert h["byModel"]["vendor/gpt-x (openai-compatible)"]["promptTokens"] == 90
     row = h["byAccount"]["vendor/gpt-x (openai-compatible - main)"]
-    assert (row["rawModel"], row["connectionId"], row["completionTokens"]) == ("vendor/gpt-x", "main", 15) and row["lastUsed"].endswith("Z")
+    assert (row["rawModel"], row["accountName"], row["completionTokens"]) == ("vendor/gpt-x", "main", 15) and row["lastUsed"].endswith("Z")
+    assert row["connectionId"] in [p["id"] for p in ok(admin(s, "/api/providers"))["connections"] if p["name"] == "main"]
     assert h["byApiKey"]["tests (0a1b2c3d)"]["requests"] == 5
     assert len(h["last10Minutes"]) == 10 and sum(m["requests"] for m in h["last10Minutes"]) == 5
     m = ok(admin(s, "/api/provider-metrics"))["metrics"]["openai-compatible"]
@@ -156,7 +157,7 @@ def test_check_52_a_large_body_is_whole_in_the_detail(serve, upstream):
     row = logged(s, 1)[0]
     assert row["hasRequestBody"] and row["hasResponseBody"] and "requestBody" not in row
     got = ok(admin(s, "/api/usage/call-logs/" + row["id"]))
-    assert got["requestBody"]["messages"][0]["content"] == long and got["connectionId"] == "main"
+    assert got["requestBody"]["messages"][0]["content"] == long and got["account"] == "main" and got["connectionId"]
     assert got["responseBody"]["choices"][0]["message"]["content"] == "answer"
     four = got["pipelinePayloads"]
     assert four["clientRequest"]["model"] == "m" and four["providerRequest"]["model"] == "vendor/gpt-x"
