@@ -22,7 +22,7 @@ struct str omni_provider(const struct snapshot *s, struct str upstream)
 struct str omni_connection_id(const struct snapshot *s, struct str upstream)
 {
     const struct upstream *u = snapshot_upstream(s, upstream);
-    return u ? u->id : upstream;
+    return u ? u->uid : upstream;
 }
 
 struct str omni_iso(struct arena *a, int64_t wall_ms)
