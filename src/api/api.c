@@ -5,6 +5,9 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "gate/admit.h"
+#include "gate/ipfilter.h"
+#include "gate/peer.h"
+#include "http/cidr.h"
 #include "gate/peer.h"
 
 #define MAX_CONTROL_BODY (8u << 20)
@@ -225,6 +228,36 @@ static bool admit(struct api_call *c, struct err *e)
     return true;
 }
 
+/* This machine's own administration stays open to it, whatever the filter says. */
+static bool is_own_administration(const struct api_call *c, struct str address)
+{
+    uint8_t bytes[CIDR_BYTES];
+    bool is_data_plane = c->row &&
+                         (c->row->access == ACCESS_INFERENCE || c->row->access == ACCESS_MODELS);
+    return !is_data_plane && address_parse(address, bytes) && address_is_loopback(bytes);
+}
+
+static bool may_come_in(const struct api_call *c, struct err *e)
+{
+    int64_t now = clock_wall_ms(), until_ms;
+    struct str address = peer_address(c->r, c->snap->settings.trusted_proxies);
+    switch (ip_filter_ask(c->snap->ip_filter, address, now, &until_ms)) {
+    case IP_PASSES:
+        return true;
+    case IP_BANNED:
+        if (is_own_administration(c, address))
+            return true;
+        err_set(e, ERR_FORBIDDEN, "address_banned", "This address is banned for a time");
+        e->retry_after_ms = until_ms - now;
+        return false;
+    case IP_DENIED:
+    case IP_NOT_ALLOWED:
+        break;
+    }
+    return is_own_administration(c, address) ||
+           err_set(e, ERR_FORBIDDEN, "address_refused", "This address may not use this gateway");
+}
+
 static void begin_relay(struct api_call *c)
 {
     struct str model = route_param(&c->params, "model");
@@ -296,6 +329,10 @@ static void on_head(void *arg, struct http_req *r)
     if (surface_for(c)->has_uuids && !str_eq(c->id, http_req_header(r, "x-request-id")))
         c->id = random_uuid(r->arena);
     c->cors = cors_origin(&c->snap->settings, r, is_administrative(c));
+    if (c->snap->ip_filter && !may_come_in(c, &e)) {
+        refuse(c, &e, NULL);
+        return;
+    }
     if (r->method == HTTP_OPTIONS) {
         reply_options(c, allowed);
         return;

@@ -290,6 +290,8 @@ static bool put_provider_fields(struct work *w, const struct provider_change *in
            (!(in->given & PROVIDER_WEIGHT) ||
             put_member(w, entry, 2, "weight",
                        in->weight > 1 ? int_json(w->a, in->weight) : STR_NONE, e)) &&
+           (!(in->given & PROVIDER_LIMITS) ||
+            put_member(w, entry, 2, "limits", limits_json(w->a, &in->limits), e)) &&
            put_more(w, entry, in, e) && check_file_provider(w, in->name, e);
 }
 
@@ -302,6 +304,7 @@ static bool add_file_provider(struct work *w, const struct provider_change *in, 
                              .ca_file = in->ca_file,
                              .wire = in->wire,
                              .api_version = in->api_version,
+                             .limits = limits_json(w->a, &in->limits),
                              .is_enabled = !(in->given & PROVIDER_ENABLED) || in->is_enabled,
                              .priority = in->given & PROVIDER_PRIORITY ? in->priority : 0,
                              .weight = in->given & PROVIDER_WEIGHT ? in->weight : 1,
@@ -354,6 +357,8 @@ static bool put_store_provider(struct work *w, const struct provider_change *in,
         p->priority = in->priority;
     if (in->given & PROVIDER_WEIGHT)
         p->weight = in->weight;
+    if (in->given & PROVIDER_LIMITS)
+        p->limits = limits_json(w->a, &in->limits);
     if (in->n_more)
         p->more = with_more(w->a, p->more, in);
     struct provider_row meant = *p;
@@ -910,7 +915,9 @@ static bool put_model_fields(struct work *w, const struct model_change *in, stru
             put_member(w, entry, 2, "show_alias", in->show_alias ? STR("true") : STR_NONE, e)) &&
            (!(in->given & MODEL_STRATEGY) || put_text(w, entry, 2, "strategy", in->strategy, e)) &&
            (!(in->given & MODEL_LABEL) || put_text(w, entry, 2, "label", in->label, e)) &&
-           (!(in->given & MODEL_SOURCE) || put_text(w, entry, 2, "source", in->source, e));
+           (!(in->given & MODEL_SOURCE) || put_text(w, entry, 2, "source", in->source, e)) &&
+           (!(in->given & MODEL_LIMITS) ||
+            put_member(w, entry, 2, "limits", limits_json(a, &in->limits), e));
 }
 
 static bool add_file_model(struct work *w, const struct model_change *in, struct err *e)
@@ -946,6 +953,10 @@ static bool add_file_model(struct work *w, const struct model_change *in, struct
         jw_kv_str(&j, "label", in->label);
     if (in->given & MODEL_SOURCE && in->source.n)
         jw_kv_str(&j, "source", in->source);
+    if (in->given & MODEL_LIMITS && limits_any(&in->limits)) {
+        jw_key(&j, "limits");
+        jw_raw(&j, limits_json(w->a, &in->limits));
+    }
     jw_object_end(&j);
     return work_set(w, PATH(STR("models"), in->name), buf_str(&b), e);
 }
@@ -974,6 +985,8 @@ static bool put_store_model(struct work *w, const struct model_change *in, struc
         m->label = in->label;
     if (in->given & MODEL_SOURCE)
         m->source = in->source;
+    if (in->given & MODEL_LIMITS)
+        m->limits = limits_json(w->a, &in->limits);
     return (!was.n || str_eq(was, m->name) || model_delete(w->db, was, e)) &&
            model_put(w->db, m, e);
 }
@@ -1458,42 +1471,55 @@ static struct str setting_json(struct arena *a, const struct setting *row, struc
     return buf_str(&b);
 }
 
-bool change_setting(struct control_call *c, const struct setting *row, struct str value,
-                    struct err *e)
+static bool put_setting(struct work *w, const enum origin *origins, const struct setting *row,
+                        struct str value, struct err *e)
 {
-    struct work w;
-    struct settings probe;
     struct str name = str_of(row->name);
     const struct str path[] = {STR("server"), name};
     bool to_file = false;
+    enum origin from = origins[setting_index(row)];
+    bool is_in_file = work_value(w, path, 2) != NULL;
+    bool is_in_store = json_get(json_get(w->found.store, "server"), row->name) != NULL;
+    bool ok = from != ORIGIN_ENV || control_may_change(w->c, from, "setting", name, e);
+    if (ok && value.p && !is_in_file && !is_in_store)
+        ok = work_prefers_file(w, &to_file, e);
+    if (ok && (is_in_file || to_file))
+        ok = value.p ? work_set(w, path, 2, setting_json(w->a, row, value), e)
+                     : work_remove(w, path, 2, e);
+    /* not to come to light behind the file's */
+    if (ok && is_in_store && (!value.p || !is_in_file)) {
+        w->changes_store = true;
+        ok = setting_put(w->db, name, value, e);
+    } else if (ok && value.p && !is_in_file && !to_file) {
+        w->changes_store = true;
+        ok = setting_put(w->db, name, value, e);
+    }
+    return ok;
+}
+
+bool change_settings(struct control_call *c, const struct setting_value *v, size_t n, struct err *e)
+{
+    struct work w;
+    struct settings probe;
     settings_default(&probe);
-    if (row->is_deployed)
-        return err_set(e, ERR_CONFLICT, "read_only",
-                       "'%s' is set in the configuration file or the environment only", row->name);
-    if (value.p && !setting_set(&probe, row, value, e))
-        return false;
+    for (size_t i = 0; i < n; i++)
+        if (v[i].value.p && !setting_set(&probe, v[i].row, v[i].value, e))
+            return false;
     if (!work_begin(&w, c, e))
         return false;
     enum origin *origins = ARENA_ARRAY(c->arena, enum origin, setting_count());
     c->control->setting_origins(c->control->arg, origins);
-    enum origin from = origins[setting_index(row)];
-    bool is_in_file = work_value(&w, path, 2) != NULL;
-    bool is_in_store = json_get(json_get(w.found.store, "server"), row->name) != NULL;
-    bool ok = from != ORIGIN_ENV || control_may_change(c, from, "setting", name, e);
-    if (ok && value.p && !is_in_file && !is_in_store)
-        ok = work_prefers_file(&w, &to_file, e);
-    if (ok && (is_in_file || to_file))
-        ok = value.p ? work_set(&w, path, 2, setting_json(w.a, row, value), e)
-                     : work_remove(&w, path, 2, e);
-    /* not to come to light behind the file's */
-    if (ok && is_in_store && (!value.p || !is_in_file)) {
-        w.changes_store = true;
-        ok = setting_put(w.db, name, value, e);
-    } else if (ok && value.p && !is_in_file && !to_file) {
-        w.changes_store = true;
-        ok = setting_put(w.db, name, value, e);
-    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = put_setting(&w, origins, v[i].row, v[i].value, e);
     return work_end(&w, ok, e);
+}
+
+bool change_setting(struct control_call *c, const struct setting *row, struct str value,
+                    struct err *e)
+{
+    const struct setting_value one = {row, value};
+    return change_settings(c, &one, 1, e);
 }
 
 /* ---- versions ---- */

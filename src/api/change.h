@@ -14,7 +14,8 @@
 enum change_mode { CHANGE_CREATE, CHANGE_UPDATE, CHANGE_PUT }; /* must be new; must be there; either */
 
 enum provider_field { PROVIDER_KIND = 1, PROVIDER_BASE_URL = 2, PROVIDER_API_KEY = 4, PROVIDER_PROXY = 8, PROVIDER_CA_FILE = 16,
-                      PROVIDER_WIRE = 32, PROVIDER_API_VERSION = 64, PROVIDER_ENABLED = 128, PROVIDER_PRIORITY = 256, PROVIDER_WEIGHT = 512 };
+                      PROVIDER_WIRE = 32, PROVIDER_API_VERSION = 64, PROVIDER_ENABLED = 128, PROVIDER_PRIORITY = 256, PROVIDER_WEIGHT = 512,
+                      PROVIDER_LIMITS = 1024 };
 struct provider_member {      /* one of those of provider_member_is_more() */
     const char *name;
     struct str json;          /* p == NULL: it goes */
@@ -24,6 +25,7 @@ struct provider_change {
     struct str rename_from;   /* the entry of this name is meant, and every model's target follows; empty, or equal to name: no rename */
     uint32_t given;           /* enum provider_field: the others stay as they are */
     struct str kind, base_url, proxy, ca_file, wire, api_version; /* empty: back to the default */
+    struct limits limits;     /* all 0: none */
     struct secret api_key;    /* in the clear, or ${VAR} or file:PATH; unset: none any more */
     bool is_enabled;
     int64_t priority, weight;
@@ -43,7 +45,7 @@ bool change_kind_delete(struct control_call *c, struct str id, struct err *e) MU
 bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled, struct err *e) MUST_USE;
 
 enum model_field { MODEL_TARGETS = 1, MODEL_CAPABILITIES = 2, MODEL_MAX_OUTPUT = 4, MODEL_CONTEXT = 8, MODEL_ENABLED = 16, MODEL_ALIAS = 32,
-                   MODEL_STRATEGY = 64, MODEL_LABEL = 128, MODEL_SOURCE = 256 };
+                   MODEL_STRATEGY = 64, MODEL_LABEL = 128, MODEL_SOURCE = 256, MODEL_LIMITS = 512 };
 struct model_target {
     struct str provider, upstream_model; /* upstream_model empty: the served name */
     int64_t weight, priority, price_nanousd; /* 0: as usual */
@@ -55,6 +57,7 @@ struct model_change {
     size_t n_targets;
     struct strs capabilities; /* any words */
     int64_t max_output_tokens, context_tokens; /* <= 0: unknown */
+    struct limits limits;
     bool is_enabled, show_alias;
     struct str strategy;      /* a word of strategy_words; empty: none of its own */
     struct str label, source;
@@ -111,6 +114,8 @@ bool change_holder(struct control_call *c, enum change_mode mode, struct holder_
 bool change_holder_delete(struct control_call *c, enum holder_kind kind, struct str id, bool detach, struct err *e) MUST_USE;
 
 /* value: as the file would have it, in text; p == NULL: back to the default. */
+struct setting_value { const struct setting *row; struct str value; };
+bool change_settings(struct control_call *c, const struct setting_value *v, size_t n, struct err *e) MUST_USE; /* several, or none */
 bool change_setting(struct control_call *c, const struct setting *row, struct str value, struct err *e) MUST_USE;
 
 /* Makes file, providers, models and settings those of a version; as a new version. Client keys and server.admin_password stay as they are

@@ -284,6 +284,12 @@ struct str provider_more(struct arena *a, yyjson_val *entry)
     return b.n > 2 ? buf_str(&b) : STR_NONE;
 }
 
+static struct str limits_of(struct arena *a, yyjson_val *v)
+{
+    yyjson_val *limits = json_get(v, "limits");
+    return json_absent(limits) ? STR_NONE : json_text(a, limits);
+}
+
 static bool put_provider(struct arena *a, const struct seal *seal, struct db *db, struct str name,
                          yyjson_val *v, struct err *e)
 {
@@ -295,6 +301,7 @@ static bool put_provider(struct arena *a, const struct seal *seal, struct db *db
                              .ca_file = json_get_str(v, "ca_file"),
                              .wire = json_get_str(v, "wire"),
                              .api_version = json_get_str(v, "api_version"),
+                             .limits = limits_of(a, v),
                              .is_enabled = json_get_bool(v, "enabled", true),
                              .priority = json_get_int(v, "priority", 0),
                              .weight = json_get_int(v, "weight", 1),
@@ -311,6 +318,7 @@ static bool put_model(struct arena *a, struct db *db, struct str name, yyjson_va
                           .capabilities = json_text(a, json_get(v, "capabilities")),
                           .max_output_tokens = json_get_int(v, "max_output_tokens", -1),
                           .context_tokens = json_get_int(v, "context_tokens", -1),
+                          .limits = limits_of(a, v),
                           .is_enabled = json_get_bool(v, "enabled", true),
                           .show_alias = json_get_bool(v, "show_alias", false),
                           .strategy = json_get_str(v, "strategy"),

@@ -52,6 +52,7 @@ struct control {
     struct relay_loop **relays;
     unsigned n_loops;
     const struct relay_shared *shared;
+    struct limiter *limiter;
     const struct reload_counts *reloads;
     _Atomic bool *is_draining;
 };

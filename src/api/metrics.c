@@ -2,6 +2,7 @@
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "gate/limit.h"
 #include "relay/replies.h"
 #include "route/cooling.h"
 #include "version.h"
@@ -104,6 +105,24 @@ static const struct cache_gauge *cache_gauges(const struct control *k, struct ar
     return all;
 }
 
+static void limit_gauges(const struct limit_counts *counts, struct arena *a,
+                         struct metrics_gauges *g)
+{
+    struct limit_gauge *all = ARENA_ARRAY(a, struct limit_gauge, LIMIT_OFS * LIMIT_KINDS);
+    for (size_t of = 0; of < LIMIT_OFS; of++)
+        for (size_t k = 0; k < LIMIT_KINDS; k++)
+            if (counts->refused[of][k])
+                all[g->n_limits++] = (struct limit_gauge){str_of(limit_of_names[of]),
+                                                          str_of(limit_kind_names[k]),
+                                                          counts->refused[of][k]};
+    g->limits = all;
+    g->limits_known = counts->gauges;
+    g->limits_evicted = counts->evicted;
+    g->limit_waiting = counts->waiting;
+    g->limit_waited = counts->waited;
+    g->limit_queue_full = counts->queue_full;
+}
+
 static struct metrics_gauges shared_gauges(const struct control *k, const struct snapshot *s,
                                            struct arena *a)
 {
@@ -136,6 +155,8 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .start_seconds = (double)k->started_ms / 1000,
         .version = sluice_version,
     };
+    struct limit_counts limits = limiter_counts(k->limiter);
+    limit_gauges(&limits, a, &g);
     metrics_read_process(&g);
     return g;
 }

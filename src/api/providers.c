@@ -6,12 +6,14 @@ struct provider_in {
     struct str name, type, base_url, api_key, proxy, ca_file, wire, api_version;
     bool enabled;
     int64_t priority, weight;
+    struct limits limits;
 };
 struct provider_out {
     struct str name, type, base_url, api_key, proxy;
     struct strs wires;
     bool enabled;
     int64_t priority, weight;
+    struct limits limits;
     struct str origin;
 };
 struct kind_out {
@@ -40,7 +42,9 @@ static const struct shape provider_in_shape = SHAPE_STRICT(
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
     FIELD(struct provider_in, enabled, 0, "Whether it is used; true when absent"),
     FIELD_RANGE(struct provider_in, priority, -1000000, 1000000, 0, PRIORITY_DOC),
-    FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC));
+    FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC),
+    FIELD_OBJECT(struct provider_in, limits, &limits_shape, 0,
+                 "How much it is used at most; then other targets are, or requests wait"));
 
 static const struct shape provider_change_shape = SHAPE_STRICT(
     struct provider_in,
@@ -55,7 +59,9 @@ static const struct shape provider_change_shape = SHAPE_STRICT(
     FIELD(struct provider_in, api_version, 0, "Value of api-version (Azure)"),
     FIELD(struct provider_in, enabled, 0, "Whether it is used"),
     FIELD_RANGE(struct provider_in, priority, -1000000, 1000000, 0, PRIORITY_DOC),
-    FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC));
+    FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC),
+    FIELD_OBJECT(struct provider_in, limits, &limits_shape, 0,
+                 "How much it is used at most; {}: no limit"));
 static const struct shape provider_shape = SHAPE(
     struct provider_out, FIELD(struct provider_out, name, 0, "Unique name"),
     FIELD(struct provider_out, type, 0, "Kind of provider"),
@@ -66,6 +72,7 @@ static const struct shape provider_shape = SHAPE(
     FIELD(struct provider_out, enabled, 0, "Whether it is used"),
     FIELD(struct provider_out, priority, 0, PRIORITY_DOC),
     FIELD(struct provider_out, weight, 0, WEIGHT_DOC),
+    FIELD_OBJECT(struct provider_out, limits, &limits_shape, 0, "How much it is used at most"),
     FIELD(struct provider_out, origin, 0, "default, file, environment or api: who may change it"));
 
 static const struct shape kind_shape = SHAPE(
@@ -105,6 +112,7 @@ static struct provider_out show(struct arena *a, const struct upstream *u)
                              .enabled = u->is_enabled,
                              .priority = u->priority,
                              .weight = u->weight,
+                             .limits = u->limits,
                              .proxy = proxy_shown(a, u->origin.proxy),
                              .origin = str_of(origin_name(u->from))};
     if (!u->kind->is_builtin)
@@ -202,6 +210,7 @@ static bool create(struct control_call *c, struct err *e)
                                 .ca_file = in->ca_file,
                                 .wire = in->wire,
                                 .api_version = in->api_version,
+                                .limits = in->limits,
                                 .is_enabled = in->enabled,
                                 .priority = in->priority,
                                 .weight = in->weight};
@@ -222,6 +231,7 @@ static bool change(struct control_call *c, struct err *e)
                                 .ca_file = in->ca_file,
                                 .wire = in->wire,
                                 .api_version = in->api_version,
+                                .limits = in->limits,
                                 .is_enabled = in->enabled,
                                 .priority = in->priority,
                                 .weight = in->weight};

@@ -13,6 +13,8 @@ static const struct endpoint *const tables[] = {
     served_model_endpoints, combo_endpoints,
     key_endpoints,
     org_endpoints,
+    limit_endpoints,
+    filter_endpoints,
     setting_endpoints, config_version_endpoints,
     audit_endpoints,
     session_endpoints,

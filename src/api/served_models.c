@@ -12,6 +12,7 @@ struct model_in {
     int64_t max_output_tokens, context_tokens;
     bool enabled, show_alias;
     struct str strategy;
+    struct limits limits;
 };
 struct model_out {
     struct str name;
@@ -20,6 +21,7 @@ struct model_out {
     int64_t max_output_tokens, context_tokens;
     bool enabled, show_alias;
     struct str strategy, origin;
+    struct limits limits;
 };
 
 static const struct shape target_shape = SHAPE_STRICT(
@@ -46,7 +48,9 @@ static const struct shape target_shape = SHAPE_STRICT(
         FIELD(struct type, show_alias, 0,                                                     \
               "Whether replies carry this name instead of the upstream's"),                   \
         FIELD(struct type, strategy, 0,                                                       \
-              "Which of the targets goes first, as of combos; empty: target_strategy says")
+              "Which of the targets goes first, as of combos; empty: target_strategy says"),  \
+        FIELD_OBJECT(struct type, limits, &limits_shape, 0,                                   \
+                     "How much it is used at most; {}: no limit")
 
 static const struct shape model_in_shape = SHAPE_STRICT(
     struct model_in,
@@ -86,6 +90,7 @@ static struct model_out show(struct arena *a, const struct model *m)
                               .enabled = m->is_enabled,
                               .show_alias = m->show_alias,
                               .strategy = str_of(word_text(strategy_words, (int)m->strategy, "")),
+                              .limits = m->limits,
                               .origin = str_of(origin_name(m->from))};
 }
 
@@ -216,6 +221,7 @@ static bool put(struct control_call *c, enum change_mode mode, struct str from, 
                              .context_tokens = in->context_tokens,
                              .is_enabled = in->enabled,
                              .show_alias = in->show_alias,
+                             .limits = in->limits,
                              .strategy = in->strategy};
     return check_capabilities(&in->capabilities, e) && check_strategy(in->strategy, e) &&
            change_model(c, mode, &m, e) && reply_now(c, mode == CHANGE_CREATE ? 201 : 200, m.name);

@@ -9,10 +9,12 @@
 #include "base/log.h"
 #include "domain/custom_kind.h"
 #include "domain/noun.h"
+#include "domain/ipban.h"
 #include "domain/org.h"
 #include "domain/setting.h"
 #include "domain/written.h"
 #include "http/curl.h"
+#include "gate/ipfilter.h"
 #include "http/fetch.h"
 #include "json/json.h"
 #include "wire/common.h"
@@ -157,6 +159,7 @@ static bool upstream_id(struct str name, uint32_t *id)
 struct provider_in { /* of whichever source */
     struct str name, kind, base_url, api_key, proxy, ca_file, wire, api_version;
     int64_t priority, weight;
+    struct limits limits;
     bool is_enabled, is_private, is_http2, is_insecure, allow_hosted_tools, fetch_images;
     enum origin from;
     yyjson_val *extra; /* the file's entry */
@@ -394,6 +397,7 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     u->is_enabled = in->is_enabled;
     u->priority = in->priority;
     u->weight = in->weight > 0 ? in->weight : 1;
+    u->limits = in->limits;
     u->from = in->from;
     u->api_version = in->api_version.n            ? in->api_version
                      : u->kind->api_version_param ? STR("2025-04-01-preview")
@@ -477,6 +481,16 @@ static bool key_member(struct loader *l, yyjson_val *entry, const char *where, s
     return true;
 }
 
+static bool limits_member(struct loader *l, yyjson_val *entry, const char *where,
+                          struct limits *out, struct err *e)
+{
+    struct err why = ERR_INIT;
+    yyjson_val *v = json_get(entry, "limits");
+    *out = (struct limits){0};
+    return json_absent(v) || shape_read(&limits_shape, l->a, v, out, NULL, &why) ||
+           err_field(e, where, "'%s.limits': %s", where, why.message);
+}
+
 static bool file_providers(struct loader *l, struct err *e)
 {
     yyjson_val *all = json_get(l->root, "providers"), *k, *v;
@@ -502,7 +516,8 @@ static bool file_providers(struct loader *l, struct err *e)
             !text_member(l, v, "ca_file", where, &in.ca_file, e) ||
             !text_member(l, v, "wire", where, &in.wire, e) ||
             !text_member(l, v, "api_version", where, &in.api_version, e) ||
-            !secret_text(l, in.api_key, where, &in.api_key, e))
+            !secret_text(l, in.api_key, where, &in.api_key, e) ||
+            !limits_member(l, v, where, &in.limits, e))
             return false;
         in.kind = shim.n ? shim : type;
         in.is_enabled = json_get_bool(v, "enabled", true);
@@ -556,6 +571,8 @@ static bool store_providers(struct loader *l, struct db *db, struct err *e)
             in.is_enabled = false; /* without its key it could only fail */
         }
         in.api_key = secret_reveal(key);
+        if (!limits_parse(l->a, p->limits, &in.limits))
+            log_error(NULL, "provider.limits_lost", "provider=" STR_FMT, STR_ARG(p->name));
         /* a row that this program cannot use must not keep the rest from serving */
         if (!add_provider(l, &in, &inner)) {
             log_error(NULL, "provider.skipped", "provider=" STR_FMT " error=%s", STR_ARG(p->name),
@@ -719,6 +736,8 @@ static bool file_models(struct loader *l, struct err *e)
             m->show_alias = json_get_bool(v, "show_alias", false);
             m->max_output_tokens = json_get_int(v, "max_output_tokens", -1);
             m->context_tokens = json_get_int(v, "context_tokens", -1);
+            if (!limits_member(l, v, where, &m->limits, e))
+                return false;
         }
         add_model(l, m);
     }
@@ -753,6 +772,8 @@ static bool store_models(struct loader *l, struct db *db, struct err *e)
             continue;
         }
         m->capabilities = capabilities_of(capabilities);
+        if (!limits_parse(l->a, r->limits, &m->limits))
+            log_error(NULL, "model.limits_lost", "model=" STR_FMT, STR_ARG(r->name));
         add_model(l, m);
     }
     return true;
@@ -1325,9 +1346,12 @@ static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
     bool ok = load_file(l, e) && load_settings(l, db, e) && load_admin_password(l, e) &&
               load_kinds(l, db, e) && file_providers(l, e) && (!db || store_providers(l, db, e)) &&
-              add_detected(l, e) && add_echo_provider(l, e) && config_prices(l->s, l->root, db, e) &&
-              file_models(l, e) && (!db || store_models(l, db, e)) && load_holders(l, db, e) &&
-              file_keys(l, e) && (!db || store_keys(l, db, e)) &&
+              add_detected(l, e) && add_echo_provider(l, e) &&
+              config_prices(l->s, l->root, db, e) && file_models(l, e) &&
+              (!db || store_models(l, db, e)) &&
+              (!db ||
+               ip_ban_list(db, l->a, clock_wall_ms(), &l->s->ip_bans, &l->s->n_ip_bans, e)) &&
+              load_holders(l, db, e) && file_keys(l, e) && (!db || store_keys(l, db, e)) &&
               config_budgets(l->s, l->root, db, e);
     if (ok)
         add_echo_model(l);
@@ -1361,6 +1385,7 @@ bool config_build(const struct config_sources *src, const struct config_draft *d
         snapshot_unref(l.s);
         return false;
     }
+    ip_filter_build(l.s);
     snapshot_index(l.s);
     *out = l.s;
     return true;

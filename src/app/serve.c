@@ -78,6 +78,7 @@ struct server {
     struct workers *clerks, *errands;
     struct identity *identity;
     bool is_loopback;
+    struct limiter *limiter;
     struct relay_shared *shared;
     struct router *router;
     struct control control;
@@ -165,6 +166,7 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
              next->n_models, next->n_keys);
     configure_log(s, &next->settings);
     otlp_configure(s->otlp, &next->settings, str_of(s->sources.data_dir));
+    limiter_bind(s->limiter, next);
     snapshot_publish(next);
     atomic_fetch_add(&s->reloads.ok, 1);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
@@ -385,6 +387,7 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
                                    .last_line_us = s->last_line_us,
                                    .metrics = metrics_shard(s->metrics, i),
                                    .otlp = s->otlp};
+    relay_loop_init(&w->relay);
     w->api = (struct api){.relay = &w->relay,
                           .router = s->router,
                           .control = &s->control,
@@ -615,7 +618,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->hashers = workers_new((unsigned)snap->settings.password_parallel, HASH_QUEUE);
     s->is_loopback = host_is_loopback(s->options.host ? s->options.host : snap->settings.host.p);
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
-                                 s->sources.data_dir);
+                                 s->sources.data_dir, s->limiter);
     load_semantic(s);
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
@@ -651,6 +654,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .relays = s->all_relays,
                                   .n_loops = s->n_loops,
                                   .shared = s->shared,
+                                  .limiter = s->limiter,
                                   .reloads = &s->reloads,
                                   .is_draining = &s->is_draining};
     for (unsigned i = 0; i < s->n_loops; i++)
@@ -701,6 +705,8 @@ static bool start(struct server *s, struct err *e)
         snapshot_unref(snap);
         return false;
     }
+    s->limiter = limiter_new();
+    limiter_bind(s->limiter, snap);
     /* another may take its place before we are done with it */
     snapshot_publish(snapshot_ref(snap));
     bool ok = start_with(s, snap, e);
@@ -743,6 +749,7 @@ static void stop(struct server *s)
     totals_free(s->totals);
     snapshot_publish(NULL);
     snapshot_thread_done();
+    limiter_free(s->limiter);
     identity_free(s->identity);
     pidfile_drop(s->sources.data_dir);
     state_close(&s->sources);

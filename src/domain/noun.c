@@ -32,7 +32,7 @@ static bool delete_row(struct db *db, const char *sql, const char *what, struct 
 
 #define PROVIDER_COLUMNS                                                                          \
     "name, kind, base_url, proxy, ca_file, wire, api_version, sealed_key, is_enabled, priority, " \
-    "weight, more"
+    "weight, more, limits"
 
 static void read_provider(struct stmt *s, struct arena *a, struct provider_row *p)
 {
@@ -49,6 +49,7 @@ static void read_provider(struct stmt *s, struct arena *a, struct provider_row *
         .priority = stmt_int(s, 9),
         .weight = stmt_int(s, 10),
         .more = str_dup(a, stmt_str(s, 11)),
+        .limits = str_dup(a, stmt_str(s, 12)),
     };
 }
 
@@ -87,11 +88,11 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
     struct stmt *s = db_prepare(
         db,
         "INSERT INTO provider(" PROVIDER_COLUMNS
-        ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,"
+        ", position) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
         "(SELECT coalesce(max(position), 0) + 1 FROM provider)) ON CONFLICT(name) DO UPDATE SET "
         "kind=?2, base_url=?3,"
         " proxy=?4, ca_file=?5, wire=?6, api_version=?7, sealed_key=?8, is_enabled=?9, "
-        "priority=?10, weight=?11, more=?12",
+        "priority=?10, weight=?11, more=?12, limits=?13",
         e);
     if (!s)
         return false;
@@ -105,6 +106,7 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e)
     stmt_bind_int(s, 10, p->priority);
     stmt_bind_int(s, 11, p->weight ? p->weight : 1);
     stmt_bind_str(s, 12, p->more.p ? p->more : STR(""));
+    stmt_bind_str(s, 13, p->limits.p ? p->limits : STR(""));
     return finish(s, e);
 }
 
@@ -163,7 +165,7 @@ bool model_list(struct db *db, struct arena *a, struct model_row **out, struct e
     struct stmt *s = db_prepare(
         db,
         "SELECT name, targets, capabilities, max_output_tokens, "
-        "context_tokens, is_enabled, show_alias, created_ms, strategy, label, source"
+        "context_tokens, is_enabled, show_alias, created_ms, strategy, label, source, limits"
         " FROM model ORDER BY name",
         e);
     *out = NULL;
@@ -183,6 +185,7 @@ bool model_list(struct db *db, struct arena *a, struct model_row **out, struct e
             .strategy = str_dup(a, stmt_str(s, 8)),
             .label = str_dup(a, stmt_str(s, 9)),
             .source = str_dup(a, stmt_str(s, 10)),
+            .limits = str_dup(a, stmt_str(s, 11)),
         };
         *out = m;
         out = &m->next;
@@ -197,12 +200,13 @@ bool model_put(struct db *db, const struct model_row *m, struct err *e)
         db,
         "INSERT INTO model(name, targets, capabilities, max_output_tokens, context_tokens, "
         "is_enabled, show_alias,"
-        " created_ms, strategy, label, source) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) ON "
+        " created_ms, strategy, label, source, limits) "
+        "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) ON "
         "CONFLICT(name) DO UPDATE SET "
         "targets=?2, "
         "capabilities=?3,"
         " max_output_tokens=?4, context_tokens=?5, is_enabled=?6, show_alias=?7, strategy=?9, "
-        "label=?10, source=?11",
+        "label=?10, source=?11, limits=?12",
         e);
     if (!s)
         return false;
@@ -219,6 +223,7 @@ bool model_put(struct db *db, const struct model_row *m, struct err *e)
     stmt_bind_str(s, 9, m->strategy.p ? m->strategy : STR(""));
     stmt_bind_str(s, 10, m->label.p ? m->label : STR(""));
     stmt_bind_str(s, 11, m->source.p ? m->source : STR(""));
+    stmt_bind_str(s, 12, m->limits.p ? m->limits : STR(""));
     return finish(s, e);
 }
 

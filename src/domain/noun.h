@@ -10,6 +10,7 @@
 struct provider_row {
     struct provider_row *next;
     struct str name, kind, base_url, proxy, ca_file, wire, api_version;
+    struct str limits;        /* JSON, see domain/policy.h; empty: none */
     struct str sealed_key;    /* empty: none */
     bool is_enabled;
     int64_t priority, weight; /* among those of its kind: lower ones first; shares. A weight of 0 is read as 1 */
@@ -30,6 +31,7 @@ struct model_row {
     struct str targets;       /* JSON: [{"provider":…,"upstream_model":…}] */
     struct str capabilities;  /* JSON: ["text",…] */
     int64_t max_output_tokens, context_tokens; /* -1 unknown */
+    struct str limits;        /* JSON; empty: none */
     bool is_enabled, show_alias;
     int64_t created_ms;
     struct str strategy;      /* empty: as the setting target_strategy says */

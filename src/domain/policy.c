@@ -1,5 +1,6 @@
 #include "domain/policy.h"
 #include "base/banned.h"
+#include "http/cidr.h"
 
 #define MAX_TAGS 64
 #define MAX_TAG 100
@@ -94,6 +95,13 @@ static bool check_tags(const struct strs *tags, struct err *e)
 bool key_policy_check(struct arena *a, const struct key_policy *p, struct err *e)
 {
     struct opening ignored;
+    for (size_t i = 0; i < p->allowed_ips.n; i++) {
+        uint8_t base[CIDR_BYTES];
+        unsigned bits;
+        if (!cidr_parse(p->allowed_ips.v[i], base, &bits))
+            return err_field(e, "allowed_ips",
+                             "'allowed_ips' are addresses and ranges: 10.0.0.0/8, 2001:db8::/32");
+    }
     return check_tags(&p->tags, e) && schedule_read(a, &p->schedule, &ignored, e);
 }
 

@@ -33,6 +33,8 @@ struct key_policy {
     struct strs tags;
     struct limits limits;
     struct schedule schedule;
+    struct strs allowed_ips;  /* addresses and ranges; none: all */
+    bool no_system_prompt, no_log;
 };
 extern const struct shape schedule_shape;
 extern const struct shape key_policy_shape; /* in the order of KEY_POLICY_FIELDS */
@@ -45,7 +47,10 @@ extern const struct key_policy key_policy_none;
     FIELD_AS(type, at user, "user", NULL, flags, "User that it belongs to"), \
     FIELD_AS(type, at tags, "tags", NULL, flags, "Words to group what it uses by"), \
     {FIELD_BASE(type, at limits, "limits", SHAPE_OBJECT, flags, "How much it may use"), .shape = &limits_shape}, \
-    {FIELD_BASE(type, at schedule, "schedule", SHAPE_OBJECT, flags, "When it opens anything; {}: always"), .shape = &schedule_shape}
+    {FIELD_BASE(type, at schedule, "schedule", SHAPE_OBJECT, flags, "When it opens anything; {}: always"), .shape = &schedule_shape}, \
+    FIELD_AS(type, at allowed_ips, "allowed_ips", NULL, flags, "Addresses and ranges that it may come from; empty: all"), \
+    FIELD_AS(type, at no_system_prompt, "no_system_prompt", NULL, flags, "The operator's system prompt is not added to its conversations"), \
+    FIELD_AS(type, at no_log, "no_log", NULL, flags, "Bodies of its requests are never kept")
 // clang-format on
 
 /* From an object that has its members beside others; absent ones are empty. Checks them: ERR_INPUT naming the field. */

@@ -60,6 +60,12 @@ static bool capability_list_check(struct str list, struct err *e)
     return true;
 }
 
+static bool check_prompt(struct str value, struct err *e)
+{
+    return (value.n <= 50000 && str_valid_utf8(value)) ||
+           err_set(e, ERR_INPUT, "invalid_value", "at most 50000 bytes of UTF-8");
+}
+
 /* clang-format off */
 static const struct setting rows[] = {
     TEXT(host, "127.0.0.1", "Address to listen on; 0.0.0.0 for all. Read at start"),
@@ -181,6 +187,18 @@ static const struct setting rows[] = {
     INT(breaker_quiet_ms, 300000, 1000, 30ll * DAY, "Time without failure after which the doubling begins anew"),
     INT(rate_limit_cooldown_ms, 1000, 1, 3600000, "The same after 429 of an upstream that does not say how long: at first"),
     INT(rate_limit_cooldown_max_ms, 120000, 1, DAY, "And at most"),
+    INT(limit_queue_ms, 10000, 0, DAY, "Longest time a request waits for room within a limit before it is refused; 0: none waits"),
+    INT(limit_queue_max, 1000, 0, 1000000, "Most requests that wait so at once; further ones are refused"),
+    WORD(ip_filter, "off", "off|deny|allow|both", "Addresses that may come in: deny turns away those of ip_deny, allow all but those of ip_allow, both those of ip_deny that ip_allow lacks"),
+    CHECKED(ip_allow, "", cidr_list_check, "Addresses and ranges that the filter lets in, comma-separated"),
+    CHECKED(ip_deny, "", cidr_list_check, "Addresses and ranges that the filter turns away, comma-separated"),
+    FLAG(inject_system_prompt, 0, "Put system_prompt before the system prompt of every conversation"),
+    CHECKED(system_prompt, "", check_prompt, "What goes there"),
+    TEXT(system_prompt_except, "", "Models whose conversations do not get it, comma-separated; * stands for any run of characters"),
+    WORD(thinking_mode, "passthrough", "passthrough|auto|custom|adaptive", "How much thinking upstreams are asked for: passthrough as clients ask, auto what they ask is taken out, custom thinking_budget, adaptive by thinking_effort and the size of the conversation"),
+    INT(thinking_budget, 10240, 0, 131072, "Tokens of thinking under custom; 0: none"),
+    WORD(thinking_effort, "medium", "none|low|medium|high", "Where adaptive begins: no tokens, 1024, 10240 or 131072"),
+    FLAG(limit_headers, 1, "Tell clients what is left of their limits, in the headers that their format's vendor uses"),
     TEXT(log_level, "info", "debug, info, warn or error"),
 };
 /* clang-format on */

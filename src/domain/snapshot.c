@@ -485,7 +485,7 @@ size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out,
 }
 
 /* "*" stands for any run of characters, anchored at both ends. */
-static bool fits(struct str pattern, struct str name)
+bool name_fits(struct str pattern, struct str name)
 {
     size_t star = str_index(pattern, '*');
     if (star == pattern.n)
@@ -494,7 +494,7 @@ static bool fits(struct str pattern, struct str name)
         return false;
     struct str rest = str_skip(pattern, star + 1);
     for (size_t i = star; i <= name.n; i++)
-        if (fits(rest, str_skip(name, i)))
+        if (name_fits(rest, str_skip(name, i)))
             return true;
     return false;
 }
@@ -504,7 +504,7 @@ bool key_may_use(const struct key *k, struct str model)
     if (k->n_allowed == 0)
         return true;
     for (size_t i = 0; i < k->n_allowed; i++)
-        if (fits(k->allowed_models[i], model))
+        if (name_fits(k->allowed_models[i], model))
             return true;
     return false;
 }

@@ -13,6 +13,8 @@
 
 const char *origin_name(enum origin o);       /* "default", "file", "environment", "api" */
 
+struct gauge;                   /* what was used of some limits: gate/limit.h, which puts it here; NULL: nothing is limited */
+
 struct upstream {               /* one provider entry: a base URL with its credentials */
     struct str name;            /* unique */
     uint32_t id;                /* small, stable for the process: index of counters */
@@ -40,6 +42,8 @@ struct upstream {               /* one provider entry: a base URL with its crede
     bool allow_hosted_tools, fetch_images;
     int64_t priority, weight;   /* among the upstreams of one kind */
     bool is_measured;           /* stands where there is a choice: its times and loads are kept */
+    struct limits limits;
+    struct gauge *gauge;
 };
 
 enum capability { CAP_TEXT = 1, CAP_VISION = 2, CAP_TOOLS = 4, CAP_EMBEDDING = 8, CAP_REASONING = 16, CAP_AUDIO = 32, CAP_IMAGE = 64,
@@ -54,6 +58,8 @@ struct model {
     uint32_t capabilities;
     int64_t max_output_tokens, context_tokens; /* -1 unknown */
     int64_t created;            /* Unix seconds, 0 unknown */
+    struct limits limits;
+    struct gauge *gauge;
     bool is_enabled, show_alias; /* show_alias: replies carry `name`, not the upstream's id */
     struct str label, source;   /* for people; manual, imported or auto-sync where it was added for a provider, else empty */
     struct str wants;           /* of those: the provider or pool that its first target names, whether there is one or not */
@@ -66,6 +72,7 @@ struct holder {                 /* an organisation, or a user: whom client keys 
     struct str id, name;
     const struct holder *org;   /* of a user; NULL: none */
     struct limits limits;
+    struct gauge *gauge;
     bool is_enabled;            /* false: no key of its opens anything */
     int64_t created_ms;
     enum origin from;
@@ -86,6 +93,7 @@ struct key {
     enum origin from;
     const struct holder *org, *user; /* NULL: none. org: its own, else its user's */
     const struct key_policy *policy; /* never NULL: tags, limits, schedule as they are written */
+    struct gauge *gauge;             /* of policy->limits */
     const struct opening *opening;   /* its schedule; NULL: always */
     const struct budget *const *budgets; /* all that hold for it, NULL behind the last; NULL: none */
     int64_t account;            /* of org, user and tags, for the ledger; 0: it has none */
@@ -141,6 +149,19 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t round_robin_limit, route_wait_ms, route_seed, hedge_percent, hedge_delay_ms, quota_threshold_percent;
     int64_t breaker_failures, breaker_cooldown_ms, breaker_cooldown_max_ms, breaker_quiet_ms, rate_limit_cooldown_ms, rate_limit_cooldown_max_ms;
     struct str global_fallback_model;
+    int64_t limit_queue_ms, limit_queue_max; /* how long requests wait for their turn, and how many */
+    bool limit_headers;
+    struct str ip_filter, ip_allow, ip_deny; /* off, deny, allow, both; comma lists */
+    bool inject_system_prompt;
+    struct str system_prompt, system_prompt_except;
+    struct str thinking_mode, thinking_effort;
+    int64_t thinking_budget;
+};
+
+struct ip_ban {
+    struct str address;         /* or a range */
+    struct str reason;
+    int64_t until_ms, created_ms; /* wall clock */
 };
 
 struct snapshot {
@@ -159,6 +180,10 @@ struct snapshot {
     size_t n_listed;
     struct map models_by_name;  /* the same -> struct model. A combo hides an alias of its name, which hides a model */
     struct routing *routing;    /* combos, chains and aliases; NULL: there are none */
+    bool has_limited_models;
+    struct ip_ban *ip_bans;     /* in force when it was built */
+    size_t n_ip_bans;
+    const struct ip_filter *ip_filter; /* gate/ipfilter.h; NULL: everybody may come in */
     struct key **keys;
     size_t n_keys;
     struct holder **holders[HOLDER_KINDS]; /* in no order */
@@ -198,6 +223,7 @@ void snapshot_index(struct snapshot *s);
 /* Up to max names near to an unknown one, best first; count returned. */
 size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max);
 const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind k, struct str id); /* NULL unknown */
+bool name_fits(struct str pattern, struct str name);          /* * stands for any run of characters */
 bool key_may_use(const struct key *k, struct str model) MUST_USE;
 const struct upstream *snapshot_upstream(const struct snapshot *s, struct str name);
 #endif

@@ -42,6 +42,10 @@ void provider_write(struct jw *w, const struct provider_row *p, struct str api_k
         jw_kv_int(w, "priority", p->priority);
     if (p->weight && p->weight != 1)
         jw_kv_int(w, "weight", p->weight);
+    if (p->limits.n) {
+        jw_key(w, "limits");
+        jw_raw(w, p->limits);
+    }
     if (!p->is_enabled)
         jw_kv_bool(w, "enabled", false);
     members(w, p->more);
@@ -62,6 +66,10 @@ void model_write(struct jw *w, const struct model_row *m)
         jw_kv_int(w, "context_tokens", m->context_tokens);
     optional(w, "label", m->label);
     optional(w, "source", m->source);
+    if (m->limits.n) {
+        jw_key(w, "limits");
+        jw_raw(w, m->limits);
+    }
     if (m->show_alias)
         jw_kv_bool(w, "show_alias", true);
     if (!m->is_enabled)

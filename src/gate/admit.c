@@ -1,7 +1,21 @@
 #include "gate/admit.h"
 #include "gate/peer.h"
+#include "http/cidr.h"
 
 /* ---- the data plane ---- */
+
+static bool comes_from_there(const struct gate_door *g, const struct http_req *r,
+                             const struct key *k, struct err *e)
+{
+    if (!k || !k->policy || k->policy->allowed_ips.n == 0)
+        return true;
+    struct str address = peer_address(r, g->snap->settings.trusted_proxies);
+    for (size_t i = 0; i < k->policy->allowed_ips.n; i++)
+        if (cidr_list_has(k->policy->allowed_ips.v[i], address))
+            return true;
+    return err_set(e, ERR_FORBIDDEN, "address_not_allowed",
+                   "This API key may not be used from this address");
+}
 
 static bool admit_caller(const struct gate_door *g, const struct http_req *r, struct principal *out,
                          struct err *e)
@@ -14,9 +28,10 @@ static bool admit_caller(const struct gate_door *g, const struct http_req *r, st
         if (ok)
             err_clear(e);
     }
-    if (ok)
-        *out = principal_of_key(pass.key);
-    return ok;
+    if (!ok || !comes_from_there(g, r, pass.key, e))
+        return false;
+    *out = principal_of_key(pass.key);
+    return true;
 }
 
 /* ---- the control plane ---- */
@@ -42,7 +57,7 @@ static bool find_operator(const struct gate_door *g, const struct http_req *r,
         if (identity_session(g->identity, r->arena, token, set, g->now_ms, out))
             return true;
         const struct key *k = snapshot_key(g->snap, token);
-        if (k && !auth_is_live(k, g->now_ms, e))
+        if (k && (!auth_is_live(k, g->now_ms, e) || !comes_from_there(g, r, k, e)))
             return false;
         if (k)
             *out = principal_of_key(k);

@@ -56,6 +56,16 @@ static bool range_has(const struct range *r, const uint8_t address[CIDR_BYTES])
            (rest == 0 || ((r->base[whole] ^ address[whole]) >> (8 - rest)) == 0);
 }
 
+bool cidr_parse(struct str range, uint8_t base[CIDR_BYTES], unsigned *bits)
+{
+    struct range r;
+    if (!range_parse(range, &r))
+        return false;
+    memcpy(base, r.base, CIDR_BYTES);
+    *bits = r.bits;
+    return true;
+}
+
 bool cidr_list_check(struct str list, struct err *e)
 {
     struct range r;

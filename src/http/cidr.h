@@ -8,6 +8,7 @@
 bool address_parse(struct str text, uint8_t out[CIDR_BYTES]) MUST_USE;
 bool address_is_v4(const uint8_t address[CIDR_BYTES]);
 bool address_is_loopback(const uint8_t address[CIDR_BYTES]);
+bool cidr_parse(struct str range, uint8_t base[CIDR_BYTES], unsigned *bits) MUST_USE; /* bits: of the 128 */
 bool cidr_list_check(struct str list, struct err *e) MUST_USE; /* ERR_INPUT naming the range at fault */
 bool cidr_list_has(struct str list, struct str address);       /* false: also when either is not well-formed */
 #endif

@@ -339,6 +339,13 @@ WRITER(upstream_enabled)
         NUMBER(v->now->upstreams[i].is_enabled, {"upstream", v->now->upstreams[i].name});
 }
 
+WRITER(limit_refused)
+{
+    for (size_t i = 0; i < v->now->n_limits; i++)
+        NUMBER(v->now->limits[i].refused, {"of", v->now->limits[i].of},
+               {"limit", v->now->limits[i].limit});
+}
+
 WRITER(upstream_connections)
 {
     NUMBER(v->now->upstream_open - v->now->upstream_idle, {"state", STR("busy")});
@@ -403,6 +410,11 @@ ALONE_WRITER(reuses, v->now->upstream_reuses)
 ALONE_WRITER(connect_failures, v->now->upstream_failures)
 ALONE_WRITER(body_bytes, v->now->body_bytes)
 ALONE_WRITER(body_bytes_max, v->now->body_bytes_max)
+ALONE_WRITER(limit_waiting, v->now->limit_waiting)
+ALONE_WRITER(limit_waited, v->now->limit_waited)
+ALONE_WRITER(limit_queue_full, v->now->limit_queue_full)
+ALONE_WRITER(limits_known, v->now->limits_known)
+ALONE_WRITER(limits_evicted, v->now->limits_evicted)
 ALONE_WRITER(usage_queued, v->now->usage_queued)
 ALONE_WRITER(usage_shed, v->now->usage_shed)
 ALONE_WRITER(usage_written, v->now->usage_written)
@@ -462,6 +474,12 @@ static const struct metric rows[] = {
     { "sluice_upstream_connection_failures", COUNTER, "", "", NULL, "Attempts that failed in the connection itself", NULL, 0, connect_failures },
     { "sluice_upstream_cooling_seconds", GAUGE, "seconds", "upstream", NULL, "Time until an upstream is asked again before others; 0: it is asked", NULL, 0, cooling },
     { "sluice_upstream_enabled", GAUGE, "", "upstream", NULL, "1 when the upstream is switched on", NULL, 0, upstream_enabled },
+    { "sluice_limit_refused", COUNTER, "", "of,limit", NULL, "Requests refused because a key, user, organisation, model or upstream (`of`) had used what it may", NULL, 0, limit_refused },
+    { "sluice_limit_waiting_requests", GAUGE, "", "", NULL, "Requests that wait for room within a limit", NULL, 0, limit_waiting },
+    { "sluice_limit_waited_requests", COUNTER, "", "", NULL, "Requests that had to wait for it", NULL, 0, limit_waited },
+    { "sluice_limit_queue_full_requests", COUNTER, "", "", NULL, "Requests that could not wait because limit_queue_max others did", NULL, 0, limit_queue_full },
+    { "sluice_limit_places", GAUGE, "", "", NULL, "Keys, users, organisations, models and upstreams whose use is counted, those that went and are kept included", NULL, 0, limits_known },
+    { "sluice_limit_evicted_places", COUNTER, "", "", NULL, "Of those that went, how many were forgotten for want of room", NULL, 0, limits_evicted },
     { "sluice_held_body_bytes", GAUGE, "bytes", "", NULL, "Request bodies held in memory", NULL, 0, body_bytes },
     { "sluice_held_body_limit_bytes", GAUGE, "bytes", "", NULL, "What max_memory_bytes allows of them: beyond it requests get 503", NULL, 0, body_bytes_max },
     { "sluice_cache_requests", COUNTER, "", "layer, result", NULL, "Requests that kept answers could serve: answered from one, by waiting for an equal request, or not", NULL, 0, cache_requests },

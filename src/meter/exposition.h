@@ -14,6 +14,10 @@ struct cache_gauge {                /* a layer of kept answers */
     const char *layer;
     uint64_t entries, bytes, hits, misses, joined, evicted, tokens_saved;
 };
+struct limit_gauge {                /* how often one kind of limit refused */
+    struct str of, limit;           /* "key", "requests_per_minute" */
+    uint64_t refused;
+};
 struct metrics_gauges {             /* what stands so at this moment; filled in by who can see it */
     uint64_t requests_in_flight, streams_active, connections;
     uint64_t upstream_open, upstream_idle, upstream_connects, upstream_reuses, upstream_failures;
@@ -28,6 +32,9 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     size_t n_caches;
     const struct upstream_gauge *upstreams;
     size_t n_upstreams;
+    const struct limit_gauge *limits;
+    size_t n_limits;
+    uint64_t limits_known, limits_evicted, limit_waiting, limit_waited, limit_queue_full;
     double cpu_seconds, start_seconds; /* of the process */
     uint64_t rss_bytes, virtual_bytes, open_fds, max_fds, threads;
     const char *version;

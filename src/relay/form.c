@@ -286,7 +286,8 @@ static void start_when_ready(struct relay *rl)
         relay_fail(rl, &e);
         return;
     }
-    relay_attempt_next(rl);
+    if (admission_begin(rl))
+        relay_attempt_next(rl);
 }
 
 void form_body(struct relay *rl, struct str chunk)

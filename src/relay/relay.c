@@ -16,12 +16,13 @@
 
 struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage,
                                       struct workers *workers, struct workers *fetchers,
-                                      const char *spool_dir)
+                                      const char *spool_dir, struct limiter *limiter)
 {
     struct relay_shared *s = calloc(1, sizeof *s);
     if (!s)
         abort();
     s->cooling = cooling_new();
+    s->limiter = limiter;
     s->workers = workers;
     s->fetchers = fetchers;
     s->usage = usage;
@@ -175,9 +176,11 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
     }
-    for (size_t i = 0; i < rl->out_headers.n && n < max; i++)
-        h[n++] = rl->out_headers.v[i];
-    return n;
+    bool tells = admission_tells(rl);
+    for (size_t i = 0; i < rl->out_headers.n && n < max - (tells ? ADMISSION_HEADERS : 0); i++)
+        if (!tells || !is_limit_header(rl->out_headers.v[i].name))
+            h[n++] = rl->out_headers.v[i];
+    return tells ? n + admission_headers(rl, h + n) : n;
 }
 
 void relay_reply_json(struct relay *rl, int status, struct str body)
@@ -336,10 +339,12 @@ void relay_fail(struct relay *rl, const struct err *e)
     rl->is_ended = true;
     rl->is_head_sent = true;
     rl->status = err_status(e);
-    struct http_header h[MAX_KEPT_HEADERS + 1];
-    size_t n = rl->last_headers.n;
-    if (n)
-        memcpy(h, rl->last_headers.v, n * sizeof h[0]);
+    struct http_header h[MAX_KEPT_HEADERS + 1 + ADMISSION_HEADERS];
+    size_t n = 0;
+    for (size_t i = 0; i < rl->last_headers.n; i++)
+        if (!admission_tells(rl) || !is_limit_header(rl->last_headers.v[i].name))
+            h[n++] = rl->last_headers.v[i];
+    n += admission_headers(rl, h + n);
     if (rl->cors.n)
         h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
     relay_reply_error(rl->r, rl->spec->client, e, rl->id, h, n);
@@ -1022,6 +1027,8 @@ void relay_attempt_next(struct relay *rl)
             note_failed(rl, &e, "unpriced");
             continue;
         }
+        if (!admission_target(rl))
+            continue;
         if (is_for_loading(rl)) {
             loaded_reply(rl);
             return;
@@ -1075,6 +1082,8 @@ void relay_attempt_next(struct relay *rl)
         start_call(rl, path, body, STR("application/json"), false, 0);
         return;
     }
+    if (!has_error && admission_wait_target(rl))
+        return;
     if (rl->spec->shape == RELAY_COUNT && (has_error || rl->n_order > 0)) {
         count_locally(rl);
         return;
@@ -1258,6 +1267,17 @@ void relay_body(struct relay *rl, struct str chunk)
         relay_fail(rl, &e);
 }
 
+/* What the operator adds to conversations; the members that were found stand elsewhere then. */
+static bool add_what_is_ours(struct relay *rl, struct err *e)
+{
+    struct str model = rl->model;
+    if (!inject(rl))
+        return true;
+    bool ok = read_head_fields(rl, e);
+    rl->model = model; /* as it was understood meanwhile */
+    return ok;
+}
+
 void relay_complete(struct relay *rl)
 {
     struct err e = ERR_INIT;
@@ -1268,7 +1288,7 @@ void relay_complete(struct relay *rl)
         return;
     }
     struct str received = rl->r->is_chunked ? buf_str(&rl->chunks) : rl->r->body;
-    bool is_logged = !str_is(rl->set->log_bodies, "off");
+    bool is_logged = !str_is(rl->set->log_bodies, "off") && !(rl->key && rl->key->policy->no_log);
     if (is_logged)
         capture_begin(rl);
     bool is_decoded = decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"),
@@ -1276,13 +1296,19 @@ void relay_complete(struct relay *rl)
     if (is_logged)
         capture_request(rl, is_decoded ? rl->body : received);
     if (!is_decoded || !read_head_fields(rl, &e) || !relay_hold_to_provider(rl, &e) ||
-        !relay_resolve(rl, &e)) {
+        !relay_resolve(rl, &e) || !add_what_is_ours(rl, &e)) {
         relay_fail(rl, &e);
         return;
     }
     rl->is_body_copied = rl->r->is_chunked || rl->body.p != received.p;
     if (rl->body.p != received.p) /* decoded beside what came */
         count_held(rl);
+    if (admission_begin(rl))
+        relay_admitted(rl);
+}
+
+void relay_admitted(struct relay *rl)
+{
     if (rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK &&
         !responses_prepare(rl))
         return;
@@ -1317,6 +1343,7 @@ void relay_close(struct relay *rl)
     live_remove(rl);
     cache_end(rl);
     record(rl);
+    admission_end(rl);
     drop_attempt(rl);
     count(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);

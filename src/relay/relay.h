@@ -3,6 +3,7 @@
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
 #include "domain/snapshot.h"
+#include "gate/limit.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "meter/metrics.h"
@@ -33,7 +34,7 @@ struct semantic;
 struct relay_shared;          /* what all loops share: cooling, thought signatures, stored responses, counters */
 /* workers: for the store; fetchers: for what waits for other people's servers, so that these wait for nobody else */
 struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, struct workers *fetchers,
-                                      const char *spool_dir);
+                                      const char *spool_dir, struct limiter *limiter);
 void relay_shared_free(struct relay_shared *s);
 uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
 int64_t relay_body_bytes(const struct relay_shared *s);      /* held in memory, against settings.max_memory_bytes */
@@ -56,12 +57,14 @@ struct relay_loop {           /* of one loop; open, filled in by app */
     struct metrics_shard *metrics;
     struct otlp *otlp;        /* NULL: nothing is exported */
     struct http_server *server;
+    struct limit_bell bell;   /* of requests that waited for their turn: relay_loop_init() */
     struct relay *live;       /* the requests being served: relay/live.c */
     int64_t last_line_us;     /* of the ledger: ids ascend, also beyond those of before the start */
     int64_t learned[64];      /* prices and accounts that the log knows from here: money.c */
     struct buf spare;         /* what one stream's read was written into, for the next one's: relay_loop_done() frees it */
 };
 
+void relay_loop_init(struct relay_loop *l); /* once it is filled in */
 void relay_loop_done(struct relay_loop *l);
 
 struct relay;

@@ -123,6 +123,7 @@ struct relay {
     const char *embed_suffix;        /* Google: the verb */
     struct echo *echo;
     struct form *form;
+    struct admission *admission;     /* admission.c; NULL: nothing of it is limited */
     struct kept *kept;               /* stored response state */
     struct cached *cached;           /* cache.c; NULL: not its business */
     struct meaning *meaning;         /* meaning.c; NULL: not known */
@@ -136,6 +137,7 @@ struct relay {
 enum { WANT_STORE, WANT_PREVIOUS, WANT_INPUT, RESPONSES_WANTS };
 
 struct relay_shared {
+    struct limiter *limiter;
     struct cooling *cooling;
     struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
     struct usage_log *usage;
@@ -174,6 +176,19 @@ const char *upstream_path(struct arena *a, const struct upstream *u, struct str 
 char upstream_query(const struct upstream *u, struct buf *b);  /* its own part of the query; gives what goes before more: '?' or '&' */
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
+
+void relay_admitted(struct relay *rl);                        /* on from admission */
+
+bool inject(struct relay *rl) MUST_USE;                       /* inject.c; true: rl->body is another now, and must be looked at again */
+/* admission.c */
+#define ADMISSION_HEADERS 6
+bool admission_begin(struct relay *rl) MUST_USE;              /* false: it waits for its turn (then relay_admitted goes on), or was refused */
+bool admission_target(struct relay *rl) MUST_USE;             /* before an attempt at rl->target; false: its upstream has no room now */
+bool admission_wait_target(struct relay *rl) MUST_USE;      /* no target could be asked: true: for want of room, and it waits or was refused */
+void admission_end(struct relay *rl);
+bool admission_tells(const struct relay *rl);                 /* there are headers of our own; the upstream's are left out then */
+bool is_limit_header(struct str name);
+size_t admission_headers(const struct relay *rl, struct http_header *h); /* at most ADMISSION_HEADERS */
 
 /* trace.c: all do nothing for a request without a trace */
 void trace_begin(struct relay *rl);

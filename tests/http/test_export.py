@@ -41,12 +41,12 @@ def generated(rng, secrets):
                                   headers=lambda: {"x-team": rng.choice(WORDS), "authorization": secret()},
                                   id=lambda: "0b7e0000-0000-4000-8000-%012x" % rng.getrandbits(40), label=lambda: rng.choice(WORDS), pool=lambda: "deepseek",
                                   default_model=lambda: "m", extra=lambda: {"group": "g", "providerSpecificData": {"a": [1]}},
-                                  first_byte_timeout_ms=lambda: rng.randint(1, 10**6), x_unknown=lambda: {"deep": [1.50, None, {"er": True}]})}
+                                  first_byte_timeout_ms=lambda: rng.randint(1, 10**6), limits=lambda: {"concurrency": 4}, x_unknown=lambda: {"deep": [1.50, None, {"er": True}]})}
     models = {}
     for i in range(rng.randint(0, 6)):
         target = rng.choice([*names, "echo"])
         models[rng.choice(["m%d", "org/m%d", "mö%d", "m %d"]) % i] = rng.choice([
-            target, {"provider": target, "upstream_model": "up", **some(capabilities=lambda: ["text", "x-word"], context_tokens=lambda: 4096)},
+            target, {"provider": target, "upstream_model": "up", **some(limits=lambda: {"requests_per_day": 9}, capabilities=lambda: ["text", "x-word"], context_tokens=lambda: 4096)},
             {"targets": [{"provider": target, "upstream_model": "u"}, "echo"], **some(show_alias=lambda: True, enabled=lambda: False)}])
     leads = [*models, "echo", "echo/any"]
     combos = {name: {"members": [rng.choice([to, {"model": to, "weight": rng.randint(0, 9)}]) for to in rng.sample(leads, min(2, len(leads)))], **some(

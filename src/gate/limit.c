@@ -1,0 +1,718 @@
+#include "gate/limit.h"
+#include "base/banned.h"
+#include "base/map.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SLOTS 32
+#define COUNTED 31 /* slots that count: the window is at least 30 of them long */
+#define WINDOWS 4
+#define SLAB 128  /* gauges that are made at once */
+#define KEPT 4096 /* gauges of places that went */
+#define VALUE_BITS 40
+#define VALUE_MASK ((UINT64_C(1) << VALUE_BITS) - 1)
+/* what a request of so many tokens costs in turns, one more than it has thousands */
+#define TOKENS_A_TURN 1000
+#define MAX_TURNS 64
+
+const char *const limit_kind_names[LIMIT_KINDS] = {"requests_per_minute", "requests_per_day",
+                                                   "tokens_per_minute", "tokens_per_day",
+                                                   "concurrency"};
+const char *const limit_of_names[LIMIT_OFS] = {"key", "user", "org", "model", "upstream"};
+static const uint64_t slot_ms[WINDOWS] = {2000, 2880000, 2000, 2880000};
+
+int64_t limit_value(const struct limits *l, enum limit_kind k)
+{
+    const int64_t values[LIMIT_KINDS] = {l->requests_per_minute, l->requests_per_day,
+                                         l->tokens_per_minute, l->tokens_per_day, l->concurrency};
+    return values[k];
+}
+
+/* A slot holds the low bits of its number above what was used in it, so that both change in one step. */
+struct window {
+    _Atomic int64_t total;   /* of all slots, and of what is on its way into one */
+    _Atomic uint64_t newest; /* number of the slot up to which old ones were emptied */
+    _Atomic uint64_t slots[SLOTS];
+};
+struct gauge {
+    struct window windows[WINDOWS];
+    _Atomic int64_t running;
+    _Atomic uint64_t turned_away;
+    _Atomic uint64_t changes; /* each thing after which there may be room */
+    _Atomic int64_t waiting;  /* queued and woken */
+    /* under the limiter's lock */
+    struct limit_waiter *flows; /* the first of each */
+    size_t woken;
+    uint64_t clock; /* virtual time of the queue: the tag of who was served last */
+};
+
+struct entry {  /* of the registry */
+    char *name; /* "key/0a1b" */
+    struct gauge *gauge;
+    size_t refs; /* snapshots that have it; 0: kept for a while */
+};
+struct limiter {
+    pthread_mutex_t lock;
+    struct map by_name;
+    struct entry **entries;
+    size_t n, cap, n_gone, hand;
+    struct gauge *spare; /* of the newest slab */
+    size_t n_spare;
+    struct gauge **slabs;
+    size_t n_slabs;
+    uint64_t evicted, waited, queue_full;
+    size_t n_waiting;
+    _Atomic uint64_t refused[LIMIT_OFS][LIMIT_KINDS];
+};
+
+/* ---- windows ---- */
+
+static uint64_t packed(uint64_t number, int64_t value)
+{
+    return number << VALUE_BITS | ((uint64_t)value & VALUE_MASK);
+}
+
+static bool is_slot(uint64_t slot, uint64_t number)
+{
+    return slot >> VALUE_BITS == (number & (UINT64_MAX >> VALUE_BITS));
+}
+
+static int64_t value_of(uint64_t slot)
+{
+    return (int64_t)(slot & VALUE_MASK);
+}
+
+/* How many slots ago; below 0: still to come, as others see the time. */
+static int age_of(uint64_t slot, uint64_t now)
+{
+    uint32_t apart = (uint32_t)(now - (slot >> VALUE_BITS)) << (VALUE_BITS - 32);
+    return (int32_t)apart / (1 << (VALUE_BITS - 32)); /* the sign of the 24 bits that are kept */
+}
+
+/* Empties what has become too old. Whoever comes first in a new slot does it for all. */
+static void advance(struct window *w, uint64_t now)
+{
+    uint64_t newest = atomic_load(&w->newest);
+    do {
+        if (now <= newest)
+            return;
+    } while (!atomic_compare_exchange_weak(&w->newest, &newest, now));
+    uint64_t steps = now - newest < SLOTS ? now - newest : SLOTS;
+    for (uint64_t i = 0; i < steps; i++) {
+        _Atomic uint64_t *at = &w->slots[(now - COUNTED - i) % SLOTS];
+        uint64_t slot = atomic_load(at);
+        while (value_of(slot) > 0 && age_of(slot, now) >= COUNTED)
+            if (atomic_compare_exchange_weak(at, &slot, slot & ~VALUE_MASK)) {
+                atomic_fetch_sub(&w->total, value_of(slot));
+                break;
+            }
+    }
+}
+
+/* Into the slot of a moment. What still stands in it from long ago goes; where time went on without us, it counts as younger. */
+static void put(struct window *w, uint64_t number, int64_t n)
+{
+    _Atomic uint64_t *at = &w->slots[number % SLOTS];
+    uint64_t slot = atomic_load(at);
+    for (;;) {
+        bool is_old = age_of(slot, number) > 0;
+        int64_t was = value_of(slot), value = is_old ? n : was + n;
+        if (value > (int64_t)VALUE_MASK)
+            value = (int64_t)VALUE_MASK;
+        uint64_t next = (is_old ? number << VALUE_BITS : slot & ~VALUE_MASK) | (uint64_t)value;
+        if (atomic_compare_exchange_weak(at, &slot, next)) {
+            if (was + n != value)
+                atomic_fetch_sub(&w->total, was + n - value);
+            return;
+        }
+    }
+}
+
+static bool window_take(struct window *w, uint64_t number, int64_t n, int64_t limit)
+{
+    advance(w, number);
+    int64_t total = atomic_load(&w->total);
+    do {
+        if (total + n > limit)
+            return false;
+    } while (!atomic_compare_exchange_weak(&w->total, &total, total + n));
+    put(w, number, n);
+    return true;
+}
+
+/* Takes back of what was put at a moment, as far as it still counts. */
+static void window_give(struct window *w, uint64_t number, int64_t n)
+{
+    _Atomic uint64_t *at = &w->slots[number % SLOTS];
+    uint64_t slot = atomic_load(at);
+    while (is_slot(slot, number)) {
+        int64_t back = n < value_of(slot) ? n : value_of(slot);
+        if (back == 0)
+            return;
+        if (atomic_compare_exchange_weak(at, &slot, packed(number, value_of(slot) - back))) {
+            atomic_fetch_sub(&w->total, back);
+            return;
+        }
+    }
+}
+
+static void window_add(struct window *w, uint64_t number, int64_t n) /* whatever the limit says */
+{
+    advance(w, number);
+    atomic_fetch_add(&w->total, n);
+    put(w, number, n);
+}
+
+/* Time until n more fit. */
+static int64_t window_wait(const struct window *w, enum limit_kind k, uint64_t now_ms, int64_t n,
+                           int64_t limit)
+{
+    uint64_t now = now_ms / slot_ms[k];
+    int64_t over = atomic_load(&w->total) + n - limit;
+    for (uint64_t age = COUNTED; over > 0 && age-- > 0;) {
+        uint64_t number = now - age, slot = atomic_load(&w->slots[number % SLOTS]);
+        if (number > now || !is_slot(slot, number))
+            continue;
+        over -= value_of(slot);
+        if (over <= 0)
+            return (int64_t)((number + COUNTED) * slot_ms[k] - now_ms);
+    }
+    return 0;
+}
+
+/* ---- taking ---- */
+
+static int64_t amount(enum limit_kind k, int64_t tokens, int64_t limit)
+{
+    if (k < LIMIT_TOKENS_MINUTE)
+        return 1;
+    /* what is larger than all of it goes when all of it is free */
+    return tokens < limit ? tokens : limit;
+}
+
+static bool refuse(struct limit_refusal *why, size_t place, enum limit_kind k, int64_t limit,
+                   int64_t wait_ms)
+{
+    *why = (struct limit_refusal){place, k, limit, wait_ms};
+    return false;
+}
+
+static bool fits(const struct limit_place *p, size_t at, int64_t tokens, uint64_t now_ms,
+                 struct limit_refusal *why)
+{
+    struct gauge *g = p->gauge;
+    for (enum limit_kind k = 0; k < WINDOWS; k++) {
+        int64_t limit = limit_value(p->limits, k), n = amount(k, tokens, limit);
+        if (limit == 0 || n == 0)
+            continue;
+        advance(&g->windows[k], now_ms / slot_ms[k]);
+        if (atomic_load(&g->windows[k].total) + n > limit)
+            return refuse(why, at, k, limit, window_wait(&g->windows[k], k, now_ms, n, limit));
+    }
+    int64_t most = p->limits->concurrency;
+    return most == 0 || atomic_load(&g->running) < most ||
+           refuse(why, at, LIMIT_CONCURRENCY, most, -1);
+}
+
+bool limit_fits(const struct limit_place *p, size_t n, int64_t tokens, uint64_t now_ms,
+                struct limit_refusal *why)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!fits(&p[i], i, tokens, now_ms, why))
+            return false;
+    return true;
+}
+
+static void give_back(struct gauge *g, const struct limits *l, enum limit_kind up_to,
+                      int64_t tokens, uint64_t now_ms)
+{
+    for (enum limit_kind k = 0; k < up_to && k < WINDOWS; k++) {
+        int64_t limit = limit_value(l, k);
+        if (limit)
+            window_give(&g->windows[k], now_ms / slot_ms[k], amount(k, tokens, limit));
+    }
+    if (up_to > LIMIT_CONCURRENCY)
+        atomic_fetch_sub(&g->running, 1);
+}
+
+static bool take(const struct limit_place *p, size_t at, int64_t tokens, uint64_t now_ms,
+                 struct limit_refusal *why)
+{
+    struct gauge *g = p->gauge;
+    for (enum limit_kind k = 0; k < WINDOWS; k++) {
+        int64_t limit = limit_value(p->limits, k), n = amount(k, tokens, limit);
+        if (limit == 0 || n == 0 || window_take(&g->windows[k], now_ms / slot_ms[k], n, limit))
+            continue;
+        give_back(g, p->limits, k, tokens, now_ms);
+        return refuse(why, at, k, limit, window_wait(&g->windows[k], k, now_ms, n, limit));
+    }
+    int64_t running = atomic_load(&g->running), most = p->limits->concurrency;
+    do {
+        if (most && running >= most) {
+            give_back(g, p->limits, LIMIT_CONCURRENCY, tokens, now_ms);
+            return refuse(why, at, LIMIT_CONCURRENCY, most, -1);
+        }
+    } while (!atomic_compare_exchange_weak(&g->running, &running, running + 1));
+    return true;
+}
+
+bool limit_take(struct limiter *l, const struct limit_place *p, size_t n, int64_t tokens,
+                uint64_t now_ms, struct limit_refusal *why)
+{
+    if (!limit_fits(p, n, tokens, now_ms, why)) /* disturbs nobody */
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (take(&p[i], i, tokens, now_ms, why))
+            continue;
+        while (i-- > 0) {
+            give_back(p[i].gauge, p[i].limits, LIMIT_KINDS, tokens, now_ms);
+            limit_kick(l, p[i].gauge);
+        }
+        return false;
+    }
+    return true;
+}
+
+void limit_end(struct limiter *l, const struct limit_place *p, size_t n, int64_t tokens,
+               int64_t used, uint64_t taken_ms, uint64_t now_ms)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct gauge *g = p[i].gauge;
+        for (enum limit_kind k = LIMIT_TOKENS_MINUTE; k <= LIMIT_TOKENS_DAY; k++) {
+            int64_t limit = limit_value(p[i].limits, k), reserved = amount(k, tokens, limit);
+            if (limit && used < reserved)
+                window_give(&g->windows[k], taken_ms / slot_ms[k], reserved - used);
+            else if (limit && used > reserved)
+                window_add(&g->windows[k], now_ms / slot_ms[k], used - reserved);
+        }
+        atomic_fetch_sub(&g->running, 1);
+        limit_kick(l, g);
+    }
+}
+
+void limit_refused(struct limiter *l, const struct limit_place *p, const struct limit_refusal *why)
+{
+    atomic_fetch_add(&p[why->place].gauge->turned_away, 1);
+    atomic_fetch_add(&l->refused[p[why->place].of][why->kind], 1);
+}
+
+struct limit_view limit_view(const struct limit_place *p, enum limit_kind k, uint64_t now_ms)
+{
+    struct gauge *g = p->gauge;
+    struct limit_view v = {.limit = limit_value(p->limits, k)};
+    if (k == LIMIT_CONCURRENCY) {
+        v.used = atomic_load(&g->running);
+        return v;
+    }
+    uint64_t now = now_ms / slot_ms[k];
+    advance(&g->windows[k], now);
+    v.used = atomic_load(&g->windows[k].total);
+    for (uint64_t age = 0; age < COUNTED; age++) {
+        uint64_t slot = atomic_load(&g->windows[k].slots[(now - age) % SLOTS]);
+        if (is_slot(slot, now - age) && value_of(slot) > 0) {
+            v.reset_ms = (int64_t)((now - age + COUNTED) * slot_ms[k] - now_ms);
+            break;
+        }
+    }
+    return v;
+}
+
+uint64_t limit_waiting(const struct gauge *g)
+{
+    return (uint64_t)atomic_load(&g->waiting);
+}
+
+uint64_t limit_turned_away(const struct gauge *g)
+{
+    return atomic_load(&g->turned_away);
+}
+
+/* ---- waiting: start-time fair queueing between flows ---- */
+
+static uint64_t turns(const struct limit_waiter *w)
+{
+    int64_t n = 1 + w->tokens / TOKENS_A_TURN;
+    return (uint64_t)(n < MAX_TURNS ? n : MAX_TURNS);
+}
+
+static struct limit_waiter **flow_of(struct gauge *g, uint64_t flow)
+{
+    struct limit_waiter **at = &g->flows;
+    while (*at && (*at)->flow != flow)
+        at = &(*at)->next_flow;
+    return at;
+}
+
+static void queue(struct gauge *g, struct limit_waiter *w, bool in_front)
+{
+    struct limit_waiter **at = flow_of(g, w->flow), *first = *at;
+    w->state = LIMIT_QUEUED;
+    w->gauge = g;
+    w->next = NULL;
+    if (!first) { /* a flow that comes back does not make up for the time it was away */
+        w->next_flow = NULL;
+        if (!in_front)
+            w->tag = g->clock + 1;
+        *at = w;
+    } else if (in_front) { /* with the tag that it had */
+        w->next_flow = first->next_flow;
+        w->next = first;
+        *at = w;
+    } else {
+        struct limit_waiter *last = first;
+        while (last->next)
+            last = last->next;
+        last->next = w;
+    }
+}
+
+/* The next of its flow takes its place. */
+static void unqueue_first(struct limit_waiter **at, uint64_t tag)
+{
+    struct limit_waiter *w = *at, *next = w->next;
+    if (next) {
+        next->next_flow = w->next_flow;
+        next->tag = tag;
+        *at = next;
+    } else {
+        *at = w->next_flow;
+    }
+}
+
+static void unqueue(struct gauge *g, struct limit_waiter *w)
+{
+    struct limit_waiter **at = flow_of(g, w->flow);
+    if (*at == w) {
+        unqueue_first(at, w->tag);
+        return;
+    }
+    for (struct limit_waiter *x = *at; x; x = x->next)
+        if (x->next == w) {
+            x->next = w->next;
+            return;
+        }
+}
+
+/* Wakes the next in turn, unless one is awake already: he wakes the next when he is in. Gives the bell to ring. */
+static struct limit_bell *wake(struct gauge *g)
+{
+    struct limit_waiter **best = NULL;
+    if (g->woken > 0 || !g->flows)
+        return NULL;
+    for (struct limit_waiter **at = &g->flows; *at; at = &(*at)->next_flow)
+        if (!best || (*at)->tag < (*best)->tag)
+            best = at;
+    struct limit_waiter *w = *best;
+    g->clock = w->tag;
+    unqueue_first(best, w->tag + turns(w));
+    g->woken++;
+    w->state = LIMIT_WOKEN;
+    w->next_woken = NULL;
+    struct limit_bell *b = w->bell;
+    if (!b->first)
+        b->last = &b->first;
+    *b->last = w;
+    b->last = &w->next_woken;
+    bool is_rung = b->is_rung;
+    b->is_rung = true;
+    return is_rung ? NULL : b;
+}
+
+static void ring(struct limit_bell *b)
+{
+    if (b)
+        b->ring(b->arg);
+}
+
+void limit_kick(struct limiter *l, struct gauge *g)
+{
+    atomic_fetch_add(&g->changes, 1);
+    if (atomic_load(&g->waiting) == 0) /* nearly always */
+        return;
+    pthread_mutex_lock(&l->lock);
+    struct limit_bell *b = wake(g);
+    pthread_mutex_unlock(&l->lock);
+    ring(b);
+}
+
+uint64_t limit_mark(const struct gauge *g)
+{
+    return atomic_load(&g->changes);
+}
+
+bool limit_is_awaited(const struct gauge *g)
+{
+    return atomic_load_explicit(&g->waiting, memory_order_relaxed) > 0;
+}
+
+bool limit_wait(struct limiter *l, struct gauge *g, struct limit_waiter *w, uint64_t mark,
+                size_t max)
+{
+    struct limit_bell *b = NULL;
+    pthread_mutex_lock(&l->lock);
+    bool has_room = l->n_waiting < max;
+    if (has_room) {
+        l->n_waiting++;
+        l->waited++;
+        atomic_fetch_add(&g->waiting, 1);
+        queue(g, w, false);
+        if (atomic_load(&g->changes) != mark)
+            b = wake(g);
+    } else {
+        l->queue_full++;
+    }
+    pthread_mutex_unlock(&l->lock);
+    ring(b);
+    return has_room;
+}
+
+struct limit_waiter *limit_next_woken(struct limiter *l, struct limit_bell *b)
+{
+    pthread_mutex_lock(&l->lock);
+    struct limit_waiter *w = b->first;
+    if (w) {
+        b->first = w->next_woken;
+        if (!b->first)
+            b->last = &b->first;
+        w->next_woken = NULL;
+    } else {
+        b->is_rung = false;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return w;
+}
+
+static void forget(struct limiter *l, struct limit_waiter *w)
+{
+    w->state = LIMIT_IDLE;
+    l->n_waiting--;
+    atomic_fetch_sub(&w->gauge->waiting, 1);
+}
+
+void limit_got_in(struct limiter *l, struct limit_waiter *w)
+{
+    struct gauge *g = w->gauge;
+    pthread_mutex_lock(&l->lock);
+    g->woken--;
+    forget(l, w);
+    struct limit_bell *b = wake(g); /* there may be room for more */
+    pthread_mutex_unlock(&l->lock);
+    ring(b);
+}
+
+void limit_wait_again(struct limiter *l, struct gauge *g, struct limit_waiter *w, uint64_t mark)
+{
+    struct gauge *was = w->gauge;
+    struct limit_bell *b = NULL, *other = NULL;
+    pthread_mutex_lock(&l->lock);
+    was->woken--;
+    if (g != was) {
+        atomic_fetch_sub(&was->waiting, 1);
+        atomic_fetch_add(&g->waiting, 1);
+        w->tag = g->clock + 1;
+    }
+    queue(g, w, true);
+    if (g != was) /* whoever is next there may fit */
+        other = wake(was);
+    if (atomic_load(&g->changes) != mark)
+        b = wake(g);
+    pthread_mutex_unlock(&l->lock);
+    ring(b);
+    ring(other);
+}
+
+void limit_leave(struct limiter *l, struct limit_waiter *w)
+{
+    pthread_mutex_lock(&l->lock);
+    struct gauge *g = w->gauge;
+    if (w->state == LIMIT_QUEUED) {
+        unqueue(g, w);
+    } else {
+        struct limit_bell *bell = w->bell;
+        struct limit_waiter **at = &bell->first;
+        while (*at && *at != w)
+            at = &(*at)->next_woken;
+        if (*at) {
+            *at = w->next_woken;
+            if (!*at)
+                bell->last = at;
+        }
+        g->woken--;
+    }
+    forget(l, w);
+    struct limit_bell *b = wake(g); /* his turn may have been the one */
+    pthread_mutex_unlock(&l->lock);
+    ring(b);
+}
+
+/* ---- the registry ---- */
+
+struct limiter *limiter_new(void)
+{
+    struct limiter *l = calloc(1, sizeof *l);
+    if (!l || pthread_mutex_init(&l->lock, NULL) != 0)
+        abort();
+    map_init(&l->by_name);
+    return l;
+}
+
+void limiter_free(struct limiter *l)
+{
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->n; i++) {
+        free(l->entries[i]->name);
+        free(l->entries[i]);
+    }
+    for (size_t i = 0; i < l->n_slabs; i++)
+        free(l->slabs[i]);
+    free(l->entries);
+    free(l->slabs);
+    map_done(&l->by_name);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static void *grown(void *p, size_t n, size_t size)
+{
+    void *q = reallocarray(p, n, size);
+    if (!q)
+        abort();
+    return q;
+}
+
+/* Many at once: memory that no request has touched yet is none. */
+static struct gauge *new_gauge(struct limiter *l)
+{
+    if (l->n_spare == 0) {
+        l->spare = calloc(SLAB, sizeof *l->spare);
+        if (!l->spare)
+            abort();
+        l->slabs = grown(l->slabs, l->n_slabs + 1, sizeof(struct gauge *));
+        l->slabs[l->n_slabs++] = l->spare;
+        l->n_spare = SLAB;
+    }
+    l->n_spare--;
+    return l->spare++;
+}
+
+/* Of a place that went, once too many did: in turn. No snapshot has it, so no request. */
+static struct entry *evicted(struct limiter *l)
+{
+    if (l->n_gone <= KEPT)
+        return NULL;
+    while (l->entries[l->hand % l->n]->refs > 0)
+        l->hand++;
+    struct entry *e = l->entries[l->hand++ % l->n];
+    (void)map_del(&l->by_name, str_of(e->name));
+    free(e->name);
+    memset(e->gauge, 0, sizeof *e->gauge);
+    l->n_gone--;
+    l->evicted++;
+    return e;
+}
+
+static struct entry *entry_of(struct limiter *l, enum limit_of of, struct str id)
+{
+    char small[256], *name = small;
+    size_t n = strlen(limit_of_names[of]) + 1 + id.n;
+    if (n + 1 > sizeof small)
+        name = grown(NULL, n + 1, 1);
+    (void)snprintf(name, n + 1, "%s/%.*s", limit_of_names[of], STR_ARG(id));
+    struct entry *found = map_get(&l->by_name, str_n(name, n));
+    if (!found) {
+        found = evicted(l);
+        if (!found) {
+            found = grown(NULL, 1, sizeof *found);
+            *found = (struct entry){.gauge = new_gauge(l)};
+            if (l->n == l->cap) {
+                l->cap = l->cap ? l->cap * 2 : 64;
+                l->entries = grown(l->entries, l->cap, sizeof(struct entry *));
+            }
+            l->entries[l->n++] = found;
+        }
+        found->name = strdup(name);
+        if (!found->name)
+            abort();
+        map_set(&l->by_name, str_of(found->name), found);
+    } else {
+        l->n_gone -= found->refs == 0;
+    }
+    found->refs++;
+    if (name != small)
+        free(name);
+    return found;
+}
+
+struct bound { /* to a snapshot */
+    struct limiter *limiter;
+    struct entry **entries;
+    size_t n, cap;
+};
+
+static void let_go(void *arg)
+{
+    struct bound *b = arg;
+    struct limiter *l = b->limiter;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < b->n; i++)
+        l->n_gone += --b->entries[i]->refs == 0;
+    pthread_mutex_unlock(&l->lock);
+    free(b->entries);
+}
+
+static struct gauge *bind_one(struct bound *b, enum limit_of of, struct str id,
+                              const struct limits *v)
+{
+    if (!limits_any(v))
+        return NULL;
+    if (b->n == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 16;
+        b->entries = grown(b->entries, b->cap, sizeof(struct entry *));
+    }
+    struct entry *e = entry_of(b->limiter, of, id);
+    b->entries[b->n++] = e;
+    return e->gauge;
+}
+
+void limiter_bind(struct limiter *l, struct snapshot *s)
+{
+    static const enum limit_of of[HOLDER_KINDS] = {LIMIT_ORG, LIMIT_USER};
+    struct bound *b = ARENA_NEW(s->arena, struct bound);
+    b->limiter = l;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < s->n_keys; i++)
+        s->keys[i]->gauge = bind_one(b, LIMIT_KEY, s->keys[i]->id, &s->keys[i]->policy->limits);
+    for (size_t k = 0; k < HOLDER_KINDS; k++)
+        for (size_t i = 0; i < s->n_holders[k]; i++) {
+            struct holder *h = s->holders[k][i];
+            h->gauge = bind_one(b, of[k], h->id, &h->limits);
+        }
+    for (size_t i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        m->gauge = bind_one(b, LIMIT_MODEL, m->name, &m->limits);
+        s->has_limited_models |= m->gauge != NULL;
+    }
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        s->upstreams[i]->gauge = bind_one(b, LIMIT_UPSTREAM, s->upstreams[i]->name,
+                                          &s->upstreams[i]->limits);
+    pthread_mutex_unlock(&l->lock);
+    arena_on_free(s->arena, let_go, b);
+}
+
+struct limit_counts limiter_counts(struct limiter *l)
+{
+    struct limit_counts c;
+    pthread_mutex_lock(&l->lock);
+    c = (struct limit_counts){.gauges = l->n,
+                              .evicted = l->evicted,
+                              .waiting = l->n_waiting,
+                              .waited = l->waited,
+                              .queue_full = l->queue_full};
+    pthread_mutex_unlock(&l->lock);
+    for (size_t i = 0; i < LIMIT_OFS; i++)
+        for (size_t k = 0; k < LIMIT_KINDS; k++)
+            c.refused[i][k] = atomic_load(&l->refused[i][k]);
+    return c;
+}

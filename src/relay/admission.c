@@ -1,0 +1,571 @@
+/* admission.c - whether a request's limits let it in: those of its key, user, organisation and model before it begins, those of an upstream
+ * before each attempt. What does not fit waits for its turn, or is refused with the true time to try again. A request of which nothing
+ * is limited costs a few comparisons. */
+#include "base/clock.h"
+#include "base/map.h"
+#include "gate/limit.h"
+#include "relay/request.h"
+
+#define PLACES 4
+#define USUAL_OUTPUT 1024 /* tokens reserved for an answer whose length nobody said */
+#define BLOB_MIN 512      /* a run of so many base64 characters is an image, a file, audio */
+#define BLOB_TOKENS 1000  /* about what one costs */
+/* of several upstreams, whether another than the one that is waited for has room */
+#define LOOK_AGAIN_MS 250
+#define RETRY_MS 1000 /* told when nobody knows when something ends */
+
+struct admission {
+    struct relay *rl;
+    struct limit_place places[PLACES];
+    size_t n;
+    int64_t tokens; /* reserved; -1: not estimated yet */
+    uint64_t taken_ms;
+    bool is_in;
+    const struct model *model; /* of places; NULL: it has no limits */
+    /* of the attempt: its upstream, and its model where that was reached by another name */
+    struct limit_place up[2];
+    size_t n_up;
+    uint64_t up_taken_ms;
+    bool is_up_in;
+    /* upstreams that were left out, for want of room */
+    struct limit_place nearest; /* the one with room first */
+    struct limit_refusal nearest_why;
+    uint64_t nearest_mark;
+    size_t n_left_out;
+    /* waiting */
+    struct limit_waiter waiter;
+    struct timer timer;
+    uint64_t deadline_ms;
+    bool is_waiting, is_for_upstream, has_choice;
+    struct limit_place last; /* which refused, and why */
+    struct limit_refusal last_why;
+};
+
+/* ---- how many tokens ---- */
+
+static bool is_base64(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/' || c == '=' || c == '-' || c == '_';
+}
+
+/* Four bytes a token, but for what is no text. */
+static int64_t input_tokens(struct str body)
+{
+    size_t text = 0, run = 0;
+    int64_t blobs = 0;
+    for (size_t i = 0; i <= body.n; i++) {
+        if (i < body.n && is_base64((unsigned char)body.p[i])) {
+            run++;
+            continue;
+        }
+        if (run >= BLOB_MIN)
+            blobs++;
+        else
+            text += run;
+        run = 0;
+        text++;
+    }
+    return (int64_t)(text / 4) + blobs * BLOB_TOKENS;
+}
+
+static int64_t output_tokens(struct relay *rl)
+{
+    enum {
+        TOKENS = 3,
+        N = 5
+    };
+    struct json_want want[N] = {{.key = "max_tokens"},
+                                {.key = "max_completion_tokens"},
+                                {.key = "max_output_tokens"},
+                                {.key = "generationConfig"},
+                                {.key = "options"}};
+    struct json_scan scan;
+    int64_t n;
+    if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, NULL))
+        return USUAL_OUTPUT;
+    for (size_t i = 0; i < N; i++) {
+        struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
+        yyjson_val *v;
+        if (want[i].count == 0)
+            continue;
+        if (i < TOKENS && str_to_int(text, &n) && n > 0)
+            return n;
+        if (i >= TOKENS && json_parse(rl->r->arena, text, 0, &v, NULL)) {
+            n = json_get_int(v, i == TOKENS ? "maxOutputTokens" : "num_predict", -1);
+            if (n > 0)
+                return n;
+        }
+    }
+    return USUAL_OUTPUT;
+}
+
+static int64_t estimate(struct relay *rl)
+{
+    if (rl->spec->shape == RELAY_COUNT || rl->spec->shape == RELAY_FORM)
+        return 0;
+    return input_tokens(rl->body) + (rl->spec->shape == RELAY_TALK ? output_tokens(rl) : 0);
+}
+
+static bool counts_tokens(const struct limit_place *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i].limits->tokens_per_minute || p[i].limits->tokens_per_day)
+            return true;
+    return false;
+}
+
+/* What it really used; what nobody reported stays as it was estimated, where it was answered at all. */
+static int64_t used_tokens(const struct relay *rl, int64_t reserved)
+{
+    const struct ir_usage *u = &rl->usage;
+    int64_t in = u->input_total, out = u->output_total;
+    if (in >= 0 || out >= 0)
+        return (in > 0 ? in : 0) + (out > 0 ? out : 0);
+    bool is_answered = rl->is_head_sent && rl->status < 400;
+    return is_answered ? reserved : 0;
+}
+
+/* ---- refusing ---- */
+
+static const char *whose(enum limit_of of)
+{
+    static const char *const words[LIMIT_OFS] = {"this API key", "this user", "this organisation",
+                                                 "this model", "the upstreams of this model"};
+    return words[of];
+}
+
+static void say_refused(const struct limit_place *p, const struct limit_refusal *why, struct err *e)
+{
+    int64_t wait_ms = why->wait_ms >= 0 ? why->wait_ms : RETRY_MS;
+    static const char *const words[LIMIT_KINDS] = {"requests per minute", "requests per day",
+                                                   "tokens per minute", "tokens per day",
+                                                   "requests at once"};
+    err_set(e, ERR_RATE_LIMITED, "rate_limit_exceeded",
+            "Rate limit reached for %s: %lld %s. Try again in %lld s", whose(p->of),
+            (long long)why->limit, words[why->kind], (long long)((wait_ms + 999) / 1000));
+    e->retry_after_ms = wait_ms;
+}
+
+static void refuse(struct relay *rl, const struct limit_place *p, const struct limit_refusal *why)
+{
+    struct err e = ERR_INIT;
+    struct limit_refusal counted = *why;
+    counted.place = 0;
+    limit_refused(rl->env->shared->limiter, p, &counted);
+    say_refused(p, why, &e);
+    rl->target = NULL; /* nobody was asked */
+    relay_fail(rl, &e);
+}
+
+/* ---- waiting ---- */
+
+static void on_time(struct timer *t);
+
+static bool may_wait(const struct relay *rl, const struct admission *a,
+                     const struct limit_refusal *why, uint64_t now)
+{
+    return rl->spec->shape != RELAY_FORM && now < a->deadline_ms &&
+           (why->wait_ms < 0 || now + (uint64_t)why->wait_ms <= a->deadline_ms);
+}
+
+static void arm(struct admission *a, int64_t wait_ms, uint64_t now)
+{
+    uint64_t left = a->deadline_ms > now ? a->deadline_ms - now : 0;
+    if (a->has_choice && (wait_ms < 0 || wait_ms > LOOK_AGAIN_MS))
+        wait_ms = LOOK_AGAIN_MS;
+    if (wait_ms >= 0 && (uint64_t)wait_ms < left)
+        left = (uint64_t)wait_ms;
+    timer_start(a->rl->env->loop, &a->timer, left > 10 ? left : 10, on_time);
+}
+
+/* true: it waits. */
+static bool wait_for(struct admission *a, const struct limit_place *p,
+                     const struct limit_refusal *why, uint64_t mark, uint64_t now)
+{
+    struct relay *rl = a->rl;
+    struct limiter *l = rl->env->shared->limiter;
+    if (!may_wait(rl, a, why, now))
+        return false;
+    a->waiter.bell = &rl->env->bell;
+    a->waiter.arg = rl;
+    a->waiter.flow = rl->key ? hash_bytes(rl->key->id.p, rl->key->id.n) : 0;
+    a->waiter.tokens = a->tokens;
+    if (a->is_waiting)
+        limit_wait_again(l, p->gauge, &a->waiter, mark);
+    else if (!limit_wait(l, p->gauge, &a->waiter, mark, (size_t)rl->set->limit_queue_max))
+        return false;
+    a->is_waiting = true;
+    a->last = *p;
+    a->last_why = *why;
+    arm(a, why->wait_ms, now);
+    return true;
+}
+
+static void stop_waiting(struct admission *a, bool is_in)
+{
+    timer_stop(&a->timer);
+    if (!a->is_waiting)
+        return;
+    a->is_waiting = false;
+    if (is_in)
+        limit_got_in(a->rl->env->shared->limiter, &a->waiter);
+    else
+        limit_leave(a->rl->env->shared->limiter, &a->waiter);
+}
+
+/* May end the request: the last that happens where it is called. */
+static void on_time(struct timer *t)
+{
+    struct admission *a = (struct admission *)(void *)((char *)t -
+                                                       offsetof(struct admission, timer));
+    uint64_t now = loop_now_ms(a->rl->env->loop);
+    struct limit_refusal why = a->last_why;
+    if (now >= a->deadline_ms) {
+        stop_waiting(a, false);
+        refuse(a->rl, &a->last, &why);
+        return;
+    }
+    if (a->has_choice) { /* all of them once more */
+        stop_waiting(a, false);
+        a->rl->next = 0;
+        relay_attempt_next(a->rl);
+        return;
+    }
+    limit_kick(a->rl->env->shared->limiter, a->last.gauge); /* whoever is next, not this one */
+    if (limit_fits(&a->last, 1, a->tokens, now, &why))
+        why.wait_ms = 100; /* those before it have their turn */
+    arm(a, why.wait_ms, now);
+}
+
+/* ---- before the first attempt ---- */
+
+static void add_place(struct admission *a, enum limit_of of, struct gauge *g,
+                      const struct limits *l)
+{
+    if (g)
+        a->places[a->n++] = (struct limit_place){g, l, of};
+}
+
+static struct admission *admission_of(struct relay *rl)
+{
+    if (rl->admission)
+        return rl->admission;
+    struct admission *a = ARENA_NEW(rl->r->arena, struct admission);
+    a->rl = rl;
+    a->tokens = -1;
+    a->deadline_ms = loop_now_ms(rl->env->loop) + (uint64_t)rl->set->limit_queue_ms;
+    rl->admission = a;
+    return a;
+}
+
+static void find_places(struct relay *rl)
+{
+    const struct key *k = rl->key;
+    const struct model *m = rl->snap->has_limited_models ? snapshot_model(rl->snap, rl->model)
+                                                         : NULL;
+    bool is_key_limited = k &&
+                          (k->gauge || (k->user && k->user->gauge) || (k->org && k->org->gauge));
+    if (!is_key_limited && !(m && m->gauge))
+        return;
+    struct admission *a = admission_of(rl);
+    if (k)
+        add_place(a, LIMIT_KEY, k->gauge, &k->policy->limits);
+    if (k && k->user)
+        add_place(a, LIMIT_USER, k->user->gauge, &k->user->limits);
+    if (k && k->org)
+        add_place(a, LIMIT_ORG, k->org->gauge, &k->org->limits);
+    if (m)
+        add_place(a, LIMIT_MODEL, m->gauge, &m->limits);
+    a->model = m;
+    a->tokens = counts_tokens(a->places, a->n) ? estimate(rl) : -1;
+}
+
+/* true: it is in. false: it waits, or was refused. */
+static bool enter(struct admission *a)
+{
+    struct relay *rl = a->rl;
+    uint64_t now = loop_now_ms(rl->env->loop), marks[PLACES];
+    int64_t tokens = a->tokens > 0 ? a->tokens : 0;
+    struct limit_refusal why = {.wait_ms = -1};
+    bool stands_behind = false;
+    for (size_t i = 0; i < a->n; i++)
+        marks[i] = limit_mark(a->places[i].gauge);
+    for (size_t i = 0; i < a->n && !a->is_waiting && !stands_behind; i++)
+        if (limit_is_awaited(a->places[i].gauge) && rl->set->limit_queue_ms > 0) {
+            stands_behind = rl->spec->shape != RELAY_FORM;
+            /* for want of a turn, not of room */
+            if (limit_fits(&a->places[i], 1, tokens, now, &why))
+                why = (struct limit_refusal){i, LIMIT_CONCURRENCY, a->places[i].limits->concurrency,
+                                             -1};
+            why.place = i;
+        }
+    if (!stands_behind &&
+        limit_take(rl->env->shared->limiter, a->places, a->n, tokens, now, &why)) {
+        a->is_in = true;
+        a->taken_ms = now;
+        stop_waiting(a, true);
+        return true;
+    }
+    if (wait_for(a, &a->places[why.place], &why, marks[why.place], now))
+        return false;
+    stop_waiting(a, false);
+    refuse(rl, &a->places[why.place], &why);
+    return false;
+}
+
+bool admission_begin(struct relay *rl)
+{
+    find_places(rl);
+    return !rl->admission || enter(rl->admission);
+}
+
+/* ---- before an attempt ---- */
+
+static void leave_target(struct relay *rl)
+{
+    struct admission *a = rl->admission;
+    if (!a || !a->is_up_in)
+        return;
+    a->is_up_in = false;
+    int64_t reserved = a->tokens > 0 ? a->tokens : 0;
+    limit_end(rl->env->shared->limiter, a->up, a->n_up, reserved, used_tokens(rl, reserved),
+              a->up_taken_ms, loop_now_ms(rl->env->loop));
+}
+
+static size_t target_places(const struct relay *rl, struct limit_place out[2])
+{
+    const struct upstream *u = rl->target->upstream;
+    const struct model *m = rl->target->served;
+    size_t n = 0;
+    if (u->gauge)
+        out[n++] = (struct limit_place){u->gauge, &u->limits, LIMIT_UPSTREAM};
+    if (m && m->gauge && (!rl->admission || rl->admission->model != m))
+        out[n++] = (struct limit_place){m->gauge, &m->limits, LIMIT_MODEL};
+    return n;
+}
+
+static bool is_awaited(const struct limit_place *p, size_t n, struct limit_refusal *why)
+{
+    for (size_t i = 0; i < n; i++)
+        if (limit_is_awaited(p[i].gauge)) {
+            *why = (struct limit_refusal){i, LIMIT_CONCURRENCY, p[i].limits->concurrency, -1};
+            return true;
+        }
+    return false;
+}
+
+/* Where room comes first, as far as that is known; else where fewer wait. */
+static bool is_nearer(const struct limit_refusal *why, const struct limit_place *p,
+                      const struct admission *a)
+{
+    if (why->wait_ms < 0 && a->nearest_why.wait_ms < 0)
+        return limit_waiting(p->gauge) < limit_waiting(a->nearest.gauge);
+    return why->wait_ms >= 0 &&
+           (a->nearest_why.wait_ms < 0 || why->wait_ms < a->nearest_why.wait_ms);
+}
+
+static bool enter_target(struct relay *rl, const struct limit_place *p, size_t n)
+{
+    struct admission *a = admission_of(rl);
+    struct limit_refusal why;
+    uint64_t now = loop_now_ms(rl->env->loop), marks[2];
+    if (a->tokens < 0 && counts_tokens(p, n)) /* none was reserved elsewhere, for want of a limit */
+        a->tokens = estimate(rl);
+    int64_t tokens = a->tokens > 0 ? a->tokens : 0;
+    for (size_t i = 0; i < n; i++)
+        marks[i] = limit_mark(p[i].gauge);
+    bool stands_behind = !a->is_waiting && rl->set->limit_queue_ms > 0 &&
+                         rl->spec->shape != RELAY_FORM && is_awaited(p, n, &why);
+    if (!stands_behind && limit_take(rl->env->shared->limiter, p, n, tokens, now, &why)) {
+        memcpy(a->up, p, n * sizeof *p);
+        a->n_up = n;
+        a->up_taken_ms = now;
+        a->is_up_in = true;
+        a->n_left_out = 0;
+        stop_waiting(a, true);
+        return true;
+    }
+    if (a->n_left_out++ == 0 || is_nearer(&why, &p[why.place], a)) {
+        a->nearest = p[why.place];
+        a->nearest_why = why;
+        a->nearest_mark = marks[why.place];
+    }
+    if (!a->is_for_upstream) { /* not each time that it is looked at */
+        struct err e = ERR_INIT;
+        say_refused(&p[why.place], &why, &e);
+        note_failed(rl, &e, "limited");
+    }
+    return false;
+}
+
+bool admission_target(struct relay *rl)
+{
+    struct limit_place p[2];
+    size_t n = target_places(rl, p);
+    if (!rl->admission && n == 0)
+        return true;
+    if (rl->admission)
+        leave_target(rl); /* of the attempt before */
+    if (n > 0)
+        return enter_target(rl, p, n);
+    stop_waiting(rl->admission, true);
+    return true;
+}
+
+bool admission_wait_target(struct relay *rl)
+{
+    struct admission *a = rl->admission;
+    if (!a || a->n_left_out == 0 || rl->attempts > 0)
+        return false;
+    struct limit_place p = a->nearest;
+    struct limit_refusal why = a->nearest_why;
+    a->has_choice = a->n_left_out > 1;
+    a->n_left_out = 0;
+    a->is_for_upstream = true;
+    if (wait_for(a, &p, &why, a->nearest_mark, loop_now_ms(rl->env->loop)))
+        return true;
+    stop_waiting(a, false);
+    refuse(rl, &p, &why);
+    return true;
+}
+
+/* ---- woken, and over ---- */
+
+/* The last that happens to it here. */
+static void try_again(struct relay *rl)
+{
+    struct admission *a = rl->admission;
+    if (rl->is_ended) {
+        stop_waiting(a, false);
+        return;
+    }
+    if (a->is_for_upstream) {
+        rl->next = 0;
+        relay_attempt_next(rl);
+    } else if (enter(a)) {
+        relay_admitted(rl);
+    }
+}
+
+static void on_bell(void *arg)
+{
+    struct relay_loop *l = arg;
+    struct limit_waiter *w;
+    while ((w = limit_next_woken(l->shared->limiter, &l->bell)))
+        try_again(w->arg);
+}
+
+static void ring(void *arg)
+{
+    struct relay_loop *l = arg;
+    loop_post(l->loop, on_bell, l);
+}
+
+void relay_loop_init(struct relay_loop *l)
+{
+    l->bell = (struct limit_bell){.ring = ring, .arg = l};
+}
+
+void admission_end(struct relay *rl)
+{
+    struct admission *a = rl->admission;
+    if (!a)
+        return;
+    stop_waiting(a, false);
+    leave_target(rl);
+    int64_t reserved = a->tokens > 0 ? a->tokens : 0;
+    if (a->is_in)
+        limit_end(rl->env->shared->limiter, a->places, a->n, reserved, used_tokens(rl, reserved),
+                  a->taken_ms, loop_now_ms(rl->env->loop));
+    a->is_in = false;
+}
+
+/* ---- what is left, in the vendors' words ---- */
+
+/* "6m0s", as OpenAI has it. */
+static struct str duration(struct arena *a, int64_t ms)
+{
+    int64_t s = (ms + 999) / 1000;
+    if (ms < 1000)
+        return str_fmt(a, "%lldms", (long long)ms);
+    if (s < 60)
+        return str_fmt(a, "%llds", (long long)s);
+    return s < 3600 ? str_fmt(a, "%lldm%llds", (long long)(s / 60), (long long)(s % 60))
+                    : str_fmt(a, "%lldh%lldm%llds", (long long)(s / 3600), (long long)(s / 60 % 60),
+                              (long long)(s % 60));
+}
+
+static struct str moment(struct arena *a, int64_t in_ms)
+{
+    struct buf b;
+    buf_init_arena(&b, a, 64);
+    clock_rfc3339(&b, (clock_wall_ms() + in_ms + 999) / 1000 * 1000);
+    return buf_str(&b);
+}
+
+/* The window of requests, or of tokens, that has least left. */
+static bool tightest(const struct admission *a, enum limit_kind minute, uint64_t now,
+                     struct limit_view *out)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < a->n; i++)
+        for (enum limit_kind k = minute; k <= minute + 1; k++) {
+            struct limit_view v = limit_view(&a->places[i], k, now);
+            if (v.limit == 0 || (is_any && v.limit - v.used >= out->limit - out->used))
+                continue;
+            *out = v;
+            is_any = true;
+        }
+    return is_any;
+}
+
+bool admission_tells(const struct relay *rl)
+{
+    return rl->admission && rl->admission->n > 0 && rl->set->limit_headers;
+}
+
+bool is_limit_header(struct str name)
+{
+    return str_starts(name, STR("x-ratelimit-")) || str_starts(name, STR("anthropic-ratelimit-")) ||
+           str_starts(name, STR("ratelimit-"));
+}
+
+size_t admission_headers(const struct relay *rl, struct http_header *h)
+{
+    static const struct {
+        enum limit_kind minute;
+        struct str openai[3], anthropic[3];
+    } rows[] = {
+        {LIMIT_REQUESTS_MINUTE,
+         {STR_INIT("x-ratelimit-limit-requests"), STR_INIT("x-ratelimit-remaining-requests"),
+          STR_INIT("x-ratelimit-reset-requests")},
+         {STR_INIT("anthropic-ratelimit-requests-limit"),
+          STR_INIT("anthropic-ratelimit-requests-remaining"),
+          STR_INIT("anthropic-ratelimit-requests-reset")}},
+        {LIMIT_TOKENS_MINUTE,
+         {STR_INIT("x-ratelimit-limit-tokens"), STR_INIT("x-ratelimit-remaining-tokens"),
+          STR_INIT("x-ratelimit-reset-tokens")},
+         {STR_INIT("anthropic-ratelimit-tokens-limit"),
+          STR_INIT("anthropic-ratelimit-tokens-remaining"),
+          STR_INIT("anthropic-ratelimit-tokens-reset")}},
+    };
+    struct arena *a = rl->r->arena;
+    bool is_anthropic = rl->spec->client == WIRE_ANTHROPIC;
+    uint64_t now = loop_now_ms(rl->env->loop);
+    size_t n = 0;
+    if (!admission_tells(rl))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct limit_view v;
+        const struct str *names = is_anthropic ? rows[i].anthropic : rows[i].openai;
+        if (!tightest(rl->admission, rows[i].minute, now, &v))
+            continue;
+        int64_t left = v.limit > v.used ? v.limit - v.used : 0;
+        h[n++] = (struct http_header){names[0], str_fmt(a, "%lld", (long long)v.limit)};
+        h[n++] = (struct http_header){names[1], str_fmt(a, "%lld", (long long)left)};
+        h[n++] = (struct http_header){names[2], is_anthropic ? moment(a, v.reset_ms)
+                                                             : duration(a, v.reset_ms)};
+    }
+    return n;
+}

@@ -1,0 +1,509 @@
+/* inject.c - what the operator adds to conversations: a system prompt, and how much thinking is asked for. Written into the request's body as
+ * its client sent it, a few spans of it, before anything else reads it: so it holds for every format, whether the body passes as it is
+ * or is translated. */
+#include "relay/request.h"
+#include "wire/common.h"
+
+#define MAX_EDITS 8
+#define NO_BUDGET INT64_MIN
+#define MAX_BUDGET 131072
+#define LEAST_BUDGET 1024 /* what Anthropic takes */
+
+struct edit {
+    size_t at, n; /* n bytes at `at` become `with`; in ascending order, none touching another */
+    struct str with;
+};
+struct edits {
+    struct relay *rl;
+    struct arena *a;
+    struct str body;
+    struct json_scan scan; /* of the body */
+    struct edit v[MAX_EDITS];
+    size_t n;
+};
+
+static void put(struct edits *s, size_t at, size_t n, struct str with)
+{
+    size_t i = s->n;
+    if (s->n == MAX_EDITS)
+        return;
+    for (; i > 0 && s->v[i - 1].at > at; i--)
+        s->v[i] = s->v[i - 1];
+    s->v[i] = (struct edit){at, n, with};
+    s->n++;
+}
+
+static void apply(struct edits *s)
+{
+    size_t total = s->body.n, from = 0;
+    for (size_t i = 0; i < s->n; i++)
+        total += s->v[i].with.n;
+    char *p = arena_alloc(s->a, total + 1), *w = p;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct edit *d = &s->v[i];
+        memcpy(w, s->body.p + from, d->at - from);
+        w += d->at - from;
+        if (d->with.n)
+            memcpy(w, d->with.p, d->with.n);
+        w += d->with.n;
+        from = d->at + d->n;
+    }
+    memcpy(w, s->body.p + from, s->body.n - from);
+    w += s->body.n - from;
+    s->body = str_n(p, (size_t)(w - p));
+    s->n = 0;
+}
+
+/* ---- finding one's way in JSON that is known to be well-formed ---- */
+
+static size_t skip_space(struct str s, size_t at)
+{
+    while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\t' || s.p[at] == '\r' || s.p[at] == '\n'))
+        at++;
+    return at;
+}
+
+static size_t value_end(struct str s, size_t at)
+{
+    size_t depth = 0;
+    while (at < s.n) {
+        char c = s.p[at];
+        if (c == '"') {
+            for (at++; at < s.n && s.p[at] != '"'; at++)
+                at += s.p[at] == '\\';
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            if (depth == 0)
+                return at;
+            depth--;
+        } else if (c == ',' && depth == 0) {
+            return at;
+        }
+        at++;
+        if (depth == 0 && (c == '"' || c == '}' || c == ']'))
+            return at;
+    }
+    return at;
+}
+
+/* The next element of an array whose '[' stands at `open`; *at is 0 before the first. false: none follows. */
+static bool next_element(struct str s, size_t open, size_t *at, struct str *out)
+{
+    size_t from = *at ? skip_space(s, *at) : open + 1;
+    if (*at && from < s.n && s.p[from] == ',')
+        from++;
+    from = skip_space(s, from);
+    if (from >= s.n || s.p[from] == ']')
+        return false;
+    *at = value_end(s, from);
+    *out = str_n(s.p + from, *at - from);
+    return out->n > 0;
+}
+
+static struct str span_text(struct str body, const struct json_want *w)
+{
+    return w->count ? str_n(body.p + w->span.at, w->span.n) : STR_NONE;
+}
+
+static bool find(struct edits *s, struct json_want *want, size_t n)
+{
+    return json_scan_object(s->body, want, n, (unsigned)s->rl->set->max_json_depth, &s->scan, NULL);
+}
+
+/* ---- the system prompt ---- */
+
+static struct str quoted(struct arena *a, struct str text, const char *end)
+{
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    buf_char(&b, '"');
+    json_escape(&b, text);
+    buf_fmt(&b, "%s\"", end);
+    return buf_str(&b);
+}
+
+static struct str inside_quotes(struct arena *a, struct str text)
+{
+    struct str q = quoted(a, text, "\\n\\n");
+    return str_n(q.p + 1, q.n - 2);
+}
+
+static struct str braced(struct arena *a, const char *head, struct str text, const char *tail,
+                         const char *end)
+{
+    struct str q = quoted(a, text, end);
+    return str_fmt(a, "%s" STR_FMT "%s", head, STR_ARG(q), tail);
+}
+
+/* A list gets one more in front. */
+static void put_first(struct edits *s, size_t open, struct str element)
+{
+    size_t next = skip_space(s->body, open + 1);
+    bool is_empty = next < s->body.n && s->body.p[next] == ']';
+    put(s, open + 1, 0, is_empty ? element : str_cat(s->a, element, STR(",")));
+}
+
+/* A text, or a list of parts, of which `part` would be one. false: it is neither. */
+static bool put_before(struct edits *s, size_t at, struct str prompt, struct str part)
+{
+    char c = at < s->body.n ? s->body.p[at] : 0;
+    if (c == '"')
+        put(s, at + 1, 0, inside_quotes(s->a, prompt));
+    else if (c == '[')
+        put_first(s, at, part);
+    return c == '"' || c == '[';
+}
+
+static void put_member(struct edits *s, const char *name, struct str value)
+{
+    put(s, s->scan.open + 1, 0,
+        str_fmt(s->a, "\"%s\":" STR_FMT "%s", name, STR_ARG(value), s->scan.is_empty ? "" : ","));
+}
+
+/* Replaces what is null, or adds the member. */
+static void put_value(struct edits *s, const char *name, const struct json_want *w,
+                      struct str value)
+{
+    if (w->count)
+        put(s, w->span.at, w->span.n, value);
+    else
+        put_member(s, name, value);
+}
+
+static void prompt_into_messages(struct edits *s, const struct json_want *messages,
+                                 struct str prompt, const char *part_head)
+{
+    struct str one;
+    size_t open = messages->span.at, at = 0;
+    if (messages->count == 0 || s->body.p[open] != '[')
+        return;
+    while (next_element(s->body, open, &at, &one)) {
+        struct json_want want[2] = {{.key = "role"}, {.key = "content"}};
+        struct json_scan scan;
+        if (one.p[0] != '{' || !json_scan_object(one, want, 2, 0, &scan, NULL))
+            continue;
+        struct str role = span_text(one, &want[0]);
+        if (!str_is(role, "\"system\"") && !str_is(role, "\"developer\""))
+            continue;
+        size_t content = (size_t)(one.p - s->body.p) + want[1].span.at;
+        if (want[1].count &&
+            put_before(s, content, prompt, braced(s->a, part_head, prompt, "}", "\\n\\n")))
+            return;
+        break;
+    }
+    put_first(s, open, braced(s->a, "{\"role\":\"system\",\"content\":", prompt, "}", ""));
+}
+
+static void prompt_into_gemini(struct edits *s, const struct json_want *system, const char *name,
+                               struct str prompt)
+{
+    struct str text = span_text(s->body, system);
+    struct json_want parts = {.key = "parts"};
+    struct json_scan scan;
+    if (text.n && text.p[0] == '{' && json_scan_object(text, &parts, 1, 0, &scan, NULL) &&
+        parts.count && text.p[parts.span.at] == '[') {
+        put_first(s, system->span.at + parts.span.at,
+                  braced(s->a, "{\"text\":", prompt, "}", "\\n\\n"));
+        return;
+    }
+    if (text.n && text.p[0] == '"') { /* some write it so */
+        put(s, system->span.at + 1, 0, inside_quotes(s->a, prompt));
+        return;
+    }
+    put_value(s, name, system, braced(s->a, "{\"parts\":[{\"text\":", prompt, "}]}", ""));
+}
+
+static void add_prompt(struct edits *s, struct str prompt)
+{
+    enum {
+        MESSAGES,
+        SYSTEM,
+        INSTRUCTIONS,
+        SYSTEM_INSTRUCTION,
+        SYSTEM_INSTRUCTION_SNAKE,
+        PROMPT,
+        N
+    };
+    struct json_want w[N] = {{.key = "messages"},           {.key = "system"},
+                             {.key = "instructions"},       {.key = "systemInstruction"},
+                             {.key = "system_instruction"}, {.key = "prompt"}};
+    static const char text_part[] = "{\"type\":\"text\",\"text\":";
+    if (!find(s, w, N))
+        return;
+    struct str plain = quoted(s->a, prompt, "");
+    switch (s->rl->spec->client) {
+    case WIRE_CHAT:
+    case WIRE_OLLAMA:
+        prompt_into_messages(s, &w[MESSAGES], prompt, text_part);
+        break;
+    case WIRE_ANTHROPIC:
+        if (!w[SYSTEM].count || !put_before(s, w[SYSTEM].span.at, prompt,
+                                            braced(s->a, text_part, prompt, "}", "\\n\\n")))
+            put_value(s, "system", &w[SYSTEM], plain);
+        break;
+    case WIRE_RESPONSES:
+        if (!w[INSTRUCTIONS].count || !put_before(s, w[INSTRUCTIONS].span.at, prompt, STR("")))
+            put_value(s, "instructions", &w[INSTRUCTIONS], plain);
+        break;
+    case WIRE_GEMINI:
+        if (w[SYSTEM_INSTRUCTION_SNAKE].count)
+            prompt_into_gemini(s, &w[SYSTEM_INSTRUCTION_SNAKE], "system_instruction", prompt);
+        else
+            prompt_into_gemini(s, &w[SYSTEM_INSTRUCTION], "systemInstruction", prompt);
+        break;
+    case WIRE_OLLAMA_GENERATE:
+        if (w[PROMPT].count == 0) /* asks for the model to be loaded */
+            break;
+        if (!w[SYSTEM].count || !put_before(s, w[SYSTEM].span.at, prompt, STR("")))
+            put_value(s, "system", &w[SYSTEM], plain);
+        break;
+    case WIRE_COMPLETIONS: /* has no place for one */
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+}
+
+/* ---- thinking ---- */
+
+static const char *effort_of(int64_t budget)
+{
+    return budget <= 1024        ? "low"
+           : budget <= 10240     ? "medium"
+           : budget < MAX_BUDGET ? "high"
+                                 : "xhigh";
+}
+
+/* Length of an array, and of the last user's text. */
+static void measure(struct edits *s, int64_t *messages, int64_t *tools, size_t *text)
+{
+    struct json_want w[4] = {
+        {.key = "messages"}, {.key = "contents"}, {.key = "input"}, {.key = "tools"}};
+    struct str one, last = STR_NONE;
+    *messages = *tools = 0;
+    *text = 0;
+    if (!find(s, w, 4))
+        return;
+    for (size_t i = 0; i < 4; i++) {
+        size_t at = 0;
+        if (w[i].count == 0)
+            continue;
+        if (s->body.p[w[i].span.at] == '"' && i == 2) {
+            *messages = 1;
+            *text = w[i].span.n - 2;
+            continue;
+        }
+        if (s->body.p[w[i].span.at] != '[')
+            continue;
+        while (next_element(s->body, w[i].span.at, &at, &one)) {
+            ++*(i == 3 ? tools : messages);
+            if (i < 3 && str_contains(one, STR("\"user\"")))
+                last = one;
+        }
+    }
+    /* its texts, without what frames them */
+    for (size_t at = 0; at < last.n; at++)
+        if (last.p[at] == '"') {
+            size_t end = value_end(last, at);
+            if (end - at > 2 + 16)
+                *text += end - at - 2;
+            at = end - 1;
+        }
+}
+
+static int64_t budget_of(struct edits *s)
+{
+    static const struct word efforts[] = {
+        {"none", 0}, {"low", 1024}, {"medium", 10240}, {"high", MAX_BUDGET}, {0}};
+    const struct settings *set = s->rl->set;
+    if (str_is(set->thinking_mode, "custom"))
+        return set->thinking_budget;
+    int64_t base = word_value(efforts, set->thinking_effort, (int)set->thinking_budget), messages,
+            tools;
+    size_t text;
+    measure(s, &messages, &tools, &text);
+    int64_t tenths = 10 + (messages > 10 ? 5 : 0) + (tools > 3 ? 5 : 0) + (text > 2000 ? 3 : 0);
+    int64_t budget = (base * tenths + 9) / 10;
+    return budget < MAX_BUDGET ? budget : MAX_BUDGET;
+}
+
+/* A member goes, with the comma that belongs to it. */
+static void drop(struct edits *s, const struct json_want *w)
+{
+    struct str b = s->body;
+    if (w->count == 0)
+        return;
+    size_t from = w->span.key_at - 1, to = w->span.at + w->span.n, next = skip_space(b, to);
+    if (next < b.n && b.p[next] == ',') {
+        put(s, from, next + 1 - from, STR(""));
+        return;
+    }
+    while (from > 0 && strchr(" \t\r\n", b.p[from - 1]))
+        from--;
+    if (from > 0 && b.p[from - 1] == ',')
+        from--;
+    put(s, from, to - from, STR(""));
+}
+
+/* However often it stands there; one by one, since neighbours share a comma. */
+static void drop_all(struct edits *s, const char *name)
+{
+    struct json_want w = {.key = name};
+    while (find(s, &w, 1) && w.count > 0) {
+        drop(s, &w);
+        apply(s);
+        w = (struct json_want){.key = name};
+    }
+}
+
+/* An object with some members set anew, others left out; value p NULL: left out. */
+static struct str rebuilt(struct edits *s, struct str object, const char *const *names,
+                          const struct str *values, size_t n)
+{
+    yyjson_val *v, *k, *m;
+    struct buf b;
+    size_t i, max;
+    buf_init_arena(&b, s->a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    if (json_parse(s->a, object, 0, &v, NULL) && yyjson_is_obj(v))
+        yyjson_obj_foreach (v, i, max, k, m) {
+            bool is_ours = false;
+            for (size_t x = 0; x < n; x++)
+                is_ours |= str_eq(json_str(k), str_of(names[x]));
+            if (is_ours)
+                continue;
+            jw_key_str(&w, json_str(k));
+            jw_val(&w, m);
+        }
+    for (size_t x = 0; x < n; x++)
+        if (values[x].p) {
+            jw_key(&w, names[x]);
+            jw_raw(&w, values[x]);
+        }
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+static void think_gemini(struct edits *s, const struct json_want *config, int64_t budget)
+{
+    struct str text = span_text(s->body, config);
+    static const char *const names[] = {"thinkingConfig", "thinking_config"};
+    struct json_want w[2] = {{.key = names[0]}, {.key = names[1]}};
+    struct json_scan scan;
+    if (!text.n || text.p[0] != '{' || !json_scan_object(text, w, 2, 0, &scan, NULL))
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        static const char *const camel[] = {"thinkingBudget", "thinkingLevel"},
+                                 *const snake[] = {"thinking_budget", "thinking_level"};
+        struct str values[2] = {str_fmt(s->a, "%lld", (long long)budget), STR_NONE},
+                   none = STR_NONE;
+        if (w[i].count == 0)
+            continue;
+        struct str one = budget == NO_BUDGET
+                             ? none
+                             : rebuilt(s, span_text(text, &w[i]), i ? snake : camel, values, 2);
+        put(s, config->span.at, config->span.n, rebuilt(s, text, &names[i], &one, 1));
+        return;
+    }
+}
+
+/* budget NO_BUDGET: whatever the client says of it goes. */
+static void set_thinking(struct edits *s, int64_t budget, bool can_reason)
+{
+    enum {
+        THINKING,
+        EFFORT,
+        REASONING,
+        CONFIG,
+        CONFIG_SNAKE,
+        THINK,
+        MAX_TOKENS,
+        N
+    };
+    struct json_want w[N] = {{.key = "thinking"},          {.key = "reasoning_effort"},
+                             {.key = "reasoning"},         {.key = "generationConfig"},
+                             {.key = "generation_config"}, {.key = "think"},
+                             {.key = "max_tokens"}};
+    if (!find(s, w, N))
+        return;
+    think_gemini(s, w[CONFIG].count ? &w[CONFIG] : &w[CONFIG_SNAKE], budget);
+    if (budget == NO_BUDGET) {
+        apply(s);
+        for (size_t i = 0; i < CONFIG; i++)
+            drop_all(s, w[i].key);
+        drop_all(s, w[THINK].key);
+        return;
+    }
+    int64_t most;
+    bool is_anthropic = s->rl->spec->client == WIRE_ANTHROPIC;
+    /* there the answer has to fit beside it */
+    if (is_anthropic && str_to_int(span_text(s->body, &w[MAX_TOKENS]), &most) && budget >= most)
+        budget = most - 1;
+    if (is_anthropic && budget > 0 && budget < LEAST_BUDGET)
+        budget = 0;
+    if (w[THINKING].count || (is_anthropic && can_reason && budget > 0))
+        put_value(s, "thinking", &w[THINKING],
+                  budget > 0 ? str_fmt(s->a, "{\"type\":\"enabled\",\"budget_tokens\":%lld}",
+                                       (long long)budget)
+                             : STR("{\"type\":\"disabled\"}"));
+    struct str effort = str_fmt(s->a, "\"%s\"", effort_of(budget));
+    if (w[EFFORT].count && budget <= 0)
+        drop(s, &w[EFFORT]);
+    else if (w[EFFORT].count)
+        put(s, w[EFFORT].span.at, w[EFFORT].span.n, effort);
+    if (w[REASONING].count && s->body.p[w[REASONING].span.at] == '{') {
+        static const char *const names[] = {"effort", "max_tokens"};
+        const struct str values[] = {budget > 0 ? effort : STR_NONE, STR_NONE};
+        put(s, w[REASONING].span.at, w[REASONING].span.n,
+            rebuilt(s, span_text(s->body, &w[REASONING]), names, values, 2));
+    }
+    if (w[THINK].count) {
+        bool is_level = s->body.p[w[THINK].span.at] == '"';
+        put(s, w[THINK].span.at, w[THINK].span.n,
+            budget <= 0 ? STR("false")
+            : is_level  ? effort
+                        : STR("true"));
+    }
+}
+
+/* ---- whether ---- */
+
+static bool takes_prompt(const struct relay *rl)
+{
+    struct str list = rl->set->system_prompt_except, one;
+    if (!rl->set->inject_system_prompt || rl->set->system_prompt.n == 0 ||
+        (rl->key && rl->key->policy->no_system_prompt))
+        return false;
+    while (list.n) {
+        list = str_cut(list, ',', &one);
+        if (name_fits(str_trim(one), rl->model))
+            return false;
+    }
+    return true;
+}
+
+bool inject(struct relay *rl)
+{
+    bool has_mode = !str_is(rl->set->thinking_mode, "passthrough");
+    struct edits s = {.rl = rl, .a = rl->body_arena, .body = rl->body};
+    if (rl->spec->shape != RELAY_TALK || !(has_mode || rl->set->inject_system_prompt))
+        return false;
+    if (has_mode) {
+        const struct model *m = snapshot_model(rl->snap, rl->model);
+        bool is_auto = str_is(rl->set->thinking_mode, "auto");
+        set_thinking(&s, is_auto ? NO_BUDGET : budget_of(&s), m && m->capabilities & CAP_REASONING);
+        if (s.n)
+            apply(&s);
+    }
+    if (takes_prompt(rl)) {
+        add_prompt(&s, rl->set->system_prompt);
+        if (s.n)
+            apply(&s);
+    }
+    if (s.body.p == rl->body.p)
+        return false;
+    rl->body = s.body;
+    return true;
+}

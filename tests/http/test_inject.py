@@ -1,0 +1,141 @@
+"""What the operator adds to conversations, in every client format: to upstreams of the same format, and of another."""
+import pytest
+from conftest import basic_config
+from gateway import KEY
+
+ADMIN = "sk-admin-0123456789abcdef"
+PROMPT = "Be kind.\nSay \"please\"."
+USER = [{"role": "user", "content": "hi"}]
+PART = [{"role": "user", "parts": [{"text": "hi"}]}]
+BOTH = PROMPT + "\n\nYou are old."
+
+# path, body, what the body is to have then; with an upstream of the same format
+ROWS = [
+    ("chat", {"messages": USER}, lambda b: b["messages"] == [{"role": "system", "content": PROMPT}, *USER]),
+    ("chat", {"messages": [{"role": "system", "content": "You are old."}, *USER]}, lambda b: b["messages"] == [{"role": "system", "content": BOTH}, *USER]),
+    ("chat", {"messages": [*USER, {"content": [{"type": "text", "text": "x"}], "role": "system"}]},
+     lambda b: b["messages"][1]["content"] == [{"type": "text", "text": PROMPT + "\n\n"}, {"type": "text", "text": "x"}]),
+    ("chat", {"messages": []}, lambda b: b["messages"] == [{"role": "system", "content": PROMPT}]),
+    ("anthropic", {"messages": USER, "max_tokens": 9}, lambda b: b["system"] == PROMPT),
+    ("anthropic", {"messages": USER, "max_tokens": 9, "system": "You are old."}, lambda b: b["system"] == BOTH),
+    ("anthropic", {"messages": USER, "max_tokens": 9, "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
+     lambda b: b["system"] == [{"type": "text", "text": PROMPT + "\n\n"}, {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]),
+    ("responses", {"input": "hi"}, lambda b: b["instructions"] == PROMPT),
+    ("responses", {"input": "hi", "instructions": None}, lambda b: b["instructions"] == PROMPT),
+    ("responses", {"input": "hi", "instructions": "You are old."}, lambda b: b["instructions"] == BOTH),
+    ("google", {"contents": PART}, lambda b: b["systemInstruction"] == {"parts": [{"text": PROMPT}]}),
+    ("google", {"contents": PART, "system_instruction": {"parts": [{"text": "x"}]}},
+     lambda b: b["system_instruction"] == {"parts": [{"text": PROMPT + "\n\n"}, {"text": "x"}]}),
+    ("ollama", {"messages": USER, "stream": False}, lambda b: b["messages"][0] == {"role": "system", "content": PROMPT}),
+]
+PATHS = {"chat": "/v1/chat/completions", "anthropic": "/v1/messages", "responses": "/v1/responses", "google": "/v1beta/models/%s:generateContent",
+         "ollama": "/api/chat"}
+
+
+@pytest.fixture(scope="module")
+def injecting(scripted, calls, tmp_path_factory):
+    from gateway import Sluice
+    config = basic_config(scripted.origin)
+    for model in list(config["models"]):
+        if model.startswith("to-"):
+            config["models"][model]["capabilities"] = ["text", "reasoning"]
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
+    s = Sluice(tmp_path_factory.mktemp("inject"), config, calls, key=ADMIN)
+    yield s
+    s.stop()
+
+
+def ask(s, upstream, client, body, model=None, key=KEY):
+    model = model or "to-" + client
+    upstream.reset()
+    path = PATHS[client] % model if "%s" in PATHS[client] else PATHS[client]
+    r = s.call("POST", path, body if "%s" in PATHS[client] else {"model": model, **body}, headers={"Authorization": "Bearer " + key}, auth=False)
+    assert r.status_code == 200, r.text
+    return upstream.requests[-1].json
+
+
+def set_prompt(s, **body):
+    r = s.call("PUT", "/sluice/v1/system-prompt", body)
+    assert r.status_code == 200, r.text
+    return r.json()
+
+
+@pytest.mark.parametrize("client, body, expected", ROWS, ids=["%s-%d" % (r[0], i) for i, r in enumerate(ROWS)])
+def test_the_prompt_goes_before_the_callers(injecting, upstream, client, body, expected):
+    set_prompt(injecting, enabled=True, prompt=PROMPT, except_models=[])
+    sent = ask(injecting, upstream, client, body)
+    assert expected(sent), sent
+    set_prompt(injecting, enabled=False)
+    assert PROMPT.split("\n")[0] not in str(ask(injecting, upstream, client, body))
+
+
+@pytest.mark.parametrize("client, body", [(r[0], r[1]) for r in ROWS if "system" not in str(r[1]) and r[1].get("messages") != []][:6])
+@pytest.mark.parametrize("to", ["chat", "anthropic"])
+def test_the_prompt_crosses_formats(injecting, upstream, client, body, to):
+    set_prompt(injecting, enabled=True, prompt=PROMPT, except_models=[])
+    sent = ask(injecting, upstream, client, body, "to-" + to)
+    system = sent["messages"][0]["content"] if to == "chat" else sent["system"]
+    assert "Be kind." in str(system), sent
+    set_prompt(injecting, enabled=False)
+
+
+def test_keys_and_models_can_be_left_out(injecting, upstream):
+    s = injecting
+    assert set_prompt(s, enabled=True, prompt=PROMPT, except_models=["to-anth*"]) == {"enabled": True, "prompt": PROMPT, "except_models": ["to-anth*"]}
+    assert "system" not in ask(s, upstream, "anthropic", ROWS[4][1])
+    assert "Be kind" in str(ask(s, upstream, "chat", ROWS[0][1]))
+    assert s.call("PATCH", "/sluice/v1/keys/0a1b2c3d", {"no_system_prompt": True}).json()["no_system_prompt"] is True
+    assert "Be kind" not in str(ask(s, upstream, "chat", ROWS[0][1]))
+    assert s.call("PATCH", "/sluice/v1/keys/0a1b2c3d", {"no_system_prompt": False}).status_code == 200
+    set_prompt(s, enabled=False, except_models=[])
+    assert s.get("/sluice/v1/system-prompt").json()["enabled"] is False
+
+
+def think(s, **body):
+    r = s.call("PUT", "/sluice/v1/thinking-budget", body)
+    assert r.status_code == 200, r.text
+
+
+LONG = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 6, "max_tokens": 100000,
+        "tools": [{"name": "t%d" % i, "input_schema": {"type": "object"}} for i in range(4)]}
+LONG["messages"] = LONG["messages"][:-1] + [{"role": "user", "content": "word " * 500}]
+BUDGETS = [
+    ({"mode": "custom", "budget": 5000}, "anthropic", {"messages": USER, "max_tokens": 20000}, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 5000}),
+    ({"mode": "custom", "budget": 5000}, "anthropic", {"messages": USER, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+     lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 2999}),
+    ({"mode": "custom", "budget": 0}, "anthropic", {"messages": USER, "max_tokens": 20000, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+     lambda b: b["thinking"] == {"type": "disabled"}),
+    ({"mode": "custom", "budget": 5000}, "chat", {"messages": USER, "reasoning_effort": "high"}, lambda b: b["reasoning_effort"] == "medium"),
+    ({"mode": "custom", "budget": 0}, "chat", {"messages": USER, "reasoning_effort": "high"}, lambda b: "reasoning_effort" not in b),
+    ({"mode": "custom", "budget": 20000}, "responses", {"input": "hi", "reasoning": {"effort": "low", "summary": "auto"}},
+     lambda b: b["reasoning"] == {"summary": "auto", "effort": "high"}),
+    ({"mode": "custom", "budget": 700}, "google", {"contents": PART, "generationConfig": {"topK": 3, "thinkingConfig": {"thinkingLevel": "high", "includeThoughts": True}}},
+     lambda b: b["generationConfig"] == {"topK": 3, "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 700}}),
+    ({"mode": "custom", "budget": 0}, "ollama", {"messages": USER, "stream": False, "think": True}, lambda b: b["think"] is False),
+    ({"mode": "auto"}, "anthropic", {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 1024}, "messages": USER}, lambda b: "thinking" not in b),
+    ({"mode": "auto"}, "chat", {"messages": USER, "reasoning_effort": "high", "thinking": {"type": "enabled"}, "reasoning": {"effort": "low"}},
+     lambda b: not {"reasoning_effort", "thinking", "reasoning"} & set(b)),
+    ({"mode": "auto"}, "google", {"contents": PART, "generationConfig": {"thinkingConfig": {"thinkingBudget": 5}, "topK": 3}}, lambda b: b["generationConfig"] == {"topK": 3}),
+    ({"mode": "auto"}, "responses", {"input": "hi", "reasoning": {"effort": "low"}}, lambda b: "reasoning" not in b),
+    ({"mode": "passthrough"}, "chat", {"messages": USER, "reasoning_effort": "high"}, lambda b: b["reasoning_effort"] == "high"),
+    ({"mode": "adaptive", "effort": "medium"}, "anthropic", LONG, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 23552}),
+    ({"mode": "adaptive", "effort": "low"}, "anthropic", {"messages": USER, "max_tokens": 9999}, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 1024}),
+]
+
+
+@pytest.mark.parametrize("mode, client, body, expected", BUDGETS, ids=["%s-%s-%d" % (r[0]["mode"], r[1], i) for i, r in enumerate(BUDGETS)])
+def test_thinking_is_what_the_operator_says(injecting, upstream, mode, client, body, expected):
+    think(injecting, **mode)
+    sent = ask(injecting, upstream, client, body)
+    think(injecting, mode="passthrough")
+    assert expected(sent), sent
+
+
+def test_thinking_crosses_formats(injecting, upstream):
+    think(injecting, mode="custom", budget=0)
+    sent = ask(injecting, upstream, "anthropic", {"messages": USER, "max_tokens": 20000, "thinking": {"type": "enabled", "budget_tokens": 9000}}, "to-chat")
+    think(injecting, mode="passthrough", effort="medium", budget=10240)
+    assert sent.get("reasoning_effort") in (None, "none", "minimal"), sent
+    assert injecting.get("/sluice/v1/thinking-budget").json() == {"mode": "passthrough", "effort": "medium", "budget": 10240}
+    for body in ({"mode": "manual"}, {"budget": 131073}, {"nope": 1}):
+        assert injecting.call("PUT", "/sluice/v1/thinking-budget", body).status_code == 400

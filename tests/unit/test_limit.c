@@ -1,0 +1,334 @@
+/* Limits: never one too many, whoever asks at once; what was taken comes back when it should; who waits is served in turn. */
+#include "gate/limit.h"
+#include "base/clock.h"
+#include "unit.h"
+#include <pthread.h>
+
+#define THREADS 8
+
+static struct limiter *limiter;
+static struct snapshot *snap;
+
+/* A snapshot with one key of these limits, bound. */
+static struct limit_place place_of(const char *id, struct limits limits)
+{
+    limiter = limiter ? limiter : limiter_new();
+    snap = snapshot_new();
+    struct key *k = ARENA_NEW(snap->arena, struct key);
+    struct key_policy *p = ARENA_NEW(snap->arena, struct key_policy);
+    p->limits = limits;
+    *k = (struct key){.id = str_of(id), .policy = p};
+    snap->keys = ARENA_ARRAY(snap->arena, struct key *, 1);
+    snap->keys[snap->n_keys++] = k;
+    limiter_bind(limiter, snap);
+    return (struct limit_place){k->gauge, &p->limits, LIMIT_KEY};
+}
+
+static void done(void)
+{
+    snapshot_unref(snap);
+    limiter_free(limiter);
+    limiter = NULL;
+}
+
+static bool take(struct limit_place *p, int64_t tokens, uint64_t now_ms)
+{
+    struct limit_refusal why;
+    return limit_take(limiter, p, 1, tokens, now_ms, &why);
+}
+
+static void end(struct limit_place *p, int64_t tokens, int64_t used, uint64_t at, uint64_t now)
+{
+    limit_end(limiter, p, 1, tokens, used, at, now);
+}
+
+START_TEST(a_minute_holds_so_many_and_no_more)
+{
+    struct limit_place p = place_of("k", (struct limits){.requests_per_minute = 3});
+    struct limit_refusal why;
+    uint64_t t = 1000000;
+    ck_assert(take(&p, 0, t) && take(&p, 0, t + 1500) && take(&p, 0, t + 30000));
+    ck_assert(!limit_take(limiter, &p, 1, 0, t + 30000, &why));
+    ck_assert_int_eq(why.kind, LIMIT_REQUESTS_MINUTE);
+    ck_assert_int_eq(why.limit, 3);
+    /* the first two share a slot of 2 s: 62 s from its begin */
+    ck_assert_int_eq(why.wait_ms, 32000);
+    ck_assert(!take(&p, 0, t + 60000));
+    ck_assert(!take(&p, 0, t + 61999));
+    ck_assert(take(&p, 0, t + 62000));
+    ck_assert(take(&p, 0, t + 62000));
+    ck_assert(!take(&p, 0, t + 62000));
+    ck_assert(take(&p, 0, t + 92000));
+    done();
+}
+END_TEST
+
+/* Whatever the pattern, no 60 seconds hold more than the limit. */
+START_TEST(no_window_of_a_minute_exceeds_it)
+{
+    enum {
+        LIMIT = 20,
+        N = 4000
+    };
+    struct limit_place p = place_of("k", (struct limits){.requests_per_minute = LIMIT});
+    uint64_t taken[N], t = 777;
+    size_t n = 0;
+    unsigned seed = 1;
+    for (int i = 0; i < N; i++) {
+        seed = seed * 1103515245 + 12345;
+        t += seed >> 16 & 1 ? seed >> 20 & 255 : (seed >> 17 & 15) == 0 ? 200000 : 2;
+        if (take(&p, 0, t))
+            taken[n++] = t;
+    }
+    ck_assert_uint_gt(n, 10 * LIMIT);
+    for (size_t i = LIMIT; i < n; i++)
+        ck_assert_uint_ge(taken[i] - taken[i - LIMIT], 60000);
+    done();
+}
+END_TEST
+
+START_TEST(days_and_long_pauses)
+{
+    struct limit_place p = place_of("k", (struct limits){.requests_per_day = 2});
+    uint64_t hour = 3600000, t = 50 * hour;
+    ck_assert(take(&p, 0, t) && take(&p, 0, t + hour));
+    ck_assert(!take(&p, 0, t + 24 * hour));
+    ck_assert(take(&p, 0, t + 25 * hour));
+    ck_assert(take(&p, 0, t + 4000 * hour) && take(&p, 0, t + 4000 * hour));
+    ck_assert(!take(&p, 0, t + 4000 * hour));
+    struct limit_view v = limit_view(&p, LIMIT_REQUESTS_DAY, t + 4000 * hour);
+    ck_assert_int_eq(v.used, 2);
+    ck_assert(v.reset_ms >= (int64_t)(24 * hour) && v.reset_ms <= (int64_t)(25 * hour));
+    done();
+}
+END_TEST
+
+START_TEST(tokens_are_reserved_and_settled)
+{
+    struct limit_place p = place_of("k", (struct limits){.tokens_per_minute = 100});
+    uint64_t t = 2000000;
+    ck_assert(take(&p, 80, t));
+    ck_assert(!take(&p, 30, t));
+    end(&p, 80, 10, t, t + 3000); /* 70 come back */
+    ck_assert(take(&p, 80, t + 3000));
+    end(&p, 80, 130, t + 3000, t + 4000); /* more than was reserved: 140 of 100 */
+    ck_assert_int_eq(limit_view(&p, LIMIT_TOKENS_MINUTE, t + 4000).used, 140);
+    ck_assert(!take(&p, 1, t + 4000));
+    ck_assert(take(&p, 0, t + 4000)); /* nothing of what is limited */
+    /* the 10 of the first went: 130 left, of which none fits */
+    ck_assert(!take(&p, 51, t + 62000));
+    ck_assert(take(&p, 1000000, t + 70000)); /* larger than all: when all is free */
+    ck_assert(!take(&p, 1, t + 70000));
+    done();
+}
+END_TEST
+
+START_TEST(all_places_or_none)
+{
+    struct limit_place p[2] = {place_of("a", (struct limits){.requests_per_minute = 10})};
+    struct snapshot *first = snap;
+    p[1] = place_of("b", (struct limits){.requests_per_minute = 10, .concurrency = 1});
+    struct limit_refusal why;
+    ck_assert(limit_take(limiter, p, 2, 0, 5000, &why));
+    ck_assert(!limit_take(limiter, p, 2, 0, 5000, &why));
+    ck_assert_int_eq(why.kind, LIMIT_CONCURRENCY);
+    ck_assert_uint_eq(why.place, 1);
+    ck_assert_int_eq(limit_view(&p[0], LIMIT_REQUESTS_MINUTE, 5000).used, 1);
+    ck_assert_int_eq(limit_view(&p[1], LIMIT_REQUESTS_MINUTE, 5000).used, 1);
+    limit_end(limiter, p, 2, 0, 0, 5000, 5000);
+    ck_assert(limit_take(limiter, p, 2, 0, 5000, &why));
+    snapshot_unref(first);
+    done();
+}
+END_TEST
+
+/* ---- many at once ---- */
+
+struct crowd {
+    struct limit_place p;
+    _Atomic uint64_t now_ms, in;
+    _Atomic int64_t at_once, most;
+    int each;
+    bool ends;
+};
+
+static void *ask(void *arg)
+{
+    struct crowd *c = arg;
+    for (int i = 0; i < c->each; i++) {
+        uint64_t now = atomic_fetch_add(&c->now_ms, c->ends ? 1 : 0);
+        if (!take(&c->p, 7, now))
+            continue;
+        atomic_fetch_add(&c->in, 1);
+        int64_t n = atomic_fetch_add(&c->at_once, 1) + 1, most = atomic_load(&c->most);
+        while (n > most && !atomic_compare_exchange_weak(&c->most, &most, n))
+            ;
+        if (c->ends) {
+            atomic_fetch_sub(&c->at_once, 1);
+            end(&c->p, 7, i % 14, now, now);
+        }
+    }
+    return NULL;
+}
+
+static void run(struct crowd *c)
+{
+    pthread_t t[THREADS];
+    for (size_t i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&t[i], NULL, ask, c), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+}
+
+START_TEST(ten_thousand_at_once_never_exceed_it_by_one)
+{
+    static const struct limits rows[] = {{.requests_per_minute = 1000},
+                                         {.requests_per_day = 1000},
+                                         {.tokens_per_minute = 7006},
+                                         {.concurrency = 1000}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct crowd c = {.p = place_of("k", rows[i]), .now_ms = 9000000, .each = 10000 / THREADS};
+        run(&c);
+        ck_assert_msg(atomic_load(&c.in) == 1000, "row %zu: %llu were in", i,
+                      (unsigned long long)atomic_load(&c.in));
+        done();
+    }
+}
+END_TEST
+
+START_TEST(coming_and_going_at_once_leaves_nothing_behind)
+{
+    struct limit_place p = place_of(
+        "k",
+        (struct limits){.concurrency = 5, .tokens_per_minute = 2000, .requests_per_minute = 900});
+    struct crowd c = {.p = p, .now_ms = 9000000, .each = 20000, .ends = true};
+    run(&c);
+    ck_assert_int_le(atomic_load(&c.most), 5);
+    ck_assert_uint_gt(atomic_load(&c.in), 900);
+    uint64_t later = atomic_load(&c.now_ms) + 100000;
+    for (enum limit_kind k = 0; k < LIMIT_KINDS; k++)
+        ck_assert_int_eq(limit_view(&p, k, later).used, 0);
+    done();
+}
+END_TEST
+
+/* ---- waiting ---- */
+
+static int rung;
+static void on_ring(void *arg)
+{
+    (void)arg;
+    rung++;
+}
+
+START_TEST(flows_share_evenly_however_many_wait_in_each)
+{
+    struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
+    struct limit_bell bell = {.ring = on_ring};
+    struct limit_waiter w[12];
+    char order[16] = "";
+    memset(w, 0, sizeof w);
+    rung = 0;
+    ck_assert(take(&p, 0, 1));
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) { /* ten of a, then one of b, one of c */
+        w[i].bell = &bell;
+        w[i].flow = i < 10 ? 1 : i - 8;
+        ck_assert(limit_wait(limiter, p.gauge, &w[i], limit_mark(p.gauge), 12));
+    }
+    struct limit_waiter more = {.bell = &bell, .flow = 9};
+    ck_assert(!limit_wait(limiter, p.gauge, &more, limit_mark(p.gauge), 12)); /* full */
+    ck_assert_int_eq(rung, 0);
+    ck_assert_uint_eq(limit_waiting(p.gauge), 12);
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        struct limit_waiter *next;
+        end(&p, 0, 0, 1, 1);
+        next = limit_next_woken(limiter, &bell);
+        ck_assert_ptr_nonnull(next);
+        ck_assert_ptr_null(limit_next_woken(limiter, &bell)); /* one at a time */
+        ck_assert(take(&p, 0, 1));
+        limit_got_in(limiter, next);
+        struct limit_waiter *hasty = limit_next_woken(limiter, &bell); /* finds no room */
+        if (hasty)
+            limit_wait_again(limiter, p.gauge, hasty, limit_mark(p.gauge));
+        order[i] = (char)('a' + (int)next->flow - 1);
+    }
+    order[12] = 0;
+    ck_assert_msg(strchr(order, 'b') - order < 4 && strchr(order, 'c') - order < 4, "%s", order);
+    ck_assert_uint_eq(limit_waiting(p.gauge), 0);
+    done();
+}
+END_TEST
+
+START_TEST(who_leaves_is_not_woken_and_holds_nobody_up)
+{
+    struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
+    struct limit_bell bell = {.ring = on_ring};
+    struct limit_waiter w[3];
+    memset(w, 0, sizeof w);
+    ck_assert(take(&p, 0, 1));
+    for (size_t i = 0; i < 3; i++) {
+        w[i].bell = &bell;
+        w[i].flow = 5;
+        ck_assert(limit_wait(limiter, p.gauge, &w[i], limit_mark(p.gauge), 12));
+    }
+    limit_leave(limiter, &w[1]);
+    end(&p, 0, 0, 1, 1);
+    limit_leave(limiter, &w[0]); /* woken, and gone before it knows */
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &w[2]);
+    ck_assert(take(&p, 0, 1));
+    limit_got_in(limiter, &w[2]);
+    ck_assert_uint_eq(limit_waiting(p.gauge), 0);
+    ck_assert_uint_eq(limiter_counts(limiter).waiting, 0);
+    done();
+}
+END_TEST
+
+START_TEST(what_happens_between_the_try_and_the_wait_is_not_missed)
+{
+    struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
+    struct limit_bell bell = {.ring = on_ring};
+    struct limit_waiter w = {.bell = &bell};
+    rung = 0;
+    ck_assert(take(&p, 0, 1));
+    uint64_t mark = limit_mark(p.gauge);
+    ck_assert(!take(&p, 0, 1));
+    end(&p, 0, 0, 1, 1);
+    ck_assert(limit_wait(limiter, p.gauge, &w, mark, 12));
+    ck_assert_int_eq(rung, 1);
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &w);
+    limit_leave(limiter, &w);
+    done();
+}
+END_TEST
+
+/* ---- places that go, and come back ---- */
+
+START_TEST(an_edit_forgets_nothing_and_the_number_kept_is_bounded)
+{
+    struct limit_place p = place_of("k", (struct limits){.requests_per_minute = 2});
+    ck_assert(take(&p, 0, 1000000) && take(&p, 0, 1000000));
+    snapshot_unref(snap);
+    p = place_of("k", (struct limits){.requests_per_minute = 3}); /* raised */
+    ck_assert(take(&p, 0, 1000000));
+    ck_assert(!take(&p, 0, 1000000));
+    for (int i = 0; i < 6000; i++) {
+        char id[16];
+        snapshot_unref(snap);
+        (void)snprintf(id, sizeof id, "k%d", i);
+        p = place_of(id, (struct limits){.requests_per_minute = 2});
+    }
+    struct limit_counts c = limiter_counts(limiter);
+    ck_assert_uint_le(c.gauges, 4200);
+    ck_assert_uint_ge(c.evicted, 1800);
+    ck_assert(take(&p, 0, 1000000) && take(&p, 0, 1000000) && !take(&p, 0, 1000000));
+    done();
+}
+END_TEST
+
+UNIT_MAIN("limit", a_minute_holds_so_many_and_no_more, no_window_of_a_minute_exceeds_it,
+          days_and_long_pauses, tokens_are_reserved_and_settled, all_places_or_none,
+          ten_thousand_at_once_never_exceed_it_by_one,
+          coming_and_going_at_once_leaves_nothing_behind,
+          flows_share_evenly_however_many_wait_in_each, who_leaves_is_not_woken_and_holds_nobody_up,
+          what_happens_between_the_try_and_the_wait_is_not_missed,
+          an_edit_forgets_nothing_and_the_number_kept_is_bounded)
