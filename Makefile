@@ -1,7 +1,7 @@
 # Two commands matter: `make run` and `make test`. Each installs what is missing by itself.
 # CMake presets do the building; see CMakePresets.json for debug, asan, tsan, release, fuzz.
 .DEFAULT_GOAL := help
-.PHONY: help run web-dev test test-clients test-faults check format status bench bench-log fuzz fresh install clean
+.PHONY: help run web-dev screenshots test test-clients test-faults check format status bench bench-log fuzz fresh install clean
 
 PREFIX ?= /usr/local
 DATA   ?= data
@@ -24,6 +24,10 @@ FORCE:
 web-dev: ## The dashboard with reload on change, in front of a running sluice (SLUICE_URL)
 	@tools/setup build web
 	@PATH="$$(tools/get-node):$$PATH" npm --prefix web run dev
+
+screenshots: build/release/sluice ## Take the pictures of the dashboard in docs/screenshots/ anew
+	@tests/setup
+	@tools/screenshots
 
 test: ## Everything: checks, unit tests, sanitizers, black-box tests, short fuzzing
 	@tools/setup test

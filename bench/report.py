@@ -59,6 +59,14 @@ def request_log():
     return found if found.get("rows") == 10_000_000 else None
 
 
+def dashboard():
+    """What bench/dashboard measured last."""
+    try:
+        return json.loads((servers.TOOLS / "dashboard.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def bars(results, others):
     """Every bar: (name, measured text, bar text, passed or None, note)."""
     rows = []
@@ -115,6 +123,12 @@ def bars(results, others):
     value = _of(request_log(), "worst_ms")  # of bench/request-log, which takes minutes and is run apart
     absolute("Request log at 10 million records: slowest query", value, None if value is None else f"{value:.0f} ms", 100, "ms",
              "bench/request-log" if value is not None else "")
+    found = dashboard()  # of bench/dashboard, which needs a browser and is run apart
+    for name, member, limit, unit in (("Dashboard: first screen, processor slowed down four times", "first_screen_ms", 1000, "ms"),
+                                      ("Dashboard: longest task while 1 000 log rows a second arrive", "longest_task_ms", 200, "ms"),
+                                      ("Dashboard: first screen with gzip", "first_screen_bytes", 300_000, "bytes")):
+        value = _of(found, member)
+        absolute(name, value, None if value is None else f"{value:.0f} {unit}", limit, unit, "bench/dashboard" if value is not None else "")
     value = _of(others.get("size"), "bytes")
     absolute("Stripped program", None if value is None else value / 1048576,
              None if value is None else f"{value / 1048576:.2f} MB", 8, "MB")

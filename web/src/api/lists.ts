@@ -25,6 +25,7 @@ export const lists = {
   kinds: queryOptions({ queryKey: ['kinds'], staleTime: Infinity, queryFn: async () => (await take(api.GET('/sluice/v1/provider-kinds'))).data }),
   models: queryOptions({ queryKey: ['models'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/models', query(after)))) }),
   keys: queryOptions({ queryKey: ['keys'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/keys', query(after)))) }),
+  aliases: queryOptions({ queryKey: ['aliases'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/aliases', query(after)))) }),
   orgs: queryOptions({ queryKey: ['orgs'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/orgs', query(after)))) }),
   users: queryOptions({ queryKey: ['users'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/users', query(after)))) }),
   active: queryOptions({ queryKey: ['active'], queryFn: async () => (await take(api.GET('/sluice/v1/requests/active'))).data, refetchInterval: 1_000 }),

@@ -85,5 +85,8 @@ export const en = {
   limit_concurrency: 'At once', org: 'Organisation', user: 'User', tags: 'Tags', limitsAndTimes: 'Limits and times',
   schedule: 'When it opens anything', days: 'Days', everyDay: 'every day', timeZone: 'Time zone', revokeKey: 'Revoke',
   page: 'Page', action: 'Action', setting: 'Setting', inTheLog: 'Search the request log',
+  aliases: 'Aliases',
+  aliasesHint: 'Other names for models. * stands for any text, ? for one character; of those that fit, the highest priority counts.',
+  standsFor: 'Stands for', priority: 'Priority',
 } as const;
 export type Words = Record<keyof typeof en, string>;

@@ -77,4 +77,5 @@ export const zh: Words = {
   limit_tokens_per_minute: '每分钟令牌', limit_tokens_per_day: '每天令牌', limit_concurrency: '并发', org: '组织', user: '用户', tags: '标签',
   limitsAndTimes: '限制与时段', schedule: '可用时段', days: '日期', everyDay: '每天', timeZone: '时区', revokeKey: '吊销',
   page: '页面', action: '操作', setting: '设置', inTheLog: '搜索请求日志',
+  aliases: '别名', aliasesHint: '模型的其他名称。* 代表任意文本，? 代表一个字符；匹配时优先级最高者生效。', standsFor: '代表', priority: '优先级',
 };

@@ -9,11 +9,13 @@ import { ask } from '../api/chat';
 import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
+import { Aliases } from '../parts/aliases';
 import { short, span } from '../parts/format';
 import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const capabilities = ['text', 'vision', 'tools', 'reasoning', 'embedding', 'audio', 'image', 'rerank', 'moderation'];
+const aliasTab = ' '; // no provider is called that
 const states = ['enabled', 'disabled', 'missing'] as const;
 
 /** Who has no key though its kind asks for one. */
@@ -95,8 +97,10 @@ export default function Models() {
               <Tabs.List className="tabs-row">
                 <Tabs.Tab value="*" rightSection={<Tally of={all} />}>{words.all}</Tabs.Tab>
                 {byProvider.map(([p, list]) => <Tabs.Tab key={p} value={p} rightSection={<Tally of={list} />}>{p}</Tabs.Tab>)}
+                <Tabs.Tab value={aliasTab} ml="auto">{words.aliases}</Tabs.Tab>
               </Tabs.List>
             </Tabs>
+            {tab === aliasTab ? <Aliases /> : <>
             <Group gap={8}>
               <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} onBlur={() => put('q', text.trim())} w={{ base: '100%', xs: 240 }} />
               <Select size="xs" placeholder={words.capabilities} aria-label={words.capabilities} data={capabilities} value={type} onChange={(v) => put('type', v)} clearable w={{ base: '48%', xs: 150 }} />
@@ -110,6 +114,7 @@ export default function Models() {
               </Paper>
             )}
             {picked.size > 0 && <Bulk names={[...picked]} onDone={() => setPicked(new Set())} onDelete={() => setDoomed([...picked])} />}
+            </>}
           </Stack>
         )}
       </Loaded>

@@ -150,7 +150,7 @@ function Figures() {
     };
   }, [data]);
   const table = all.data ? { model: all.data.models, upstream: all.data.upstreams, key: all.data.keys }[dim] : [];
-  const decimals = (v: number) => (v >= 10 || v === 0 ? short(Math.round(v), language) : v.toFixed(1));
+  const decimals = (v: number) => (v >= 10 || Number.isInteger(v) ? short(Math.round(v), language) : v.toFixed(1));
   const ms = (v: number) => (v === 0 ? '0' : span(Math.round(v * 1000)));
   const charts = [
     { title: words.traffic, show: decimals, lines: [{ name: words.ok, color: '--mapped', values: good, isBar: true }, { name: words.failedOnes, color: '--bad', values: bad, isBar: true }] },

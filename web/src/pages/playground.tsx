@@ -9,7 +9,7 @@ import { apiUrl } from '../api/client';
 import { lists } from '../api/lists';
 import { one } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
-import { count, money, span } from '../parts/format';
+import { count, money, short, span } from '../parts/format';
 import { Loaded, Page, Snippet } from '../parts/pieces';
 
 interface Turn { question: string; media: Media[]; answer: Answer | null; error: string }
@@ -193,7 +193,7 @@ function TurnView({ t, isRunning }: { t: Turn; isRunning: boolean }) {
           <span className="tag">{words.ttft} {span(a.firstUs)}</span>
           <span className="tag">{words.duration} {span(a.totalUs)}</span>
           <span className="tag">{words.tokens} {count(a.input, language)} → {count(a.output, language)}</span>
-          {speed > 0 && isOver && <span className="tag">{speed.toFixed(speed < 10 ? 1 : 0)} {words.perSecondShort}</span>}
+          {speed > 0 && isOver && <span className="tag">{speed < 10 ? speed.toFixed(1) : short(Math.round(speed), language)} {words.perSecondShort}</span>}
           {cost !== undefined && <span className="tag">{words.cost} {cost === null ? words.unknownPrice : money(cost)}</span>}
           {isOver && a.requestId && <Link href={`/requests/${encodeURIComponent(a.requestId)}`} className="quiet">{words.lookAtIt}</Link>}
         </Group>
