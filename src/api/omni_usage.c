@@ -4,6 +4,7 @@
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -69,10 +70,20 @@ void omni_filter_provider(struct control_call *c, struct str provider, struct us
 
 /* ---- groups ---- */
 
+struct spent {
+    int64_t nanousd, priced; /* of so many requests; 0: no price was known for any */
+};
+static void spent_add(struct spent *to, const struct spent *c)
+{
+    to->nanousd += c->nanousd;
+    to->priced += c->priced;
+}
+
 struct group {
     struct str key;                         /* with a NUL behind it */
     struct str name, provider, account, id; /* what the answer shows of them is the view's matter */
     struct usage_figures f;
+    struct spent cost;
     int64_t *by_day; /* tokens; NULL: none yet */
 };
 struct groups {
@@ -163,7 +174,8 @@ struct gathered {
     struct control_call *c;
     struct groups by[GROUPINGS];
     struct usage_figures all;
-    int64_t named; /* requests that asked for a model */
+    struct spent cost, *day_costs; /* day_costs: beside days */
+    int64_t named;                 /* requests that asked for a model */
     int64_t first_day, n_days, spans_a_day;
     int64_t last_day;
     struct usage_figures *days;
@@ -188,6 +200,55 @@ static void gather_end(struct gathered *g)
     }
 }
 
+/* What names the groups that requests of a kind belong to; empty: none. */
+static void group_keys(struct gathered *g, const struct usage_kind *k, struct str keys[GROUPINGS])
+{
+    struct arena *a = g->c->arena;
+    const struct snapshot *s = g->c->snap;
+    struct str model = k->upstream_model.n ? k->upstream_model : k->model,
+               provider = omni_provider(s, k->upstream);
+    keys[BY_MODEL] = str_fmt(a, STR_FMT " (" STR_FMT ")", STR_ARG(model), STR_ARG(provider));
+    keys[BY_ACCOUNT] = k->upstream;
+    keys[BY_MODEL_ACCOUNT] = str_fmt(a, STR_FMT " (" STR_FMT " - " STR_FMT ")", STR_ARG(model),
+                                     STR_ARG(provider), STR_ARG(k->upstream));
+    keys[BY_PROVIDER] = provider;
+    keys[BY_KEY] = omni_key_text(a, s, k->key);
+}
+
+/* One hour of one kind of the ledger. */
+static void on_cost(void *arg, const struct row *r)
+{
+    struct gathered *g = arg;
+    int64_t day = row_int(r, 0) / 24 - g->first_day;
+    struct spent c = {row_int(r, 2), row_int(r, 1)};
+    struct usage_kind k = {.key = row_str(r, 3),
+                           .model = row_str(r, 4),
+                           .upstream = row_str(r, 5),
+                           .upstream_model = row_str(r, 6)};
+    struct str keys[GROUPINGS];
+    group_keys(g, &k, keys);
+    spent_add(&g->cost, &c);
+    for (int i = 0; i < GROUPINGS; i++) {
+        struct group *one = keys[i].n ? map_get(&g->by[i].by_key, keys[i]) : NULL;
+        if (one)
+            spent_add(&one->cost, &c);
+    }
+    if (g->day_costs && day >= 0 && day < g->n_days)
+        spent_add(&g->day_costs[day], &c);
+}
+
+/* After the sums were read: costs are added to the groups that there are. */
+static bool read_costs(struct gathered *g, struct db *db, int64_t from_hour, struct err *e)
+{
+    char sql[400];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT each_row(h.hour,h.n-h.unpriced,h.amount,k.key,k.model,k.upstream,"
+                   "k.upstream_model) FROM ledger_hour h JOIN ledger_kind k ON k.id=h.kind "
+                   "WHERE h.hour>=%lld AND k.unit='nanousd'",
+                   (long long)from_hour);
+    return db_each_row(db, sql, on_cost, g, e);
+}
+
 static struct kind_groups *groups_of_kind(struct gathered *g, struct usage_kind *k)
 {
     struct arena *a = g->c->arena;
@@ -198,14 +259,8 @@ static struct kind_groups *groups_of_kind(struct gathered *g, struct usage_kind 
     struct str model = k->upstream_model.n ? k->upstream_model : k->model,
                provider = omni_provider(s, k->upstream);
     out->has_model = k->model.n > 0;
-    struct str keys[GROUPINGS] = {
-        [BY_MODEL] = str_fmt(a, STR_FMT " (" STR_FMT ")", STR_ARG(model), STR_ARG(provider)),
-        [BY_ACCOUNT] = k->upstream,
-        [BY_MODEL_ACCOUNT] = str_fmt(a, STR_FMT " (" STR_FMT " - " STR_FMT ")", STR_ARG(model),
-                                     STR_ARG(provider), STR_ARG(k->upstream)),
-        [BY_PROVIDER] = provider,
-        [BY_KEY] = omni_key_text(a, s, k->key),
-    };
+    struct str keys[GROUPINGS];
+    group_keys(g, k, keys);
     for (int i = 0; i < GROUPINGS; i++) {
         if (keys[i].n == 0) /* no upstream was asked, or no key was shown */
             continue;
@@ -306,21 +361,24 @@ static int64_t first_of_year(int64_t now_ms)
 }
 
 /* Unknown while no price of it is known: never zero. */
-static void write_cost(struct jw *w, const char *key, const struct usage_figures *f)
+static void write_cost(struct jw *w, const char *key, const struct spent *c)
 {
-    (void)f;
     jw_key(w, key);
-    jw_null(w);
+    if (c->priced > 0)
+        jw_double(w, (double)c->nanousd / 1e9);
+    else
+        jw_null(w);
 }
 
-static void write_figures(struct jw *w, const struct usage_figures *f, bool with_total)
+static void write_figures(struct jw *w, const struct usage_figures *f, const struct spent *c,
+                          bool with_total)
 {
     jw_kv_int(w, "requests", f->n);
     jw_kv_int(w, "promptTokens", f->input_total);
     jw_kv_int(w, "completionTokens", f->output_total);
     if (with_total)
         jw_kv_int(w, "totalTokens", tokens(f));
-    write_cost(w, "cost", f);
+    write_cost(w, "cost", c);
 }
 
 static int64_t streak(const struct gathered *g)
@@ -361,7 +419,7 @@ static void write_summary(struct jw *w, const struct gathered *g)
     jw_kv_int(w, "totalTokens", tokens(&g->all));
     jw_kv_int(w, "promptTokens", g->all.input_total);
     jw_kv_int(w, "completionTokens", g->all.output_total);
-    write_cost(w, "totalCost", &g->all);
+    write_cost(w, "totalCost", &g->cost);
     jw_kv_int(w, "totalRequests", g->all.n);
     jw_kv_int(w, "uniqueModels", distinct_names(&g->by[BY_MODEL]));
     jw_kv_int(w, "uniqueAccounts", (int64_t)g->by[BY_ACCOUNT].n);
@@ -385,7 +443,7 @@ static void write_days(struct jw *w, struct gathered *g)
             continue;
         jw_object(w);
         jw_kv_str(w, "date", omni_date(a, g->first_day + i));
-        write_figures(w, &g->days[i], false);
+        write_figures(w, &g->days[i], &g->day_costs[i], false);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -423,7 +481,7 @@ static void write_groups(struct jw *w, const struct gathered *g)
         jw_object(w);
         jw_kv_str(w, "model", omni_last_segment(one->name));
         jw_kv_str(w, "provider", one->provider);
-        write_figures(w, &one->f, true);
+        write_figures(w, &one->f, &one->cost, true);
         jw_kv_str(w, "pct", str_fmt(a, "%.1f", percent(tokens(&one->f), tokens(&g->all))));
         jw_object_end(w);
     }
@@ -436,7 +494,7 @@ static void write_groups(struct jw *w, const struct gathered *g)
         jw_kv_str(w, "account", one->account);
         jw_kv_int(w, "totalTokens", tokens(&one->f));
         jw_kv_int(w, "requests", one->f.n);
-        write_cost(w, "cost", &one->f);
+        write_cost(w, "cost", &one->cost);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -446,7 +504,7 @@ static void write_groups(struct jw *w, const struct gathered *g)
         const struct group *one = g->by[BY_PROVIDER].v[i];
         jw_object(w);
         jw_kv_str(w, "provider", one->provider);
-        write_figures(w, &one->f, true);
+        write_figures(w, &one->f, &one->cost, true);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -458,7 +516,7 @@ static void write_groups(struct jw *w, const struct gathered *g)
         jw_kv_str(w, "apiKey", one->key);
         jw_kv_str(w, "apiKeyId", one->id);
         jw_kv_str(w, "apiKeyName", one->name.n ? one->name : one->id);
-        write_figures(w, &one->f, true);
+        write_figures(w, &one->f, &one->cost, true);
         jw_object_end(w);
     }
     jw_array_end(w);
@@ -514,11 +572,13 @@ static bool analytics(struct control_call *c, struct err *e)
                                        : g.last_day - MOST_DAYS + 1;
     g.n_days = g.last_day - g.first_day + 1;
     g.days = arena_zalloc(c->arena, (size_t)g.n_days * sizeof *g.days);
+    g.day_costs = arena_zalloc(c->arena, (size_t)g.n_days * sizeof *g.day_costs);
     g.activity = arena_zalloc(c->arena, ACTIVITY_DAYS * sizeof *g.activity);
     int64_t from = by_hour ? now / 3600000 - 23 : range == 5 ? 0 : g.first_day;
     bool ok = usage_sum_read(c->arena, db, span, from, on_sum, &g, e) &&
               usage_sum_read(c->arena, db, SPAN_DAY, g.last_day - ACTIVITY_DAYS + 1, on_activity,
-                             &g, e);
+                             &g, e) &&
+              read_costs(&g, db, by_hour ? from : from * 24, e);
     gather_end(&g);
     if (!ok)
         return false;
@@ -565,7 +625,7 @@ static void write_map(struct jw *w, const struct control_call *c, const char *na
         const struct group *one = g->v[i];
         jw_key_str(w, one->key);
         jw_object(w);
-        write_figures(w, &one->f, false);
+        write_figures(w, &one->f, &one->cost, false);
         if (by == BY_MODEL || by == BY_MODEL_ACCOUNT) {
             jw_kv_str(w, "rawModel", one->name);
             jw_kv_str(w, "provider", one->provider);
@@ -588,6 +648,7 @@ static void write_map(struct jw *w, const struct control_call *c, const char *na
 struct minutes {
     int64_t first;
     struct usage_figures v[10];
+    struct spent costs[10];
 };
 
 static void on_minute(void *arg, int64_t at, struct usage_kind *k, const struct usage_figures *f)
@@ -648,6 +709,26 @@ static void write_live(struct jw *w, struct arena *a, const struct omni_live *li
     jw_array_end(w);
 }
 
+static void on_minute_cost(void *arg, const struct row *r)
+{
+    struct minutes *m = arg;
+    int64_t i = row_int(r, 0) - m->first;
+    if (i >= 0 && i < 10)
+        m->costs[i] = (struct spent){row_int(r, 2), row_int(r, 1)};
+}
+
+/* From the lines themselves: their sums are by the hour. */
+static bool read_minute_costs(struct minutes *m, struct db *db, struct err *e)
+{
+    char sql[300];
+    (void)snprintf(
+        sql, sizeof sql,
+        "SELECT each_row(at,n,nanousd) FROM (SELECT (id>>9)/60000000 AS at,count(amount) "
+        "AS n,coalesce(sum(amount),0) AS nanousd FROM ledger WHERE id>=%lld GROUP BY 1)",
+        (long long)(m->first * 60000000) << 9);
+    return db_each_row(db, sql, on_minute_cost, m, e);
+}
+
 static bool history(struct control_call *c, struct err *e)
 {
     struct db *db = control_db(c, e);
@@ -661,6 +742,7 @@ static bool history(struct control_call *c, struct err *e)
     g.spans_a_day = 1;
     bool ok = usage_sum_read(c->arena, db, SPAN_DAY, 0, on_sum, &g, e) &&
               usage_sum_read(c->arena, db, SPAN_MINUTE, m.first, on_minute, &m, e) &&
+              read_costs(&g, db, 0, e) && read_minute_costs(&m, db, e) &&
               omni_live_requests(c, &live, &n_live, e);
     gather_end(&g);
     if (!ok)
@@ -670,7 +752,7 @@ static bool history(struct control_call *c, struct err *e)
     jw_kv_int(&w, "totalRequests", g.all.n);
     jw_kv_int(&w, "totalPromptTokens", g.all.input_total);
     jw_kv_int(&w, "totalCompletionTokens", g.all.output_total);
-    write_cost(&w, "totalCost", &g.all);
+    write_cost(&w, "totalCost", &g.cost);
     write_map(&w, c, "byProvider", &g.by[BY_PROVIDER], BY_PROVIDER);
     write_map(&w, c, "byModel", &g.by[BY_MODEL], BY_MODEL);
     write_map(&w, c, "byAccount", &g.by[BY_MODEL_ACCOUNT], BY_MODEL_ACCOUNT);
@@ -679,7 +761,7 @@ static bool history(struct control_call *c, struct err *e)
     jw_array(&w);
     for (int i = 0; i < 10; i++) {
         jw_object(&w);
-        write_figures(&w, &m.v[i], false);
+        write_figures(&w, &m.v[i], &m.costs[i], false);
         jw_object_end(&w);
     }
     jw_array_end(&w);

@@ -261,3 +261,26 @@ def test_none_of_it_is_for_client_keys(serve):
     for path in ("analytics", "history", "call-logs", "call-logs/1", "logs", "request-logs", "proxy-logs"):
         r = s.get("/api/usage/" + path)
         assert (r.status_code, r.json()["error"]["code"]) == (401, "AUTH_001"), path
+
+
+def test_check_53_costs_are_those_of_the_ledger(start_sluice, upstream):
+    """Check 53: 1000 in (200 cached) and 500 out at 3/15/1.5 cost 0.0102; a model without a price is null, never 0."""
+    c = config(upstream.origin)
+    c["prices"] = {"main/vendor/gpt-x": {"input": 3, "output": 15, "cache_read": 1.5}}
+    c["models"]["unpriced"] = {"provider": "second", "upstream_model": "made-up-1"}
+    s = start_sluice(c)
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500, "prompt_tokens_details": {"cached_tokens": 200}}
+    on(upstream, lambda r: http(200, json.dumps({"id": "c", "object": "chat.completion", "created": 1, "model": "g", "usage": usage, "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})))
+    ok(chat(s, "m"))
+    ok(chat(s, "unpriced"))
+    logged(s, 2)
+    for query in ("range=30d", "range=1d", "range=all"):
+        a = ok(admin(s, "/api/usage/analytics?" + query))
+        assert a["summary"]["totalCost"] == pytest.approx(0.0102), query
+        assert {m["model"]: m["cost"] for m in a["byModel"]} == {"gpt-x": pytest.approx(0.0102), "made-up-1": None}
+        assert {x["account"]: x["cost"] for x in a["byAccount"]} == {"main": pytest.approx(0.0102), "second": None}
+        assert [k["cost"] for k in a["byApiKey"]] == [pytest.approx(0.0102)] == [d["cost"] for d in a["dailyTrend"]]
+    h = ok(admin(s, "/api/usage/history"))
+    assert h["totalCost"] == pytest.approx(0.0102) and h["byModel"]["made-up-1 (openai-compatible)"]["cost"] is None
+    assert sum(m["cost"] or 0 for m in h["last10Minutes"]) == pytest.approx(0.0102)
