@@ -42,7 +42,7 @@ START_TEST(every_row_is_sound)
     static const char *const open_paths[] = {
         "/healthz", "/health", "/livez", "/readyz", "/openapi.json", "/docs", "/docs/docs.css",
         "/docs/docs.js", "/api/version", "/sluice/claim", "/sluice/claim.js",
-        "/api/monitoring/health",
+        "/api/monitoring/health", "/api/settings/require-login",
         /* these ask for a password or a claim themselves, and are locked by address */
         "POST /sluice/v1/session", "POST /sluice/v1/claim", "POST /admin/api/login",
         "POST /api/auth/login", "POST /api/auth/logout", "/api/auth/status", "/api/init",
