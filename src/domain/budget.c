@@ -125,7 +125,8 @@ bool budget_read(struct arena *a, struct str name, yyjson_val *entry, const char
     struct err why = ERR_INIT;
     if (!shape_read(&entry_shape, a, entry, &in, NULL, &why)) {
         *e = why;
-        (void)snprintf(e->field, sizeof e->field, "%s%s%s", where, where[0] ? "." : "", why.field);
+        (void)snprintf(e->field, sizeof e->field, "%.40s%s%.50s", where, where[0] ? "." : "",
+                       why.field);
         return false;
     }
     int scope = word_value(budget_scope_words, in.scope, -1),
