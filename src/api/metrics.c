@@ -2,6 +2,7 @@
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "gate/budget.h"
 #include "gate/limit.h"
 #include "relay/replies.h"
 #include "route/cooling.h"
@@ -123,6 +124,22 @@ static void limit_gauges(const struct limit_counts *counts, struct arena *a,
     g->limit_queue_full = counts->queue_full;
 }
 
+#define MAX_BUDGETS 100 /* that are told of: labels are bounded */
+
+static const struct budget_gauge *budget_gauges(const struct snapshot *s, struct arena *a,
+                                                size_t *n)
+{
+    *n = s->n_budgets < MAX_BUDGETS ? s->n_budgets : MAX_BUDGETS;
+    struct budget_gauge *all = ARENA_ARRAY(a, struct budget_gauge, *n + 1);
+    for (size_t i = 0; i < *n; i++) {
+        const struct budget *b = s->budgets[i];
+        struct budget_view v = budget_look(b, clock_wall_ms());
+        all[i] = (struct budget_gauge){b->name, b->limit_nanousd, v.spent,
+                                       v.held,  v.refused,        v.cut};
+    }
+    return all;
+}
+
 static struct metrics_gauges shared_gauges(const struct control *k, const struct snapshot *s,
                                            struct arena *a)
 {
@@ -157,6 +174,8 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
     };
     struct limit_counts limits = limiter_counts(k->limiter);
     limit_gauges(&limits, a, &g);
+    g.budgets = budget_gauges(s, a, &g.n_budgets);
+    g.ledger_waiting_bytes = usage_log_waiting_bytes(k->usage);
     metrics_read_process(&g);
     return g;
 }

@@ -20,7 +20,7 @@ static const struct endpoint *const tables[] = {
     audit_endpoints,
     session_endpoints,
     operator_endpoints,
-    price_endpoints, budget_endpoints, ledger_endpoints,
+    price_endpoints, budget_endpoints, ledger_endpoints, reconcile_endpoints,
     request_endpoints, tail_endpoints, cache_endpoints,
     metric_endpoints,
     omni_connection_endpoints,

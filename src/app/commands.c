@@ -73,6 +73,18 @@ const struct command commands[] = {
     { "admin", "claim", NULL, 0, 0, "Make a link by which one person becomes an owner", STORE,
       "The link works once; an older one becomes void.\n", cmd_admin_claim },
     { "admin", "unlock", "[ADDRESS]", 0, 1, "Let addresses sign in again that failed too often", STORE, NULL, cmd_admin_unlock },
+    { "price", "list", "[PART]", 0, 1, "List prices in USD for a million tokens, of every source", STORE,
+      "  sluice price list gpt-5\n", cmd_price_list },
+    { "price", "import", "FILE [PROVIDER]", 1, 2, "Read a price list in: the public one, OpenRouter's models, or ours", STORE,
+      "With the name of a provider of ours the list is that provider's, and counts before general ones.\n\n"
+      "  sluice price import model_prices_and_context_window.json\n", cmd_price_import },
+    { "price", "set", "PROVIDER/MODEL JSON", 2, 2, "Set the price of a model, whatever lists say", STORE,
+      "USD for a million tokens, or for each image, search and request.\n\n"
+      "  sluice price set openai/gpt-5 '{\"input\":1.25,\"cache_read\":0.125,\"output\":10}'\n"
+      "  sluice price set 'desk/*' '{\"input\":0,\"output\":0}'\n", cmd_price_set },
+    { "price", "remove", "PROVIDER/MODEL", 1, 1, "Go back to what lists say of a model", STORE, NULL, cmd_price_remove },
+    { "ledger", "verify", NULL, 0, 0, "Compute every line of the ledger again and compare", STORE,
+      "Ends with 0 when everything comes out as it stands, with 1 and what does not.\n", cmd_ledger_verify },
     { "audit", "verify", NULL, 0, 0, "Check that nothing was altered in the audit log", STORE,
       "Ends with 0 when every row fits the one before, with 1 and the first row that does not.\n", cmd_audit_verify },
     { "audit", "list", NULL, 0, 0, "Show the last changes", STORE " lines json",

@@ -160,7 +160,7 @@ static bool is_first_of_pair(const struct metrics_sum *s, size_t i)
 }
 
 struct pair_sum {
-    uint64_t in, out, cache_read, cache_write, reasoning, streams, failovers;
+    uint64_t in, out, cache_read, cache_write, reasoning, streams, failovers, cost, unpriced;
 };
 
 static struct pair_sum pair_sum(const struct metrics_sum *s, size_t i)
@@ -177,6 +177,8 @@ static struct pair_sum pair_sum(const struct metrics_sum *s, size_t i)
         p.reasoning += t->reasoning;
         p.streams += t->streams;
         p.failovers += t->failovers;
+        p.cost += t->cost_nanousd;
+        p.unpriced += t->unpriced;
     }
     return p;
 }
@@ -216,6 +218,23 @@ WRITER(failovers)
         if (is_first_of_pair(v->sum, i))
             NUMBER(pair_sum(v->sum, i).failovers,
                    {"gen_ai_request_model", v->sum->traffic[i].model},
+                   {"upstream", v->sum->traffic[i].upstream});
+}
+
+WRITER(cost)
+{
+    for (size_t i = 0; i < v->sum->n_traffic; i++)
+        if (is_first_of_pair(v->sum, i))
+            NUMBER((double)pair_sum(v->sum, i).cost * 1e-9,
+                   {"gen_ai_request_model", v->sum->traffic[i].model},
+                   {"upstream", v->sum->traffic[i].upstream});
+}
+
+WRITER(unpriced)
+{
+    for (size_t i = 0; i < v->sum->n_traffic; i++)
+        if (is_first_of_pair(v->sum, i))
+            NUMBER(pair_sum(v->sum, i).unpriced, {"gen_ai_request_model", v->sum->traffic[i].model},
                    {"upstream", v->sum->traffic[i].upstream});
 }
 
@@ -391,6 +410,20 @@ CACHE_WRITER(cache_bytes, bytes)
 CACHE_WRITER(cache_evicted, evicted)
 CACHE_WRITER(cache_tokens, tokens_saved)
 
+#define BUDGET_WRITER(name_, value)                             \
+    WRITER(name_)                                               \
+    {                                                           \
+        for (size_t i = 0; i < v->now->n_budgets; i++) {        \
+            const struct budget_gauge *b = &v->now->budgets[i]; \
+            NUMBER((double)(value), {"budget", b->name});       \
+        }                                                       \
+    }
+BUDGET_WRITER(budget_limit, (double)b->limit * 1e-9)
+BUDGET_WRITER(budget_spent, (double)b->spent * 1e-9)
+BUDGET_WRITER(budget_held, (double)b->held * 1e-9)
+BUDGET_WRITER(budget_refused, b->refused)
+BUDGET_WRITER(budget_cut, b->cut)
+
 WRITER(build_info)
 {
     NUMBER(1, {"version", text(v->now->version)});
@@ -417,6 +450,7 @@ ALONE_WRITER(limits_known, v->now->limits_known)
 ALONE_WRITER(limits_evicted, v->now->limits_evicted)
 ALONE_WRITER(usage_queued, v->now->usage_queued)
 ALONE_WRITER(usage_shed, v->now->usage_shed)
+ALONE_WRITER(ledger_waiting, v->now->ledger_waiting_bytes)
 ALONE_WRITER(usage_written, v->now->usage_written)
 ALONE_WRITER(usage_failures, v->now->usage_failures)
 ALONE_WRITER(degraded, v->now->is_degraded)
@@ -459,6 +493,14 @@ static const struct metric rows[] = {
       "Requests turned away before their model was looked at: no or wrong credential, unknown path", NULL, 0, refused },
     { "sluice_tokens", COUNTER, "", PAIR ", type", NULL,
       "Tokens as the upstreams reported them; cache_read and cache_write are part of input, reasoning is part of output", NULL, 0, tokens },
+    { "sluice_cost_usd", COUNTER, "", PAIR, NULL, "What requests cost, in USD, as far as their price is known", NULL, 0, cost },
+    { "sluice_unpriced_requests", COUNTER, "", PAIR, NULL, "Requests whose price nobody knows: their cost comes on top", NULL, 0, unpriced },
+    { "sluice_budget_limit_usd", GAUGE, "", "budget", NULL, "What a budget allows in its period", NULL, 0, budget_limit },
+    { "sluice_budget_spent_usd", GAUGE, "", "budget", NULL, "What is settled of it", NULL, 0, budget_spent },
+    { "sluice_budget_held_usd", GAUGE, "", "budget", NULL, "What is held of it for requests that run", NULL, 0, budget_held },
+    { "sluice_budget_refused_requests", COUNTER, "", "budget", NULL, "Requests that it had no room for", NULL, 0, budget_refused },
+    { "sluice_budget_cut_streams", COUNTER, "", "budget", NULL, "Streams that were ended because their hold could not grow", NULL, 0, budget_cut },
+    { "sluice_ledger_waiting_bytes", GAUGE, "bytes", "", NULL, "Memory of ledger lines that wait beside a full log", NULL, 0, ledger_waiting },
     { "sluice_streams", COUNTER, "", PAIR, NULL, "Requests that asked for a stream", NULL, 0, streams },
     { "sluice_failovers", COUNTER, "", PAIR, NULL, "Further attempts that requests took after their first, by the upstream that ended them", NULL, 0, failovers },
     { "sluice_upstream_attempts", COUNTER, "", "upstream, fault", NULL,

@@ -18,6 +18,11 @@ struct limit_gauge {                /* how often one kind of limit refused */
     struct str of, limit;           /* "key", "requests_per_minute" */
     uint64_t refused;
 };
+struct budget_gauge {
+    struct str name;
+    int64_t limit, spent, held;     /* nano-USD */
+    uint64_t refused, cut;
+};
 struct metrics_gauges {             /* what stands so at this moment; filled in by who can see it */
     uint64_t requests_in_flight, streams_active, connections;
     uint64_t upstream_open, upstream_idle, upstream_connects, upstream_reuses, upstream_failures;
@@ -30,6 +35,9 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     uint64_t otlp_sent_spans, otlp_dropped_spans, otlp_sent_points, otlp_dropped_points, otlp_failures;
     const struct cache_gauge *caches;
     size_t n_caches;
+    const struct budget_gauge *budgets;
+    size_t n_budgets;
+    int64_t ledger_waiting_bytes;
     const struct upstream_gauge *upstreams;
     size_t n_upstreams;
     const struct limit_gauge *limits;

@@ -67,7 +67,7 @@ struct traffic {
     struct traffic *next;
     uint64_t key;
     struct hist duration, ttft, per_token, tokens_in, tokens_out;
-    count streams, attempts, failovers, cache_read, cache_write, reasoning;
+    count streams, attempts, failovers, cache_read, cache_write, reasoning, cost_nanousd, unpriced;
 };
 
 struct outcome {
@@ -412,6 +412,10 @@ static void add_traffic(struct traffic *t, const struct metrics_request *r, cons
         add(&t->cache_write, (uint64_t)u->cache_write);
     if (u->reasoning > 0)
         add(&t->reasoning, (uint64_t)u->reasoning);
+    if (r->cost_nanousd > 0)
+        add(&t->cost_nanousd, (uint64_t)r->cost_nanousd);
+    if (r->is_unpriced)
+        add(&t->unpriced, 1);
 }
 
 static inline unsigned upstream_label(struct metrics *m, const struct upstream *u)
@@ -600,6 +604,8 @@ static void read_traffic(const struct metrics *m, struct arena *a, struct metric
         s->cache_read += get(&t->cache_read);
         s->cache_write += get(&t->cache_write);
         s->reasoning += get(&t->reasoning);
+        s->cost_nanousd += get(&t->cost_nanousd);
+        s->unpriced += get(&t->unpriced);
     }
 }
 

@@ -33,6 +33,8 @@ struct metrics_request {            /* one that ended; nothing of it is kept */
     const struct ir_usage *usage;
     unsigned attempts, failed_attempts;
     int64_t ttft_us, duration_us;   /* ttft -1: no byte came */
+    int64_t cost_nanousd;           /* 0: nothing, or unknown */
+    bool is_unpriced;               /* it was sent, and nobody knows its price */
 };
 void metrics_done(struct metrics_shard *s, const struct metrics_request *r);
 void metrics_attempt_failed(struct metrics_shard *s, const struct upstream *u, unsigned fault);
@@ -61,7 +63,7 @@ struct traffic_sum {                /* of one operation, format, model, upstream
     const char *kind;               /* the upstream's provider kind; "": none */
     bool is_error;
     struct histogram duration, ttft, per_token, tokens_in, tokens_out;
-    uint64_t streams, attempts, failovers, cache_read, cache_write, reasoning;
+    uint64_t streams, attempts, failovers, cache_read, cache_write, reasoning, cost_nanousd, unpriced;
 };
 struct outcome_sum {
     enum op op;

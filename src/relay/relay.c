@@ -380,6 +380,8 @@ static void count_request(const struct relay *rl, const struct usage_record *u, 
                      .failed_attempts = rl->failed_attempts,
                      .ttft_us = u->ttft_us,
                      .duration_us = u->duration_us,
+                     .cost_nanousd = u->money.cost_nanousd > 0 ? u->money.cost_nanousd : 0,
+                     .is_unpriced = u->money.id && u->money.state == COST_UNKNOWN,
                  });
 }
 

@@ -217,6 +217,31 @@ def test_budgets_are_objects_of_the_configuration(start, scripted):
     assert out.returncode == 0 and b'"talk/*"' in out.stdout, out.stderr
 
 
+def test_the_shell_sets_prices_and_verifies(start, scripted, tmp_path):
+    s = start(money_config(scripted))
+    reply(scripted, USAGE)
+    assert ask(s).status_code == 200
+    lines(s, 1)
+    s.stop()
+
+    def run(*arguments, status=0):
+        place = ["--config", str(s.config_path), "--data", str(s.folder / "data")]
+        done = subprocess.run([str(BINARY), *arguments, *place], capture_output=True, timeout=60)
+        assert done.returncode == status, (arguments, done.stderr.decode())
+        return done.stdout.decode()
+
+    public = tmp_path / "list.json"
+    public.write_text(json.dumps({"gpt-9": {"litellm_provider": "openai", "input_cost_per_token": 1.25e-06}}))
+    assert "1 prices (litellm), 1 of them new" in run("price", "import", str(public))
+    run("price", "set", "chat/m", '{"input":0.25}')
+    run("price", "set", "chat/m", '{"inptu":0.25}', status=1)
+    shown = run("price", "list", "chat/")
+    assert "chat/m" in shown and "0.25" in shown and "override" in shown and "gpt-9" in run("price", "list", "gpt-9")
+    run("price", "remove", "chat/m")
+    assert "chat/m " not in run("price", "list", "chat/")
+    assert "1 requests" in run("ledger", "verify") and "0.0102 USD computed again" in run("ledger", "verify")
+
+
 def test_lists_are_read_as_they_are(start, scripted):
     s = start(money_config(scripted, ))
     public = {"sample_spec": {}, "gpt-9": {"litellm_provider": "openai", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05},
@@ -259,6 +284,25 @@ def test_costs_are_grouped_and_corrected(start, scripted):
     assert page["has_more"] and len(page["data"]) + len(rest["data"]) == 4 and not rest["has_more"]
     assert admin(s, "GET", "/sluice/v1/ledger", params={"format": "csv"}).text.count("\r\n") == 5
     assert admin(s, "GET", "/sluice/v1/ledger/verify").json()["ok"]
+
+
+def test_vendors_exports_are_compared_with_the_ledger(start, scripted):
+    s = start(money_config(scripted))
+    for _ in range(3):
+        reply(scripted, USAGE)
+        assert ask(s).status_code == 200
+    day = lines(s, 3)[0]["at"][:10]
+    export = {"data": [{"date": day, "model": "chat-model", "usage": 0.04, "requests": 4, "prompt_tokens": 4000, "completion_tokens": 2000},
+                       {"date": day, "model": "other", "usage": 0.5, "requests": 1, "prompt_tokens": 1, "completion_tokens": 1}]}
+    r = admin(s, "POST", "/sluice/v1/reconciliation/import", export, params={"provider": "chat"})
+    assert r.status_code == 200 and (r.json()["format"], r.json()["rows"], r.json()["from"]) == ("openrouter_activity", 2, day), r.text
+    rows = {x["model"]: x for x in admin(s, "GET", "/sluice/v1/reconciliation", params={"provider": "chat"}).json()["data"]}
+    found = rows["chat-model"]
+    assert (found["ours_nanousd"], found["vendor_nanousd"], found["cause"]) == (30_600_000, 40_000_000, "missing_requests")
+    assert {p["cause"]: p["nanousd"] for p in found["parts"]} == {"missing_requests": 10_200_000, "rounding": -800_000}
+    assert rows["other"]["cause"] == "missing_requests" and rows["other"]["ours_nanousd"] is None
+    assert admin(s, "POST", "/sluice/v1/reconciliation/import", export, params={"provider": "nobody"}).status_code == 400
+    assert admin(s, "POST", "/sluice/v1/reconciliation/import", {"data": []}, params={"provider": "chat"}).status_code == 400
 
 
 def test_killed_again_and_again_no_settled_line_is_lost_and_no_hold_leaks(start, scripted, tmp_path):

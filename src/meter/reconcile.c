@@ -1,0 +1,454 @@
+#include "meter/reconcile.h"
+#include "base/clock.h"
+#include "base/decimal.h"
+#include <stdlib.h>
+
+#define DAY_S 86400
+#define CENT 10000000 /* nano-USD: what bills are rounded to */
+
+const char *const drift_cause_names[DRIFT_CAUSES] = {
+    [DRIFT_MISSING] = "missing_requests", [DRIFT_DUPLICATE] = "duplicate",
+    [DRIFT_UNBILLED] = "unbilled",        [DRIFT_UNPRICED] = "unpriced",
+    [DRIFT_TOKENS] = "token_counts",      [DRIFT_PRICE] = "price",
+    [DRIFT_ROUNDING] = "rounding"};
+
+/* ---- days ---- */
+
+static bool is_digits(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return s.n > 0;
+}
+
+struct str model_undated(struct str m)
+{
+    if (m.n > 9 && m.p[m.n - 9] == '-' && is_digits(str_skip(m, m.n - 8)))
+        return str_first(m, m.n - 9);
+    if (m.n > 11 && m.p[m.n - 11] == '-' && m.p[m.n - 6] == '-' && m.p[m.n - 3] == '-' &&
+        is_digits(str_n(m.p + m.n - 10, 4)) && is_digits(str_n(m.p + m.n - 5, 2)) &&
+        is_digits(str_skip(m, m.n - 2)))
+        return str_first(m, m.n - 11);
+    return m;
+}
+
+static struct day_use *use_of(struct arena *a, struct day_uses *all, int64_t day, struct str model)
+{
+    model = model_undated(model);
+    for (size_t i = 0; i < all->n; i++)
+        if (all->v[i].day == day && str_eq(all->v[i].model, model))
+            return &all->v[i];
+    if (all->n == all->cap) {
+        size_t cap = all->cap ? all->cap * 2 : 64;
+        all->v = arena_realloc(a, all->v, all->cap * sizeof *all->v, cap * sizeof *all->v);
+        all->cap = cap;
+    }
+    struct day_use *u = &all->v[all->n++];
+    *u = (struct day_use){.day = day,
+                          .model = str_dup(a, model),
+                          .requests = -1,
+                          .input = -1,
+                          .cached = -1,
+                          .cache_write = -1,
+                          .output = -1,
+                          .nanousd = -1};
+    return u;
+}
+
+static void add(int64_t *to, int64_t v)
+{
+    if (v >= 0)
+        *to = (*to > 0 ? *to : 0) + v;
+}
+
+/* A number of seconds, an RFC 3339 time, or a date. */
+static bool day_of(struct arena *a, yyjson_val *v, int64_t *day)
+{
+    int64_t ms, s;
+    struct str text = json_str(v);
+    if (json_int(v, &s))
+        ms = s * 1000;
+    else if (!clock_parse_rfc3339(text.n == 10 ? str_cat(a, text, STR("T00:00:00Z")) : text, &ms))
+        return false;
+    *day = ms / 1000 / DAY_S;
+    return true;
+}
+
+static struct str lexeme_of(yyjson_val *v)
+{
+    return yyjson_is_str(v) ? json_str(v) : json_is_number(v) ? json_lexeme(v) : STR_NONE;
+}
+
+/* ---- OpenAI and Anthropic: buckets of results ---- */
+
+static void openai_result(struct arena *a, struct day_uses *out, int64_t day, yyjson_val *r)
+{
+    yyjson_val *amount = json_get(r, "amount");
+    int64_t nanousd;
+    if (yyjson_is_obj(amount)) { /* "gpt-4o-mini, input" */
+        struct str model, item = json_get_str(r, "line_item");
+        (void)str_cut(item, ',', &model);
+        if (decimal_parse(lexeme_of(json_get(amount, "value")), 9, &nanousd))
+            add(&use_of(a, out, day, str_trim(model))->nanousd, nanousd);
+        out->format = "openai_costs";
+        return;
+    }
+    struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
+    add(&u->requests, json_get_int(r, "num_model_requests", -1));
+    add(&u->input, json_get_int(r, "input_tokens", -1));
+    add(&u->cached, json_get_int(r, "input_cached_tokens", -1));
+    add(&u->output, json_get_int(r, "output_tokens", -1));
+    out->format = "openai_usage";
+}
+
+static void anthropic_result(struct arena *a, struct day_uses *out, int64_t day, yyjson_val *r)
+{
+    struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
+    yyjson_val *created = json_get(r, "cache_creation");
+    int64_t nanousd, cached = json_get_int(r, "cache_read_input_tokens", -1),
+                     written = json_get_int(created, "ephemeral_5m_input_tokens", 0) +
+                               json_get_int(created, "ephemeral_1h_input_tokens", 0),
+                     plain = json_get_int(r, "uncached_input_tokens", -1);
+    if (json_get(r, "amount")) { /* in cents */
+        if (decimal_parse(lexeme_of(json_get(r, "amount")), 7, &nanousd))
+            add(&u->nanousd, nanousd);
+        out->format = "anthropic_costs";
+        return;
+    }
+    add(&u->input, plain < 0 ? -1 : plain + (cached > 0 ? cached : 0) + written);
+    add(&u->cached, cached);
+    add(&u->cache_write, created ? written : -1);
+    add(&u->output, json_get_int(r, "output_tokens", -1));
+    out->format = "anthropic_usage";
+}
+
+/* ---- OpenRouter ---- */
+
+static void openrouter_row(struct arena *a, struct day_uses *out, int64_t day, yyjson_val *r)
+{
+    struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
+    int64_t nanousd;
+    add(&u->requests, json_get_int(r, "requests", -1));
+    add(&u->input, json_get_int(r, "prompt_tokens", -1));
+    add(&u->output, json_get_int(r, "completion_tokens", -1));
+    if (decimal_parse(lexeme_of(json_get(r, "usage")), 9, &nanousd))
+        add(&u->nanousd, nanousd);
+    out->format = "openrouter_activity";
+}
+
+enum {
+    CSV_DATE,
+    CSV_MODEL,
+    CSV_COST,
+    CSV_IN,
+    CSV_OUT,
+    CSV_CACHED,
+    CSV_REQUESTS,
+    CSV_N
+};
+static const struct word csv_columns[] = {{"date", CSV_DATE},
+                                          {"created_at", CSV_DATE},
+                                          {"model", CSV_MODEL},
+                                          {"model_permaslug", CSV_MODEL},
+                                          {"cost_total", CSV_COST},
+                                          {"usage", CSV_COST},
+                                          {"cost", CSV_COST},
+                                          {"tokens_prompt", CSV_IN},
+                                          {"prompt_tokens", CSV_IN},
+                                          {"tokens_completion", CSV_OUT},
+                                          {"completion_tokens", CSV_OUT},
+                                          {"tokens_cached", CSV_CACHED},
+                                          {"requests", CSV_REQUESTS},
+                                          {0}};
+
+/* One cell of RFC 4180; *text moves behind it. false: it was the line's last. */
+static bool csv_cell(struct arena *a, struct str *text, struct str *cell)
+{
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    bool is_quoted = text->n && text->p[0] == '"';
+    size_t i = is_quoted;
+    for (; i < text->n; i++) {
+        char c = text->p[i];
+        if (is_quoted && c == '"' && i + 1 < text->n && text->p[i + 1] == '"')
+            i++;
+        else if (is_quoted && c == '"') {
+            is_quoted = false;
+            continue;
+        } else if (!is_quoted && (c == ',' || c == '\n'))
+            break;
+        buf_char(&b, c);
+    }
+    *cell = str_trim(buf_str(&b));
+    bool has_more = i < text->n && text->p[i] == ',';
+    *text = str_skip(*text, i + 1);
+    return has_more;
+}
+
+static bool read_csv(struct arena *a, struct str text, struct day_uses *out, struct err *e)
+{
+    int columns[64];
+    size_t n = 0;
+    struct str cell;
+    bool has_more = true, known[CSV_N] = {false};
+    for (; has_more && n < ARRAY_LEN(columns); n++) {
+        has_more = csv_cell(a, &text, &cell);
+        columns[n] = word_value(csv_columns, cell, -1);
+        if (columns[n] >= 0)
+            known[columns[n]] = true;
+    }
+    if (!known[CSV_DATE] || !known[CSV_MODEL] || !known[CSV_COST])
+        return err_set(e, ERR_INPUT, "unknown_export",
+                       "A table must have the columns date, model and usage, or created_at, "
+                       "model_permaslug and cost_total, as OpenRouter's activity has");
+    while (text.n) {
+        struct str cells[CSV_N] = {STR_NONE};
+        int64_t v, ms;
+        has_more = true;
+        for (size_t i = 0; has_more; i++) {
+            has_more = csv_cell(a, &text, &cell);
+            if (i < n && columns[i] >= 0)
+                cells[columns[i]] = cell;
+        }
+        struct str when = str_first(cells[CSV_DATE], 10);
+        if (!clock_parse_rfc3339(str_cat(a, when, STR("T00:00:00Z")), &ms))
+            continue;
+        struct day_use *u = use_of(a, out, ms / 1000 / DAY_S, cells[CSV_MODEL]);
+        add(&u->requests, str_to_int(cells[CSV_REQUESTS], &v) ? v : 1);
+        add(&u->input, str_to_int(cells[CSV_IN], &v) ? v : -1);
+        add(&u->output, str_to_int(cells[CSV_OUT], &v) ? v : -1);
+        add(&u->cached, str_to_int(cells[CSV_CACHED], &v) ? v : -1);
+        add(&u->nanousd, decimal_parse(cells[CSV_COST], 9, &v) ? v : -1);
+    }
+    out->format = "openrouter_csv";
+    return true;
+}
+
+bool vendor_read(struct arena *a, struct str text, struct day_uses *out, struct err *e)
+{
+    yyjson_val *root, *bucket, *r, *data;
+    size_t i, n, k, m;
+    int64_t day;
+    *out = (struct day_uses){.n = 0};
+    text = str_trim(text);
+    if (text.n && text.p[0] != '{' && text.p[0] != '[')
+        return read_csv(a, text, out, e);
+    if (!json_parse(a, text, 0, &root, e))
+        return false;
+    data = yyjson_is_arr(root) ? root : json_get(root, "data");
+    yyjson_arr_foreach (data, i, n, bucket) {
+        yyjson_val *results = json_get(bucket, "results"),
+                   *seconds = json_get(bucket, "start_time"),
+                   *starting = json_get(bucket, "starting_at"), *date = json_get(bucket, "date");
+        if (!day_of(a, seconds ? seconds : starting ? starting : date, &day))
+            continue;
+        if (date)
+            openrouter_row(a, out, day, bucket);
+        yyjson_arr_foreach (results, k, m, r) {
+            if (seconds)
+                openai_result(a, out, day, r);
+            else
+                anthropic_result(a, out, day, r);
+        }
+    }
+    return out->format ||
+           err_set(e, ERR_INPUT, "unknown_export",
+                   "This is none of the known usage exports: OpenAI's usage and costs, "
+                   "Anthropic's usage and cost reports, OpenRouter's activity");
+}
+
+/* ---- the store ---- */
+
+static void bind_known(struct stmt *s, int at, int64_t v)
+{
+    if (v < 0)
+        stmt_bind_null(s, at);
+    else
+        stmt_bind_int(s, at, v);
+}
+
+bool vendor_put(struct db *db, struct str provider, const struct day_uses *uses, struct err *e)
+{
+    struct stmt *s = db_prepare(
+        db,
+        "INSERT INTO vendor_usage(provider, day, model, requests, input, cached, cache_write, "
+        "output, "
+        "amount) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT (provider, day, model) DO UPDATE "
+        "SET "
+        "requests = coalesce(?4, requests), input = coalesce(?5, input), cached = coalesce(?6, "
+        "cached), cache_write = coalesce(?7, cache_write), output = coalesce(?8, output), amount = "
+        "coalesce(?9, amount)",
+        e);
+    bool ok = s != NULL;
+    for (size_t i = 0; ok && i < uses->n; i++) {
+        const struct day_use *u = &uses->v[i];
+        const int64_t v[] = {u->requests,    u->input,  u->cached,
+                             u->cache_write, u->output, u->nanousd};
+        stmt_bind_str(s, 1, provider);
+        stmt_bind_int(s, 2, u->day);
+        stmt_bind_str(s, 3, u->model.p ? u->model : STR(""));
+        for (size_t k = 0; k < ARRAY_LEN(v); k++)
+            bind_known(s, (int)k + 4, v[k]);
+        ok = stmt_run(s, e);
+    }
+    stmt_free(s);
+    return ok;
+}
+
+static bool read_days(struct db *db, struct arena *a, const char *sql, struct str provider,
+                      int64_t from, int64_t to, struct day_uses *out, struct err *e)
+{
+    struct stmt *s = db_prepare(db, sql, e);
+    *out = (struct day_uses){.n = 0};
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, provider);
+    stmt_bind_int(s, 2, from);
+    stmt_bind_int(s, 3, to);
+    while (stmt_step(s, e)) {
+        bool is_new = true;
+        size_t n = out->n;
+        struct day_use *u = use_of(a, out, stmt_int(s, 0), stmt_str(s, 1));
+        is_new = out->n > n;
+        int64_t *at[] = {&u->requests, &u->input,   &u->cached,   &u->cache_write,
+                         &u->output,   &u->nanousd, &u->repeated, &u->unpriced};
+        (void)is_new; /* dated names of one model add up */
+        for (size_t k = 0; k < ARRAY_LEN(at); k++)
+            add(at[k], stmt_is_null(s, (int)k + 2) ? -1 : stmt_int(s, (int)k + 2));
+    }
+    stmt_free(s);
+    return e->kind == ERR_NONE;
+}
+
+bool vendor_list(struct db *db, struct arena *a, struct str provider, int64_t from_day,
+                 int64_t to_day, struct day_uses *out, struct err *e)
+{
+    return read_days(
+        db, a,
+        "SELECT day, model, requests, input, cached, cache_write, output, amount, 0, 0 "
+        "FROM vendor_usage WHERE provider = ?1 AND day >= ?2 AND day < ?3 "
+        "ORDER BY day, model",
+        provider, from_day, to_day, out, e);
+}
+
+bool ledger_days(struct db *db, struct arena *a, struct str provider, int64_t from_day,
+                 int64_t to_day, struct day_uses *out, struct err *e)
+{
+    return read_days(
+        db, a,
+        "SELECT (l.id >> 9) / 86400000000, k.upstream_model, count(*), sum(l.input + l.cache_read "
+        "+ "
+        "l.cache_write_5m + l.cache_write_1h + l.audio_in), sum(l.cache_read), "
+        "sum(l.cache_write_5m + "
+        "l.cache_write_1h), sum(l.output + l.reasoning + l.audio_out), coalesce(sum(l.amount), 0), "
+        "count(*) - count(DISTINCT l.request_id), sum(l.amount IS NULL) "
+        "FROM ledger l CROSS JOIN ledger_kind k ON k.id = l.kind WHERE l.entry = 1 AND "
+        "l.id >= (?2 * 86400000000) << 9 AND l.id < (?3 * 86400000000) << 9 AND k.upstream = ?1 "
+        "GROUP BY 1, 2 ORDER BY 1, 2",
+        provider, from_day, to_day, out, e);
+}
+
+/* ---- where a drift comes from ---- */
+
+static int64_t known(int64_t v)
+{
+    return v > 0 ? v : 0;
+}
+
+static int64_t cost_of(const struct price *p, int64_t in, int64_t cached, int64_t written,
+                       int64_t out)
+{
+    struct usage_vector u = {{0}};
+    struct price flat;
+    if (!p)
+        return 0;
+    flat = *p; /* sums of a day say nothing of how long single prompts were */
+    flat.n_variants = 0;
+    cached = cached < in ? cached : in;
+    written = written < in - cached ? written : in - cached;
+    u.v[PRICE_CACHE_READ] = cached;
+    u.v[PRICE_CACHE_WRITE_5M] = written;
+    u.v[PRICE_INPUT] = in - cached - written;
+    u.v[PRICE_OUTPUT] = out;
+    return known(price_cost(&flat, SERVICE_STANDARD, &u).nanousd);
+}
+
+/* v scaled from one number of requests to another. */
+static int64_t scaled(int64_t v, int64_t from, int64_t to)
+{
+    return from > 0 ? (int64_t)((__int128)v * to / from) : 0;
+}
+
+static enum drift_cause largest(const struct drift *d)
+{
+    enum drift_cause c = DRIFT_ROUNDING;
+    int64_t most = -1;
+    for (int i = 0; i < DRIFT_CAUSES; i++) {
+        int64_t v = d->parts[i] < 0 ? -d->parts[i] : d->parts[i];
+        if (v > most && v > 0) {
+            most = v;
+            c = (enum drift_cause)i;
+        }
+    }
+    return c;
+}
+
+/* How many requests each has, as far as both say: the rest of the comparison is for as many of them. */
+static int64_t split_requests(const struct day_use *ours, const struct day_use *vendors,
+                              struct drift *d)
+{
+    int64_t n = ours->requests, other = vendors->requests;
+    if (other < 0 || n <= 0 || other == n)
+        return n;
+    int64_t cost = scaled(d->ours, n, other) - d->ours;
+    if (other > n) {
+        d->parts[DRIFT_MISSING] = cost;
+        return other;
+    }
+    int64_t extra = n - other, twice = ours->repeated < extra ? ours->repeated : extra;
+    d->parts[DRIFT_DUPLICATE] = scaled(cost, extra, twice);
+    d->parts[DRIFT_UNBILLED] = cost - d->parts[DRIFT_DUPLICATE];
+    return other;
+}
+
+struct drift drift_of(const struct day_use *ours, const struct day_use *vendors,
+                      const struct price *p)
+{
+    struct drift d = {.ours = ours ? known(ours->nanousd) : 0,
+                      .vendors = vendors ? known(vendors->nanousd) : 0};
+    int64_t left = d.nanousd = d.vendors - d.ours;
+    if (!ours || !vendors) {
+        d.parts[ours ? DRIFT_UNBILLED : DRIFT_MISSING] = d.nanousd;
+        d.cause = ours ? DRIFT_UNBILLED : DRIFT_MISSING;
+        d.is_agreed = d.nanousd == 0;
+        return d;
+    }
+    int64_t n = split_requests(ours, vendors, &d);
+    for (int i = 0; i < DRIFT_CAUSES; i++)
+        left -= d.parts[i];
+    if (ours->unpriced > 0) { /* ours knows the counts but no price */
+        int64_t share = ours->requests > 0 ? scaled(d.vendors, ours->requests, ours->unpriced)
+                                           : left;
+        d.parts[DRIFT_UNPRICED] = share < left || left < 0 ? (left > 0 ? share : 0) : left;
+        left -= d.parts[DRIFT_UNPRICED];
+    }
+    if (vendors->input >= 0 || vendors->output >= 0) {
+        int64_t in = scaled(known(ours->input), ours->requests, n),
+                cached = scaled(known(ours->cached), ours->requests, n),
+                written = scaled(known(ours->cache_write), ours->requests, n),
+                out = scaled(known(ours->output), ours->requests, n);
+        int64_t theirs_cached = vendors->cached >= 0 ? vendors->cached : cached,
+                theirs_written = vendors->cache_write >= 0 ? vendors->cache_write : written;
+        d.parts[DRIFT_TOKENS] = cost_of(p, known(vendors->input), theirs_cached, theirs_written,
+                                        known(vendors->output)) -
+                                cost_of(p, in, cached, written, out);
+        left -= d.parts[DRIFT_TOKENS];
+    }
+    bool is_small = left < CENT / 2 && left > -CENT / 2 &&
+                    (d.vendors % CENT == 0 || (left <= 1000 && left >= -1000));
+    d.parts[is_small ? DRIFT_ROUNDING : DRIFT_PRICE] = left;
+    d.cause = largest(&d);
+    d.is_agreed = d.nanousd == 0;
+    return d;
+}
