@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 /* clang-format off */
-extern const struct endpoint omni_setting_endpoints[];
+extern const struct endpoint omni_setting_endpoints[], omni_budget_endpoints[];
 static const struct endpoint *const tables[] = {
     inference_endpoints,
     model_endpoints,
@@ -33,7 +33,7 @@ static const struct endpoint *const tables[] = {
     admin_network_endpoints,
     admin_test_endpoints,
     omni_usage_endpoints, omni_log_endpoints, omni_system_endpoints, omni_backup_endpoints,
-    omni_setting_endpoints,
+    omni_setting_endpoints, omni_budget_endpoints,
 };
 /* clang-format on */
 

@@ -284,3 +284,31 @@ def test_check_53_costs_are_those_of_the_ledger(start_sluice, upstream):
     h = ok(admin(s, "/api/usage/history"))
     assert h["totalCost"] == pytest.approx(0.0102) and h["byModel"]["made-up-1 (openai-compatible)"]["cost"] is None
     assert sum(m["cost"] or 0 for m in h["last10Minutes"]) == pytest.approx(0.0102)
+
+
+def test_check_14_daily_and_monthly_budgets_stop_a_key(start_sluice, upstream):
+    """Check 14: beyond the day's limit the key gets 429; the month's limit counts as well."""
+    c = config(upstream.origin)
+    c["prices"] = {"main/vendor/gpt-x": {"input": 3, "output": 15, "cache_read": 1.5}}
+    s = start_sluice(c)
+    on(upstream, lambda r: reply())
+    got = ok(admin(s, "/api/usage/budget?apiKeyId=0a1b2c3d"))
+    assert (got["budget"], got["budgetCheck"]["allowed"], got["dailyTotal"]) == (None, True, 0)
+    for bad in ({"apiKeyId": "0a1b2c3d"}, {"apiKeyId": "0a1b2c3d", "dailyLimitUsd": 0}, {"apiKeyId": "0a1b2c3d", "dailyLimitUsd": 1, "warningThreshold": 2},
+                {"keyId": "0a1b2c3d", "limit": 1, "period": "day"}):
+        assert admin(s, "/api/usage/budget", "POST", bad).status_code == 400, bad
+    assert admin(s, "/api/usage/budget", "POST", {"apiKeyId": "nobody", "dailyLimitUsd": 1}).status_code == 404
+    assert ok(admin(s, "/api/usage/budget", "POST", {"apiKeyId": "0a1b2c3d", "dailyLimitUsd": "5", "monthlyLimitUsd": 20})) == {
+        "success": True, "apiKeyId": "0a1b2c3d", "dailyLimitUsd": 5}
+    ok(chat(s, "m", max_tokens=5))
+    got = wait_for(lambda: (lambda v: v if v["totalEntries"] else None)(ok(admin(s, "/api/usage/budget?apiKeyId=0a1b2c3d"))), "a line")
+    assert got["budget"] == {"dailyLimitUsd": 5, "monthlyLimitUsd": 20, "warningThreshold": 0.8}
+    assert got["dailyTotal"] == got["monthlyTotal"] > 0 and got["budgetCheck"]["dailyLimit"] == 5
+    assert {b["apiKeyId"] for b in ok(admin(s, "/api/usage/budget"))["budgets"]} == {"0a1b2c3d", "ad317110"}
+    ok(admin(s, "/api/usage/budget", "POST", {"apiKeyId": "0a1b2c3d", "dailyLimitUsd": 0.0001}))
+    r = chat(s, "m", max_tokens=500)
+    assert r.status_code == 429, r.text
+    assert ok(admin(s, "/api/usage/budget?apiKeyId=0a1b2c3d"))["budgetCheck"]["warningReached"] is True
+    # the month's limit alone
+    ok(admin(s, "/api/usage/budget", "POST", {"apiKeyId": "0a1b2c3d", "dailyLimitUsd": 5, "monthlyLimitUsd": 0.0001}))
+    assert chat(s, "m", max_tokens=500).status_code == 429
