@@ -125,6 +125,10 @@ bool control_reply_page(struct control_call *c, const struct shape *s, const voi
  * the query says otherwise. */
 bool control_reply_sorted(struct control_call *c, const struct shape *s, const void *first, size_t n, const char *key,
                           struct err *e) MUST_USE;
+/* The same of a list that may be very long: each item is made when it is looked at, and only those of the page stay. */
+typedef void page_make_fn(void *arg, struct arena *a, size_t i, void *out); /* out is zeroed */
+bool control_reply_made(struct control_call *c, const struct shape *s, size_t n, page_make_fn *make, void *arg, const char *key,
+                        struct err *e) MUST_USE;
 struct page_query {           /* first in the query's struct */
     int64_t limit;
     struct str after, sort, q;

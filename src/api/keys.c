@@ -136,15 +136,18 @@ static bool list_by_id(struct control_call *c, const struct page_query *q)
     return control_reply_page(c, &key_shape, out, n, has_more ? v[n - 1]->id : STR_NONE);
 }
 
+static void make_shown(void *arg, struct arena *a, size_t i, void *out)
+{
+    const struct snapshot *s = arg;
+    *(struct key_out *)out = show(a, s->keys[i]);
+}
+
 static bool list(struct control_call *c, struct err *e)
 {
     const struct key_query *q = c->asked;
     if (!(c->asked_present & ~3ull)) /* limit and after only */
         return list_by_id(c, &q->page);
-    struct key_out *v = ARENA_ARRAY(c->arena, struct key_out, c->snap->n_keys + 1);
-    for (size_t i = 0; i < c->snap->n_keys; i++)
-        v[i] = show(c->arena, c->snap->keys[i]);
-    return control_reply_sorted(c, &key_shape, v, c->snap->n_keys, "id", e);
+    return control_reply_made(c, &key_shape, c->snap->n_keys, make_shown, c->snap, "id", e);
 }
 
 static bool represent(struct control_call *c, const struct snapshot *s, struct str id,

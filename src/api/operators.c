@@ -74,6 +74,19 @@ static struct str shown_json(struct arena *a, const struct operator_row *o)
     return buf_str(&b);
 }
 
+struct operator_query {
+    struct page_query page;
+    int role;
+    struct str origin;
+    bool enabled, can_sign_in;
+};
+static const struct shape operator_query_shape = SHAPE_STRICT(
+    struct operator_query, PAGE_FIELDS(struct operator_query),
+    FIELD_ENUM(struct operator_query, role, role_words, 0, "Only those with this role"),
+    FIELD(struct operator_query, origin, 0, "Only from there: file, env or api"),
+    FIELD(struct operator_query, enabled, 0, "Only those who may sign in, or may not"),
+    FIELD(struct operator_query, can_sign_in, 0, "Only those who can sign in, or cannot"));
+
 static bool list(struct control_call *c, struct err *e)
 {
     struct operator_row *rows;
@@ -87,7 +100,7 @@ static bool list(struct control_call *c, struct err *e)
     n = 0;
     for (struct operator_row *o = rows; o; o = o->next)
         v[n++] = show(c->arena, o);
-    return control_reply_list(c, &operator_shape, v, n);
+    return control_reply_sorted(c, &operator_shape, v, n, "name", e);
 }
 
 static bool find(struct control_call *c, struct operator_row *out, struct err *e)
@@ -197,7 +210,7 @@ static bool delete (struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint operator_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "List operators", .on_worker = list, .out = &operator_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "List operators", .on_worker = list, .query = &operator_query_shape, .out = &operator_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "Add an operator", .on_worker = create, .in = &operator_new_shape, .out = &operator_shape, .status = 201, .takes_password = true },
     { HTTP_GET,    "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Retrieve an operator, by id or name", .on_worker = get, .out = &operator_shape },
     { HTTP_PATCH,  "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Change an operator: name, role, password, whether enabled", .on_worker = change, .in = &operator_change_shape, .out = &operator_shape, .takes_password = true },

@@ -96,7 +96,8 @@ static bool can_sort(const struct field *f)
 }
 
 struct ranked {
-    const void *value;
+    const void *value; /* NULL: to be made again */
+    size_t at;         /* in the list */
     struct str by, key;
 };
 
@@ -137,6 +138,8 @@ static bool fits(const struct control_call *c, const struct shape *s, const void
         if (f->kind == SHAPE_BOOL && *(const bool *)want != *(const bool *)has)
             return false;
         if (f->kind == SHAPE_STR && !str_eq(*(const struct str *)want, *(const struct str *)has))
+            return false;
+        if (f->kind == SHAPE_ENUM && *(const int *)want != *(const int *)has)
             return false;
         if (f->kind == SHAPE_STRS && !is_in(has, *(const struct str *)want))
             return false;
@@ -195,33 +198,78 @@ static bool read_sort(const struct control_call *c, const struct shape *s, const
                      STR_ARG(str_first(text, 60)));
 }
 
-bool control_reply_sorted(struct control_call *c, const struct shape *s, const void *first,
-                          size_t n, const char *key, struct err *e)
+/* What is listed: it lies there, or is made one by one. */
+struct listed {
+    const void *first;
+    page_make_fn *make;
+    void *arg;
+    size_t n;
+};
+
+/* Those that fit and stand behind the cursor, in order. What is made is looked at and let go: of each the page may need its place and
+ * what it sorts by. */
+static struct ranked *rank(struct control_call *c, const struct shape *s, const struct listed *l,
+                           const struct field *by, const struct field *key,
+                           const struct ranked *after, bool is_down, size_t *used)
+{
+    struct ranked *v = ARENA_ARRAY(c->arena, struct ranked, l->n + 1);
+    struct arena *scratch = arena_new();
+    void *made = arena_zalloc(c->arena, s->size);
+    *used = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const void *value = l->make ? made : (const char *)l->first + i * s->size;
+        if (l->make) {
+            memset(made, 0, s->size);
+            l->make(l->arg, scratch, i, made);
+        }
+        struct ranked one = {l->make ? NULL : value, i, sortable(scratch, value, by),
+                             *(const struct str *)member(value, key)};
+        if (fits(c, s, value) && (!after->key.n || compare(&one, after, &is_down) > 0)) {
+            one.by = str_dup(c->arena, one.by);
+            one.key = str_dup(c->arena, one.key);
+            v[(*used)++] = one;
+        }
+        if (i % 64 == 63)
+            arena_reset(scratch);
+    }
+    arena_free(scratch);
+    qsort_r(v, *used, sizeof *v, compare, &is_down);
+    return v;
+}
+
+static bool reply_sorted(struct control_call *c, const struct shape *s, const struct listed *l,
+                         const char *key, struct err *e)
 {
     const struct field *by, *key_field = field_of(s, str_of(key));
     const int64_t *asked_limit = asked(c, "limit");
-    size_t limit = asked_limit ? (size_t)*asked_limit : USUAL_LIMIT, used = 0, from = 0;
-    struct ranked *v = ARENA_ARRAY(c->arena, struct ranked, n + 1), after;
-    struct str cursor = asked_text(c, "after");
+    size_t limit = asked_limit ? (size_t)*asked_limit : USUAL_LIMIT, used;
+    struct ranked after;
     bool is_down;
     if (!read_sort(c, s, key, &by, &is_down, e) ||
-        !read_cursor(c->arena, cursor, by == key_field, &after, e))
+        !read_cursor(c->arena, asked_text(c, "after"), by == key_field, &after, e))
         return false;
-    for (size_t i = 0; i < n; i++) {
-        const void *value = (const char *)first + i * s->size;
-        if (fits(c, s, value))
-            v[used++] = (struct ranked){value, sortable(c->arena, value, by),
-                                        *(const struct str *)member(value, key_field)};
-    }
-    qsort_r(v, used, sizeof *v, compare, &is_down);
-    while (cursor.n && from < used && compare(&v[from], &after, &is_down) <= 0)
-        from++;
-    size_t count = used - from < limit ? used - from : limit;
+    struct ranked *v = rank(c, s, l, by, key_field, &after, is_down, &used);
+    size_t count = used < limit ? used : limit;
     const void **page = ARENA_ARRAY(c->arena, const void *, count + 1);
-    for (size_t i = 0; i < count; i++)
-        page[i] = v[from + i].value;
+    for (size_t i = 0; i < count; i++) {
+        void *made = v[i].value ? NULL : arena_zalloc(c->arena, s->size);
+        if (made)
+            l->make(l->arg, c->arena, v[i].at, made);
+        page[i] = made ? made : v[i].value;
+    }
     write_page(c, s, page, count,
-               from + count < used ? cursor_of(c->arena, &v[from + count - 1], by == key_field)
-                                   : STR_NONE);
+               count < used ? cursor_of(c->arena, &v[count - 1], by == key_field) : STR_NONE);
     return true;
+}
+
+bool control_reply_sorted(struct control_call *c, const struct shape *s, const void *first,
+                          size_t n, const char *key, struct err *e)
+{
+    return reply_sorted(c, s, &(struct listed){.first = first, .n = n}, key, e);
+}
+
+bool control_reply_made(struct control_call *c, const struct shape *s, size_t n, page_make_fn *make,
+                        void *arg, const char *key, struct err *e)
+{
+    return reply_sorted(c, s, &(struct listed){.make = make, .arg = arg, .n = n}, key, e);
 }

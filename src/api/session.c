@@ -269,6 +269,18 @@ static struct str name_of(const struct operator_row *rows, struct str id)
     return STR("");
 }
 
+struct session_query {
+    struct page_query page;
+    struct str operator_id, operator, address;
+    bool is_current;
+};
+static const struct shape session_query_shape = SHAPE_STRICT(
+    struct session_query, PAGE_FIELDS(struct session_query),
+    FIELD(struct session_query, operator_id, 0, "Only those of this operator"),
+    FIELD(struct session_query, operator, 0, "Only those of this operator, by name"),
+    FIELD(struct session_query, address, 0, "Only those that began from there"),
+    FIELD(struct session_query, is_current, 0, "Only the one of this call, or all others"));
+
 static bool list(struct control_call *c, struct err *e)
 {
     struct session_row *rows;
@@ -295,7 +307,7 @@ static bool list(struct control_call *c, struct err *e)
                                           .address = r->address,
                                           .user_agent = r->agent,
                                           .is_current = str_eq(r->id, c->who.session)};
-    return control_reply_list(c, &session_shape, v, n);
+    return control_reply_sorted(c, &session_shape, v, n, "id", e);
 }
 
 static bool revoke_one(struct control_call *c, struct err *e)
@@ -586,7 +598,7 @@ const struct endpoint session_endpoints[] = {
     { HTTP_DELETE, "/sluice/v1/session",          SURFACE_SLUICE,  ACCESS_VIEWER, "Sign out", .on_worker = sign_out, .status = 204 },
     { HTTP_POST,   "/sluice/v1/session/password", SURFACE_SLUICE,  ACCESS_VIEWER, "Change one's own password, ending one's other sessions", .on_worker = change_password, .in = &password_shape, .status = 204, .takes_password = true },
     { HTTP_POST,   "/sluice/v1/claim",            SURFACE_SLUICE,  ACCESS_PUBLIC, "Become the first owner by the claim link", .on_worker = claim, .in = &claim_shape, .out = &signed_in_shape, .status = 201, .takes_password = true, .cache_control = NO_STORE },
-    { HTTP_GET,    "/sluice/v1/sessions",         SURFACE_SLUICE,  ACCESS_VIEWER, "List sessions: all for owners, one's own for others", .on_worker = list, .out = &session_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/sessions",         SURFACE_SLUICE,  ACCESS_VIEWER, "List sessions: all for owners, one's own for others", .on_worker = list, .query = &session_query_shape, .out = &session_shape, .is_page = true },
     { HTTP_DELETE, "/sluice/v1/sessions",         SURFACE_SLUICE,  ACCESS_VIEWER, "End sessions: all for owners, one's own for others", .on_worker = revoke_all, .query = &revoke_query_shape, .out = &revoked_shape },
     { HTTP_DELETE, "/sluice/v1/sessions/{id}",    SURFACE_SLUICE,  ACCESS_VIEWER, "End a session", .on_worker = revoke_one, .status = 204 },
     { HTTP_GET,    "/admin/api/auth-check",       SURFACE_ROSETTA, ACCESS_PUBLIC, "Say whether administration asks for a sign-in", .on_loop = auth_check, .out = &auth_check_shape },

@@ -600,7 +600,7 @@ void tail_free(struct tail *t)
 
 /* clang-format off */
 const struct endpoint tail_endpoints[] = {
-    { HTTP_GET, "/sluice/v1/requests/tail", SURFACE_SLUICE, ACCESS_VIEWER, "Requests as they end, as server-sent events; Last-Event-ID goes on behind that one", .on_loop = tail, .query = &list_query_shape },
+    { HTTP_GET, "/sluice/v1/requests/tail", SURFACE_SLUICE, ACCESS_VIEWER, "Requests as they end, as server-sent events; Last-Event-ID goes on behind that one", .on_loop = tail, .media = "text/event-stream", .query = &list_query_shape },
     {0},
 };
 /* clang-format on */

@@ -92,6 +92,12 @@ static bool check_tags(const struct strs *tags, struct err *e)
     return true;
 }
 
+static bool check_log_bodies(struct str s, struct err *e)
+{
+    return !s.n || str_is(s, "off") || str_is(s, "errors") || str_is(s, "all") ||
+           err_field(e, "log_bodies", "'log_bodies' must be off, errors or all, or empty");
+}
+
 bool key_policy_check(struct arena *a, const struct key_policy *p, struct err *e)
 {
     struct opening ignored;
@@ -102,7 +108,8 @@ bool key_policy_check(struct arena *a, const struct key_policy *p, struct err *e
             return err_field(e, "allowed_ips",
                              "'allowed_ips' are addresses and ranges: 10.0.0.0/8, 2001:db8::/32");
     }
-    return check_tags(&p->tags, e) && schedule_read(a, &p->schedule, &ignored, e);
+    return check_tags(&p->tags, e) && check_log_bodies(p->log_bodies, e) &&
+           schedule_read(a, &p->schedule, &ignored, e);
 }
 
 bool key_policy_read(struct arena *a, yyjson_val *object, struct key_policy *out, struct err *e)

@@ -35,6 +35,7 @@ struct key_policy {
     struct schedule schedule;
     struct strs allowed_ips;  /* addresses and ranges; none: all */
     bool no_system_prompt, no_log;
+    struct str log_bodies;    /* off, errors, all; empty: as the setting says */
 };
 extern const struct shape schedule_shape;
 extern const struct shape key_policy_shape; /* in the order of KEY_POLICY_FIELDS */
@@ -50,7 +51,8 @@ extern const struct key_policy key_policy_none;
     {FIELD_BASE(type, at schedule, "schedule", SHAPE_OBJECT, flags, "When it opens anything; {}: always"), .shape = &schedule_shape}, \
     FIELD_AS(type, at allowed_ips, "allowed_ips", NULL, flags, "Addresses and ranges that it may come from; empty: all"), \
     FIELD_AS(type, at no_system_prompt, "no_system_prompt", NULL, flags, "The operator's system prompt is not added to its conversations"), \
-    FIELD_AS(type, at no_log, "no_log", NULL, flags, "Bodies of its requests are never kept")
+    FIELD_AS(type, at no_log, "no_log", NULL, flags, "Bodies of its requests are never kept"), \
+    FIELD_AS(type, at log_bodies, "log_bodies", NULL, flags, "Whether bodies of its requests are kept: off, errors or all; empty: as the setting log_bodies says")
 // clang-format on
 
 /* From an object that has its members beside others; absent ones are empty. Checks them: ERR_INPUT naming the field. */

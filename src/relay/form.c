@@ -69,6 +69,8 @@ void form_begin(struct relay *rl)
     struct str boundary = boundary_of(rl->r->arena, http_req_header(rl->r, "content-type"));
     rl->form = f;
     f->spool = -1;
+    if (capture_is_wanted(rl))
+        capture_begin(rl);
     buf_init(&f->window, 1u << 20);
     buf_init(&f->held, HELD_MAX + (1u << 20));
     struct str encoding = str_trim(http_req_header(rl->r, "content-encoding"));
@@ -205,6 +207,13 @@ static bool write_spool(struct relay *rl, struct str bytes)
     return true;
 }
 
+static bool send_piece(struct relay *rl, struct str bytes)
+{
+    if (rl->capture)
+        capture_sending(rl, bytes);
+    return http_call_send(rl->call, bytes);
+}
+
 /* Sends what is held from `sent` on; false: the queue is full, on_writable goes on. */
 static bool send_held(struct relay *rl)
 {
@@ -217,7 +226,7 @@ static bool send_held(struct relay *rl)
             stop = stop < f->model_at ? stop : f->model_at;
         else if (f->sent == f->model_at) {
             f->sent += f->model_n;
-            if (!http_call_send(rl->call, f->model))
+            if (!send_piece(rl, f->model))
                 return false;
             continue;
         }
@@ -234,7 +243,7 @@ static bool send_held(struct relay *rl)
             part = str_n(f->held.p + at, n < PIECE ? n : PIECE);
         }
         f->sent += part.n;
-        if (!http_call_send(rl->call, part))
+        if (!send_piece(rl, part))
             return false;
     }
     return true;
@@ -294,6 +303,8 @@ void form_body(struct relay *rl, struct str chunk)
 {
     struct form *f = rl->form;
     f->total += chunk.n;
+    if (rl->capture)
+        capture_request(rl, chunk);
     if (f->is_started) {
         if (!rl->call)
             return; /* answered early, or between attempts: the rest is not wanted */
@@ -303,7 +314,7 @@ void form_body(struct relay *rl, struct str chunk)
             f->sent += chunk.n;
             f->spooled = f->sent;
             buf_clear(&f->held);
-            if (!http_call_send(rl->call, chunk)) {
+            if (!send_piece(rl, chunk)) {
                 f->is_paused = true;
                 http_req_pause(rl->r);
             }
@@ -366,6 +377,8 @@ void form_attempt(struct relay *rl, const struct target *t)
     f->model = t->model;
     f->sent = 0;
     f->is_sent = false;
+    if (rl->capture)
+        capture_sent(rl, STR_NONE);
     relay_start_form(rl, form_length(rl), http_req_header(rl->r, "content-type"));
     pump(rl);
 }

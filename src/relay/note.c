@@ -206,6 +206,19 @@ static void on_reply(void *arg, struct str bytes)
     capture_replied(arg, bytes);
 }
 
+static struct str which_bodies(const struct relay *rl)
+{
+    const struct key_policy *p = rl->key ? rl->key->policy : &key_policy_none;
+    if (p->no_log)
+        return STR("off");
+    return p->log_bodies.n ? p->log_bodies : rl->set->log_bodies;
+}
+
+bool capture_is_wanted(const struct relay *rl)
+{
+    return !str_is(which_bodies(rl), "off");
+}
+
 void capture_begin(struct relay *rl)
 {
     struct body_set *b = calloc(1, sizeof *b);
@@ -232,6 +245,11 @@ void capture_sent(struct relay *rl, struct str body)
         b->size[i] = 0;
     }
     keep(rl, BODY_UPSTREAM_REQUEST, body);
+}
+
+void capture_sending(struct relay *rl, struct str bytes)
+{
+    keep(rl, BODY_UPSTREAM_REQUEST, bytes);
 }
 
 void capture_received(struct relay *rl, struct str bytes)
@@ -266,7 +284,7 @@ void note_put(struct relay *rl, struct usage_record *u)
 {
     struct body_set *b = rl->capture;
     bool has_failed = u->status >= 400 || u->error_code[0];
-    bool is_kept = b && rl->env->bodies && (has_failed || str_is(rl->set->log_bodies, "all"));
+    bool is_kept = b && rl->env->bodies && (has_failed || str_is(which_bodies(rl), "all"));
     u->extra = make_extra(rl, has_failed);
     rl->capture = NULL;
     rl->r->tap = NULL;

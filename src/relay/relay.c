@@ -1290,7 +1290,7 @@ void relay_complete(struct relay *rl)
         return;
     }
     struct str received = rl->r->is_chunked ? buf_str(&rl->chunks) : rl->r->body;
-    bool is_logged = !str_is(rl->set->log_bodies, "off") && !(rl->key && rl->key->policy->no_log);
+    bool is_logged = capture_is_wanted(rl);
     if (is_logged)
         capture_begin(rl);
     bool is_decoded = decode_body(rl->body_arena, http_req_header(rl->r, "content-encoding"),

@@ -224,9 +224,11 @@ void note_failed(struct relay *rl, const struct err *e, const char *fault); /* i
 void note_error(struct relay *rl, const struct err *e);       /* what the client is told */
 struct str note_mask(struct relay *rl, struct str text);      /* without the credentials that the upstream got: some repeat them */
 void note_put(struct relay *rl, struct usage_record *u);      /* hands the record over, with what there is to say beside it */
+bool capture_is_wanted(const struct relay *rl);               /* by its key's word, else by the setting */
 void capture_begin(struct relay *rl);
 void capture_request(struct relay *rl, struct str body);
 void capture_sent(struct relay *rl, struct str body);         /* this and the next when rl->capture is there. Begins the attempt's two */
+void capture_sending(struct relay *rl, struct str bytes);     /* more of a body that is sent piece by piece */
 void capture_received(struct relay *rl, struct str bytes);
 void capture_replied(struct relay *rl, struct str bytes);     /* for who takes the request's tap over */
 /* cache.c: answers that need no upstream */

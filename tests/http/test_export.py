@@ -60,7 +60,7 @@ def generated(rng, secrets):
                   api_key=lambda: secret(), cors_origins=lambda: "https://a.example", x_unknown=lambda: rng.choice(WORDS))
     if rng.random() < 0.6:
         server["api_keys"] = [{"id": "f%07x" % i, "key": secret(), "label": rng.choice(WORDS), **some(
-            user=lambda: "ada", tags=lambda: ["a", "b"], limits=lambda: {"tokens_per_day": 10**6},
+            user=lambda: "ada", tags=lambda: ["a", "b"], log_bodies=lambda: "errors", limits=lambda: {"tokens_per_day": 10**6},
             schedule=lambda: {"from": "08:00", "time_zone": "Europe/Berlin"}, scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
             for i in range(rng.randint(0, 3))]
     config = {"providers": providers, "models": models, "server": server, "orgs": {"acme": some(name=lambda: "Acme", enabled=lambda: False)},

@@ -141,6 +141,15 @@ def test_login_of_the_panel(s):
     assert s.get("/admin/api/config", auth=False, headers={"X-Admin-Token": t}).status_code == 401
 
 
+def test_the_panels_own_cookie_is_taken_too(s):
+    t = s.post("/admin/api/login", {"password": PASSWORD}, auth=False).json()["token"]
+    for name, status in (("rosetta_admin_session", 200), ("sluice_session", 200), ("other_session", 401)):
+        r = s.get("/admin/api/config", auth=False, headers={"Cookie": "%s=%s" % (name, t)})
+        assert r.status_code == status, (name, r.text)
+    proofless = s.post("/admin/api/keys", {"label": "x"}, auth=False, headers={"Cookie": "rosetta_admin_session=" + t, "Origin": "https://elsewhere.example"})
+    assert proofless.status_code == 403, proofless.text
+
+
 def test_refusals_of_the_panels_login(s):
     def attempt(body):
         r = s.post("/admin/api/login", body, auth=False)
@@ -300,6 +309,35 @@ def test_sessions_are_listed_and_revoked(s):
     assert r.json() == {"revoked": 1} and who(s, bearer(third)).status_code == 401
     assert s.call("DELETE", "/sluice/v1/sessions", auth=False, headers=bearer(mine)).json() == {"revoked": 1}
     assert who(s, bearer(mine)).status_code == 401
+
+
+def test_sessions_and_operators_come_in_pages(s):
+    owner = token(s)
+    for n, role in enumerate(("viewer", "admin", "viewer", "member")):
+        operator(s, owner, "op%d" % n, role)
+        token(s, "a good password", name="op%d" % n)
+
+    def pages(path, **query):
+        rows, after = [], None
+        while True:
+            r = s.get(path, params={**query, **({"after": after} if after else {})}, auth=False, headers=bearer(owner))
+            assert r.status_code == 200, r.text
+            rows += r.json()["data"]
+            after = r.json()["next"]
+            assert r.json()["has_more"] == (after is not None) and len(r.json()["data"]) <= 2
+            if not after:
+                return rows
+
+    assert [o["name"] for o in pages("/sluice/v1/operators", limit=2)] == ["admin", "op0", "op1", "op2", "op3"]
+    assert [o["name"] for o in pages("/sluice/v1/operators", limit=2, role="viewer", sort="-name")] == ["op2", "op0"]
+    assert [o["name"] for o in pages("/sluice/v1/operators", limit=2, q="OP3")] == ["op3"]
+    every = pages("/sluice/v1/sessions", limit=2)
+    assert len(every) == 5 and [x["id"] for x in every] == sorted(x["id"] for x in every)
+    latest = [x["seen_at"] for x in pages("/sluice/v1/sessions", limit=2, sort="-seen_at")]
+    assert latest == sorted(latest, reverse=True)
+    assert [x["operator"] for x in pages("/sluice/v1/sessions", limit=2, operator="op1")] == ["op1"]
+    assert len(pages("/sluice/v1/sessions", limit=2, is_current="true")) == 1
+    assert s.get("/sluice/v1/operators?role=king", auth=False, headers=bearer(owner)).status_code == 400
 
 
 def test_there_are_at_most_so_many_sessions(start_sluice, config):

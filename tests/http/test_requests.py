@@ -2,6 +2,7 @@
 import time
 
 import json
+import os
 import sqlite3
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import basic_config
 from formats import FORMATS
 from formats.common import Turn
 from gateway import KEY, Sluice, provider, wait_for
+from test_forms import SAID, send, upload
 from upstream import answer, cut_stream, failure, http
 
 ADMIN, OTHER = "sk-admin-0123456789abcdef0123456789", "sk-other-0123456789abcdef0123456789"
@@ -281,6 +283,45 @@ def test_only_errors(start_sluice, scripted, upstream):
     assert one(s, "r-finefine")["has_bodies"] is False
     r = body(s, "r-finefine", "client-request")
     assert r.status_code == 404 and r.json()["error"]["code"] == "bodies_not_kept"
+
+
+def test_one_key_may_have_it_otherwise(start_sluice, scripted, upstream):
+    s = start_sluice(with_bodies(scripted.origin, "errors"))
+    keys = {}
+    for says in ("", "off", "errors", "all"):
+        r = s.post("/sluice/v1/keys", {"label": "k-" + says, "log_bodies": says}, headers=s.auth(ADMIN))
+        assert r.status_code == 201 and r.json()["log_bodies"] == says, r.text
+        keys[says] = r.json()
+    kept = {"": "e", "off": "", "errors": "e", "all": "se"}
+    for says, key in keys.items():
+        ask(s, key=key["key"], request_id="r-success-" + says)
+        ask(s, "[[error 500 no]]", key=key["key"], request_id="r-errored-" + says)
+        assert one(s, "r-success-" + says)["has_bodies"] is ("s" in kept[says]), says
+        assert one(s, "r-errored-" + says)["has_bodies"] is ("e" in kept[says]), says
+    path = "/sluice/v1/keys/" + keys["off"]["id"]
+    assert s.call("PATCH", path, {"log_bodies": "all"}, headers=s.auth(ADMIN)).json()["log_bodies"] == "all"
+    ask(s, key=keys["off"]["key"], request_id="r-success-now")
+    assert one(s, "r-success-now")["has_bodies"] is True
+    r = s.call("PATCH", path, {"log_bodies": "some"}, headers=s.auth(ADMIN))
+    assert r.status_code == 400 and r.json()["error"]["param"] == "log_bodies"
+
+
+def test_forms_are_kept_too(start_sluice, scripted, upstream):
+    """As they came and as they went, cut like all, whether they are held or streamed."""
+    s = start_sluice(with_bodies(scripted.origin, log_body_max_bytes=2000))
+    for n, (order, sound) in enumerate((("before", b"la" * 100), ("after", b"la" * 100), ("before", os.urandom(2 << 20)))):
+        form, name = upload(order, sound=sound), "r-aform%03d" % n
+        upstream.play(SAID)
+        assert send(s, form, **{"x-request-id": name}).status_code == 200
+        assert one(s, name)["has_bodies"] is True
+        came, went = (body(s, name, which).json() for which in ("client-request", "upstream-request"))
+        assert came["size"] == len(form) and went["size"] == len(form) + 3  # another model's name
+        assert came["truncated"] == went["truncated"] == (len(form) > 2000)
+        if len(form) < 2000:
+            assert came["text"].encode() == form and went["text"].encode() == form.replace(b"to-chat", b"chat-model")
+        assert body(s, name, "upstream-response").json()["text"] == '{"text":"said"}'
+        r = s.post("%s/%s/replay" % (LIST, name), {}, headers=s.auth(ADMIN))
+        assert r.status_code == 409 and r.json()["error"]["code"] == "body_not_whole", r.text
 
 
 def body_when(s, request_id, which):

@@ -33,7 +33,7 @@ export const lists = {
     queryKey: ['series'], queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300 } } })), refetchInterval: 2_000,
   }),
   versions: queryOptions({ queryKey: ['versions'], queryFn: async () => (await take(api.GET('/sluice/v1/config/versions'))).data }),
-  sessions: queryOptions({ queryKey: ['sessions'], queryFn: async () => (await take(api.GET('/sluice/v1/sessions'))).data }),
+  sessions: queryOptions({ queryKey: ['sessions'], queryFn: async () => (await take(api.GET('/sluice/v1/sessions', { params: { query: { sort: '-seen_at' } } }))).data }),
   operators: queryOptions({ queryKey: ['operators'], queryFn: async () => (await take(api.GET('/sluice/v1/operators'))).data }),
   audit: queryOptions({ queryKey: ['audit'], queryFn: async () => (await take(api.GET('/sluice/v1/audit', { params: { query: { limit: 100 } } }))).data }),
   settings: queryOptions({ queryKey: ['settings'], queryFn: async () => (await take(api.GET('/sluice/v1/settings'))).data }),
