@@ -5,7 +5,7 @@
 #include "gate/budget.h"
 #include "gate/limit.h"
 #include "relay/replies.h"
-#include "route/cooling.h"
+#include "route/live.h"
 #include "version.h"
 #include <math.h>
 #include <stdlib.h>
@@ -81,11 +81,16 @@ static struct upstream_gauge *upstream_gauges(const struct control *k, const str
 {
     struct upstream_gauge *all = ARENA_ARRAY(a, struct upstream_gauge, s->n_upstreams + 1);
     uint64_t now = clock_mono_ms();
+    struct breaker_info *b;
+    size_t n = live_breakers(relay_live_state(k->shared), a, now, &b);
     for (size_t i = 0; i < s->n_upstreams; i++)
         all[i] = (struct upstream_gauge){
             .name = s->upstreams[i]->name,
-            .cooling_ms = cooling_left_ms(relay_cooling(k->shared), s->upstreams[i]->id, now),
+            .cooling_ms = live_cooling_ms(relay_live_state(k->shared), s->upstreams[i]->id, now),
             .is_enabled = s->upstreams[i]->is_enabled};
+    for (size_t k2 = 0; k2 < n; k2++)
+        for (size_t i = 0; b[k2].state == BREAKER_OPEN && i < s->n_upstreams; i++)
+            all[i].breakers_open += s->upstreams[i]->id == b[k2].upstream;
     return all;
 }
 
@@ -165,6 +170,9 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .otlp_sent_points = otlp.sent_points,
         .otlp_dropped_points = otlp.dropped_points,
         .otlp_failures = otlp.failures,
+        .breakers_opened = live_transitions(relay_live_state(k->shared), BREAKER_OPEN),
+        .breakers_closed = live_transitions(relay_live_state(k->shared), BREAKER_CLOSED),
+        .global_fallbacks = relay_fallbacks(k->shared),
         .caches = cache_gauges(k, a),
         .n_caches = CACHE_LAYERS,
         .upstreams = upstream_gauges(k, s, a),

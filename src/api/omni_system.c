@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "domain/audit.h"
 #include "relay/replies.h"
-#include "route/cooling.h"
+#include "route/live.h"
 #include "version.h"
 #include <dirent.h>
 #include <math.h>
@@ -167,7 +167,7 @@ static const struct shape health_shape = SHAPE(struct health_out,
 
 static uint64_t cooling_ms(struct control_call *c, const struct upstream *u)
 {
-    return cooling_left_ms(relay_cooling(c->control->shared), u->id, clock_mono_ms());
+    return live_cooling_ms(relay_live_state(c->control->shared), u->id, clock_mono_ms());
 }
 
 static void write_process(struct jw *w, struct control_call *c)

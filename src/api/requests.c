@@ -57,6 +57,9 @@ static const struct shape request_detail_shape = SHAPE(
                 "The attempts in order, of requests with more than one or a failed one"),
      .shape = &usage_attempt_shape},
     FIELD(struct request_out, dropped, 0, "What the provider's format could not be told"),
+    FIELD(struct request_out, route, 0,
+          "What there was to choose from and why, as /sluice/v1/route/explain says it; null: one "
+          "target"),
     FIELD(struct request_out, trace_id, NULL_EMPTY, "W3C trace id"),
     FIELD(struct request_out, client_address, NULL_EMPTY, "Where it came from, if that is logged"),
     FIELD(struct request_out, user_agent, NULL_EMPTY,
@@ -260,6 +263,8 @@ static bool get(struct control_call *c, struct err *e)
     if (!db || !usage_find(c->arena, db, route_param(&c->params, "id"), &row, e))
         return false;
     struct request_out out = request_show(c->arena, c->snap, &row, &d);
+    if (d.route.n && !json_parse(c->arena, d.route, 16, &out.route, NULL))
+        out.route = NULL;
     return control_reply(c, 200, &request_detail_shape, &out);
 }
 

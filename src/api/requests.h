@@ -18,6 +18,7 @@ struct request_out {
     /* of one request */
     struct shape_list tried;
     struct strs dropped;
+    yyjson_val *route;
     struct str trace_id, cache, client_address, user_agent;
     bool has_bodies;
 };

@@ -11,7 +11,7 @@ static const struct endpoint *const tables[] = {
     dashboard_endpoints,
     control_endpoints,
     provider_endpoints,
-    served_model_endpoints, combo_endpoints,
+    served_model_endpoints, combo_endpoints, route_endpoints,
     key_endpoints,
     org_endpoints,
     limit_endpoints,

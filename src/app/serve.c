@@ -5,6 +5,7 @@
 #include "api/requests.h"
 #include "api/metrics.h"
 #include "api/test_tasks.h"
+#include "app/breakers.h"
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/first_start.h"
@@ -87,6 +88,7 @@ struct server {
     _Atomic bool is_draining;
     struct metrics *metrics;
     struct totals_base *totals;
+    uint64_t saved_breakers; /* live_version() of those in the store */
     struct otlp *otlp;
     _Atomic bool are_loops_gone;
     struct timer save_timer;
@@ -266,7 +268,11 @@ static void request(struct server *s, void (*run)(void *arg))
 static void save_on_worker(void *arg)
 {
     struct server *s = arg;
+    struct snapshot *snap = snapshot_current();
     totals_save(s->totals, s->metrics, s->usage);
+    breakers_save(relay_live_state(s->shared), snap, s->usage, &s->saved_breakers);
+    snapshot_unref(snap);
+    snapshot_thread_done();
 }
 
 static void on_save(struct timer *t)
@@ -305,6 +311,14 @@ static struct totals_base *load_totals(const char *path)
     struct totals_base *b = totals_load(db);
     db_close(db);
     return b;
+}
+
+static void load_breakers(struct server *s, const struct snapshot *snap)
+{
+    struct err e = ERR_INIT;
+    struct db *db = db_open(s->sources.db_path, DB_READ_ONLY, &e);
+    breakers_load(relay_live_state(s->shared), snap, db);
+    db_close(db);
 }
 
 static void sweep_on_worker(void *arg)
@@ -620,6 +634,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir, s->limiter);
     load_semantic(s);
+    load_breakers(s, snap);
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
     s->totals = load_totals(s->sources.db_path);
@@ -752,6 +767,10 @@ static void stop(struct server *s)
     db_close(s->anchor); /* before the writer's: the last one tidies up */
     if (s->usage && s->metrics)
         totals_save(s->totals, s->metrics, s->usage);
+    struct snapshot *last = snapshot_current();
+    if (s->usage && s->shared)
+        breakers_save(relay_live_state(s->shared), last, s->usage, &s->saved_breakers);
+    snapshot_unref(last);
     if (s->usage)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */
     tail_free(s->tail);

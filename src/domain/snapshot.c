@@ -406,7 +406,7 @@ struct combo *combo_of_targets(struct arena *a, const struct model *m, const str
 {
     struct combo *c = ARENA_NEW(a, struct combo);
     /* the next target's turn comes at once */
-    *c = (struct combo){.name = m->name, .of = m, .sticky_limit = -1, .hedge_percent = -1};
+    *c = (struct combo){.name = m->name, .of = m, .sticky_limit = -1};
     combo_defaults(c, set);
     c->weights = auto_usual;
     c->strategy = m->strategy != STRATEGY_DEFAULT
@@ -442,7 +442,6 @@ void combo_defaults(struct combo *c, const struct settings *set)
         {&c->queue_timeout_ms, set->combo_queue_timeout_ms},
         {&c->patience_ms, set->combo_patience_ms},
         {&c->sticky_limit, set->round_robin_limit},
-        {&c->hedge_percent, set->hedge_percent},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (*rows[i].at < 0)

@@ -352,6 +352,18 @@ WRITER(cooling)
                {"upstream", v->now->upstreams[i].name});
 }
 
+WRITER(breakers_open)
+{
+    for (size_t i = 0; i < v->now->n_upstreams; i++)
+        NUMBER((double)v->now->upstreams[i].breakers_open, {"upstream", v->now->upstreams[i].name});
+}
+
+WRITER(breaker_transitions)
+{
+    NUMBER(v->now->breakers_opened, {"to", STR("open")});
+    NUMBER(v->now->breakers_closed, {"to", STR("closed")});
+}
+
 WRITER(upstream_enabled)
 {
     for (size_t i = 0; i < v->now->n_upstreams; i++)
@@ -441,6 +453,7 @@ ALONE_WRITER(connections, v->now->connections)
 ALONE_WRITER(connects, v->now->upstream_connects)
 ALONE_WRITER(reuses, v->now->upstream_reuses)
 ALONE_WRITER(connect_failures, v->now->upstream_failures)
+ALONE_WRITER(global_fallbacks, v->now->global_fallbacks)
 ALONE_WRITER(body_bytes, v->now->body_bytes)
 ALONE_WRITER(body_bytes_max, v->now->body_bytes_max)
 ALONE_WRITER(limit_waiting, v->now->limit_waiting)
@@ -515,6 +528,9 @@ static const struct metric rows[] = {
     { "sluice_upstream_reuses", COUNTER, "", "", NULL, "Attempts that found an idle connection", NULL, 0, reuses },
     { "sluice_upstream_connection_failures", COUNTER, "", "", NULL, "Attempts that failed in the connection itself", NULL, 0, connect_failures },
     { "sluice_upstream_cooling_seconds", GAUGE, "seconds", "upstream", NULL, "Time until an upstream is asked again before others; 0: it is asked", NULL, 0, cooling },
+    { "sluice_breakers_open", GAUGE, "", "upstream", NULL, "Credentials and models of an upstream that are left alone", NULL, 0, breakers_open },
+    { "sluice_breaker_transitions", COUNTER, "", "to", NULL, "Breakers that opened, and that closed again", NULL, 0, breaker_transitions },
+    { "sluice_global_fallbacks", COUNTER, "", "", NULL, "Requests that the global fallback model took over", NULL, 0, global_fallbacks },
     { "sluice_upstream_enabled", GAUGE, "", "upstream", NULL, "1 when the upstream is switched on", NULL, 0, upstream_enabled },
     { "sluice_limit_refused", COUNTER, "", "of,limit", NULL, "Requests refused because a key, user, organisation, model or upstream (`of`) had used what it may", NULL, 0, limit_refused },
     { "sluice_limit_waiting_requests", GAUGE, "", "", NULL, "Requests that wait for room within a limit", NULL, 0, limit_waiting },

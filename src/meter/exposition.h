@@ -8,6 +8,7 @@
 struct upstream_gauge {
     struct str name;
     uint64_t cooling_ms;            /* 0: it may be asked */
+    uint64_t breakers_open;         /* of its credentials and models */
     bool is_enabled;
 };
 struct cache_gauge {                /* a layer of kept answers */
@@ -33,6 +34,7 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     bool is_last_reload_ok;
     int64_t last_reload_ms;         /* wall clock */
     uint64_t otlp_sent_spans, otlp_dropped_spans, otlp_sent_points, otlp_dropped_points, otlp_failures;
+    uint64_t breakers_opened, breakers_closed, global_fallbacks; /* since the start */
     const struct cache_gauge *caches;
     size_t n_caches;
     const struct budget_gauge *budgets;

@@ -25,6 +25,7 @@ static const struct shape stored = SHAPE(
     FIELD_AS(struct usage_detail, path, "p", NULL, OMIT_EMPTY, "path"),
     FIELD_AS(struct usage_detail, cache, "x", NULL, OMIT_EMPTY, "cache"),
     FIELD_AS(struct usage_detail, via, "v", NULL, OMIT_EMPTY, "via"),
+    FIELD_AS(struct usage_detail, route, "r", NULL, OMIT_EMPTY, "route"),
     FIELD_AS(struct usage_detail, body, "b", NULL, OMIT_EMPTY, "body"),
     FIELD_AS(struct usage_detail, ended_ms, "at", NULL, OMIT_EMPTY, "ended_ms"));
 

@@ -141,9 +141,9 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
     bool has_dropped = rl->is_ctx_ready && rl->ctx.dropped;
     struct str via = rl->target ? rl->target->upstream->origin.proxy : STR_NONE;
     if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace &&
-        !cache_how(rl) && !via.n)
+        !cache_how(rl) && !via.n && !rl->choice)
         return NULL;
-    struct usage_detail d = {.ended_ms = 0};
+    struct usage_detail d = {.ended_ms = 0, .route = choice_text(rl)};
     struct buf b;
     if (n) {
         /* the one that answered, or broke off in the middle */

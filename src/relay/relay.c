@@ -21,8 +21,8 @@ struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usa
     struct relay_shared *s = calloc(1, sizeof *s);
     if (!s)
         abort();
-    s->cooling = cooling_new();
     s->limiter = limiter;
+    s->live_state = live_new();
     s->workers = workers;
     s->fetchers = fetchers;
     s->usage = usage;
@@ -41,7 +41,7 @@ void relay_shared_free(struct relay_shared *s)
     replies_free(s->replies);
     responses_free(s->responses);
     signatures_free(s->signatures);
-    cooling_free(s->cooling);
+    live_free(s->live_state);
     free(s);
 }
 
@@ -55,9 +55,14 @@ int64_t relay_body_bytes(const struct relay_shared *s)
     return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
 }
 
-const struct cooling *relay_cooling(const struct relay_shared *s)
+struct live *relay_live_state(const struct relay_shared *s)
 {
-    return s->cooling;
+    return s->live_state;
+}
+
+uint64_t relay_fallbacks(const struct relay_shared *s)
+{
+    return atomic_load_explicit(&s->fallbacks, memory_order_relaxed);
 }
 
 void relay_set_self(struct relay_shared *s, struct str origin, struct secret key)
@@ -419,8 +424,8 @@ static void record(struct relay *rl)
     u.duration_us = duration_us;
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
-    if (rl->failures || rl->capture || rl->trace || rl->set->log_clients || cache_how(rl) ||
-        (rl->is_ctx_ready && rl->ctx.dropped))
+    if (rl->failures || rl->capture || rl->trace || rl->choice || rl->set->log_clients ||
+        cache_how(rl) || (rl->is_ctx_ready && rl->ctx.dropped))
         note_put(rl, &u);
     else
         usage_log_put(rl->env->usage, rl->env->index, &u);
@@ -435,6 +440,7 @@ static void record(struct relay *rl)
 
 static void drop_attempt(struct relay *rl)
 {
+    choice_leave(rl);
     if (rl->call) {
         http_call_cancel(rl->call);
         rl->call = NULL;
@@ -459,13 +465,13 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
                           int64_t retry_after_ms)
 {
     const struct upstream *u = rl->target->upstream;
-    uint64_t now = loop_now_ms(rl->env->loop);
     relay_failures(rl)->last = *e;
     rl->last_fault = f;
     rl->failed_attempts++;
     metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
     note_failed(rl, e, fault_name(f));
-    cooling_report(rl->env->shared->cooling, u->id, f, retry_after_ms, now);
+    rl->last_failed_status = rl->up_status;
+    choice_report(rl, f, retry_after_ms);
     trace_attempt_end(rl, fault_name(f));
     RELAY_LOG(log_info, rl, "upstream.failed",
               "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
@@ -474,10 +480,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     drop_attempt(rl);
     bool may_follow = fault_is_retryable(f) &&
                       (rl->spec->shape != RELAY_FORM || form_can_retry(rl));
-    if (may_follow && rl->next < rl->n_order && rl->attempts < rl->set->max_attempts) {
-        relay_attempt_next(rl);
+    if (may_follow && choice_goes_on(rl, f))
         return;
-    }
     /* Same format: the upstream's own words, unless they speak of our credential. */
     bool is_own = rl->last_status == 401 || (rl->last_status >= 300 && rl->last_status < 400);
     if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE &&
@@ -533,13 +537,13 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
     bool is_sse = str_starts_nocase(type, STR("text/event-stream"));
     bool is_lines = str_starts_nocase(type, STR("application/x-ndjson")) ||
                     str_starts_nocase(type, STR("application/jsonl"));
+    choice_head(rl, status, h, n);
     if (status >= 300) {
         rl->mode = REPLY_ERROR;
         rl->reply_retry_ms = fault_retry_after_ms(h, n, STR_NONE, clock_wall_ms());
         buf_init(&rl->reply, MAX_ERROR_BODY);
         return;
     }
-    cooling_clear(rl->env->shared->cooling, rl->target->upstream->id);
     if (rl->spec->shape == RELAY_TALK) {
         bool is_up_array = rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array;
         bool is_up_stream = is_sse || is_lines || (is_up_array && rl->is_stream);
@@ -720,8 +724,7 @@ static void on_error(void *arg, enum http_failure f, const struct err *e, bool i
         return;
     }
     if (rl->is_head_sent) {
-        cooling_report(rl->env->shared->cooling, rl->target->upstream->id, FAULT_TRANSPORT, -1,
-                       loop_now_ms(rl->env->loop));
+        choice_report(rl, FAULT_TRANSPORT, -1);
         relay_fail(rl, &shown);
         return;
     }
@@ -781,7 +784,7 @@ void relay_ready_ctx(struct relay *rl)
     struct wire_ctx *c = &rl->ctx;
     const struct target *t = rl->target;
     /* NULL: provider/model, of which nothing is known */
-    const struct model *m = snapshot_model(rl->snap, rl->model);
+    const struct model *m = t->served ? t->served : snapshot_model(rl->snap, rl->model);
     wire_ctx_init(c, rl->r->arena);
     if (rl->read_dropped) {
         *rl->read_dropped_tail = NULL; /* without what another attempt added */
@@ -900,7 +903,7 @@ static void start_call(struct relay *rl, struct str target, struct str body,
         .is_streamed = is_streamed,
         .stream_length = length,
         .connect_timeout_ms = u->connect_timeout_ms,
-        .first_byte_timeout_ms = u->first_byte_timeout_ms,
+        .first_byte_timeout_ms = choice_first_byte_timeout(rl, u->first_byte_timeout_ms),
         .between_timeout_ms = u->between_timeout_ms,
         .total_timeout_ms = u->total_timeout_ms,
     };
@@ -1019,18 +1022,27 @@ void relay_attempt_next(struct relay *rl)
         relay_fail(rl, &e);
         return;
     }
-    while (rl->next < rl->n_order && (int64_t)rl->attempts < rl->set->max_attempts) {
+    int64_t max = rl->set->max_attempts + rl->has_fallen_back;
+    while (rl->next < rl->n_order && (int64_t)rl->attempts < max) {
         struct str path = STR_NONE, body = STR_NONE;
         rl->target = rl->order[rl->next++];
         rl->up_status = 0;
+        enum choice_step step = choice_admit(rl);
+        if (step == CHOICE_WAIT)
+            return;
+        if (step == CHOICE_SKIP)
+            continue;
         note_attempt(rl);
         if (rl->money && !money_takes(rl, rl->target, &e)) {
             has_error = true;
+            choice_leave(rl);
             note_failed(rl, &e, "unpriced");
             continue;
         }
-        if (!admission_target(rl))
+        if (!admission_target(rl)) {
+            choice_leave(rl);
             continue;
+        }
         if (is_for_loading(rl)) {
             loaded_reply(rl);
             return;
@@ -1047,6 +1059,7 @@ void relay_attempt_next(struct relay *rl)
                 has_error = !err_set(&e, ERR_UNSUPPORTED, "unsupported_operation",
                                      "The upstream '" STR_FMT "' does not serve %s",
                                      STR_ARG(rl->target->upstream->name), op_name(rl->spec->op));
+                choice_leave(rl);
                 note_failed(rl, &e, "unsupported");
                 continue;
             }
@@ -1062,10 +1075,12 @@ void relay_attempt_next(struct relay *rl)
         if (!is_built) {
             if (rl->spec->shape == RELAY_TALK && !rl->is_fetching && e.kind == ERR_UNSUPPORTED &&
                 images_fetch(rl)) {
+                choice_leave(rl);
                 rl->next--; /* the same target again, with the images at hand */
                 return;
             }
             has_error = true;
+            choice_leave(rl);
             note_failed(rl, &e, "unsupported");
             if (e.kind != ERR_UNSUPPORTED)
                 break; /* a mistake of the request: no other target would take it */
@@ -1093,7 +1108,9 @@ void relay_attempt_next(struct relay *rl)
     if (!has_error) {
         if (rl->failures && rl->failures->last.kind != ERR_NONE)
             e = rl->failures->last;
-        else
+        else if (choice_waits(rl, &e))
+            return;
+        else if (e.kind == ERR_NONE)
             err_set(&e, ERR_OVERLOADED, "no_upstream",
                     "No upstream is available for model '" STR_FMT "'", STR_ARG(rl->model));
     }
@@ -1107,40 +1124,6 @@ void relay_start(struct relay *rl)
 }
 
 /* ---- the request ---- */
-
-static bool unknown_model(struct relay *rl, struct err *e)
-{
-    struct str near[3];
-    struct buf b;
-    size_t n = snapshot_near(rl->snap, rl->model, near, ARRAY_LEN(near));
-    buf_init_arena(&b, rl->r->arena, 4096);
-    for (size_t i = 0; i < n; i++)
-        buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(near[i]));
-    err_set(e, ERR_NOT_FOUND, "model_not_found", "Unknown model: '" STR_FMT "'%s" STR_FMT "%s",
-            STR_ARG(str_first(rl->model, 200)), n ? ". Did you mean " : "", STR_ARG(buf_str(&b)),
-            n ? "?" : "");
-    (void)snprintf(e->field, sizeof e->field, "model");
-    return false;
-}
-
-bool relay_resolve(struct relay *rl, struct err *e)
-{
-    const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, rl->model);
-    /* a pattern's name counts as what it leads to */
-    if (rl->key && !key_may_use(rl->key, rl->model) && !(m && key_may_use(rl->key, m->name))) {
-        err_set(e, ERR_FORBIDDEN, "model_not_allowed",
-                "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
-        (void)snprintf(e->field, sizeof e->field, "model");
-        return false;
-    }
-    if (!m || m->n_targets == 0)
-        return unknown_model(rl, e);
-    rl->order = ARENA_ARRAY(rl->r->arena, const struct target *, m->n_targets);
-    rl->n_order = m->n_targets;
-    cooling_order(rl->env->shared->cooling, m->targets, m->n_targets, loop_now_ms(rl->env->loop),
-                  rl->order);
-    return true;
-}
 
 /* model and stream of a JSON body. */
 static bool read_head_fields(struct relay *rl, struct err *e)
@@ -1340,6 +1323,7 @@ void relay_close(struct relay *rl)
         echo_cancel(rl);
     if (rl->form)
         form_close(rl);
+    choice_end(rl);
     images_forget(rl);
     responses_forget(rl);
     live_remove(rl);

@@ -31,20 +31,21 @@ struct relay_self {           /* our own door, for what is asked of our own mode
     struct secret key;
 };
 struct semantic;
-struct relay_shared;          /* what all loops share: cooling, thought signatures, stored responses, counters */
+struct relay_shared;          /* what all loops share: the state of upstreams, thought signatures, stored responses, counters */
 /* workers: for the store; fetchers: for what waits for other people's servers, so that these wait for nobody else */
 struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usage, struct workers *workers, struct workers *fetchers,
                                       const char *spool_dir, struct limiter *limiter);
 void relay_shared_free(struct relay_shared *s);
 uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
 int64_t relay_body_bytes(const struct relay_shared *s);      /* held in memory, against settings.max_memory_bytes */
-const struct cooling *relay_cooling(const struct relay_shared *s);
 void relay_set_self(struct relay_shared *s, struct str origin, struct secret key); /* before the first request */
 /* The engine of the semantic cache; takes it. NULL: none. */
 void relay_set_semantic(struct relay_shared *s, struct semantic *engine);
 struct semantic *relay_semantic(const struct relay_shared *s);
 struct cache_layer;
 void relay_cache_layers(const struct relay_shared *s, struct cache_layer *out); /* CACHE_LAYERS of relay/replies.h */
+struct live *relay_live_state(const struct relay_shared *s); /* breakers, loads, quota windows: route/live.h */
+uint64_t relay_fallbacks(const struct relay_shared *s);      /* requests that global_fallback_model took over */
 struct replies *relay_replies(const struct relay_shared *s);   /* answers that are kept: relay/replies.h */
 
 struct relay_loop {           /* of one loop; open, filled in by app */

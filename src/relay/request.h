@@ -3,7 +3,7 @@
 #define RELAY_REQUEST_H
 #include "relay/relay.h"
 #include "relay/scan.h"
-#include "route/cooling.h"
+#include "route/live.h"
 #include "wire/framing.h"
 #include "wire/stop.h"
 #include "wire/wire.h"
@@ -65,6 +65,12 @@ struct relay {
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */
+    struct choice *choice;           /* choose.c; NULL: one target, nothing to choose */
+    uint32_t key_index;              /* of the target's credentials */
+    bool is_admitted;                /* its breaker waits for an outcome */
+    bool has_fallen_back;            /* to global_fallback_model */
+    const struct target *entered;    /* counted among what it serves at once */
+    int last_failed_status;          /* of the attempt that failed; 0: none came */
     const struct target **order;
     struct target single;
     size_t n_order, next;
@@ -138,7 +144,9 @@ enum { WANT_STORE, WANT_PREVIOUS, WANT_INPUT, RESPONSES_WANTS };
 
 struct relay_shared {
     struct limiter *limiter;
-    struct cooling *cooling;
+    struct live *live_state;
+    _Atomic uint64_t chosen;         /* counts for route_seed */
+    _Atomic uint64_t fallbacks;      /* to global_fallback_model */
     struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
     struct usage_log *usage;
     struct signatures *signatures;
@@ -165,7 +173,18 @@ void relay_finish(struct relay *rl);                          /* the reply is co
 void relay_reply_json(struct relay *rl, int status, struct str body);
 /* relay/provider.c: the model's name in full where the path names its provider. ERR_INPUT: it is another's. */
 bool relay_hold_to_provider(struct relay *rl, struct err *e) MUST_USE;
+/* choose.c */
 bool relay_resolve(struct relay *rl, struct err *e) MUST_USE; /* rl->model to the ordered candidates */
+enum choice_step { CHOICE_GO, CHOICE_SKIP, CHOICE_WAIT };     /* ask rl->target; the next one; a timer goes on */
+enum choice_step choice_admit(struct relay *rl) MUST_USE;
+uint64_t choice_first_byte_timeout(const struct relay *rl, uint64_t usual);
+void choice_head(struct relay *rl, int status, const struct http_header *h, size_t n); /* the upstream's head is there */
+void choice_report(struct relay *rl, enum fault f, int64_t retry_after_ms); /* the attempt failed */
+void choice_leave(struct relay *rl);                          /* the attempt is over */
+bool choice_goes_on(struct relay *rl, enum fault f) MUST_USE; /* another attempt follows, now or later */
+bool choice_waits(struct relay *rl, struct err *e) MUST_USE;  /* nobody could be asked: for the nearest recovery. false with e set: too far off */
+void choice_end(struct relay *rl);
+struct str choice_text(struct relay *rl);                     /* for the request log; STR_NONE: there was no choice */
 void relay_start_form(struct relay *rl, int64_t length, struct str content_type);
 bool relay_load_ir(struct relay *rl, struct err *e) MUST_USE;
 void relay_ready_ctx(struct relay *rl);

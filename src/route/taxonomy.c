@@ -1,4 +1,5 @@
 #include "route/taxonomy.h"
+#include "route/quota.h"
 #include "base/clock.h"
 #include <stdio.h>
 
@@ -128,7 +129,7 @@ static bool parse_go_duration(struct str s, int64_t *ms)
 }
 
 /* Seconds, a Go duration, an HTTP date, RFC 3339, or Unix seconds / milliseconds. */
-static bool parse_moment(struct str v, int64_t now, int64_t *ms)
+bool quota_parse_reset(struct str v, int64_t now, int64_t *ms)
 {
     int64_t n, wall;
     if (str_to_int(v, &n)) {
@@ -157,7 +158,7 @@ static int64_t asked_ms(const struct http_header *h, size_t n, struct str body, 
     if (v.n && str_to_int(v, &ms) && ms >= 0)
         return ms;
     v = http_header_get(h, n, "retry-after");
-    if (v.n && parse_moment(v, now, &ms))
+    if (v.n && quota_parse_reset(v, now, &ms))
         return ms;
     /* The window that is used up: `remaining` 0 beside its reset; else the earliest reset named. */
     int64_t best = -1;
@@ -168,7 +169,7 @@ static int64_t asked_ms(const struct http_header *h, size_t n, struct str body, 
                             str_ends(name, STR("-reset"));
         if (!is_openai && !is_anthropic)
             continue;
-        if (!parse_moment(h[i].value, now, &ms))
+        if (!quota_parse_reset(h[i].value, now, &ms))
             continue;
         char other[96];
         struct str remaining = STR_NONE;

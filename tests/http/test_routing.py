@@ -1,9 +1,16 @@
 """Combos, fallback chains and aliases: as they are configured, and how requests really go."""
+import asyncio
+import json
 import os
+import threading
 
 import pytest
-from gateway import KEY, provider
+from formats import FORMATS
+from formats.common import Turn
+from gateway import KEY, provider, wait_for
+from upstream import failure, head, silence
 
+CHAT = FORMATS["chat"]
 ADMIN = "sk-admin-0123456789abcdef"
 
 
@@ -229,3 +236,262 @@ def test_a_kind_of_provider_is_a_pool_of_accounts(start_sluice, scripted):
     config["providers"]["b"]["priority"] = -1
     s = start_sluice(config)
     assert who(s, "openai-compatible/any") == "b"
+
+
+# ---- how requests go ----
+
+MEMBERS = [{"model": "ma"}, {"model": "mb"}, {"model": "mc"}]
+
+
+def routed(start_sluice, scripted, members=None, server=None, **combo):
+    scripted.reset()
+    s = start_sluice(config_of(scripted.origin, combos={"k": {"members": members or MEMBERS, **combo}}, server={"route_seed": 3, **(server or {})}))
+    s.client_key, s.key = s.key, ADMIN
+    return s
+
+
+def plays(scripted, **scripts):
+    """A script for each of some providers; the others answer as usual."""
+    async def script(conn, request):
+        await (scripts.get(request.path.split("/")[1]) or scripted.default(request))(conn, request)
+    scripted.reset()
+    scripted.play(script)
+
+
+def asked(scripted):
+    """The providers that were asked, in order."""
+    with scripted.lock:
+        return [r.path.split("/")[1] for r in scripted.requests]
+
+
+def broken(status, **headers):
+    return failure(CHAT, status, "it does not work", headers=[(k.replace("_", "-"), v) for k, v in headers.items()])
+
+
+def explain(s, model, **more):
+    r = s.post("/sluice/v1/route/explain", {"model": model, **more})
+    assert r.status_code == 200, r.text
+    return r.json()
+
+
+def counts(s, n=60, model="k"):
+    seen = {"a": 0, "b": 0, "c": 0}
+    for _ in range(n):
+        seen[who(s, model)] += 1
+    return seen
+
+
+def test_round_robin_and_strict_random_share_evenly(start_sluice, scripted):
+    s = routed(start_sluice, scripted, strategy="round-robin", sticky_limit=2)
+    assert [who(s, "k") for _ in range(8)] == list("aabbccaa")
+    s = routed(start_sluice, scripted, strategy="strict-random")
+    order = [who(s, "k") for _ in range(30)]
+    assert all(set(order[i:i + 3]) == set("abc") for i in range(0, 30, 3))
+    assert all(x != y for x, y in zip(order, order[1:]))
+
+
+def test_weighted_and_random_draw(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=[{"model": "ma", "weight": 8}, {"model": "mb", "weight": 2}, {"model": "mc", "weight": 0}], strategy="weighted")
+    seen = counts(s, 100)
+    assert seen["c"] == 0 and 60 <= seen["a"] <= 95, seen
+    seen = counts(routed(start_sluice, scripted, strategy="random"), 60)
+    assert all(5 <= n <= 40 for n in seen.values()), seen
+
+
+def test_cost_priority_and_fill_first_have_an_order(start_sluice, scripted):
+    members = [{"model": "ma", "price_nanousd": 900, "priority": 2}, {"model": "mb", "priority": 1}, {"model": "mc", "price_nanousd": 100, "priority": 3}]
+    assert counts(routed(start_sluice, scripted, members, strategy="cost-optimized"), 3) == {"a": 0, "b": 0, "c": 3}
+    assert counts(routed(start_sluice, scripted, members, strategy="priority"), 3) == {"a": 0, "b": 3, "c": 0}
+    assert counts(routed(start_sluice, scripted, members, strategy="fill-first"), 3) == {"a": 0, "b": 3, "c": 0}
+    s = routed(start_sluice, scripted, members, strategy="auto", auto={"cost": 1, "health": 0, "latency": 0, "explore": 0})
+    assert counts(s, 3)["c"] == 3
+
+
+def test_use_and_load_spread(start_sluice, scripted):
+    seen = counts(routed(start_sluice, scripted, strategy="least-used"), 9)
+    assert seen == {"a": 3, "b": 3, "c": 3}
+    for strategy in ("p2c", "latency"):
+        seen = counts(routed(start_sluice, scripted, strategy=strategy), 30)
+        assert sum(seen.values()) == 30 and sum(n > 0 for n in seen.values()) >= 2, (strategy, seen)
+
+
+def test_targets_of_a_model_have_a_strategy_too(start_sluice, scripted):
+    config = config_of(scripted.origin)
+    config["models"]["m"] = {"targets": [{"provider": "a", "weight": 0}, {"provider": "b", "weight": 1}], "strategy": "weighted"}
+    s = start_sluice(config)
+    assert who(s, "m") == "b"
+
+
+def test_conversations_and_prefixes_stick(start_sluice, scripted):
+    s = routed(start_sluice, scripted, strategy="random", sticky="conversation")
+
+    def say(text, system="you are", **headers):
+        return s.post("/v1/chat/completions", {"model": "k", "messages": [{"role": "system", "content": system}, {"role": "user", "content": text},
+                                                                          {"role": "assistant", "content": "x"}, {"role": "user", "content": os.urandom(4).hex()}]},
+                      headers=headers).headers["x-sluice-upstream"]
+    for i in range(4):
+        assert len({say("hello %d" % i) for _ in range(4)}) == 1
+    assert len({say("hello %d" % i) for i in range(20)}) > 1
+    assert len({say("t%d" % i, **{"X-Session-Id": "s1"}) for i in range(6)}) == 1
+    s = routed(start_sluice, scripted, strategy="random", sticky="prefix")
+    assert len({say("hi %d" % i, system="A" * 50) for i in range(6)}) == 1
+    assert len({say("hi", system="B%d" % i) for i in range(20)}) > 1
+
+
+def test_a_failed_member_is_left_and_its_breaker_seen_and_reset(start_sluice, scripted):
+    s = routed(start_sluice, scripted, max_retries=0)
+    plays(scripted, a=broken(503))
+    assert who(s, "k") == "b" and asked(scripted) == ["a", "b"]
+    assert who(s, "k") == "b" and asked(scripted) == ["a", "b", "b"]  # it is left alone
+    row, = s.get("/sluice/v1/breakers").json()["data"]
+    assert (row["provider"], row["model"], row["state"], row["fault"], row["level"]) == ("a", "ma", "open", "overload", 1) and 0 < row["wait_ms"] <= 3000
+    metrics = s.get("/metrics").text
+    assert 'sluice_breakers_open{upstream="a"} 1' in metrics and 'sluice_breaker_transitions_total{to="open"} 1' in metrics
+    assert s.post("/sluice/v1/breakers/reset", {"provider": "zz"}).status_code == 400
+    assert s.post("/sluice/v1/breakers/reset", {"provider": "a"}).json() == {"reset": 1}
+    scripted.reset()
+    assert who(s, "k") == "a" and s.get("/sluice/v1/breakers").json()["data"] == []
+    # a vendor's own word is obeyed, and the state outlives a restart
+    plays(scripted, a=broken(429, retry_after="300"))
+    assert who(s, "k") == "b"
+    s.stop()
+    t = type(s)(s.folder, None, key=ADMIN)
+    try:
+        row, = t.get("/sluice/v1/breakers").json()["data"]
+        assert row["state"] == "open" and row["fault"] == "quota_window" and 280000 < row["wait_ms"] <= 300000
+        scripted.reset()
+        assert who(t, "k") == "b" and asked(scripted) == ["b"]
+        assert who(t, "ma") == "a"  # a model of one target keeps serving
+        assert who(t, "k") == "a"  # and what is well is asked again
+    finally:
+        t.stop()
+
+
+def test_retries_of_one_member(start_sluice, scripted):
+    s = routed(start_sluice, scripted, max_retries=1, retry_delay_ms=1, server={"breaker_failures": 5})
+    plays(scripted, a=broken(502))
+    assert who(s, "k") == "b" and asked(scripted) == ["a", "a", "b"]
+    scripted.reset()
+    plays(scripted, a=broken(400))
+    assert ask(s, "k").status_code == 400 and asked(scripted) == ["a"]  # the caller's own mistake
+
+
+def test_patience_with_a_short_recovery(start_sluice, scripted):
+    s = routed(start_sluice, scripted, max_retries=0, patience_ms=500, server={"breaker_cooldown_ms": 150})
+    plays(scripted, a=broken(503))
+    assert who(s, "k") == "b"
+    first, second = scripted.requests
+    assert second.at - first.at >= 0.14
+
+
+def test_all_cooling_waits_or_says_when(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0)
+    plays(scripted, a=broken(429, retry_after="1"), b=broken(429, retry_after="300"))
+    assert ask(s, "k").status_code == 429
+    scripted.reset()
+    assert who(s, "k") == "a" and asked(scripted) == ["a"]  # waited for the nearer one
+    plays(scripted, a=broken(429, retry_after="200"))
+    assert ask(s, "k").status_code == 429
+    scripted.reset()
+    r = ask(s, "k")
+    assert r.status_code == 429 and 195 <= int(r.headers["retry-after"]) <= 200 and r.json()["error"]["code"] == "all_targets_cooling"
+    assert asked(scripted) == []
+
+
+def test_the_global_fallback_takes_over_once(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=[{"model": "ma"}], server={"global_fallback_model": "mc"}, max_retries=0)
+    plays(scripted, a=broken(503), b=broken(503))
+    assert who(s, "k") == "c" and who(s, "mb") == "c"
+    assert "sluice_global_fallbacks_total 2" in s.get("/metrics").text
+    plays(scripted, a=broken(503), b=broken(503), c=broken(503))
+    assert ask(s, "mb").status_code == 503
+    plays(scripted, b=broken(400))
+    assert ask(s, "mb").status_code == 400
+
+
+def test_a_chain_follows_the_models_own_targets(start_sluice, scripted):
+    s = start_sluice(config_of(scripted.origin, chains={"ma": ["c", {"provider": "b", "priority": -1}], "a/x": ["b"], "unserved": ["c"]}))
+    plays(scripted, a=broken(503))
+    assert who(s, "ma") == "b" and asked(scripted) == ["a", "b"]
+    assert json.loads(scripted.last.body)["model"] == "ma"
+    assert who(s, "a/x") == "b" and who(s, "unserved") == "c"
+
+
+def test_places_at_a_member_are_limited(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=MEMBERS[:2], concurrency=1, queue_timeout_ms=100)
+    gate = threading.Event()
+
+    async def slow(conn, request):
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+        await scripted.default(request)(conn, request)
+    plays(scripted, a=slow)
+    first = []
+    t = threading.Thread(target=lambda: first.append(who(s, "k")))
+    t.start()
+    wait_for(lambda: asked(scripted) == ["a"], "the first is under way")
+    assert who(s, "k") == "b"  # no place came free in time
+    gate.set()
+    t.join()
+    assert first == ["a"] and who(s, "k") == "a"
+
+
+def test_a_combos_own_time_limit(start_sluice, scripted):
+    s = routed(start_sluice, scripted, timeout_ms=200, max_retries=0)
+    plays(scripted, a=silence)
+    assert who(s, "k") == "b"
+
+
+def test_credentials_of_one_provider_take_turns_around_a_refused_one(start_sluice, scripted):
+    config = config_of(scripted.origin)
+    config["providers"]["a"]["api_key"] = "good-one,bad-one"
+
+    async def script(conn, request):
+        bad = "bad-one" in request.header("authorization")
+        await (broken(401) if bad else scripted.default(request))(conn, request)
+    s = start_sluice(config)
+    scripted.reset()
+    scripted.play(script)
+    seen = [ask(s, "ma").status_code for _ in range(6)]
+    assert seen.count(502) == 1 and seen.count(200) == 5, seen
+
+
+def test_quota_windows_are_obeyed(start_sluice, scripted):
+    s = routed(start_sluice, scripted)
+    body = json.dumps(CHAT.reply(Turn(text="x"), "ma")).encode()
+
+    async def nearly_out(conn, request):
+        conn.send(head(200, [("Content-Type", "application/json"), ("Content-Length", len(body)), ("x-codex-primary-used-percent", "95"),
+                             ("x-codex-primary-reset-after-seconds", "9000"), ("x-codex-primary-window-minutes", "300")]) + body)
+    plays(scripted, a=nearly_out)
+    assert who(s, "k") == "a"
+    quota, = s.get("/sluice/v1/quotas").json()["data"]
+    assert (quota["provider"], quota["window"], quota["used"]) == ("a", "5h", 0.95) and quota["forecast"] > 1.8
+    assert who(s, "k") == "b"  # it would run out before it is reset
+    assert explain(s, "k")["candidates"][-1]["state"] == "strained"
+
+
+def test_explained_before_and_after(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=[{"model": "ma"}, {"model": "mb"}], max_retries=0)
+    told = explain(s, "k")
+    assert told["kind"] == "combo" and told["strategy"] == "priority"
+    assert [(c["provider"], c["provider_model"], c["state"], c.get("chosen", False)) for c in told["candidates"]] == \
+        [("a", "ma", "ready", True), ("b", "up-b", "ready", False)]
+    down = explain(s, "k", down=["a"])["candidates"]
+    assert [(c["provider"], c["state"], c.get("chosen", False)) for c in down] == [("b", "ready", True), ("a", "down", False)]
+    assert explain(s, "k", exclude=["b"])["candidates"][1]["state"] == "excluded"
+    assert explain(s, "ma")["candidates"][0]["why"] == "the only one"
+    assert asked(scripted) == []  # nothing was sent
+    assert s.post("/sluice/v1/route/explain", {"model": "nope"}).status_code == 400
+    assert s.post("/sluice/v1/route/explain", {"model": "k", "down": ["zz"]}).status_code == 400
+    plays(scripted, a=broken(503))
+    r = ask(s, "k")
+    row = wait_for(lambda: (x := s.get("/sluice/v1/requests/" + r.headers["x-request-id"])).status_code == 200 and x.json(), "the request is logged")
+    route = row["route"]
+    assert route["strategy"] == "priority" and route["candidates"][0]["left"] == "overload" and route["candidates"][1]["chosen"]
+    assert [t["provider"] for t in row["tried"]] == ["a", "b"]
+    told = explain(s, "k")
+    assert told["candidates"][1]["state"] == "cooling" and told["candidates"][1]["fault"] == "overload" and told["candidates"][0]["chosen"]
+    r = ask(s, "ma")
+    row = wait_for(lambda: (x := s.get("/sluice/v1/requests/" + r.headers["x-request-id"])).status_code == 200 and x.json(), "the request is logged")
+    assert row["route"] is None  # there was no choice

@@ -1,5 +1,6 @@
-/* Classification of upstream failures, what they say of waiting, and the order of candidates. */
-#include "route/cooling.h"
+/* Classification of upstream failures, what they say of waiting. */
+#include "route/taxonomy.h"
+#include <stdio.h>
 #include <check.h>
 #include <stdlib.h>
 
@@ -91,37 +92,12 @@ START_TEST(reads_every_dialect_of_waiting)
 }
 END_TEST
 
-START_TEST(cooling_candidates_stand_back_nearest_first)
-{
-    struct upstream u[3] = {{.id = 0}, {.id = 1}, {.id = 2}};
-    struct target t[3] = {{&u[0], STR("a")}, {&u[1], STR("b")}, {&u[2], STR("c")}};
-    const struct target *out[3];
-    struct cooling *c = cooling_new();
-    cooling_order(c, t, 3, 1000, out);
-    ck_assert(out[0] == &t[0] && out[1] == &t[1] && out[2] == &t[2]);
-    cooling_report(c, 0, FAULT_QUOTA_WINDOW, 9000, 1000);
-    cooling_report(c, 1, FAULT_OVERLOAD, 500, 1000);
-    cooling_order(c, t, 3, 1000, out);
-    ck_assert(out[0] == &t[2] && out[1] == &t[1] && out[2] == &t[0]);
-    ck_assert_uint_eq(cooling_left_ms(c, 0, 1000), 9000); /* what was asked for, exactly */
-    cooling_order(c, t, 3, 1500, out);
-    ck_assert(out[0] == &t[1] && out[1] == &t[2] && out[2] == &t[0]);
-    cooling_clear(c, 0);
-    cooling_order(c, t, 3, 1500, out);
-    ck_assert(out[0] == &t[0]);
-    cooling_report(c, 0, FAULT_CLIENT, 9000, 1500); /* the caller's mistake cools nobody */
-    ck_assert_uint_eq(cooling_left_ms(c, 0, 1500), 0);
-    cooling_free(c);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("route");
     TCase *t = tcase_create("all");
     tcase_add_test(t, classifies_by_body_before_status);
     tcase_add_test(t, reads_every_dialect_of_waiting);
-    tcase_add_test(t, cooling_candidates_stand_back_nearest_first);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

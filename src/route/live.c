@@ -1,0 +1,748 @@
+#include "route/live.h"
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define MAX_UPSTREAMS 4096
+#define SLOTS 4096 /* breakers with something to remember */
+#define SLOT_STEPS 32
+#define LANES 8192
+#define LANE_STEPS 16
+#define PINS 16384
+#define COUNTERS 4096
+#define PIN_TTL_MS 1800000 /* of a conversation that says nothing */
+#define MAX_COOL_MS (8ull * 86400000)
+#define PROBE_MAX_MS 120000 /* a probe that nobody heard of again */
+#define PROBE_WAIT_MS 100   /* those behind it look again */
+#define AUTH_COOL_MS 120000
+#define MODEL_COOL_MS 120000
+#define LOCAL_MODEL_COOL_MS 5000
+#define MAX_LEVEL 20
+#define ANY_KEY UINT32_MAX
+#define USES_HALF_MS 300000.0
+#define FAILURES_HALF_MS 60000.0
+#define LATENCY_TAU_MS 10000.0
+
+const struct word breaker_words[] = {
+    {"closed", BREAKER_CLOSED}, {"open", BREAKER_OPEN}, {"half-open", BREAKER_HALF_OPEN}, {0}};
+
+struct slot {
+    _Atomic uint64_t tag; /* of upstream, key and model; 0: empty */
+    _Atomic uint64_t until_ms, last_ms, probe_ms;
+    _Atomic uint32_t failures, level, fault;
+    _Atomic uint32_t is_dirty; /* counted in `troubles` */
+    /* under the lock */
+    uint32_t upstream, key;
+    char model[128];
+};
+struct lane {
+    _Atomic uint64_t tag;
+    _Atomic int64_t inflight;
+    _Atomic uint64_t uses, failures, first_byte; /* struct decayed */
+};
+struct account { /* of an upstream's key: its quota windows */
+    _Atomic uint64_t tag;
+    struct {
+        _Atomic uint64_t used;     /* bits of a double; 0: nothing known */
+        _Atomic uint64_t reset_ms; /* monotonic; 0: not said */
+        _Atomic uint64_t seen_ms;
+    } v[QUOTA_WINDOWS];
+};
+struct pin {
+    _Atomic uint64_t key, lane, at_ms;
+};
+struct live {
+    pthread_mutex_t lock;
+    _Atomic uint32_t troubles[MAX_UPSTREAMS]; /* breakers of it that are not as new */
+    _Atomic uint32_t quotas[MAX_UPSTREAMS];   /* whether it has said anything of quotas */
+    _Atomic uint64_t version;
+    _Atomic uint64_t transitions[3];
+    _Atomic uint64_t counters[COUNTERS];
+    struct slot slots[SLOTS];
+    struct lane lanes[LANES];
+    struct account accounts[SLOTS];
+    struct pin pins[PINS];
+};
+
+#define GET(x) atomic_load_explicit(&(x), memory_order_relaxed)
+#define PUT(x, v) atomic_store_explicit(&(x), (v), memory_order_relaxed)
+#define ADD(x, v) atomic_fetch_add_explicit(&(x), (v), memory_order_relaxed)
+
+struct live *live_new(void)
+{
+    struct live *l = calloc(1, sizeof *l);
+    if (!l || pthread_mutex_init(&l->lock, NULL) != 0)
+        abort();
+    return l;
+}
+
+void live_free(struct live *l)
+{
+    if (!l)
+        return;
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static uint64_t mix(uint64_t x)
+{
+    x ^= x >> 30;
+    x *= 0xbf58476d1ce4e5b9u;
+    x ^= x >> 27;
+    x *= 0x94d049bb133111ebu;
+    x ^= x >> 31;
+    return x ? x : 1;
+}
+
+static uint64_t lane_of(uint32_t upstream, struct str model)
+{
+    return mix(hash_bytes(model.p, model.n) + 0x9e3779b97f4a7c15u * (upstream + 1));
+}
+
+uint64_t live_lane(const struct target *t)
+{
+    return t->lane ? t->lane : lane_of(t->upstream->id, t->model);
+}
+
+/* ---- breakers ---- */
+
+static uint64_t slot_tag(uint64_t lane, uint32_t key)
+{
+    return mix(lane + 0x632be59bd9b4e019u * (uint64_t)(key + 2u));
+}
+
+static struct slot *find_slot(const struct live *l, uint64_t tag)
+{
+    struct live *live = (struct live *)(uintptr_t)l;
+    for (size_t i = 0; i < SLOT_STEPS; i++) {
+        struct slot *s = &live->slots[(tag + i) % SLOTS];
+        uint64_t has = atomic_load_explicit(&s->tag, memory_order_acquire);
+        if (has == tag)
+            return s;
+        if (has == 0)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* Of a new one, or of the one that was quiet for longest. */
+static struct slot *make_slot(struct live *l, uint64_t tag, uint32_t upstream, uint32_t key,
+                              struct str model)
+{
+    struct slot *best = NULL;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < SLOT_STEPS; i++) {
+        struct slot *s = &l->slots[(tag + i) % SLOTS];
+        uint64_t has = GET(s->tag);
+        if (has == 0 || has == tag) {
+            best = s;
+            break;
+        }
+        if (!best || GET(s->last_ms) < GET(best->last_ms))
+            best = s;
+    }
+    if (GET(best->tag) != tag) {
+        if (atomic_exchange(&best->is_dirty, 0) && best->upstream < MAX_UPSTREAMS)
+            (void)atomic_fetch_sub(&l->troubles[best->upstream], 1);
+        PUT(best->until_ms, 0);
+        PUT(best->last_ms, 0);
+        PUT(best->probe_ms, 0);
+        PUT(best->failures, 0);
+        PUT(best->level, 0);
+        best->upstream = upstream;
+        best->key = key;
+        size_t n = model.n < sizeof best->model - 1 ? model.n : sizeof best->model - 1;
+        if (n)
+            memcpy(best->model, model.p, n);
+        best->model[n] = 0;
+        atomic_store_explicit(&best->tag, tag, memory_order_release);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return best;
+}
+
+/* The three that stand in a request's way. */
+struct slots {
+    struct slot *v[3];
+};
+
+static struct slots slots_of(const struct live *l, const struct target *t, uint32_t key)
+{
+    uint64_t all = lane_of(t->upstream->id, STR_NONE);
+    return (struct slots){{find_slot(l, slot_tag(live_lane(t), key)),
+                           find_slot(l, slot_tag(all, key)), find_slot(l, slot_tag(all, ANY_KEY))}};
+}
+
+static bool is_open(const struct slot *s, uint64_t now)
+{
+    return GET(s->until_ms) > now;
+}
+
+static bool is_half_open(const struct slot *s, uint64_t now)
+{
+    uint64_t until = GET(s->until_ms);
+    return until != 0 && until <= now;
+}
+
+static bool is_probed(const struct slot *s, uint64_t now)
+{
+    uint64_t at = GET(s->probe_ms);
+    return at != 0 && now < at + PROBE_MAX_MS;
+}
+
+static bool has_trouble(const struct live *l, const struct upstream *u)
+{
+    return u->id < MAX_UPSTREAMS &&
+           (atomic_load_explicit(&l->troubles[u->id], memory_order_acquire) ||
+            GET(l->quotas[u->id]));
+}
+
+static void worst(struct standing *s, enum standing_kind kind, uint64_t wait, enum fault f,
+                  bool is_quota)
+{
+    if (kind < s->kind || (kind == s->kind && wait <= s->wait_ms))
+        return;
+    *s = (struct standing){kind, wait, f, is_quota};
+}
+
+static void judge_quota(const struct live *l, const struct upstream *u, uint32_t key,
+                        const struct settings *set, uint64_t now, struct standing *s)
+{
+    struct quota_window v[QUOTA_WINDOWS];
+    size_t n = GET(l->quotas[u->id]) ? live_quota(l, u, key, now, v) : 0;
+    double threshold = (double)set->quota_threshold_percent / 100;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].used >= 1 && v[i].reset_ms > 0)
+            worst(s, STANDING_COOLING, (uint64_t)v[i].reset_ms, FAULT_QUOTA_WINDOW, true);
+        else if (v[i].used >= threshold && quota_forecast(&v[i]) >= 1)
+            worst(s, STANDING_STRAINED, 0, FAULT_NONE, true);
+        else if (v[i].name <= QUOTA_TOKENS && v[i].used >= threshold)
+            worst(s, STANDING_STRAINED, 0, FAULT_NONE, true);
+    }
+}
+
+static struct standing of_key(const struct live *l, const struct target *t, uint32_t key,
+                              const struct settings *set, uint64_t now)
+{
+    struct standing s = {STANDING_READY, 0, FAULT_NONE, false};
+    struct slots all = slots_of(l, t, key);
+    for (size_t i = 0; i < 3; i++) {
+        const struct slot *one = all.v[i];
+        if (!one)
+            continue;
+        if (is_open(one, now))
+            worst(&s, STANDING_COOLING, GET(one->until_ms) - now, (enum fault)GET(one->fault),
+                  false);
+        else if (is_half_open(one, now) && is_probed(one, now))
+            worst(&s, STANDING_COOLING, PROBE_WAIT_MS, (enum fault)GET(one->fault), false);
+        else if (is_half_open(one, now))
+            worst(&s, STANDING_PROBE, 0, (enum fault)GET(one->fault), false);
+    }
+    judge_quota(l, t->upstream, key, set, now, &s);
+    return s;
+}
+
+static size_t keys_of(const struct upstream *u)
+{
+    return u->n_keys ? u->n_keys : 1;
+}
+
+static bool is_better(const struct standing *x, const struct standing *y)
+{
+    return x->kind != y->kind ? x->kind < y->kind : x->wait_ms < y->wait_ms;
+}
+
+struct standing live_standing(const struct live *l, const struct target *t,
+                              const struct settings *set, uint64_t now)
+{
+    struct standing best = {STANDING_READY, 0, FAULT_NONE, false};
+    if (!has_trouble(l, t->upstream))
+        return best;
+    for (uint32_t k = 0; k < keys_of(t->upstream); k++) {
+        struct standing s = of_key(l, t, k, set, now);
+        if (k == 0 || is_better(&s, &best))
+            best = s;
+        if (best.kind == STANDING_READY)
+            break;
+    }
+    return best;
+}
+
+/* One of those behind it goes ahead to see. */
+static bool take_probe(struct slot *s, uint64_t now)
+{
+    uint64_t was = GET(s->probe_ms);
+    if (was != 0 && now < was + PROBE_MAX_MS)
+        return false;
+    return atomic_compare_exchange_strong(&s->probe_ms, &was, now ? now : 1);
+}
+
+static bool admit_key(struct live *l, const struct target *t, uint32_t key, uint64_t now)
+{
+    struct slots all = slots_of(l, t, key);
+    for (size_t i = 0; i < 3; i++) {
+        if (!all.v[i] || !is_half_open(all.v[i], now) || take_probe(all.v[i], now))
+            continue;
+        for (size_t k = 0; k < i; k++)
+            if (all.v[k] && is_half_open(all.v[k], now))
+                PUT(all.v[k]->probe_ms, 0);
+        return false;
+    }
+    return true;
+}
+
+static uint32_t next_key(const struct upstream *u)
+{
+    return u->n_keys > 1 ? ADD(*u->next_key, 1) % (uint32_t)u->n_keys : 0;
+}
+
+bool live_admit(struct live *l, const struct target *t, const struct settings *set, bool is_only,
+                uint64_t now, uint32_t *key)
+{
+    *key = next_key(t->upstream);
+    if (!has_trouble(l, t->upstream))
+        return true;
+    uint32_t first = *key, n = (uint32_t)keys_of(t->upstream), best = first;
+    struct standing of_best = of_key(l, t, first, set, now);
+    for (uint32_t i = 1; i < n && of_best.kind != STANDING_READY; i++) {
+        struct standing s = of_key(l, t, (first + i) % n, set, now);
+        if (is_better(&s, &of_best)) {
+            of_best = s;
+            best = (first + i) % n;
+        }
+    }
+    *key = best;
+    if (of_best.kind == STANDING_COOLING)
+        return is_only;
+    return admit_key(l, t, best, now) || is_only;
+}
+
+static void changed(struct live *l)
+{
+    atomic_fetch_add_explicit(&l->version, 1, memory_order_release);
+}
+
+static void clean(struct live *l, struct slot *s, uint32_t upstream)
+{
+    if (!s)
+        return;
+    bool was_open = GET(s->until_ms) != 0;
+    PUT(s->probe_ms, 0);
+    PUT(s->until_ms, 0);
+    PUT(s->failures, 0);
+    PUT(s->level, 0);
+    if (atomic_exchange(&s->is_dirty, 0)) {
+        (void)atomic_fetch_sub(&l->troubles[upstream], 1);
+        if (was_open)
+            ADD(l->transitions[BREAKER_CLOSED], 1);
+        changed(l);
+    }
+}
+
+/* base doubled level times, at most max. */
+static uint64_t backed_off(int64_t base, int64_t max, uint32_t level)
+{
+    uint64_t ms = (uint64_t)base << (level < MAX_LEVEL ? level : MAX_LEVEL);
+    return ms < (uint64_t)max ? ms : (uint64_t)max;
+}
+
+struct rule {
+    uint32_t key;
+    bool is_of_model;
+    uint32_t threshold;
+    int64_t base, max; /* max 0: base alone, without doubling */
+};
+
+static struct rule rule_for(const struct target *t, uint32_t key, const struct outcome *o,
+                            const struct settings *set)
+{
+    uint32_t after = (uint32_t)set->breaker_failures;
+    switch (o->fault) {
+    case FAULT_AUTH:
+    case FAULT_QUOTA_MONEY:
+        return (struct rule){key, false, 1, AUTH_COOL_MS, 0};
+    case FAULT_MODEL:
+        return (struct rule){key, true, 1,
+                             t->upstream->kind->is_local ? LOCAL_MODEL_COOL_MS : MODEL_COOL_MS, 0};
+    case FAULT_QUOTA_WINDOW:
+        return (struct rule){key, true, 1, set->rate_limit_cooldown_ms,
+                             set->rate_limit_cooldown_max_ms};
+    case FAULT_TRANSPORT:
+        return (struct rule){ANY_KEY, false, after, set->breaker_cooldown_ms,
+                             set->breaker_cooldown_max_ms};
+    case FAULT_SERVER:
+        /* one request alone may have been too much for it */
+        if (o->status == 500)
+            after += 2;
+        return (struct rule){key, true, after, set->breaker_cooldown_ms,
+                             set->breaker_cooldown_max_ms};
+    case FAULT_OVERLOAD:
+    case FAULT_NONE:
+    case FAULT_CLIENT:
+    case FAULT_POLICY:
+        break;
+    }
+    return (struct rule){key, true, after, set->breaker_cooldown_ms, set->breaker_cooldown_max_ms};
+}
+
+static void open_slot(struct live *l, struct slot *s, const struct rule *r, const struct outcome *o,
+                      uint64_t now)
+{
+    uint32_t level = GET(s->level);
+    bool was_open = is_open(s, now);
+    uint64_t ms = o->retry_after_ms >= 0 ? (uint64_t)o->retry_after_ms
+                  : r->max               ? backed_off(r->base, r->max, level)
+                                         : (uint64_t)r->base;
+    if (ms > MAX_COOL_MS)
+        ms = MAX_COOL_MS;
+    if (ms == 0)
+        ms = 1;
+    if (was_open) { /* marked by another request of the same moment: not twice */
+        if (o->retry_after_ms >= 0 && now + ms > GET(s->until_ms))
+            PUT(s->until_ms, now + ms);
+        return;
+    }
+    if (o->retry_after_ms < 0 && r->max && level < MAX_LEVEL)
+        PUT(s->level, level + 1);
+    PUT(s->until_ms, now + ms);
+    ADD(l->transitions[BREAKER_OPEN], 1);
+}
+
+void live_report(struct live *l, const struct target *t, uint32_t key, const struct outcome *o,
+                 const struct settings *set, uint64_t now)
+{
+    const struct upstream *u = t->upstream;
+    bool is_well = !fault_is_retryable(o->fault);
+    if (u->id >= MAX_UPSTREAMS)
+        return;
+    if (is_well && !atomic_load_explicit(&l->troubles[u->id], memory_order_acquire))
+        return;
+    if (is_well) {
+        struct slots all = slots_of(l, t, key);
+        for (size_t i = 0; i < 3; i++)
+            clean(l, all.v[i], u->id);
+        return;
+    }
+    live_give_up(l, t, key);
+    struct rule r = rule_for(t, key, o, set);
+    struct str model = r.is_of_model ? t->model : STR_NONE;
+    uint64_t lane = r.is_of_model ? live_lane(t) : lane_of(u->id, STR_NONE),
+             tag = slot_tag(lane, r.key);
+    struct slot *s = find_slot(l, tag);
+    if (!s)
+        s = make_slot(l, tag, u->id, r.key, model);
+    if (!atomic_exchange(&s->is_dirty, 1))
+        (void)atomic_fetch_add(&l->troubles[u->id], 1);
+    uint64_t last = GET(s->last_ms);
+    if (last && now > last + (uint64_t)set->breaker_quiet_ms) { /* long ago: as new */
+        PUT(s->level, 0);
+        PUT(s->failures, 0);
+    }
+    PUT(s->last_ms, now);
+    PUT(s->fault, (uint32_t)o->fault);
+    /* a failed probe needs no further failure to be believed */
+    if (ADD(s->failures, 1) + 1 >= r.threshold || o->retry_after_ms >= 0 || GET(s->until_ms) != 0)
+        open_slot(l, s, &r, o, now);
+    changed(l);
+}
+
+void live_give_up(struct live *l, const struct target *t, uint32_t key)
+{
+    if (!has_trouble(l, t->upstream))
+        return;
+    struct slots all = slots_of(l, t, key);
+    for (size_t i = 0; i < 3; i++)
+        if (all.v[i])
+            PUT(all.v[i]->probe_ms, 0);
+}
+
+uint64_t live_cooling_ms(const struct live *l, uint32_t upstream, uint64_t now)
+{
+    struct live *live = (struct live *)(uintptr_t)l;
+    uint64_t longest = 0;
+    if (upstream >= MAX_UPSTREAMS || !GET(l->troubles[upstream]))
+        return 0;
+    pthread_mutex_lock(&live->lock);
+    for (size_t i = 0; i < SLOTS; i++) {
+        const struct slot *s = &l->slots[i];
+        if (GET(s->tag) && s->upstream == upstream && is_open(s, now) &&
+            GET(s->until_ms) - now > longest)
+            longest = GET(s->until_ms) - now;
+    }
+    pthread_mutex_unlock(&live->lock);
+    return longest;
+}
+
+size_t live_breakers(struct live *l, struct arena *a, uint64_t now, struct breaker_info **out)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < SLOTS; i++)
+        n += GET(l->slots[i].tag) && GET(l->slots[i].is_dirty);
+    *out = ARENA_ARRAY(a, struct breaker_info, n + 1);
+    size_t max = n;
+    n = 0;
+    for (size_t i = 0; i < SLOTS && n < max; i++) {
+        const struct slot *s = &l->slots[i];
+        if (!GET(s->tag) || !GET(s->is_dirty))
+            continue;
+        struct breaker_info *b = &(*out)[n++];
+        uint64_t until = GET(s->until_ms), last = GET(s->last_ms);
+        *b = (struct breaker_info){.upstream = s->upstream,
+                                   .key = s->key == ANY_KEY ? -1 : (int32_t)s->key,
+                                   .state = until > now  ? BREAKER_OPEN
+                                            : until != 0 ? BREAKER_HALF_OPEN
+                                                         : BREAKER_CLOSED,
+                                   .fault = (enum fault)GET(s->fault),
+                                   .failures = GET(s->failures),
+                                   .level = GET(s->level),
+                                   .wait_ms = until > now ? until - now : 0,
+                                   .age_ms = now > last ? now - last : 0,
+                                   .is_probing = is_probed(s, now)};
+        memcpy(b->model, s->model, sizeof b->model);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return n;
+}
+
+size_t live_reset(struct live *l, uint32_t upstream, struct str model, uint64_t now)
+{
+    size_t n = 0;
+    (void)now;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < SLOTS; i++) {
+        struct slot *s = &l->slots[i];
+        if (!GET(s->tag) || !GET(s->is_dirty) ||
+            (upstream != UINT32_MAX && s->upstream != upstream) ||
+            (model.p && !str_eq(model, str_of(s->model))))
+            continue;
+        n += GET(s->until_ms) != 0;
+        clean(l, s, s->upstream);
+    }
+    for (size_t i = 0; i < SLOTS; i++) /* what a vendor said of its windows is asked anew */
+        if (upstream == UINT32_MAX)
+            for (size_t k = 0; k < QUOTA_WINDOWS; k++)
+                PUT(l->accounts[i].v[k].used, 0);
+    pthread_mutex_unlock(&l->lock);
+    return n;
+}
+
+void live_restore(struct live *l, const struct breaker_info *b, uint64_t now)
+{
+    struct str model = str_of(b->model);
+    uint32_t key = b->key < 0 ? ANY_KEY : (uint32_t)b->key;
+    if (b->upstream >= MAX_UPSTREAMS)
+        return;
+    uint64_t tag = slot_tag(lane_of(b->upstream, model.n ? model : STR_NONE), key);
+    struct slot *s = make_slot(l, tag, b->upstream, key, model);
+    PUT(s->failures, b->failures);
+    PUT(s->level, b->level < MAX_LEVEL ? b->level : MAX_LEVEL);
+    PUT(s->fault, (uint32_t)b->fault);
+    PUT(s->last_ms, now > b->age_ms ? now - b->age_ms : 1);
+    /* one that was open is probed first, however long ago that was */
+    PUT(s->until_ms, b->state == BREAKER_CLOSED ? 0 : b->wait_ms ? now + b->wait_ms : now);
+    if (!atomic_exchange(&s->is_dirty, 1))
+        (void)atomic_fetch_add(&l->troubles[b->upstream], 1);
+}
+
+uint64_t live_version(const struct live *l)
+{
+    return atomic_load_explicit(&l->version, memory_order_acquire);
+}
+
+uint64_t live_transitions(const struct live *l, enum breaker_state to)
+{
+    return GET(l->transitions[to]);
+}
+
+/* ---- loads ---- */
+
+/* A number that fades, with the second of its last change: in one word, so that it is read and written whole. */
+static uint64_t packed(float v, uint64_t now)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (now / 16) << 32 | bits;
+}
+
+static double value_of(uint64_t word)
+{
+    uint32_t bits = (uint32_t)word;
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return (double)v;
+}
+
+static double age_of(uint64_t word, uint64_t now)
+{
+    uint32_t then = (uint32_t)(word >> 32), is = (uint32_t)(now / 16);
+    return (double)(uint32_t)(is - then) * 16;
+}
+
+static double faded(uint64_t word, double half_ms, uint64_t now)
+{
+    return word ? value_of(word) * exp2(-age_of(word, now) / half_ms) : 0;
+}
+
+static struct lane *find_lane(const struct live *l, uint64_t tag, bool makes)
+{
+    struct live *live = (struct live *)(uintptr_t)l;
+    for (size_t i = 0; i < LANE_STEPS; i++) {
+        struct lane *lane = &live->lanes[(tag + i) % LANES];
+        uint64_t has = GET(lane->tag);
+        if (has == tag)
+            return lane;
+        if (has != 0)
+            continue;
+        if (!makes)
+            return NULL;
+        if (atomic_compare_exchange_strong(&lane->tag, &has, tag) || has == tag)
+            return lane;
+    }
+    /* full around here: shared */
+    return makes ? &live->lanes[tag % LANES] : NULL;
+}
+
+struct load live_load(const struct live *l, const struct target *t, uint64_t now)
+{
+    const struct lane *lane = find_lane(l, live_lane(t), false);
+    if (!lane)
+        return (struct load){0, 0, 0, 0};
+    int64_t inflight = GET(lane->inflight);
+    return (struct load){inflight > 0 ? inflight : 0, faded(GET(lane->uses), USES_HALF_MS, now),
+                         faded(GET(lane->failures), FAILURES_HALF_MS, now),
+                         value_of(GET(lane->first_byte))};
+}
+
+static void add_faded(_Atomic uint64_t *word, double half_ms, uint64_t now)
+{
+    uint64_t was = GET(*word), is;
+    do
+        is = packed((float)(faded(was, half_ms, now) + 1), now);
+    while (!atomic_compare_exchange_weak(word, &was, is));
+}
+
+bool live_enter(struct live *l, const struct target *t, int64_t max, uint64_t now)
+{
+    struct lane *lane = find_lane(l, live_lane(t), true);
+    if (ADD(lane->inflight, 1) >= max && max > 0) {
+        ADD(lane->inflight, -1);
+        return false;
+    }
+    add_faded(&lane->uses, USES_HALF_MS, now);
+    return true;
+}
+
+void live_leave(struct live *l, const struct target *t)
+{
+    struct lane *lane = find_lane(l, live_lane(t), true);
+    ADD(lane->inflight, -1);
+}
+
+void live_first_byte(struct live *l, const struct target *t, uint64_t us, uint64_t now)
+{
+    struct lane *lane = find_lane(l, live_lane(t), true);
+    uint64_t was = GET(lane->first_byte), is;
+    do {
+        double old = value_of(was), fresh = us ? (double)us : 1;
+        /* a peak counts at once and fades, so that who has become slow is avoided soon */
+        double w = exp(-age_of(was, now) / LATENCY_TAU_MS);
+        double next = was == 0 || fresh > old ? fresh : old * w + fresh * (1 - w);
+        if (was && fresh <= old && next > old * 0.95)
+            next = old * 0.95 + fresh * 0.05;
+        is = packed((float)next, now);
+    } while (!atomic_compare_exchange_weak(&lane->first_byte, &was, is));
+}
+
+/* ---- quota windows ---- */
+
+static struct account *find_account(const struct live *l, const struct upstream *u, uint32_t key,
+                                    bool makes)
+{
+    struct live *live = (struct live *)(uintptr_t)l;
+    uint64_t tag = mix(((uint64_t)u->id << 32 | key) + 0x51ed270b);
+    for (size_t i = 0; i < SLOT_STEPS; i++) {
+        struct account *a = &live->accounts[(tag + i) % SLOTS];
+        uint64_t has = GET(a->tag);
+        if (has == tag)
+            return a;
+        if (has != 0)
+            continue;
+        if (!makes)
+            return NULL;
+        if (atomic_compare_exchange_strong(&a->tag, &has, tag) || has == tag)
+            return a;
+    }
+    return NULL;
+}
+
+void live_note_quota(struct live *l, const struct target *t, uint32_t key,
+                     const struct quota_window *v, size_t n, uint64_t now)
+{
+    struct account *a = n && t->upstream->id < MAX_UPSTREAMS
+                            ? find_account(l, t->upstream, key, true)
+                            : NULL;
+    for (size_t i = 0; a && i < n; i++) {
+        double used = v[i].used > 0 ? v[i].used : 1e-9;
+        uint64_t bits;
+        memcpy(&bits, &used, sizeof bits);
+        PUT(a->v[v[i].name].reset_ms, v[i].reset_ms >= 0 ? now + (uint64_t)v[i].reset_ms : 0);
+        PUT(a->v[v[i].name].seen_ms, now);
+        PUT(a->v[v[i].name].used, bits);
+    }
+    if (a)
+        PUT(l->quotas[t->upstream->id], 1);
+}
+
+size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, uint64_t now,
+                  struct quota_window out[QUOTA_WINDOWS])
+{
+    const struct account *a = find_account(l, u, key, false);
+    size_t n = 0;
+    for (size_t i = 0; a && i < QUOTA_WINDOWS; i++) {
+        uint64_t bits = GET(a->v[i].used), reset = GET(a->v[i].reset_ms);
+        double used;
+        memcpy(&used, &bits, sizeof used);
+        /* past its end, or said long ago: it says nothing any more */
+        if (bits == 0 || (reset ? reset <= now : now > GET(a->v[i].seen_ms) + 60000))
+            continue;
+        out[n++] = (struct quota_window){(enum quota_name)i, used,
+                                         reset ? (int64_t)(reset - now) : -1};
+    }
+    return n;
+}
+
+/* ---- places and pins ---- */
+
+uint64_t live_turn(struct live *l, uint32_t index, bool takes)
+{
+    _Atomic uint64_t *c = &l->counters[index % COUNTERS];
+    return takes ? ADD(*c, 1) : GET(*c);
+}
+
+uint64_t live_pin(const struct live *l, uint64_t key, uint64_t now)
+{
+    for (size_t i = 0; i < 4; i++) {
+        const struct pin *p = &l->pins[(key / 4 * 4 + i) % PINS];
+        if (GET(p->key) == key && now < GET(p->at_ms) + PIN_TTL_MS)
+            return GET(p->lane);
+    }
+    return 0;
+}
+
+void live_set_pin(struct live *l, uint64_t key, uint64_t lane, uint64_t now)
+{
+    struct pin *best = NULL;
+    for (size_t i = 0; i < 4; i++) {
+        struct pin *p = &l->pins[(key / 4 * 4 + i) % PINS];
+        if (GET(p->key) == key) {
+            best = p;
+            break;
+        }
+        if (!best || GET(p->at_ms) < GET(best->at_ms))
+            best = p;
+    }
+    PUT(best->key, key);
+    PUT(best->lane, lane);
+    PUT(best->at_ms, now);
+}

@@ -1,0 +1,517 @@
+/* Choosing among targets: every strategy, breakers and quota windows, and a million requests whose shares, explanations and recoveries hold.
+ * Time, random numbers and outcomes are the test's. */
+#include "domain/setting.h"
+#include "route/explain.h"
+#include "unit.h"
+#include <math.h>
+
+#define MEMBERS 4
+
+/* Providers p0…, one model and one combo over them. */
+struct rig {
+    struct arena *a, *plans;
+    struct live *l;
+    struct snapshot *s;
+    struct provider_kind kind;
+    struct upstream u[MEMBERS];
+    struct target t[MEMBERS];
+    struct combo combo;
+    struct member m[MEMBERS];
+    struct model model;
+    uint64_t now, seed;
+    uint32_t key;
+};
+
+static void rig_init(struct rig *r, enum strategy strategy, size_t n)
+{
+    static uint32_t ids; /* each rig has breakers of its own */
+    *r = (struct rig){.a = arena_new(),
+                      .plans = arena_new(),
+                      .l = live_new(),
+                      .s = snapshot_new(),
+                      .now = 1000000,
+                      .seed = 7};
+    settings_default(&r->s->settings);
+    r->kind = *provider_kind_find(STR("openai-compatible"));
+    for (size_t i = 0; i < n; i++) {
+        r->u[i] = (struct upstream){.name = str_fmt(r->a, "p%zu", i),
+                                    .id = ids++ % 4000,
+                                    .kind = &r->kind,
+                                    .is_enabled = true,
+                                    .is_measured = true};
+        r->t[i] = (struct target){
+            .upstream = &r->u[i], .model = STR("m"), .weight = 1, .price_nanousd = -1};
+        r->t[i].lane = live_lane(&r->t[i]);
+        r->m[i] = (struct member){.model = STR("m"),
+                                  .provider = r->u[i].name,
+                                  .weight = 1,
+                                  .price_nanousd = -1,
+                                  .is_enabled = true,
+                                  .targets = &r->t[i],
+                                  .n_targets = 1};
+    }
+    r->combo = (struct combo){.name = STR("k"),
+                              .strategy = strategy,
+                              .members = r->m,
+                              .n_members = n,
+                              .sticky_limit = 1,
+                              .weights = auto_usual,
+                              .is_enabled = true};
+    r->combo.weights.explore = 0;
+    r->model = (struct model){.name = STR("k"),
+                              .group = &r->combo,
+                              .n_targets = n,
+                              .targets = r->t,
+                              .face = MODEL_OF_COMBO};
+}
+
+static void rig_done(struct rig *r)
+{
+    live_free(r->l);
+    snapshot_unref(r->s);
+    arena_free(r->plans);
+    arena_free(r->a);
+}
+
+static struct plan plan_with(struct rig *r, bool is_real, uint64_t sticky)
+{
+    struct plan p;
+    r->seed = r->seed * 6364136223846793005u + 1442695040888963407u;
+    const struct choose_ask ask = {.model = &r->model,
+                                   .set = &r->s->settings,
+                                   .now_ms = r->now,
+                                   .seed = r->seed,
+                                   .sticky = sticky,
+                                   .is_real = is_real};
+    choose(r->plans, r->l, &ask, &p);
+    return p;
+}
+
+/* The member that is asked first. */
+static size_t first(struct rig *r)
+{
+    struct plan p = plan_with(r, true, 0);
+    ck_assert_uint_gt(p.n, 0);
+    return (size_t)(p.v[0].target - r->t);
+}
+
+static void tell(struct rig *r, size_t i, enum fault f, int status, int64_t retry_ms)
+{
+    live_report(r->l, &r->t[i], 0, &(struct outcome){f, status, retry_ms}, &r->s->settings, r->now);
+}
+
+static bool admits(struct rig *r, size_t i)
+{
+    return live_admit(r->l, &r->t[i], &r->s->settings, false, r->now, &r->key);
+}
+
+static uint64_t wait_of(struct rig *r, size_t i)
+{
+    return live_standing(r->l, &r->t[i], &r->s->settings, r->now).wait_ms;
+}
+
+START_TEST(priority_goes_down_the_list_and_round_robin_around_it)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 3);
+    r.m[2].priority = -1;
+    struct plan p = plan_with(&r, true, 0);
+    ck_assert(p.v[0].target == &r.t[2] && p.v[1].target == &r.t[0] && p.v[2].target == &r.t[1]);
+    rig_done(&r);
+    rig_init(&r, STRATEGY_ROUND_ROBIN, 2);
+    r.combo.sticky_limit = 3;
+    static const size_t turns[] = {0, 0, 0, 1, 1, 1, 0};
+    for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+        (void)plan_with(&r, false, 0); /* looking on takes no turn */
+        ck_assert_uint_eq(first(&r), turns[i]);
+    }
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(strict_random_asks_each_once_a_round_and_nobody_twice_running)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_STRICT_RANDOM, 3);
+    size_t last = 9, orders = 0, was = 0;
+    for (size_t round = 0; round < 500; round++) {
+        size_t seen = 0, order = 0;
+        for (size_t i = 0; i < 3; i++) {
+            size_t f = first(&r);
+            ck_assert_uint_ne(f, last);
+            seen |= 1u << f;
+            order = order * 3 + f;
+            last = f;
+        }
+        ck_assert_uint_eq(seen, 7);
+        orders += order != was;
+        was = order;
+    }
+    ck_assert_uint_gt(orders, 200);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(cost_use_and_latency_decide)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_COST, 3);
+    r.m[1].price_nanousd = 500;
+    r.m[2].price_nanousd = 100;
+    struct plan p = plan_with(&r, true, 0);
+    ck_assert(p.v[0].target == &r.t[2] && p.v[1].target == &r.t[1] && p.v[2].target == &r.t[0]);
+    r.combo.strategy = STRATEGY_LEAST_USED;
+    for (size_t i = 0; i < 3; i++) /* the third is used twice, the second is busy */
+        ck_assert(live_enter(r.l, &r.t[2], 0, r.now));
+    live_leave(r.l, &r.t[2]);
+    live_leave(r.l, &r.t[2]);
+    live_leave(r.l, &r.t[2]);
+    ck_assert(live_enter(r.l, &r.t[1], 0, r.now));
+    p = plan_with(&r, true, 0);
+    ck_assert(p.v[0].target == &r.t[0] && p.v[1].target == &r.t[2] && p.v[2].target == &r.t[1]);
+    live_leave(r.l, &r.t[1]);
+    r.combo.strategy = STRATEGY_LATENCY;
+    for (size_t i = 0; i < 3; i++)
+        live_first_byte(r.l, &r.t[i], i == 1 ? 1000 : 900000, r.now);
+    size_t fast = 0;
+    for (size_t i = 0; i < 300; i++)
+        fast += first(&r) == 1;
+    ck_assert_uint_gt(fast, 170); /* two of three draws hold it */
+    ck_assert_uint_lt(fast, 240);
+    r.combo.strategy = STRATEGY_AUTO;
+    ck_assert_uint_eq(first(&r), 2); /* cheapest, and as healthy as the rest */
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(a_breaker_backs_off_forgets_and_lets_one_through)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    static const uint64_t waits[] = {3000, 6000, 12000, 24000, 48000, 60000, 60000};
+    for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+        tell(&r, 0, FAULT_OVERLOAD, 503, -1);
+        tell(&r, 0, FAULT_OVERLOAD, 503, -1); /* of the same moment: not twice */
+        ck_assert_uint_eq(wait_of(&r, 0), waits[i]);
+        ck_assert(!admits(&r, 0));
+        r.now += waits[i];
+        ck_assert(admits(&r, 0));
+        ck_assert(!admits(&r, 0)); /* one probe */
+        ck_assert_uint_eq(first(&r), 1);
+    }
+    tell(&r, 0, FAULT_NONE, 200, -1);
+    ck_assert(admits(&r, 0) && admits(&r, 0) && first(&r) == 0);
+    tell(&r, 0, FAULT_OVERLOAD, 503, -1);
+    ck_assert_uint_eq(wait_of(&r, 0), 3000); /* success forgets */
+    r.now += 3000 + (uint64_t)r.s->settings.breaker_quiet_ms + 1;
+    tell(&r, 0, FAULT_OVERLOAD, 503, -1);
+    ck_assert_uint_eq(wait_of(&r, 0), 3000); /* and so does quiet */
+    ck_assert_uint_eq(live_reset(r.l, r.u[0].id, STR("m"), r.now), 1);
+    ck_assert_uint_eq(wait_of(&r, 0), 0);
+    tell(&r, 0, FAULT_QUOTA_WINDOW, 429, 300000);
+    ck_assert_uint_eq(wait_of(&r, 0), 300000); /* exactly */
+    tell(&r, 1, FAULT_QUOTA_WINDOW, 429, -1);
+    ck_assert_uint_eq(wait_of(&r, 1), 1000);
+    r.now += 1000;
+    tell(&r, 1, FAULT_QUOTA_WINDOW, 429, -1);
+    ck_assert_uint_eq(wait_of(&r, 1), 2000);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(what_a_fault_concerns)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    struct target other = r.t[0];
+    other.model = STR("other");
+    other.lane = 0;
+    struct secret keys[2] = {secret_of(STR("one")), secret_of(STR("two"))};
+    _Atomic uint32_t turn = 0;
+    for (int i = 0; i < 2; i++) { /* plain errors: three in a row */
+        tell(&r, 1, FAULT_SERVER, 500, -1);
+        ck_assert_uint_eq(wait_of(&r, 1), 0);
+    }
+    tell(&r, 1, FAULT_SERVER, 500, -1);
+    ck_assert_uint_gt(wait_of(&r, 1), 0);
+    tell(&r, 0, FAULT_CLIENT, 400, -1); /* the caller's mistake is nobody's */
+    ck_assert_uint_eq(wait_of(&r, 0), 0);
+    tell(&r, 0, FAULT_MODEL, 404, -1); /* of one model */
+    ck_assert_uint_gt(wait_of(&r, 0), 0);
+    ck_assert_uint_eq(live_standing(r.l, &other, &r.s->settings, r.now).wait_ms, 0);
+    tell(&r, 0, FAULT_TRANSPORT, 0, -1); /* of the whole upstream */
+    ck_assert_uint_eq(live_standing(r.l, &other, &r.s->settings, r.now).wait_ms, 3000);
+    ck_assert_uint_gt(live_cooling_ms(r.l, r.u[0].id, r.now), 3000);
+    (void)live_reset(r.l, UINT32_MAX, STR_NONE, r.now);
+    r.u[0].keys = keys;
+    r.u[0].n_keys = 2;
+    r.u[0].next_key = &turn;
+    tell(&r, 0, FAULT_AUTH, 401, -1); /* of one credential: the other one serves */
+    ck_assert_uint_eq(wait_of(&r, 0), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert(admits(&r, 0) && r.key == 1);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(breakers_outlive_the_process)
+{
+    struct rig r;
+    struct breaker_info *b;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    uint64_t version = live_version(r.l);
+    tell(&r, 0, FAULT_OVERLOAD, 503, 20000);
+    ck_assert_uint_ne(live_version(r.l), version);
+    ck_assert_uint_eq(live_breakers(r.l, r.a, r.now, &b), 1);
+    ck_assert(b->state == BREAKER_OPEN && b->wait_ms == 20000 && b->key == 0 &&
+              str_is(str_of(b->model), "m"));
+    struct live *fresh = live_new();
+    live_restore(fresh, b, r.now);
+    ck_assert_uint_eq(live_standing(fresh, &r.t[0], &r.s->settings, r.now).wait_ms, 20000);
+    ck_assert(!live_admit(fresh, &r.t[0], &r.s->settings, false, r.now, &r.key));
+    live_free(fresh);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(quota_windows_are_read_foreseen_and_obeyed)
+{
+    static const struct {
+        struct http_header h[3];
+        size_t n;
+        enum quota_name name;
+        double used;
+        int64_t reset_ms;
+    } cases[] = {
+        {{{STR_INIT("x-ratelimit-limit-requests"), STR_INIT("100")},
+          {STR_INIT("x-ratelimit-remaining-requests"), STR_INIT("25")},
+          {STR_INIT("x-ratelimit-reset-requests"), STR_INIT("30s")}},
+         3,
+         QUOTA_REQUESTS,
+         0.75,
+         30000},
+        {{{STR_INIT("anthropic-ratelimit-input-tokens-limit"), STR_INIT("1000")},
+          {STR_INIT("anthropic-ratelimit-input-tokens-remaining"), STR_INIT("0")}},
+         2,
+         QUOTA_TOKENS,
+         1,
+         -1},
+        {{{STR_INIT("anthropic-ratelimit-unified-5h-utilization"), STR_INIT("0.5")},
+          {STR_INIT("anthropic-ratelimit-unified-5h-reset"), STR_INIT("1767229200")}},
+         2,
+         QUOTA_SESSION,
+         0.5,
+         3600000},
+        {{{STR_INIT("x-codex-secondary-used-percent"), STR_INIT("80")},
+          {STR_INIT("x-codex-secondary-reset-after-seconds"), STR_INIT("60")}},
+         2,
+         QUOTA_WEEK,
+         0.8,
+         60000},
+        {{{STR_INIT("x-ratelimit-remaining"), STR_INIT("nonsense")},
+          {STR_INIT("x-ratelimit-limit"), STR_INIT("10")}},
+         2,
+         QUOTA_REQUESTS,
+         -1,
+         0},
+    };
+    struct quota_window v[QUOTA_WINDOWS];
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        size_t n = quota_read(cases[i].h, cases[i].n, 1767225600000, v);
+        ck_assert_uint_eq(n, cases[i].used >= 0);
+        ck_assert(!n || (v[0].name == cases[i].name && fabs(v[0].used - cases[i].used) < 1e-9 &&
+                         v[0].reset_ms == cases[i].reset_ms));
+    }
+    /* a quarter of five hours gone, half of it used: twice as much as there is */
+    const struct quota_window hasty = {QUOTA_SESSION, 0.5, 18000000 * 3 / 4},
+                              calm = {QUOTA_SESSION, 0.95, 60000};
+    ck_assert_double_eq_tol(quota_forecast(&hasty), 2, 1e-9);
+    ck_assert(quota_forecast(&calm) < 1);
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    live_note_quota(r.l, &r.t[0], 0, &calm, 1, r.now);
+    ck_assert_uint_eq(first(&r), 0); /* it lasts */
+    live_note_quota(r.l, &r.t[0], 0, &(struct quota_window){QUOTA_SESSION, 0.92, 9000000}, 1,
+                    r.now);
+    ck_assert_uint_eq(first(&r), 1); /* it would run out */
+    r.combo.strategy = STRATEGY_FILL_FIRST;
+    ck_assert_uint_eq(first(&r), 0); /* which is what is wanted here */
+    live_note_quota(r.l, &r.t[0], 0, &(struct quota_window){QUOTA_SESSION, 1, 9000000}, 1, r.now);
+    ck_assert_uint_eq(first(&r), 1);
+    ck_assert_uint_eq(wait_of(&r, 0), 9000000);
+    r.now += 9000000;
+    ck_assert_uint_eq(first(&r), 0);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(conversations_keep_to_where_they_were)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_RANDOM, 4);
+    live_set_pin(r.l, 77, live_lane(&r.t[2]), r.now);
+    for (int i = 0; i < 20; i++) {
+        struct plan p = plan_with(&r, true, 77);
+        ck_assert(p.is_pinned && p.v[0].target == &r.t[2]);
+    }
+    tell(&r, 2, FAULT_OVERLOAD, 503, -1); /* as long as it can be asked */
+    ck_assert(!plan_with(&r, true, 77).is_pinned);
+    r.now += 3600000;
+    ck_assert(!plan_with(&r, true, 77).is_pinned); /* and not for ever */
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(nested_combos_are_opened_in_place_and_what_if_is_answered)
+{
+    struct rig r, in;
+    struct plan p;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    rig_init(&in, STRATEGY_COST, 3);
+    in.m[1].price_nanousd = 1;
+    r.m[0].combo = &in.combo;
+    r.m[0].targets = NULL;
+    r.m[0].n_targets = 0;
+    p = plan_with(&r, true, 0);
+    ck_assert(p.n == 4 && p.v[0].target == &in.t[1] && p.v[3].target == &r.t[1]);
+    in.u[0].name = STR("i0");
+    in.u[1].name = STR("i1");
+    in.u[2].name = STR("i2");
+    const struct str down = STR("i1");
+    const struct choose_ask ask = {
+        .model = &r.model, .set = &r.s->settings, .now_ms = r.now, .down = &down, .n_down = 1};
+    choose(r.a, r.l, &ask, &p);
+    ck_assert(p.n == 4 && p.n_ready == 3 && p.v[0].target == &in.t[0] &&
+              p.v[3].target == &in.t[1] && p.v[3].is_down);
+    rig_done(&in);
+    rig_done(&r);
+}
+END_TEST
+
+/* ---- a million requests ---- */
+
+START_TEST(a_million_requests)
+{
+    enum {
+        REQUESTS = 1000000,
+        CHECKED = 997
+    };
+    static const int64_t weights[MEMBERS] = {60, 25, 10, 5};
+    struct rig r;
+    size_t asked[MEMBERS] = {0}, answered[MEMBERS] = {0}, while_down = 0, probes = 0, refused = 0,
+           steady[MEMBERS] = {0}, n_steady = 0;
+    rig_init(&r, STRATEGY_WEIGHTED, MEMBERS);
+    for (size_t i = 0; i < MEMBERS; i++)
+        r.m[i].weight = weights[i];
+    for (size_t i = 0; i < REQUESTS; i++) {
+        r.now += i % 2;                           /* two thousand a second, for 500 s */
+        bool is_down = i >= 300000 && i < 500000; /* the first member, for 100 s */
+        if (i % 64 == 0)
+            arena_reset(r.plans);
+        uint64_t seed = r.seed;
+        struct plan p = plan_with(&r, true, 0);
+        if (i % CHECKED == 0) { /* what is told of it beforehand is what happens */
+            uint64_t after = r.seed;
+            r.seed = seed;
+            struct plan told = plan_with(&r, false, 0);
+            r.seed = after;
+            ck_assert_uint_eq(told.n, p.n);
+            for (size_t k = 0; k < p.n; k++)
+                ck_assert(told.v[k].target == p.v[k].target && told.v[k].why == p.v[k].why);
+        }
+        bool is_served = false;
+        for (size_t k = 0; k < p.n_ready && !is_served; k++) {
+            size_t m = (size_t)(p.v[k].target - r.t);
+            if (!admits(&r, m))
+                continue;
+            asked[m]++;
+            bool fails = m == 0 && is_down;
+            while_down += fails;
+            probes += fails && p.v[k].standing.kind == STANDING_PROBE;
+            tell(&r, m, fails ? FAULT_OVERLOAD : FAULT_NONE, fails ? 503 : 200, -1);
+            is_served = !fails;
+            answered[m] += is_served;
+            if (is_served && i < 300000) {
+                steady[m]++;
+                n_steady++;
+            }
+        }
+        refused += !is_served;
+    }
+    ck_assert_uint_eq(refused, 0);         /* somebody always could */
+    for (size_t i = 0; i < MEMBERS; i++) { /* five standard deviations */
+        double share = (double)weights[i] / 100,
+               bound = 5 * sqrt(share * (1 - share) / (double)n_steady);
+        ck_assert_double_eq_tol((double)steady[i] / (double)n_steady, share, bound);
+        ck_assert_uint_eq(asked[i], answered[i] + (i == 0 ? while_down : 0));
+    }
+    /* 100 s at 3, 6, 12, 24, 48, 60 s: one that opened it, then a probe each */
+    ck_assert_uint_ge(while_down, 5);
+    ck_assert_uint_le(while_down, 7);
+    ck_assert_uint_eq(probes, while_down - 1);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(no_herd_at_a_recovery)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    tell(&r, 0, FAULT_OVERLOAD, 503, -1);
+    r.now += 3000;
+    size_t through = 0;
+    for (size_t i = 0; i < 10000; i++) { /* all of one moment, before the first is answered */
+        struct plan p = plan_with(&r, true, 0);
+        for (size_t k = 0; k < p.n_ready; k++) {
+            size_t m = (size_t)(p.v[k].target - r.t);
+            if (!admits(&r, m))
+                continue;
+            through += m == 0;
+            break;
+        }
+    }
+    ck_assert_uint_eq(through, 1);
+    live_give_up(r.l, &r.t[0], 0); /* its client left: the next one sees */
+    ck_assert(admits(&r, 0) && !admits(&r, 0));
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(the_same_seed_makes_the_same_choices)
+{
+    struct rig r[2];
+    for (enum strategy s = STRATEGY_PRIORITY; s <= STRATEGY_LATENCY; s++) {
+        for (size_t k = 0; k < 2; k++)
+            rig_init(&r[k], s, 4);
+        for (size_t i = 0; i < 50; i++)
+            ck_assert_uint_eq(first(&r[0]), first(&r[1]));
+        for (size_t k = 0; k < 2; k++)
+            rig_done(&r[k]);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("choose");
+    TCase *t = tcase_create("all");
+    tcase_set_timeout(t, 240);
+    tcase_add_test(t, priority_goes_down_the_list_and_round_robin_around_it);
+    tcase_add_test(t, strict_random_asks_each_once_a_round_and_nobody_twice_running);
+    tcase_add_test(t, cost_use_and_latency_decide);
+    tcase_add_test(t, a_breaker_backs_off_forgets_and_lets_one_through);
+    tcase_add_test(t, what_a_fault_concerns);
+    tcase_add_test(t, breakers_outlive_the_process);
+    tcase_add_test(t, quota_windows_are_read_foreseen_and_obeyed);
+    tcase_add_test(t, conversations_keep_to_where_they_were);
+    tcase_add_test(t, nested_combos_are_opened_in_place_and_what_if_is_answered);
+    tcase_add_test(t, a_million_requests);
+    tcase_add_test(t, no_herd_at_a_recovery);
+    tcase_add_test(t, the_same_seed_makes_the_same_choices);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
