@@ -91,7 +91,7 @@ def config():
 
 def drive(origin, key, flow, **env):
     done = subprocess.run([str(NODE), str(SCRIPT), origin, key, flow], env=environment(**env), capture_output=True, text=True,
-                          timeout=280, check=False)
+                          timeout=560, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -128,7 +128,7 @@ def test_ten_thousand_models(start_sluice):
     drive(start_sluice(mine).origin, ADMIN, "many")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_hundred_thousand_rows(start_sluice):
     first = start_sluice(config())
     first.stop()

@@ -394,7 +394,7 @@ const flows = {
     await table.waitFor();
     const step = () => table.evaluate((t) => { t.scrollTop = t.scrollHeight; return [Number(t.getAttribute('aria-rowcount')), t.querySelectorAll('[role=row]').length]; });
     let [count, drawn] = await step();
-    const end = Date.now() + 240_000;
+    const end = Date.now() + 500_000; // seconds where nothing else runs
     while (count < 100_001 && Date.now() < end) {
       await page.waitForFunction((n) => Number(document.querySelector('[role=table]').getAttribute('aria-rowcount')) > n, count);
       [count, drawn] = await step();
