@@ -63,7 +63,9 @@ def generated(rng, secrets):
             user=lambda: "ada", tags=lambda: ["a", "b"], log_bodies=lambda: "errors", limits=lambda: {"tokens_per_day": 10**6},
             schedule=lambda: {"from": "08:00", "time_zone": "Europe/Berlin"}, scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
             for i in range(rng.randint(0, 3))]
-    config = {"providers": providers, "models": models, "server": server, "orgs": {"acme": some(name=lambda: "Acme", enabled=lambda: False)},
+    money = some(prices=lambda: {"openai/gpt-x": {"input": 2.5, "output": "10.0"}, "*/free*": [{"input": 0}]},
+                 budgets=lambda: {"b": {"scope": "tag", "subject": "x", "limit_usd": 1.50, "time_zone": "Europe/Berlin"}})
+    config = {"providers": providers, "models": models, "server": server, **money, "orgs": {"acme": some(name=lambda: "Acme", enabled=lambda: False)},
               "kinds": {"own-kind": {"title": "Own", "prefix": "own", "base": "openai-compatible", "api": "chat", "base_url": "https://own.example/v1",
                                      **some(chat_path=lambda: "/v4/chat")}},
               "users": {"ada": {"org": "acme", **some(limits=lambda: {"concurrency": 3})}},
