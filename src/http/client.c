@@ -15,6 +15,7 @@
 #include "http/fetch.h"
 #include "http/head.h"
 #include "http/parser.h"
+#include "http/quick.h"
 #include "http/tls.h"
 #include "net/inbox.h"
 #include "net/outbox.h"
@@ -89,8 +90,10 @@ struct conn {
     struct timer idle_timer;
     uint64_t idle_since_ms;
     size_t head_bytes;
+    uint64_t body_left; /* is_quick: still to come */
     uint8_t state;
     bool is_reading, is_in_head, is_whole, is_tls_ended, has_more_in;
+    bool is_quick; /* llhttp does not see the reply */
 };
 
 struct dial { /* a call on its way to a connection: names, then addresses in turn */
@@ -777,6 +780,41 @@ static void finish(struct conn *conn, size_t left_over)
     h->on_end(arg);
 }
 
+/* The head of a reply, when it is a usual one and whole; gives its bytes, 0: llhttp is to read it. The parser is told what it
+ * would have found. May cancel. */
+static size_t take_quick_head(struct conn *conn, const char *p, size_t n)
+{
+    struct http_client *c = conn->client;
+    struct quick q;
+    if (conn->split || conn->is_in_head || conn->call->is_head_seen ||
+        conn->call->out.method == HTTP_HEAD ||
+        !quick_reply(str_n(p, n), c->conf.max_head_bytes, &c->head, &q))
+        return 0;
+    llhttp_t *parser = &conn->parser;
+    parser->status_code = (uint16_t)q.status;
+    parser->http_major = parser->http_minor = 1;
+    parser->flags |= F_CONTENT_LENGTH;
+    parser->content_length = conn->body_left = (uint64_t)q.content_length;
+    conn->is_quick = true;
+    (void)on_headers_complete(parser);
+    return q.head_n;
+}
+
+/* Bytes of a reply whose length is known. */
+static void take_quick_body(struct conn *conn, const char *p, size_t n)
+{
+    size_t own = n < conn->body_left ? n : (size_t)conn->body_left;
+    if (own > 0 && on_body(&conn->parser, p, own) != 0)
+        return; /* cancelled */
+    conn->body_left -= own;
+    if (conn->body_left == 0) {
+        conn->is_whole = true;
+        finish(conn, n - own);
+    } else if (conn->call->handler->on_read_end) {
+        conn->call->handler->on_read_end(conn->call->arg); /* may cancel */
+    }
+}
+
 static void on_bytes(struct conn *conn, const char *p, size_t n)
 {
     struct http_call *call = conn->call;
@@ -787,6 +825,13 @@ static void on_bytes(struct conn *conn, const char *p, size_t n)
     call->is_byte_seen = true;
     if (call->is_head_seen && !call->is_paused)
         set_phase(call, HTTP_FAIL_TIMEOUT_BETWEEN, call->out.between_timeout_ms);
+    size_t head_n = take_quick_head(conn, p, n);
+    if (conn->state == CLOSED || !conn->call)
+        return; /* cancelled in a callback */
+    if (conn->is_quick) {
+        take_quick_body(conn, p + head_n, n - head_n);
+        return;
+    }
     llhttp_errno_t error = llhttp_execute(&conn->parser, p, n);
     if (conn->state == CLOSED || !conn->call)
         return; /* cancelled in a callback */
@@ -1015,7 +1060,7 @@ static void send_request(struct http_call *call)
     struct buf *b = &conn->client->scratch;
     llhttp_reset(&conn->parser);
     conn->state = BUSY;
-    conn->is_whole = conn->is_in_head = false;
+    conn->is_whole = conn->is_in_head = conn->is_quick = false;
     conn->head_bytes = 0;
     buf_clear(b);
     write_head(b, &call->out);

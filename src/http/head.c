@@ -167,6 +167,17 @@ void head_value_end(struct head *h)
     }
 }
 
+void head_add(struct head *h, size_t name_n, size_t value_n)
+{
+    begin_field(h);
+    h->is_field_open = false;
+    struct head_field *f = &h->fields[h->n++];
+    f->name_n = (uint32_t)name_n;
+    f->value = f->name + f->name_n;
+    f->value_n = (uint32_t)value_n;
+    h->text.n += name_n + value_n;
+}
+
 struct str head_copy(const struct head *h, struct arena *a, struct http_header *out)
 {
     struct str text = a ? str_dup(a, buf_str(&h->text)) : buf_str(&h->text);

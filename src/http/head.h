@@ -26,6 +26,7 @@ bool head_target(struct head *h, const char *p, size_t n, size_t max) MUST_USE;
 bool head_name(struct head *h, const char *p, size_t n, size_t max) MUST_USE;
 bool head_value(struct head *h, const char *p, size_t n, size_t max) MUST_USE;
 void head_value_end(struct head *h);
+void head_add(struct head *h, size_t name_n, size_t value_n); /* a whole one, whose name and value stand behind text already */
 /* Header text being written: never a line end or NUL, they would start a header of their own. to has room for s. */
 void head_put_text(char *to, struct str s);
 /* Fills out with h->n views: of a copy of the text in the arena, or (a NULL) of h itself. Returns the target. */

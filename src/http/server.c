@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "http/head.h"
 #include "http/parser.h"
+#include "http/quick.h"
 #include "net/inbox.h"
 #include "net/outbox.h"
 
@@ -95,6 +96,7 @@ struct http_conn {
     size_t body_max;
     size_t n_taken;     /* bytes of this head or drained body so far */
     size_t n_extra;     /* bytes of chunk extensions and trailers */
+    uint64_t body_left; /* is_quick: still to come */
     int64_t reply_left; /* of a reply with a length */
     size_t last_queued; /* for the write timer */
     const struct err *bad;
@@ -105,6 +107,7 @@ struct http_conn {
     bool is_head_seen; /* on_head was called */
     bool is_whole;     /* the request has been received to its end */
     bool is_bad;       /* its rest is not read */
+    bool is_quick;     /* llhttp did not see it */
     bool keep_alive, wants_continue, is_http10;
     bool is_reply_begun, is_reply_ended, is_reply_chunked, is_reply_bodyless, is_reply_plain;
     bool was_full;
@@ -1333,11 +1336,55 @@ static void begin_request(struct http_conn *c, char first_byte)
     llhttp_reset(&c->parser);
     head_clear(&c->server->head);
     reset_request(c);
+    c->is_quick = false;
     struct http_req *r = new_request(c);
     r->start_ns = clock_mono_ns();
     c->first_byte = first_byte;
     c->state = HEAD; /* its time starts only if this read does not end it */
     c->due_ms = 0;
+}
+
+/* The head of a request, when it is a usual one and whole; gives its bytes, 0: llhttp is to read it. The parser is told what it
+ * would have found. */
+static size_t take_quick_head(struct http_conn *c, const char *p, size_t n)
+{
+    const struct http_server_conf *conf = &c->server->conf;
+    const struct quick_limits limits = {conf->max_head_bytes, conf->max_target_bytes,
+                                        conf->max_headers};
+    struct quick q;
+    if (!quick_request(str_n(p, n), &limits, &c->server->head, &q))
+        return 0;
+    llhttp_t *parser = &c->parser;
+    parser->method = q.is_get ? LLHTTP_GET : LLHTTP_POST;
+    parser->http_major = parser->http_minor = 1;
+    if (q.content_length >= 0) {
+        parser->flags |= F_CONTENT_LENGTH;
+        parser->content_length = (uint64_t)q.content_length;
+        c->body_left = parser->content_length;
+    } else {
+        c->body_left = 0;
+    }
+    c->is_quick = true;
+    on_head_parsed(c);
+    leave_choice(c);
+    return q.head_n;
+}
+
+/* Bytes of a body whose length is known; gives how many were its own. */
+static size_t take_quick_body(struct http_conn *c, const char *p, size_t n)
+{
+    if (n > c->body_left)
+        n = (size_t)c->body_left;
+    if (n > 0 && on_body(&c->parser, p, n) != 0) {
+        on_parse_error(c, HPE_USER);
+        return n;
+    }
+    c->body_left -= n;
+    if (c->body_left == 0) {
+        c->is_whole = true;
+        on_whole(c);
+    }
+    return n;
 }
 
 /* Parses as far as the state allows; keeps the rest. */
@@ -1355,10 +1402,23 @@ static void take(struct http_conn *c, const char *p, size_t n)
             if (n == 0)
                 return;
             begin_request(c, *p);
+            size_t head_n = take_quick_head(c, p, n);
+            p += head_n;
+            n -= head_n;
+            if (head_n > 0)
+                continue;
         }
         if (c->state != HEAD && c->state != BODY) {
             park(c, p, n);
             return;
+        }
+        if (c->is_quick) {
+            size_t body_n = take_quick_body(c, p, n);
+            p += body_n;
+            n -= body_n;
+            if (n == 0)
+                return;
+            continue;
         }
         llhttp_errno_t error = llhttp_execute(&c->parser, p, n);
         if (error == HPE_OK) {
