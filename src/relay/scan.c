@@ -169,103 +169,107 @@ struct mark {
 };
 #define MARKS 4
 #define MAX_PROBE 15
-static const struct mark *marks_of(enum wire_id id)
-{
-    /* clang-format off */
-    static const struct mark chat[MARKS + 1] = {
-        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("[DONE]"), 1}, {STR_INIT("_reason\":\""), 9}};
-    static const struct mark anthropic[MARKS + 1] = {
-        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("e_stop"), 1}, {STR_INIT("_reason\":\""), 9}};
-    static const struct mark gemini[MARKS + 1] = {
-        {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("\"finishReason"), 7}};
-    static const struct mark responses[MARKS + 1] = {
-        {STR_INIT(".completed"), 4}, {STR_INIT(".incomplete"), 1}, {STR_INIT(".failed"), 1}, {STR_INIT("\"error\""), 1}};
-    static const struct mark ollama[MARKS + 1] = {
-        {STR_INIT("\"done\":true"), 7}, {STR_INIT("\"done\": true"), 8}, {STR_INIT("\"error\""), 1}};
-    /* clang-format on */
-    switch (id) {
-    case WIRE_ANTHROPIC:
-        return anthropic;
-    case WIRE_GEMINI:
-        return gemini;
-    case WIRE_RESPONSES:
-        return responses;
-    case WIRE_OLLAMA:
-    case WIRE_OLLAMA_GENERATE:
-        return ollama;
-    case WIRE_CHAT:
-    case WIRE_COMPLETIONS:
-    case WIRE_NONE:
-    case WIRE_N:
-        break;
-    }
-    return chat;
-}
+/* clang-format off */
+static const struct mark chat_marks[MARKS + 1] = {
+    {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("[DONE]"), 1}, {STR_INIT("_reason\":\""), 9}};
+static const struct mark anthropic_marks[MARKS + 1] = {
+    {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("e_stop"), 1}, {STR_INIT("_reason\":\""), 9}};
+static const struct mark gemini_marks[MARKS + 1] = {
+    {STR_INIT("\"usage"), 1}, {STR_INIT("\"error\""), 1}, {STR_INIT("\"finishReason"), 7}};
+static const struct mark responses_marks[MARKS + 1] = {
+    {STR_INIT(".completed"), 4}, {STR_INIT(".incomplete"), 1}, {STR_INIT(".failed"), 1}, {STR_INIT("\"error\""), 1}};
+static const struct mark ollama_marks[MARKS + 1] = {
+    {STR_INIT("\"done\":true"), 7}, {STR_INIT("\"done\": true"), 8}, {STR_INIT("\"error\""), 1}};
+/* clang-format on */
 
 static bool is_mark(struct str text, size_t at, const struct mark *m)
 {
     return text.n - at >= m->text.n && memcmp(text.p + at, m->text.p, m->text.n) == 0;
 }
 
-#ifdef __SSE2__
-struct probe { /* of a mark, spread over a register: made once, not once a step */
-    __m128i first, second;
-    size_t at;
-};
-
-static struct probe probe_of(const struct mark *m)
+/* Of the places whose bits are set, from text.p + i on, the first that is a mark's; text.n: none. */
+static inline size_t first_mark(struct str text, size_t i, uint32_t bits, const struct mark *marks)
 {
-    return (struct probe){_mm_set1_epi8(m->text.p[0]), _mm_set1_epi8(m->text.p[m->probe]),
-                          m->probe};
-}
-
-static inline __m128i probe_hits(const char *p, __m128i a, __m128i first, __m128i second, size_t at)
-{
-    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
-    return _mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, second));
-}
-#endif
-
-/* The first place of any mark; text.n when there is none. One pass, 16 places at once. */
-static size_t find_mark(struct str text, const struct mark *marks)
-{
-    size_t i = 0;
-#ifdef __SSE2__
-    const struct probe p0 = probe_of(&marks[0]), p1 = probe_of(&marks[1]), p2 = probe_of(&marks[2]),
-                       /* each list has three or four */
-        p3 = probe_of(&marks[marks[3].text.n ? 3 : 0]);
-    const __m128i f0 = p0.first, f1 = p1.first, f2 = p2.first, f3 = p3.first;
-    const __m128i s0 = p0.second, s1 = p1.second, s2 = p2.second, s3 = p3.second;
-    char tail[48 + MAX_PROBE]; /* what is left, with zeros behind it: no mark holds one */
-    const char *p = text.p;
-    bool is_tail = false;
-    for (; i < text.n; i += 16, p += 16) {
-        if (i + 16 + MAX_PROBE > text.n && !is_tail) {
-            is_tail = true;
-            memset(tail, 0, sizeof tail);
-            memcpy(tail, text.p + i, text.n - i);
-            p = tail;
-        }
-        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i hits = _mm_or_si128(
-            _mm_or_si128(probe_hits(p, a, f0, s0, p0.at), probe_hits(p, a, f1, s1, p1.at)),
-            _mm_or_si128(probe_hits(p, a, f2, s2, p2.at), probe_hits(p, a, f3, s3, p3.at)));
-        for (unsigned any = (unsigned)_mm_movemask_epi8(hits); any; any &= any - 1) {
-            size_t k = (size_t)__builtin_ctz(any);
-            for (const struct mark *m = marks; m->text.n; m++)
-                if (p[k + m->probe] == m->text.p[m->probe] && i + k < text.n &&
-                    is_mark(text, i + k, m))
-                    return i + k;
-        }
+    for (; bits; bits &= bits - 1) {
+        size_t at = i + (size_t)__builtin_ctz(bits);
+        if (at >= text.n)
+            break;
+        for (const struct mark *m = marks; m->text.n; m++)
+            if (is_mark(text, at, m))
+                return at;
     }
     return text.n;
+}
+
+#ifdef __SSE2__
+static inline __m128i probe_hits(const char *p, __m128i a, const struct mark *m)
+{
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + m->probe));
+    return _mm_and_si128(_mm_cmpeq_epi8(a, _mm_set1_epi8(m->text.p[0])),
+                         _mm_cmpeq_epi8(b, _mm_set1_epi8(m->text.p[m->probe])));
+}
+
+static inline __attribute__((always_inline)) __m128i block_hits(const char *p, const struct mark *m)
+{
+    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* each list has three or four */
+    __m128i hits = _mm_or_si128(_mm_or_si128(probe_hits(p, a, &m[0]), probe_hits(p, a, &m[1])),
+                                probe_hits(p, a, &m[2]));
+    return m[3].text.n ? _mm_or_si128(hits, probe_hits(p, a, &m[3])) : hits;
+}
+#endif
+
+/* The first place of any mark; text.n when there is none. One pass, 32 places at once. Inlined for each list, so that
+ * what its marks have in common is loaded and compared once. */
+static inline __attribute__((always_inline)) size_t find_mark_of(struct str text,
+                                                                 const struct mark *marks)
+{
+    size_t i = 0, at;
+#ifdef __SSE2__
+    for (; i + 32 + MAX_PROBE <= text.n; i += 32) {
+        __m128i low = block_hits(text.p + i, marks), high = block_hits(text.p + i + 16, marks);
+        if (_mm_movemask_epi8(_mm_or_si128(low, high)) == 0)
+            continue;
+        uint32_t bits = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+        if ((at = first_mark(text, i, bits, marks)) < text.n)
+            return at;
+    }
+    char tail[48 + MAX_PROBE + 1] = {0}; /* what is left, with zeros behind it: no mark holds one */
+    const size_t from = i;
+    if (i < text.n)
+        memcpy(tail, text.p + i, text.n - i);
+    for (; i < text.n; i += 16) {
+        uint32_t bits = (uint32_t)_mm_movemask_epi8(block_hits(tail + (i - from), marks));
+        if (bits && (at = first_mark(text, i, bits, marks)) < text.n)
+            return at;
+    }
 #else
     for (; i < text.n; i++)
-        for (const struct mark *m = marks; m->text.n; m++)
-            if (text.p[i] == m->text.p[0] && is_mark(text, i, m))
-                return i;
-    return text.n;
+        if ((at = first_mark(text, i, 1, marks)) < text.n)
+            return at;
 #endif
+    return text.n;
+}
+
+static size_t find_mark(struct str text, enum wire_id id)
+{
+    switch (id) {
+    case WIRE_ANTHROPIC:
+        return find_mark_of(text, anthropic_marks);
+    case WIRE_GEMINI:
+        return find_mark_of(text, gemini_marks);
+    case WIRE_RESPONSES:
+        return find_mark_of(text, responses_marks);
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+        return find_mark_of(text, ollama_marks);
+    case WIRE_CHAT:
+    case WIRE_COMPLETIONS:
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+    return find_mark_of(text, chat_marks);
 }
 
 /* Up to where the first delta of whole frames was forwarded, with the role that it lacked; 0: it lacks none. */
@@ -307,13 +311,12 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
             }
         }
     }
-    const struct mark *marks = marks_of(s->wire->id);
     /* from: not yet forwarded; at: where the search goes on, the start of a frame */
     size_t from = 0, at = 0;
     if (s->needs_role && is_forwarding)
         from = give_role(s, text, forward, arg);
     for (;;) {
-        size_t mark = at + find_mark(str_skip(text, at), marks);
+        size_t mark = at + find_mark(str_skip(text, at), s->wire->id);
         if (mark >= text.n)
             break;
         size_t start = at + last_boundary(s, str_n(text.p + at, mark - at));
