@@ -268,7 +268,8 @@ def benchmarks_md(settings, command, date, results, faults, others):
     if faults:
         lines += ["## Not measured", ""]
         lines += [f"- {cell}: {' '.join(fault.split())[:300]}" for cell, fault in faults.items()] + [""]
-    return "\n".join([*lines, "## How", "", METHOD, ""])
+    analysis = (servers.ROOT / "bench" / "analysis.md").read_text().strip()
+    return "\n".join([*lines, analysis, "", "## How", "", METHOD, ""])
 
 
 def _others_list(others):
