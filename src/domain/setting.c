@@ -107,6 +107,7 @@ static const struct setting rows[] = {
     INT(response_cache_max_entries, 10000, 0, 10000000, "Most answers that are kept"),
     INT(response_cache_max_reply_bytes, 1 << 20, 1024, 64 << 20, "Largest answer that is kept"),
     WORD(response_cache_scope, "key", "key|user|org", "Whose an answer is: the client key's, or its user's or organisation's where it has one"),
+    WORD(response_cache_cost, "free", "free|full", "What an answer costs that is given again: nothing, or what the first one did"),
     TEXT(semantic_cache_model, "", "Model that embeds questions, so that one that means the same gets the answer of the first; empty: none. Part of the response cache; asks for sqlite-vec"),
     INT(semantic_cache_similarity_ppm, 950000, 0, 1000000, "How alike two questions must be, in millionths of cosine similarity"),
     INT(semantic_cache_timeout_ms, 2000, 1, 600000, "Time that embedding a question may take; then the request is sent"),

@@ -117,7 +117,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     bool response_cache, response_cache_any_temperature, coalesce;
     int64_t response_cache_ttl_ms, response_cache_max_bytes, response_cache_max_entries, response_cache_max_reply_bytes;
     int64_t coalesce_wait_ms, idempotency_window_ms;
-    struct str response_cache_scope, semantic_cache_model;
+    struct str response_cache_scope, response_cache_cost, semantic_cache_model;
     int64_t semantic_cache_similarity_ppm, semantic_cache_timeout_ms;
     int64_t metrics_max_labels;
     bool metrics_loopback, metrics_public;

@@ -285,7 +285,14 @@ static void give_more(struct relay *rl)
 static void give(struct relay *rl, struct saved *s, const char *how)
 {
     struct cached *c = rl->cached;
+    struct err e = ERR_INIT;
     c->served = s;
+    /* one that is paid for like a fresh one needs the money for it */
+    if (str_is(rl->set->response_cache_cost, "full") && !rl->is_money_asked &&
+        !money_admit(rl, &e)) {
+        relay_fail(rl, &e);
+        return;
+    }
     c->how = how;
     rl->stop = s->stop;
     if (!s->is_stream) {
@@ -473,7 +480,7 @@ static struct saved *answer_of(struct relay *rl)
                    !rl->saw_error_event && !rl->error_code[0] && !rl->r->is_aborted &&
                    !buf_failed(&c->reply);
     if (c->served)
-        return saved_ref(c->served);
+        return rl->error_code[0] ? NULL : saved_ref(c->served);
     if (!is_good || (!rl->is_stream && !is_json(rl, buf_str(&c->reply))))
         return NULL;
     struct saved s = {.status = rl->status,
@@ -511,14 +518,24 @@ void cache_end(struct relay *rl)
                            loop_now_ms(rl->env->loop), &limits);
     meaning_keep(rl, c->served ? NULL : answer, &limits);
     saved_unref(answer);
-    saved_unref(c->served);
-    c->served = NULL;
     buf_done(&c->reply);
+}
+
+void cache_forget(struct relay *rl)
+{
+    if (rl->cached)
+        saved_unref(rl->cached->served);
+    rl->cached = NULL;
 }
 
 const char *cache_how(const struct relay *rl)
 {
     return rl->cached ? rl->cached->how : NULL;
+}
+
+const struct saved *cache_served(const struct relay *rl)
+{
+    return rl->cached ? rl->cached->served : NULL;
 }
 
 size_t cache_headers(struct relay *rl, struct http_header *h, size_t max)

@@ -1,6 +1,7 @@
 /* money.c - what a request costs: the hold before anything is sent, its growth while the reply comes, and its line in the end. Requests under
  * no budget hold nothing, and are priced when they are recorded. */
 #include "relay/request.h"
+#include "relay/replies.h"
 #include "base/clock.h"
 #include "gate/budget.h"
 #include "meter/ledger.h"
@@ -299,9 +300,35 @@ static void learn(struct relay_loop *l, int64_t id, struct str text)
     *at = id;
 }
 
+/* Whose price a kept answer has: that of who gave it, as long as it may still be asked. */
+static const struct target *giver_of(const struct relay *rl, const struct saved *s)
+{
+    for (size_t i = 0; i < rl->n_order; i++)
+        if (str_eq(rl->order[i]->upstream->name, s->upstream) &&
+            str_eq(rl->order[i]->model, s->upstream_model))
+            return rl->order[i];
+    return NULL;
+}
+
+/* A kept answer cost nothing to give. Where it is to be paid for all the same, it is paid for like the first one. */
+static enum money_end end_of_kept(const struct relay *rl, const struct saved *s,
+                                  struct usage_record *u)
+{
+    if (rl->error_code[0] || u->status != 200)
+        return MONEY_FAILED;
+    if (!str_is(rl->set->response_cache_cost, "full"))
+        return MONEY_FREE;
+    u->usage = s->usage;
+    u->usage.cost_nanousd = -1; /* of the first one alone */
+    u->quality = ir_usage_known(&u->usage) ? USAGE_REPORTED : USAGE_NONE;
+    return MONEY_DONE;
+}
+
 void money_record(struct relay *rl, struct usage_record *u)
 {
-    enum money_end end = end_of(rl, u);
+    const struct saved *kept = cache_served(rl);
+    const struct target *t = kept ? giver_of(rl, kept) : rl->target;
+    enum money_end end = kept ? end_of_kept(rl, kept, u) : end_of(rl, u);
     struct usage_money *m = &u->money;
     int64_t now = clock_wall_ms();
     m->cost_nanousd = -1;
@@ -315,7 +342,7 @@ void money_record(struct relay *rl, struct usage_record *u)
             hold_settle(&rl->money->hold, 0, now);
         return;
     }
-    const struct price *p = price_at(rl->target->prices, now);
+    const struct price *p = t ? price_at(t->prices, now) : NULL;
     bool is_reported = ir_usage_known(&u->usage);
     enum money_rule rule = money_rule_of(end, is_reported, rl->set->cost_client_left_estimate);
     m->is_free = rule == RULE_ZERO;

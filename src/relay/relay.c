@@ -1330,6 +1330,7 @@ void relay_close(struct relay *rl)
     cache_end(rl);
     record(rl);
     admission_end(rl);
+    cache_forget(rl);
     drop_attempt(rl);
     count(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);

@@ -255,7 +255,9 @@ void capture_replied(struct relay *rl, struct str bytes);     /* for who takes t
 bool cache_begin(struct relay *rl) MUST_USE;
 void cache_drain(struct relay *rl);
 void cache_end(struct relay *rl);                             /* the request goes away: what it has for others is theirs now */
+void cache_forget(struct relay *rl);                          /* after that, and its record */
 const char *cache_how(const struct relay *rl);                /* "hit", "joined", "semantic", "idempotent"; NULL: it was answered by an upstream */
+const struct saved *cache_served(const struct relay *rl);      /* the kept answer that it got; NULL: none */
 size_t cache_headers(struct relay *rl, struct http_header *h, size_t max);
 /* edit.c: the only changes a body of the same format sees */
 /* Reply bytes whose "reasoning" members become "reasoning_content", as put(arg, …) gets them piece by piece. */

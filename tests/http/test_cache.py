@@ -526,3 +526,50 @@ def test_without_vectors_the_request_is_sent(start_sluice, upstream, engine):
     assert [how(s, question("weather")), how(s, question("weather"))] == ["MISS", "HIT"]
     s = start_sluice(config(upstream.origin, semantic_cache_model="to-chat"), env={"SLUICE_SQLITE_VEC": "/nonexistent/vec0.so"})
     assert how(s, question("weather")) == "MISS" and not figures(s, "semantic")["is_on"]
+
+
+# Money
+
+def priced(upstream, **server):
+    c = config(upstream.origin, **server)
+    c["prices"] = {"chat/*": {"input": 3, "output": 15}}
+    upstream.play(http(200, dump({"id": "c", "object": "chat.completion", "created": 1, "model": "m",
+                                  "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100, "cost": 0.5},
+                                  "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})))
+    return c
+
+
+def rows(s, count, path="/sluice/v1/requests"):
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        data = s.call("GET", path, headers=admin).json()["data"]
+        if len(data) >= count:
+            return data
+        time.sleep(0.02)
+    raise AssertionError(data)
+
+
+@pytest.mark.parametrize("cost", ["free", "full"])
+def test_a_hit_costs_what_the_policy_says(start_sluice, upstream, cost):
+    s = start_sluice(priced(upstream, response_cache_cost=cost))
+    for _ in range(2):
+        assert how(s, question("hello")) in ("MISS", "HIT")
+    hit, miss = rows(s, 2)[:2]
+    assert miss["cost_nanousd"] == 4_500_000 and hit["cache"] == "hit"
+    assert hit["cost_nanousd"] == (4_500_000 if cost == "full" else 0)
+    ledger = rows(s, 2 if cost == "full" else 1, "/sluice/v1/ledger")
+    assert sum(line["cost_nanousd"] for line in ledger) == (9_000_000 if cost == "full" else 4_500_000)
+    assert [line["stated_nanousd"] for line in ledger][-1] == 500_000_000 and ledger[0]["stated_nanousd"] == (None if cost == "full" else 500_000_000)
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    assert s.call("GET", "/sluice/v1/ledger/verify", headers=admin).json()["ok"]
+
+
+def test_a_hit_that_costs_is_refused_where_a_budget_is_spent(start_sluice, upstream):
+    c = priced(upstream, response_cache_cost="full")
+    c["budgets"] = {"tight": {"scope": "key", "subject": "0a1b2c3d", "limit_usd": 0.01, "period": "day"}}
+    s = start_sluice(c)
+    b = question("hello", max_tokens=100)
+    seen = [s.post("/v1/chat/completions", b).status_code for _ in range(4)]
+    assert seen[:2] == [200, 200] and seen[3] in (402, 429), seen
+    assert len(upstream.requests) == 1
