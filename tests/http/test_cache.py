@@ -557,7 +557,7 @@ def test_a_hit_costs_what_the_policy_says(start_sluice, upstream, cost):
         assert how(s, question("hello")) in ("MISS", "HIT")
     hit, miss = rows(s, 2)[:2]
     assert miss["cost_nanousd"] == 4_500_000 and hit["cache"] == "hit"
-    assert hit["cost_nanousd"] == (4_500_000 if cost == "full" else 0)
+    assert hit["cost_nanousd"] == (4_500_000 if cost == "full" else None)  # null: nothing
     ledger = rows(s, 2 if cost == "full" else 1, "/sluice/v1/ledger")
     assert sum(line["cost_nanousd"] for line in ledger) == (9_000_000 if cost == "full" else 4_500_000)
     assert [line["stated_nanousd"] for line in ledger][-1] == 500_000_000 and ledger[0]["stated_nanousd"] == (None if cost == "full" else 500_000_000)
