@@ -45,7 +45,7 @@ bool change_kind_delete(struct control_call *c, struct str id, struct err *e) MU
 bool change_provider_toggle(struct control_call *c, struct str name, bool *is_enabled, struct err *e) MUST_USE;
 
 enum model_field { MODEL_TARGETS = 1, MODEL_CAPABILITIES = 2, MODEL_MAX_OUTPUT = 4, MODEL_CONTEXT = 8, MODEL_ENABLED = 16, MODEL_ALIAS = 32,
-                   MODEL_STRATEGY = 64, MODEL_LABEL = 128, MODEL_SOURCE = 256, MODEL_LIMITS = 512 };
+                   MODEL_STRATEGY = 64, MODEL_LIMITS = 128, MODEL_LABEL = 256, MODEL_SOURCE = 512 };
 struct model_target {
     struct str provider, upstream_model; /* upstream_model empty: the served name */
     int64_t weight, priority, price_nanousd; /* 0: as usual */
