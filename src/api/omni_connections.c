@@ -214,7 +214,7 @@ static const struct upstream *find(struct control_call *c, struct err *e)
 static bool get(struct control_call *c, struct err *e)
 {
     const struct upstream *u = find(c, e);
-    struct one_out out;
+    struct one_out out = {0};
     return u && show(c, c->snap, u, &out.connection, e) && control_reply(c, 200, &one_shape, &out);
 }
 
