@@ -132,10 +132,11 @@ static const struct day_use *same(const struct day_uses *all, const struct day_u
     return NULL;
 }
 
+/* one: ours or the vendor's, whichever there is. */
 static struct drift_out show(struct control_call *c, const struct upstream *u,
-                             const struct day_use *ours, const struct day_use *vendors)
+                             const struct day_use *one, const struct day_use *ours,
+                             const struct day_use *vendors)
 {
-    const struct day_use *one = ours ? ours : vendors;
     const struct price *p = price_at(snapshot_prices(c->snap, c->arena, u, one->model),
                                      one->day * DAY_MS + DAY_MS - 1);
     struct drift d = drift_of(ours, vendors, p);
@@ -184,10 +185,10 @@ static bool compare(struct control_call *c, struct err *e)
     size_t n = 0;
     for (size_t i = 0; i < vendors.n; i++)
         if (vendors.v[i].day >= from && vendors.v[i].day < to)
-            v[n++] = show(c, u, same(&ours, &vendors.v[i]), &vendors.v[i]);
+            v[n++] = show(c, u, &vendors.v[i], same(&ours, &vendors.v[i]), &vendors.v[i]);
     for (size_t i = 0; i < ours.n; i++)
         if (!same(&vendors, &ours.v[i]))
-            v[n++] = show(c, u, &ours.v[i], NULL);
+            v[n++] = show(c, u, &ours.v[i], &ours.v[i], NULL);
     return control_reply_list(c, &drift_shape, v, n);
 }
 

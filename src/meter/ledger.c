@@ -32,7 +32,8 @@ enum money_rule money_rule_of(enum money_end end, bool is_reported, bool policy_
 
 struct usage_vector ledger_parts(const struct usage_record *r)
 {
-    return r->money.is_free ? (struct usage_vector){{0}} : usage_parts(&r->usage, NULL);
+    static const struct usage_vector nothing;
+    return r->money.is_free ? nothing : usage_parts(&r->usage, NULL);
 }
 
 /* ---- accounts ---- */

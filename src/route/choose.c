@@ -79,7 +79,7 @@ static const struct target *best_of(const struct chooser *c, const struct member
     const struct target *best = NULL;
     if (m->combo) {
         for (size_t i = 0; i < m->combo->n_members; i++) {
-            struct standing s;
+            struct standing s = {0};
             const struct target *t = m->combo->members[i].is_enabled
                                          ? best_of(c, &m->combo->members[i], &s)
                                          : NULL;
@@ -261,7 +261,8 @@ static void two_choices(struct chooser *c, struct option *v, size_t n, size_t re
     size_t i = (size_t)below(&c->random, ready), k = (size_t)below(&c->random, ready - 1);
     if (k >= i)
         k++;
-    size_t better = v[k].score < v[i].score || (v[k].score == v[i].score && k < i) ? k : i;
+    double lead = v[k].score - v[i].score; /* of equals the one that stands first */
+    size_t better = lead < 0 ? k : lead > 0 ? i : k < i ? k : i;
     move(v, better, 0);
     v[0].why = "the better of two drawn";
 }
@@ -307,7 +308,7 @@ static void score_each(struct option *v, size_t n, enum strategy s)
 
 static double quota_left(const struct chooser *c, const struct option *o)
 {
-    struct standing s;
+    struct standing s = {0};
     const struct target *t = best_of(c, o->member, &s);
     double left = 1;
     for (uint32_t k = 0; t && k < (t->upstream->n_keys ? t->upstream->n_keys : 1); k++) {
