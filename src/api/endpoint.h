@@ -57,7 +57,7 @@ extern const struct endpoint metric_endpoints[], admin_metric_endpoints[];
 extern const struct endpoint dashboard_endpoints[];
 extern const struct endpoint admin_config_endpoints[], admin_key_endpoints[], admin_network_endpoints[], admin_test_endpoints[];
 extern const struct endpoint omni_usage_endpoints[], omni_log_endpoints[], omni_system_endpoints[], omni_backup_endpoints[];
-extern const struct endpoint omni_connection_endpoints[], omni_node_endpoints[], omni_key_endpoints[], omni_model_endpoints[];
+extern const struct endpoint omni_connection_endpoints[], omni_node_endpoints[], omni_key_endpoints[], omni_model_endpoints[], omni_availability_endpoints[];
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);

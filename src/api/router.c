@@ -27,6 +27,7 @@ static const struct endpoint *const tables[] = {
     omni_node_endpoints,
     omni_key_endpoints,
     omni_model_endpoints,
+    omni_availability_endpoints,
     admin_config_endpoints,
     admin_key_endpoints,
     admin_metric_endpoints,

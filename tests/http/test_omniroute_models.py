@@ -134,3 +134,16 @@ def test_aliases(s, upstream):
     invalid(alias("POST", body={"model": "x"}), "alias")
     invalid(alias("POST", body={"model": " ", "alias": "y"}), "model")
     assert s.api("GET", "/models/alias", headers={}).status_code == 401
+
+
+def test_what_stands_back_and_is_let_try_again(s, upstream):
+    assert ok(s.api("GET", "/models/availability")) == {"unavailableCount": 0, "models": []}
+    upstream.play(http(429, json.dumps({"error": {"message": "slow down"}}), headers=[("Retry-After", "60")]))
+    assert s.post("/v1/chat/completions", {"model": "to-chat", "messages": [{"role": "user", "content": "hi"}]}).status_code == 429
+    got = ok(s.api("GET", "/models/availability"))
+    assert got["unavailableCount"] == len(got["models"]) == 1
+    one = got["models"][0]
+    assert one["provider"] == "chat" and one["reason"] == "quota_window" and 0 < one["remainingMs"] <= 60000, one
+    assert ok(s.api("POST", "/models/availability", {"provider": "anthropic"})) == {"success": True, "removed": False}
+    assert ok(s.api("POST", "/models/availability", {"provider": "chat"})) == {"success": True, "removed": True}
+    assert ok(s.api("GET", "/models/availability"))["models"] == []
