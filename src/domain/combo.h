@@ -34,7 +34,7 @@ struct combo_conf {             /* -1: as the settings combo_… say */
     int strategy;               /* enum strategy */
     struct member_conf *members;
     size_t n_members;
-    int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms, sticky_limit, hedge_percent;
+    int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms, sticky_limit;
     int sticky;                 /* enum sticky */
     struct auto_conf weights;
     bool enabled;
@@ -109,7 +109,7 @@ struct combo {
     enum sticky sticky;
     struct member *members;
     size_t n_members;
-    int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms, sticky_limit, hedge_percent;
+    int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms, sticky_limit;
     struct auto_conf weights;
     const struct model *of;     /* the targets of a served model, not a combo of its own; NULL: one */
     bool is_enabled;

@@ -29,6 +29,9 @@ def provider(name, origin, **more):
     return entry
 
 
+STREAMS = ("text/event-stream", "application/x-ndjson")  # read as they come, by the test itself
+
+
 class Calls:
     """Which endpoints were called by which test: what the status page is made from."""
 
@@ -91,7 +94,7 @@ class Sluice:
     def check(self, response):
         """An answer of the control plane is what the served OpenAPI document says."""
         path = response.request.url.path
-        if not path.startswith(CONTROL) or response.headers.get("content-type", "").startswith("text/event-stream"):
+        if not path.startswith(CONTROL) or response.headers.get("content-type", "").startswith(STREAMS):
             return
         if Sluice.contract is None:
             with httpx.Client(trust_env=False) as http:
