@@ -244,6 +244,9 @@ static bool put_prompt(struct control_call *c, struct err *e)
     if (c->present & 2)
         v[n++] = (struct setting_value){row_of("system_prompt"),
                                         in->prompt.p ? in->prompt : STR("")};
+    for (size_t i = 0; i < in->except_models.n; i++) /* kept as one text: a comma would part it */
+        if (str_index(in->except_models.v[i], ',') < in->except_models.v[i].n)
+            return err_field(e, "except_models", "a name in 'except_models' holds a comma");
     if (c->present & 4)
         v[n++] = (struct setting_value){row_of("system_prompt_except"),
                                         joined(c->arena, &in->except_models)};

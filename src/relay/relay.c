@@ -461,6 +461,20 @@ static void drop_attempt(struct relay *rl)
     rl->out_headers.n = 0;
 }
 
+/* Our credential or our address was refused: not the caller's mistake, so 502, and no word of ours reaches them. */
+static bool is_own_fault(const struct relay *rl)
+{
+    return rl->last_status == 401 || (rl->last_status >= 300 && rl->last_status < 400);
+}
+
+static void own_fault(const struct relay *rl, struct err *e)
+{
+    err_set(e, ERR_UPSTREAM, "upstream_refused",
+            "The upstream '" STR_FMT "' refused the gateway's request (HTTP %d)",
+            STR_ARG(rl->target->upstream->name), rl->last_status);
+    e->status = 0;
+}
+
 void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
                           int64_t retry_after_ms)
 {
@@ -483,7 +497,7 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     if (may_follow && choice_goes_on(rl, f))
         return;
     /* Same format: the upstream's own words, unless they speak of our credential. */
-    bool is_own = rl->last_status == 401 || (rl->last_status >= 300 && rl->last_status < 400);
+    bool is_own = is_own_fault(rl);
     if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE &&
         rl->last_status >= 400 && !(u->quirks & QUIRK_REPAIR_STREAM)) {
         struct http_header h[40];
@@ -498,12 +512,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
         return;
     }
     struct err shown = *e;
-    if (is_own) { /* not the caller's mistake: 502, and no word of ours reaches them */
-        err_set(&shown, ERR_UPSTREAM, "upstream_refused",
-                "The upstream '" STR_FMT "' refused the gateway's request (HTTP %d)",
-                STR_ARG(u->name), rl->last_status);
-        shown.status = 0;
-    }
+    if (is_own)
+        own_fault(rl, &shown);
     if (shown.retry_after_ms < 0)
         shown.retry_after_ms = retry_after_ms;
     relay_fail(rl, &shown);
@@ -1106,9 +1116,11 @@ void relay_attempt_next(struct relay *rl)
         return;
     }
     if (!has_error) {
-        if (rl->failures && rl->failures->last.kind != ERR_NONE)
+        if (rl->failures && rl->failures->last.kind != ERR_NONE) {
             e = rl->failures->last;
-        else if (choice_waits(rl, &e))
+            if (is_own_fault(rl))
+                own_fault(rl, &e);
+        } else if (choice_waits(rl, &e))
             return;
         else if (e.kind == ERR_NONE)
             err_set(&e, ERR_OVERLOADED, "no_upstream",

@@ -163,13 +163,14 @@ def test_it_stands_back_while_it_was_asked_to(start_sluice, scripted, upstream):
     assert [q.json["model"] for q in upstream.requests] == ["model-0", "model-1", "model-1", "model-1"]
 
 
-def test_all_stand_back_and_are_asked_all_the_same(start_sluice, scripted, upstream):
-    """Better to try than to refuse: the one that is ready soonest first."""
+def test_all_stand_back_and_the_caller_is_told_until_when(start_sluice, scripted, upstream):
+    """Whoever asked to be left alone is: the nearest recovery is the answer."""
     s = start_sluice(targets(scripted.origin, "chat", "chat"))
     upstream.next(failure(CHAT, 429, "a", headers=[("Retry-After", "60")]), failure(CHAT, 429, "b", headers=[("Retry-After", "30")]))
     assert ask(s).status_code == 429
-    assert ask(s).status_code == 200
-    assert upstream.last.json["model"] == "model-1"
+    r = ask(s)
+    assert r.status_code == 429 and r.json()["error"]["code"] == "all_targets_cooling"
+    assert 25 <= int(r.headers["retry-after"]) <= 30 and len(upstream.requests) == 2
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])

@@ -143,7 +143,7 @@ def test_what_stands_back_and_is_let_try_again(s, upstream):
     got = ok(s.api("GET", "/models/availability"))
     assert got["unavailableCount"] == len(got["models"]) == 1
     one = got["models"][0]
-    assert one["provider"] == "chat" and one["reason"] == "quota_window" and 0 < one["remainingMs"] <= 60000, one
+    assert one["provider"] == "openai-compatible" and one["model"] == "chat-model" and one["reason"] == "quota_window" and 0 < one["remainingMs"] <= 60000, one
     assert ok(s.api("POST", "/models/availability", {"provider": "anthropic"})) == {"success": True, "removed": False}
-    assert ok(s.api("POST", "/models/availability", {"provider": "chat"})) == {"success": True, "removed": True}
+    assert ok(s.api("POST", "/models/availability", {"provider": "openai-compatible"})) == {"success": True, "removed": True}
     assert ok(s.api("GET", "/models/availability"))["models"] == []
