@@ -15,7 +15,7 @@ import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const capabilities = ['text', 'vision', 'tools', 'reasoning', 'embedding', 'audio', 'image', 'rerank', 'moderation'];
-const aliasTab = '*'; // no provider is called that
+const aliasTab = '::aliases'; // no provider is called that
 const states = ['enabled', 'disabled', 'missing'] as const;
 
 /** Who has no key though its kind asks for one. */
