@@ -36,7 +36,7 @@ export default function Providers() {
   const open = name === undefined ? undefined : providers.data?.find((p) => p.name === decodeURIComponent(name));
   return (
     <Page title={words.providers} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/providers' }, { method: 'POST', path: '/sluice/v1/providers', body: { name: 'work', type: 'openai', api_key: '…' } },
-      { method: 'GET', path: '/admin/api/config/providers/work/models' }]}>
+      { method: 'GET', path: '/admin/api/config/providers/cloud/models' }]}>
       <Loaded query={providers}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconBuildingWarehouse size={36} />} title={words.noProviders} hint={words.noProvidersHint} action={add} /></Paper> : (
           <Stack gap="sm">
