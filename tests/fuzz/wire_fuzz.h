@@ -38,16 +38,87 @@ static inline void pair_done(struct wire_ctx *c)
     arena_free(c->scratch);
 }
 
-/* Every frame that we write is JSON, or the end mark of OpenAI's streams. */
-static inline bool frame_is_json(void *arg, struct str event, struct str data, struct err *e)
+/* What we wrote, read again: JSON, whatever it came from. */
+static inline yyjson_val *must_parse(struct arena *a, const char *what, struct str text)
 {
-    (void)event;
+    yyjson_val *root = NULL;
+    struct err e = ERR_INIT;
+    REQUIRE(json_parse(a, text, 256, &root, &e), "%s '" STR_FMT "': %s", what, STR_ARG(text),
+            e.message);
+    return root;
+}
+
+/* Holds what we stream to the grammar of the client's format: frames are JSON, or the end mark of OpenAI's streams. */
+struct grammar {
+    struct arena *a;
+    enum wire_id id;
+    int64_t sequence, block;
+    bool is_open, is_ended;
+    unsigned n;
+};
+
+static inline void check_responses_frame(struct grammar *g, yyjson_val *root, struct str event)
+{
+    struct str type = json_get_str(root, "type");
+    REQUIRE(str_eq(event, type), "event and type agree");
+    REQUIRE(json_get_int(root, "sequence_number", -1) == g->sequence++,
+            "sequence numbers have no gap");
+    g->is_ended = str_is(type, "response.completed") || str_is(type, "response.incomplete") ||
+                  str_is(type, "response.failed") || str_is(type, "error");
+}
+
+static inline void check_anthropic_frame(struct grammar *g, yyjson_val *root, struct str event)
+{
+    struct str type = json_get_str(root, "type");
+    int64_t index = json_get_int(root, "index", -1);
+    REQUIRE(str_eq(event, type), "event and type agree");
+    if (str_is(type, "content_block_start")) {
+        REQUIRE(!g->is_open && index == g->block, "blocks are sequential and dense");
+        g->is_open = true;
+    } else if (str_is(type, "content_block_delta")) {
+        REQUIRE(g->is_open && index == g->block, "a delta of the open block");
+    } else if (str_is(type, "content_block_stop")) {
+        REQUIRE(g->is_open && index == g->block++, "the end of the open block");
+        g->is_open = false;
+    } else if (str_is(type, "message_delta")) {
+        REQUIRE(!g->is_open, "all blocks end before the message");
+    }
+    g->is_ended = str_is(type, "message_stop") || str_is(type, "error");
+}
+
+static inline bool check_frame(void *arg, struct str event, struct str data, struct err *e)
+{
+    struct grammar *g = arg;
     (void)e;
-    unsigned *count = arg;
-    struct err why = ERR_INIT;
-    REQUIRE(str_is(data, "[DONE]") || json_valid(data, 0, &why), "frame '" STR_FMT "': %s",
-            STR_ARG(data), why.message);
-    (*count)++;
+    REQUIRE(!g->is_ended, "a frame behind the end");
+    g->n++;
+    if (str_is(data, "[DONE]")) {
+        REQUIRE(g->id == WIRE_CHAT || g->id == WIRE_COMPLETIONS, "only chat ends with [DONE]");
+        g->is_ended = true;
+        return true;
+    }
+    yyjson_val *root = must_parse(g->a, "frame", data);
+    REQUIRE(yyjson_is_obj(root), "a frame is an object");
+    if (g->id == WIRE_RESPONSES)
+        check_responses_frame(g, root, event);
+    if (g->id == WIRE_ANTHROPIC)
+        check_anthropic_frame(g, root, event);
+    if (g->id == WIRE_OLLAMA || g->id == WIRE_OLLAMA_GENERATE)
+        g->is_ended = json_get_bool(root, "done", false) || json_get(root, "error") != NULL;
     return true;
+}
+
+/* All that was streamed to the client; returns how many frames it was. Google's streams have no end mark. */
+static inline unsigned check_streamed(struct arena *a, const struct wire *client, struct str out,
+                                      bool must_end)
+{
+    struct grammar g = {.a = a, .id = client->id};
+    struct err e = ERR_INIT;
+    struct framing_reader *r = framing_reader_new(client->framing, SIZE_MAX / 4, check_frame, &g);
+    REQUIRE(framing_push(r, out, &e) && framing_finish(r, &e), "wrote: %s", e.message);
+    framing_reader_done(r);
+    REQUIRE(!must_end || g.is_ended || client->id == WIRE_GEMINI, "%s: a stream without its end",
+            client->name);
+    return g.n;
 }
 #endif
