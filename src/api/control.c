@@ -164,6 +164,14 @@ static bool is_object(struct arena *a, struct str body)
     return json_parse(a, body, 64, &root, NULL) && yyjson_is_obj(root);
 }
 
+/* llm-rosetta takes whatever is no object for {}; elsewhere a broken body must not mean "all of it". */
+static bool counts_as_none(const struct control_call *call)
+{
+    if (call->row->surface == SURFACE_ROSETTA)
+        return !is_object(call->arena, call->body);
+    return str_trim(call->body).n == 0;
+}
+
 static struct str query_text(void *arg, struct arena *a, const char *name)
 {
     return query_get(a, *(const struct str *)arg, name);
@@ -184,7 +192,7 @@ static bool read_body(struct control_call *call, struct err *e)
     const struct endpoint *row = call->row;
     if (!row->in || row->reads_body)
         return true;
-    if (row->body_is_optional && !is_object(call->arena, call->body))
+    if (row->body_is_optional && counts_as_none(call))
         call->body = STR("{}");
     call->in = arena_zalloc(call->arena, row->in->size);
     if (!json_parse(call->arena, call->body, 64, &call->root, e))

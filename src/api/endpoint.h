@@ -37,7 +37,7 @@ struct endpoint {
     bool reads_body;          /* the handler parses control_call.body itself; `in` only describes it: its order of checks is a contract's */
     bool waits;               /* for somebody else's server: runs where it holds up no other call */
     bool takes_password;      /* hashes one: runs on the few workers that may */
-    bool body_is_optional;    /* one that is absent or no JSON object counts as {} */
+    bool body_is_optional;    /* one that is absent counts as {}; llm-rosetta: one that is no object, too */
     const char *capability;   /* dangerous: 403 naming it unless setting capabilities has it and the peer is this machine; NULL: none */
     size_t max_body_bytes;    /* where it is not its surface's */
     const char *bad_json;     /* what it says of a body that is no JSON, and its Cache-Control, where they are not its surface's */

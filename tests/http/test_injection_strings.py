@@ -1,7 +1,12 @@
 """Hostile strings in every string field and path parameter of the control plane: always a clean answer, nothing executed, nothing
-bent, and what is stored comes back as it was sent."""
+bent, and what is stored comes back as it was sent.
+
+Each field of each row meets every third string, the next field the next third, so that each string meets each row and nothing is
+left out for good; `make test-faults` tries each with each."""
 import json
+import os
 import re
+import zlib
 import urllib.parse
 
 import pytest
@@ -20,7 +25,8 @@ STRINGS = {
     "placeholder": "${NO_SUCH_VARIABLE}", "file": "file:/etc/passwd", "long-number": "9" * 400, "true": "true",
 }
 RAW = {"bad-utf8": b"\xff\xfe\xc3\x28", "overlong": b"\xc0\xaf", "surrogate": b"\xed\xa0\x80", "half-escape": rb"\ud800", "bad-escape": rb"\x41"}
-CONTROL = ("/sluice/v1/", "/admin/api/")
+CONTROL = {"sluice", "llm-rosetta", "OmniRoute"}  # surfaces; of sluice's own only what lies below /sluice/
+SHARE = 1 if os.environ.get("SLUICE_TEST_FAULTS") == "all" else 3
 MASKED = re.compile("key|proxy|password|secret|token|sealed")
 # What makes a body good enough to be looked at further, by field name.
 GOOD = {"name": "inj-%d", "type": "openai-compatible", "base_url": "http://127.0.0.1:1", "provider": "echo", "models": ["m-%d"],
@@ -44,16 +50,25 @@ def is_stream(op):
     return "server-sent events" in op["summary"] or "text/event-stream" in op["responses"].get("200", {}).get("content", {})
 
 
-def operations(s):
-    doc = s.get("/openapi.json").json()
-    for path, item in doc["paths"].items():
-        if not path.startswith(CONTROL):
-            continue
+def rows(s):
+    """(method, path, operation) of the control plane's rows."""
+    if not hasattr(s, "document"):
+        s.document = s.get("/openapi.json").json()
+    for path, item in s.document["paths"].items():
         for method, op in item.items():
-            if is_stream(op):
-                continue
-            body = op.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-            yield method.upper(), path, body
+            if op["tags"][0] in CONTROL and (op["tags"][0] != "sluice" or path.startswith("/sluice/")) and not is_stream(op):
+                yield method.upper(), path, op
+
+
+def operations(s):
+    for method, path, op in rows(s):
+        yield method, path, op.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+
+
+def in_turn(kind, *place):
+    """Whether it is this string's turn at this place. A megabyte takes long to read: fewer places."""
+    share = SHARE * 8 if kind == "megabyte" else SHARE
+    return (zlib.crc32(repr(place).encode()) + list((*STRINGS, *RAW)).index(kind)) % share == 0
 
 
 def strings_in(schema, at=()):
@@ -149,6 +164,8 @@ def test_every_string_field(server, kind):
         for at in strings_in(schema or {}):
             if at[-1] == "value" and "settings" in path:
                 continue  # settings that change how this server runs are tried below
+            if not in_turn(kind, method, path, at):
+                continue
             server.counter += 1
             body = good(schema, server.counter)
             put(body, at, value)
@@ -159,14 +176,14 @@ def test_every_string_field(server, kind):
             clean(server, r, (kind, method, path, at))
             verbatim(r, at, value, (kind, method, path, at))
             tried += 1
-    assert tried > 20
+    assert tried > (5 if kind == "megabyte" else 20)
 
 
 @pytest.mark.parametrize("kind", [k for k in STRINGS if k not in ("megabyte", "empty")])
 def test_every_path_parameter(server, kind):
     tried = 0
     for method, path, schema in operations(server):
-        if "{" not in path:
+        if "{" not in path or not in_turn(kind, method, path):
             continue
         server.counter += 1
         r = server.call(method, fill(path, STRINGS[kind]), json.dumps(good(schema or {}, server.counter)).encode() if schema else None)
@@ -179,6 +196,8 @@ def test_every_path_parameter(server, kind):
 def test_bytes_that_are_no_text(server, kind):
     for method, path, schema in operations(server):
         for at in strings_in(schema or {}):
+            if not in_turn(kind, method, path, at):
+                continue
             server.counter += 1
             body = good(schema, server.counter)
             put(body, at, "@@@")
@@ -218,13 +237,16 @@ def test_texts_that_are_stored_come_back(server, kind):
 
 @pytest.mark.parametrize("kind", STRINGS)
 def test_every_query_parameter(server, kind):
-    doc = server.get("/openapi.json").json()
-    for path, item in doc["paths"].items():
-        if not path.startswith(CONTROL) or "get" not in item or is_stream(item["get"]):
+    tried = 0
+    for method, path, op in rows(server):
+        if method != "GET":
             continue
-        names = [p["name"] for p in item["get"]["parameters"] if p["in"] == "query"] + ["cascade", "limit", "unknown"]
-        if "application/json" not in item["get"]["responses"].get("200", {}).get("content", {"application/json": None}):
+        names = [p["name"] for p in op["parameters"] if p["in"] == "query"] + ["cascade", "limit", "unknown"]
+        if "application/json" not in op["responses"].get("200", {}).get("content", {"application/json": None}):
             continue  # a page: the same bytes whatever is asked
-        value = STRINGS[kind][:2000]
+        value = STRINGS[kind][:2000]  # what a request line holds
         for name in names:
-            clean(server, server.get(fill(path, "inj"), params={name: value}), (kind, path, name))
+            if in_turn(kind, path, name):
+                clean(server, server.get(fill(path, "inj"), params={name: value}), (kind, path, name))
+                tried += 1
+    assert tried > (5 if kind == "megabyte" else 20)
