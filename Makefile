@@ -34,7 +34,7 @@ test: ## Everything: checks, unit tests, sanitizers, black-box tests, short fuzz
 	@tests/setup
 	@tools/run-tests
 
-test-faults: ## Every call of the system made to fail once, in every kind of request; `make test` has the first ones
+test-faults: ## Every call of the system made to fail once, every hostile string in every field; `make test` has a part
 	@tools/setup test
 	@tests/setup
 	@tools/run-tests faults
