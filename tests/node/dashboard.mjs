@@ -343,6 +343,9 @@ const flows = {
 
   /* one request in full: attempts, bodies and what became of them, again to another model, and as a file for others */
   async inspect({ page }) {
+    const put = (path, body) => fetch(origin + path, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    assert.equal((await put('/sluice/v1/prices', { provider: 'other', model: '*', price: { input: 3, output: 15 } })).status, 200);
+    assert.equal((await put('/sluice/v1/budgets', { name: 'the day', scope: 'all', period: 'day', limit_usd: 5 })).status, 201);
     const sent = await fetch(`${origin}/v1/messages`, {
       method: 'POST', headers: { 'x-api-key': key, 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'far', max_tokens: 77, top_k: 5, messages: [{ role: 'user', content: 'A private question' }] }),
@@ -363,6 +366,8 @@ const flows = {
     await beside.getByText(id).first().waitFor();
     await beside.getByText('anthropic → openai_chat').waitFor();
     await beside.getByRole('img', { name: /^other: / }).first().waitFor();
+    await beside.getByText(/^Cost · \$0\.0/).waitFor();
+    await beside.getByRole('cell', { name: 'output', exact: true }).waitFor();
     await beside.getByRole('tab', { name: 'Bodies' }).click();
     await beside.getByRole('region', { name: 'From the client', exact: true }).getByText('A private question').waitFor();
     const fate = (where, text) => beside.getByRole('region', { name: where, exact: true }).locator('.line', { hasText: text }).first().getAttribute('data-is');
@@ -385,6 +390,11 @@ const flows = {
     await again.getByRole('link', { name: 'Look at it' }).click();
     await page.waitForURL((u) => /requests\/req_/.test(u.pathname) && !u.pathname.includes(id));
     await beside.getByText('anthropic → anthropic').waitFor();
+    await page.goto(`${origin}/dashboard/`);
+    await useKey(page, key); // a key is gone with the page
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('Spent today').waitFor();
+    await page.getByRole('meter', { name: 'the day' }).waitFor();
   },
 
   /* a log of 100 000 rows: scrolled through to its end, with never more than a screen of it drawn */

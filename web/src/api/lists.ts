@@ -1,6 +1,7 @@
 // The lists that several pages read, each under one name in the query cache.
 import { queryOptions } from '@tanstack/react-query';
 import { api, take } from './client';
+import type { paths } from './schema';
 
 interface Part<T> { data: T[]; has_more: boolean; next: string | null }
 
@@ -26,6 +27,7 @@ export const lists = {
   models: queryOptions({ queryKey: ['models'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/models', query(after)))) }),
   keys: queryOptions({ queryKey: ['keys'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/keys', query(after)))) }),
   aliases: queryOptions({ queryKey: ['aliases'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/aliases', query(after)))) }),
+  budgets: queryOptions({ queryKey: ['budgets'], refetchInterval: 10_000, queryFn: () => whole((after) => take(api.GET('/sluice/v1/budgets', query(after)))) }),
   orgs: queryOptions({ queryKey: ['orgs'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/orgs', query(after)))) }),
   users: queryOptions({ queryKey: ['users'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/users', query(after)))) }),
   active: queryOptions({ queryKey: ['active'], queryFn: async () => (await take(api.GET('/sluice/v1/requests/active'))).data, refetchInterval: 1_000 }),
@@ -48,4 +50,17 @@ export const discovered = (provider: string) => queryOptions({
 /** The series of one model, provider or key. */
 export const seriesOf = (by: 'model' | 'upstream' | 'key', label: string) => queryOptions({
   queryKey: ['series', by, label], refetchInterval: 2_000, queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300, by, label } } })),
+});
+
+export type Budget = paths['/sluice/v1/budgets']['get']['responses']['200']['content']['application/json']['data'][number];
+
+export type Costs = paths['/sluice/v1/costs']['get']['responses']['200']['content']['application/json'];
+export type CostQuery = NonNullable<paths['/sluice/v1/costs']['get']['parameters']['query']>;
+
+/** Sums of the ledger. The same path has a table as text; which it is is asked for. */
+export const costs = (asked: CostQuery) => take(api.GET('/sluice/v1/costs', { params: { query: asked } })) as Promise<Costs>;
+
+/** What was spent since midnight, in the viewer's zone. */
+export const spentToday = queryOptions({
+  queryKey: ['costs', 'today'], refetchInterval: 10_000, queryFn: () => costs({ bucket: 'total', from: new Date(new Date().setHours(0, 0, 0, 0)).toISOString() }),
 });

@@ -19,7 +19,13 @@ export function useProblems(words: Words): { problems: Problem[]; isKnown: boole
   const models = useQuery(lists.models);
   const keys = useQuery(lists.keys);
   const series = useQuery(lists.series);
+  const budgets = useQuery(lists.budgets);
   const problems: Problem[] = [];
+  for (const b of budgets.data ?? []) {
+    const isPassed = (b.left_nanousd ?? 1) <= 0;
+    if (b.enabled && (isPassed || b.is_warning))
+      problems.push({ id: `budget ${b.name}`, isGrave: isPassed && b.action === 'stop', title: `${b.name}: ${isPassed ? words.budgetPassed : words.budgetWarns}`, text: isPassed && b.action === 'stop' ? words.budgetHint : '', action: 'keys', to: b.scope === 'key' ? `/keys/${encodeURIComponent(b.subject ?? '')}` : '/keys' });
+  }
   const status = health.data?.status;
   if (status && status !== 'ok')
     problems.push({ id: 'health', isGrave: true, title: status === 'draining' ? words.draining : words.degraded, text: health.data?.reason ?? '', action: 'settings', to: '/settings' });

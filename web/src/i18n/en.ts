@@ -88,5 +88,7 @@ export const en = {
   aliases: 'Aliases',
   aliasesHint: 'Other names for models. * stands for any text, ? for one character; of those that fit, the highest priority counts.',
   standsFor: 'Stands for', priority: 'Priority',
+  held: 'held for requests that run:', spentToday: 'Spent today', ofBudget: 'of', budgetPassed: 'budget is spent',
+  budgetWarns: 'budget is nearly spent', budgetHint: 'Requests that it holds for are refused.', seeBudgets: 'See the keys',
 } as const;
 export type Words = Record<keyof typeof en, string>;

@@ -78,4 +78,5 @@ export const zh: Words = {
   limitsAndTimes: '限制与时段', schedule: '可用时段', days: '日期', everyDay: '每天', timeZone: '时区', revokeKey: '吊销',
   page: '页面', action: '操作', setting: '设置', inTheLog: '搜索请求日志',
   aliases: '别名', aliasesHint: '模型的其他名称。* 代表任意文本，? 代表一个字符；匹配时优先级最高者生效。', standsFor: '代表', priority: '优先级',
+  held: '进行中请求预留：', spentToday: '今日花费', ofBudget: '/', budgetPassed: '预算已用完', budgetWarns: '预算即将用完', budgetHint: '受其约束的请求会被拒绝。', seeBudgets: '查看密钥',
 };

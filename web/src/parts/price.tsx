@@ -1,30 +1,33 @@
-// What a request cost, line by line, where its record carries that.
+// What a request cost, line by line, as the ledger has it.
 import { Stack, Table, Text } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { api, take } from '../api/client';
 import type { RequestDetail } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { count, money } from './format';
 
-interface CostLine { what?: string; quantity?: number; unit_nanousd?: number; cost_nanousd?: number }
-interface Priced { cost_nanousd?: number | null; cost_lines?: CostLine[] }
-
 export function Price({ r }: { r: RequestDetail }) {
   const words = useWords();
   const { language } = useSpeech();
-  const priced = r as Priced;
-  if (priced.cost_nanousd === undefined) return null;
-  const parts = priced.cost_lines ?? [];
+  const bill = useQuery({
+    queryKey: ['bill', r.id], retry: false, enabled: typeof r.cost_nanousd === 'number',
+    queryFn: () => take(api.GET('/sluice/v1/ledger/{id}', { params: { path: { id: r.id } } })),
+  });
+  if (r.input_tokens === null && typeof r.cost_nanousd !== 'number') return null;
+  const parts = bill.data?.bill ?? [];
   return (
     <Stack gap={6}>
-      <Text size="sm" fw={600}>{words.cost} · {priced.cost_nanousd === null ? words.unknownPrice : money(priced.cost_nanousd)}</Text>
+      <Text size="sm" fw={600}>{words.cost} · {typeof r.cost_nanousd !== 'number' ? words.unknownPrice : money(r.cost_nanousd)}</Text>
       {parts.length > 0 && (
         <Table verticalSpacing={4} fz="sm" maw={560}>
           <Table.Tbody>
-            {parts.map((l, i) => (
-              <Table.Tr key={i}><Table.Td>{l.what}</Table.Td><Table.Td ta="right" className="num">{count(l.quantity, language)}</Table.Td><Table.Td ta="right" className="num" c="dimmed">{l.unit_nanousd === undefined ? '' : `× ${money(l.unit_nanousd * 1e6)} / M`}</Table.Td><Table.Td ta="right" className="num">{money(l.cost_nanousd)}</Table.Td></Table.Tr>
+            {parts.map((l) => (
+              <Table.Tr key={l.part}><Table.Td>{l.part}</Table.Td><Table.Td ta="right" className="num">{count(l.quantity, language)}</Table.Td><Table.Td ta="right" className="num" c="dimmed">{l.rate_nanousd === null || l.rate_nanousd === undefined ? '' : `× ${money(l.rate_nanousd)} / M`}</Table.Td><Table.Td ta="right" className="num">{money(l.cost_nanousd)}</Table.Td></Table.Tr>
             ))}
           </Table.Tbody>
         </Table>
       )}
+      {bill.data?.line?.price_version && <Text size="xs" c="dimmed" className="mono">{bill.data.line.price_version}</Text>}
     </Stack>
   );
 }
