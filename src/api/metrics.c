@@ -494,7 +494,7 @@ struct active_out {
     struct str id, key_id, key_label, model, upstream, upstream_model, operation, format, address;
     int state;
     bool stream, tokens_estimated;
-    int64_t elapsed_ms, ttft_ms, attempts, tokens_out, bytes_in, bytes_out;
+    int64_t elapsed_ms, ttft_ms, attempts, tokens_out, cost_nanousd, bytes_in, bytes_out;
 };
 
 /* clang-format off */
@@ -515,6 +515,7 @@ static const struct shape active_shape = SHAPE(struct active_out,
     FIELD(struct active_out, attempts, 0, "Upstreams tried, with the current one"),
     FIELD(struct active_out, tokens_out, 0, "Output tokens so far"),
     FIELD(struct active_out, tokens_estimated, 0, "They are estimated from what went out: the upstream tells them at the end"),
+    FIELD(struct active_out, cost_nanousd, NULL_NEGATIVE, "Nano-USD so far, estimated: a token for each three bytes of the request, and the output tokens; null: unknown price, or nobody is asked yet"),
     FIELD(struct active_out, bytes_in, 0, "Of the request's body"),
     FIELD(struct active_out, bytes_out, 0, "Of the answer's body so far"));
 /* clang-format on */
@@ -549,7 +550,19 @@ bool metrics_live(struct control_call *c, struct relay_info **out, size_t *n, st
     return true;
 }
 
-static struct active_out active_out(const struct relay_info *i)
+/* What it comes to if it ends now. What the prompt holds is told at the end only: it is taken as a hold takes it. */
+static int64_t cost_so_far(struct control_call *c, const struct relay_info *i)
+{
+    const struct upstream *u = i->upstream.n ? snapshot_upstream(c->snap, i->upstream) : NULL;
+    const struct price *const *prices = u ? snapshot_prices(c->snap, c->arena, u, i->upstream_model)
+                                          : NULL;
+    struct usage_vector used = {.v = {[PRICE_INPUT] = (int64_t)(i->bytes_in / 3),
+                                      [PRICE_OUTPUT] = i->tokens_out,
+                                      [PRICE_REQUEST] = 1}};
+    return price_cost(price_at(prices, clock_wall_ms()), SERVICE_STANDARD, &used).nanousd;
+}
+
+static struct active_out active_out(struct control_call *c, const struct relay_info *i)
 {
     return (struct active_out){
         .id = i->id,
@@ -568,6 +581,7 @@ static struct active_out active_out(const struct relay_info *i)
         .attempts = i->attempts,
         .tokens_out = i->tokens_out,
         .tokens_estimated = i->is_estimate,
+        .cost_nanousd = cost_so_far(c, i),
         .bytes_in = (int64_t)i->bytes_in,
         .bytes_out = (int64_t)i->bytes_out};
 }
@@ -580,7 +594,7 @@ static bool active(struct control_call *c, struct err *e)
         return false;
     struct active_out *all = ARENA_ARRAY(c->arena, struct active_out, n + 1);
     for (size_t i = 0; i < n; i++)
-        all[i] = active_out(&live[i]);
+        all[i] = active_out(c, &live[i]);
     return control_reply_list(c, &active_shape, all, n);
 }
 

@@ -1,5 +1,7 @@
 /* served_models.c - /sluice/v1/models: served names and the targets behind them. */
 #include "api/change.h"
+#include "base/clock.h"
+#include "domain/price.h"
 
 struct target_io {
     struct str provider, upstream_model;
@@ -22,6 +24,7 @@ struct model_out {
     bool enabled, show_alias;
     struct str strategy, origin;
     struct limits limits;
+    int64_t input_nanousd, output_nanousd;
 };
 
 static const struct shape target_shape = SHAPE_STRICT(
@@ -62,6 +65,10 @@ static const struct shape model_change_shape = SHAPE_STRICT(
 static const struct shape model_shape = SHAPE(
     struct model_out, FIELD(struct model_out, name, 0, "Name that clients ask for"),
     MODEL_FIELDS(model_out, 0),
+    FIELD(struct model_out, input_nanousd, NULL_NEGATIVE,
+          "Nano-USD for a million input tokens at its first target; null: unknown"),
+    FIELD(struct model_out, output_nanousd, NULL_NEGATIVE,
+          "The same for output tokens; see /sluice/v1/prices/lookup for all of it"),
     FIELD(struct model_out, origin, 0, "default, file, environment or api: who may change it"));
 static const struct {
     uint32_t bit;
@@ -82,6 +89,7 @@ static struct model_out show(struct arena *a, const struct model *m)
     for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
         if (m->capabilities & capabilities[i].bit)
             caps.v[caps.n++] = str_of(capabilities[i].name);
+    const struct price *p = m->n_targets ? price_at(m->targets[0].prices, clock_wall_ms()) : NULL;
     return (struct model_out){.name = m->name,
                               .targets = {targets, m->n_targets},
                               .capabilities = caps,
@@ -91,6 +99,8 @@ static struct model_out show(struct arena *a, const struct model *m)
                               .show_alias = m->show_alias,
                               .strategy = str_of(word_text(strategy_words, (int)m->strategy, "")),
                               .limits = m->limits,
+                              .input_nanousd = p ? p->base.v[PRICE_INPUT] : -1,
+                              .output_nanousd = p ? p->base.v[PRICE_OUTPUT] : -1,
                               .origin = str_of(origin_name(m->from))};
 }
 

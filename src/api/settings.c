@@ -3,19 +3,35 @@
 
 struct setting_out {
     struct str name;
-    yyjson_val *value;
-    struct str origin, sentence;
+    yyjson_val *value, *otherwise;
+    struct str origin, sentence, type, variable;
+    int64_t min, max;
+    struct strs words;
+    bool is_deployed;
 };
 struct setting_in {
     yyjson_val *value;
+};
+struct check_out {
+    bool ok;
 };
 static const struct shape setting_shape = SHAPE(
     struct setting_out, FIELD(struct setting_out, name, 0, "Name, in the file under server"),
     FIELD(struct setting_out, value, 0, "Value in force"),
     FIELD(struct setting_out, origin, 0, "default, file, environment or api: who may change it"),
-    FIELD(struct setting_out, sentence, 0, "What it is for"));
+    FIELD(struct setting_out, sentence, 0, "What it is for"),
+    FIELD(struct setting_out, type, 0, "integer, boolean or string"),
+    FIELD_AS(struct setting_out, otherwise, "default", NULL, 0, "Value when nobody sets it"),
+    FIELD(struct setting_out, min, OMIT_EMPTY, "Of an integer: the least; absent: 0"),
+    FIELD(struct setting_out, max, OMIT_EMPTY, "Of an integer: the most"),
+    FIELD(struct setting_out, words, OMIT_EMPTY, "Of a string: one of these; absent: any"),
+    FIELD(struct setting_out, variable, 0, "Environment variable that sets it, before all else"),
+    FIELD(struct setting_out, is_deployed, OMIT_EMPTY,
+          "Set by file or environment only, never over the API"));
 static const struct shape setting_in_shape = SHAPE_STRICT(
     struct setting_in, FIELD(struct setting_in, value, 0, "New value; null: back to the default"));
+static const struct shape check_shape = SHAPE(struct check_out,
+                                              FIELD(struct check_out, ok, 0, "true"));
 
 static enum origin *origins(struct control_call *c)
 {
@@ -24,17 +40,59 @@ static enum origin *origins(struct control_call *c)
     return from;
 }
 
-static bool show(struct control_call *c, const struct settings *set, const struct setting *row,
-                 const enum origin *from, struct setting_out *out, struct err *e)
+static yyjson_val *value_of(struct control_call *c, const struct settings *set,
+                            const struct setting *row, struct err *e)
 {
     struct buf b;
+    yyjson_val *v;
     buf_init_arena(&b, c->arena, 65536);
     struct jw w = jw_on(&b);
     setting_write(set, row, &w);
+    return json_parse(c->arena, buf_str(&b), 4, &v, e) ? v : NULL;
+}
+
+static struct strs words_of(struct arena *a, const struct setting *row)
+{
+    struct strs out = {NULL, 0};
+    struct str rest = row->words ? str_of(row->words) : STR_NONE;
+    if (rest.n)
+        out.v = ARENA_ARRAY(a, struct str, rest.n + 1);
+    while (rest.n)
+        rest = str_cut(rest, '|', &out.v[out.n++]);
+    return out;
+}
+
+static struct str variable_of(struct arena *a, const struct setting *row)
+{
+    struct str name = str_of(row->name);
+    char *text = arena_alloc(a, name.n + sizeof "SLUICE_");
+    size_t n = sizeof "SLUICE_" - 1;
+    memcpy(text, "SLUICE_", n);
+    for (size_t i = 0; i < name.n; i++)
+        text[n++] = (char)(name.p[i] >= 'a' && name.p[i] <= 'z' ? name.p[i] - 32 : name.p[i]);
+    return (struct str){text, n};
+}
+
+static bool show(struct control_call *c, const struct settings *set, const struct setting *row,
+                 const enum origin *from, struct setting_out *out, struct err *e)
+{
+    static const char *const types[] = {
+        [SETTING_INT] = "integer", [SETTING_BOOL] = "boolean", [SETTING_TEXT] = "string"};
+    bool is_number = row->kind == SETTING_INT;
+    struct settings otherwise;
+    settings_default(&otherwise);
     *out = (struct setting_out){.name = str_of(row->name),
+                                .value = value_of(c, set, row, e),
+                                .otherwise = value_of(c, &otherwise, row, e),
                                 .sentence = str_of(row->sentence),
-                                .origin = str_of(origin_name(from[setting_index(row)]))};
-    return json_parse(c->arena, buf_str(&b), 4, &out->value, e);
+                                .origin = str_of(origin_name(from[setting_index(row)])),
+                                .type = str_of(types[row->kind]),
+                                .variable = variable_of(c->arena, row),
+                                .min = is_number ? row->min : 0,
+                                .max = is_number ? row->max : 0,
+                                .words = words_of(c->arena, row),
+                                .is_deployed = row->is_deployed};
+    return out->value && out->otherwise;
 }
 
 static bool list(struct control_call *c, struct err *e)
@@ -79,6 +137,11 @@ static bool get(struct control_call *c, struct err *e)
            control_reply_tagged(c, 200, &setting_shape, &out, c->snap, str_of(row->name));
 }
 
+static struct str text_of(struct control_call *c, yyjson_val *value)
+{
+    return yyjson_is_str(value) ? json_str(value) : json_text(c->arena, value);
+}
+
 static bool change(struct control_call *c, struct err *e)
 {
     const struct setting_in *in = c->in;
@@ -90,7 +153,7 @@ static bool change(struct control_call *c, struct err *e)
     c->represent = represent;
     c->represented = str_of(row->name);
     if (!json_absent(in->value))
-        text = yyjson_is_str(in->value) ? json_str(in->value) : json_text(c->arena, in->value);
+        text = text_of(c, in->value);
     if (!change_setting(c, row, text, e))
         return false;
     struct snapshot *now = snapshot_current();
@@ -100,11 +163,26 @@ static bool change(struct control_call *c, struct err *e)
     return ok;
 }
 
+/* What a form asks while it is filled in: nothing is changed. */
+static bool check(struct control_call *c, struct err *e)
+{
+    const struct setting_in *in = c->in;
+    const struct setting *row = find(c, e);
+    struct settings probe;
+    settings_default(&probe);
+    if (!row)
+        return false;
+    if (!json_absent(in->value) && !setting_set(&probe, row, text_of(c, in->value), e))
+        return false;
+    return control_reply(c, 200, &check_shape, &(struct check_out){true});
+}
+
 /* clang-format off */
 const struct endpoint setting_endpoints[] = {
     { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_VIEWER, "List settings", .on_worker = list, .out = &setting_shape, .is_list = true },
     { HTTP_GET,   "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a setting", .has_tag = true, .on_worker = get, .out = &setting_shape },
     { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .has_tag = true, .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
+    { HTTP_POST,  "/sluice/v1/settings/{name}/check", SURFACE_SLUICE, ACCESS_VIEWER, "Say whether a setting would take a value; nothing is changed", .on_worker = check, .in = &setting_in_shape, .out = &check_shape },
     {0},
 };
 /* clang-format on */

@@ -158,6 +158,22 @@ def test_settings_change_and_go_back(admin):
     assert admin.call("PATCH", "/sluice/v1/settings/nothing", {"value": 1}).status_code == 404
 
 
+def test_settings_say_what_they_take(admin):
+    rows = by("name", listed(admin, "/sluice/v1/settings"))
+    tries, scope = rows["max_attempts"], rows["response_cache_scope"]
+    assert (tries["type"], tries["default"], tries["min"], tries["max"], tries["variable"]) == ("integer", 4, 1, 100, "SLUICE_MAX_ATTEMPTS")
+    assert scope["words"] == ["key", "user", "org"] and scope["type"] == "string" and "max" not in scope
+    assert rows["trace_context"]["type"] == "boolean" and rows["trace_context"]["default"] is True
+    assert rows["capabilities"]["is_deployed"] is True
+    for name, value, fits in (("max_attempts", 7, True), ("max_attempts", "7", True), ("max_attempts", 0, False), ("max_attempts", 1.5, False), ("max_attempts", None, True),
+                              ("response_cache_scope", "org", True), ("response_cache_scope", "all", False), ("capabilities", "nonsense", False)):
+        r = admin.post("/sluice/v1/settings/%s/check" % name, {"value": value})
+        assert r.status_code == (200 if fits else 400), (name, value, r.text)
+        assert fits or r.json()["error"]["param"] == name
+    assert by("name", listed(admin, "/sluice/v1/settings"))["max_attempts"] == tries, "nothing is changed"
+    assert admin.post("/sluice/v1/settings/nothing/check", {"value": 1}).status_code == 404
+
+
 def test_reload_takes_a_good_file_and_refuses_a_bad_one(admin, scripted):
     version = admin.get("/sluice/v1/info").json()["config_version"]
     config = basic_config(scripted.origin)

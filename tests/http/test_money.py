@@ -90,6 +90,27 @@ def test_a_request_is_priced_and_its_line_explains_it(start, scripted):
     assert row["cost_nanousd"] == 10_200_000
     check = admin(s, "GET", "/sluice/v1/ledger/verify").json()
     assert check["ok"] and check["total_nanousd"] == check["recomputed_nanousd"] == 10_200_000
+    models = {m["name"]: m for m in admin(s, "GET", "/sluice/v1/models").json()["data"]}
+    assert (models["to-chat"]["input_nanousd"], models["to-chat"]["output_nanousd"]) == (3 * M, 15 * M)
+    assert models["to-google"]["input_nanousd"] is None
+
+
+async def quiet(conn, request):
+    await conn.until_gone()
+
+
+def test_what_runs_says_what_it_costs_so_far(start, scripted):
+    s = start(money_config(scripted))
+    scripted.play(quiet)
+    got = []
+    body = json.dumps({"model": "to-chat", "messages": [{"role": "user", "content": "x" * 2800}]})
+    t = threading.Thread(target=lambda: got.append(s.post(CHAT, body, headers=s.auth(KEY), timeout=30)))
+    t.start()
+    row = wait_for(lambda: [a for a in admin(s, "GET", "/sluice/v1/requests/active").json()["data"] if a["upstream"]], "it waits")[0]
+    assert row["cost_nanousd"] == row["bytes_in"] // 3 * 3000 and row["bytes_in"] == len(body)
+    assert admin(s, "DELETE", "/sluice/v1/requests/active/" + row["id"]).status_code == 204
+    t.join(20)
+    assert got
 
 
 def test_what_is_unknown_is_not_zero_and_failures_cost_nothing(start, scripted):
