@@ -4,7 +4,6 @@
 #include "base/buf.h"
 #include "http/server.h"
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -83,15 +82,19 @@ static void on_close(void *arg, struct http_req *r)
     open_requests--;
 }
 
+/* From an address of our own: its ports are not those that the rest of this machine uses up. */
 static int dial(void)
 {
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in sa = {
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&sa, sizeof sa);
-    for (int i = 0; rc != 0 && errno == EADDRNOTAVAIL && i < 10000; i++) {
-        (void)usleep(1000); /* others of this machine hold the ports */
-        rc = connect(fd, (struct sockaddr *)&sa, sizeof sa);
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK + 76)}};
+    REQUIRE(fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0 &&
+            bind(fd, (struct sockaddr *)&from, sizeof from) == 0);
+    int rc = connect(fd, (struct sockaddr *)&to, sizeof to);
+    for (int i = 0; rc != 0 && i < 10000; i++) {
+        (void)usleep(1000);
+        rc = connect(fd, (struct sockaddr *)&to, sizeof to);
     }
     REQUIRE(rc == 0);
     REQUIRE(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
