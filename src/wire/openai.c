@@ -482,6 +482,25 @@ void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool 
 }
 
 /* ---- parts ---- */
+bool openai_read_content(struct wire_ctx *c, yyjson_val *content, const char *where,
+                         openai_part_fn *read_part, struct ir_parts *parts, struct err *e)
+{
+    yyjson_val *v;
+    size_t i, n;
+    if (json_absent(content))
+        return true;
+    if (yyjson_is_str(content)) {
+        ir_part_add(c->arena, parts, IR_TEXT)->text = json_str(content);
+        return true;
+    }
+    if (!yyjson_is_arr(content))
+        return err_field(e, where, "content must be a string or an array of parts");
+    yyjson_arr_foreach (content, i, n, v)
+        if (!read_part(c, v, where, parts, e))
+            return false;
+    return true;
+}
+
 void openai_read_image(struct wire_ctx *c, yyjson_val *part, struct ir_part *p)
 {
     yyjson_val *image = json_get(part, "image_url");

@@ -31,6 +31,11 @@ struct ir_citation *openai_read_annotations(struct arena *a, yyjson_val *list, e
 void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool is_nested);
 bool openai_can_annotate(const struct ir_citation *cite);
 
+/* Content: a text, or parts that read_part understands; absent and null are none. */
+typedef bool openai_part_fn(struct wire_ctx *c, yyjson_val *v, const char *where, struct ir_parts *parts, struct err *e);
+bool openai_read_content(struct wire_ctx *c, yyjson_val *content, const char *where, openai_part_fn *read_part,
+                         struct ir_parts *parts, struct err *e) MUST_USE;
+
 /* image_url, input_image: string or object; a PDF becomes a file. */
 void openai_read_image(struct wire_ctx *c, yyjson_val *part, struct ir_part *p);
 /* input_file and chat's file object */

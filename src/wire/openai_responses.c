@@ -64,20 +64,7 @@ static bool read_part(struct wire_ctx *c, yyjson_val *v, const char *where, stru
 static bool read_content(struct wire_ctx *c, yyjson_val *content, const char *where,
                          struct ir_parts *parts, struct err *e)
 {
-    yyjson_val *v;
-    size_t i, n;
-    if (json_absent(content))
-        return true;
-    if (yyjson_is_str(content)) {
-        ir_part_add(c->arena, parts, IR_TEXT)->text = json_str(content);
-        return true;
-    }
-    if (!yyjson_is_arr(content))
-        return err_field(e, where, "content must be a string or an array of parts");
-    yyjson_arr_foreach (content, i, n, v)
-        if (!read_part(c, v, where, parts, e))
-            return false;
-    return true;
+    return openai_read_content(c, content, where, read_part, parts, e);
 }
 
 struct reader {
