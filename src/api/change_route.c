@@ -1,5 +1,6 @@
 #include "api/change_route.h"
 #include "domain/budget.h"
+#include "domain/custom_kind.h"
 #include "domain/noun.h"
 #include "domain/price_list.h"
 
@@ -511,7 +512,8 @@ static bool check_chain(struct work *w, const struct entry_change *in, yyjson_va
     if (!chain_read(w->a, v, &links, &n, e))
         return false;
     for (size_t i = 0; !in->allows_unknown && i < n; i++)
-        if (!has_provider(w, links[i].provider, e))
+        if (!provider_kind_find(links[i].provider) &&
+            !custom_kind_find(w->now, links[i].provider) && !has_provider(w, links[i].provider, e))
             return unknown(e, "unknown_provider", "chain", "provider", links[i].provider);
     return true;
 }
@@ -697,20 +699,63 @@ static bool rename_whole(struct work *w, const struct entry_change *in, const st
                                               change_rename_in_keys(w, from, in->name, e)));
 }
 
+static bool change_one(struct work *w, enum change_mode mode, const struct entry_change *in,
+                       struct err *e)
+{
+    struct entry_place p, other = {NULL, NULL};
+    bool renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
+    return find_entry(w, in->section, renames ? in->rename_from : in->name, &p, e) &&
+           (!renames || find_entry(w, in->section, in->name, &other, e)) &&
+           check_mode(mode, in, renames, &p, &other, e) &&
+           (!renames ||
+            (rename_whole(w, in, &p, e) && find_entry(w, in->section, in->name, &p, e))) &&
+           put_entry(w, in, &p, e) && check_entry(w, in, e);
+}
+
+static bool delete_one(struct work *w, enum section section, struct str name, bool cascade,
+                       struct strs *users, struct err *e)
+{
+    struct entry_place p;
+    *users = (struct strs){NULL, 0};
+    bool ok = find_entry(w, section, name, &p, e) &&
+              (stands(&p) || there("not_found", section, name, e)) &&
+              drop_entry(w, section, name, &p, e);
+    /* a served model of the same name takes a combo's place */
+    if (ok && section == SECTION_COMBOS && !work_value(w, PATH(STR("models"), name)))
+        ok = refs_drop(w, REFERENT_MODEL, name, cascade, users, e) &&
+             (cascade || refs_in_use(w, "combo", name, users, e));
+    return ok;
+}
+
+static bool remove_if_there(struct work *w, const struct entry_change *in, struct err *e)
+{
+    struct entry_place p;
+    struct strs users;
+    return find_entry(w, in->section, in->name, &p, e) &&
+           (!stands(&p) || delete_one(w, in->section, in->name, true, &users, e));
+}
+
 bool change_entry(struct control_call *c, enum change_mode mode, const struct entry_change *in,
                   struct err *e)
 {
     struct work w;
-    struct entry_place p, other = {NULL, NULL};
-    bool renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
-    if (!check_name(in->name, e) || !work_begin(&w, c, e))
+    return check_name(in->name, e) && work_begin(&w, c, e) &&
+           work_end(&w, change_one(&w, mode, in, e), e);
+}
+
+bool change_entries(struct control_call *c, const struct entry_change *v, size_t n, size_t *at,
+                    struct err *e)
+{
+    struct work w;
+    size_t i = 0;
+    bool ok = true;
+    if (!work_begin(&w, c, e))
         return false;
-    bool ok = find_entry(&w, in->section, renames ? in->rename_from : in->name, &p, e) &&
-              (!renames || find_entry(&w, in->section, in->name, &other, e)) &&
-              check_mode(mode, in, renames, &p, &other, e) &&
-              (!renames ||
-               (rename_whole(&w, in, &p, e) && find_entry(&w, in->section, in->name, &p, e))) &&
-              put_entry(&w, in, &p, e) && check_entry(&w, in, e);
+    for (; ok && i < n; i++)
+        ok = v[i].removes ? remove_if_there(&w, &v[i], e)
+                          : check_name(v[i].name, e) && change_one(&w, CHANGE_PUT, &v[i], e);
+    if (at)
+        *at = i - !ok;
     return work_end(&w, ok, e);
 }
 
@@ -718,16 +763,7 @@ bool change_entry_delete(struct control_call *c, enum section section, struct st
                          bool cascade, struct strs *users, struct err *e)
 {
     struct work w;
-    struct entry_place p;
     *users = (struct strs){NULL, 0};
-    if (!work_begin(&w, c, e))
-        return false;
-    bool ok = find_entry(&w, section, name, &p, e) &&
-              (stands(&p) || there("not_found", section, name, e)) &&
-              drop_entry(&w, section, name, &p, e);
-    /* a served model of the same name takes a combo's place */
-    if (ok && section == SECTION_COMBOS && !work_value(&w, PATH(STR("models"), name)))
-        ok = refs_drop(&w, REFERENT_MODEL, name, cascade, users, e) &&
-             (cascade || refs_in_use(&w, "combo", name, users, e));
-    return work_end(&w, ok, e);
+    return work_begin(&w, c, e) &&
+           work_end(&w, delete_one(&w, section, name, cascade, users, e), e);
 }

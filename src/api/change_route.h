@@ -13,9 +13,12 @@ struct entry_change {
     yyjson_val *value;        /* an object: the members that change, null for those that go. Chains: the whole array; NULL: as it is */
     bool replaces;            /* value is the whole entry */
     bool allows_unknown;      /* names that lead nowhere yet; else ERR_INPUT "unknown_model", "unknown_provider" */
+    bool removes;             /* of change_entries: it goes, and what refers to it loses it; one that is not there is as good */
 };
 /* ERR_INPUT names the field: "members[1].model". */
 bool change_entry(struct control_call *c, enum change_mode mode, const struct entry_change *in, struct err *e) MUST_USE;
+/* Several as one change: each is put, or removed. at (may be NULL): which of them was refused. */
+bool change_entries(struct control_call *c, const struct entry_change *v, size_t n, size_t *at, struct err *e) MUST_USE;
 /* cascade: what refers to it loses it, and goes when nothing is left of it. Else ERR_CONFLICT "in_use"; users: who does, "combo 'a'". */
 bool change_entry_delete(struct control_call *c, enum section section, struct str name, bool cascade, struct strs *users,
                          struct err *e) MUST_USE;

@@ -37,14 +37,6 @@ static const struct shape again_shape = SHAPE(struct again_out,
     FIELD(struct again_out, removed, 0, "Whether anything stood back"));
 /* clang-format on */
 
-static const struct upstream *by_id(const struct snapshot *s, uint32_t id)
-{
-    for (size_t i = 0; i < s->n_upstreams; i++)
-        if (s->upstreams[i]->id == id)
-            return s->upstreams[i];
-    return NULL;
-}
-
 static bool list(struct control_call *c, struct err *e)
 {
     struct breaker_info *all;
@@ -54,7 +46,7 @@ static bool list(struct control_call *c, struct err *e)
     struct availability_out out = {.models = {v, 0}};
     (void)e;
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = by_id(c->snap, all[i].upstream);
+        const struct upstream *u = snapshot_upstream_by_id(c->snap, all[i].upstream);
         if (!u || all[i].state == BREAKER_CLOSED)
             continue;
         v[out.n++] = (struct cooling_out){

@@ -161,6 +161,127 @@ static bool get_login(struct control_call *c, struct err *e)
     return control_reply(c, 200, &login_shape, &out);
 }
 
+/* ---- what combos are unless they say otherwise ---- */
+
+struct combo_defaults_io {
+    struct str strategy;
+    int64_t maxRetries, retryDelayMs, timeoutMs, concurrencyPerModel, queueTimeoutMs, maxComboDepth;
+    bool healthCheckEnabled, trackMetrics;
+    yyjson_val *healthCheckTimeoutMs;
+};
+struct defaults_out {
+    struct combo_defaults_io comboDefaults;
+    yyjson_val *providerOverrides;
+};
+struct defaults_in {
+    yyjson_val *comboDefaults, *providerOverrides;
+};
+/* clang-format off */
+#define DEFAULT(member, min, max, doc) FIELD_RANGE(struct combo_defaults_io, member, min, max, COERCE, doc)
+static const struct shape combo_defaults_in_shape = SHAPE_STRICT(struct combo_defaults_io,
+    FIELD(struct combo_defaults_io, strategy, 0, "Setting combo_strategy"),
+    DEFAULT(maxRetries, 0, 10, "Setting combo_max_retries"),
+    DEFAULT(retryDelayMs, 0, 60000, "Setting combo_retry_delay_ms"),
+    DEFAULT(timeoutMs, 1000, 600000, "Setting combo_timeout_ms"),
+    DEFAULT(concurrencyPerModel, 0, 100000, "Setting combo_concurrency; 0: no limit"),
+    DEFAULT(queueTimeoutMs, 1000, 3600000, "Setting combo_queue_timeout_ms"),
+    DEFAULT(maxComboDepth, 0, 0, "3, for all"),
+    FIELD(struct combo_defaults_io, healthCheckEnabled, 0, "true: breakers are for all"),
+    FIELD(struct combo_defaults_io, trackMetrics, 0, "true: they come from the request log"),
+    FIELD(struct combo_defaults_io, healthCheckTimeoutMs, 0, "Not taken: nothing is asked beforehand"));
+static const struct shape combo_defaults_shape = SHAPE(struct combo_defaults_io,
+    FIELD(struct combo_defaults_io, strategy, 0, "Setting combo_strategy"),
+    FIELD(struct combo_defaults_io, maxRetries, 0, "Setting combo_max_retries"),
+    FIELD(struct combo_defaults_io, retryDelayMs, 0, "Setting combo_retry_delay_ms"),
+    FIELD(struct combo_defaults_io, timeoutMs, 0, "Setting combo_timeout_ms, or else first_byte_timeout_ms"),
+    FIELD(struct combo_defaults_io, concurrencyPerModel, 0, "Setting combo_concurrency; 0: no limit"),
+    FIELD(struct combo_defaults_io, queueTimeoutMs, 0, "Setting combo_queue_timeout_ms"),
+    FIELD(struct combo_defaults_io, healthCheckEnabled, 0, "true: breakers are for all"),
+    FIELD(struct combo_defaults_io, maxComboDepth, 0, "3, for all"),
+    FIELD(struct combo_defaults_io, trackMetrics, 0, "true: they come from the request log"));
+static const struct shape defaults_shape = SHAPE(struct defaults_out,
+    FIELD_OBJECT(struct defaults_out, comboDefaults, &combo_defaults_shape, 0, "What combos are unless they say otherwise"),
+    FIELD(struct defaults_out, providerOverrides, 0, "None: a combo says what is its own"));
+static const struct shape defaults_in_shape = SHAPE_STRICT(struct defaults_in,
+    FIELD(struct defaults_in, comboDefaults, 0, "What combos are unless they say otherwise: all of it, the rest goes back to sluice's defaults"),
+    FIELD(struct defaults_in, providerOverrides, 0, "Must be empty"));
+/* clang-format on */
+/* Of combo_defaults_in_shape; those before DEFAULT_DEPTH are settings. */
+static const char *const default_settings[] = {"combo_strategy",       "combo_max_retries",
+                                               "combo_retry_delay_ms", "combo_timeout_ms",
+                                               "combo_concurrency",    "combo_queue_timeout_ms"};
+
+static bool show_defaults(struct control_call *c, const struct snapshot *s, struct err *e)
+{
+    const struct settings *set = &s->settings;
+    struct defaults_out out = {.comboDefaults = {.strategy = set->combo_strategy,
+                                                 .maxRetries = set->combo_max_retries,
+                                                 .retryDelayMs = set->combo_retry_delay_ms,
+                                                 .timeoutMs = set->combo_timeout_ms
+                                                                  ? set->combo_timeout_ms
+                                                                  : set->first_byte_timeout_ms,
+                                                 .concurrencyPerModel = set->combo_concurrency,
+                                                 .queueTimeoutMs = set->combo_queue_timeout_ms,
+                                                 .maxComboDepth = COMBO_DEEPEST,
+                                                 .healthCheckEnabled = true,
+                                                 .trackMetrics = true}};
+    return json_parse(c->arena, STR("{}"), 0, &out.providerOverrides, e) &&
+           control_reply(c, 200, &defaults_shape, &out);
+}
+
+static bool get_defaults(struct control_call *c, struct err *e)
+{
+    return show_defaults(c, c->snap, e);
+}
+
+static bool not_taken(const char *field, const char *why, struct err *e)
+{
+    return err_field(e, field, "'%s' is not supported: %s", field, why);
+}
+
+static bool patch_defaults(struct control_call *c, struct err *e)
+{
+    const struct defaults_in *in = c->in;
+    struct combo_defaults_io to = {
+        .maxComboDepth = COMBO_DEEPEST, .healthCheckEnabled = true, .trackMetrics = true};
+    struct values v = {.n = 0};
+    uint64_t present;
+    if (!needs_any(c, e))
+        return false;
+    if (yyjson_obj_size(in->providerOverrides))
+        return not_taken("providerOverrides", "a combo says what is its own", e);
+    if (!is_given(c, 0))
+        return show_defaults(c, c->snap, e);
+    if (!yyjson_is_obj(in->comboDefaults))
+        return err_field(e, "comboDefaults", "'comboDefaults' must be an object");
+    if (!shape_read(&combo_defaults_in_shape, c->arena, in->comboDefaults, &to, &present, e)) {
+        char was[96];
+        (void)snprintf(was, sizeof was, "%s", e->field);
+        (void)snprintf(e->field, sizeof e->field, "comboDefaults.%.70s", was);
+        return false;
+    }
+    if (to.maxComboDepth != COMBO_DEEPEST)
+        return not_taken("comboDefaults.maxComboDepth", "it is 3 for all", e);
+    if (!to.healthCheckEnabled)
+        return not_taken("comboDefaults.healthCheckEnabled", "breakers are for all", e);
+    if (!to.trackMetrics)
+        return not_taken("comboDefaults.trackMetrics", "they come from the request log", e);
+    if (!json_absent(to.healthCheckTimeoutMs))
+        return not_taken("comboDefaults.healthCheckTimeoutMs", "nothing is asked beforehand", e);
+    const int64_t numbers[] = {
+        0, to.maxRetries, to.retryDelayMs, to.timeoutMs, to.concurrencyPerModel, to.queueTimeoutMs};
+    if ((present & 1) && word_value(strategy_words, to.strategy, -1) < 0)
+        return err_field(e, "comboDefaults.strategy", "'strategy' must be one of " STRATEGY_WORDS);
+    for (size_t i = 0; i < ARRAY_LEN(default_settings); i++) {
+        bool said = present >> i & 1;
+        v.v[v.n++] = (struct setting_value){setting_find(str_of(default_settings[i])),
+                                            !said ? STR_NONE
+                                            : i   ? str_fmt(c->arena, "%lld", (long long)numbers[i])
+                                                  : to.strategy};
+    }
+    return save(c, &v, show_defaults, e);
+}
+
 /* ---- the system prompt ---- */
 
 struct prompt_io {
@@ -478,6 +599,9 @@ const struct endpoint omni_setting_endpoints[] = {
     { HTTP_GET,   "/api/settings",                 SURFACE_OMNIROUTE, ACCESS_VIEWER, "The settings", .on_worker = get_settings, .out = &settings_shape },
     { HTTP_PATCH, "/api/settings",                 SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change settings; keys that nothing obeys are not kept", .on_worker = patch_settings, .in = &settings_in_shape, .out = &settings_shape },
     { HTTP_GET,   "/api/settings/require-login",   SURFACE_OMNIROUTE, ACCESS_PUBLIC, "Whether administration asks for a sign-in", .on_worker = get_login, .out = &login_shape },
+    { HTTP_GET,   "/api/settings/combo-defaults",  SURFACE_OMNIROUTE, ACCESS_VIEWER, "What combos are unless they say otherwise", .on_worker = get_defaults, .out = &defaults_shape },
+    { HTTP_PATCH, "/api/settings/combo-defaults",  SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change it", .on_worker = patch_defaults, .in = &defaults_in_shape, .out = &defaults_shape },
+    { HTTP_PUT,   "/api/settings/combo-defaults",  SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change it, as PATCH", .on_worker = patch_defaults, .in = &defaults_in_shape, .out = &defaults_shape },
     { HTTP_GET,   "/api/settings/system-prompt",   SURFACE_OMNIROUTE, ACCESS_VIEWER, "The text before every system prompt", .on_worker = get_prompt, .out = &prompt_shape },
     { HTTP_PUT,   "/api/settings/system-prompt",   SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change it", .on_worker = put_prompt, .in = &prompt_shape, .out = &prompt_shape },
     { HTTP_GET,   "/api/settings/thinking-budget", SURFACE_OMNIROUTE, ACCESS_VIEWER, "How much thinking models are asked for", .on_worker = get_thinking, .out = &thinking_shape },

@@ -481,83 +481,6 @@ static bool cache_stats_reset(struct control_call *c, struct err *e)
     return control_reply(c, 200, &done_shape, &out);
 }
 
-/* ---- the providers' own prompt caches ---- */
-
-struct prompt_cache_out {
-    int64_t totalRequests, requestsWithCacheControl, totalInputTokens, totalCachedTokens,
-        totalCacheCreationTokens;
-    double cacheHitRatePct;
-    yyjson_val *byProvider;
-};
-static const struct shape prompt_cache_shape = SHAPE(
-    struct prompt_cache_out,
-    FIELD(struct prompt_cache_out, totalRequests, 0, "Requests of all times"),
-    FIELD(struct prompt_cache_out, totalInputTokens, 0, "Their input tokens"),
-    FIELD(struct prompt_cache_out, totalCachedTokens, 0, "Of these read from providers' caches"),
-    FIELD(struct prompt_cache_out, totalCacheCreationTokens, 0, "Of these written to them"),
-    FIELD(struct prompt_cache_out, cacheHitRatePct, 0, "Share of input tokens that were read"),
-    FIELD(struct prompt_cache_out, byProvider, 0, "The same by provider"));
-
-struct cached_sum {
-    struct str provider;
-    struct usage_figures f;
-};
-struct cached_sums {
-    struct control_call *c;
-    struct cached_sum *v;
-    size_t n;
-    struct usage_figures all;
-};
-
-static void on_cached(void *arg, int64_t at, struct usage_kind *k, const struct usage_figures *f)
-{
-    struct cached_sums *s = arg;
-    struct str name = omni_provider(s->c->snap, k->upstream);
-    size_t i = 0;
-    (void)at;
-    usage_figures_add(&s->all, f);
-    if (name.n == 0)
-        return;
-    while (i < s->n && !str_eq(s->v[i].provider, name))
-        i++;
-    if (i == s->n) {
-        s->v = arena_realloc(s->c->arena, s->v, s->n * sizeof *s->v, (s->n + 1) * sizeof *s->v);
-        s->v[s->n++] = (struct cached_sum){.provider = name};
-    }
-    usage_figures_add(&s->v[i].f, f);
-}
-
-static bool prompt_cache(struct control_call *c, struct err *e)
-{
-    struct cached_sums s = {.c = c};
-    struct db *db = control_db(c, e);
-    if (!db || !usage_sum_read(c->arena, db, SPAN_DAY, 0, on_cached, &s, e))
-        return false;
-    struct jw w = jw_on(&c->out);
-    jw_object(&w);
-    jw_kv_int(&w, "totalRequests", s.all.n);
-    jw_kv_int(&w, "totalInputTokens", s.all.input_total);
-    jw_kv_int(&w, "totalCachedTokens", s.all.cache_read);
-    jw_kv_int(&w, "totalCacheCreationTokens", s.all.cache_write);
-    JW(&w, "cacheHitRatePct", double,
-       s.all.input_total ? round((double)s.all.cache_read * 1000 / (double)s.all.input_total) / 10
-                         : 0);
-    jw_key(&w, "byProvider");
-    jw_object(&w);
-    for (size_t i = 0; i < s.n; i++) {
-        jw_key_str(&w, s.v[i].provider);
-        jw_object(&w);
-        jw_kv_int(&w, "requests", s.v[i].f.n);
-        jw_kv_int(&w, "inputTokens", s.v[i].f.input_total);
-        jw_kv_int(&w, "cachedTokens", s.v[i].f.cache_read);
-        jw_kv_int(&w, "cacheCreationTokens", s.v[i].f.cache_write);
-        jw_object_end(&w);
-    }
-    jw_object_end(&w);
-    jw_object_end(&w);
-    return true;
-}
-
 /* ---- who changed what ---- */
 
 struct audit_query {
@@ -679,7 +602,6 @@ const struct endpoint omni_system_endpoints[] = {
     { HTTP_DELETE, "/api/cache",                   SURFACE_OMNIROUTE, ACCESS_ADMIN, "Forget kept answers: those whose time is over, or those that the query names", .on_worker = cache_forget, .query = &cache_query_shape, .out = &forgotten_shape },
     { HTTP_GET,    "/api/cache/stats",             SURFACE_OMNIROUTE, ACCESS_VIEWER, "Its figures, by layer", .on_worker = cache_stats, .out = &stats_shape },
     { HTTP_DELETE, "/api/cache/stats",             SURFACE_OMNIROUTE, ACCESS_ADMIN, "Let its figures begin anew", .on_worker = cache_stats_reset, .out = &done_shape },
-    { HTTP_GET,    "/api/settings/cache-metrics",  SURFACE_OMNIROUTE, ACCESS_VIEWER, "What the providers' own prompt caches saved", .on_worker = prompt_cache, .out = &prompt_cache_shape },
     { HTTP_GET,    "/api/compliance/audit-log",    SURFACE_OMNIROUTE, ACCESS_ADMIN, "Who changed what, newest first", .on_worker = audit_log, .query = &audit_query_shape, .out = &audit_shape, .is_array = true },
     {0},
 };

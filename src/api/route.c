@@ -153,14 +153,6 @@ static const struct shape breaker_query_shape = SHAPE(
     FIELD(struct breaker_query, provider, 0, "Only those of this provider"),
     FIELD(struct breaker_query, state, 0, "Only those: closed, open or half-open"));
 
-static const struct upstream *by_id(const struct snapshot *s, uint32_t id)
-{
-    for (size_t i = 0; i < s->n_upstreams; i++)
-        if (s->upstreams[i]->id == id)
-            return s->upstreams[i];
-    return NULL;
-}
-
 static bool list_breakers(struct control_call *c, struct err *e)
 {
     struct breaker_info *b;
@@ -168,7 +160,7 @@ static bool list_breakers(struct control_call *c, struct err *e)
            used = 0;
     struct breaker_out *v = ARENA_ARRAY(c->arena, struct breaker_out, n + 1);
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = by_id(c->snap, b[i].upstream);
+        const struct upstream *u = snapshot_upstream_by_id(c->snap, b[i].upstream);
         if (!u) /* it is gone */
             continue;
         char key[16] = "*";

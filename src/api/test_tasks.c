@@ -13,7 +13,7 @@ struct task {
     struct test_tasks *owner;
     struct arena *arena;
     char id[TEST_TASK_ID + 1];
-    struct str url, payload;
+    struct str path, payload;
     uint64_t started_ms;
     pthread_t thread;
     _Atomic bool is_cancelled; /* read by the transfer */
@@ -49,25 +49,27 @@ struct str test_tasks_origin(const struct test_tasks *t)
     return t->origin;
 }
 
-static bool ask(struct task *task, struct fetched *reply, struct err *e)
+bool test_ask(const struct test_tasks *t, struct arena *a, struct str path, struct str payload,
+              uint64_t timeout_ms, size_t max_bytes, const _Atomic bool *is_cancelled,
+              struct fetched *reply, struct err *e)
 {
-    struct str token = secret_reveal(task->owner->token);
+    struct str token = secret_reveal(t->token);
     struct http_header h[] = {
         {STR("content-type"), STR("application/json")},
-        {STR("authorization"), str_fmt(task->arena, "Bearer " STR_FMT, STR_ARG(token))},
+        {STR("authorization"), str_fmt(a, "Bearer " STR_FMT, STR_ARG(token))},
         {STR("x-api-key"), token},
         {STR("x-goog-api-key"), token},
     };
     struct fetch f = {.method = HTTP_POST,
-                      .url = task->url,
+                      .url = str_fmt(a, STR_FMT STR_FMT, STR_ARG(t->origin), STR_ARG(path)),
                       .headers = h,
                       .n_headers = ARRAY_LEN(h),
-                      .body = task->payload,
-                      .timeout_ms = TEST_TASK_TTL_MS,
-                      .max_bytes = MAX_ANSWER,
+                      .body = payload,
+                      .timeout_ms = timeout_ms,
+                      .max_bytes = max_bytes,
                       .allow_private = true, /* it is ourselves */
-                      .is_cancelled = &task->is_cancelled};
-    return fetch_run(task->arena, &f, reply, e);
+                      .is_cancelled = is_cancelled};
+    return fetch_run(a, &f, reply, e);
 }
 
 static void *run(void *arg)
@@ -75,7 +77,8 @@ static void *run(void *arg)
     struct task *task = arg;
     struct fetched reply;
     struct err e = ERR_INIT;
-    bool ok = ask(task, &reply, &e);
+    bool ok = test_ask(task->owner, task->arena, task->path, task->payload, TEST_TASK_TTL_MS,
+                       MAX_ANSWER, &task->is_cancelled, &reply, &e);
     pthread_mutex_lock(&task->owner->lock);
     if (task->view.state == TEST_PENDING)
         task->view = ok ? (struct test_view){.state = TEST_DONE,
@@ -170,7 +173,7 @@ static struct task *new_task(struct test_tasks *t, struct str path, struct str p
     struct task *task = ARENA_NEW(a, struct task);
     task->arena = a;
     task->owner = t;
-    task->url = str_fmt(a, STR_FMT STR_FMT, STR_ARG(t->origin), STR_ARG(path));
+    task->path = str_dup(a, path);
     task->payload = str_dup(a, payload);
     task->started_ms = now_ms;
     random_hex(task->id, TEST_TASK_ID);

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/secret.h"
+#include <stdatomic.h>
 
 #define TEST_TASK_ID 12
 #define TEST_TASK_TTL_MS 300000  /* how long a task can be asked after, and how long it may take */
@@ -20,6 +21,10 @@ struct test_tasks;
 /* origin: "http://127.0.0.1:8765"; token: sent with each in all three headers. max: tasks at once, finished ones too. */
 struct test_tasks *test_tasks_new(struct str origin, struct secret token, unsigned max);
 struct str test_tasks_origin(const struct test_tasks *t);
+/* One request that is waited for, in the caller's arena. false: no answer came. */
+struct fetched;
+bool test_ask(const struct test_tasks *t, struct arena *a, struct str path, struct str payload, uint64_t timeout_ms, size_t max_bytes,
+              const _Atomic bool *is_cancelled, struct fetched *reply, struct err *e) MUST_USE;
 void test_tasks_free(struct test_tasks *t);                   /* cancels what runs, waits for it; NULL is allowed */
 /* Forgets those that are too old, then starts one. ERR_OVERLOADED: max of them are running. */
 bool test_tasks_start(struct test_tasks *t, struct str path, struct str payload, uint64_t now_ms, char id[TEST_TASK_ID + 1],

@@ -30,14 +30,6 @@ static void done(void *arg)
     free(s);
 }
 
-static const struct upstream *by_id(const struct snapshot *s, uint32_t id)
-{
-    for (size_t i = 0; i < s->n_upstreams; i++)
-        if (s->upstreams[i]->id == id)
-            return s->upstreams[i];
-    return NULL;
-}
-
 /* By the wall clock: the monotonic one begins anew. */
 static void write_breaker(struct jw *w, const struct breaker_info *b, struct str provider)
 {
@@ -72,7 +64,7 @@ void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log
     size_t n = live_breakers(l, a, clock_mono_ms(), &b);
     jw_array(&w);
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = by_id(snap, b[i].upstream);
+        const struct upstream *u = snapshot_upstream_by_id(snap, b[i].upstream);
         if (u)
             write_breaker(&w, &b[i], u->name);
     }

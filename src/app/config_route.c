@@ -314,6 +314,26 @@ static bool combos(struct router_builder *b, const struct entry *v, size_t n, st
 
 /* ---- chains ---- */
 
+/* Where one link leads: a provider, or all of a kind in the order of their priority. */
+static size_t link_targets(struct router_builder *b, struct str id, struct str provider,
+                           struct target *out)
+{
+    const struct model *served = usable(b, id);
+    const struct target *t = at_provider(b, served, id, provider);
+    if (t || map_get(b->upstreams, provider)) {
+        if (t)
+            *out = *t;
+        return t != NULL;
+    }
+    const struct model *pool = snapshot_of_provider(
+        b->s, b->a, str_fmt(b->a, STR_FMT "/" STR_FMT, STR_ARG(provider), STR_ARG(id)));
+    for (size_t i = 0; pool && i < pool->n_targets; i++) {
+        t = at_provider(b, served, pool->targets[i].model, pool->targets[i].upstream->name);
+        out[i] = t ? *t : pool->targets[i];
+    }
+    return pool ? pool->n_targets : 0;
+}
+
 static bool read_chain(struct router_builder *b, const struct entry *in, struct err *e)
 {
     struct err why = ERR_INIT;
@@ -327,14 +347,13 @@ static bool read_chain(struct router_builder *b, const struct entry *in, struct 
     struct str id = in->name;
     if (!served && slash < in->name.n && map_get(b->upstreams, str_first(in->name, slash)))
         id = str_skip(in->name, slash + 1);
-    struct target *targets = ARENA_ARRAY(b->a, struct target, c->n_links);
+    struct target *targets = ARENA_ARRAY(b->a, struct target, c->n_links * (b->s->n_upstreams + 1));
     for (size_t i = 0; i < c->n_links; i++) {
-        const struct target *t = c->links[i].enabled
-                                     ? at_provider(b, usable(b, id), id, c->links[i].provider)
-                                     : NULL;
-        if (t)
-            targets[c->n_targets++] = *t;
-        else if (c->links[i].enabled && !map_get(b->upstreams, c->links[i].provider))
+        if (!c->links[i].enabled)
+            continue;
+        size_t n = link_targets(b, id, c->links[i].provider, targets + c->n_targets);
+        c->n_targets += n;
+        if (!n && !map_get(b->upstreams, c->links[i].provider))
             log_warn(NULL, "config.chain_without_provider", "chain=" STR_FMT " provider=" STR_FMT,
                      STR_ARG(c->model), STR_ARG(c->links[i].provider));
     }

@@ -297,6 +297,14 @@ const struct model *snapshot_model(const struct snapshot *s, struct str name)
     return map_get(&s->models_by_name, name);
 }
 
+const struct upstream *snapshot_upstream_by_id(const struct snapshot *s, uint32_t id)
+{
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        if (s->upstreams[i]->id == id)
+            return s->upstreams[i];
+    return NULL;
+}
+
 const struct upstream *snapshot_upstream(const struct snapshot *s, struct str name)
 {
     for (size_t i = 0; i < s->n_upstreams; i++)
