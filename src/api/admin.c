@@ -6,18 +6,6 @@ struct str admin_mask(struct arena *a, struct str text)
     return text.n ? secret_mask(a, secret_of(text)) : STR("***");
 }
 
-struct str admin_proxy(struct arena *a, struct str proxy)
-{
-    size_t at = proxy.n;
-    while (at > 0 && proxy.p[at - 1] != '@')
-        at--;
-    const char *scheme = at > 0 ? memmem(proxy.p, proxy.n, "://", 3) : NULL;
-    if (at == 0)
-        return proxy;
-    return str_fmt(a, STR_FMT "***@" STR_FMT, scheme ? (int)(scheme + 3 - proxy.p) : 0, proxy.p,
-                   STR_ARG(str_skip(proxy, at)));
-}
-
 bool admin_may_reveal(struct control_call *c, struct err *e)
 {
     return c->snap->settings.credential_visible ||

@@ -4,7 +4,6 @@
 #include "api/control.h"
 
 struct str admin_mask(struct arena *a, struct str text);      /* as secret_mask(), and "***" of nothing */
-struct str admin_proxy(struct arena *a, struct str proxy);    /* a proxy's URL without its credentials */
 bool admin_may_reveal(struct control_call *c, struct err *e) MUST_USE; /* 403 unless server.credential_visible */
 /* The client keys of server.api_keys as they are listed, masked, with whatever else their entries say. */
 void admin_write_keys(struct jw *w, struct control_call *c, yyjson_val *list);

@@ -201,7 +201,7 @@ static void write_provider(struct jw *w, struct arena *a, struct str name, yyjso
         if (str_is(key, "api_key") && yyjson_is_str(v))
             jw_str(w, admin_mask(a, json_str(v)));
         else if (str_is(key, "proxy") && yyjson_is_str(v))
-            jw_str(w, admin_proxy(a, json_str(v)));
+            jw_str(w, secret_mask_url(a, json_str(v)));
         else if (str_is(key, "headers")) /* which may carry credentials */
             write_masked_members(w, a, v);
         else
@@ -295,7 +295,7 @@ static yyjson_val *masked_server(struct control_call *c, yyjson_val *root)
         else if (is_secret_setting(key) && yyjson_is_str(v))
             jw_str(&w, str_is(key, "api_key") ? admin_mask(c->arena, json_str(v)) : STR("***"));
         else if (str_is(key, "proxy") && yyjson_is_str(v))
-            jw_str(&w, admin_proxy(c->arena, json_str(v)));
+            jw_str(&w, secret_mask_url(c->arena, json_str(v)));
         else
             jw_val(&w, v);
     }

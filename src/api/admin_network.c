@@ -86,7 +86,7 @@ static yyjson_val *probe(struct control_call *c, struct str url, bool is_place)
 static bool network(struct control_call *c, struct err *e)
 {
     const struct settings *set = &c->snap->settings;
-    struct network_out out = {.proxy = admin_proxy(c->arena, set->proxy),
+    struct network_out out = {.proxy = secret_mask_url(c->arena, set->proxy),
                               .ip = probe(c, set->diagnostics_ip_url, true),
                               .google = probe(c, set->diagnostics_connect_url, false)};
     (void)e;

@@ -140,6 +140,7 @@ struct page_query {           /* first in the query's struct */
     FIELD_AS(type, page.sort, "sort", NULL, 0, "Field to sort by, with - before it from the other end; absent: by what names each"), \
     FIELD_AS(type, page.q, "q", NULL, 0, "Only those that hold this text somewhere, in any case")
 // clang-format on
+extern const struct shape page_query_shape; /* of a list without filters: struct page_query */
 /* audit.c, for control.c: what is still to be recorded when the handler is done. e: its error, when it failed. */
 void control_audit_finish(struct control_call *c, bool ok, const struct err *e);
 #endif

@@ -56,18 +56,49 @@ static const struct shape force_query_shape = SHAPE(struct force_query,
     FIELD(struct force_query, force, 0, "Also where it would turn the caller away"));
 /* clang-format on */
 
-static bool reply_filter(struct control_call *c, const struct settings *set)
+/* Objects that are made of settings; for their ETags. */
+static const struct parts {
+    const char *object, *settings[3];
+} parts[] = {
+    {"ip-filter", {"ip_filter", "ip_allow", "ip_deny"}},
+    {"system-prompt", {"inject_system_prompt", "system_prompt", "system_prompt_except"}},
+    {"thinking-budget", {"thinking_mode", "thinking_effort", "thinking_budget"}},
+};
+
+static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
+                      struct buf *out)
 {
+    struct jw w = jw_on(out);
+    (void)c;
+    jw_array(&w);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        for (size_t j = 0;
+             str_eq(name, str_of(parts[i].object)) && j < ARRAY_LEN(parts[i].settings); j++)
+            setting_write(&s->settings, row_of(parts[i].settings[j]), &w);
+    jw_array_end(&w);
+    return true;
+}
+
+static void represents(struct control_call *c, const char *object)
+{
+    c->represent = represent;
+    c->represented = str_of(object);
+}
+
+static bool reply_filter(struct control_call *c, const struct snapshot *in)
+{
+    const struct settings *set = &in->settings;
     struct filter_io out = {.mode = set->ip_filter,
                             .allow = parted(c->arena, set->ip_allow),
                             .deny = parted(c->arena, set->ip_deny)};
-    return control_reply(c, 200, &filter_shape, &out);
+    return control_reply_tagged(c, 200, &filter_shape, &out, in, c->represented);
 }
 
 static bool get_filter(struct control_call *c, struct err *e)
 {
     (void)e;
-    return reply_filter(c, &c->snap->settings);
+    represents(c, "ip-filter");
+    return reply_filter(c, c->snap);
 }
 
 /* Whether the filter would turn away who asks for it. */
@@ -104,10 +135,11 @@ static bool put_filter(struct control_call *c, struct err *e)
                        "This would turn away your own address, " STR_FMT
                        ": ?force=true if you mean it",
                        STR_ARG(c->address));
+    represents(c, "ip-filter");
     if (!change_settings(c, v, n, e))
         return false;
     struct snapshot *now = snapshot_current();
-    bool ok = reply_filter(c, &now->settings);
+    bool ok = reply_filter(c, now);
     snapshot_unref(now);
     return ok;
 }
@@ -163,7 +195,7 @@ static bool list_bans(struct control_call *c, struct err *e)
     struct ban_out *out = ARENA_ARRAY(c->arena, struct ban_out, n + 1);
     for (size_t i = 0; i < n; i++)
         out[i] = show(c->arena, &bans[i], now);
-    return control_reply_list(c, &ban_shape, out, n);
+    return control_reply_sorted(c, &ban_shape, out, n, "address", e);
 }
 
 static bool add_ban(struct control_call *c, struct err *e)
@@ -219,18 +251,20 @@ static const struct shape prompt_shape = SHAPE_STRICT(struct prompt_io,
     FIELD(struct prompt_io, except_models, 0, "Models whose conversations do not get it; * stands for any run of characters"));
 /* clang-format on */
 
-static bool reply_prompt(struct control_call *c, const struct settings *set)
+static bool reply_prompt(struct control_call *c, const struct snapshot *in)
 {
+    const struct settings *set = &in->settings;
     struct prompt_io out = {.enabled = set->inject_system_prompt,
                             .prompt = set->system_prompt,
                             .except_models = parted(c->arena, set->system_prompt_except)};
-    return control_reply(c, 200, &prompt_shape, &out);
+    return control_reply_tagged(c, 200, &prompt_shape, &out, in, c->represented);
 }
 
 static bool get_prompt(struct control_call *c, struct err *e)
 {
     (void)e;
-    return reply_prompt(c, &c->snap->settings);
+    represents(c, "system-prompt");
+    return reply_prompt(c, c->snap);
 }
 
 static bool put_prompt(struct control_call *c, struct err *e)
@@ -250,10 +284,11 @@ static bool put_prompt(struct control_call *c, struct err *e)
     if (c->present & 4)
         v[n++] = (struct setting_value){row_of("system_prompt_except"),
                                         joined(c->arena, &in->except_models)};
+    represents(c, "system-prompt");
     if (!change_settings(c, v, n, e))
         return false;
     struct snapshot *now = snapshot_current();
-    bool ok = reply_prompt(c, &now->settings);
+    bool ok = reply_prompt(c, now);
     snapshot_unref(now);
     return ok;
 }
@@ -271,17 +306,19 @@ static const struct shape thinking_shape = SHAPE_STRICT(struct thinking_io,
     FIELD_RANGE(struct thinking_io, budget, 0, 131072, 0, "Tokens under custom; 0: none"));
 /* clang-format on */
 
-static bool reply_thinking(struct control_call *c, const struct settings *set)
+static bool reply_thinking(struct control_call *c, const struct snapshot *in)
 {
+    const struct settings *set = &in->settings;
     struct thinking_io out = {
         .mode = set->thinking_mode, .effort = set->thinking_effort, .budget = set->thinking_budget};
-    return control_reply(c, 200, &thinking_shape, &out);
+    return control_reply_tagged(c, 200, &thinking_shape, &out, in, c->represented);
 }
 
 static bool get_thinking(struct control_call *c, struct err *e)
 {
     (void)e;
-    return reply_thinking(c, &c->snap->settings);
+    represents(c, "thinking-budget");
+    return reply_thinking(c, c->snap);
 }
 
 static bool put_thinking(struct control_call *c, struct err *e)
@@ -296,25 +333,26 @@ static bool put_thinking(struct control_call *c, struct err *e)
     if (c->present & 4)
         v[n++] = (struct setting_value){row_of("thinking_budget"),
                                         str_fmt(c->arena, "%lld", (long long)in->budget)};
+    represents(c, "thinking-budget");
     if (!change_settings(c, v, n, e))
         return false;
     struct snapshot *now = snapshot_current();
-    bool ok = reply_thinking(c, &now->settings);
+    bool ok = reply_thinking(c, now);
     snapshot_unref(now);
     return ok;
 }
 
 /* clang-format off */
 const struct endpoint filter_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/ip-filter", SURFACE_SLUICE, ACCESS_VIEWER, "Show which addresses may come in", .on_worker = get_filter, .out = &filter_shape },
-    { HTTP_PUT,    "/sluice/v1/ip-filter", SURFACE_SLUICE, ACCESS_ADMIN, "Say which addresses may come in", .on_worker = put_filter, .in = &filter_shape, .query = &force_query_shape, .out = &filter_shape },
-    { HTTP_GET,    "/sluice/v1/ip-filter/bans", SURFACE_SLUICE, ACCESS_VIEWER, "List the addresses that are banned", .on_worker = list_bans, .out = &ban_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/ip-filter", SURFACE_SLUICE, ACCESS_VIEWER, "Show which addresses may come in", .has_tag = true, .on_worker = get_filter, .out = &filter_shape },
+    { HTTP_PUT,    "/sluice/v1/ip-filter", SURFACE_SLUICE, ACCESS_ADMIN, "Say which addresses may come in", .has_tag = true, .on_worker = put_filter, .in = &filter_shape, .query = &force_query_shape, .out = &filter_shape },
+    { HTTP_GET,    "/sluice/v1/ip-filter/bans", SURFACE_SLUICE, ACCESS_VIEWER, "List the addresses that are banned", .on_worker = list_bans, .query = &page_query_shape, .out = &ban_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/ip-filter/bans", SURFACE_SLUICE, ACCESS_ADMIN, "Ban an address for a time", .on_worker = add_ban, .in = &ban_in_shape, .out = &ban_shape, .status = 201 },
     { HTTP_DELETE, "/sluice/v1/ip-filter/bans/{address*}", SURFACE_SLUICE, ACCESS_ADMIN, "Lift a ban", .on_worker = remove_ban, .status = 204 },
-    { HTTP_GET,    "/sluice/v1/system-prompt", SURFACE_SLUICE, ACCESS_VIEWER, "Show the system prompt that is added to conversations", .on_worker = get_prompt, .out = &prompt_shape },
-    { HTTP_PUT,    "/sluice/v1/system-prompt", SURFACE_SLUICE, ACCESS_ADMIN, "Set the system prompt that is added to conversations", .on_worker = put_prompt, .in = &prompt_shape, .out = &prompt_shape },
-    { HTTP_GET,    "/sluice/v1/thinking-budget", SURFACE_SLUICE, ACCESS_VIEWER, "Show how much thinking is asked for", .on_worker = get_thinking, .out = &thinking_shape },
-    { HTTP_PUT,    "/sluice/v1/thinking-budget", SURFACE_SLUICE, ACCESS_ADMIN, "Say how much thinking is asked for", .on_worker = put_thinking, .in = &thinking_shape, .out = &thinking_shape },
+    { HTTP_GET,    "/sluice/v1/system-prompt", SURFACE_SLUICE, ACCESS_VIEWER, "Show the system prompt that is added to conversations", .has_tag = true, .on_worker = get_prompt, .out = &prompt_shape },
+    { HTTP_PUT,    "/sluice/v1/system-prompt", SURFACE_SLUICE, ACCESS_ADMIN, "Set the system prompt that is added to conversations", .has_tag = true, .on_worker = put_prompt, .in = &prompt_shape, .out = &prompt_shape },
+    { HTTP_GET,    "/sluice/v1/thinking-budget", SURFACE_SLUICE, ACCESS_VIEWER, "Show how much thinking is asked for", .has_tag = true, .on_worker = get_thinking, .out = &thinking_shape },
+    { HTTP_PUT,    "/sluice/v1/thinking-budget", SURFACE_SLUICE, ACCESS_ADMIN, "Say how much thinking is asked for", .has_tag = true, .on_worker = put_thinking, .in = &thinking_shape, .out = &thinking_shape },
     {0},
 };
 /* clang-format on */

@@ -595,7 +595,7 @@ static bool active(struct control_call *c, struct err *e)
     struct active_out *all = ARENA_ARRAY(c->arena, struct active_out, n + 1);
     for (size_t i = 0; i < n; i++)
         all[i] = active_out(c, &live[i]);
-    return control_reply_list(c, &active_shape, all, n);
+    return control_reply_sorted(c, &active_shape, all, n, "id", e);
 }
 
 static bool cancel(struct control_call *c, struct err *e)
@@ -615,7 +615,7 @@ static bool cancel(struct control_call *c, struct err *e)
 const struct endpoint metric_endpoints[] = {
     { HTTP_GET,    "/metrics", SURFACE_SLUICE, ACCESS_VIEWER, "Metrics as Prometheus or OpenMetrics text", .on_worker = prometheus, .is_open = is_open_to },
     { HTTP_GET,    "/sluice/v1/metrics/series", SURFACE_SLUICE, ACCESS_VIEWER, "Requests, errors, tokens and times of the last minutes, by second, model, upstream and key", .on_worker = series, .query = &series_query_shape, .out = &series_shape },
-    { HTTP_GET,    "/sluice/v1/requests/active", SURFACE_SLUICE, ACCESS_VIEWER, "List the requests being served", .on_worker = active, .out = &active_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/requests/active", SURFACE_SLUICE, ACCESS_VIEWER, "List the requests being served", .on_worker = active, .query = &page_query_shape, .out = &active_shape, .is_page = true },
     { HTTP_DELETE, "/sluice/v1/requests/active/{id}", SURFACE_SLUICE, ACCESS_ADMIN, "Cancel a request being served", .on_worker = cancel, .status = 204 },
     {0},
 };

@@ -109,13 +109,28 @@ static bool find(struct control_call *c, struct operator_row *out, struct err *e
     return db && operator_get(db, c->arena, route_param(&c->params, "id"), out, e);
 }
 
+/* They stand in the store only: what a snapshot holds does not matter. */
+static bool represent(struct control_call *c, const struct snapshot *s, struct str id,
+                      struct buf *out)
+{
+    struct operator_row o;
+    struct err e = ERR_INIT;
+    struct db *db = control_db(c, &e);
+    (void)s;
+    if (!db || !operator_get(db, c->arena, id, &o, &e))
+        return false;
+    buf_str_add(out, shown_json(c->arena, &o));
+    return true;
+}
+
 static bool get(struct control_call *c, struct err *e)
 {
     struct operator_row o;
     if (!find(c, &o, e))
         return false;
     struct operator_out out = show(c->arena, &o);
-    return control_reply(c, 200, &operator_shape, &out);
+    c->represent = represent;
+    return control_reply_tagged(c, 200, &operator_shape, &out, c->snap, o.id);
 }
 
 /* In one transaction with its record; then memory follows. */
@@ -125,7 +140,10 @@ static bool store(struct control_call *c, const struct operator_row *o, bool end
     struct db *db = control_db(c, e);
     if (!db || !db_begin(db, e))
         return false;
-    if ((loses_owner && !operator_is_spare(db, o->id, ROLE_OWNER, e)) || !operator_put(db, o, e) ||
+    c->represent = represent;
+    c->represented = o->id;
+    if (!control_matches(c, c->snap, e) ||
+        (loses_owner && !operator_is_spare(db, o->id, ROLE_OWNER, e)) || !operator_put(db, o, e) ||
         (ends_sessions && !session_delete_all(db, o->id, STR_NONE, NULL, e)) ||
         !control_audit_write(c, db, status, e)) {
         db_rollback(db);
@@ -184,7 +202,7 @@ static bool change(struct control_call *c, struct err *e)
     struct operator_out out = show(c->arena, &o);
     return store(c, &o, sets_password || !o.is_enabled,
                  is_acting_owner(&was) && !is_acting_owner(&o), 200, e) &&
-           control_reply(c, 200, &operator_shape, &out);
+           control_reply_tagged(c, 200, &operator_shape, &out, c->snap, o.id);
 }
 
 static bool delete (struct control_call *c, struct err *e)
@@ -199,7 +217,10 @@ static bool delete (struct control_call *c, struct err *e)
     struct db *db = control_db(c, e);
     if (!db || !db_begin(db, e))
         return false;
-    if ((is_acting_owner(&o) && !operator_is_spare(db, o.id, ROLE_OWNER, e)) ||
+    c->represent = represent;
+    c->represented = o.id;
+    if (!control_matches(c, c->snap, e) ||
+        (is_acting_owner(&o) && !operator_is_spare(db, o.id, ROLE_OWNER, e)) ||
         !operator_delete(db, o.id, e) || !control_audit_write(c, db, 204, e)) {
         db_rollback(db);
         return false;
@@ -212,9 +233,9 @@ static bool delete (struct control_call *c, struct err *e)
 const struct endpoint operator_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "List operators", .on_worker = list, .query = &operator_query_shape, .out = &operator_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "Add an operator", .on_worker = create, .in = &operator_new_shape, .out = &operator_shape, .status = 201, .takes_password = true },
-    { HTTP_GET,    "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Retrieve an operator, by id or name", .on_worker = get, .out = &operator_shape },
-    { HTTP_PATCH,  "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Change an operator: name, role, password, whether enabled", .on_worker = change, .in = &operator_change_shape, .out = &operator_shape, .takes_password = true },
-    { HTTP_DELETE, "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Remove an operator, ending their sessions", .on_worker = delete, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Retrieve an operator, by id or name", .has_tag = true, .on_worker = get, .out = &operator_shape },
+    { HTTP_PATCH,  "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Change an operator: name, role, password, whether enabled", .has_tag = true, .on_worker = change, .in = &operator_change_shape, .out = &operator_shape, .takes_password = true },
+    { HTTP_DELETE, "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Remove an operator, ending their sessions", .has_tag = true, .on_worker = delete, .status = 204 },
     {0},
 };
 /* clang-format on */

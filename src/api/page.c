@@ -6,6 +6,12 @@
 
 #define USUAL_LIMIT 1000
 
+struct plain_query {
+    struct page_query page;
+};
+const struct shape page_query_shape = SHAPE_STRICT(struct plain_query,
+                                                   PAGE_FIELDS(struct plain_query));
+
 static void write_page(struct control_call *c, const struct shape *s, const void *const *v,
                        size_t n, struct str next)
 {

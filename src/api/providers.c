@@ -258,7 +258,6 @@ static bool delete (struct control_call *c, struct err *e)
 static bool kinds(struct control_call *c, struct err *e)
 {
     size_t n = 0;
-    (void)e;
     while (provider_kind_at(n))
         n++;
     struct kind_out *v = ARENA_ARRAY(c->arena, struct kind_out, n);
@@ -271,12 +270,12 @@ static bool kinds(struct control_call *c, struct err *e)
                                  .wires = wire_names(c->arena, k->wires),
                                  .is_local = k->is_local};
     }
-    return control_reply_list(c, &kind_shape, v, n);
+    return control_reply_sorted(c, &kind_shape, v, n, "id", e);
 }
 
 /* clang-format off */
 const struct endpoint provider_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_VIEWER, "List the kinds of providers", .on_worker = kinds, .out = &kind_shape, .is_list = true },
+    { HTTP_GET,    "/sluice/v1/provider-kinds",   SURFACE_SLUICE, ACCESS_VIEWER, "List the kinds of providers", .on_worker = kinds, .query = &page_query_shape, .out = &kind_shape, .is_page = true },
     { HTTP_GET,    "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_VIEWER, "List providers", .on_worker = list, .query = &provider_query_shape, .out = &provider_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/providers",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a provider", .on_worker = create, .in = &provider_in_shape, .out = &provider_shape, .status = 201 },
     { HTTP_GET,    "/sluice/v1/providers/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a provider", .has_tag = true, .on_worker = get, .out = &provider_shape },

@@ -47,7 +47,11 @@ static yyjson_val *value_of(struct control_call *c, const struct settings *set,
     yyjson_val *v;
     buf_init_arena(&b, c->arena, 65536);
     struct jw w = jw_on(&b);
-    setting_write(set, row, &w);
+    if (row->kind == SETTING_TEXT) /* a proxy's credentials are for nobody's eyes */
+        jw_str(&w,
+               secret_mask_url(c->arena, *(const struct str *)((const char *)set + row->offset)));
+    else
+        setting_write(set, row, &w);
     return json_parse(c->arena, buf_str(&b), 4, &v, e) ? v : NULL;
 }
 
@@ -103,7 +107,7 @@ static bool list(struct control_call *c, struct err *e)
     for (size_t i = 0; i < n; i++)
         if (!show(c, &c->snap->settings, setting_at(i), from, &v[i], e))
             return false;
-    return control_reply_list(c, &setting_shape, v, n);
+    return control_reply_sorted(c, &setting_shape, v, n, "name", e);
 }
 
 static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
@@ -154,6 +158,8 @@ static bool change(struct control_call *c, struct err *e)
     c->represented = str_of(row->name);
     if (!json_absent(in->value))
         text = text_of(c, in->value);
+    if (str_contains(text, STR("://***@")))
+        return err_field(e, "value", "'value' holds *** where credentials belong");
     if (!change_setting(c, row, text, e))
         return false;
     struct snapshot *now = snapshot_current();
@@ -179,7 +185,7 @@ static bool check(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint setting_endpoints[] = {
-    { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_VIEWER, "List settings", .on_worker = list, .out = &setting_shape, .is_list = true },
+    { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_VIEWER, "List settings", .on_worker = list, .query = &page_query_shape, .out = &setting_shape, .is_page = true },
     { HTTP_GET,   "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a setting", .has_tag = true, .on_worker = get, .out = &setting_shape },
     { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .has_tag = true, .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
     { HTTP_POST,  "/sluice/v1/settings/{name}/check", SURFACE_SLUICE, ACCESS_VIEWER, "Say whether a setting would take a value; nothing is changed", .on_worker = check, .in = &setting_in_shape, .out = &check_shape },

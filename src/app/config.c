@@ -198,9 +198,7 @@ static bool build_origin(struct loader *l, const struct provider_in *in, struct 
                                           : STR_NONE;
     if (base.n == 0)
         return bad(e, where, "is required for this type");
-    if (!str_starts(base, STR("http://")) && !str_starts(base, STR("https://")))
-        return bad(e, where, "must start with http:// or https://");
-    if (!url_parse(a, base, &url, &inner))
+    if (!url_parse_address(a, base, &url, &inner))
         return err_field(e, where, "'%s': %s", where, inner.message);
     struct str path = url.path;
     while (path.n && path.p[path.n - 1] == '/')

@@ -27,3 +27,18 @@ struct str secret_mask(struct arena *a, struct secret s)
     return str_fmt(a, STR_FMT "***" STR_FMT, STR_ARG(str_first(t, at_character(t, 4))),
                    STR_ARG(str_skip(t, at_character(t, characters - 4))));
 }
+
+struct str secret_mask_url(struct arena *a, struct str s)
+{
+    const char *at = s.n ? memmem(s.p, s.n, "://", 3) : NULL;
+    if (!at)
+        return s;
+    size_t from = (size_t)(at - s.p) + 3, end = from;
+    while (end < s.n && s.p[end] != '/' && s.p[end] != '?' && s.p[end] != '#')
+        end++;
+    for (size_t i = end; i > from; i--)
+        if (s.p[i - 1] == '@')
+            return str_fmt(a, STR_FMT "***" STR_FMT, STR_ARG(str_first(s, from)),
+                           STR_ARG(str_skip(s, i - 1)));
+    return s;
+}

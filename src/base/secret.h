@@ -12,4 +12,5 @@ static inline struct str secret_reveal(struct secret s) { return s.hidden; }
 static inline bool secret_is_set(struct secret s) { return s.hidden.n > 0; }
 /* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces); of nothing, nothing */
 struct str secret_mask(struct arena *a, struct secret s);
+struct str secret_mask_url(struct arena *a, struct str s); /* an address with *** for its user name and password; else s */
 #endif

@@ -365,22 +365,6 @@ static bool is_secret_name(struct str name)
     return false;
 }
 
-/* scheme://user:password@host */
-static struct str without_userinfo(struct arena *a, struct str s)
-{
-    const char *at = s.n ? memmem(s.p, s.n, "://", 3) : NULL;
-    if (!at)
-        return s;
-    size_t from = (size_t)(at - s.p) + 3, end = from;
-    while (end < s.n && s.p[end] != '/' && s.p[end] != '?' && s.p[end] != '#')
-        end++;
-    for (size_t i = end; i > from; i--)
-        if (s.p[i - 1] == '@')
-            return str_fmt(a, STR_FMT "***" STR_FMT, STR_ARG(str_first(s, from)),
-                           STR_ARG(str_skip(s, i - 1)));
-    return s;
-}
-
 static void write_masked(struct jw *w, struct arena *a, yyjson_val *v, bool is_secret)
 {
     size_t i, max;
@@ -405,7 +389,7 @@ static void write_masked(struct jw *w, struct arena *a, yyjson_val *v, bool is_s
         jw_array_end(w);
     } else if (yyjson_is_str(v)) {
         struct str s = json_str(v);
-        jw_str(w, is_secret ? secret_mask(a, secret_of(s)) : without_userinfo(a, s));
+        jw_str(w, is_secret ? secret_mask(a, secret_of(s)) : secret_mask_url(a, s));
     } else {
         jw_val(w, v);
     }

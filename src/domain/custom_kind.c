@@ -33,12 +33,10 @@ static bool check(const struct custom_kind *k, struct err *e)
         return err_field(e, "base", "'base' must be openai-compatible or anthropic-compatible");
     if (is_openai && !str_is(k->api, "chat") && !str_is(k->api, "responses"))
         return err_field(e, "api", "'api' must be chat or responses");
-    if (!str_starts(k->base_url, STR("http://")) && !str_starts(k->base_url, STR("https://")))
-        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
     struct arena *a = arena_new();
     struct url url;
     struct err why = ERR_INIT;
-    bool ok = url_parse(a, k->base_url, &url, &why) ||
+    bool ok = url_parse_address(a, k->base_url, &url, &why) ||
               err_field(e, "base_url", "'base_url': %s", why.message);
     arena_free(a);
     return ok && check_path("chat_path", k->chat_path, e) &&

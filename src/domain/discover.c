@@ -162,9 +162,7 @@ bool upstream_of(struct arena *a, const struct provider_kind *kind, struct str b
         base_url = str_of(kind->base_url);
     if (!base_url.n)
         return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
-    if (!str_starts(base_url, STR("http://")) && !str_starts(base_url, STR("https://")))
-        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
-    if (!url_parse(a, base_url, &url, &why))
+    if (!url_parse_address(a, base_url, &url, &why))
         return err_field(e, "base_url", "'base_url': %s", why.message);
     bool is_tls = str_is(url.scheme, "https"), v6 = str_contains(url.host, STR(":"));
     struct str path = url.path;

@@ -137,10 +137,7 @@ bool provider_check(struct arena *a, const struct provider_row *p, struct secret
         return err_field(e, "type", "Unknown type '" STR_FMT "'", STR_ARG(str_first(p->kind, 64)));
     if (p->base_url.n == 0 && !kind->base_url)
         return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
-    if (p->base_url.n && !str_starts(p->base_url, STR("http://")) &&
-        !str_starts(p->base_url, STR("https://")))
-        return err_field(e, "base_url", "'base_url' must start with http:// or https://");
-    if (p->base_url.n && !url_parse(a, p->base_url, &url, &why))
+    if (p->base_url.n && !url_parse_address(a, p->base_url, &url, &why))
         return err_field(e, "base_url", "'base_url': %s", why.message);
     if (p->proxy.n && !url_parse(a, p->proxy, &url, &why))
         return err_field(e, "proxy", "'proxy': %s", why.message);

@@ -1,6 +1,7 @@
 #include "domain/setting.h"
 #include <regex.h>
 #include "http/cidr.h"
+#include "http/http.h"
 
 #define INT(name_, default_, min_, max_, sentence_)                                        \
     {                                                                                      \
@@ -66,6 +67,15 @@ static bool check_prompt(struct str value, struct err *e)
            err_set(e, ERR_INPUT, "invalid_value", "at most 50000 bytes of UTF-8");
 }
 
+static bool check_address(struct str value, struct err *e)
+{
+    struct arena *a = arena_new();
+    struct url url;
+    bool ok = value.n == 0 || url_parse_address(a, value, &url, e);
+    arena_free(a);
+    return ok;
+}
+
 /* clang-format off */
 static const struct setting rows[] = {
     TEXT(host, "127.0.0.1", "Address to listen on; 0.0.0.0 for all. Read at start"),
@@ -123,7 +133,7 @@ static const struct setting rows[] = {
     FLAG(metrics_loopback, 0, "Show /metrics without a credential to callers on this machine"),
     FLAG(trace_context, 1, "Take part in traces of callers (W3C traceparent)"),
     FLAG(trace_propagate, 1, "Tell upstreams of the trace"),
-    TEXT(otlp_endpoint, "", "OpenTelemetry collector, http(s)://HOST:4318; empty: OTEL_EXPORTER_OTLP_ENDPOINT, or none"),
+    CHECKED(otlp_endpoint, "", check_address, "OpenTelemetry collector, http(s)://HOST:4318; empty: OTEL_EXPORTER_OTLP_ENDPOINT, or none"),
     TEXT(otlp_headers_file, "", "File with lines `name: value` that the collector gets as headers, in the data folder unless absolute"),
     FLAG(otlp_traces, 1, "Send it traces"),
     FLAG(otlp_metrics, 1, "Send it metrics"),
@@ -148,8 +158,8 @@ static const struct setting rows[] = {
     FLAG(cors, 1, "Answer browsers of other origins"),
     TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),
     FLAG(credential_visible, 0, "Let administrators see keys again that were given or made; those made while it is off stay hashes"),
-    TEXT(diagnostics_ip_url, "", "Asked by network diagnostics for the address we are seen under; empty: not asked"),
-    TEXT(diagnostics_connect_url, "", "Asked by network diagnostics for a 204; empty: not asked"),
+    CHECKED(diagnostics_ip_url, "", check_address, "Asked by network diagnostics for the address we are seen under; empty: not asked"),
+    CHECKED(diagnostics_connect_url, "", check_address, "Asked by network diagnostics for a 204; empty: not asked"),
     TEXT(admin_cors_origins, "", "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
     FLAG(require_login, 1, "Ask operators to sign in; false opens administration, to this machine only and only while the listener is a loopback address"),
     DEPLOYED(capabilities, capability_list_check, "Dangerous endpoints that are switched on, for callers on this machine: a comma list of backup_import, cli_config, interception, oauth_import, processes, restart. File and environment only"),

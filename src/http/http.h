@@ -20,6 +20,8 @@ struct url {
     uint16_t port;                                        /* filled in by scheme when absent */
 };
 bool url_parse(struct arena *a, struct str text, struct url *out, struct err *e) MUST_USE; /* http, https, socks5, socks5h */
+/* What configuration may show: http or https, without a user name or password. */
+bool url_parse_address(struct arena *a, struct str text, struct url *out, struct err *e) MUST_USE;
 struct str url_decode(struct arena *a, struct str s);         /* %XX; a bad escape stays as it is */
 struct str url_encode(struct arena *a, struct str s);         /* a path segment or query value */
 /* The value of a query parameter, decoded; STR_NONE absent, empty p != NULL when present and empty. */

@@ -166,6 +166,17 @@ bool url_parse(struct arena *a, struct str text, struct url *out, struct err *e)
     return true;
 }
 
+bool url_parse_address(struct arena *a, struct str text, struct url *out, struct err *e)
+{
+    if (!str_starts(text, STR("http://")) && !str_starts(text, STR("https://")))
+        return err_set(e, ERR_INPUT, "invalid_url", "must start with http:// or https://");
+    if (!url_parse(a, text, out, e))
+        return false;
+    return (!out->user.n && !out->password.n) ||
+           err_set(e, ERR_INPUT, "invalid_url",
+                   "must not hold a user name or password, for it is shown: send them in a header");
+}
+
 /* Takes the next parameter off *rest: raw, without its &. */
 static bool next_parameter(struct str *rest, struct str *whole)
 {

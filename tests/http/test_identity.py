@@ -311,6 +311,20 @@ def test_sessions_are_listed_and_revoked(s):
     assert who(s, bearer(mine)).status_code == 401
 
 
+def test_a_change_of_an_operator_can_insist_on_what_was_read(s):
+    owner = bearer(token(s))
+    path = "/sluice/v1/operators/" + operator(s, owner["Authorization"][7:], "ann", "viewer")["id"]
+    tag = s.get(path, auth=False, headers=owner).headers["etag"]
+    assert s.get(path, auth=False, headers={**owner, "If-None-Match": tag}).status_code == 304
+    changed = s.call("PATCH", path, {"role": "member"}, auth=False, headers={**owner, "If-Match": tag})
+    assert changed.status_code == 200 and changed.headers["etag"] != tag
+    for method, body in (("PATCH", {"role": "admin"}), ("DELETE", None)):
+        late = s.call(method, path, body, auth=False, headers={**owner, "If-Match": tag})
+        assert late.status_code == 412 and late.json()["error"]["code"] == "precondition_failed"
+    assert s.get(path, auth=False, headers=owner).json()["role"] == "member"
+    assert s.call("DELETE", path, auth=False, headers={**owner, "If-Match": changed.headers["etag"]}).status_code == 204
+
+
 def test_sessions_and_operators_come_in_pages(s):
     owner = token(s)
     for n, role in enumerate(("viewer", "admin", "viewer", "member")):

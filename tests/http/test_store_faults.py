@@ -3,6 +3,7 @@ import contextlib
 import json
 import pathlib
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from gateway import BINARY, KEY, Sluice, provider, wait_for
+from test_otlp import Collector
 from test_requests import ADMIN, CHAT, LIST, ask, config_with_keys
 from upstream import failure
 
@@ -121,18 +123,61 @@ def test_a_damaged_store_is_named_and_left_alone(scripted, tmp_path, damage):
 
 # Canaries
 
-def test_secrets_are_nowhere(start_sluice, scripted, upstream):
-    marks = {name: "canary-%s-0123456789abcdef" % name for name in
-             ("provider", "client", "header", "proxyuser", "operator", "env", "token")}
-    config = basic_config(scripted.origin)
-    config["providers"]["marked"] = {**provider("chat", scripted.origin), "api_key": marks["provider"], "headers": {"x-extra-token": marks["header"]}}
-    config["providers"]["proxied"] = {**provider("chat", scripted.origin), "api_key": "${MARKED_KEY}",
+def marked_config(origin, marks, collector, folder):
+    """A mark in every secret that a configuration can hold."""
+    headers = folder / "collector-headers"
+    headers.write_text("authorization: Bearer %s\n" % marks["collector"])
+    config = basic_config(origin)
+    config["providers"]["marked"] = {**provider("chat", origin), "api_key": marks["provider"], "headers": {"x-extra-token": marks["header"]}}
+    config["providers"]["proxied"] = {**provider("chat", origin), "api_key": "${MARKED_KEY}",
                                       "proxy": "http://user:%s@127.0.0.1:9" % marks["proxyuser"]}
     config["models"].update(marked={"provider": "marked"}, proxied={"provider": "proxied"})
-    config["server"].update(log_bodies="all", log_clients=True, log_level="debug", admin_password=marks["operator"] + "-long enough")
+    config["server"].update(log_bodies="all", log_clients=True, log_level="debug", admin_password=marks["operator"] + "-long enough",
+                            otlp_endpoint=collector.origin, otlp_interval_ms=50, otlp_metrics_interval_ms=100, otlp_headers_file=str(headers))
     config["server"]["api_keys"] += [{"id": "ad000000", "key": ADMIN, "scopes": ["inference", "models", "admin"]},
                                      {"id": "0b000000", "key": marks["client"], "label": "marked"}]
-    s = start_sluice(config, env={"MARKED_KEY": marks["env"]})
+    return config
+
+
+def administer(s, marks, say):
+    """Sign-ins, and secrets set over each surface's API."""
+    admin = s.auth(ADMIN)
+    assert say(s.post("/sluice/v1/session", {"password": marks["guess"]}, auth=False)).status_code == 401
+    r = s.post("/sluice/v1/session", {"password": marks["operator"] + "-long enough"}, auth=False)
+    assert r.status_code == 201, r.text
+    marks["session"] = r.json()["token"]
+    s.http.cookies.clear()
+    owner = {"Authorization": "Bearer " + marks["session"]}
+    say(s.get("/sluice/v1/sessions", headers=owner, auth=False))
+    marks["internal"] = s.get("/admin/api/internal-token", headers=admin).json()["token"]
+    assert say(s.post("/sluice/v1/operators", {"name": "marked", "role": "viewer", "password": marks["password"] + "-long enough"},
+                      headers=owner, auth=False)).status_code == 201
+    say(s.get("/sluice/v1/operators", headers=owner, auth=False))
+    assert say(s.post("/sluice/v1/providers", {"name": "posted", "type": "openai-compatible", "base_url": s.origin + "/v1", "api_key": marks["posted"]},
+                      headers=admin)).status_code == 201
+    assert say(s.post("/api/providers", {"provider": "openai", "name": "omni", "apiKey": marks["omni"],
+                                         "providerSpecificData": {"extraApiKeys": [marks["extra"]]}}, headers=admin)).status_code == 201
+    assert say(s.call("PATCH", "/sluice/v1/settings/proxy", {"value": "http://user:%s@127.0.0.1:9" % marks["proxy"]}, headers=admin)).status_code == 200
+    assert say(s.call("PATCH", "/sluice/v1/settings/proxy", {"value": "http://***@127.0.0.1:9"}, headers=admin)).status_code == 400
+    assert say(s.call("PATCH", "/sluice/v1/settings/proxy", {"value": None}, headers=admin)).status_code == 200
+    # what would be shown everywhere cannot be said
+    for name in ("otlp_endpoint", "diagnostics_ip_url", "diagnostics_connect_url"):
+        r = s.call("PATCH", "/sluice/v1/settings/" + name, {"value": "http://user:%s@127.0.0.1:9/" % marks["address"]}, headers=admin)
+        assert r.status_code == 400 and "user name or password" in r.text
+        say(r)
+    r = s.post("/sluice/v1/providers", {"name": "inside", "type": "openai-compatible", "base_url": "http://user:%s@127.0.0.1:9" % marks["address"]},
+               headers=admin)
+    assert r.status_code == 400 and r.json()["error"]["param"] == "base_url"
+    say(r)
+    assert say(s.call("PUT", "/api/db-backups", headers=admin)).status_code == 200
+
+
+def test_secrets_are_nowhere(start_sluice, scripted, upstream, tmp_path):
+    marks = {name: "canary-%s-0123456789abcdef" % name for name in
+             ("provider", "client", "header", "proxyuser", "operator", "env", "guess", "posted", "omni", "extra", "proxy", "address", "password", "collector")}
+    collector = Collector()
+    s = start_sluice(marked_config(scripted.origin, marks, collector, tmp_path), env={"MARKED_KEY": marks["env"]})
+    marks["claim"] = (re.search(r"claim#(\S+)", s.output()) or [None, "none was made"])[1]
     seen = []
 
     def say(r):
@@ -147,12 +192,18 @@ def test_secrets_are_nowhere(start_sluice, scripted, upstream):
     for model in ("proxied", "marked", "nobody"):
         say(ask(s, key=marks["client"], model=model))
     s.post(CHAT, b'{"model": broken', headers=s.auth(marks["client"]))
-    say(s.post("/sluice/v1/sessions", {"password": marks["token"]}, auth=False))
-    for path in ("/sluice/v1/providers", "/sluice/v1/providers/marked", "/sluice/v1/settings", "/sluice/v1/keys", "/sluice/v1/audit", "/metrics",
-                 "/sluice/v1/info", "/admin/api/config", "/admin/api/keys", "/admin/api/requests", "/admin/api/metrics", "/sluice/v1/requests?limit=1000"):
+    words = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    for carrier in ({"params": {"key": marks["client"]}}, {"headers": {"x-goog-api-key": marks["client"]}}, {"headers": {"x-api-key": marks["client"]}}):
+        assert say(s.post("/v1beta/models/echo:generateContent", words, auth=False, **carrier)).status_code == 200
+    administer(s, marks, say)
+    listed = json.loads(s.get("/openapi.json").text)["paths"]
+    paths = [p for p, item in listed.items() if "get" in item and "{" not in p and item["get"]["tags"][0] in ("sluice", "llm-rosetta", "OmniRoute")
+             and not any(word in p for word in ("/tail", "/events", "/stream", "reveal", "internal-token", "dashboard", "/docs", "openapi"))
+             and "text/event-stream" not in item["get"]["responses"].get("200", {}).get("content", {})
+             and "server-sent events" not in item["get"]["summary"]]
+    assert len(paths) > 60
+    for path in [*paths, "/sluice/v1/providers/marked", "/sluice/v1/requests?limit=1000"]:
         say(s.get(path, headers=s.auth(ADMIN)))
-    say(s.post("/sluice/v1/providers", {"name": "posted", "type": "openai-compatible", "base_url": scripted.origin + "/v1", "api_key": marks["token"]},
-               headers=s.auth(ADMIN)))
     wait_for(lambda: len(s.get(LIST + "?limit=1000", headers=s.auth(ADMIN)).json()["data"]) >= 13, "all are logged")
     for row in s.get(LIST + "?limit=1000", headers=s.auth(ADMIN)).json()["data"]:
         say(s.get("%s/%d" % (LIST, row["seq"]), headers=s.auth(ADMIN)))
@@ -160,14 +211,19 @@ def test_secrets_are_nowhere(start_sluice, scripted, upstream):
             say(s.get("%s/%d/bodies/%s" % (LIST, row["seq"], which), headers=s.auth(ADMIN)))
     out = subprocess.run([str(BINARY), "export", "--config", str(s.config_path), "--data", str(s.folder / "data")], capture_output=True, text=True,
                          env={"MARKED_KEY": marks["env"], "PATH": "/usr/bin:/bin"}, check=False)
+    wait_for(lambda: len(collector.taken("/v1/traces")) > 1 and collector.taken("/v1/metrics"), "traces and metrics arrive")
     core = "no memory" if int(pathlib.Path("/proc/%d/coredump_filter" % s.process.pid).read_text(), 16) == 0 else "all marks: " + " ".join(marks.values())
     s.process.send_signal(signal.SIGTERM)
     s.process.wait(30)
-    places = {"core": core, "answers": "".join(seen), "log": s.output(), "export's errors": out.stderr}
+    collector.stop()
+    traces = b"".join(body for _, _, body, _ in collector.requests).decode("latin-1")
+    assert marks["collector"] in str(collector.requests[0][1]), "the one place where it belongs"
+    places = {"core": core, "answers": "".join(seen), "log": s.output().replace("claim#" + marks["claim"], ""), "export": out.stdout,
+              "export's errors": out.stderr, "traces and metrics": traces}
     for path in (s.folder / "data").rglob("*"):
         if path.is_file():
             places[str(path.relative_to(s.folder))] = path.read_bytes().decode("latin-1")
-    assert len(places) > 4
+    assert len(places) > 6 and any("backup" in place for place in places), list(places)
     for name, mark in marks.items():
         for place, text in places.items():
             assert mark not in text, "%s's secret is in %s: …%s" % (name, place, text[max(0, text.find(mark) - 200):][:300])

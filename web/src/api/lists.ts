@@ -30,7 +30,7 @@ export const lists = {
   budgets: queryOptions({ queryKey: ['budgets'], refetchInterval: 10_000, queryFn: () => whole((after) => take(api.GET('/sluice/v1/budgets', query(after)))) }),
   orgs: queryOptions({ queryKey: ['orgs'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/orgs', query(after)))) }),
   users: queryOptions({ queryKey: ['users'], queryFn: () => whole((after) => take(api.GET('/sluice/v1/users', query(after)))) }),
-  active: queryOptions({ queryKey: ['active'], queryFn: async () => (await take(api.GET('/sluice/v1/requests/active'))).data, refetchInterval: 1_000 }),
+  active: queryOptions({ queryKey: ['active'], queryFn: async () => (await take(api.GET('/sluice/v1/requests/active', { params: { query: { sort: '-elapsed_ms' } } }))).data, refetchInterval: 1_000 }),
   series: queryOptions({
     queryKey: ['series'], queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300 } } })), refetchInterval: 2_000,
   }),
