@@ -6,7 +6,7 @@ struct combo_in {
     struct shape_list members;
     struct str sticky;
     int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms,
-        sticky_limit;
+        sticky_limit, hedge_after_ms, hedge_percentile;
     struct auto_conf weights;
     bool enabled;
 };
@@ -15,7 +15,7 @@ struct combo_out {
     struct shape_list members;
     struct str sticky;
     int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms,
-        sticky_limit;
+        sticky_limit, hedge_after_ms, hedge_percentile;
     struct auto_conf weights;
     bool enabled;
     struct str origin;
@@ -48,6 +48,8 @@ struct alias_io {
     FIELD_RANGE(struct type, queue_timeout_ms, -1, 3600000, 0, "Longest wait for a free place at a member; absent: combo_queue_timeout_ms"), \
     FIELD_RANGE(struct type, patience_ms, -1, 60000, 0, "After 502, 503 or 504: longest recovery that is waited for before the next one's turn; absent: combo_patience_ms"), \
     FIELD_RANGE(struct type, sticky_limit, -1, 1000, 0, "Requests in a row under round-robin; absent: round_robin_limit"), \
+    FIELD_RANGE(struct type, hedge_after_ms, -1, 600000, 0, "Time without a first byte after which the next one is asked beside the one that is silent; 0: never; absent: combo_hedge_after_ms"), \
+    FIELD_RANGE(struct type, hedge_percentile, -1, 99, 0, "Percentile of the member's own recent times to the first byte, waited for where it is longer; 0: hedge_after_ms alone; absent: combo_hedge_percentile"), \
     {FIELD_BASE(struct type, weights, "auto", SHAPE_OBJECT, 0, "Weights of strategy auto"), .shape = &auto_shape}, \
     FIELD(struct type, enabled, 0, "Whether it is served")
 /* clang-format on */
@@ -110,6 +112,8 @@ static struct combo_out show_combo(struct arena *a, const struct combo *c)
         .queue_timeout_ms = c->queue_timeout_ms,
         .patience_ms = c->patience_ms,
         .sticky_limit = c->sticky_limit,
+        .hedge_after_ms = c->hedge_after_ms,
+        .hedge_percentile = c->hedge_percentile,
         .weights = c->weights,
         .enabled = c->is_enabled,
         .origin = str_of(origin_name(c->from))};

@@ -108,7 +108,8 @@ struct line_out { /* all but the list makes the CSV */
         FIELD(struct line_out, provider, NULL_EMPTY, "Who answered"),                            \
         FIELD(struct line_out, upstream_model, NULL_EMPTY, "As it is called there"),             \
         FIELD(struct line_out, ended, NULL_EMPTY,                                                \
-              "done, left_early, left, broken, cancelled or cut: by which rule it is charged"),  \
+              "done, left_early, left, broken, cancelled, cut or hedged: by which rule it is "   \
+              "charged"),                                                                        \
         FIELD(struct line_out, usage_quality, 0, "none, estimated, derived or reported"),        \
         FIELD(struct line_out, service, 0, "standard, batch, flex or priority"),                 \
         FIELD(struct line_out, cost_state, 0, "unknown, partial or known"),                      \

@@ -173,6 +173,9 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .breakers_opened = live_transitions(relay_live_state(k->shared), BREAKER_OPEN),
         .breakers_closed = live_transitions(relay_live_state(k->shared), BREAKER_CLOSED),
         .global_fallbacks = relay_fallbacks(k->shared),
+        .hedge_names = hedge_outcome_names,
+        .n_hedges = HEDGE_OUTCOMES,
+        .n_hedge_ends = HEDGE_ENDS,
         .caches = cache_gauges(k, a),
         .n_caches = CACHE_LAYERS,
         .upstreams = upstream_gauges(k, s, a),
@@ -182,6 +185,8 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
     };
     struct limit_counts limits = limiter_counts(k->limiter);
     limit_gauges(&limits, a, &g);
+    for (size_t i = 0; i < HEDGE_OUTCOMES; i++)
+        g.hedges[i] = relay_hedges(k->shared, (enum hedge_outcome)i);
     g.budgets = budget_gauges(s, a, &g.n_budgets);
     g.ledger_waiting_bytes = usage_log_waiting_bytes(k->usage);
     metrics_read_process(&g);

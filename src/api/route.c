@@ -15,7 +15,7 @@ struct candidate_out {
     int64_t wait_ms;
     struct str fault;
     double score;
-    int64_t price_nanousd;
+    int64_t price_nanousd, hedge_after_ms;
     struct str why, left;
     bool chosen;
 };
@@ -43,6 +43,8 @@ static const struct shape candidate_shape = SHAPE(
     FIELD(struct candidate_out, fault, OMIT_EMPTY, "Why it cools"),
     FIELD(struct candidate_out, score, 0, "What its strategy ordered it by"),
     FIELD(struct candidate_out, price_nanousd, OMIT_EMPTY, "Nano-dollars of one input token"),
+    FIELD(struct candidate_out, hedge_after_ms, OMIT_EMPTY,
+          "How long it may be silent before the next one is asked beside it"),
     FIELD(struct candidate_out, why, 0, "Its place among the others, in words"),
     FIELD(struct candidate_out, left, OMIT_EMPTY,
           "Why it was left, of a request that was: its fault, cooling, busy, …"),

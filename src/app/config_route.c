@@ -123,6 +123,8 @@ static bool read_combo(struct router_builder *b, const struct entry *in, struct 
                         .queue_timeout_ms = conf.queue_timeout_ms,
                         .patience_ms = conf.patience_ms,
                         .sticky_limit = conf.sticky_limit,
+                        .hedge_after_ms = conf.hedge_after_ms,
+                        .hedge_percentile = conf.hedge_percentile,
                         .weights = conf.weights,
                         .is_enabled = conf.enabled,
                         .index = combo_index(in->name),

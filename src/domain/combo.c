@@ -73,6 +73,10 @@ static const struct shape combo_rest_shape = SHAPE(
                 "Longest recovery that is waited for"),
     FIELD_RANGE(struct combo_conf, sticky_limit, -1, 1000, 0,
                 "Requests in a row under round-robin"),
+    FIELD_RANGE(struct combo_conf, hedge_after_ms, -1, 600000, 0,
+                "Silence after which the next one is asked beside it"),
+    FIELD_RANGE(struct combo_conf, hedge_percentile, -1, 99, 0,
+                "Of its own times to the first byte"),
     FIELD_AS(struct combo_conf, enabled, "enabled", NULL, 0, "Whether it is served"));
 
 static const struct shape alias_shape = SHAPE(
@@ -131,6 +135,8 @@ bool combo_read(struct arena *a, yyjson_val *v, struct combo_conf *out, struct e
                                .queue_timeout_ms = -1,
                                .patience_ms = -1,
                                .sticky_limit = -1,
+                               .hedge_after_ms = -1,
+                               .hedge_percentile = -1,
                                .weights = auto_usual,
                                .enabled = true};
     if (!yyjson_is_obj(v))

@@ -35,6 +35,7 @@ struct combo_conf {             /* -1: as the settings combo_… say */
     struct member_conf *members;
     size_t n_members;
     int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms, sticky_limit;
+    int64_t hedge_after_ms, hedge_percentile;
     int sticky;                 /* enum sticky */
     struct auto_conf weights;
     bool enabled;
@@ -110,6 +111,8 @@ struct combo {
     struct member *members;
     size_t n_members;
     int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms, sticky_limit;
+    int64_t hedge_after_ms;     /* silence of a member after which the next one is asked beside it; 0: never */
+    int64_t hedge_percentile;   /* of the member's own times to the first byte, which counts where it is longer; 0: the time alone */
     struct auto_conf weights;
     const struct model *of;     /* the targets of a served model, not a combo of its own; NULL: one */
     bool is_enabled;

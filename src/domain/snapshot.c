@@ -450,6 +450,8 @@ void combo_defaults(struct combo *c, const struct settings *set)
         {&c->queue_timeout_ms, set->combo_queue_timeout_ms},
         {&c->patience_ms, set->combo_patience_ms},
         {&c->sticky_limit, set->round_robin_limit},
+        {&c->hedge_after_ms, set->combo_hedge_after_ms},
+        {&c->hedge_percentile, set->combo_hedge_percentile},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (*rows[i].at < 0)

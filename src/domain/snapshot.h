@@ -146,6 +146,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t claim_ttl_ms, audit_retention_days;
     struct str target_strategy, combo_strategy; /* words of strategy_words */
     int64_t combo_max_retries, combo_retry_delay_ms, combo_timeout_ms, combo_concurrency, combo_queue_timeout_ms, combo_patience_ms;
+    int64_t combo_hedge_after_ms, combo_hedge_percentile, hedge_budget_percent, hedge_burst;
     int64_t round_robin_limit, route_wait_ms, route_seed, quota_threshold_percent;
     int64_t breaker_failures, breaker_cooldown_ms, breaker_cooldown_max_ms, breaker_quiet_ms, rate_limit_cooldown_ms, rate_limit_cooldown_max_ms;
     struct str global_fallback_model;

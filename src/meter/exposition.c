@@ -364,6 +364,18 @@ WRITER(breaker_transitions)
     NUMBER(v->now->breakers_closed, {"to", STR("closed")});
 }
 
+WRITER(hedges)
+{
+    for (size_t i = 0; i < v->now->n_hedge_ends; i++)
+        NUMBER(v->now->hedges[i], {"outcome", str_of(v->now->hedge_names[i])});
+}
+
+WRITER(hedges_withheld)
+{
+    for (size_t i = v->now->n_hedge_ends; i < v->now->n_hedges; i++)
+        NUMBER(v->now->hedges[i], {"reason", str_of(v->now->hedge_names[i])});
+}
+
 WRITER(upstream_enabled)
 {
     for (size_t i = 0; i < v->now->n_upstreams; i++)
@@ -531,6 +543,8 @@ static const struct metric rows[] = {
     { "sluice_breakers_open", GAUGE, "", "upstream", NULL, "Credentials and models of an upstream that are left alone", NULL, 0, breakers_open },
     { "sluice_breaker_transitions", COUNTER, "", "to", NULL, "Breakers that opened, and that closed again", NULL, 0, breaker_transitions },
     { "sluice_global_fallbacks", COUNTER, "", "", NULL, "Requests that the global fallback model took over", NULL, 0, global_fallbacks },
+    { "sluice_hedges", COUNTER, "", "outcome", NULL, "Attempts beside a silent one: `won` it answered first, `lost` the other did, `failed`, `left` neither answered", NULL, 0, hedges },
+    { "sluice_hedges_withheld", COUNTER, "", "reason", NULL, "Those that were due and not made: `budget` the share was used up, `limit` a limit had no room, `money` a budget had none, `target` nobody else stood well", NULL, 0, hedges_withheld },
     { "sluice_upstream_enabled", GAUGE, "", "upstream", NULL, "1 when the upstream is switched on", NULL, 0, upstream_enabled },
     { "sluice_limit_refused", COUNTER, "", "of,limit", NULL, "Requests refused because a key, user, organisation, model or upstream (`of`) had used what it may", NULL, 0, limit_refused },
     { "sluice_limit_waiting_requests", GAUGE, "", "", NULL, "Requests that wait for room within a limit", NULL, 0, limit_waiting },

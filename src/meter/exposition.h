@@ -35,6 +35,9 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     int64_t last_reload_ms;         /* wall clock */
     uint64_t otlp_sent_spans, otlp_dropped_spans, otlp_sent_points, otlp_dropped_points, otlp_failures;
     uint64_t breakers_opened, breakers_closed, global_fallbacks; /* since the start */
+    uint64_t hedges[8];                     /* in the order of hedge_names */
+    const char *const *hedge_names;
+    size_t n_hedges, n_hedge_ends;           /* the first of them were sent */
     const struct cache_gauge *caches;
     size_t n_caches;
     const struct budget_gauge *budgets;

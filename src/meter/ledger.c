@@ -18,6 +18,7 @@ const struct money_end_rule money_ends[MONEY_ENDS] = {
     [MONEY_LEFT]       = {"left",       RULE_REPORTED, RULE_POLICY,   "The client left while the reply came"},
     [MONEY_BROKEN]     = {"broken",     RULE_REPORTED, RULE_ESTIMATE, "The upstream broke off inside its reply"},
     [MONEY_CANCELLED]  = {"cancelled",  RULE_REPORTED, RULE_ESTIMATE, "An operator ended the request"},
+    [MONEY_HEDGED]     = {"hedged",     RULE_REPORTED, RULE_POLICY,   "Another target answered the request first"},
     [MONEY_CUT]        = {"cut",        RULE_REPORTED, RULE_ESTIMATE, "The budget's hold was spent while the reply came"},
 };
 /* clang-format on */

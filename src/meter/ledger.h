@@ -21,6 +21,7 @@ enum money_end {
     MONEY_BROKEN,               /* the upstream broke off inside its reply */
     MONEY_CANCELLED,            /* the operator ended it */
     MONEY_CUT,                  /* its hold was spent */
+    MONEY_HEDGED,               /* of the second line of a request: another target answered it first */
     MONEY_ENDS
 };
 enum money_rule {

@@ -404,8 +404,8 @@ static void add_traffic(struct traffic *t, const struct metrics_request *r, cons
                     (r->duration_us - r->ttft_us) / (u->output_total - 1));
     }
     add(&t->attempts, r->attempts);
-    if (r->attempts > 1)
-        add(&t->failovers, r->attempts - 1);
+    if (r->attempts > 1 + r->hedges)
+        add(&t->failovers, r->attempts - 1 - r->hedges);
     if (u->cache_read > 0)
         add(&t->cache_read, (uint64_t)u->cache_read);
     if (u->cache_write > 0)

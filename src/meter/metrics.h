@@ -32,6 +32,7 @@ struct metrics_request {            /* one that ended; nothing of it is kept */
     const char *error_code;         /* "": none */
     const struct ir_usage *usage;
     unsigned attempts, failed_attempts;
+    unsigned hedges;                /* of the attempts, those beside another */
     int64_t ttft_us, duration_us;   /* ttft -1: no byte came */
     int64_t cost_nanousd;           /* 0: nothing, or unknown */
     bool is_unpriced;               /* it was sent, and nobody knows its price */

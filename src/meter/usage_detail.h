@@ -6,6 +6,7 @@
 
 struct usage_attempt {
     struct str upstream, model;
+    struct str reason;          /* "hedge": asked beside the one before; empty: in its turn */
     int32_t status;             /* the upstream's; 0: none came */
     struct str fault;           /* fault_name(); empty: it answered */
     struct str code, message;   /* of the error */

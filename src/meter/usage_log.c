@@ -56,7 +56,7 @@ struct posted {
     size_t bytes;
 };
 
-/* A record whose ring was full: its ledger line alone is written. */
+/* A record whose ring was full, or of an attempt beside another: its ledger line alone is written. */
 struct aside {
     struct aside *next;
     struct usage_record r;
@@ -211,7 +211,7 @@ void usage_log_end(struct usage_log *u, unsigned loop)
         (void)sched_yield(); /* they may share a core */
 }
 
-static void put_aside(struct usage_log *u, const struct usage_record *r)
+void usage_log_put_line(struct usage_log *u, const struct usage_record *r)
 {
     struct aside *a = malloc(sizeof *a);
     if (!a)
@@ -240,7 +240,7 @@ void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record
     struct usage_record *to = usage_log_begin(u, loop);
     if (!to) {
         if (r->money.id)
-            put_aside(u, r);
+            usage_log_put_line(u, r);
         free(r->extra);
         return;
     }

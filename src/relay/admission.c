@@ -22,11 +22,17 @@ struct admission {
     uint64_t taken_ms;
     bool is_in;
     const struct model *model; /* of places; NULL: it has no limits */
-    /* of the attempt: its upstream, and its model where that was reached by another name */
-    struct limit_place up[2];
-    size_t n_up;
-    uint64_t up_taken_ms;
-    bool is_up_in;
+    /* of an attempt: its upstream, and its model where that was reached by another name */
+    struct up_places {
+        struct limit_place v[2];
+        size_t n;
+        uint64_t taken_ms;
+        bool is_in;
+    } up, other; /* other: of the one that is put aside */
+    /* a second one at once, of those of places that limit that */
+    struct limit_place more[PLACES];
+    struct limits only[PLACES]; /* concurrency alone */
+    size_t n_more;
     /* upstreams that were left out, for want of room */
     struct limit_place nearest; /* the one with room first */
     struct limit_refusal nearest_why;
@@ -322,15 +328,25 @@ bool admission_begin(struct relay *rl)
 
 /* ---- before an attempt ---- */
 
+static int64_t reserved(const struct admission *a)
+{
+    return a->tokens > 0 ? a->tokens : 0;
+}
+
+static void leave_places(struct relay *rl, struct up_places *up, int64_t used)
+{
+    if (!up->is_in)
+        return;
+    up->is_in = false;
+    limit_end(rl->env->shared->limiter, up->v, up->n, reserved(rl->admission), used, up->taken_ms,
+              loop_now_ms(rl->env->loop));
+}
+
 static void leave_target(struct relay *rl)
 {
     struct admission *a = rl->admission;
-    if (!a || !a->is_up_in)
-        return;
-    a->is_up_in = false;
-    int64_t reserved = a->tokens > 0 ? a->tokens : 0;
-    limit_end(rl->env->shared->limiter, a->up, a->n_up, reserved, used_tokens(rl, reserved),
-              a->up_taken_ms, loop_now_ms(rl->env->loop));
+    if (a)
+        leave_places(rl, &a->up, used_tokens(rl, reserved(a)));
 }
 
 static size_t target_places(const struct relay *rl, struct limit_place out[2])
@@ -378,10 +394,8 @@ static bool enter_target(struct relay *rl, const struct limit_place *p, size_t n
     bool stands_behind = !a->is_waiting && rl->set->limit_queue_ms > 0 &&
                          rl->spec->shape != RELAY_FORM && is_awaited(p, n, &why);
     if (!stands_behind && limit_take(rl->env->shared->limiter, p, n, tokens, now, &why)) {
-        memcpy(a->up, p, n * sizeof *p);
-        a->n_up = n;
-        a->up_taken_ms = now;
-        a->is_up_in = true;
+        a->up = (struct up_places){.n = n, .taken_ms = now, .is_in = true};
+        memcpy(a->up.v, p, n * sizeof *p);
         a->n_left_out = 0;
         stop_waiting(a, true);
         return true;
@@ -430,6 +444,77 @@ bool admission_wait_target(struct relay *rl)
     return true;
 }
 
+/* ---- two at once ---- */
+
+static bool take_more(struct admission *a, uint64_t now)
+{
+    struct limit_refusal why;
+    a->n_more = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct limit_place *p = &a->places[i];
+        if (!p->limits->concurrency)
+            continue;
+        if (limit_is_awaited(p->gauge)) /* requests that have not begun go first */
+            return false;
+        a->only[a->n_more] = (struct limits){.concurrency = p->limits->concurrency};
+        a->more[a->n_more] = (struct limit_place){p->gauge, &a->only[a->n_more], p->of};
+        a->n_more++;
+    }
+    if (limit_take(a->rl->env->shared->limiter, a->more, a->n_more, 0, now, &why))
+        return true;
+    a->n_more = 0;
+    return false;
+}
+
+static void give_more(struct admission *a, uint64_t now)
+{
+    limit_end(a->rl->env->shared->limiter, a->more, a->n_more, 0, 0, now, now);
+    a->n_more = 0;
+}
+
+bool admission_beside(struct relay *rl)
+{
+    struct limit_place p[2];
+    size_t n = target_places(rl, p);
+    struct limit_refusal why;
+    uint64_t now = loop_now_ms(rl->env->loop);
+    if (!rl->admission && n == 0)
+        return true;
+    struct admission *a = admission_of(rl);
+    if (a->tokens < 0 && counts_tokens(p, n))
+        a->tokens = estimate(rl);
+    if (!take_more(a, now))
+        return false;
+    if (n > 0 && (is_awaited(p, n, &why) ||
+                  !limit_take(rl->env->shared->limiter, p, n, reserved(a), now, &why))) {
+        give_more(a, now);
+        return false;
+    }
+    a->other = a->up;
+    a->up = (struct up_places){.n = n, .taken_ms = now, .is_in = n > 0};
+    memcpy(a->up.v, p, n * sizeof *p);
+    return true;
+}
+
+void admission_change_places(struct relay *rl)
+{
+    struct admission *a = rl->admission;
+    if (!a)
+        return;
+    struct up_places up = a->up;
+    a->up = a->other;
+    a->other = up;
+}
+
+void admission_other_over(struct relay *rl, bool was_asked)
+{
+    struct admission *a = rl->admission;
+    if (!a)
+        return;
+    leave_places(rl, &a->other, was_asked ? reserved(a) : 0);
+    give_more(a, loop_now_ms(rl->env->loop));
+}
+
 /* ---- woken, and over ---- */
 
 /* The last that happens to it here. */
@@ -474,10 +559,9 @@ void admission_end(struct relay *rl)
         return;
     stop_waiting(a, false);
     leave_target(rl);
-    int64_t reserved = a->tokens > 0 ? a->tokens : 0;
     if (a->is_in)
-        limit_end(rl->env->shared->limiter, a->places, a->n, reserved, used_tokens(rl, reserved),
-                  a->taken_ms, loop_now_ms(rl->env->loop));
+        limit_end(rl->env->shared->limiter, a->places, a->n, reserved(a),
+                  used_tokens(rl, reserved(a)), a->taken_ms, loop_now_ms(rl->env->loop));
     a->is_in = false;
 }
 

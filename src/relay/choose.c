@@ -281,6 +281,37 @@ enum choice_step choice_admit(struct relay *rl)
     return is_waiting ? CHOICE_WAIT : CHOICE_SKIP;
 }
 
+bool choice_admit_beside(struct relay *rl)
+{
+    struct live *l = live_of(rl);
+    uint64_t now = now_of(rl);
+    const struct combo *by = combo_of(rl);
+    if (!by || live_standing(l, rl->target, rl->set, now).kind != STANDING_READY ||
+        !live_admit(l, rl->target, rl->set, false, now, &rl->key_index))
+        return false;
+    rl->is_admitted = true;
+    if (by->concurrency > 0 || rl->target->upstream->is_measured) {
+        if (!live_enter(l, rl->target, by->concurrency, now)) {
+            choice_leave(rl);
+            return false;
+        }
+        rl->entered = rl->target;
+    }
+    leave(rl, NULL);
+    return true;
+}
+
+const struct candidate *choice_candidate(const struct relay *rl)
+{
+    size_t at;
+    return candidate_of(rl, rl->target, &at);
+}
+
+void choice_outrun(struct relay *rl)
+{
+    leave(rl, "hedge");
+}
+
 uint64_t choice_first_byte_timeout(const struct relay *rl, uint64_t usual)
 {
     const struct combo *by = rl->choice ? combo_of(rl) : NULL;
@@ -347,7 +378,8 @@ static bool retries(struct relay *rl, enum fault f)
 {
     struct choice *c = rl->choice;
     const struct combo *by = combo_of(rl);
-    if (!by || c->retries >= (uint64_t)by->max_retries || !is_passing(rl->last_failed_status, f))
+    if (!by || c->retries >= (uint64_t)by->max_retries || !is_passing(rl->last_failed_status, f) ||
+        hedge_sent(rl)) /* the place before `next` is not its own any more */
         return false;
     struct standing s = live_standing(live_of(rl), rl->target, rl->set, now_of(rl));
     if (s.kind == STANDING_COOLING && s.wait_ms > (uint64_t)by->retry_delay_ms)

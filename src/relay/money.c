@@ -172,6 +172,21 @@ bool money_admit(struct relay *rl, struct err *e)
     return true;
 }
 
+/* Both may be billed whole, whatever is settled in the end. */
+bool money_beside(struct relay *rl)
+{
+    struct err ignored = ERR_INIT;
+    const struct budget *by = NULL;
+    struct money *m = rl->money;
+    if (!m)
+        return true;
+    int64_t now = clock_wall_ms();
+    int64_t more = price_bound(price_at(rl->target->prices, now), rl->service, m->tokens_in,
+                               m->covered);
+    return money_takes(rl, rl->target, &ignored) &&
+           (more <= 0 || hold_grow(&m->hold, more, now, &by));
+}
+
 struct str money_warning(const struct relay *rl)
 {
     return rl->money && rl->money->warning ? rl->money->warning->name : STR_NONE;
@@ -264,11 +279,16 @@ static enum money_end end_of(const struct relay *rl, const struct usage_record *
     return u->status >= 400 || u->status == 0 ? MONEY_FAILED : MONEY_DONE;
 }
 
-static void estimate_usage(const struct relay *rl, struct usage_record *u)
+static int64_t prompt_tokens(const struct relay *rl)
 {
     int64_t bytes = rl->r->content_length > 0 ? rl->r->content_length : (int64_t)rl->r->bytes_in;
+    return rl->form ? FORM_TOKENS : (bytes + 3) / 4;
+}
+
+static void estimate_usage(const struct relay *rl, struct usage_record *u)
+{
     if (u->usage.input_total < 0)
-        u->usage.input_total = rl->form ? FORM_TOKENS : (bytes + 3) / 4;
+        u->usage.input_total = prompt_tokens(rl);
     int64_t out = has_output(rl) ? live_tokens_out(rl) : 0;
     if (u->usage.output_total < out) /* of a stream that ended early only the beginning was told */
         u->usage.output_total = out;
@@ -324,6 +344,47 @@ static enum money_end end_of_kept(const struct relay *rl, const struct saved *s,
     return MONEY_DONE;
 }
 
+/* What id stands for, and whose it is. */
+static void name_line(struct relay *rl, const struct price *p, struct usage_money *m)
+{
+    m->account = rl->key ? rl->key->account : 0;
+    m->id = next_id(rl->env);
+    if (p)
+        learn(rl->env, p->version, p->text);
+    if (m->account)
+        learn(rl->env, m->account, rl->key->account_text);
+}
+
+/* The line of an attempt that was cancelled because another one was preferred; gives what it cost. */
+static int64_t record_loss(struct relay *rl, const struct usage_record *of,
+                           const struct hedge_loss *loss, int64_t now)
+{
+    struct usage_record u = *of;
+    struct usage_money *m = &u.money;
+    const struct price *p = price_at(loss->target->prices, now);
+    enum money_rule rule = money_rule_of(loss->end, false, rl->set->cost_client_left_estimate);
+    relay_copy_text(u.upstream, sizeof u.upstream, loss->target->upstream->name);
+    relay_copy_text(u.upstream_model, sizeof u.upstream_model, loss->target->model);
+    u.extra = NULL;
+    u.usage = IR_USAGE_NONE;
+    u.quality = USAGE_NONE;
+    *m = (struct usage_money){.end = (uint8_t)loss->end,
+                              .service = (uint8_t)rl->service,
+                              .price = p ? p->version : 0,
+                              .is_free = rule == RULE_ZERO};
+    if (!m->is_free && (is_by_tokens(p) || rl->money)) {
+        u.usage.input_total = prompt_tokens(rl);
+        u.quality = USAGE_ESTIMATED;
+    }
+    struct usage_vector parts = ledger_parts(&u);
+    struct cost c = m->is_free ? (struct cost){COST_KNOWN, 0} : price_cost(p, rl->service, &parts);
+    m->state = (uint8_t)c.state;
+    m->cost_nanousd = c.nanousd;
+    name_line(rl, p, m);
+    usage_log_put_line(rl->env->usage, &u);
+    return c.nanousd > 0 ? c.nanousd : 0;
+}
+
 void money_record(struct relay *rl, struct usage_record *u)
 {
     const struct saved *kept = cache_served(rl);
@@ -331,6 +392,8 @@ void money_record(struct relay *rl, struct usage_record *u)
     enum money_end end = kept ? end_of_kept(rl, kept, u) : end_of(rl, u);
     struct usage_money *m = &u->money;
     int64_t now = clock_wall_ms();
+    const struct hedge_loss *loss = hedge_loss(rl);
+    int64_t lost = rl->lost_nanousd = loss ? record_loss(rl, u, loss, now) : 0;
     m->cost_nanousd = -1;
     m->end = (uint8_t)end;
     if (end == MONEY_NONE || end == MONEY_FREE || end == MONEY_FAILED) {
@@ -339,7 +402,7 @@ void money_record(struct relay *rl, struct usage_record *u)
         m->state = COST_KNOWN;
         m->is_free = true;
         if (rl->money)
-            hold_settle(&rl->money->hold, 0, now);
+            hold_settle(&rl->money->hold, lost, now);
         return;
     }
     const struct price *p = t ? price_at(t->prices, now) : NULL;
@@ -360,12 +423,7 @@ void money_record(struct relay *rl, struct usage_record *u)
         c = (struct cost){COST_UNKNOWN, -1};
     m->state = (uint8_t)c.state;
     m->cost_nanousd = c.nanousd;
-    m->account = rl->key ? rl->key->account : 0;
-    m->id = next_id(rl->env);
-    if (p)
-        learn(rl->env, p->version, p->text);
-    if (m->account)
-        learn(rl->env, m->account, rl->key->account_text);
+    name_line(rl, p, m);
     if (rl->money)
-        hold_settle(&rl->money->hold, c.nanousd > 0 ? c.nanousd : 0, now);
+        hold_settle(&rl->money->hold, lost + (c.nanousd > 0 ? c.nanousd : 0), now);
 }

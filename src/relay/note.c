@@ -41,17 +41,28 @@ static struct usage_attempt *add_try(struct relay *rl, struct notes *n, uint64_t
     int64_t at = after_start(rl, rl->sent_ns ? rl->sent_ns : now);
     *t = (struct usage_attempt){.upstream = rl->target->upstream->name,
                                 .model = rl->target->model,
+                                .reason = hedge_is_now(rl) ? STR("hedge") : STR_NONE,
                                 .status = rl->up_status,
                                 .at_us = at,
                                 .duration_us = after_start(rl, now) - at};
     return t;
 }
 
+bool note_is_told(const struct relay *rl)
+{
+    return rl->failures && rl->failures->notes && rl->failures->notes->is_last_noted;
+}
+
+void note_open(struct relay *rl)
+{
+    if (rl->failures && rl->failures->notes)
+        rl->failures->notes->is_last_noted = false;
+}
+
 void note_attempt(struct relay *rl)
 {
     rl->sent_ns = 0;
-    if (rl->failures && rl->failures->notes)
-        rl->failures->notes->is_last_noted = false;
+    note_open(rl);
 }
 
 void note_failed(struct relay *rl, const struct err *e, const char *fault)

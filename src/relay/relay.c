@@ -60,6 +60,11 @@ struct live *relay_live_state(const struct relay_shared *s)
     return s->live_state;
 }
 
+uint64_t relay_hedges(const struct relay_shared *s, enum hedge_outcome o)
+{
+    return atomic_load_explicit(&s->hedges[o], memory_order_relaxed);
+}
+
 uint64_t relay_fallbacks(const struct relay_shared *s)
 {
     return atomic_load_explicit(&s->fallbacks, memory_order_relaxed);
@@ -334,6 +339,7 @@ void relay_fail(struct relay *rl, const struct err *e)
 {
     if (rl->is_ended)
         return;
+    hedge_end(rl);
     (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
                    e->code[0] ? e->code : err_kind_name(e->kind));
     note_error(rl, e);
@@ -357,7 +363,7 @@ void relay_fail(struct relay *rl, const struct err *e)
 
 /* ---- the record ---- */
 
-static void copy_text(char *out, size_t size, struct str s)
+void relay_copy_text(char *out, size_t size, struct str s)
 {
     size_t n = s.n < size - 1 ? s.n : size - 1;
     while (n > 0 && n < s.n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
@@ -383,9 +389,11 @@ static void count_request(const struct relay *rl, const struct usage_record *u, 
                      .usage = &rl->usage,
                      .attempts = rl->attempts,
                      .failed_attempts = rl->failed_attempts,
+                     .hedges = hedge_sent(rl),
                      .ttft_us = u->ttft_us,
                      .duration_us = u->duration_us,
-                     .cost_nanousd = u->money.cost_nanousd > 0 ? u->money.cost_nanousd : 0,
+                     .cost_nanousd = rl->lost_nanousd +
+                                     (u->money.cost_nanousd > 0 ? u->money.cost_nanousd : 0),
                      .is_unpriced = u->money.id && u->money.state == COST_UNKNOWN,
                  });
 }
@@ -395,23 +403,24 @@ static void record(struct relay *rl)
     struct usage_record u = {0};
     uint64_t now = clock_mono_ns();
     int64_t duration_us = (int64_t)((now - rl->r->start_ns) / 1000);
-    copy_text(u.request_id, sizeof u.request_id, rl->id);
+    relay_copy_text(u.request_id, sizeof u.request_id, rl->id);
     u.start_ms = clock_wall_ms() - duration_us / 1000;
     if (rl->key)
-        copy_text(u.key_id, sizeof u.key_id, rl->key->id);
-    copy_text(u.model, sizeof u.model, rl->model);
+        relay_copy_text(u.key_id, sizeof u.key_id, rl->key->id);
+    relay_copy_text(u.model, sizeof u.model, rl->model);
     if (rl->target) {
-        copy_text(u.upstream, sizeof u.upstream, rl->target->upstream->name);
-        copy_text(u.upstream_model, sizeof u.upstream_model, rl->target->model);
+        relay_copy_text(u.upstream, sizeof u.upstream, rl->target->upstream->name);
+        relay_copy_text(u.upstream_model, sizeof u.upstream_model, rl->target->model);
     }
-    copy_text(u.op, sizeof u.op, str_of(op_name(rl->spec->op)));
-    copy_text(u.client_format, sizeof u.client_format, str_of(client_wire(rl->spec->client)->name));
+    relay_copy_text(u.op, sizeof u.op, str_of(op_name(rl->spec->op)));
+    relay_copy_text(u.client_format, sizeof u.client_format,
+                    str_of(client_wire(rl->spec->client)->name));
     if (rl->up != WIRE_NONE)
-        copy_text(u.upstream_format, sizeof u.upstream_format, str_of(wire_of(rl->up)->name));
+        relay_copy_text(u.upstream_format, sizeof u.upstream_format, str_of(wire_of(rl->up)->name));
     u.status = rl->r->is_aborted && !rl->is_done ? 499 : rl->status;
     u.attempts = (int32_t)rl->attempts;
     u.is_stream = rl->is_stream;
-    copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
+    relay_copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
     if (rl->mode == REPLY_PASS && !rl->is_done) /* it ended before its end */
         rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
     u.usage = rl->usage;
@@ -438,7 +447,7 @@ static void record(struct relay *rl)
 
 /* ---- one attempt ---- */
 
-static void drop_attempt(struct relay *rl)
+void relay_drop_attempt(struct relay *rl)
 {
     choice_leave(rl);
     if (rl->call) {
@@ -491,11 +500,12 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
               "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
               rl->attempts, fault_name(f), rl->up_status, e->message);
     rl->last_headers = rl->out_headers;
-    drop_attempt(rl);
+    relay_drop_attempt(rl);
     bool may_follow = fault_is_retryable(f) &&
                       (rl->spec->shape != RELAY_FORM || form_can_retry(rl));
-    if (may_follow && choice_goes_on(rl, f))
+    if (may_follow && (hedge_goes_on(rl) || choice_goes_on(rl, f)))
         return;
+    hedge_end(rl);
     /* Same format: the upstream's own words, unless they speak of our credential. */
     bool is_own = is_own_fault(rl);
     if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE &&
@@ -753,8 +763,8 @@ static void on_writable(void *arg)
         form_writable(rl);
 }
 
-static const struct http_call_handler call_handler = {on_head, on_body,  on_read_end,
-                                                      on_end,  on_error, on_writable};
+const struct http_call_handler relay_call_handler = {on_head, on_body,  on_read_end,
+                                                     on_end,  on_error, on_writable};
 
 bool relay_load_ir(struct relay *rl, struct err *e)
 {
@@ -921,7 +931,7 @@ static void start_call(struct relay *rl, struct str target, struct str body,
     rl->sent_ns = clock_mono_ns();
     if (rl->capture)
         capture_sent(rl, body);
-    rl->call = http_call_start(rl->env->client, &out, &call_handler, rl);
+    rl->call = hedge_call(rl, &out);
 }
 
 void relay_start_form(struct relay *rl, int64_t length, struct str content_type)
@@ -1024,6 +1034,55 @@ static bool is_for_loading(struct relay *rl)
     return rl->spec->shape == RELAY_TALK && relay_load_ir(rl, &ignored) && rl->ir->is_preload;
 }
 
+static bool build(struct relay *rl, struct str *path, struct str *body, struct err *e)
+{
+    return rl->spec->shape == RELAY_TALK ? build_talk(rl, path, body, e)
+                                         : build_json(rl, path, body, e);
+}
+
+static void send_built(struct relay *rl, struct str path, struct str body)
+{
+    /* Google: alt, $alt, prettyPrint go along; the key never does */
+    if (rl->path_model.n && rl->is_same && rl->r->query.n) {
+        struct str q = query_without(rl->r->arena, rl->r->query, "key");
+        q = query_without(rl->r->arena, q, "alt");
+        if (q.n)
+            path = str_fmt(rl->r->arena, STR_FMT "%c" STR_FMT, STR_ARG(path),
+                           memchr(path.p, '?', path.n) ? '&' : '?', STR_ARG(q));
+    }
+    start_call(rl, path, body, STR("application/json"), false, 0);
+}
+
+enum hedge_outcome relay_attempt_beside(struct relay *rl)
+{
+    struct err ignored = ERR_INIT; /* it was not needed */
+    struct str path = STR_NONE, body = STR_NONE;
+    rl->target = rl->order[rl->next];
+    rl->up_status = 0;
+    if (rl->target->upstream->kind->is_builtin || !choice_admit_beside(rl))
+        return HEDGE_NO_TARGET;
+    if (!admission_beside(rl)) {
+        choice_leave(rl);
+        return HEDGE_NO_ROOM;
+    }
+    enum hedge_outcome why = is_for_loading(rl) || !build(rl, &path, &body, &ignored)
+                                 ? HEDGE_NO_TARGET
+                             : !money_beside(rl) ? HEDGE_NO_MONEY
+                                                 : HEDGE_SENT;
+    if (why != HEDGE_SENT) {
+        choice_leave(rl);
+        admission_change_places(rl);
+        admission_other_over(rl, false);
+        return why;
+    }
+    rl->next++;
+    rl->attempts++;
+    note_attempt(rl);
+    trace_attempt(rl);
+    send_built(rl, path, body);
+    return HEDGE_SENT;
+}
+
 void relay_attempt_next(struct relay *rl)
 {
     struct err e = ERR_INIT;
@@ -1080,9 +1139,7 @@ void relay_attempt_next(struct relay *rl)
             return;
         }
         err_clear(&e);
-        bool is_built = rl->spec->shape == RELAY_TALK ? build_talk(rl, &path, &body, &e)
-                                                      : build_json(rl, &path, &body, &e);
-        if (!is_built) {
+        if (!build(rl, &path, &body, &e)) {
             if (rl->spec->shape == RELAY_TALK && !rl->is_fetching && e.kind == ERR_UNSUPPORTED &&
                 images_fetch(rl)) {
                 choice_leave(rl);
@@ -1098,15 +1155,7 @@ void relay_attempt_next(struct relay *rl)
         }
         rl->attempts++;
         trace_attempt(rl);
-        /* Google: alt, $alt, prettyPrint go along; the key never does */
-        if (rl->path_model.n && rl->is_same && rl->r->query.n) {
-            struct str q = query_without(rl->r->arena, rl->r->query, "key");
-            q = query_without(rl->r->arena, q, "alt");
-            if (q.n)
-                path = str_fmt(rl->r->arena, STR_FMT "%c" STR_FMT, STR_ARG(path),
-                               memchr(path.p, '?', path.n) ? '&' : '?', STR_ARG(q));
-        }
-        start_call(rl, path, body, STR("application/json"), false, 0);
+        send_built(rl, path, body);
         return;
     }
     if (!has_error && admission_wait_target(rl))
@@ -1335,6 +1384,7 @@ void relay_close(struct relay *rl)
         echo_cancel(rl);
     if (rl->form)
         form_close(rl);
+    hedge_end(rl);
     choice_end(rl);
     images_forget(rl);
     responses_forget(rl);
@@ -1343,7 +1393,7 @@ void relay_close(struct relay *rl)
     record(rl);
     admission_end(rl);
     cache_forget(rl);
-    drop_attempt(rl);
+    relay_drop_attempt(rl);
     count(rl, 0);
     atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
     arena_free(rl->scratch);

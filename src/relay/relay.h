@@ -45,6 +45,14 @@ struct semantic *relay_semantic(const struct relay_shared *s);
 struct cache_layer;
 void relay_cache_layers(const struct relay_shared *s, struct cache_layer *out); /* CACHE_LAYERS of relay/replies.h */
 struct live *relay_live_state(const struct relay_shared *s); /* breakers, loads, quota windows: route/live.h */
+enum hedge_outcome { /* of asking a second target beside a silent one: who answered, and why it was not asked */
+    HEDGE_WON, HEDGE_LOST, HEDGE_FAILED, HEDGE_LEFT,
+    HEDGE_NO_BUDGET, HEDGE_NO_ROOM, HEDGE_NO_MONEY, HEDGE_NO_TARGET, HEDGE_OUTCOMES,
+    HEDGE_SENT = HEDGE_OUTCOMES
+};
+#define HEDGE_ENDS HEDGE_NO_BUDGET                           /* those before it were sent */
+extern const char *const hedge_outcome_names[HEDGE_OUTCOMES];
+uint64_t relay_hedges(const struct relay_shared *s, enum hedge_outcome o);
 uint64_t relay_fallbacks(const struct relay_shared *s);      /* requests that global_fallback_model took over */
 struct replies *relay_replies(const struct relay_shared *s);   /* answers that are kept: relay/replies.h */
 

@@ -113,6 +113,7 @@ struct relay {
 
     struct money *money;             /* money.c; NULL: no budget holds */
     enum price_service service;      /* asked for */
+    int64_t lost_nanousd;            /* of the attempt that hedge_loss() tells of */
     bool is_money_asked, is_cut;     /* whether a budget was asked; it ended the stream */
 
     /* the record */
@@ -131,6 +132,7 @@ struct relay {
     struct form *form;
     struct admission *admission;     /* admission.c; NULL: nothing of it is limited */
     struct kept *kept;               /* stored response state */
+    struct hedge *hedge;             /* hedge.c; NULL: nothing is asked twice at once */
     struct cached *cached;           /* cache.c; NULL: not its business */
     struct meaning *meaning;         /* meaning.c; NULL: not known */
     struct meaning_job *meaning_job; /* NULL: none runs */
@@ -147,6 +149,7 @@ struct relay_shared {
     struct live *live_state;
     _Atomic uint64_t chosen;         /* counts for route_seed */
     _Atomic uint64_t fallbacks;      /* to global_fallback_model */
+    _Atomic uint64_t hedges[HEDGE_OUTCOMES];
     struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
     struct usage_log *usage;
     struct signatures *signatures;
@@ -166,6 +169,10 @@ struct str relay_dropped(struct relay *rl);                   /* what the target
 struct failures *relay_failures(struct relay *rl);
 void relay_fail(struct relay *rl, const struct err *e);       /* answers with e, or breaks a begun stream off in the caller's dialect */
 void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms);
+void relay_copy_text(char *out, size_t size, struct str s);   /* cut between characters */
+void relay_drop_attempt(struct relay *rl);                    /* lets go of all that the attempt in rl holds, its call first */
+enum hedge_outcome relay_attempt_beside(struct relay *rl) MUST_USE; /* asks the next target now, or says why not: nothing is left of it then */
+extern const struct http_call_handler relay_call_handler;     /* of a call of rl's attempt; arg: rl */
 bool relay_begin_stream(struct relay *rl);                    /* head of a streamed reply, once */
 void relay_flush(struct relay *rl);                           /* rl->out to the client */
 void relay_start_keepalive(struct relay *rl);
@@ -177,6 +184,9 @@ bool relay_hold_to_provider(struct relay *rl, struct err *e) MUST_USE;
 bool relay_resolve(struct relay *rl, struct err *e) MUST_USE; /* rl->model to the ordered candidates */
 enum choice_step { CHOICE_GO, CHOICE_SKIP, CHOICE_WAIT };     /* ask rl->target; the next one; a timer goes on */
 enum choice_step choice_admit(struct relay *rl) MUST_USE;
+bool choice_admit_beside(struct relay *rl) MUST_USE;          /* rl->target stands well and has a place free: it is taken, nothing is waited for */
+const struct candidate *choice_candidate(const struct relay *rl); /* rl->target among those to choose from; NULL: it is not */
+void choice_outrun(struct relay *rl);                         /* another one answered before rl->target */
 uint64_t choice_first_byte_timeout(const struct relay *rl, uint64_t usual);
 void choice_head(struct relay *rl, int status, const struct http_header *h, size_t n); /* the upstream's head is there */
 void choice_report(struct relay *rl, enum fault f, int64_t retry_after_ms); /* the attempt failed */
@@ -196,6 +206,18 @@ char upstream_query(const struct upstream *u, struct buf *b);  /* its own part o
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out);
 void relay_on_ir_event(void *arg, const struct ir_event *ev);
 
+/* hedge.c: a second attempt beside a silent one. Each of them may be the one in rl whenever something comes for it. */
+struct http_call *hedge_call(struct relay *rl, const struct http_out *out); /* starts rl's attempt, watched where it may be asked twice */
+bool hedge_goes_on(struct relay *rl) MUST_USE;                /* rl's attempt failed, and is dropped. true: the other one is rl's now */
+void hedge_end(struct relay *rl);                             /* no other attempt goes on */
+bool hedge_is_now(const struct relay *rl);                    /* rl's attempt was made beside another one */
+unsigned hedge_sent(const struct relay *rl);                  /* attempts that were */
+struct hedge_loss { /* an attempt that was cancelled without a reply */
+    const struct target *target;
+    enum money_end end;
+};
+const struct hedge_loss *hedge_loss(const struct relay *rl);  /* NULL: none was */
+
 void relay_admitted(struct relay *rl);                        /* on from admission */
 
 bool inject(struct relay *rl) MUST_USE;                       /* inject.c; true: rl->body is another now, and must be looked at again */
@@ -204,6 +226,10 @@ bool inject(struct relay *rl) MUST_USE;                       /* inject.c; true:
 bool admission_begin(struct relay *rl) MUST_USE;              /* false: it waits for its turn (then relay_admitted goes on), or was refused */
 bool admission_target(struct relay *rl) MUST_USE;             /* before an attempt at rl->target; false: its upstream has no room now */
 bool admission_wait_target(struct relay *rl) MUST_USE;      /* no target could be asked: true: for want of room, and it waits or was refused */
+/* A second attempt, at rl->target, beside the one that is let in: in its upstream's limits, and once more at once in those of the caller. */
+bool admission_beside(struct relay *rl) MUST_USE;
+void admission_change_places(struct relay *rl);               /* which of the two is rl's */
+void admission_other_over(struct relay *rl, bool was_asked);  /* of the other one; was_asked: its upstream may have worked for it */
 void admission_end(struct relay *rl);
 bool admission_tells(const struct relay *rl);                 /* there are headers of our own; the upstream's are left out then */
 bool is_limit_header(struct str name);
@@ -213,6 +239,8 @@ size_t admission_headers(const struct relay *rl, struct http_header *h); /* at m
 void trace_begin(struct relay *rl);
 const char *trace_id(const struct relay *rl);                  /* NULL: none */
 void trace_attempt(struct relay *rl);
+size_t trace_span(const struct relay *rl);                     /* the attempt that trace_attempt_end ends */
+void trace_set_span(struct relay *rl, size_t span);
 void trace_attempt_end(struct relay *rl, const char *fault);   /* a literal, or rl->error_code; "": it was taken */
 size_t trace_headers(const struct relay *rl, struct http_header *h, size_t max);
 void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
@@ -227,6 +255,7 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
 /* money.c */
 bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */
 bool money_takes(const struct relay *rl, const struct target *t, struct err *e) MUST_USE; /* whether its price is known, where it must be */
+bool money_beside(struct relay *rl) MUST_USE;                  /* holds what a second attempt, at rl->target, may cost; false: there is no room, or its price is not known */
 struct str money_warning(const struct relay *rl);              /* the budget that is nearly spent; empty: none */
 bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may be ended: it goes through events */
 void money_passed(struct relay *rl, int64_t tokens);           /* rl->money is there: so many came so far; the hold grows */
@@ -239,6 +268,8 @@ void live_add(struct relay *rl);
 void live_remove(struct relay *rl);
 /* note.c: for the request log */
 void note_attempt(struct relay *rl);                          /* one begins */
+bool note_is_told(const struct relay *rl);                    /* the attempt in rl is among those told of */
+void note_open(struct relay *rl);                             /* it is not yet */
 void note_failed(struct relay *rl, const struct err *e, const char *fault); /* it failed */
 void note_error(struct relay *rl, const struct err *e);       /* what the client is told */
 struct str note_mask(struct relay *rl, struct str text);      /* without the credentials that the upstream got: some repeat them */

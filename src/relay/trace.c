@@ -12,7 +12,7 @@ struct trace {
     char text[33];    /* the trace id */
     struct trace_attempt attempts[MAX_ATTEMPTS];
     size_t n_attempts;
-    bool is_open; /* the last attempt is under way */
+    size_t open; /* 1 + the attempt that is under way; 0: none. Of two the one in rl */
 };
 
 /* Of several lines one (W3C trace context, 3.3.1). */
@@ -82,19 +82,30 @@ void trace_attempt(struct relay *rl)
                                 .start_ns = clock_mono_ns(),
                                 .fault = ""};
     new_span(a->span);
-    t->is_open = true;
+    t->open = t->n_attempts;
 }
 
 void trace_attempt_end(struct relay *rl, const char *fault)
 {
     struct trace *t = rl->trace;
-    if (!t || !t->is_open)
+    if (!t || !t->open)
         return;
-    struct trace_attempt *a = &t->attempts[t->n_attempts - 1];
+    struct trace_attempt *a = &t->attempts[t->open - 1];
     a->end_ns = clock_mono_ns();
     a->status = rl->up_status;
     a->fault = fault;
-    t->is_open = false;
+    t->open = 0;
+}
+
+size_t trace_span(const struct relay *rl)
+{
+    return rl->trace ? rl->trace->open : 0;
+}
+
+void trace_set_span(struct relay *rl, size_t span)
+{
+    if (rl->trace)
+        rl->trace->open = span;
 }
 
 size_t trace_headers(const struct relay *rl, struct http_header *h, size_t max)
@@ -136,7 +147,7 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns)
     struct trace *t = rl->trace;
     if (!t || !t->is_recorded)
         return;
-    if (t->is_open) {
+    if (t->open) {
         trace_attempt_end(rl, rl->error_code);
         t->attempts[t->n_attempts - 1].end_ns = now_ns; /* not behind the request's own */
     }

@@ -421,8 +421,17 @@ static void order(struct chooser *c, const struct combo *combo, struct option *v
 
 /* ---- the whole ---- */
 
-static void add_candidate(struct chooser *c, const struct combo *by, const struct option *o,
-                          const struct target *t)
+/* How long one may be silent; 0: for ever. */
+static uint64_t hedge_after(const struct live *l, const struct combo *by, const struct target *t)
+{
+    uint64_t after = (uint64_t)by->hedge_after_ms, own = 0;
+    if (by->hedge_percentile > 0)
+        own = (live_start_percentile_us(l, t, (unsigned)by->hedge_percentile) + 999) / 1000;
+    return own > after ? own : after;
+}
+
+static void add_candidate(struct chooser *c, const struct combo *by, const struct combo *hedge,
+                          const struct option *o, const struct target *t)
 {
     struct plan *p = c->out;
     for (size_t i = 0; i < p->n; i++)
@@ -442,6 +451,8 @@ static void add_candidate(struct chooser *c, const struct combo *by, const struc
                             .is_excluded = is_excluded(c->ask, t),
                             .score = o->score,
                             .price_nanousd = price_of(c, t, o->member->price_nanousd),
+                            .hedge = hedge,
+                            .hedge_after_ms = hedge_after(c->live, hedge, t),
                             .why = o->why};
     k->standing = live_standing(c->live, t, c->ask->set, c->ask->now_ms);
     /* filled until it is used up */
@@ -449,7 +460,8 @@ static void add_candidate(struct chooser *c, const struct combo *by, const struc
         k->standing.kind = STANDING_READY;
 }
 
-static void expand(struct chooser *c, const struct combo *combo)
+/* hedge: of the targets of a served model, the combo that it is a member of. */
+static void expand(struct chooser *c, const struct combo *combo, const struct combo *hedge)
 {
     struct option *v = ARENA_ARRAY(c->a, struct option, combo->n_members + 1);
     size_t n = options_of(c, combo, v);
@@ -457,10 +469,10 @@ static void expand(struct chooser *c, const struct combo *combo)
     for (size_t i = 0; i < n; i++) {
         const struct member *m = v[i].member;
         if (m->combo)
-            expand(c, m->combo);
+            expand(c, m->combo, m->combo->of ? hedge : m->combo);
         else
             for (size_t t = 0; t < m->n_targets; t++)
-                add_candidate(c, combo, &v[i], &m->targets[t]);
+                add_candidate(c, combo, hedge, &v[i], &m->targets[t]);
     }
 }
 
@@ -516,7 +528,7 @@ void choose(struct arena *a, struct live *l, const struct choose_ask *ask, struc
 {
     struct chooser c = {.a = a, .live = l, .ask = ask, .random = ask->seed, .out = out};
     *out = (struct plan){.strategy = ask->model->group->strategy};
-    expand(&c, ask->model->group);
+    expand(&c, ask->model->group, ask->model->group);
     partition(out);
     keep_to_pin(&c);
 }

@@ -25,6 +25,8 @@ struct candidate {
     bool is_down, is_excluded;  /* as asked: never tried */
     double score;               /* of its strategy: what it was ordered by */
     int64_t price_nanousd;      /* of a million input tokens; -1: unknown */
+    const struct combo *hedge;  /* that says how long it may be silent: its own, or that of the combo it is opened in */
+    uint64_t hedge_after_ms;    /* then the next one is asked beside it; 0: never */
     const char *why;            /* a literal: its place among the others */
 };
 struct plan {

@@ -60,6 +60,8 @@ static void write_candidate(struct jw *w, const struct candidate *k, const char 
     jw_double(w, k->score < 1e200 ? k->score : -1);
     if (k->price_nanousd >= 0)
         jw_kv_int(w, "price_nanousd", (k->price_nanousd + 500000) / 1000000);
+    if (k->hedge_after_ms)
+        jw_kv_int(w, "hedge_after_ms", (int64_t)k->hedge_after_ms);
     jw_kv_str(w, "why", str_of(k->why));
     if (left)
         jw_kv_str(w, "left", str_of(left));

@@ -40,6 +40,12 @@ struct lane {
     _Atomic int64_t inflight;
     _Atomic uint64_t uses, failures, first_byte; /* struct decayed */
 };
+/* Times to the first byte by size, four steps an octave from a millisecond: halved now and then, so that what is recent counts. */
+#define START_STEPS 80
+#define START_MAX 256
+struct starts {
+    _Atomic uint32_t n, v[START_STEPS];
+};
 struct account { /* of an upstream's key: its quota windows */
     _Atomic uint64_t tag;
     struct {
@@ -60,6 +66,9 @@ struct live {
     _Atomic uint64_t counters[COUNTERS];
     struct slot slots[SLOTS];
     struct lane lanes[LANES];
+    struct starts starts[LANES]; /* of the lane at the same place */
+    /* of an allowance, in hundredths of an attempt; 0: it is whole */
+    _Atomic int64_t hedge_debt[COUNTERS];
     struct account accounts[SLOTS];
     struct pin pins[PINS];
 };
@@ -652,6 +661,79 @@ void live_first_byte(struct live *l, const struct target *t, uint64_t us, uint64
             next = old * 0.95 + fresh * 0.05;
         is = packed((float)next, now);
     } while (!atomic_compare_exchange_weak(&lane->first_byte, &was, is));
+}
+
+/* ---- asking twice ---- */
+
+static size_t start_step(uint64_t us)
+{
+    double step = us > 1000 ? ceil(4 * log2((double)us / 1000)) : 0;
+    return step < START_STEPS - 1 ? (size_t)step : START_STEPS - 1;
+}
+
+static struct starts *starts_of(const struct live *l, const struct lane *lane)
+{
+    return &((struct live *)(uintptr_t)l)->starts[lane - l->lanes];
+}
+
+void live_note_start(struct live *l, const struct target *t, uint64_t us)
+{
+    struct starts *s = starts_of(l, find_lane(l, live_lane(t), true));
+    ADD(s->v[start_step(us)], 1);
+    uint32_t n = ADD(s->n, 1) + 1;
+    if (n < START_MAX || !atomic_compare_exchange_strong(&s->n, &n, n / 2))
+        return;
+    uint32_t left = 0;
+    /* one that is added meanwhile may be lost: it is one of hundreds */
+    for (size_t i = 0; i < START_STEPS; i++) {
+        uint32_t half = GET(s->v[i]) / 2;
+        PUT(s->v[i], half);
+        left += half;
+    }
+    PUT(s->n, left);
+}
+
+uint64_t live_start_percentile_us(const struct live *l, const struct target *t, unsigned percentile)
+{
+    const struct lane *lane = find_lane(l, live_lane(t), false);
+    uint64_t n = 0, seen = 0;
+    if (!lane)
+        return 0;
+    const struct starts *s = starts_of(l, lane);
+    for (size_t i = 0; i < START_STEPS; i++)
+        n += GET(s->v[i]);
+    if (n < HEDGE_SAMPLES)
+        return 0;
+    for (size_t i = 0; i < START_STEPS; i++) {
+        seen += GET(s->v[i]);
+        if (seen * 100 >= n * percentile && seen > 0)
+            return (uint64_t)(1000 * exp2((double)i / 4));
+    }
+    return 0;
+}
+
+void live_hedge_earn(struct live *l, uint32_t index, int64_t percent)
+{
+    _Atomic int64_t *debt = &l->hedge_debt[index % COUNTERS];
+    int64_t was = GET(*debt);
+    while (was > 0 && !atomic_compare_exchange_weak(debt, &was, was > percent ? was - percent : 0))
+        ;
+}
+
+bool live_hedge_take(struct live *l, uint32_t index, int64_t burst)
+{
+    _Atomic int64_t *debt = &l->hedge_debt[index % COUNTERS];
+    int64_t was = GET(*debt);
+    do
+        if (was + 100 > burst * 100)
+            return false;
+    while (!atomic_compare_exchange_weak(debt, &was, was + 100));
+    return true;
+}
+
+void live_hedge_return(struct live *l, uint32_t index)
+{
+    live_hedge_earn(l, index, 100);
 }
 
 /* ---- quota windows ---- */

@@ -69,6 +69,15 @@ bool live_enter(struct live *l, const struct target *t, int64_t max, uint64_t no
 void live_leave(struct live *l, const struct target *t);
 void live_first_byte(struct live *l, const struct target *t, uint64_t us, uint64_t now_ms);
 
+/* ---- asking twice at once: of requests that may be, so that their times compare ---- */
+#define HEDGE_SAMPLES 20      /* fewer times say nothing of a percentile */
+void live_note_start(struct live *l, const struct target *t, uint64_t us); /* from the sending to the first byte of the reply; or for how long none came */
+uint64_t live_start_percentile_us(const struct live *l, const struct target *t, unsigned percentile); /* of the last few hundred; 0: not known */
+/* A combo's allowance: each of its requests earns `percent` hundredths of an attempt, of which `burst` are kept, and are there at first. */
+void live_hedge_earn(struct live *l, uint32_t combo_index, int64_t percent);
+bool live_hedge_take(struct live *l, uint32_t combo_index, int64_t burst) MUST_USE;
+void live_hedge_return(struct live *l, uint32_t combo_index); /* it could not be sent */
+
 /* ---- quota windows ---- */
 void live_note_quota(struct live *l, const struct target *t, uint32_t key, const struct quota_window *v, size_t n, uint64_t now_ms);
 size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, uint64_t now_ms, struct quota_window out[QUOTA_WINDOWS]);

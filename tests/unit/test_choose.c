@@ -491,6 +491,87 @@ START_TEST(the_same_seed_makes_the_same_choices)
 }
 END_TEST
 
+/* Times to the first byte of which one in `slow` is slow: how often the next one was asked, and how long requests took. */
+static void race(struct rig *r, size_t requests, uint64_t slow, size_t *hedges, double *longest)
+{
+    uint64_t state = 11;
+    *hedges = 0;
+    *longest = 0;
+    for (size_t i = 0; i < requests; i++) {
+        struct plan p = plan_with(r, true, 0);
+        double ms[2];
+        for (size_t k = 0; k < 2; k++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            ms[k] = (state >> 33) % slow == 0 ? 2000 : 80 + (double)((state >> 40) % 40);
+        }
+        double after = (double)p.v[0].hedge_after_ms, took = ms[0];
+        live_hedge_earn(r->l, p.v[0].hedge->index, r->s->settings.hedge_budget_percent);
+        if (after > 0 && ms[0] > after &&
+            live_hedge_take(r->l, p.v[0].hedge->index, r->s->settings.hedge_burst)) {
+            ++*hedges;
+            took = after + ms[1] < ms[0] ? after + ms[1] : ms[0];
+        }
+        /* a lost one: at least so long */
+        live_note_start(r->l, p.v[0].target, (uint64_t)(took * 1000));
+        *longest += took > 1000;
+        r->now += 50;
+        arena_reset(r->plans);
+    }
+}
+
+START_TEST(hedging_follows_the_targets_own_times_within_its_share)
+{
+    struct rig r;
+    size_t hedges;
+    double longest;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    r.combo.index = 5;
+    ck_assert_uint_eq(plan_with(&r, true, 0).v[0].hedge_after_ms, 0);
+    r.combo.hedge_percentile = 90;
+    /* of times that nobody knows */
+    ck_assert_uint_eq(plan_with(&r, true, 0).v[0].hedge_after_ms, 0);
+    r.combo.hedge_after_ms = 50;
+    ck_assert_uint_eq(plan_with(&r, true, 0).v[0].hedge_after_ms, 50);
+    /* one in a hundred is slow, and a twentieth may be asked twice: none of them stays slow, but where both are */
+    race(&r, 20000, 100, &hedges, &longest);
+    ck_assert_uint_gt(hedges, 100);
+    ck_assert_uint_le(hedges, 20000 / 20 + 10);
+    ck_assert(longest < 20000.0 / 100 / 10);
+    uint64_t after = plan_with(&r, true, 0).v[0].hedge_after_ms;
+    ck_assert(after >= 100 && after <= 200);
+    /* all are slow: the share holds, and the percentile follows */
+    race(&r, 10000, 1, &hedges, &longest);
+    ck_assert_uint_le(hedges, 10000 / 20 + 10);
+    ck_assert_uint_ge(plan_with(&r, true, 0).v[0].hedge_after_ms, 1900);
+    /* another combo's allowance is its own; none at all gives none */
+    ck_assert(live_hedge_take(r.l, 6, 1) && !live_hedge_take(r.l, 6, 1));
+    live_hedge_return(r.l, 6);
+    ck_assert(live_hedge_take(r.l, 6, 1));
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(a_members_own_model_hedges_as_its_combo_says)
+{
+    struct rig r;
+    struct combo inner;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    inner = r.combo;
+    inner.of = &r.model;
+    inner.members = r.m + 1;
+    inner.n_members = 1;
+    struct member members[] = {r.m[0], {.weight = 1, .is_enabled = true, .combo = &inner}};
+    r.combo.members = members;
+    r.combo.hedge_after_ms = 40;
+    struct plan p = plan_with(&r, true, 0);
+    ck_assert(p.n == 2 && p.v[1].target == &r.t[1] && p.v[1].hedge == &r.combo);
+    ck_assert_uint_eq(p.v[1].hedge_after_ms, 40);
+    inner.of = NULL; /* a combo of its own */
+    ck_assert_uint_eq(plan_with(&r, true, 0).v[1].hedge_after_ms, 0);
+    rig_done(&r);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("choose");
@@ -508,6 +589,8 @@ int main(void)
     tcase_add_test(t, a_million_requests);
     tcase_add_test(t, no_herd_at_a_recovery);
     tcase_add_test(t, the_same_seed_makes_the_same_choices);
+    tcase_add_test(t, hedging_follows_the_targets_own_times_within_its_share);
+    tcase_add_test(t, a_members_own_model_hedges_as_its_combo_says);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
