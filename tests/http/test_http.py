@@ -10,7 +10,7 @@ from conftest import basic_config
 from formats import FORMATS
 from formats.common import Ask, Turn
 from gateway import read_all, read_answer, wait_for
-from upstream import held_stream
+from upstream import held_stream, raw
 
 CHAT = "/v1/chat/completions"
 BODY = b'{"model":"echo","messages":[{"role":"user","content":"hi"}]}'
@@ -101,6 +101,47 @@ def test_headers_too_large(sluice):
     assert status_of(answer) == 431
     answer = sluice.raw(request(sluice, headers=["X-%d: a" % i for i in range(3000)]))
     assert status_of(answer) == 431
+
+
+MEGABYTE = "a" * (1 << 20)
+
+
+@pytest.mark.parametrize("path, auth", [(CHAT, True), ("/sluice/v1/keys", True), ("/admin/api/config", True), ("/api/providers", True), ("/nowhere", False)])
+def test_header_values_of_a_megabyte(sluice, path, auth):
+    """Refused while they come, whoever asks for what; what such a value says is taken for nothing."""
+    for name in ("X-Big", "Authorization", "Cookie", "Content-Type", "x-api-key", "traceparent", "x-request-id", "If-Match", "Host"):
+        try:
+            answer = sluice.raw(request(sluice, path=path, headers=["%s: %s" % (name, MEGABYTE)]))
+        except (BrokenPipeError, ConnectionResetError):
+            continue  # refused before all of it was sent
+        assert answer == b"" or status_of(answer) == 431, (path, name, answer[:200])
+    assert sluice.get("/v1/models").status_code == 200
+
+
+def test_header_values_of_a_megabyte_where_they_may_come(start_sluice, scripted, upstream):
+    config = basic_config(scripted.origin)
+    config["server"]["max_head_bytes"] = 4 << 20
+    s = start_sluice(config)
+    for name in ("X-Big", "Cookie", "traceparent", "If-None-Match", "X-Forwarded-For", "Idempotency-Key", "x-request-id", "Accept"):
+        answer = s.raw(request(s, headers=["%s: %s" % (name, MEGABYTE), "Connection: close"]))
+        assert status_of(answer) in (200, 400), (name, answer[:200])
+        assert len(answer) < 100_000, name
+    for name in ("Authorization", "x-api-key", "x-goog-api-key"):
+        answer = s.raw(b"POST %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+                       % (CHAT.encode(), name.encode(), MEGABYTE.encode(), len(BODY), BODY))
+        assert status_of(answer) == 401 and len(answer) < 100_000, (name, answer[:200])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_header_values_of_a_megabyte_from_an_upstream(sluice, upstream, stream):
+    body = {"model": "to-chat", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+    for name in ("x-request-id", "retry-after", "x-ratelimit-remaining-requests", "set-cookie", "x-anything"):
+        upstream.play(raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%s: %s\r\nContent-Length: 2\r\n\r\n{}"
+                          % (name.encode(), MEGABYTE.encode()), then="close"))
+        r = sluice.post(CHAT, body)
+        assert r.status_code == 502 and r.json()["error"]["message"] and len(r.content) < 5000, (name, r.status_code, r.text[:300])
+        assert sum(len(k) + len(v) for k, v in r.headers.items()) < 10_000
+        upstream.reset()
 
 
 def test_expect_continue(sluice):

@@ -3,6 +3,7 @@ import time
 
 import json
 import os
+import random
 import sqlite3
 
 import pytest
@@ -341,6 +342,35 @@ def test_bodies_without_secrets(start_sluice, scripted, upstream):
     assert kept.count("[redacted]") >= 8
     for path in (s.folder / "data" / "bodies").rglob("*"):
         assert (path.stat().st_mode & 0o777) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_bodies_go_by_age_and_by_size(start_sluice, scripted, tmp_path):
+    """Files go whole, looked at when the first bodies of a run are written; the records stay."""
+    def run(name, **server):
+        s = start_sluice(with_bodies(scripted.origin, **server), arguments=("--data", str(tmp_path / "data")))
+        ask(s, random.randbytes(6000).hex(), request_id=name)
+        assert body_when(s, name, "client-request")["size"] > 12000
+        return s
+
+    def there(s, name):
+        assert one(s, name)["id"] == name
+        return body(s, name, "client-request").status_code == 200
+
+    run("r-oldbodies").stop()
+    files = [p for p in (tmp_path / "data" / "bodies").rglob("*") if p.is_file()]
+    assert files
+    for path in files:
+        os.utime(path, (time.time() - 8 * 86400,) * 2)
+    s = run("r-newbodies", log_bodies_days=9)
+    assert there(s, "r-oldbodies")
+    s.stop()
+    s = run("r-latbodies", log_bodies_days=7)
+    wait_for(lambda: not there(s, "r-oldbodies"), "what is eight days old goes")
+    assert there(s, "r-newbodies") and there(s, "r-latbodies")
+    s.stop()
+    s = run("r-endbodies", log_bodies_max_bytes=15000)
+    wait_for(lambda: not there(s, "r-newbodies"), "the oldest goes when there is too much")
+    assert there(s, "r-endbodies")
 
 
 def test_long_bodies_are_cut(start_sluice, scripted):
