@@ -132,11 +132,11 @@ class Lab:
             if server is not None:
                 server.stop()
 
-    def start_sluice(self, name="sluice", threads=1, cores=None, more=None):
+    def start_sluice(self, name="sluice", threads=1, cores=None, more=None, is_bare=False):
         if self.settings.sluice is None:
             raise BenchError("sluice is not measured in this run")
         return servers.Sluice(self.settings.sluice, self.settings.folder,
-                              cores or self.server_core, self.mock, self.cert, threads, name, more)
+                              cores or self.server_core, self.mock, self.cert, threads, name, more, is_bare)
 
     def server(self, name):
         """The running server of that name; sluice is restarted when it has died."""
@@ -439,6 +439,28 @@ def slow_admin(lab):
     return out
 
 
+def controls(lab):
+    """What limits, prices, budgets and the look into the cache add: the same load with none of them configured and with all, one
+    after the other in each round. Key check, metrics and the usage record cannot be switched off: they are in both."""
+    out = {}
+    pair = {"bare": lab.start_sluice("sluice-bare", is_bare=True), "all on": lab.start_sluice("sluice-controls")}
+    try:
+        for _ in range(lab.settings.rounds):
+            for what in ("json", "sse"):
+                load, cell = LOADS[what], Cell(what, "sluice", "chat", "chat")
+                for name, server in pair.items():
+                    url, headers = server.url("once", load.stream, "chat", "chat")
+                    options = [*lab.options(cell, load, headers), "--warmup", load.warmup, "--duration", lab.settings.seconds]
+                    result = servers.run_load(lab.load_core, url, [*options, "--pid", server.pid])
+                    row = out.setdefault(f"{what}, {name}", {"cpu_us": 1e9, "p50_us": 1e9})
+                    row["cpu_us"] = min(row["cpu_us"], result["cpu_seconds"] * 1e6 / result["requests"])
+                    row["p50_us"] = min(row["p50_us"], result["latency_us"]["p50"])
+    finally:
+        for server in pair.values():
+            server.stop()
+    return out
+
+
 def _slow_calls(port):
     calls = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(SLOW_CALLS)]
     for call in calls:
@@ -458,6 +480,7 @@ def _is_waiting(call):
 
 
 OTHERS = {
+    "controls": controls,
     "slow-admin": slow_admin,
     "idle-streams": idle_streams,
     "active-streams": active_streams,

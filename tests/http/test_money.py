@@ -39,6 +39,7 @@ def start(scripted, calls, tmp_path):
     yield begin
     for s in running:
         s.stop()
+        assert "config.unknown_member" not in s.log_path.read_text(errors="replace"), "every section is known"
     scripted.reset()
 
 
