@@ -649,7 +649,7 @@ const struct endpoint admin_config_endpoints[] = {
     ROW(HTTP_PUT,    "/providers/{name}",        ACCESS_ADMIN,  "Add, change or rename a provider", put_provider, .in = &provider_put_shape, .out = &provider_changed_shape),
     ROW(HTTP_DELETE, "/providers/{name}",        ACCESS_ADMIN,  "Remove a provider, optionally with its models", delete_provider, .out = &provider_deleted_shape),
     ROW(HTTP_POST,   "/providers/{name}/toggle", ACCESS_ADMIN,  "Enable or disable a provider", toggle_provider, .out = &toggled_shape),
-    ROW(HTTP_GET,    "/providers/{name}/key",    ACCESS_ADMIN,  "Reveal a provider's key where that is allowed", provider_key, .out = &reveal_shape),
+    ROW(HTTP_GET,    "/providers/{name}/key",    ACCESS_ADMIN,  "Reveal a provider's key where that is allowed", provider_key, .out = &reveal_shape, .leaves_trail = true),
     ROW(HTTP_GET,    "/providers/{name}/models", ACCESS_MEMBER, "Ask a provider for its models", provider_models, .out = &found_shape, .waits = true),
     ROW(HTTP_PUT,    "/models/{name*}",          ACCESS_ADMIN,  "Add, change or rename a model", put_model, .in = &model_put_shape, .out = &model_changed_shape),
     ROW(HTTP_DELETE, "/models/{name*}",          ACCESS_ADMIN,  "Remove a model", delete_model, .out = &model_deleted_shape),

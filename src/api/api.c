@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "api/control.h"
 #include "api/requests.h"
 #include "api/surface/surface.h"
 #include "base/clock.h"
@@ -88,6 +89,7 @@ static void refuse(struct api_call *c, struct err *e, const struct http_header *
     uint64_t size = c->r->content_length >= 0 ? (uint64_t)c->r->content_length : c->r->bytes_in;
     if (surface_for(c)->adapt)
         surface_for(c)->adapt(e);
+    control_audit_refused(c, e);
     surface_phrase(surface_for(c), c->row ? c->row->bad_json : NULL, size, e);
     fail_with(c, e, extra);
 }
@@ -365,6 +367,7 @@ static void on_head(void *arg, struct http_req *r)
         return;
     }
     if (!check_body_head(c, &e)) {
+        control_audit_refused(c, &e);
         api_fail(c, &e);
         return;
     }

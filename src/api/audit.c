@@ -1,8 +1,11 @@
 /* audit.c - what control-plane calls leave in the audit log, and /sluice/v1/audit, which reads it. */
 #include "domain/audit.h"
 #include "api/control.h"
+#include "api/refusals.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gate/peer.h"
+#include "net/worker.h"
 
 /* ---- writing ---- */
 
@@ -25,28 +28,36 @@ void control_audit(struct control_call *c, const char *kind, struct str name, st
     c->notes = n;
 }
 
+/* Who did what; the object is the caller's to name. */
+static struct audit_row begin_row(const struct principal *who, const struct endpoint *what,
+                                  int status, const char *outcome)
+{
+    bool is_anonymous = who->kind == PRINCIPAL_ANONYMOUS;
+    return (struct audit_row){
+        .at_ms = clock_wall_ms(),
+        .actor_kind = str_of(principal_kind_name(who->kind)),
+        .actor_id = who->id,
+        .actor = who->name.n    ? who->name
+                 : is_anonymous ? STR_NONE
+                                : who->id,
+        .method = str_of(http_method_name(what->method)),
+        .path = str_of(what->path),
+        .status = status,
+        .outcome = str_of(outcome),
+    };
+}
+
 static struct audit_row row_of(const struct control_call *c, const struct control_note *n,
                                int status, const char *outcome)
 {
-    bool is_anonymous = c->who.kind == PRINCIPAL_ANONYMOUS;
-    return (struct audit_row){
-        .at_ms = clock_wall_ms(),
-        .actor_kind = str_of(principal_kind_name(c->who.kind)),
-        .actor_id = c->who.id,
-        .actor = c->who.name.n  ? c->who.name
-                 : is_anonymous ? STR_NONE
-                                : c->who.id,
-        .address = c->address,
-        .request_id = c->request_id,
-        .method = str_of(http_method_name(c->row->method)),
-        .path = str_of(c->row->path),
-        .kind = str_of(n->kind),
-        .object = n->name,
-        .status = status,
-        .outcome = str_of(outcome),
-        .before = n->before,
-        .after = n->after,
-    };
+    struct audit_row row = begin_row(&c->who, c->row, status, outcome);
+    row.address = c->address;
+    row.request_id = c->request_id;
+    row.kind = str_of(n->kind);
+    row.object = n->name;
+    row.before = n->before;
+    row.after = n->after;
+    return row;
 }
 
 static bool append(const struct control_call *c, struct db *db, const struct control_note *n,
@@ -95,22 +106,70 @@ static const char *kind_of_row(struct arena *a, const struct endpoint *row)
     return str_z(a, found);
 }
 
-void control_audit_finish(struct control_call *c, bool ok, const struct err *e)
+static struct str object_of(const struct route_params *p)
+{
+    return p->n ? p->v[0].value : STR_NONE;
+}
+
+static const char *code_of(const struct err *e)
+{
+    return e->code[0] ? e->code : err_kind_name(e->kind);
+}
+
+static void write_refusals(void *arg)
+{
+    const struct control *k = arg;
+    refusals_write(k->refusals, k->db_path.p, clock_mono_ms());
+}
+
+void control_audit_refused(struct api_call *c, const struct err *e)
+{
+    const struct control *k = c->api->control;
+    const struct settings *set = &c->snap->settings;
+    if (!c->row || !endpoint_is_audited(c->row) || !k || !k->refusals)
+        return;
+    struct audit_row row = begin_row(&c->who, c->row, err_status(e), code_of(e));
+    row.address = peer_address(c->r, set->trusted_proxies);
+    row.request_id = c->id;
+    row.kind = str_of(kind_of_row(c->r->arena, c->row));
+    row.object = object_of(&c->params);
+    /* With a full queue those who work on it write it when they are done: control_audit_finish(). */
+    if (refusals_note(k->refusals, &row, principal_may(&c->who, ACCESS_VIEWER),
+                      set->audit_refusals_per_minute, clock_mono_ms()))
+        (void)!workers_run(c->api->workers, c->api->relay->loop, write_refusals, NULL,
+                           c->api->control);
+}
+
+/* A sign-in that was refused before any password was looked at: whoever sends it is a stranger, and may send many. */
+static void refuse_stranger(const struct control_call *c, const char *outcome, int status)
+{
+    struct control_note n = {.kind = kind_of_row(c->arena, c->row)};
+    struct audit_row row = row_of(c, &n, status, outcome);
+    (void)refusals_note(c->control->refusals, &row, false,
+                        c->snap->settings.audit_refusals_per_minute, clock_mono_ms());
+}
+
+static void finish(struct control_call *c, bool ok, const struct err *e)
 {
     struct err inner = ERR_INIT;
-    bool changes = c->row->method != HTTP_GET && c->row->access >= ACCESS_ADMIN;
-    if (!c->notes && changes)
-        control_audit(c, kind_of_row(c->arena, c->row),
-                      c->params.n ? c->params.v[0].value : STR_NONE, STR_NONE, STR_NONE);
+    int status = ok ? c->status : err_status(e);
+    const char *outcome = !ok            ? code_of(e)
+                          : c->failed_as ? c->failed_as
+                          : status < 400 ? "ok"
+                                         : "refused"; /* in the handler's own words */
+    if (!c->notes && c->row->access == ACCESS_PUBLIC) {
+        if (endpoint_is_audited(c->row) && status >= 400 && c->control->refusals)
+            refuse_stranger(c, outcome, status);
+        return;
+    }
+    if (!c->notes && endpoint_is_audited(c->row))
+        control_audit(c, kind_of_row(c->arena, c->row), object_of(&c->params), STR_NONE, STR_NONE);
     if (!c->notes || (ok && !is_left(c->notes)))
         return;
     /* A handler's transaction that failed took its records with it: they are written again, with the error. */
     struct db *db = control_db(c, &inner);
     bool done = db && db_begin(db, &inner);
-    const char *outcome = c->failed_as ? c->failed_as : "ok";
-    if (!ok)
-        outcome = e->code[0] ? e->code : err_kind_name(e->kind);
-    if (done && append_all(c, db, c->notes, ok ? c->status : err_status(e), outcome, !ok, &inner)) {
+    if (done && append_all(c, db, c->notes, status, outcome, !ok, &inner)) {
         done = db_commit(db, &inner);
     } else if (done) {
         db_rollback(db);
@@ -119,6 +178,13 @@ void control_audit_finish(struct control_call *c, bool ok, const struct err *e)
     if (!done)
         log_error(str_z(c->arena, c->request_id), "audit.lost", "method=%s path=%s error=%s",
                   http_method_name(c->row->method), c->row->path, inner.message);
+}
+
+void control_audit_finish(struct control_call *c, bool ok, const struct err *e)
+{
+    finish(c, ok, e);
+    if (c->control->refusals && refusals_wait(c->control->refusals))
+        write_refusals(c->control);
 }
 
 /* ---- reading ---- */

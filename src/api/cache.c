@@ -1,5 +1,5 @@
 /* cache.c - /sluice/v1/cache: what is kept of answers, and how it serves. The answers themselves are shown to nobody. */
-#include "api/control.h"
+#include "api/cache.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "relay/semantic.h"
@@ -121,16 +121,36 @@ static bool forget(struct control_call *c, struct err *e)
     size_t n = replies_forget(table(c), &what, now) +
                semantic_forget(relay_semantic(c->control->shared), &what, now);
     struct forgotten_out out = {(int64_t)n};
-    control_audit(c, "cache", q->model.n ? q->model : STR("answers"), STR_NONE, STR_NONE);
+    control_audit(c, "cache", q->model.n ? q->model : STR("answers"),
+                  str_fmt(c->arena, "{\"answers\":%zu}", n), STR_NONE);
     return control_reply(c, 200, &forgotten_shape, &out);
+}
+
+void cache_reset_figures(struct control_call *c)
+{
+    struct cache_layer v[CACHE_LAYERS];
+    struct buf b;
+    buf_init_arena(&b, c->arena, 4096);
+    struct jw w = jw_on(&b);
+    relay_cache_layers(c->control->shared, v);
+    jw_object(&w);
+    for (size_t i = 0; i < CACHE_LAYERS; i++) {
+        jw_key(&w, v[i].name);
+        jw_object(&w);
+        jw_kv_int(&w, "hits", (int64_t)v[i].stats.hits);
+        jw_kv_int(&w, "misses", (int64_t)v[i].stats.misses);
+        jw_object_end(&w);
+    }
+    jw_object_end(&w);
+    control_audit(c, "cache", STR("figures"), buf_str(&b), STR_NONE);
+    replies_reset_stats(table(c));
+    semantic_reset_stats(relay_semantic(c->control->shared));
 }
 
 static bool reset(struct control_call *c, struct err *e)
 {
     (void)e;
-    replies_reset_stats(table(c));
-    semantic_reset_stats(relay_semantic(c->control->shared));
-    control_audit(c, "cache", STR("figures"), STR_NONE, STR_NONE);
+    cache_reset_figures(c);
     c->status = 204;
     return true;
 }

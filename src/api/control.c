@@ -94,8 +94,9 @@ static void run(void *arg)
         if (!job->ok && surface_of(c->row->surface)->adapt)
             surface_of(c->row->surface)->adapt(&job->err);
     }
-    if (!is_done)
-        control_audit_finish(c, job->ok, &job->err);
+    if (is_done)
+        c->failed_as = "replayed"; /* what was made then is shown once more */
+    control_audit_finish(c, job->ok, &job->err);
     db_close(job->call.db);
     job->call.db = NULL;
     snapshot_thread_done(); /* workers end without knowing of snapshots: none may stay with them */
@@ -237,6 +238,7 @@ void control_run(struct api_call *c)
     if (!workers_run(workers, c->api->relay->loop, run, done, job)) {
         err_set(&e, ERR_OVERLOADED, "busy", "Too many administrative calls at once: try again");
         e.retry_after_ms = 1000;
+        control_audit_refused(c, &e);
         api_fail(c, &e);
         free_job(job);
         return;

@@ -34,6 +34,7 @@ struct control {
     void (*setting_origins)(void *arg, enum origin *from); /* of all, in the order of setting_at() */
     pthread_mutex_t *change_lock; /* held while the configuration is changed: api/change.h */
     const struct seal *seal;
+    struct refusals *refusals;    /* api/refusals.h; NULL: nobody is refused here */
     struct usage_log *usage;
     struct body_store *bodies;
     struct tail *tail;
@@ -143,4 +144,6 @@ struct page_query {           /* first in the query's struct */
 extern const struct shape page_query_shape; /* of a list without filters: struct page_query */
 /* audit.c, for control.c: what is still to be recorded when the handler is done. e: its error, when it failed. */
 void control_audit_finish(struct control_call *c, bool ok, const struct err *e);
+/* For api.c and control.c: a call that reached no handler. On the loop. */
+void control_audit_refused(struct api_call *c, const struct err *e);
 #endif

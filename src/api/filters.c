@@ -201,7 +201,6 @@ static bool list_bans(struct control_call *c, struct err *e)
 static bool add_ban(struct control_call *c, struct err *e)
 {
     const struct ban_in *in = c->in;
-    struct err why = ERR_INIT;
     uint8_t base[CIDR_BYTES];
     unsigned bits;
     int64_t now = clock_wall_ms(), until;
@@ -218,13 +217,14 @@ static bool add_ban(struct control_call *c, struct err *e)
         if (ip_filter_ask(probe.ip_filter, c->address, now, &until) != IP_PASSES)
             return err_set(e, ERR_CONFLICT, "locks_you_out", "This is your own address");
     struct db *db = control_db(c, e);
-    if (!db || !ip_ban_put(db, &b, now, e) || !control_changed(c, &why)) {
-        if (e->kind == ERR_NONE)
-            *e = why;
+    struct str before, after;
+    if (!db || !ip_ban_json(db, c->arena, b.address, now, &before, e) ||
+        !ip_ban_put(db, &b, now, e) || !ip_ban_json(db, c->arena, b.address, now, &after, e))
         return false;
-    }
+    control_audit(c, "ip_ban", b.address, before, after);
+    if (!control_changed(c, e))
+        return false;
     struct ban_out out = show(c->arena, &b, now);
-    control_audit(c, "ip_ban", b.address, STR_NONE, STR_NONE);
     return control_reply(c, 201, &ban_shape, &out);
 }
 
@@ -232,9 +232,12 @@ static bool remove_ban(struct control_call *c, struct err *e)
 {
     struct db *db = control_db(c, e);
     struct str address = route_param(&c->params, "address");
+    struct str before;
     c->status = 204;
-    control_audit(c, "ip_ban", address, STR_NONE, STR_NONE);
-    return db && ip_ban_delete(db, address, e) && control_changed(c, e);
+    if (!db || !ip_ban_json(db, c->arena, address, clock_wall_ms(), &before, e))
+        return false;
+    control_audit(c, "ip_ban", address, before, STR_NONE);
+    return ip_ban_delete(db, address, e) && control_changed(c, e);
 }
 
 /* ---- the system prompt ---- */

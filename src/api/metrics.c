@@ -1,5 +1,6 @@
 /* metrics.c - what runs and how it goes: the Prometheus text, series of the last minutes, the requests being served. */
 #include "api/metrics.h"
+#include "api/refusals.h"
 #include "base/clock.h"
 #include "base/map.h"
 #include "gate/budget.h"
@@ -161,6 +162,7 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         .is_degraded = usage_log_is_degraded(k->usage, clock_mono_ms()),
         .is_draining = atomic_load(k->is_draining),
         .config_version = s->version,
+        .audit_left_out = k->refusals ? refusals_left_out(k->refusals) : 0,
         .reloads_ok = atomic_load(&k->reloads->ok),
         .reloads_failed = atomic_load(&k->reloads->failed),
         .is_last_reload_ok = atomic_load(&k->reloads->is_last_ok),

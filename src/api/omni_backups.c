@@ -191,7 +191,8 @@ static bool create(struct control_call *c, struct err *e)
     struct backup b;
     if (!make(c, "manual", &b, e))
         return false;
-    control_audit(c, "backup", b.name, STR_NONE, STR_NONE);
+    control_audit(c, "backup", b.name, STR_NONE,
+                  str_fmt(c->arena, "{\"size\":%lld}", (long long)b.size));
     struct made_out out = {.created = true, .filename = b.name, .size = b.size};
     return control_reply(c, 200, &made_shape, &out);
 }
@@ -298,12 +299,16 @@ static bool restore(struct control_call *c, struct str id, struct err *e)
     db = control_db(c, e);
     if (!db)
         return false;
-    control_audit(c, "backup", id, STR_NONE, STR_NONE);
     struct made_out out = {.restored = true,
                            .backupId = id,
                            .connectionCount = count_in(db, "provider"),
                            .comboCount = count_in(db, "section_entry"),
                            .apiKeyCount = count_in(db, "key")};
+    /* The objects that this changed have rows of their own. */
+    control_audit(c, "backup", id,
+                  str_fmt(c->arena, "{\"kept_as\":\"" STR_FMT "\"}", STR_ARG(before.name)),
+                  str_fmt(c->arena, "{\"providers\":%lld,\"keys\":%lld}",
+                          (long long)out.connectionCount, (long long)out.apiKeyCount));
     return control_reply(c, 200, &made_shape, &out);
 }
 

@@ -407,7 +407,7 @@ const struct endpoint omni_key_endpoints[] = {
     { HTTP_GET,    "/api/keys/{id}",        SURFACE_OMNIROUTE, ACCESS_VIEWER, "Show one client key, masked", .on_worker = get, .out = &key_shape },
     { HTTP_PATCH,  "/api/keys/{id}",        SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change a client key", .on_worker = change, .in = &change_shape, .out = &changed_shape },
     { HTTP_DELETE, "/api/keys/{id}",        SURFACE_OMNIROUTE, ACCESS_ADMIN, "Revoke a client key", .on_worker = delete, .out = &message_shape },
-    { HTTP_GET,    "/api/keys/{id}/reveal", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Reveal a client key where that is allowed", .on_worker = reveal, .out = &revealed_shape, .cache_control = "no-store" },
+    { HTTP_GET,    "/api/keys/{id}/reveal", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Reveal a client key where that is allowed", .on_worker = reveal, .out = &revealed_shape, .leaves_trail = true, .cache_control = "no-store" },
     {0},
 };
 /* clang-format on */

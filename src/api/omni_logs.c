@@ -698,13 +698,13 @@ static bool set_detail_logs(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint omni_log_endpoints[] = {
     { HTTP_GET,    "/api/usage/call-logs",      SURFACE_OMNIROUTE, ACCESS_VIEWER, "The request log, newest first", .on_worker = call_logs, .query = &calls_query_shape, .out = &call_shape, .is_array = true },
-    { HTTP_GET,    "/api/usage/call-logs/{id}", SURFACE_OMNIROUTE, ACCESS_ADMIN, "One request, with its bodies where they were kept", .on_worker = call_log, .out = &call_detail_shape },
+    { HTTP_GET,    "/api/usage/call-logs/{id}", SURFACE_OMNIROUTE, ACCESS_ADMIN, "One request, with its bodies where they were kept", .on_worker = call_log, .out = &call_detail_shape, .leaves_trail = true },
     { HTTP_GET,    "/api/usage/logs",           SURFACE_OMNIROUTE, ACCESS_VIEWER, "The newest requests as lines of text", .on_worker = text_logs, .is_array = true },
     { HTTP_GET,    "/api/usage/request-logs",   SURFACE_OMNIROUTE, ACCESS_VIEWER, "The same", .on_worker = text_logs, .is_array = true },
     { HTTP_GET,    "/api/usage/proxy-logs",     SURFACE_OMNIROUTE, ACCESS_VIEWER, "The newest requests and the proxies they took", .on_worker = proxy_logs, .query = &proxy_query_shape, .out = &proxy_log_shape, .is_array = true },
     { HTTP_DELETE, "/api/usage/proxy-logs",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Empty that view; the request log stays", .on_worker = clear_proxy_logs, .out = &cleared_shape },
     { HTTP_GET,    "/api/logs/export",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "The requests of the last hours as a file", .on_worker = export_logs, .query = &export_query_shape, .out = &export_shape },
-    { HTTP_GET,    "/api/logs/detail",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "The newest requests with their four bodies", .on_worker = detail_logs, .query = &detail_query_shape, .out = &detail_list_shape },
+    { HTTP_GET,    "/api/logs/detail",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "The newest requests with their four bodies", .on_worker = detail_logs, .query = &detail_query_shape, .out = &detail_list_shape, .leaves_trail = true },
     { HTTP_POST,   "/api/logs/detail",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "Keep bodies, or none", .on_worker = set_detail_logs, .in = &detail_in_shape, .out = &detail_set_shape },
     {0},
 };

@@ -528,6 +528,7 @@ static bool change_bans(struct control_call *c, const struct filter_in *in, stru
     int64_t now = clock_wall_ms();
     uint8_t base[CIDR_BYTES];
     unsigned bits;
+    struct str before, after;
     struct db *db = control_db(c, e);
     if (!db)
         return false;
@@ -541,17 +542,21 @@ static bool change_bans(struct control_call *c, const struct filter_in *in, stru
         probe.settings.ip_filter = STR("off");
         if (!cidr_parse(b.address, base, &bits))
             return err_field(e, "tempBan.ip", "'tempBan.ip' must be an address or a range");
-        if (!spares_caller(c, &probe, e) || !ip_ban_put(db, &b, now, e))
+        if (!spares_caller(c, &probe, e) ||
+            !ip_ban_json(db, c->arena, b.address, now, &before, e) || !ip_ban_put(db, &b, now, e) ||
+            !ip_ban_json(db, c->arena, b.address, now, &after, e))
             return false;
-        control_audit(c, "ip_ban", b.address, STR_NONE, STR_NONE);
+        control_audit(c, "ip_ban", b.address, before, after);
     }
     if (in->removeBan.n) {
         struct err none = ERR_INIT;
+        if (!ip_ban_json(db, c->arena, in->removeBan, now, &before, e))
+            return false;
         if (!ip_ban_delete(db, in->removeBan, &none) && none.kind != ERR_NOT_FOUND) {
             *e = none;
             return false;
         }
-        control_audit(c, "ip_ban", in->removeBan, STR_NONE, STR_NONE);
+        control_audit(c, "ip_ban", in->removeBan, before, STR_NONE);
     }
     return true;
 }

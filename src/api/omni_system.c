@@ -1,4 +1,5 @@
 /* omni_system.c - how it goes, as OmniRoute's pages ask: health, latency, the cache, and who changed what. */
+#include "api/cache.h"
 #include "api/metrics.h"
 #include "api/omni_usage.h"
 #include "base/clock.h"
@@ -416,7 +417,8 @@ static bool cache_forget(struct control_call *c, struct err *e)
     what.is_expired = str_is(out.scope, "all");
     int64_t n = (int64_t)replies_forget(relay_replies(c->control->shared), &what, clock_mono_ms());
     *(what.is_expired ? &out.expiredRemoved : &out.invalidated) = n;
-    control_audit(c, "cache", q->model.n ? q->model : out.scope, STR_NONE, STR_NONE);
+    control_audit(c, "cache", q->model.n ? q->model : out.scope,
+                  str_fmt(c->arena, "{\"answers\":%lld}", (long long)n), STR_NONE);
     struct jw w = jw_on(&c->out);
     jw_object(&w);
     jw_kv_bool(&w, "ok", true);
@@ -476,8 +478,7 @@ static bool cache_stats_reset(struct control_call *c, struct err *e)
 {
     struct done_out out = {true, STR("The figures of the cache begin anew")};
     (void)e;
-    replies_reset_stats(relay_replies(c->control->shared));
-    control_audit(c, "cache", STR("figures"), STR_NONE, STR_NONE);
+    cache_reset_figures(c);
     return control_reply(c, 200, &done_shape, &out);
 }
 

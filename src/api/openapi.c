@@ -494,6 +494,7 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
     }
     jw_array_end(w);
     jw_kv_cstr(w, "x-sluice-access", access_name(e->access));
+    jw_kv_bool(w, "x-sluice-audited", endpoint_is_audited(e));
     write_responses(w, e);
     jw_object_end(w);
 }

@@ -288,7 +288,8 @@ static bool forget(struct control_call *c, struct err *e)
                           &out.dropped, e) ||
         !control_changed(c, e))
         return false;
-    control_audit(c, "prices", q->provider.n ? q->provider : STR("list"), STR_NONE, STR_NONE);
+    control_audit(c, "prices", q->provider.n ? q->provider : STR("list"),
+                  str_fmt(c->arena, "{\"rows\":%lld}", (long long)out.dropped), STR_NONE);
     return control_reply(c, 200, &forget_shape, &out);
 }
 

@@ -635,7 +635,7 @@ const struct endpoint request_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_VIEWER, "The request log, newest first", .on_worker = list, .query = &list_query_shape, .out = &page_shape },
     { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = request_log_clear, .status = 204 },
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
-    { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape },
+    { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape, .leaves_trail = true },
     { HTTP_POST,   "/sluice/v1/requests/{id}/replay", SURFACE_SLUICE, ACCESS_ADMIN, "Send a kept request again, to the same model or another", .on_worker = replay, .in = &replay_in_shape, .out = &replay_out_shape, .body_is_optional = true },
     { HTTP_GET,    "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_VIEWER, "The request log in pages", .on_worker = rosetta_requests, .query = &rosetta_query_shape, .out = &rosetta_list_shape },
     { HTTP_DELETE, "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_ADMIN,  "Empty the request log", .on_worker = rosetta_clear, .out = &ok_shape },

@@ -266,7 +266,7 @@ static bool list_quotas(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint route_endpoints[] = {
-    { HTTP_POST, "/sluice/v1/route/explain",  SURFACE_SLUICE, ACCESS_VIEWER, "Say where a request for a model would go, and why; nothing is sent", .on_worker = explain, .in = &explain_in_shape, .out = &explain_shape },
+    { HTTP_POST, "/sluice/v1/route/explain",  SURFACE_SLUICE, ACCESS_VIEWER, "Say where a request for a model would go, and why; nothing is sent", .on_worker = explain, .in = &explain_in_shape, .out = &explain_shape, .changes_nothing = true },
     { HTTP_GET,  "/sluice/v1/breakers",       SURFACE_SLUICE, ACCESS_VIEWER, "List upstreams that failed of late and how long they are left alone", .on_worker = list_breakers, .query = &breaker_query_shape, .out = &breaker_shape, .is_page = true },
     { HTTP_POST, "/sluice/v1/breakers/reset", SURFACE_SLUICE, ACCESS_ADMIN, "Ask upstreams again that are left alone", .on_worker = reset_breakers, .in = &reset_in_shape, .out = &reset_out_shape },
     { HTTP_GET,  "/sluice/v1/quotas",         SURFACE_SLUICE, ACCESS_VIEWER, "List what vendors said of their quota windows, with a forecast", .on_worker = list_quotas, .query = &quota_query_shape, .out = &quota_shape, .is_page = true },

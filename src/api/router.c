@@ -56,6 +56,12 @@ size_t endpoint_index(const struct endpoint *wanted)
     return i;
 }
 
+bool endpoint_is_audited(const struct endpoint *e)
+{
+    bool changes = e->method == HTTP_GET ? e->leaves_trail : !e->changes_nothing;
+    return changes && e->on_worker && (e->access == ACCESS_PUBLIC || access_is_control(e->access));
+}
+
 /* Order matters: the first that fits is taken, then the result is looked at again. */
 const struct path_alias path_aliases[] = {
     {"/api/v1/v1/", "/v1/"},

@@ -188,7 +188,7 @@ const struct endpoint setting_endpoints[] = {
     { HTTP_GET,   "/sluice/v1/settings",        SURFACE_SLUICE, ACCESS_VIEWER, "List settings", .on_worker = list, .query = &page_query_shape, .out = &setting_shape, .is_page = true },
     { HTTP_GET,   "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a setting", .has_tag = true, .on_worker = get, .out = &setting_shape },
     { HTTP_PATCH, "/sluice/v1/settings/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a setting", .has_tag = true, .on_worker = change, .in = &setting_in_shape, .out = &setting_shape },
-    { HTTP_POST,  "/sluice/v1/settings/{name}/check", SURFACE_SLUICE, ACCESS_VIEWER, "Say whether a setting would take a value; nothing is changed", .on_worker = check, .in = &setting_in_shape, .out = &check_shape },
+    { HTTP_POST,  "/sluice/v1/settings/{name}/check", SURFACE_SLUICE, ACCESS_VIEWER, "Say whether a setting would take a value; nothing is changed", .on_worker = check, .in = &setting_in_shape, .out = &check_shape, .changes_nothing = true },
     {0},
 };
 /* clang-format on */

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/change_work.h"
 #include "api/control.h"
+#include "api/refusals.h"
 #include "api/requests.h"
 #include "api/metrics.h"
 #include "api/test_tasks.h"
@@ -325,6 +326,7 @@ static void sweep_on_worker(void *arg)
 {
     struct server *s = arg;
     operators_sweep(s->identity, &s->sources);
+    refusals_write(s->control.refusals, s->sources.db_path, clock_mono_ms());
     snapshot_thread_done();
 }
 
@@ -656,6 +658,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .change_lock = &s->change_lock,
                                   .seal = &s->sources.seal,
                                   .identity = s->identity,
+                                  .refusals = refusals_new(),
                                   .data_dir = str_of(s->sources.data_dir),
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
@@ -756,6 +759,8 @@ static void stop(struct server *s)
     workers_free(s->hashers);
     if (s->identity && s->loops[0].loop)
         operators_sweep(s->identity, &s->sources); /* when sessions were used last */
+    if (s->control.refusals)
+        refusals_write(s->control.refusals, s->sources.db_path, clock_mono_ms());
     atomic_store(&s->are_loops_gone, true);
     otlp_settle(s->otlp);
     if (s->tail)
@@ -782,6 +787,7 @@ static void stop(struct server *s)
     snapshot_thread_done();
     limiter_free(s->limiter);
     identity_free(s->identity);
+    refusals_free(s->control.refusals);
     pidfile_drop(s->sources.data_dir);
     state_close(&s->sources);
     arena_thread_done();

@@ -1,4 +1,6 @@
 #include "domain/ipban.h"
+#include "base/clock.h"
+#include "json/json.h"
 
 bool ip_ban_list(struct db *db, struct arena *a, int64_t now_ms, struct ip_ban **out, size_t *n,
                  struct err *e)
@@ -27,6 +29,31 @@ bool ip_ban_list(struct db *db, struct arena *a, int64_t now_ms, struct ip_ban *
     }
     stmt_free(s);
     return e->kind == ERR_NONE;
+}
+
+bool ip_ban_json(struct db *db, struct arena *a, struct str address, int64_t now_ms,
+                 struct str *out, struct err *e)
+{
+    struct ip_ban *bans;
+    struct buf until, b;
+    size_t n;
+    *out = STR_NONE;
+    if (!ip_ban_list(db, a, now_ms, &bans, &n, e))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!str_eq(bans[i].address, address))
+            continue;
+        buf_init_arena(&until, a, 64);
+        clock_rfc3339(&until, bans[i].until_ms);
+        buf_init_arena(&b, a, 4096);
+        struct jw w = jw_on(&b);
+        jw_object(&w);
+        jw_kv_str(&w, "until", buf_str(&until));
+        jw_kv_str(&w, "reason", bans[i].reason);
+        jw_object_end(&w);
+        *out = buf_str(&b);
+    }
+    return true;
 }
 
 bool ip_ban_put(struct db *db, const struct ip_ban *b, int64_t now_ms, struct err *e)

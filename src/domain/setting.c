@@ -177,6 +177,7 @@ static const struct setting rows[] = {
     INT(password_min_length, 8, 1, 128, "Shortest password that can be set; one given by file or environment is taken as it is"),
     INT(claim_ttl_ms, DAY, 60000, 365ll * DAY, "Life of a claim link"),
     INT(audit_retention_days, 400, 0, 36500, "Days that the audit log is kept; 0: for ever"),
+    INT(audit_refusals_per_minute, 100, 0, 100000, "Refused administrative calls of callers without a role that are kept in the audit log a minute, and as many of others; the rest are counted"),
     WORD(target_strategy, "priority", STRATEGY_WORDS, "Which target of a model, or account of a kind of provider, goes first where nothing else says so"),
     WORD(combo_strategy, "priority", STRATEGY_WORDS, "Strategy of combos that name none"),
     INT(combo_max_retries, 1, 0, 10, "Further attempts at one member of a combo before the next one's turn, after an overload or a lost connection"),

@@ -143,7 +143,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t session_ttl_ms, session_idle_ms, max_sessions;
     int64_t login_max_failures, login_window_ms, login_lockout_ms, login_lockout_max_ms;
     int64_t password_memory_bytes, password_passes, password_parallel, password_min_length;
-    int64_t claim_ttl_ms, audit_retention_days;
+    int64_t claim_ttl_ms, audit_retention_days, audit_refusals_per_minute;
     struct str target_strategy, combo_strategy; /* words of strategy_words */
     int64_t combo_max_retries, combo_retry_delay_ms, combo_timeout_ms, combo_concurrency, combo_queue_timeout_ms, combo_patience_ms;
     int64_t combo_hedge_after_ms, combo_hedge_percentile, hedge_budget_percent, hedge_burst;

@@ -483,6 +483,7 @@ ALONE_WRITER(draining, v->now->is_draining)
 ALONE_WRITER(config_version, v->now->config_version)
 ALONE_WRITER(last_reload_ok, v->now->is_last_reload_ok)
 ALONE_WRITER(last_reload, (double)v->now->last_reload_ms / 1000)
+ALONE_WRITER(audit_left_out, v->now->audit_left_out)
 ALONE_WRITER(otlp_failures, v->now->otlp_failures)
 ALONE_WRITER(cpu, v->now->cpu_seconds)
 ALONE_WRITER(start, v->now->start_seconds)
@@ -569,6 +570,7 @@ static const struct metric rows[] = {
     { "sluice_config_reloads", COUNTER, "", "result", NULL, "Times the configuration was read again", NULL, 0, reloads },
     { "sluice_config_last_reload_successful", GAUGE, "", "", NULL, "0 when the newest configuration was refused and the one before is in force", NULL, 0, last_reload_ok },
     { "sluice_config_last_reload_timestamp_seconds", GAUGE, "seconds", "", NULL, "When the configuration in force was taken up", NULL, 0, last_reload },
+    { "sluice_audit_left_out", COUNTER, "", "", NULL, "Refused administrative calls that were only counted, beyond audit_refusals_per_minute", NULL, 0, audit_left_out },
     { "sluice_metric_labels_beyond", COUNTER, "", "", NULL, "Requests counted under `other` because metrics_max_labels names were known already", NULL, 0, labels_beyond },
     { "sluice_otlp_sent", COUNTER, "", "signal", NULL, "Spans and data points that the OpenTelemetry collector took", NULL, 0, otlp_sent },
     { "sluice_otlp_dropped", COUNTER, "", "signal", NULL, "Spans and data points lost on the way to it: no room, or refused for too long", NULL, 0, otlp_dropped },

@@ -33,6 +33,7 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     uint64_t config_version, reloads_ok, reloads_failed;
     bool is_last_reload_ok;
     int64_t last_reload_ms;         /* wall clock */
+    uint64_t audit_left_out;        /* refused administrative calls that the audit log lacks */
     uint64_t otlp_sent_spans, otlp_dropped_spans, otlp_sent_points, otlp_dropped_points, otlp_failures;
     uint64_t breakers_opened, breakers_closed, global_fallbacks; /* since the start */
     uint64_t hedges[8];                     /* in the order of hedge_names */

@@ -31,6 +31,7 @@ OPERATION = {
                         "additionalProperties": False},
         "security": {"type": "array", "items": {"type": "object", "minProperties": 1, "maxProperties": 1}},
         "x-sluice-access": {"enum": ["public", "inference", "models", "viewer", "member", "admin", "owner"]},
+        "x-sluice-audited": {"type": "boolean"},
         "responses": {"type": "object", "minProperties": 1, "propertyNames": {"pattern": "^[2-5][0-9][0-9]$"},
                       "additionalProperties": RESPONSE},
     },
