@@ -8,8 +8,6 @@
 
 #define PLACES 4
 #define USUAL_OUTPUT 1024 /* tokens reserved for an answer whose length nobody said */
-#define BLOB_MIN 512      /* a run of so many base64 characters is an image, a file, audio */
-#define BLOB_TOKENS 1000  /* about what one costs */
 /* of several upstreams, whether another than the one that is waited for has room */
 #define LOOK_AGAIN_MS 250
 #define RETRY_MS 1000 /* told when nobody knows when something ends */
@@ -49,68 +47,12 @@ struct admission {
 
 /* ---- how many tokens ---- */
 
-static bool is_base64(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '/' || c == '=' || c == '-' || c == '_';
-}
-
-/* Four bytes a token, but for what is no text. */
-static int64_t input_tokens(struct str body)
-{
-    size_t text = 0, run = 0;
-    int64_t blobs = 0;
-    for (size_t i = 0; i <= body.n; i++) {
-        if (i < body.n && is_base64((unsigned char)body.p[i])) {
-            run++;
-            continue;
-        }
-        if (run >= BLOB_MIN)
-            blobs++;
-        else
-            text += run;
-        run = 0;
-        text++;
-    }
-    return (int64_t)(text / 4) + blobs * BLOB_TOKENS;
-}
-
-static int64_t output_tokens(struct relay *rl)
-{
-    enum {
-        TOKENS = 3,
-        N = 5
-    };
-    struct json_want want[N] = {{.key = "max_tokens"},
-                                {.key = "max_completion_tokens"},
-                                {.key = "max_output_tokens"},
-                                {.key = "generationConfig"},
-                                {.key = "options"}};
-    struct json_scan scan;
-    int64_t n;
-    if (!json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, NULL))
-        return USUAL_OUTPUT;
-    for (size_t i = 0; i < N; i++) {
-        struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
-        yyjson_val *v;
-        if (want[i].count == 0)
-            continue;
-        if (i < TOKENS && str_to_int(text, &n) && n > 0)
-            return n;
-        if (i >= TOKENS && json_parse(rl->r->arena, text, 0, &v, NULL)) {
-            n = json_get_int(v, i == TOKENS ? "maxOutputTokens" : "num_predict", -1);
-            if (n > 0)
-                return n;
-        }
-    }
-    return USUAL_OUTPUT;
-}
-
 static int64_t estimate(struct relay *rl)
 {
     if (rl->spec->shape == RELAY_COUNT || rl->spec->shape == RELAY_FORM)
         return 0;
-    return input_tokens(rl->body) + (rl->spec->shape == RELAY_TALK ? output_tokens(rl) : 0);
+    int64_t output = rl->asked_output > 0 ? rl->asked_output : USUAL_OUTPUT;
+    return asked_input(rl->body) + (rl->spec->shape == RELAY_TALK ? output : 0);
 }
 
 static bool counts_tokens(const struct limit_place *p, size_t n)

@@ -11,7 +11,6 @@
 #define BYTES_A_TOKEN 3
 #define FORM_TOKENS 4096 /* of an upload, whose size says nothing of its tokens */
 #define STEP_TOKENS 512  /* that a hold grows by */
-#define MAX_OUT_TOKENS 1000000
 
 struct money {
     struct hold hold;
@@ -31,60 +30,10 @@ static const struct budget *const *budgets_of(const struct relay *rl)
 
 /* ---- what may come ---- */
 
-static int64_t int_in(struct str object, const char *name)
-{
-    struct json_scan scan;
-    struct json_want want[] = {{.key = name}};
-    int64_t v;
-    if (!object.n || object.p[0] != '{' || !json_scan_object(object, want, 1, 0, &scan, NULL) ||
-        !str_to_int(str_n(object.p + want[0].span.at, want[0].span.n), &v))
-        return -1;
-    return v;
-}
-
 /* The most output tokens that the request allows for all its answers together; -1: it does not say. */
 static int64_t asked_tokens(const struct relay *rl)
 {
-    enum {
-        OLD,
-        NEW,
-        RESPONSES,
-        GOOGLE,
-        OLLAMA,
-        CHOICES,
-        N
-    };
-    struct json_scan scan;
-    struct json_want want[N] = {[OLD] = {.key = "max_tokens"},
-                                [NEW] = {.key = "max_completion_tokens"},
-                                [RESPONSES] = {.key = "max_output_tokens"},
-                                [GOOGLE] = {.key = "generationConfig"},
-                                [OLLAMA] = {.key = "options"},
-                                [CHOICES] = {.key = "n"}};
-    int64_t v[N], most = -1;
-    if (!rl->body.n ||
-        !json_scan_object(rl->body, want, N, (unsigned)rl->set->max_json_depth, &scan, NULL))
-        return -1;
-    for (size_t i = 0; i < N; i++) {
-        struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
-        if (i == GOOGLE)
-            v[i] = int_in(text, "maxOutputTokens");
-        else if (i == OLLAMA)
-            v[i] = int_in(text, "num_predict");
-        else if (!text.n || !str_to_int(text, &v[i]))
-            v[i] = -1;
-        if (i != CHOICES && v[i] > most)
-            most = v[i];
-    }
-    int64_t n = v[CHOICES];
-    if (want[GOOGLE].span.n) {
-        int64_t many = int_in(str_n(rl->body.p + want[GOOGLE].span.at, want[GOOGLE].span.n),
-                              "candidateCount");
-        n = many > n ? many : n;
-    }
-    if (most > MAX_OUT_TOKENS)
-        most = MAX_OUT_TOKENS;
-    return most >= 0 && n > 1 ? most * (n < 128 ? n : 128) : most;
+    return rl->asked_output < 0 ? -1 : rl->asked_output * rl->asked_choices;
 }
 
 static bool has_output(const struct relay *rl)
@@ -117,7 +66,7 @@ static int64_t amount_of(const struct relay *rl, const struct money *m, int64_t 
         const struct price *p = price_at(rl->order[i]->prices, now_ms);
         int64_t v = price_bound(p, rl->service, m->tokens_in, m->covered);
         if (p && (rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT)) {
-            int64_t n = int_in(rl->body, "n"), each = p->base.v[PRICE_IMAGE];
+            int64_t n = rl->asked_choices, each = p->base.v[PRICE_IMAGE];
             v = (v > 0 ? v : 0) + (n > 1 && n <= 100 ? n : 1) * (each > 0 ? each : 0);
         }
         most = v > most ? v : most;

@@ -1186,7 +1186,7 @@ void relay_start(struct relay *rl)
 
 /* ---- the request ---- */
 
-/* model and stream of a JSON body. */
+/* model, stream and what else is decided by, of a JSON body. */
 static bool read_head_fields(struct relay *rl, struct err *e)
 {
     enum {
@@ -1196,22 +1196,25 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         SERVICE,
         N
     };
-    struct json_want want[N + RESPONSES_WANTS] = {
+    struct json_want want[N + ASKED_WANTS + RESPONSES_WANTS] = {
         {.key = "model"}, {.key = "stream"}, {.key = "stream_options"}, {.key = "service_tier"}};
-    want[N + WANT_STORE].key = "store";
-    want[N + WANT_PREVIOUS].key = "previous_response_id";
-    want[N + WANT_INPUT].key = "input";
+    struct json_want *of_response = want + N + ASKED_WANTS;
+    asked_wants(want + N);
+    of_response[WANT_STORE].key = "store";
+    of_response[WANT_PREVIOUS].key = "previous_response_id";
+    of_response[WANT_INPUT].key = "input";
     bool is_response = rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK;
-    if (!json_scan_object(rl->body, want, is_response ? ARRAY_LEN(want) : N,
+    if (!json_scan_object(rl->body, want, is_response ? ARRAY_LEN(want) : N + ASKED_WANTS,
                           (unsigned)rl->set->max_json_depth, &rl->scan, e))
         return false;
     rl->model_want = want[MODEL];
+    asked_take(rl, want + N);
     if (want[SERVICE].span.n > 2)
         rl->service = price_service_of(
             str_n(rl->body.p + want[SERVICE].span.at + 1, want[SERVICE].span.n - 2));
     if (is_response) {
         rl->responses_want = ARENA_ARRAY(rl->r->arena, struct json_want, RESPONSES_WANTS);
-        memcpy(rl->responses_want, want + N, RESPONSES_WANTS * sizeof want[0]);
+        memcpy(rl->responses_want, of_response, RESPONSES_WANTS * sizeof want[0]);
     }
     if (rl->path_model.n) {
         rl->model = rl->path_model;
@@ -1253,6 +1256,8 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
                           struct str cors_origin, struct str path_model, bool is_path_stream)
 {
     struct relay *rl = ARENA_NEW(r->arena, struct relay);
+    rl->asked_output = -1;
+    rl->asked_choices = 1;
     rl->env = l;
     rl->r = r;
     rl->snap = snapshot_ref(snap);

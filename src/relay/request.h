@@ -113,6 +113,8 @@ struct relay {
 
     struct money *money;             /* money.c; NULL: no budget holds */
     enum price_service service;      /* asked for */
+    int64_t asked_output;            /* most tokens that one answer may have; -1: it does not say */
+    int64_t asked_choices;           /* how many answers, at least 1 */
     int64_t lost_nanousd;            /* of the attempt that hedge_loss() tells of */
     bool is_money_asked, is_cut;     /* whether a budget was asked; it ended the stream */
 
@@ -252,6 +254,12 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
         else \
             log(str_z((rl)->r->arena, (rl)->id), event, fmt, __VA_ARGS__); \
     } while (0)
+/* asked.c */
+enum { ASKED_WANTS = 6 };
+void asked_wants(struct json_want want[ASKED_WANTS]);
+void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS]); /* fills rl->asked_*; the spans are of rl->body */
+int64_t asked_int(struct str object, const char *name);       /* a member of a JSON object; -1: absent, no integer, no object */
+int64_t asked_input(struct str body);                          /* tokens by its size: four bytes each; a run of base64 counts as one picture */
 /* money.c */
 bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */
 bool money_takes(const struct relay *rl, const struct target *t, struct err *e) MUST_USE; /* whether its price is known, where it must be */
