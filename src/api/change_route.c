@@ -3,10 +3,9 @@
 #include "domain/custom_kind.h"
 #include "domain/noun.h"
 #include "domain/price_list.h"
+#include "domain/route_policy.h"
 
 #define PATH(...) (const struct str[]){__VA_ARGS__}, ARRAY_LEN(((const struct str[]){__VA_ARGS__}))
-
-static const char *const nouns[] = {"combo", "chain", "alias", "price", "budget"};
 
 static struct str section_name(enum section s)
 {
@@ -119,6 +118,22 @@ static bool link_refers(enum referent what, yyjson_val *l, struct str name)
     return what == REFERENT_PROVIDER &&
            str_eq(yyjson_is_str(l) ? json_str(l) : json_get_str(l, "provider"), name);
 }
+
+/* Sections whose entries lead to one name, and the member that says it. */
+static const char *lead_member(enum section s)
+{
+    return s == SECTION_ALIASES ? "to" : s == SECTION_POLICIES ? "target" : NULL;
+}
+
+static struct str lead_of(enum section s, yyjson_val *v)
+{
+    const char *name = lead_member(s);
+    return yyjson_is_str(v) ? json_str(v) : json_str(json_find(v, name, strlen(name)));
+}
+
+/* The sections that refer to providers, models and combos. */
+static const enum section referring[] = {SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES,
+                                         SECTION_POLICIES};
 
 /* The list inside an entry, and where it stands below it. */
 static yyjson_val *list_of(enum section s, yyjson_val *v)
@@ -250,32 +265,28 @@ static bool entry_refers(const struct work *w, enum section s, enum referent wha
 {
     size_t i, max;
     yyjson_val *item;
-    if (s == SECTION_ALIASES) {
-        struct str to = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "to");
-        return renamed(w, what, to, name, STR_NONE).p != NULL;
-    }
+    if (lead_member(s))
+        return renamed(w, what, lead_of(s, v), name, STR_NONE).p != NULL;
     yyjson_arr_foreach (list_of(s, v), i, max, item)
         if (item_refers(w, s, what, item, name))
             return true;
     return s == SECTION_CHAINS && renamed(w, what, key, name, STR_NONE).p;
 }
 
-static bool rename_alias(struct work *w, enum referent what, struct str key,
-                         const struct entry_place *p, struct str from, struct str to, struct err *e)
+static bool rename_lead(struct work *w, enum section s, enum referent what, struct str key,
+                        const struct entry_place *p, struct str from, struct str to, struct err *e)
 {
+    struct str member = str_of(lead_member(s));
     if (p->in_file) {
         bool is_text = yyjson_is_str(p->in_file);
-        struct str was = is_text ? json_str(p->in_file) : json_get_str(p->in_file, "to");
-        struct str is = renamed(w, what, was, from, to);
-        const struct str path[] = {section_name(SECTION_ALIASES), key, STR("to")};
+        struct str is = renamed(w, what, lead_of(s, p->in_file), from, to);
+        const struct str path[] = {section_name(s), key, member};
         if (is.p && !work_set(w, path, is_text ? 2 : 3, str_json(w->a, is), e))
             return false;
     }
     if (!p->in_store)
         return true;
-    bool is_text = yyjson_is_str(p->in_store);
-    struct str was = is_text ? json_str(p->in_store) : json_get_str(p->in_store, "to");
-    struct str is = renamed(w, what, was, from, to);
+    struct str is = renamed(w, what, lead_of(s, p->in_store), from, to);
     if (!is.p)
         return true;
     struct buf b;
@@ -284,14 +295,15 @@ static bool rename_alias(struct work *w, enum referent what, struct str key,
     buf_init_arena(&b, w->a, SIZE_MAX / 4);
     struct jw out = jw_on(&b);
     jw_object(&out);
-    jw_kv_str(&out, "to", is);
-    yyjson_obj_foreach (is_text ? NULL : p->in_store, i, max, k, v)
-        if (!str_is(json_str(k), "to")) {
+    jw_key_str(&out, member);
+    jw_str(&out, is);
+    yyjson_obj_foreach (p->in_store, i, max, k, v)
+        if (!str_eq(json_str(k), member)) {
             jw_key_str(&out, json_str(k));
             jw_val(&out, v);
         }
     jw_object_end(&out);
-    return put_row(w, SECTION_ALIASES, key, buf_str(&b), e);
+    return put_row(w, s, key, buf_str(&b), e);
 }
 
 static bool rename_entry(struct work *w, enum section s, struct str from, struct str to,
@@ -309,8 +321,8 @@ static bool rename_in_entry(struct work *w, enum section s, enum referent what, 
     size_t left;
     if (!find_entry(w, s, key, &p, e))
         return false;
-    if (s == SECTION_ALIASES)
-        return rename_alias(w, what, key, &p, from, to, e);
+    if (lead_member(s))
+        return rename_lead(w, s, what, key, &p, from, to, e);
     struct str is = s == SECTION_CHAINS ? renamed(w, what, key, from, to) : STR_NONE;
     if (is.p && !str_eq(is, key)) {
         struct entry_place other;
@@ -370,7 +382,8 @@ static bool rename_prices(struct work *w, struct str from, struct str to, struct
 
 bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e)
 {
-    for (enum section s = SECTION_COMBOS; s <= SECTION_ALIASES; s++) {
+    for (size_t n = 0; n < ARRAY_LEN(referring); n++) {
+        enum section s = referring[n];
         size_t i, max;
         yyjson_val *all, *k, *v;
         if (!entries(w, s, &all, e))
@@ -391,8 +404,7 @@ static bool drop_in_entry(struct work *w, enum section s, enum referent what, st
     size_t in_file = 0, in_store = 0;
     if (!find_entry(w, s, key, &p, e))
         return false;
-    bool goes = s == SECTION_ALIASES ||
-                (s == SECTION_CHAINS && renamed(w, what, key, name, STR_NONE).p);
+    bool goes = lead_member(s) || (s == SECTION_CHAINS && renamed(w, what, key, name, STR_NONE).p);
     if (!goes) {
         struct str body = STR_NONE;
         if (p.in_file && !drop_items_in_file(w, s, what, key, name, &in_file, e))
@@ -412,7 +424,8 @@ static bool drop_in_entry(struct work *w, enum section s, enum referent what, st
 bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, struct strs *users,
                struct err *e)
 {
-    for (enum section s = SECTION_COMBOS; s <= SECTION_ALIASES; s++) {
+    for (size_t n = 0; n < ARRAY_LEN(referring); n++) {
+        enum section s = referring[n];
         size_t i, max;
         yyjson_val *all, *k, *v;
         if (!entries(w, s, &all, e))
@@ -420,9 +433,9 @@ bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, 
         yyjson_obj_foreach (all, i, max, k, v) {
             if (!entry_refers(w, s, what, json_str(k), v, name))
                 continue;
-            add_name(
-                w->a, users,
-                str_fmt(w->a, "%s '" STR_FMT "'", nouns[s], STR_ARG(str_first(json_str(k), 100))));
+            add_name(w->a, users,
+                     str_fmt(w->a, "%s '" STR_FMT "'", entry_kinds[s],
+                             STR_ARG(str_first(json_str(k), 100))));
             if (drops && !drop_in_entry(w, s, what, json_str(k), name, users, e))
                 return false;
         }
@@ -531,6 +544,19 @@ static bool check_alias(struct work *w, const struct entry_change *in, yyjson_va
                                    unknown(e, "unknown_model", "to", "model or combo", alias.to)));
 }
 
+static bool check_policy(struct work *w, const struct entry_change *in, yyjson_val *v,
+                         struct err *e)
+{
+    struct route_policy p;
+    yyjson_val *combos;
+    if (!route_policy_read(w->a, in->name, v, &p, e))
+        return false;
+    return in->allows_unknown || !p.target.n ||
+           (entries(w, SECTION_COMBOS, &combos, e) &&
+            (leads_somewhere(w, combos, p.target) ||
+             unknown(e, "unknown_model", "target", "model or combo", p.target)));
+}
+
 static bool check_name(struct str name, struct err *e)
 {
     if (name.n == 0 || name.n > 200 || !str_valid_utf8(name))
@@ -575,6 +601,8 @@ static bool check_entry(struct work *w, const struct entry_change *in, struct er
         struct budget b;
         return budget_read(w->a, in->name, v, "", &b, e);
     }
+    case SECTION_POLICIES:
+        return check_policy(w, in, v, e);
     }
     return true;
 }
@@ -659,7 +687,7 @@ static bool there(const char *code, enum section s, struct str name, struct err 
 {
     return err_set(e, strcmp(code, "already_exists") == 0 ? ERR_CONFLICT : ERR_NOT_FOUND, code,
                    "There is %s %s '" STR_FMT "'",
-                   strcmp(code, "already_exists") == 0 ? "already a" : "no", nouns[s],
+                   strcmp(code, "already_exists") == 0 ? "already a" : "no", entry_kinds[s],
                    STR_ARG(str_first(name, 200)));
 }
 

@@ -1,10 +1,10 @@
-/* change_route.h - changes of combos, fallback chains and aliases, of prices and budgets, and what a change of providers and models means for them. */
+/* change_route.h - changes of combos, fallback chains and aliases, of prices, budgets and policies, and what a change of providers and models means for them. */
 #ifndef API_CHANGE_ROUTE_H
 #define API_CHANGE_ROUTE_H
 #include "api/change_work.h"
 #include "domain/combo.h"
 
-enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES, SECTION_PRICES, SECTION_BUDGETS }; /* of entry_sections */
+enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES, SECTION_PRICES, SECTION_BUDGETS, SECTION_POLICIES }; /* of entry_sections */
 
 struct entry_change {
     enum section section;

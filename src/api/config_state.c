@@ -512,8 +512,7 @@ static bool is_key_list(struct str name)
     return str_is(name, "api_keys");
 }
 
-/* in the order of sections */
-static const char *const entry_kinds[] = {"combo", "chain", "alias", "price", "budget"};
+const char *const entry_kinds[] = {"combo", "chain", "alias", "price", "budget", "policy", NULL};
 
 struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson_val *after)
 {

@@ -26,6 +26,8 @@ bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, y
 struct str config_pack(struct arena *a, const struct seal *seal, const struct config_state *s);
 bool config_unpack(struct arena *a, const struct seal *seal, struct str packed, struct config_state *out, struct err *e) MUST_USE;
 
+extern const char *const entry_kinds[]; /* what one entry of each of entry_sections is called, in their order */
+
 struct config_change {        /* of one object */
     struct config_change *next;
     const char *kind;         /* "provider", "model", "org", "user", "combo", "chain", "alias", "key", "setting", "section" */

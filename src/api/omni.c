@@ -86,6 +86,35 @@ void omni_name_field(struct err *e)
     }
 }
 
+bool omni_kept(struct control_call *c, const char *name, yyjson_val **out, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    struct stmt *s = db ? db_prepare(db, "SELECT value FROM metrics WHERE key = ?1", e) : NULL;
+    *out = NULL;
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, str_of(name));
+    if (stmt_step(s, e) && !json_parse(c->arena, stmt_str(s, 0), 4, out, NULL))
+        *out = NULL;
+    stmt_free(s);
+    return e->kind == ERR_NONE;
+}
+
+bool omni_keep(struct control_call *c, const char *name, struct str json, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    struct stmt *s = db ? db_prepare(db,
+                                     "INSERT OR REPLACE INTO metrics(key, value) VALUES(?1, ?2)", e)
+                        : NULL;
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, str_of(name));
+    stmt_bind_str(s, 2, json);
+    bool ok = stmt_run(s, e);
+    stmt_free(s);
+    return ok;
+}
+
 bool omni_not_found(const char *what, struct str id, struct err *e)
 {
     return err_set(e, ERR_NOT_FOUND, "not_found", "%s '" STR_FMT "' not found", what,

@@ -19,6 +19,11 @@ struct str omni_time(struct arena *a, int64_t ms);            /* ISO 8601 in UTC
 /* e in the words of this surface: "base_url" becomes "baseUrl", in field and message. */
 void omni_name_field(struct err *e);
 struct str omni_text(struct arena *a, struct str s);          /* JSON of a string */
+/* What this surface keeps for itself over restarts: JSON by name, no configuration. NULL: nothing. */
+bool omni_kept(struct control_call *c, const char *name, yyjson_val **out, struct err *e) MUST_USE;
+bool omni_keep(struct control_call *c, const char *name, struct str json, struct err *e) MUST_USE;
+/* The limits of a connection (NULL: a new one) that is protected, or no longer: those of requests per minute and at once. */
+struct limits omni_protected(const struct snapshot *s, const struct upstream *u, bool on);
 bool omni_not_found(const char *what, struct str id, struct err *e);
 /* One test of an upstream: its list of models, else a request for one token. u need not be in a snapshot. */
 struct omni_probe {

@@ -42,7 +42,7 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     SHOW(backoff_level, "backoffLevel", "How often in a row it failed"),
     OMIT(state.rate_limited_until, "rateLimitedUntil", "Until when it stands back behind the others"),
     OMIT(health_check_interval, "healthCheckInterval", "Minutes between health checks; absent: none"),
-    SHOW(rate_limit_protection, "rateLimitProtection", "Whether it is guarded by a queue of its own"),
+    SHOW(rate_limit_protection, "rateLimitProtection", "Whether its requests per minute, or at once, are limited: others wait"),
     OMIT(url, "url", "Base URL; absent: the kind's own"),
     OMIT(data, "providerSpecificData", "baseUrl, and what its node says"),
     OMIT(created_at, "createdAt", "When it was added"),
@@ -166,7 +166,7 @@ static bool show(struct control_call *c, const struct snapshot *s, const struct 
         .priority = u->priority ? u->priority : 1,
         .global_priority = json_get_int(extra, "globalPriority", 0),
         .is_active = u->is_enabled,
-        .rate_limit_protection = json_get_bool(extra, "rateLimitProtection", false),
+        .rate_limit_protection = u->limits.requests_per_minute || u->limits.concurrency,
         .default_model = u->default_model,
         .group = json_get_str(extra, "group"),
         .health_check_interval = json_get_int(extra, "healthCheckInterval", 0),
@@ -277,7 +277,7 @@ enum connection_bit {
     IN(global_priority, "globalPriority", 1, 100, COERCE, "Place among all, kept for clients; null: none"), \
     IN(health_check_interval, "healthCheckInterval", 0, 525600, COERCE, "Minutes between health checks; 0: none"), \
     IN(is_active, "isActive", 0, 0, 0, "Whether requests are sent to it; true when absent"), \
-    IN(rate_limit_protection, "rateLimitProtection", 0, 0, 0, "Whether it is guarded by a queue of its own"), \
+    IN(rate_limit_protection, "rateLimitProtection", 0, 0, 0, "Whether its requests per minute, or at once, are limited: others wait"), \
     IN(data, "providerSpecificData", 0, 0, 0, "baseUrl, extraApiKeys and what clients keep there; credentials of other names are not taken"), \
     IN(last_error, "lastError", 0, 2000, 0, "What went wrong last; null: nothing"), \
     IN(last_error_at, "lastErrorAt", 0, 50, 0, "When that was; null: never"), \
@@ -349,8 +349,6 @@ static bool make_extra(struct control_call *c, const struct upstream *was, struc
                                                     : json_get_int(before, "globalPriority", 0),
             interval = HAS(c, IN_HEALTH_CHECK) ? in->health_check_interval
                                                : json_get_int(before, "healthCheckInterval", 0);
-    bool guards = HAS(c, IN_RATE_LIMIT) ? in->rate_limit_protection
-                                        : json_get_bool(before, "rateLimitProtection", false);
     struct buf b;
     size_t i, max, n = 0;
     if (HAS(c, IN_DATA) && !yyjson_is_obj(in->data))
@@ -363,8 +361,6 @@ static bool make_extra(struct control_call *c, const struct upstream *was, struc
     kv(&w, "group", group);
     if (interval)
         jw_kv_int(&w, "healthCheckInterval", interval);
-    if (guards)
-        jw_kv_bool(&w, "rateLimitProtection", true);
     jw_key(&w, "providerSpecificData");
     jw_object(&w);
     yyjson_obj_foreach (data, i, max, k, v) { /* a shallow merge */
@@ -548,6 +544,10 @@ static bool make_entry(struct control_call *c, const struct upstream *was, struc
         out->more[p->n_more++] = (struct provider_member){"label",
                                                           omni_text(c->arena, str_trim(in->name))};
     p->priority = in->priority;
+    if (HAS(c, IN_RATE_LIMIT)) {
+        p->given |= PROVIDER_LIMITS;
+        p->limits = omni_protected(c->snap, was, in->rate_limit_protection);
+    }
     if (HAS(c, IN_DEFAULT_MODEL) || is_null(c, "defaultModel"))
         out->more[p->n_more++] = (struct provider_member){
             "default_model",

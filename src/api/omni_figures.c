@@ -40,20 +40,6 @@ static struct tally *tally_of(struct tallies *t, struct str key, struct str of, 
 
 /* ---- what there was when they began anew: {"key":[…]} ---- */
 
-static bool begun(struct control_call *c, const char *name, yyjson_val **out, struct err *e)
-{
-    struct db *db = control_db(c, e);
-    struct stmt *s = db ? db_prepare(db, "SELECT value FROM metrics WHERE key = ?1", e) : NULL;
-    *out = NULL;
-    if (!s)
-        return false;
-    stmt_bind_str(s, 1, str_of(name));
-    if (stmt_step(s, e) && !json_parse(c->arena, stmt_str(s, 0), 4, out, NULL))
-        *out = NULL;
-    stmt_free(s);
-    return e->kind == ERR_NONE;
-}
-
 static void take_off(const struct tallies *t, yyjson_val *was)
 {
     for (size_t i = 0; i < t->n; i++) {
@@ -70,7 +56,6 @@ static bool begin_anew(struct control_call *c, const char *name, const struct ta
                        yyjson_val *was, struct str of, struct err *e)
 {
     struct buf b;
-    struct db *db = control_db(c, e);
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     jw_object(&w);
@@ -91,16 +76,7 @@ static bool begin_anew(struct control_call *c, const char *name, const struct ta
         jw_array_end(&w);
     }
     jw_object_end(&w);
-    struct stmt *s = db ? db_prepare(db,
-                                     "INSERT OR REPLACE INTO metrics(key, value) VALUES(?1, ?2)", e)
-                        : NULL;
-    if (!s)
-        return false;
-    stmt_bind_str(s, 1, str_of(name));
-    stmt_bind_str(s, 2, buf_str(&b));
-    bool ok = stmt_run(s, e);
-    stmt_free(s);
-    return ok;
+    return omni_keep(c, name, buf_str(&b), e);
 }
 
 /* Sums what is in the store: what still waits would otherwise count as later. */
@@ -252,7 +228,7 @@ static bool combo_metrics(struct control_call *c, struct err *e)
     struct str only = asked_combo(c);
     struct tallies t = {.n = 0};
     yyjson_val *was;
-    bool ok = begun(c, COMBO_BEGUN, &was, e) && gather(c, on_combo, &t, e);
+    bool ok = omni_kept(c, COMBO_BEGUN, &was, e) && gather(c, on_combo, &t, e);
     map_done(&t.by_key);
     if (!ok)
         return false;
@@ -288,7 +264,7 @@ static bool reset(struct control_call *c, const char *name, usage_sum_fn *f, str
     struct tallies t = {.n = 0};
     struct done_out out = {true, STR("They begin anew; the request log stays")};
     yyjson_val *was;
-    if (!begun(c, name, &was, e))
+    if (!omni_kept(c, name, &was, e))
         return false;
     bool ok = gather(c, f, &t, e) && begin_anew(c, name, &t, was, only, e);
     map_done(&t.by_key);
@@ -346,7 +322,7 @@ static bool prompt_cache(struct control_call *c, struct err *e)
 {
     struct tallies t = {.n = 0};
     yyjson_val *was;
-    if (!begun(c, CACHE_BEGUN, &was, e) || !gather(c, on_cached, &t, e)) {
+    if (!omni_kept(c, CACHE_BEGUN, &was, e) || !gather(c, on_cached, &t, e)) {
         map_done(&t.by_key);
         return false;
     }

@@ -1,7 +1,7 @@
 /* prices.c - /sluice/v1/prices: what models cost, by whom it was said, what the operator sets instead, and lists that are read in. */
+#include "api/prices.h"
 #include "api/change_route.h"
 #include "base/clock.h"
-#include "domain/price_list.h"
 
 struct price_out {
     struct str id, name, source, provider, model, valid_from, note, origin;
@@ -232,6 +232,33 @@ static const struct shape import_shape = SHAPE(
     FIELD_LIST(struct import_out, skipped, &skipped_shape, 0,
                "Entries that state no usable price"));
 
+bool prices_put(struct control_call *c, const struct price_rows *rows, int64_t *added,
+                struct err *e)
+{
+    struct db *db = control_db(c, e);
+    if (!db || !db_begin(db, e))
+        return false;
+    if (!price_store_put(db, rows, clock_wall_ms(), added, e)) {
+        db_rollback(db);
+        return false;
+    }
+    control_audit(c, "prices", str_of(rows->format), STR_NONE,
+                  str_fmt(c->arena, "{\"rows\":%zu,\"added\":%lld}", rows->n, (long long)*added));
+    return db_commit(db, e) && control_changed(c, e);
+}
+
+bool prices_forget(struct control_call *c, struct str provider, int64_t *dropped, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    if (!db ||
+        !price_store_drop(db, provider.n ? PRICE_PROVIDER : PRICE_LIST, provider, dropped, e) ||
+        !control_changed(c, e))
+        return false;
+    control_audit(c, "prices", provider.n ? provider : STR("list"),
+                  str_fmt(c->arena, "{\"rows\":%lld}", (long long)*dropped), STR_NONE);
+    return true;
+}
+
 static bool import(struct control_call *c, struct err *e)
 {
     const struct import_query *q = c->asked;
@@ -247,16 +274,7 @@ static bool import(struct control_call *c, struct err *e)
     if (!json_parse(c->arena, c->body, 0, &root, e) ||
         !price_list_read(c->arena, root, &how, &rows, e))
         return false;
-    struct db *db = control_db(c, e);
-    if (!db || !db_begin(db, e))
-        return false;
-    if (!price_store_put(db, &rows, clock_wall_ms(), &out.added, e)) {
-        db_rollback(db);
-        return false;
-    }
-    control_audit(c, "prices", str_of(rows.format), STR_NONE,
-                  str_fmt(c->arena, "{\"rows\":%zu,\"added\":%lld}", rows.n, (long long)out.added));
-    if (!db_commit(db, e) || !control_changed(c, e))
+    if (!prices_put(c, &rows, &out.added, e))
         return false;
     out.format = str_of(rows.format);
     out.rows = (int64_t)rows.n;
@@ -282,14 +300,8 @@ static bool forget(struct control_call *c, struct err *e)
 {
     const struct forget_query *q = c->asked;
     struct forget_out out;
-    struct db *db = control_db(c, e);
-    if (!db ||
-        !price_store_drop(db, q->provider.n ? PRICE_PROVIDER : PRICE_LIST, q->provider,
-                          &out.dropped, e) ||
-        !control_changed(c, e))
+    if (!prices_forget(c, q->provider, &out.dropped, e))
         return false;
-    control_audit(c, "prices", q->provider.n ? q->provider : STR("list"),
-                  str_fmt(c->arena, "{\"rows\":%lld}", (long long)out.dropped), STR_NONE);
     return control_reply(c, 200, &forget_shape, &out);
 }
 

@@ -2,6 +2,7 @@
 #include "api/control.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "domain/route_policy.h"
 #include "route/explain.h"
 
 /* ---- explain ---- */
@@ -90,7 +91,9 @@ static bool explain(struct control_call *c, struct err *e)
 {
     const struct explain_in *in = c->in;
     struct live *l = relay_live_state(c->control->shared);
-    const struct model *m = snapshot_resolve(c->snap, c->arena, in->model);
+    const struct route_policy *policy = route_policy_for(c->snap->policies, in->model, STR_NONE);
+    const struct model *m = snapshot_resolve(
+        c->snap, c->arena, policy && policy->action == POLICY_ROUTE ? policy->target : in->model);
     struct plan p;
     struct buf b;
     struct explain_out out = {.model = STR_NONE};
@@ -98,6 +101,9 @@ static bool explain(struct control_call *c, struct err *e)
     if (!known_providers(c, &in->down, "down", e) ||
         !known_providers(c, &in->exclude, "exclude", e))
         return false;
+    if (policy && policy->action == POLICY_DENY)
+        return err_field(e, "model", "The policy '" STR_FMT "' refuses requests for this model",
+                         STR_ARG(str_first(policy->name, 100)));
     if (!m || m->n_targets == 0)
         return err_field(e, "model", "There is no model '" STR_FMT "'",
                          STR_ARG(str_first(in->model, 200)));

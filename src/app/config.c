@@ -1231,9 +1231,9 @@ static bool load_file(struct loader *l, struct err *e)
     struct err inner = ERR_INIT;
     yyjson_val *k, *v;
     size_t i, max;
-    static const char *const known[] = {"providers", "models",  "orgs",   "users",  "combos",
-                                        "chains",    "aliases", "kinds",  "prices", "budgets",
-                                        "server",    "debug",   "$schema"};
+    static const char *const known[] = {"providers", "models",  "orgs",  "users",  "combos",
+                                        "chains",    "aliases", "kinds", "prices", "budgets",
+                                        "policies",  "server",  "debug", "$schema"};
     if (!l->src->file)
         return true;
     if (l->draft && l->draft->text.p)

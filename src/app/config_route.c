@@ -1,5 +1,6 @@
 #include "app/config_route.h"
 #include "base/log.h"
+#include "domain/route_policy.h"
 #include "json/json.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -513,6 +514,30 @@ static bool aliases(struct router_builder *b, const struct entry *v, size_t n, s
     return true;
 }
 
+/* ---- policies ---- */
+
+static bool policies(struct router_builder *b, const struct entry *v, size_t n, struct err *e)
+{
+    struct route_policy **all = ARENA_ARRAY(b->a, struct route_policy *, n + 1);
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct route_policy *one = ARENA_NEW(b->a, struct route_policy);
+        struct err why = ERR_INIT;
+        if (!route_policy_read(b->a, v[i].name, v[i].value, one, &why)) {
+            if (!faulty(&v[i], "policies", &why, e))
+                return false;
+            continue;
+        }
+        one->from = v[i].from;
+        if (one->enabled)
+            all[used++] = one;
+    }
+    route_policies_sort(all, used);
+    if (used)
+        b->s->policies = (const struct route_policy *const *)all;
+    return true;
+}
+
 /* ---- accounts of one kind ---- */
 
 static void add_to_pool(struct router_builder *b, const struct upstream *u)
@@ -582,8 +607,8 @@ bool config_routing(struct snapshot *s, const struct map *upstreams, const struc
                                .r = ARENA_NEW(s->arena, struct routing),
                                .upstreams = upstreams,
                                .models = models};
-    struct entry *of[3] = {NULL};
-    size_t n[3] = {0};
+    struct entry *of[3] = {NULL}, *said;
+    size_t n[3] = {0}, n_said;
     s->routing = b.r;
     map_init(&b.combos);
     for (size_t i = 0; i < s->n_models; i++)
@@ -597,7 +622,8 @@ bool config_routing(struct snapshot *s, const struct map *upstreams, const struc
         b.r->made = ARENA_ARRAY(b.a, struct model *, n[0] + n[1] + n[2] + 1);
     /* combos before chains before aliases: each may lead to those before it */
     ok = ok && combos(&b, of[0], n[0], e) && chains(&b, of[1], n[1], e) &&
-         aliases(&b, of[2], n[2], e);
+         aliases(&b, of[2], n[2], e) && section(&b, "policies", file, db, &said, &n_said, e) &&
+         policies(&b, said, n_said, e);
     if (ok)
         measure_all(&b);
     map_done(&b.combos);

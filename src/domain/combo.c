@@ -5,7 +5,8 @@
 #define MAX_MEMBERS 256
 #define MAX_NAME 200
 
-const char *const entry_sections[] = {"combos", "chains", "aliases", "prices", "budgets", NULL};
+const char *const entry_sections[] = {"combos",  "chains",   "aliases", "prices",
+                                      "budgets", "policies", NULL};
 
 const struct word strategy_words[] = {
     {"priority", STRATEGY_PRIORITY},

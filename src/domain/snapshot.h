@@ -67,6 +67,7 @@ struct model {
 };
 
 struct budget;                  /* domain/budget.h */
+struct route_policy;            /* domain/route_policy.h */
 enum holder_kind { HOLDER_ORG, HOLDER_USER, HOLDER_KINDS };
 struct holder {                 /* an organisation, or a user: whom client keys belong to */
     struct str id, name;
@@ -128,6 +129,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     bool budget_allow_unpriced, cost_client_left_estimate;
     int64_t budget_hold_tokens;
     bool log_json, cors, credential_visible;
+    struct str price_feed_url;  /* empty: none */
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */
     bool emulate_stop;          /* cut answers of upstreams that know no stop sequences */
     bool log_clients;           /* address and User-Agent in the request log */
@@ -150,6 +152,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t round_robin_limit, route_wait_ms, route_seed, quota_threshold_percent;
     int64_t breaker_failures, breaker_cooldown_ms, breaker_cooldown_max_ms, breaker_quiet_ms, rate_limit_cooldown_ms, rate_limit_cooldown_max_ms;
     struct str global_fallback_model;
+    int64_t protect_requests_per_minute, protect_concurrency; /* limits of providers that are to be protected */
     int64_t limit_queue_ms, limit_queue_max; /* how long requests wait for their turn, and how many */
     bool limit_headers;
     struct str ip_filter, ip_allow, ip_deny; /* off, deny, allow, both; comma lists */
@@ -181,6 +184,7 @@ struct snapshot {
     size_t n_listed;
     struct map models_by_name;  /* the same -> struct model. A combo hides an alias of its name, which hides a model */
     struct routing *routing;    /* combos, chains and aliases; NULL: there are none */
+    const struct route_policy *const *policies; /* domain/route_policy.h: enabled ones in the order of asking; NULL behind the last; NULL: none */
     bool has_limited_models;
     struct ip_ban *ip_bans;     /* in force when it was built */
     size_t n_ip_bans;

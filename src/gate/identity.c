@@ -298,6 +298,37 @@ int64_t identity_locked_ms(struct identity *id, struct arena *a, struct str addr
     return left;
 }
 
+bool identity_lockouts(struct db *db, struct arena *a, int64_t now_ms, struct lockout_row **out,
+                       struct err *e)
+{
+    struct lockout_row *all;
+    *out = NULL;
+    if (!lockout_list(db, a, &all, e))
+        return false;
+    while (all) {
+        struct lockout_row *next = all->next;
+        if (all->until_ms > now_ms) {
+            all->next = *out;
+            *out = all;
+        }
+        all = next;
+    }
+    return true;
+}
+
+bool identity_unlock(struct identity *id, struct db *db, struct arena *a, struct str address,
+                     int64_t now_ms, bool *was, struct err *e)
+{
+    struct str group = peer_group(a, address);
+    if (!group.n || !lockout_delete(db, group, e))
+        return group.n == 0;
+    (void)pthread_mutex_lock(&id->lock);
+    *was = lockout_left_ms(id->lockout, group, now_ms) > 0;
+    lockout_succeeded(id->lockout, group);
+    (void)pthread_mutex_unlock(&id->lock);
+    return true;
+}
+
 static long long seconds_left(int64_t ms)
 {
     return ms / 1000 + 1;

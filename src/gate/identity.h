@@ -42,6 +42,10 @@ struct signed_in {
 };
 /* Time left for a locked-out address; 0: it may try. */
 int64_t identity_locked_ms(struct identity *id, struct arena *a, struct str address, int64_t now_ms);
+/* The addresses that are locked out, in the arena. */
+bool identity_lockouts(struct db *db, struct arena *a, int64_t now_ms, struct lockout_row **out, struct err *e) MUST_USE;
+/* Lets one try again, its failures forgotten. *was: whether it was locked out. */
+bool identity_unlock(struct identity *id, struct db *db, struct arena *a, struct str address, int64_t now_ms, bool *was, struct err *e) MUST_USE;
 /* Slow. ERR_INPUT "not_configured"; ERR_RATE_LIMITED "locked_out" with a retry time; ERR_UNAUTHENTICATED "invalid_password", of which
  * retry_after_ms >= 0 says that it locked the address. */
 bool identity_sign_in(struct identity *id, struct db *db, struct arena *a, const struct settings *set, const struct sign_in *in,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
+#include "domain/route_policy.h"
 #include "route/explain.h"
 
 #define BUSY_POLL_MS 20 /* a place may become free on any loop */
@@ -176,6 +177,17 @@ bool relay_resolve(struct relay *rl, struct err *e)
         (void)snprintf(e->field, sizeof e->field, "model");
         return false;
     }
+    const struct route_policy *policy = route_policy_for(rl->snap->policies, rl->model,
+                                                         rl->key ? rl->key->id : STR_NONE);
+    if (policy && policy->action == POLICY_DENY) {
+        err_set(e, ERR_FORBIDDEN, "policy_denied",
+                "The policy '" STR_FMT "' refuses requests for model '" STR_FMT "'",
+                STR_ARG(str_first(policy->name, 100)), STR_ARG(str_first(rl->model, 200)));
+        (void)snprintf(e->field, sizeof e->field, "model");
+        return false;
+    }
+    if (policy)
+        m = snapshot_resolve(rl->snap, rl->r->arena, policy->target);
     if (!m || m->n_targets == 0)
         return unknown_model(rl, e);
     if (m->group)
