@@ -2,6 +2,7 @@
  * nothing here obeys are not kept. */
 #include "api/change.h"
 #include "api/omni_usage.h"
+#include "api/session.h"
 #include "base/clock.h"
 #include "domain/ipban.h"
 #include "gate/ipfilter.h"
@@ -159,6 +160,38 @@ static bool get_login(struct control_call *c, struct err *e)
     struct login_out out = {c->snap->settings.require_login, has_password, has_password};
     (void)e;
     return control_reply(c, 200, &login_shape, &out);
+}
+
+struct require_in {
+    bool requireLogin;
+    struct str password, currentPassword;
+};
+struct require_out {
+    bool success;
+};
+/* clang-format off */
+static const struct shape require_in_shape = SHAPE(struct require_in,
+    FIELD(struct require_in, requireLogin, 0, "Whether administration asks; false holds for this machine, on a loopback listener only"),
+    FIELD_TEXT(struct require_in, password, 4, 200, 0, "The new password of the operator who calls"),
+    FIELD_TEXT(struct require_in, currentPassword, 0, 200, 0, "Theirs so far: required with password"));
+static const struct shape require_shape = SHAPE(struct require_out, FIELD(struct require_out, success, 0, "true"));
+/* clang-format on */
+
+/* The first password is set by the claim link: nobody may take an installation over by being first. */
+static bool post_login(struct control_call *c, struct err *e)
+{
+    const struct require_in *in = c->in;
+    struct require_out out = {true};
+    struct values v = {.n = 0};
+    if (!is_given(c, 0) && !is_given(c, 1))
+        return err_field(e, "body", "Give 'requireLogin' or 'password'");
+    if (is_given(c, 1) && !is_given(c, 2))
+        return err_field(e, "currentPassword", "'currentPassword' is required with 'password'");
+    if (is_given(c, 0))
+        add(&v, "require_login", flag(in->requireLogin));
+    return (!is_given(c, 1) ||
+            session_change_password(c, in->currentPassword, in->password, 200, e)) &&
+           (!v.n || change_settings(c, v.v, v.n, e)) && control_reply(c, 200, &require_shape, &out);
 }
 
 /* ---- what combos are unless they say otherwise ---- */
@@ -604,6 +637,7 @@ const struct endpoint omni_setting_endpoints[] = {
     { HTTP_GET,   "/api/settings",                 SURFACE_OMNIROUTE, ACCESS_VIEWER, "The settings", .on_worker = get_settings, .out = &settings_shape },
     { HTTP_PATCH, "/api/settings",                 SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change settings; keys that nothing obeys are not kept", .on_worker = patch_settings, .in = &settings_in_shape, .out = &settings_shape },
     { HTTP_GET,   "/api/settings/require-login",   SURFACE_OMNIROUTE, ACCESS_PUBLIC, "Whether administration asks for a sign-in", .on_worker = get_login, .out = &login_shape },
+    { HTTP_POST,  "/api/settings/require-login",   SURFACE_OMNIROUTE, ACCESS_ADMIN, "Turn the sign-in on or off, or set the own password", .on_worker = post_login, .in = &require_in_shape, .out = &require_shape, .takes_password = true },
     { HTTP_GET,   "/api/settings/combo-defaults",  SURFACE_OMNIROUTE, ACCESS_VIEWER, "What combos are unless they say otherwise", .on_worker = get_defaults, .out = &defaults_shape },
     { HTTP_PATCH, "/api/settings/combo-defaults",  SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change it", .on_worker = patch_defaults, .in = &defaults_in_shape, .out = &defaults_shape },
     { HTTP_PUT,   "/api/settings/combo-defaults",  SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change it, as PATCH", .on_worker = patch_defaults, .in = &defaults_in_shape, .out = &defaults_shape },

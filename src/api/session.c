@@ -1,4 +1,5 @@
 /* session.c - signing in and out: /sluice/v1/session, /sluice/v1/sessions, /sluice/v1/claim, and llm-rosetta's and Routstr's login. */
+#include "api/session.h"
 #include "api/api.h"
 #include "api/control.h"
 #include "api/surface/surface.h"
@@ -209,13 +210,13 @@ static bool may_set(struct control_call *c, const struct operator_row *o, struct
            control_may_change(c, (enum origin)o->origin, "password of", o->name, e);
 }
 
-static bool change_password(struct control_call *c, struct err *e)
+bool session_change_password(struct control_call *c, struct str so_far, struct str password,
+                             int status, struct err *e)
 {
-    const struct password_in *in = c->in;
     struct identity *id = c->control->identity;
     const struct settings *set = &c->snap->settings;
     struct operator_row o;
-    struct sign_in attempt = attempt_of(c, c->who.name, in->current_password);
+    struct sign_in attempt = attempt_of(c, c->who.name, so_far);
     if (c->who.kind != PRINCIPAL_OPERATOR)
         return err_set(e, ERR_INPUT, "no_session", "Only an operator who signed in has a password");
     control_audit(c, "password", c->who.name, STR_NONE, STR_NONE);
@@ -227,16 +228,22 @@ static bool change_password(struct control_call *c, struct err *e)
             e->kind = ERR_FORBIDDEN;
         return false;
     }
-    if (!identity_set_password(c->arena, set, secret_of(in->password), clock_wall_ms(), &o, e) ||
+    if (!identity_set_password(c->arena, set, secret_of(password), clock_wall_ms(), &o, e) ||
         !db_begin(db, e))
         return false;
-    c->status = 204;
+    c->status = status;
     if (!operator_put(db, &o, e) || !session_delete_all(db, o.id, c->who.session, NULL, e) ||
-        !control_audit_write(c, db, 204, e)) {
+        !control_audit_write(c, db, status, e)) {
         db_rollback(db);
         return false;
     }
     return ended(c, db, db_commit(db, e), e);
+}
+
+static bool change_password(struct control_call *c, struct err *e)
+{
+    const struct password_in *in = c->in;
+    return session_change_password(c, in->current_password, in->password, 204, e);
 }
 
 /* ---- /sluice/v1/sessions: an owner sees all, everybody else their own ---- */

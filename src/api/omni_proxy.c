@@ -1,0 +1,540 @@
+/* omni_proxy.c - /api/settings/proxy: which outbound proxies connections go through. What OmniRoute keeps by levels is the setting `proxy` and
+ * the member `proxy` of each provider's entry. Passwords go in and never come out. */
+#include "api/omni.h"
+#include "base/clock.h"
+#include "http/fetch.h"
+
+#define TEST_TIMEOUT_MS 10000
+#define MAX_ANSWER 65536
+
+struct proxy_io {
+    struct str type, host;
+    int64_t port;
+    struct str username, password;
+    bool has_password;
+};
+struct proxies_out {
+    yyjson_val *global, *providers, *combos, *keys;
+};
+struct proxies_in {
+    yyjson_val *proxy, *global, *providers, *combos, *keys;
+    struct str level, id;
+};
+enum proxies_bit {
+    IN_PROXY,
+    IN_GLOBAL,
+    IN_PROVIDERS,
+    IN_COMBOS,
+    IN_KEYS,
+    IN_LEVEL
+};
+/* clang-format off */
+static const struct shape proxy_shape = SHAPE(struct proxy_io,
+    FIELD(struct proxy_io, type, 0, "http, https or socks5"),
+    FIELD(struct proxy_io, host, 0, "Its name or address"),
+    FIELD(struct proxy_io, port, 0, "Its port"),
+    FIELD(struct proxy_io, username, OMIT_EMPTY, "Whom it lets in"),
+    FIELD_AS(struct proxy_io, has_password, "hasPassword", NULL, OMIT_EMPTY, "Whether a password is kept for it: never shown"));
+static const struct shape proxy_in_shape = SHAPE_STRICT(struct proxy_io,
+    FIELD_TEXT(struct proxy_io, type, 0, 10, TRIM, "http (when absent), https or socks5"),
+    FIELD_TEXT(struct proxy_io, host, 1, 253, REQUIRED | TRIM, "Its name or address"),
+    FIELD_RANGE(struct proxy_io, port, 1, 65535, REQUIRED | COERCE, "Its port"),
+    FIELD_TEXT(struct proxy_io, username, 0, 200, 0, "Whom it lets in"),
+    FIELD_TEXT(struct proxy_io, password, 0, 200, 0, "Their password"),
+    FIELD_AS(struct proxy_io, has_password, "hasPassword", NULL, READ_ONLY, "As it was shown"));
+static const struct shape proxies_shape = SHAPE(struct proxies_out,
+    FIELD(struct proxies_out, global, 0, "For connections without their own: type, host, port, username, hasPassword; null: none"),
+    FIELD(struct proxies_out, providers, 0, "Those that all connections of a provider have"),
+    FIELD(struct proxies_out, combos, 0, "None: proxies are connections'"),
+    FIELD(struct proxies_out, keys, 0, "By connection"));
+/* In the order of enum proxies_bit. */
+static const struct shape proxies_in_shape = SHAPE_STRICT(struct proxies_in,
+    FIELD(struct proxies_in, proxy, 0, "With level and id; alone: the global one. null: none"),
+    FIELD(struct proxies_in, global, 0, "For connections without their own; null: none"),
+    FIELD(struct proxies_in, providers, 0, "By provider: of all connections that it has now"),
+    FIELD(struct proxies_in, combos, 0, "Not taken: proxies are connections'"),
+    FIELD(struct proxies_in, keys, 0, "By connection"),
+    FIELD(struct proxies_in, level, 0, "global, provider or key"),
+    FIELD(struct proxies_in, id, 0, "Of the provider or connection"));
+/* clang-format on */
+
+static bool inside(struct err *e, const char *of)
+{
+    char was[96];
+    (void)snprintf(was, sizeof was, "%s", e->field);
+    (void)snprintf(e->field, sizeof e->field, "%.60s%s%.34s", of, was[0] ? "." : "", was);
+    return false;
+}
+
+/* ---- an address and its parts ---- */
+
+static bool part(struct arena *a, struct str url, struct proxy_io *out)
+{
+    struct str rest = url, user = STR_NONE, port;
+    size_t at = 0;
+    while (at + 3 <= url.n && memcmp(url.p + at, "://", 3) != 0)
+        at++;
+    if (at + 3 > url.n)
+        return false;
+    *out = (struct proxy_io){.type = str_first(url, at)};
+    rest = str_skip(url, at + 3);
+    const char *sign = memrchr(rest.p, '@', rest.n);
+    if (sign) {
+        user = str_first(rest, (size_t)(sign - rest.p));
+        rest = str_skip(rest, user.n + 1);
+        out->has_password = str_cut(user, ':', &out->username).n > 0;
+        out->username = url_decode(a, out->username);
+    }
+    (void)str_cut(rest, '/', &rest);
+    const char *colon = memrchr(rest.p, ':', rest.n);
+    out->host = colon ? str_first(rest, (size_t)(colon - rest.p)) : rest;
+    port = colon ? str_skip(rest, out->host.n + 1) : STR_NONE;
+    if (!str_to_int(port, &out->port))
+        out->port = str_is(out->type, "https") ? 443 : str_is(out->type, "http") ? 80 : 1080;
+    return out->host.n > 0;
+}
+
+static void write_encoded(struct buf *b, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char ch = (unsigned char)s.p[i];
+        bool is_plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                        (ch >= '0' && ch <= '9') || (ch && strchr("-._~", ch));
+        if (is_plain)
+            buf_char(b, (char)ch);
+        else
+            buf_fmt(b, "%%%02X", ch);
+    }
+}
+
+/* The address of one; null: STR(""), none. */
+static bool address_of(struct arena *a, yyjson_val *v, struct str *out, struct err *e)
+{
+    struct proxy_io p = {.type = STR("http")};
+    struct buf b;
+    *out = STR("");
+    if (json_absent(v))
+        return true;
+    if (!yyjson_is_obj(v))
+        return err_field(e, "", "a proxy must be an object with type, host and port, or null");
+    if (!shape_read(&proxy_in_shape, a, v, &p, NULL, e))
+        return false;
+    if (!str_is(p.type, "http") && !str_is(p.type, "https") && !str_is(p.type, "socks5"))
+        return err_field(e, "type", "'type' must be http, https or socks5");
+    for (size_t i = 0; i < p.host.n; i++)
+        if ((unsigned char)p.host.p[i] <= ' ' || strchr("/@?#\\", p.host.p[i]))
+            return err_field(e, "host", "'host' must be a name or address alone");
+    buf_init_arena(&b, a, 4096);
+    buf_fmt(&b, STR_FMT "://", STR_ARG(p.type));
+    write_encoded(&b, p.username);
+    if (p.password.n) {
+        buf_char(&b, ':');
+        write_encoded(&b, p.password);
+    }
+    if (p.username.n || p.password.n)
+        buf_char(&b, '@');
+    bool is_v6 = str_index(p.host, ':') < p.host.n && p.host.p[0] != '[';
+    buf_fmt(&b, "%s" STR_FMT "%s:%lld", is_v6 ? "[" : "", STR_ARG(p.host), is_v6 ? "]" : "",
+            (long long)p.port);
+    *out = buf_str(&b);
+    return true;
+}
+
+/* ---- what there is ---- */
+
+/* The proxy that an entry has of its own; STR_NONE: none. */
+static struct str own_proxy(yyjson_val *view, const struct upstream *u)
+{
+    yyjson_val *entry = json_find(json_get(view, "providers"), u->name.p, u->name.n);
+    struct str said = json_get_str(entry, "proxy");
+    return said.n ? u->origin.proxy : STR_NONE; /* ${…} is filled in there */
+}
+
+static void write_proxy(struct jw *w, struct arena *a, struct str url)
+{
+    struct proxy_io p;
+    if (url.n && part(a, url, &p))
+        shape_write(&proxy_shape, &p, w);
+    else
+        jw_null(w);
+}
+
+/* The proxy that all of a provider's connections have; STR_NONE: there is none. */
+static struct str shared(const struct snapshot *s, yyjson_val *view, struct str provider)
+{
+    struct str one = STR_NONE;
+    for (size_t i = 0; i < s->n_upstreams; i++) {
+        if (!str_eq(omni_provider_of(s->upstreams[i]), provider))
+            continue;
+        struct str own = own_proxy(view, s->upstreams[i]);
+        if (!own.n || (one.n && !str_eq(one, own)))
+            return STR_NONE;
+        one = own;
+    }
+    return one;
+}
+
+static void write_all(struct jw *w, struct arena *a, const struct snapshot *s, yyjson_val *view)
+{
+    jw_object(w);
+    jw_key(w, "global");
+    write_proxy(w, a, s->settings.proxy);
+    jw_key(w, "providers");
+    jw_object(w);
+    for (size_t i = 0; i < s->n_upstreams; i++) {
+        struct str provider = omni_provider_of(s->upstreams[i]), url;
+        bool is_first = true;
+        for (size_t k = 0; k < i; k++)
+            is_first &= !str_eq(omni_provider_of(s->upstreams[k]), provider);
+        if (!is_first || !(url = shared(s, view, provider)).n)
+            continue;
+        jw_key_str(w, provider);
+        write_proxy(w, a, url);
+    }
+    jw_object_end(w);
+    jw_key(w, "combos");
+    jw_object(w);
+    jw_object_end(w);
+    jw_key(w, "keys");
+    jw_object(w);
+    for (size_t i = 0; i < s->n_upstreams; i++) {
+        struct str url = own_proxy(view, s->upstreams[i]);
+        if (!url.n)
+            continue;
+        jw_key_str(w, s->upstreams[i]->uid);
+        write_proxy(w, a, url);
+    }
+    jw_object_end(w);
+    jw_object_end(w);
+}
+
+static bool reply_all(struct control_call *c, struct err *e)
+{
+    yyjson_val *view;
+    if (!change_view(c, &view, e))
+        return false;
+    struct snapshot *now = snapshot_current();
+    struct jw w = jw_on(&c->out);
+    write_all(&w, c->arena, now, view);
+    snapshot_unref(now);
+    return true;
+}
+
+struct proxy_query {
+    struct str level, id, resolve;
+};
+static const struct shape proxy_query_shape = SHAPE(
+    struct proxy_query, FIELD(struct proxy_query, level, 0, "Only that of global, provider or key"),
+    FIELD(struct proxy_query, id, 0, "Of the provider or connection"),
+    FIELD(struct proxy_query, resolve, 0,
+          "Id of a connection: which proxy it goes through, and why"));
+
+enum level {
+    LEVEL_GLOBAL,
+    LEVEL_PROVIDER,
+    LEVEL_KEY
+};
+static const struct word level_words[] = {{"global", LEVEL_GLOBAL},
+                                          {"provider", LEVEL_PROVIDER},
+                                          {"key", LEVEL_KEY},
+                                          {"account", LEVEL_KEY},
+                                          {0}};
+
+static bool level_of(struct str text, struct str id, int *out, struct err *e)
+{
+    *out = word_value(level_words, text, -1);
+    if (str_is(text, "combo"))
+        return err_field(e, "level", "'combo' is not supported: proxies are connections'");
+    if (*out < 0)
+        return err_field(e, "level", "'level' must be global, provider or key");
+    return *out == LEVEL_GLOBAL || id.n || err_field(e, "id", "'id' is required at this level");
+}
+
+static bool reply_one(struct control_call *c, yyjson_val *view, struct str level, struct str id,
+                      struct err *e)
+{
+    const struct upstream *u = omni_connection(c->snap, id);
+    struct str url;
+    int at;
+    if (!level_of(level, id, &at, e))
+        return false;
+    if (at == LEVEL_KEY && !u)
+        return omni_not_found("Connection", id, e);
+    url = at == LEVEL_GLOBAL ? c->snap->settings.proxy
+          : at == LEVEL_KEY  ? own_proxy(view, u)
+                             : shared(c->snap, view, id);
+    struct jw w = jw_on(&c->out);
+    jw_object(&w);
+    jw_kv_str(&w, "level", level);
+    jw_key(&w, "id");
+    if (id.n)
+        jw_str(&w, id);
+    else
+        jw_null(&w);
+    jw_key(&w, "proxy");
+    write_proxy(&w, c->arena, url);
+    jw_object_end(&w);
+    return true;
+}
+
+static bool resolve(struct control_call *c, yyjson_val *view, struct str id, struct err *e)
+{
+    const struct upstream *u = omni_connection(c->snap, id);
+    if (!u)
+        return omni_not_found("Connection", id, e);
+    bool is_own = own_proxy(view, u).n > 0;
+    struct jw w = jw_on(&c->out);
+    jw_object(&w);
+    jw_key(&w, "proxy");
+    write_proxy(&w, c->arena, u->origin.proxy);
+    jw_kv_cstr(&w, "level", is_own ? "key" : u->origin.proxy.n ? "global" : "direct");
+    jw_key(&w, "levelId");
+    if (is_own)
+        jw_str(&w, u->uid);
+    else
+        jw_null(&w);
+    jw_object_end(&w);
+    return true;
+}
+
+/* The answer of GET, as one or the other. */
+struct shown {
+    yyjson_val *global, *providers, *combos, *keys, *proxy;
+    struct str level;
+    yyjson_val *id, *levelId;
+};
+/* clang-format off */
+static const struct shape shown_shape = SHAPE(struct shown,
+    FIELD(struct shown, global, OMIT_EMPTY, "For connections without their own: type, host, port, username, hasPassword; null: none"),
+    FIELD(struct shown, providers, OMIT_EMPTY, "Those that all connections of a provider have"),
+    FIELD(struct shown, combos, OMIT_EMPTY, "None: proxies are connections'"),
+    FIELD(struct shown, keys, OMIT_EMPTY, "By connection"),
+    FIELD(struct shown, proxy, OMIT_EMPTY, "With level or resolve: the one that was asked for; null: none"),
+    FIELD(struct shown, level, OMIT_EMPTY, "The same: global, provider, key or direct"),
+    FIELD(struct shown, id, OMIT_EMPTY, "With level: of the provider or connection"),
+    FIELD(struct shown, levelId, OMIT_EMPTY, "With resolve: of the connection whose own it is"));
+/* clang-format on */
+
+static bool get(struct control_call *c, struct err *e)
+{
+    const struct proxy_query *q = c->asked;
+    yyjson_val *view;
+    if (!q->level.n && !q->resolve.n)
+        return reply_all(c, e);
+    return change_view(c, &view, e) && (q->resolve.n ? resolve(c, view, q->resolve, e)
+                                                     : reply_one(c, view, q->level, q->id, e));
+}
+
+/* ---- changing ---- */
+
+struct edit {
+    struct str name, url; /* of an entry */
+};
+struct edits {
+    struct edit *v;
+    size_t n, cap;
+    bool has_global;
+    struct str global;
+    yyjson_val *view;
+};
+
+/* The same proxy, given back as it was shown: its password is not lost. */
+static bool is_same(struct arena *a, struct str was, struct str is)
+{
+    struct proxy_io x, y;
+    return part(a, was, &x) && part(a, is, &y) && str_eq(x.type, y.type) &&
+           str_eq(x.host, y.host) && x.port == y.port && str_eq(x.username, y.username) &&
+           x.has_password && !y.has_password;
+}
+
+static void add(struct control_call *c, struct edits *to, struct str name, struct str url)
+{
+    if (to->n == to->cap) {
+        size_t cap = to->cap * 2 + 16;
+        to->v = arena_realloc(c->arena, to->v, to->cap * sizeof *to->v, cap * sizeof *to->v);
+        to->cap = cap;
+    }
+    to->v[to->n++] = (struct edit){name, url};
+}
+
+static bool edit(struct control_call *c, struct edits *to, int level, struct str id, struct str url,
+                 struct err *e)
+{
+    const struct snapshot *s = c->snap;
+    const struct upstream *meant = level == LEVEL_KEY ? omni_connection(s, id) : NULL;
+    bool is_any = false;
+    if (level == LEVEL_GLOBAL) {
+        to->has_global |= !is_same(c->arena, s->settings.proxy, url);
+        to->global = url;
+        return true;
+    }
+    for (size_t i = 0; i < s->n_upstreams; i++) {
+        const struct upstream *u = s->upstreams[i];
+        if (level == LEVEL_KEY ? u != meant : u->from == ORIGIN_DEFAULT || !omni_is_of(s, u, id))
+            continue;
+        is_any = true;
+        if (!is_same(c->arena, own_proxy(to->view, u), url))
+            add(c, to, u->name, url);
+    }
+    return is_any || err_field(e, "", "There is no %s '" STR_FMT "'",
+                               level == LEVEL_KEY ? "connection" : "connection of provider",
+                               STR_ARG(str_first(id, 100)));
+}
+
+static bool edit_map(struct control_call *c, struct edits *to, int level, const char *name,
+                     yyjson_val *map, struct err *e)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    if (!yyjson_is_obj(map))
+        return err_field(e, name, "'%s' must be an object", name);
+    yyjson_obj_foreach (map, i, max, k, v) {
+        char at[64];
+        struct str url;
+        (void)snprintf(at, sizeof at, "%s.%.40s", name, yyjson_get_str(k));
+        if (!address_of(c->arena, v, &url, e) || !edit(c, to, level, json_str(k), url, e))
+            return inside(e, at);
+    }
+    return true;
+}
+
+static bool has_member(const struct control_call *c, const char *name)
+{
+    return json_find(c->root, name, strlen(name)) != NULL;
+}
+
+static bool read_edits(struct control_call *c, struct edits *to, struct err *e)
+{
+    const struct proxies_in *in = c->in;
+    struct str url;
+    int level = LEVEL_GLOBAL;
+    if (!yyjson_obj_size(c->root))
+        return err_field(e, "body", "Give at least one key");
+    if (yyjson_obj_size(in->combos))
+        return err_field(e, "combos", "'combos' is not supported: proxies are connections'");
+    if (c->present >> IN_LEVEL & 1 && !level_of(in->level, in->id, &level, e))
+        return false;
+    if (c->present >> IN_LEVEL & 1 && !has_member(c, "proxy"))
+        return err_field(e, "proxy", "'proxy' is required with 'level'; null: none");
+    if (has_member(c, "proxy") &&
+        (!address_of(c->arena, in->proxy, &url, e) || !edit(c, to, level, in->id, url, e)))
+        return inside(e, e->field[0] || level == LEVEL_GLOBAL ? "proxy" : "id");
+    if (has_member(c, "global") && (!address_of(c->arena, in->global, &url, e) ||
+                                    !edit(c, to, LEVEL_GLOBAL, STR_NONE, url, e)))
+        return inside(e, "global");
+    return (!in->providers || edit_map(c, to, LEVEL_PROVIDER, "providers", in->providers, e)) &&
+           (!in->keys || edit_map(c, to, LEVEL_KEY, "keys", in->keys, e));
+}
+
+static bool apply(struct control_call *c, const struct edits *in, struct err *e)
+{
+    if (in->has_global && !change_setting(c, setting_find(STR("proxy")), in->global, e))
+        return false;
+    for (size_t i = 0; i < in->n; i++) {
+        struct provider_change p = {
+            .name = in->v[i].name, .given = PROVIDER_PROXY, .proxy = in->v[i].url};
+        if (!change_provider(c, CHANGE_UPDATE, &p, e))
+            return false;
+    }
+    return true;
+}
+
+static bool change(struct control_call *c, struct err *e)
+{
+    struct edits edits = {.n = 0};
+    return change_view(c, &edits.view, e) && read_edits(c, &edits, e) && apply(c, &edits, e) &&
+           reply_all(c, e);
+}
+
+static bool drop(struct control_call *c, struct err *e)
+{
+    const struct proxy_query *q = c->asked;
+    struct edits edits = {.n = 0};
+    int level;
+    return level_of(q->level, q->id, &level, e) && change_view(c, &edits.view, e) &&
+           edit(c, &edits, level, q->id, STR(""), e) && apply(c, &edits, e) && reply_all(c, e);
+}
+
+/* ---- trying one ---- */
+
+struct test_in {
+    yyjson_val *proxy;
+    struct str id;
+};
+struct test_out {
+    bool success;
+    struct str ip, error;
+    int64_t latency_ms;
+    struct str url;
+};
+/* clang-format off */
+static const struct shape test_in_shape = SHAPE(struct test_in,
+    FIELD(struct test_in, proxy, REQUIRED, "type, host, port, username, password"),
+    FIELD_AS(struct test_in, id, "proxyId", NULL, 0, "Not taken: there is no list of proxies"));
+static const struct shape test_shape = SHAPE(struct test_out,
+    FIELD(struct test_out, success, 0, "Whether an answer came through it"),
+    FIELD_AS(struct test_out, ip, "publicIp", NULL, OMIT_EMPTY, "The address that we are seen under behind it"),
+    FIELD(struct test_out, error, OMIT_EMPTY, "Why not"),
+    FIELD_AS(struct test_out, latency_ms, "latencyMs", NULL, 0, "How long it took"),
+    FIELD_AS(struct test_out, url, "proxyUrl", NULL, 0, "The proxy without its credentials"));
+/* clang-format on */
+
+static struct str address_in(struct arena *a, struct str body)
+{
+    yyjson_val *root;
+    struct str text = str_trim(body);
+    if (!json_parse(a, body, 16, &root, NULL))
+        return str_first(text, 64);
+    struct str ip = json_get_str(root, "ip");
+    return ip.n                            ? ip
+           : json_get_str(root, "query").n ? json_get_str(root, "query")
+                                           : json_get_str(root, "origin");
+}
+
+static bool test(struct control_call *c, struct err *e)
+{
+    const struct test_in *in = c->in;
+    struct test_out out = {.success = false};
+    struct str url, target = c->snap->settings.diagnostics_ip_url;
+    struct fetched reply;
+    struct proxy_io parts;
+    struct err why = ERR_INIT;
+    uint64_t began = clock_mono_ms();
+    if (in->id.n)
+        return err_field(e, "proxyId", "'proxyId' is not supported: there is no list of proxies");
+    if (!address_of(c->arena, in->proxy, &url, e) || !url.n || !part(c->arena, url, &parts))
+        return inside(e, "proxy");
+    struct fetch f = {.method = HTTP_GET,
+                      .url = target,
+                      .proxy = url,
+                      .timeout_ms = TEST_TIMEOUT_MS,
+                      .max_bytes = MAX_ANSWER,
+                      .is_cancelled = c->control->is_stopping,
+                      .allow_private = true}; /* the operator's own setting says where */
+    out.url = str_fmt(c->arena, STR_FMT "://" STR_FMT ":%lld", STR_ARG(parts.type),
+                      STR_ARG(parts.host), (long long)parts.port);
+    if (!target.n)
+        out.error = STR("Nothing to ask: set diagnostics_ip_url");
+    else if (!fetch_run(c->arena, &f, &reply, &why))
+        out.error = str_fmt(c->arena, "%s", why.message);
+    else if (reply.status >= 400)
+        out.error = str_fmt(c->arena, "HTTP %d", reply.status);
+    else
+        out.success = true;
+    if (out.success)
+        out.ip = address_in(c->arena, reply.body);
+    out.latency_ms = (int64_t)(clock_mono_ms() - began);
+    control_audit(c, "proxy_test", out.url, STR_NONE, STR_NONE);
+    return control_reply(c, 200, &test_shape, &out);
+}
+
+/* clang-format off */
+const struct endpoint omni_proxy_endpoints[] = {
+    { HTTP_GET,    "/api/settings/proxy",      SURFACE_OMNIROUTE_TYPED, ACCESS_VIEWER, "The outbound proxies, without passwords", .on_worker = get, .query = &proxy_query_shape, .out = &shown_shape },
+    { HTTP_PATCH,  "/api/settings/proxy",      SURFACE_OMNIROUTE_TYPED, ACCESS_ADMIN, "Change outbound proxies", .on_worker = change, .in = &proxies_in_shape, .out = &proxies_shape },
+    { HTTP_PUT,    "/api/settings/proxy",      SURFACE_OMNIROUTE_TYPED, ACCESS_ADMIN, "Change outbound proxies, as PATCH", .on_worker = change, .in = &proxies_in_shape, .out = &proxies_shape },
+    { HTTP_DELETE, "/api/settings/proxy",      SURFACE_OMNIROUTE_TYPED, ACCESS_ADMIN, "Remove an outbound proxy", .on_worker = drop, .query = &proxy_query_shape, .out = &proxies_shape },
+    { HTTP_POST,   "/api/settings/proxy/test", SURFACE_OMNIROUTE_TYPED, ACCESS_ADMIN, "Ask through a proxy for the address that we are seen under", .on_worker = test, .in = &test_in_shape, .out = &test_shape, .waits = true },
+    {0},
+};
+/* clang-format on */
