@@ -219,8 +219,8 @@ METHOD = """\
 - The server under test is alone on one core; mock upstream and load generator share another. sluice runs
   one loop thread (`--threads 1`); its other threads are on the same core and in its figures.
 - sluice does all that it does for a user: key check, limits by request, token and number at once, routing, a budget that holds
-  and settles, price and ledger, a look into the response cache, metrics, usage record ("controls" tells what those that can be
-  left out cost). nginx 1:1 proxies with upstream keep-alive, one worker, no access log, `proxy_buffering off` for streams.
+  and settles, price and ledger, metrics, usage record ("controls" tells what those that can be left out cost, and the look into
+  the response cache beside). nginx 1:1 proxies with upstream keep-alive, one worker, no access log, `proxy_buffering off` for streams.
 - nginx translates nothing: where formats differ, it is measured with the *upstream's* format, that is, with
   the same answers.
 - CPU is the scheduler's run time of all threads of the process, read by the generator where its window

@@ -253,15 +253,21 @@ def descriptor_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def with_controls(configuration):
-    """All that may stand in the way of a request: limits of its key, a price, a budget that holds and settles, a cache that is
-    asked and never has the answer. None of it turns anything away."""
+CONTROLS = ("bare", "all on", "all on and the cache")
+
+
+def with_controls(configuration, controls):
+    """What may stand in the way of a request: limits of its key, a price, a budget that holds and settles; then also a cache that
+    is asked and never has the answer. None of it turns anything away."""
+    if controls == "bare":
+        return configuration
     key = configuration["server"]["api_keys"][0]
     key["limits"] = {"requests_per_minute": 10**9, "requests_per_day": 10**9, "tokens_per_minute": 10**12,
                      "tokens_per_day": 10**12, "concurrency": 100_000}
     configuration["prices"] = {"*/bench-model": {"input": 3, "cache_read": 0.3, "output": 15}}
     configuration["budgets"] = {"all": {"scope": "all", "period": "month", "limit_usd": 1_000_000}}
-    configuration["server"] |= {"response_cache": True, "response_cache_any_temperature": True, "response_cache_max_entries": 0}
+    if controls == "all on and the cache":
+        configuration["server"] |= {"response_cache": True, "response_cache_any_temperature": True, "response_cache_max_entries": 0}
     return configuration
 
 
@@ -305,17 +311,17 @@ def sluice_configuration(mock, cert, threads, keys=(), more=None):
 
 
 class Sluice:
-    """What is measured. Key check, routing, metrics and the usage record are always on; the rest but where `is_bare`."""
+    """What is measured. Key check, routing, metrics and the usage record are always on; the rest as CONTROLS says."""
 
     name = "sluice"
 
-    def __init__(self, program, folder, cores, mock, cert, threads=1, name="sluice", more=None, is_bare=False):
+    def __init__(self, program, folder, cores, mock, cert, threads=1, name="sluice", more=None, controls="all on"):
         self.data = folder / f"{name}-data"
         conf = folder / f"{name}.jsonc"
         port_file = folder / f"{name}.port"
         port_file.unlink(missing_ok=True)
         configuration = sluice_configuration(mock, cert, threads, more=more)
-        conf.write_text(json.dumps(configuration if is_bare else with_controls(configuration)))
+        conf.write_text(json.dumps(with_controls(configuration, controls)))
         command = [program, "serve", "--config", conf, "--data", self.data, "--port", "0"]
         command += ["--threads", threads, "--port-file", port_file]
         self.process = Process(name, command, cores, folder, env=bare_environment(folder))

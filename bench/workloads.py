@@ -132,11 +132,11 @@ class Lab:
             if server is not None:
                 server.stop()
 
-    def start_sluice(self, name="sluice", threads=1, cores=None, more=None, is_bare=False):
+    def start_sluice(self, name="sluice", threads=1, cores=None, more=None, controls="all on"):
         if self.settings.sluice is None:
             raise BenchError("sluice is not measured in this run")
         return servers.Sluice(self.settings.sluice, self.settings.folder,
-                              cores or self.server_core, self.mock, self.cert, threads, name, more, is_bare)
+                              cores or self.server_core, self.mock, self.cert, threads, name, more, controls)
 
     def server(self, name):
         """The running server of that name; sluice is restarted when it has died."""
@@ -440,15 +440,15 @@ def slow_admin(lab):
 
 
 def controls(lab):
-    """What limits, prices, budgets and the look into the cache add: the same load with none of them configured and with all, one
-    after the other in each round. Key check, metrics and the usage record cannot be switched off: they are in both."""
+    """What limits, prices and budgets add, and then the look into the cache: the same load with none of them configured and with
+    all, one after the other in each round. Key check, metrics and the usage record cannot be switched off: they are in each."""
     out = {}
-    pair = {"bare": lab.start_sluice("sluice-bare", is_bare=True), "all on": lab.start_sluice("sluice-controls")}
+    several = {name: lab.start_sluice(f"sluice-controls-{i}", controls=name) for i, name in enumerate(servers.CONTROLS)}
     try:
         for _ in range(lab.settings.rounds):
             for what in ("json", "sse"):
                 load, cell = LOADS[what], Cell(what, "sluice", "chat", "chat")
-                for name, server in pair.items():
+                for name, server in several.items():
                     url, headers = server.url("once", load.stream, "chat", "chat")
                     options = [*lab.options(cell, load, headers), "--warmup", load.warmup, "--duration", lab.settings.seconds]
                     result = servers.run_load(lab.load_core, url, [*options, "--pid", server.pid])
@@ -456,7 +456,7 @@ def controls(lab):
                     row["cpu_us"] = min(row["cpu_us"], result["cpu_seconds"] * 1e6 / result["requests"])
                     row["p50_us"] = min(row["p50_us"], result["latency_us"]["p50"])
     finally:
-        for server in pair.values():
+        for server in several.values():
             server.stop()
     return out
 
