@@ -318,6 +318,98 @@ static bool create_or_restore(struct control_call *c, struct err *e)
     return c->present & 1 ? restore(c, in->backupId, e) : create(c, e);
 }
 
+/* ---- to take away, and to bring back ---- */
+
+#define EXPORT_MAX (60u << 20)
+#define IMPORT_MAX (100u << 20)
+#define IMPORT_MIN 4096
+
+/* It holds password hashes and sealed credentials: for the owner alone. */
+static bool export_store(struct control_call *c, struct err *e)
+{
+    struct backup b;
+    struct str bytes;
+    struct stat st;
+    if (stat(str_z(c->arena, c->control->db_path), &st) == 0 && st.st_size > EXPORT_MAX)
+        return err_set(e, ERR_TOO_LARGE, "too_large_to_send",
+                       "The store is larger than 60 MB: PUT /api/db-backups makes a copy in the "
+                       "folder " FOLDER " of the data folder");
+    if (!make(c, "export", &b, e))
+        return false;
+    const char *path = str_z(c->arena, path_in(c, b.name));
+    bool ok = file_read(c->arena, path, EXPORT_MAX, &bytes, e);
+    (void)unlink(path);
+    if (!ok)
+        return false;
+    control_audit(c, "backup", STR("export"), STR_NONE, STR_NONE);
+    c->content_type = "application/octet-stream";
+    control_header(c, STR("content-disposition"),
+                   str_fmt(c->arena, "attachment; filename=\"sluice_%.24s.sqlite\"", b.name.p + 3));
+    buf_str_add(&c->out, bytes);
+    return true;
+}
+
+/* The content of the part `file` of a multipart body. */
+static bool part_of_form(struct control_call *c, struct str *out, struct err *e)
+{
+    struct str type = control_head(c, "content-type"), body = c->body;
+    const char *mark = type.n ? memmem(type.p, type.n, "boundary=", 9) : NULL;
+    if (!mark)
+        return err_field(e, "file", "the form names no boundary");
+    struct str b = str_skip(type, (size_t)(mark - type.p) + 9);
+    (void)str_cut(b, ';', &b);
+    b = str_trim(b);
+    if (b.n > 1 && b.p[0] == '"' && b.p[b.n - 1] == '"')
+        b = str_first(str_skip(b, 1), b.n - 2);
+    struct str line = str_fmt(c->arena, "\r\n--" STR_FMT, STR_ARG(b)), first = str_skip(line, 2);
+    const char *at = b.n ? memmem(body.p, body.n, first.p, first.n) : NULL;
+    while (at) {
+        struct str rest = str_skip(body, (size_t)(at - body.p) + first.n);
+        const char *head = memmem(rest.p, rest.n, "\r\n\r\n", 4);
+        if (!head)
+            break;
+        struct str name = str_lower(c->arena, str_first(rest, (size_t)(head - rest.p))),
+                   data = str_skip(rest, name.n + 4);
+        const char *end = memmem(data.p, data.n, line.p, line.n);
+        if (!end)
+            break;
+        if (str_contains(name, STR(" name=\"file\"")) || str_contains(name, STR(" name=file"))) {
+            *out = str_first(data, (size_t)(end - data.p));
+            return true;
+        }
+        at = end + 2;
+    }
+    return err_field(e, "file", "'file' is required: a part of the form");
+}
+
+static bool import_store(struct control_call *c, struct err *e)
+{
+    struct str bytes, t = omni_iso(c->arena, clock_wall_ms());
+    struct file_draft draft;
+    if (!part_of_form(c, &bytes, e))
+        return false;
+    if (bytes.n < IMPORT_MIN || !str_starts(bytes, str_n("SQLite format 3", 16)))
+        return err_field(e, "file", "'file' is no copy of sluice's store");
+    const char *dir = str_z(c->arena, folder(c));
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return err_errno(e, "cannot create", dir);
+    struct str id = str_fmt(c->arena, "db_%.13s-%.2s-%.2s-%.3sZ_import.sqlite", t.p, t.p + 14,
+                            t.p + 17, t.p + 20);
+    const char *path = str_z(c->arena, path_in(c, id));
+    if (!file_prepare(&draft, path, bytes, e) || !file_commit(&draft, e))
+        return false;
+    if (restore(c, id, e))
+        return true;
+    (void)unlink(path); /* what cannot be restored is no backup */
+    return false;
+}
+
+struct import_in {
+    struct str file;
+};
+static const struct shape import_shape = SHAPE(
+    struct import_in, FIELD(struct import_in, file, REQUIRED, "The file of an export or a backup"));
+
 /* ---- the store ---- */
 
 struct storage_out {
@@ -363,6 +455,8 @@ const struct endpoint omni_backup_endpoints[] = {
     { HTTP_GET,  "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "List the copies of the store", .on_worker = list, .out = &backups_shape },
     { HTTP_POST, "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Copy the store; with a backupId: restore what was configured then", .on_worker = create_or_restore, .in = &backup_in_shape, .out = &made_shape, .body_is_optional = true },
     { HTTP_PUT,  "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Copy the store", .on_worker = create, .out = &made_shape },
+    { HTTP_GET,  "/api/db-backups/export", SURFACE_OMNIROUTE, ACCESS_OWNER, "Download a copy of the store", .on_worker = export_store, .leaves_trail = true, .media = "application/octet-stream" },
+    { HTTP_POST, "/api/db-backups/import", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Restore what a downloaded copy configured", .on_worker = import_store, .in = &import_shape, .reads_body = true, .takes_form = true, .out = &made_shape, .capability = "backup_import", .max_body_bytes = IMPORT_MAX },
     { HTTP_GET,  "/api/storage/health", SURFACE_OMNIROUTE, ACCESS_VIEWER, "The store, and its copies", .on_worker = storage, .out = &storage_shape },
     {0},
 };

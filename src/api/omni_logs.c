@@ -3,6 +3,7 @@
 #include "api/omni_usage.h"
 #include "api/change.h"
 #include "base/clock.h"
+#include "base/log_recent.h"
 #include "meter/body_store.h"
 
 #define MOST_ROWS 1000
@@ -695,6 +696,46 @@ static bool set_detail_logs(struct control_call *c, struct err *e)
            control_reply(c, 200, &detail_set_shape, &out);
 }
 
+/* ---- the process log ---- */
+
+struct console_query {
+    struct str level, search;
+    int64_t limit;
+};
+struct console_out {
+    struct str timestamp, level, message;
+};
+static const struct shape console_query_shape = SHAPE(
+    struct console_query,
+    FIELD(struct console_query, level, 0, "Of this level and above: debug, info, warn or error"),
+    FIELD(struct console_query, search, 0, "Only those that hold this text, in any case"),
+    FIELD_RANGE(struct console_query, limit, 1, 500, 0, "Most lines; 100 when absent"));
+static const struct shape console_shape = SHAPE(
+    struct console_out, FIELD(struct console_out, timestamp, 0, "When"),
+    FIELD(struct console_out, level, 0, "debug, info, warn or error"),
+    FIELD(struct console_out, message, 0, "The line as it was written: event and fields"));
+
+static bool console(struct control_call *c, struct err *e)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    const struct console_query *q = c->asked;
+    enum log_level least = LOG_DEBUG;
+    struct log_recent *v;
+    size_t most = q->limit ? (size_t)q->limit : 100, used = 0;
+    struct str wanted = str_lower(c->arena, q->search);
+    if (q->level.n && !log_level_parse(q->level, &least))
+        return err_field(e, "level", "'level' must be debug, info, warn or error");
+    size_t n = log_recent(c->arena, least, wanted.n ? 512 : most, &v);
+    struct console_out *out = ARENA_ARRAY(c->arena, struct console_out, n + 1);
+    for (size_t i = 0; i < n && used < most; i++)
+        if (!wanted.n || str_contains(str_lower(c->arena, v[i].text), wanted))
+            out[used++] = (struct console_out){omni_iso(c->arena, v[i].at_ms),
+                                               str_of(names[v[i].level]), v[i].text};
+    struct jw w = jw_on(&c->out);
+    shape_write_list(&console_shape, out, used, &w);
+    return true;
+}
+
 /* clang-format off */
 const struct endpoint omni_log_endpoints[] = {
     { HTTP_GET,    "/api/usage/call-logs",      SURFACE_OMNIROUTE, ACCESS_VIEWER, "The request log, newest first", .on_worker = call_logs, .query = &calls_query_shape, .out = &call_shape, .is_array = true },
@@ -703,6 +744,7 @@ const struct endpoint omni_log_endpoints[] = {
     { HTTP_GET,    "/api/usage/request-logs",   SURFACE_OMNIROUTE, ACCESS_VIEWER, "The same", .on_worker = text_logs, .is_array = true },
     { HTTP_GET,    "/api/usage/proxy-logs",     SURFACE_OMNIROUTE, ACCESS_VIEWER, "The newest requests and the proxies they took", .on_worker = proxy_logs, .query = &proxy_query_shape, .out = &proxy_log_shape, .is_array = true },
     { HTTP_DELETE, "/api/usage/proxy-logs",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Empty that view; the request log stays", .on_worker = clear_proxy_logs, .out = &cleared_shape },
+    { HTTP_GET,    "/api/logs/console",         SURFACE_OMNIROUTE, ACCESS_ADMIN, "The newest lines of the process log, newest first", .on_worker = console, .query = &console_query_shape, .out = &console_shape, .is_array = true },
     { HTTP_GET,    "/api/logs/export",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "The requests of the last hours as a file", .on_worker = export_logs, .query = &export_query_shape, .out = &export_shape },
     { HTTP_GET,    "/api/logs/detail",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "The newest requests with their four bodies", .on_worker = detail_logs, .query = &detail_query_shape, .out = &detail_list_shape, .leaves_trail = true },
     { HTTP_POST,   "/api/logs/detail",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "Keep bodies, or none", .on_worker = set_detail_logs, .in = &detail_in_shape, .out = &detail_set_shape },

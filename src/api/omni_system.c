@@ -594,6 +594,34 @@ static bool audit_log(struct control_call *c, struct err *e)
     return true;
 }
 
+/* ---- which sluice, and what it serves ---- */
+
+struct version_out {
+    struct str version, current, latest;
+    bool updateAvailable;
+};
+static const struct shape version_shape = SHAPE(
+    struct version_out, FIELD(struct version_out, version, 0, "Which sluice this is"),
+    FIELD(struct version_out, current, 0, "The same"),
+    FIELD(struct version_out, latest, NULL_EMPTY, "null: it asks nobody"),
+    FIELD(struct version_out, updateAvailable, 0, "false: it asks nobody"));
+
+static bool version(struct control_call *c, struct err *e)
+{
+    struct version_out out = {.version = str_of(sluice_version), .current = str_of(sluice_version)};
+    (void)e;
+    return control_reply(c, 200, &version_shape, &out);
+}
+
+static const struct shape spec_shape = {.name = "struct openapi_document"};
+
+static bool spec(struct control_call *c, struct err *e)
+{
+    (void)e;
+    buf_str_add(&c->out, openapi_document(c->arena));
+    return true;
+}
+
 /* clang-format off */
 const struct endpoint omni_system_endpoints[] = {
     { HTTP_GET,    "/api/telemetry/summary",       SURFACE_OMNIROUTE, ACCESS_VIEWER, "Latency of the last minutes by phase", .on_worker = telemetry, .query = &telemetry_query_shape, .out = &telemetry_shape },
@@ -603,6 +631,8 @@ const struct endpoint omni_system_endpoints[] = {
     { HTTP_DELETE, "/api/cache",                   SURFACE_OMNIROUTE, ACCESS_ADMIN, "Forget kept answers: those whose time is over, or those that the query names", .on_worker = cache_forget, .query = &cache_query_shape, .out = &forgotten_shape },
     { HTTP_GET,    "/api/cache/stats",             SURFACE_OMNIROUTE, ACCESS_VIEWER, "Its figures, by layer", .on_worker = cache_stats, .out = &stats_shape },
     { HTTP_DELETE, "/api/cache/stats",             SURFACE_OMNIROUTE, ACCESS_ADMIN, "Let its figures begin anew", .on_worker = cache_stats_reset, .out = &done_shape },
+    { HTTP_GET,    "/api/system/version",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "Which sluice runs", .on_worker = version, .out = &version_shape },
+    { HTTP_GET,    "/api/openapi/spec",            SURFACE_OMNIROUTE, ACCESS_VIEWER, "This interface as an OpenAPI document, as /openapi.json", .on_worker = spec, .out = &spec_shape },
     { HTTP_GET,    "/api/compliance/audit-log",    SURFACE_OMNIROUTE, ACCESS_ADMIN, "Who changed what, newest first", .on_worker = audit_log, .query = &audit_query_shape, .out = &audit_shape, .is_array = true },
     {0},
 };

@@ -471,7 +471,7 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
         jw_key(w, "requestBody");
         jw_object(w);
         jw_kv_bool(w, "required", true);
-        write_content(w, "application/json");
+        write_content(w, e->takes_form ? "multipart/form-data" : "application/json");
         shape_schema(e->in, w);
         end_content(w);
         jw_object_end(w);

@@ -1,11 +1,12 @@
 /* log.c - one write(2) a line, so that lines of several threads never mix.
  * It walks the format itself instead of handing it to vsnprintf: only so is it known where a value begins and
  * ends, and a value with spaces, quotes or line breaks cannot pass for another field or line. */
-#include "base/log.h"
+#include "base/log_recent.h"
 #include "base/banned.h"
 #include "base/clock.h"
 #include "base/utf8.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -366,6 +367,51 @@ static void make_line(struct line *l, bool is_json, const struct event *e, struc
     l->text[l->n++] = '\n';
 }
 
+/* ---- the newest lines ---- */
+
+#define RECENT 512
+#define RECENT_TEXT 500 /* what is longer is cut */
+
+static struct {
+    pthread_mutex_t lock; /* beside a write(2) it weighs nothing */
+    struct {
+        int64_t at_ms;
+        enum log_level level;
+        uint16_t n;
+        char text[RECENT_TEXT];
+    } v[RECENT];
+    size_t next, n;
+} recent = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void keep(enum log_level level, const struct line *l)
+{
+    size_t n = l->n - 1 < RECENT_TEXT ? l->n - 1 : RECENT_TEXT; /* without its line break */
+    int64_t now_ms = clock_wall_ms();
+    (void)pthread_mutex_lock(&recent.lock);
+    recent.v[recent.next].at_ms = now_ms;
+    recent.v[recent.next].level = level;
+    recent.v[recent.next].n = (uint16_t)n;
+    memcpy(recent.v[recent.next].text, l->text, n);
+    recent.next = (recent.next + 1) % RECENT;
+    recent.n += recent.n < RECENT;
+    (void)pthread_mutex_unlock(&recent.lock);
+}
+
+size_t log_recent(struct arena *a, enum log_level least, size_t max, struct log_recent **out)
+{
+    size_t n = 0;
+    *out = ARENA_ARRAY(a, struct log_recent, (max < RECENT ? max : RECENT) + 1);
+    (void)pthread_mutex_lock(&recent.lock);
+    for (size_t i = 1; i <= recent.n && n < max; i++) {
+        size_t at = (recent.next + RECENT - i) % RECENT;
+        if (recent.v[at].level >= least)
+            (*out)[n++] = (struct log_recent){recent.v[at].level, recent.v[at].at_ms,
+                                              str_dup(a, str_n(recent.v[at].text, recent.v[at].n))};
+    }
+    (void)pthread_mutex_unlock(&recent.lock);
+    return n;
+}
+
 void log_event(enum log_level level, const char *id, const char *event, const char *fmt, ...)
 {
     if (!log_enabled(level))
@@ -388,6 +434,7 @@ void log_event(enum log_level level, const char *id, const char *event, const ch
         hold(level, &l, &json);
     } else {
         write_line(&l);
+        keep(level, &l);
     }
     errno = kept_errno;
 }
