@@ -519,7 +519,10 @@ static struct str action_of(struct arena *a, const struct audit_row *r)
         return STR("auth.logout");
     if (str_is(r->kind, "setting"))
         return STR("settings.update");
+    if (str_is(r->kind, "backup") && r->before.n && str_is(r->method, "POST"))
+        return STR("backup.restore");
     struct str verb = str_is(r->method, "DELETE")                     ? STR("delete")
+                      : str_is(r->method, "GET")                      ? STR("read")
                       : r->before.n == 0 && str_is(r->method, "POST") ? STR("create")
                                                                       : STR("update");
     return str_fmt(a, STR_FMT "." STR_FMT, STR_ARG(r->kind), STR_ARG(verb));

@@ -139,7 +139,7 @@ def test_restoring_brings_back_what_was_configured_and_leaves_what_happened(serv
     assert "kept" in names(s) and "later" not in names(s)  # in force at once
     assert len(ok(admin(s, "/api/usage/call-logs"))) >= 1  # the log stays
     rows = ok(admin(s, "/api/compliance/audit-log"))
-    assert [r["target"] for r in rows if r["action"] == "backup.create"][:1] == [backup]
+    assert [r["target"] for r in rows if r["action"] == "backup.restore"][:1] == [backup]
     assert ok(admin(s, "/api/db-backups"))["backups"][0]["reason"] == "pre-restore"
     versions = ok(admin(s, "/sluice/v1/config/versions"))["data"]
     assert backup in versions[0]["what"]
