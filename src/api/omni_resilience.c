@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "domain/route_policy.h"
 #include "gate/limit.h"
+#include "relay/sessions.h"
 #include "route/live.h"
+#include <stdlib.h>
 
 struct limits omni_protected(const struct snapshot *s, const struct upstream *u, bool on)
 {
@@ -800,6 +802,87 @@ static bool get_quotas(struct control_call *c, struct err *e)
     return control_reply(c, 200, &quotas_shape, &out);
 }
 
+/* ---- sessions ---- */
+
+struct session_out {
+    struct str sessionId;
+    int64_t createdAt, lastActive, requestCount;
+    struct str connectionId, apiKeyId;
+    int64_t ageMs;
+};
+struct sessions_out {
+    int64_t count;
+    struct shape_list sessions;
+    yyjson_val *byApiKey;
+};
+/* clang-format off */
+static const struct shape session_shape = SHAPE(struct session_out,
+    FIELD(struct session_out, sessionId, 0, "ext: and what the client called it (X-Session-Id and its like)"),
+    FIELD(struct session_out, createdAt, 0, "When its first request ended, in milliseconds since 1970"),
+    FIELD(struct session_out, lastActive, 0, "When its last one did"),
+    FIELD(struct session_out, requestCount, 0, "How many there were"),
+    FIELD(struct session_out, connectionId, NULL_EMPTY, "The connection that was asked last; null: none"),
+    FIELD(struct session_out, apiKeyId, NULL_EMPTY, "Whose it is; null: nobody's"),
+    FIELD(struct session_out, ageMs, 0, "Since its first request"));
+static const struct shape sessions_shape = SHAPE(struct sessions_out,
+    FIELD(struct sessions_out, count, 0, "How many there are"),
+    FIELD_LIST(struct sessions_out, sessions, &session_shape, 0, "Those of the last half hour, the last active first"),
+    FIELD(struct sessions_out, byApiKey, 0, "How many by client key"));
+/* clang-format on */
+
+static int last_first(const void *a, const void *b)
+{
+    const struct session_out *x = a, *y = b;
+    return (x->lastActive < y->lastActive) - (x->lastActive > y->lastActive);
+}
+
+static bool by_key(struct control_call *c, const struct session_out *v, size_t n, yyjson_val **out,
+                   struct err *e)
+{
+    struct buf b;
+    struct map counts;
+    map_init(&counts);
+    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].apiKeyId.n)
+            map_set(&counts, v[i].apiKeyId,
+                    (void *)((uintptr_t)map_get(&counts, v[i].apiKeyId) + 1));
+    jw_object(&w);
+    for (size_t i = 0; i < c->snap->n_keys; i++) {
+        int64_t of = (int64_t)(uintptr_t)map_get(&counts, c->snap->keys[i]->id);
+        if (of) {
+            jw_key_str(&w, c->snap->keys[i]->id);
+            jw_int(&w, of);
+        }
+    }
+    jw_object_end(&w);
+    map_done(&counts);
+    return json_parse(c->arena, buf_str(&b), 0, out, e);
+}
+
+static bool get_sessions(struct control_call *c, struct err *e)
+{
+    int64_t now_ms = clock_wall_ms();
+    struct session_info *all;
+    size_t n = sessions_list(relay_sessions(c->control->shared), c->arena, now_ms, &all);
+    struct session_out *v = ARENA_ARRAY(c->arena, struct session_out, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct upstream *u = snapshot_upstream_by_id(c->snap, all[i].upstream);
+        v[i] = (struct session_out){.sessionId = str_cat(c->arena, STR("ext:"), all[i].id),
+                                    .createdAt = all[i].began_ms,
+                                    .lastActive = all[i].last_ms,
+                                    .requestCount = (int64_t)all[i].requests,
+                                    .connectionId = u ? u->uid : STR_NONE,
+                                    .apiKeyId = all[i].key,
+                                    .ageMs = now_ms - all[i].began_ms};
+    }
+    if (n)
+        qsort(v, n, sizeof *v, last_first);
+    struct sessions_out out = {.count = (int64_t)n, .sessions = {v, n}};
+    return by_key(c, v, n, &out.byApiKey, e) && control_reply(c, 200, &sessions_shape, &out);
+}
+
 /* clang-format off */
 const struct endpoint omni_resilience_endpoints[] = {
     { HTTP_GET,    "/api/resilience",        SURFACE_OMNIROUTE, ACCESS_VIEWER, "How connections are left alone, and which are", .on_worker = get_resilience, .out = &resilience_shape },
@@ -814,6 +897,7 @@ const struct endpoint omni_resilience_endpoints[] = {
     { HTTP_GET,    "/api/policies",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "Breakers, lock-outs and policies", .on_worker = get_policies, .out = &policies_shape },
     { HTTP_POST,   "/api/policies",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "Make a policy, or unlock an address", .on_worker = post_policy, .in = &policy_in_shape, .out = &policy_done_shape, .status = 201 },
     { HTTP_DELETE, "/api/policies",          SURFACE_OMNIROUTE, ACCESS_ADMIN, "Delete a policy", .on_worker = drop_policy, .query = &id_query_shape, .in = &id_in_shape, .out = &success_shape, .body_is_optional = true },
+    { HTTP_GET,    "/api/sessions",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "Sessions that clients named of late", .on_worker = get_sessions, .out = &sessions_shape },
     { HTTP_GET,    "/api/usage/quota",       SURFACE_OMNIROUTE, ACCESS_VIEWER, "What vendors say is left of all quota windows", .on_worker = get_quotas, .out = &quotas_shape },
     { HTTP_GET,    "/api/usage/{id}",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "What its vendor says is left of a connection's quota windows", .on_worker = get_quota, .out = &quota_shape },
     {0},

@@ -1,6 +1,7 @@
 /* relay.c - the way of one request: model -> candidates -> attempts -> reply -> record. */
 #include "relay/request.h"
 #include "relay/semantic.h"
+#include "relay/sessions.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
@@ -27,6 +28,7 @@ struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usa
     s->fetchers = fetchers;
     s->usage = usage;
     s->signatures = signatures_new();
+    s->sessions = sessions_new();
     s->spool_dir = str_of(spool_dir);
     s->responses = responses_new(db_path, s);
     s->replies = replies_new();
@@ -41,6 +43,7 @@ void relay_shared_free(struct relay_shared *s)
     replies_free(s->replies);
     responses_free(s->responses);
     signatures_free(s->signatures);
+    sessions_free(s->sessions);
     live_free(s->live_state);
     free(s);
 }
@@ -53,6 +56,11 @@ uint64_t relay_active(const struct relay_shared *s)
 int64_t relay_body_bytes(const struct relay_shared *s)
 {
     return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
+}
+
+struct sessions *relay_sessions(const struct relay_shared *s)
+{
+    return s->sessions;
 }
 
 struct live *relay_live_state(const struct relay_shared *s)
@@ -372,6 +380,14 @@ void relay_copy_text(char *out, size_t size, struct str s)
     out[n] = 0;
 }
 
+static void note_session(const struct relay *rl, int64_t now_ms)
+{
+    struct str id = session_named(rl->r);
+    if (id.n)
+        sessions_note(rl->env->shared->sessions, id, rl->key ? rl->key->id : STR_NONE,
+                      rl->target ? rl->target->upstream->id : UINT32_MAX, now_ms);
+}
+
 static void count_request(const struct relay *rl, const struct usage_record *u, uint64_t now_ns)
 {
     metrics_done(rl->env->metrics,
@@ -439,6 +455,7 @@ static void record(struct relay *rl)
     else
         usage_log_put(rl->env->usage, rl->env->index, &u);
     count_request(rl, &u, now);
+    note_session(rl, u.start_ms + duration_us / 1000);
     trace_end(rl, &u, now);
     if (rl->error_code[0] && log_enabled(LOG_DEBUG))
         RELAY_LOG(log_debug, rl, "relay.failed", "status=%d code=%s upstream=%s attempts=%u",

@@ -155,6 +155,7 @@ struct relay_shared {
     struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
     struct usage_log *usage;
     struct signatures *signatures;
+    struct sessions *sessions;       /* relay/sessions.h */
     struct responses *responses;
     struct replies *replies;
     struct semantic *semantic;       /* NULL: no engine */

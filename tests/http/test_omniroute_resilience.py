@@ -1,6 +1,6 @@
 """OmniRoute's surface: breakers, limits of connections, lock-outs, policies, and what is left of quotas."""
 import pytest
-from gateway import provider
+from gateway import provider, wait_for
 from omni import PASSWORD, chat, invalid, ok, omni_config, refused, start
 from upstream import http
 
@@ -164,3 +164,17 @@ def test_what_is_left_of_quotas(s, upstream):
     all_of = ok(s.api("GET", "/usage/quota"))["connections"]
     assert [(c["connectionId"], c["name"]) for c in all_of] == [(ids["one"], "one")] and all_of[0]["quotas"]["requests"]["used"] == 75
     refused(s.api("GET", "/usage/nobody"), 404)
+
+
+def test_sessions_that_clients_name(s):
+    assert ok(s.api("GET", "/sessions")) == {"count": 0, "sessions": [], "byApiKey": {}}
+    ids = {c["name"]: c["id"] for c in ok(s.api("GET", "/providers"))["connections"]}
+    for name, header in (("a", "X-Session-Id"), ("a", "X-OmniRoute-Session"), ("b", "Session-Id"), ("c" * 70, "x_session_id")):
+        ok(ask(s, "both", headers={header: name}))
+    ok(ask(s, "both"))  # of no session
+    got = wait_for(lambda: (lambda got: got if got["count"] == 3 else None)(ok(s.api("GET", "/sessions"))), "sessions")
+    assert [(x["sessionId"], x["requestCount"], x["connectionId"]) for x in got["sessions"]] == [
+        ("ext:" + "c" * 64, 1, ids["one"]), ("ext:b", 1, ids["one"]), ("ext:a", 2, ids["one"])]
+    assert all(0 <= x["ageMs"] and x["createdAt"] <= x["lastActive"] for x in got["sessions"])
+    key = next(k["id"] for k in ok(s.api("GET", "/keys"))["keys"] if k["name"] == "tests")
+    assert got["byApiKey"] == {key: 3}
