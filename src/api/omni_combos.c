@@ -688,7 +688,7 @@ static bool put(struct control_call *c, enum change_mode mode, const struct comb
 {
     const struct combo_in *in = c->in;
     struct entry_change change = {.section = SECTION_COMBOS,
-                                  .name = is_given(c, IN_NAME) ? in->name : was->name,
+                                  .name = is_given(c, IN_NAME) || !was ? in->name : was->name,
                                   .rename_from = was ? was->name : STR_NONE,
                                   .allows_unknown = true};
     if (!make_value(c, was, &change.value, e))

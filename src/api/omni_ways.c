@@ -249,7 +249,7 @@ static bool find_mapping(struct control_call *c, struct str id, struct mapping_o
 
 static bool reply_mapping(struct control_call *c, int status, struct str id, struct err *e)
 {
-    struct mapping_one out;
+    struct mapping_one out = {.mapping = {.id = id}};
     return find_mapping(c, id, &out.mapping, e) &&
            control_reply(c, status, &mapping_one_shape, &out);
 }
@@ -264,7 +264,8 @@ static bool put_mapping(struct control_call *c, enum change_mode mode,
 {
     const struct mapping_in *in = c->in;
     struct entry_change change = {.section = SECTION_ALIASES,
-                                  .name = is_given(c, IN_PATTERN) ? in->pattern : was->pattern,
+                                  .name = is_given(c, IN_PATTERN) || !was ? in->pattern
+                                                                          : was->pattern,
                                   .rename_from = was ? was->pattern : STR_NONE};
     const struct combo *x = is_given(c, IN_COMBO) ? omni_combo(c->snap, in->combo_id) : NULL;
     struct str now = omni_time(c->arena, clock_wall_ms()), made = was ? was->created_at : now,
