@@ -1,0 +1,87 @@
+"""Acceptance checks of OmniRoute's contract about accounts and breakers, seen on its own surface."""
+import asyncio
+import threading
+
+import pytest
+from gateway import provider
+from omni import chat, ok, omni_config, start
+from upstream import http
+
+ASK = {"messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def s(upstream, calls, tmp_path):
+    config = omni_config(upstream.origin, combo_max_retries=0, route_wait_ms=0)
+    for name in ("one", "two"):
+        config["providers"][name] = {**provider("chat", upstream.origin), "api_key": "sk-" + name + "-0123456789"}
+    config["models"]["both"] = {"targets": [{"provider": "one", "upstream_model": "m"}, {"provider": "two", "upstream_model": "m"}]}
+    running = start(tmp_path / "omni", upstream.origin, calls, config)
+    yield running
+    running.stop()
+
+
+def ask(s, model="both"):
+    return s.post("/v1/chat/completions", {"model": model, **ASK})
+
+
+def asked(upstream):
+    return [r.header("authorization").split("-")[1] for r in upstream.requests]
+
+
+def cooling(s):
+    """Time left by connection's name; models are told apart by the name of the connection alone."""
+    names = {c["id"]: c["name"] for c in ok(s.api("GET", "/providers"))["connections"]}
+    return {names[m["connectionId"]]: m["remainingMs"] for m in ok(s.api("GET", "/models/availability"))["models"]}
+
+
+def test_check_17_and_22_a_limited_account_leaves_its_turn_and_comes_back(s, upstream):
+    """Checks 17, 22: 429 on the first account is answered by the second; after the cooldown the first is asked again, and well."""
+    upstream.next(http(429, '{"error":{"message":"slow down"}}'), chat())
+    assert ask(s).status_code == 200 and asked(upstream) == ["one", "two"]
+    assert list(cooling(s)) == ["one"] and cooling(s)["one"] <= 1000
+    ok(s.api("POST", "/models/availability", {}))
+    assert ask(s).status_code == 200 and asked(upstream)[-1] == "one" and cooling(s) == {}
+    assert [b["level"] for b in s.call("GET", "/sluice/v1/breakers", auth=False, headers={
+        "Authorization": "Bearer sk-admin-0123456789abcdef"}).json()["data"]] in ([], [0])  # its level went with the answer
+
+
+def test_check_19_failures_at_once_count_once(s, upstream):
+    """Check 19: five requests that are under way fail with 502; the account cools for the first step, not for the fifth."""
+    barrier = threading.Barrier(5)
+
+    async def script(conn, request):
+        if "sk-one-" in request.header("authorization"):
+            await asyncio.to_thread(barrier.wait, 30)
+            await http(502, "{}")(conn, request)
+        else:
+            await chat()(conn, request)
+
+    upstream.play(script)
+    threads = [threading.Thread(target=ask, args=(s,)) for _ in range(5)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(asked(upstream)) == ["one"] * 5 + ["two"] * 5
+    assert 0 < cooling(s)["one"] <= 3000
+
+
+def test_check_20_and_23_what_is_waited_for(s, upstream):
+    """Checks 20, 23: 400 goes back at once; 401 stands back for two minutes; Retry-After is obeyed to the second."""
+    upstream.next(http(400, '{"error":{"message":"no"}}'))
+    assert ask(s).status_code == 400 and asked(upstream) == ["one"] and cooling(s) == {}
+    upstream.next(http(401, '{"error":{"message":"who"}}'), chat())
+    assert ask(s).status_code == 200 and 110000 < cooling(s)["one"] <= 120000
+    upstream.next(http(429, "{}", headers=[("Retry-After", "300")]))
+    assert ask(s).status_code == 429
+    assert 290000 < cooling(s)["two"] <= 300000
+
+
+def test_check_32_without_an_active_account_there_is_no_model(s, upstream):
+    """Check 32: what leads nowhere is said before anybody is asked (404 here: what is switched off is as if it were not there)."""
+    ok(s.api("POST", "/combos", {"name": "c", "models": ["one/m", "two/m"]}), 201)
+    for c in ok(s.api("GET", "/providers"))["connections"]:
+        if c["name"] in ("one", "two"):
+            ok(s.api("PATCH", "/providers/" + c["id"], {"isActive": False}))
+    assert ask(s, "c").status_code == 404 and not upstream.requests
