@@ -8,7 +8,7 @@ form.addEventListener("submit", async event => {
     said.textContent = "The two passwords differ.";
     return;
   }
-  const answer = await fetch("/sluice/v1/claim", {method: "POST", headers: {"Content-Type": "application/json"},
+  const answer = await fetch("v1/claim", {method: "POST", headers: {"Content-Type": "application/json"},
     body: JSON.stringify({token: location.hash.slice(1), name: value("name"), password: value("password")})});
   const body = await answer.json();
   if (!answer.ok) {
