@@ -1,50 +1,22 @@
-// Drives the dashboard in a real Chromium: node dashboard.mjs ORIGIN KEY FLOW. Says {"ok":true,…} or fails with what it saw.
+// Drives the dashboard in a real Chromium: node dashboard.mjs ORIGIN KEY FLOW[,FLOW…]. Says {"ok":true,…} or fails with what it saw.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
+import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInForGood, title, useKey, visit } from './browser.mjs';
+import { cost } from './flows-cost.mjs';
+import { inert } from './flows-inert.mjs';
+import { routing } from './flows-routing.mjs';
+import { settings } from './flows-settings.mjs';
 
-const [origin, key, flow, folder = ''] = process.argv.slice(2);
-const [name, width, scheme] = flow.split('-'); // looks-360-dark
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const names = ['requests', 'models', 'providers', 'keys', 'playground', 'settings'];
-const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"';
-
-async function open(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-  const page = await context.newPage();
-  const faults = [];
-  page.on('pageerror', (e) => faults.push(e.message));
-  page.on('console', (m) => { if (/Content Security Policy|Refused to/.test(m.text())) faults.push(m.text()); });
-  page.on('request', (r) => { if (!r.url().startsWith(origin) && !/^(data|blob):/.test(r.url())) faults.push(`asked ${r.url()}`); });
-  page.setDefaultTimeout(30_000);
-  return { context, page, faults };
-}
-
-async function useKey(page, text) {
-  await page.getByText('Admin key').first().click();
-  await page.getByRole('textbox', { name: 'Admin key' }).fill(text);
-}
-
-async function signIn(page, path = '/dashboard/') {
-  await page.goto(origin + path);
-  await useKey(page, key);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('navigation').waitFor();
-}
-
-async function visit(page, name) {
-  await page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
-  await page.getByRole('heading', { level: 1, name }).waitFor();
-}
-
-const say = (model, text) => fetch(`${origin}/v1/chat/completions`, {
-  method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify({ model, messages: [{ role: 'user', content: text }] }),
-});
-
-const title = (name) => name[0].toUpperCase() + name.slice(1);
+const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/trace?model=echo', 'routing/breakers', 'keys', 'keys/0a1b2c3d', 'cost', 'cost/budgets', 'cost/reconciliation',
+  'playground', 'settings', 'settings/history', 'settings/sessions', 'settings/audit', 'settings/backup', 'start'];
 
 const flows = {
+  cost,
+  inert,
+  routing,
+  settings,
+
   async signing({ page }) {
     await page.goto(`${origin}/admin`);
     assert.equal(new URL(page.url()).pathname, '/dashboard/');
@@ -136,23 +108,6 @@ const flows = {
     await page.getByRole('button', { name: /^Stop this request/ }).click();
     assert.ok(await slow);
     await page.getByText('Nothing is being served').waitFor();
-  },
-
-  async history({ page }) {
-    const value = async () => (await (await fetch(`${origin}/sluice/v1/settings`, { headers: { authorization: `Bearer ${key}` } })).json()).data.find((s) => s.name === 'max_attempts').value;
-    const first = await value();
-    await signIn(page, '/dashboard/settings');
-    await page.getByRole('textbox', { name: 'max_attempts', exact: true }).fill('7');
-    await page.getByRole('button', { name: 'Save max_attempts' }).click();
-    await page.getByText('Saved: max_attempts').waitFor();
-    assert.equal(await value(), 7);
-    await page.getByRole('tab', { name: 'History' }).click();
-    await page.waitForURL(/settings\/history$/);
-    await page.getByRole('button', { name: 'Show changes' }).first().click();
-    await page.getByText('max_attempts').first().waitFor();
-    await page.getByRole('button', { name: 'Go back to this' }).first().click();
-    await page.getByText('The configuration went back').waitFor();
-    assert.equal(await value(), first);
   },
 
   async objects({ page }) {
@@ -261,22 +216,6 @@ const flows = {
     assert.ok((await page.getByRole('dialog').locator('pre').first().innerText()).includes('/v1/messages'));
   },
 
-  async settings({ page }) {
-    await signIn(page, '/dashboard/settings');
-    await page.getByRole('textbox', { name: 'Find a setting' }).fill('keepalive_ms');
-    const field = page.getByRole('textbox', { name: 'keepalive_ms', exact: true });
-    await field.fill('12345');
-    await page.getByRole('button', { name: 'Save keepalive_ms' }).click();
-    await page.getByText('Saved: keepalive_ms').waitFor();
-    const now = (await (await fetch(`${origin}/sluice/v1/settings`, { headers: { authorization: `Bearer ${key}` } })).json()).data;
-    assert.equal(now.find((s) => s.name === 'keepalive_ms').value, 12345);
-    await page.getByRole('button', { name: 'Language' }).click();
-    await page.getByRole('menuitem', { name: '中文' }).click();
-    await page.getByRole('heading', { name: '设置' }).waitFor();
-    await page.reload();
-    assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh-Hans');
-  },
-
   async palette({ page }) {
     await signIn(page);
     await page.keyboard.press('Control+k');
@@ -289,41 +228,49 @@ const flows = {
     await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
   },
 
-  async inert({ page, browser }) {
-    const ask = (path, body, method = 'POST') => fetch(origin + path, { method, headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify(body) });
-    assert.equal((await ask('/sluice/v1/keys', { label: evil })).status, 201);
-    assert.equal((await ask('/sluice/v1/models', { name: evil, targets: [{ provider: 'echo', upstream_model: evil }] })).status, 201);
-    assert.equal((await ask('/v1/chat/completions', { model: evil, messages: [{ role: 'user', content: evil }] })).status, 200);
-    assert.equal((await ask('/v1/chat/completions', { model: `no ${evil}`, messages: [] })).status, 404);
-    await signIn(page);
-    for (const name of names) {
-      await visit(page, title(name));
-      await page.waitForLoadState('networkidle').catch(() => undefined);
-    }
-    await visit(page, 'Requests');
-    await page.getByRole('cell').getByText(evil).first().click();
-    await page.getByRole('dialog').getByText(evil).first().waitFor();
-    assert.equal(await page.evaluate(() => window.hit), undefined);
-    assert.ok(browser.isConnected());
-  },
-
-  async looks({ browser }, width, scheme) {
+  /* every page and what opens beside it: nothing serious for those who see or hear it otherwise, in light and dark; nothing too wide */
+  async looks({ browser }) {
     const found = [];
-    const { context, page, faults } = await open(browser, { viewport: { width, height: 800 }, colorScheme: scheme, bypassCSP: true, reducedMotion: 'reduce' });
-    for (const name of ['', ...names]) {
-      if (name === '') await signIn(page);
-      else {
-        const burger = page.getByRole('button', { name: 'Menu' });
-        if (await burger.isVisible()) await burger.click();
-        await visit(page, title(name));
+    const { id } = (await read('/sluice/v1/requests?limit=1')).data[0] ?? { id: (await say('echo', 'Hello')).headers.get('x-request-id') };
+    const { context, page, faults } = await open(browser, { bypassCSP: true, reducedMotion: 'reduce' });
+    await signInForGood(page);
+    await page.addScriptTag({ content: axe });
+    const turn = async (scheme) => { // colours fade into each other
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.waitForFunction((s) => document.documentElement.dataset.mantineColorScheme === s, scheme);
+      await page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect?.getComputedTiming().iterations === Infinity));
+    };
+    const settled = () => page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('[aria-label="Loading"]'));
+    const look = async (path, how, rules) => {
+      const bad = await page.evaluate(async (only) => (await window.axe.run(document, { resultTypes: ['violations'], ...(only && { runOnly: { type: 'rule', values: only } }) })).violations
+        .filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].any[0]?.message ?? ''} ${v.nodes[0].html.slice(0, 200)}`), rules);
+      found.push(...bad.map((b) => `${path} ${how}: ${b}`));
+      if (folder) await page.screenshot({ path: `${folder}/${path.replace(/[^a-z0-9]+/gi, '_') || 'dashboard'}-${how.replace(' ', '-')}.png` });
+    };
+    for (const path of [...shown, `requests/${id}`]) {
+      await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/${path}`);
+      await settled();
+      await page.waitForTimeout(150); // what slides in has arrived
+      await look(path, '1440 light');
+      await turn('dark');
+      await look(path, '1440 dark', ['color-contrast', 'link-in-text-block']); // the rest is the same
+      for (const width of [768, 360]) {
+        await page.setViewportSize({ width, height: 800 });
+        const excess = () => document.documentElement.scrollWidth - window.innerWidth;
+        await page.waitForFunction(() => document.documentElement.scrollWidth <= window.innerWidth, undefined, { timeout: 3_000 }).catch(() => undefined); // sizes are told a moment later
+        const wide = await page.evaluate(excess);
+        if (wide > 0) found.push(`${path} at ${width}: ${wide} px too wide`);
+        const cut = await page.evaluate(() => [...document.querySelectorAll('main button, main h1, [role=dialog] button')].filter((x) => {
+          const r = x.getBoundingClientRect();
+          let box = x.parentElement;
+          while (box && !/auto|scroll|hidden/.test(getComputedStyle(box).overflowX)) box = box.parentElement;
+          return r.width > 0 && (!box || box === document.body) && r.right > window.innerWidth + 1;
+        }).map((x) => x.outerHTML.slice(0, 120)));
+        found.push(...cut.map((c) => `${path} at ${width}: cut ${c}`));
       }
-      await page.waitForTimeout(300);
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      if (wide > 0) found.push(`${name} at ${width}: ${wide} px too wide`);
-      await page.addScriptTag({ content: axe });
-      const bad = await page.evaluate(async () => (await window.axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].any[0]?.message ?? ''} ${v.nodes[0].html.slice(0, 200)}`));
-      found.push(...bad.map((b) => `${name} at ${width} ${scheme}: ${b}`));
-      if (folder) await page.screenshot({ path: `${folder}/${name || 'dashboard'}-${width}-${scheme}.png` });
+      await look(path, '360 dark');
+      await turn('light');
+      await page.setViewportSize({ width: 1440, height: 900 });
     }
     found.push(...faults);
     await context.close();
@@ -343,9 +290,8 @@ const flows = {
 
   /* one request in full: attempts, bodies and what became of them, again to another model, and as a file for others */
   async inspect({ page }) {
-    const put = (path, body) => fetch(origin + path, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify(body) });
-    assert.equal((await put('/sluice/v1/prices', { provider: 'other', model: '*', price: { input: 3, output: 15 } })).status, 200);
-    assert.equal((await put('/sluice/v1/budgets', { name: 'the day', scope: 'all', period: 'day', limit_usd: 5 })).status, 201);
+    assert.equal((await ask('POST', '/sluice/v1/prices', { provider: 'other', model: '*', price: { input: 3, output: 15 } })).status, 200);
+    assert.equal((await ask('POST', '/sluice/v1/budgets', { name: 'the day', scope: 'all', period: 'day', limit_usd: 5 })).status, 201);
     const sent = await fetch(`${origin}/v1/messages`, {
       method: 'POST', headers: { 'x-api-key': key, 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'far', max_tokens: 77, top_k: 5, messages: [{ role: 'user', content: 'A private question' }] }),
@@ -440,22 +386,19 @@ const flows = {
 
   /* the network goes and comes back; a second tab learns of what happens in the first; reload and back on every page */
   async reach({ page, context }) {
-    await page.goto(`${origin}/dashboard/`);
-    await page.getByRole('textbox', { name: 'Password' }).fill('a long enough password');
-    await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByRole('navigation').waitFor();
+    await signInForGood(page);
     await context.setOffline(true);
     await page.getByText('The server cannot be reached').waitFor();
     await context.setOffline(false);
     await page.getByText('The server cannot be reached').waitFor({ state: 'detached' });
-    for (const path of ['', 'requests', 'models', 'providers', 'keys', 'playground', 'settings', 'settings/history', 'start', 'providers/echo', 'models/echo', 'keys/0a1b2c3d']) {
+    for (const path of ['', 'requests', 'models', 'providers', 'routing', 'routing/trace', 'keys', 'cost', 'cost/reconciliation', 'playground', 'settings', 'settings/history', 'start', 'providers/echo', 'models/echo', 'keys/0a1b2c3d']) {
       await page.goto(`${origin}/dashboard/${path}`);
       await page.getByRole('heading', { level: 1 }).first().waitFor();
       const before = await page.getByRole('heading', { level: 1 }).first().innerText();
       await page.reload();
       await page.getByRole('heading', { level: 1, name: before }).first().waitFor();
       assert.equal(new URL(page.url()).pathname, `/dashboard/${path}`);
-      if (path.includes('/') && !path.startsWith('settings')) await page.getByRole('dialog').first().waitFor();
+      if (/^(providers|models|keys)\//.test(path)) await page.getByRole('dialog').first().waitFor();
     }
     await page.goto(`${origin}/dashboard/keys`);
     await page.getByRole('heading', { name: 'Keys' }).waitFor();
@@ -549,10 +492,20 @@ const flows = {
 };
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
+let figures;
 try {
-  const opened = await open(browser);
-  const figures = await flows[name]({ ...opened, browser }, Number(width), scheme);
-  assert.deepEqual(opened.faults, []);
+  for (const name of flow.split(',')) { // each with a browser's memory of its own
+    console.error(name); // where it was, should it be ended from outside
+    const opened = await open(browser);
+    try {
+      figures = await flows[name]({ ...opened, browser });
+      assert.deepEqual(opened.faults, []);
+    } catch (e) {
+      if (folder) await opened.page.screenshot({ path: `${folder}/failed-${name}.png` }).catch(() => undefined);
+      throw new Error(`${name}: ${e.stack}`);
+    }
+    await opened.context.close();
+  }
   console.log(JSON.stringify({ ok: true, figures }));
 } finally {
   await browser.close();

@@ -1,10 +1,11 @@
-// Pictures of the dashboard for the README: node screenshots.mjs ORIGIN FOLDER. Started by tools/screenshots.
+// Pictures of the dashboard for the README: node screenshots.mjs ORIGIN FOLDER STORE. Started by tools/screenshots.
 import { writeFileSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
 import { chromium } from 'playwright-core';
 
-const [origin, folder] = process.argv.slice(2);
+const [origin, folder, store] = process.argv.slice(2);
 const keys = ['sk-web-00000000000000000000000000000', 'sk-ci-000000000000000000000000000000', 'sk-laptop-00000000000000000000000000'];
-const models = ['claude-sonnet-4-5', 'gpt-5', 'gemini-2.5-pro', 'gpt-5-mini', 'claude-haiku-4-5', 'shared-chat', 'gemini-2.5-flash', 'claude-sonnet-4-5', 'gpt-5-mini', 'qwen3-coder'];
+const models = ['claude-sonnet-4-5', 'gpt-5', 'gemini-2.5-pro', 'gpt-5-mini', 'claude-haiku-4-5', 'shared-chat', 'gemini-2.5-flash', 'smart', 'coding', 'qwen3-coder'];
 const texts = ['Summarise the incident report in three sentences and name the owner of each step.', 'Write a unit test for the parser that fails on a missing brace.',
   'Translate the release notes into French, keeping the code as it is.', 'Which of these invoices differ from the order, and by how much?'];
 
@@ -35,6 +36,25 @@ const traffic = (async () => {
 const slow = say(1, 120_000); // something in flight
 await new Promise((done) => setTimeout(done, Number(process.env.WARM_UP_MS ?? 60_000)));
 
+/** The weeks before, made up from the sums of the hour under way: busy by day, quiet at the week's end. */
+function makeUpThePast() {
+  const db = new DatabaseSync(store);
+  const sums = db.prepare('SELECT * FROM ledger_hour').all();
+  const put = db.prepare('INSERT OR IGNORE INTO ledger_hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+  const now = Math.floor(Date.now() / 3_600_000);
+  let seed = 7;
+  const draw = () => (seed = (seed * 16_807) % 2_147_483_647) / 2_147_483_647;
+  db.exec('BEGIN');
+  for (let hour = now - 30 * 24; hour < now; hour++) {
+    const at = new Date(hour * 3_600_000);
+    const busy = (at.getDay() % 6 === 0 ? 0.3 : 1) * (at.getHours() > 7 && at.getHours() < 19 ? 1.5 : 0.4);
+    for (const { kind, hour: _, ...figures } of sums) if (draw() > 0.3) put.run(hour, kind, ...Object.values(figures).map((v) => Math.round(v * busy * (0.3 + draw()))));
+  }
+  db.exec('COMMIT');
+  db.close();
+}
+makeUpThePast();
+
 async function shoot(width, height, scheme, shots) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce' });
   const page = await context.newPage();
@@ -63,8 +83,8 @@ const chat = async (page) => {
   await page.getByRole('textbox', { name: 'Your message' }).fill(texts[0]);
   await page.getByRole('button', { name: 'Send' }).click();
 };
-await shoot(1440, 900, 'light', [['dashboard', ''], ['requests', 'requests'], ['inspector', 'requests?model=shared-chat&format=anthropic&stream=false', inspect], ['models', 'models'], ['providers', 'providers']]);
-await shoot(1440, 900, 'dark', [['dashboard', ''], ['start', 'start'], ['playground', 'playground?model=gpt-5', chat]]);
+await shoot(1440, 900, 'light', [['dashboard', ''], ['requests', 'requests'], ['inspector', 'requests?model=shared-chat&format=anthropic&stream=false', inspect], ['models', 'models'], ['providers', 'providers'], ['routing', 'routing?combo=coding'], ['cost', 'cost?span=30d&then=key']]);
+await shoot(1440, 900, 'dark', [['dashboard', ''], ['start', 'start'], ['playground', 'playground?model=gpt-5', chat], ['decision', 'routing/trace?model=smart'], ['settings', 'settings']]);
 await shoot(768, 1024, 'light', [['dashboard', '']]);
 await shoot(360, 740, 'dark', [['dashboard', ''], ['requests', 'requests'], ['keys', 'keys']]);
 isOver = true;

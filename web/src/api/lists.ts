@@ -6,7 +6,7 @@ import type { paths } from './schema';
 interface Part<T> { data: T[]; has_more: boolean; next: string | null }
 
 /** All pages of a list of objects. */
-async function whole<T>(page: (after: string | undefined) => Promise<Part<T>>): Promise<T[]> {
+export async function whole<T>(page: (after: string | undefined) => Promise<Part<T>>): Promise<T[]> {
   const all: T[] = [];
   let after: string | undefined;
   do {
@@ -18,7 +18,7 @@ async function whole<T>(page: (after: string | undefined) => Promise<Part<T>>): 
 }
 
 const limit = 10_000;
-const query = (after: string | undefined) => ({ params: { query: { limit, ...(after !== undefined && { after }) } } });
+export const query = (after: string | undefined) => ({ params: { query: { limit, ...(after !== undefined && { after }) } } });
 
 export const lists = {
   info: queryOptions({ queryKey: ['info'], queryFn: () => take(api.GET('/sluice/v1/info')), refetchInterval: 15_000 }),
@@ -37,7 +37,6 @@ export const lists = {
   versions: queryOptions({ queryKey: ['versions'], queryFn: async () => (await take(api.GET('/sluice/v1/config/versions'))).data }),
   sessions: queryOptions({ queryKey: ['sessions'], queryFn: async () => (await take(api.GET('/sluice/v1/sessions', { params: { query: { sort: '-seen_at' } } }))).data }),
   operators: queryOptions({ queryKey: ['operators'], queryFn: async () => (await take(api.GET('/sluice/v1/operators'))).data }),
-  audit: queryOptions({ queryKey: ['audit'], queryFn: async () => (await take(api.GET('/sluice/v1/audit', { params: { query: { limit: 100 } } }))).data }),
   settings: queryOptions({ queryKey: ['settings'], queryFn: async () => (await take(api.GET('/sluice/v1/settings'))).data }),
 };
 

@@ -2,6 +2,8 @@
 import { useQuery } from '@tanstack/react-query';
 import { apiUrl } from './client';
 import { lists } from './lists';
+import { routing } from './routing';
+import { span } from '../parts/format';
 import type { Words } from '../i18n/en';
 
 export interface Problem { id: string; isGrave: boolean; title: string; text: string; action: keyof Words; to: string }
@@ -20,11 +22,12 @@ export function useProblems(words: Words): { problems: Problem[]; isKnown: boole
   const keys = useQuery(lists.keys);
   const series = useQuery(lists.series);
   const budgets = useQuery(lists.budgets);
+  const breakers = useQuery(routing.breakers);
   const problems: Problem[] = [];
   for (const b of budgets.data ?? []) {
     const isPassed = (b.left_nanousd ?? 1) <= 0;
     if (b.enabled && (isPassed || b.is_warning))
-      problems.push({ id: `budget ${b.name}`, isGrave: isPassed && b.action === 'stop', title: `${b.name}: ${isPassed ? words.budgetPassed : words.budgetWarns}`, text: isPassed && b.action === 'stop' ? words.budgetHint : '', action: 'keys', to: b.scope === 'key' ? `/keys/${encodeURIComponent(b.subject ?? '')}` : '/keys' });
+      problems.push({ id: `budget ${b.name}`, isGrave: isPassed && b.action === 'stop', title: `${b.name}: ${isPassed ? words.budgetPassed : words.budgetWarns}`, text: isPassed && b.action === 'stop' ? words.budgetHint : '', action: 'budgets', to: '/cost/budgets' });
   }
   const status = health.data?.status;
   if (status && status !== 'ok')
@@ -36,6 +39,14 @@ export function useProblems(words: Words): { problems: Problem[]; isKnown: boole
         id: `up ${u.id}`, isGrave: u.errors / u.requests >= 0.5, title: `${u.id}: ${words.failing}`, text: `${u.errors} / ${u.requests} ${words.failedLately}`,
         action: 'seeErrors', to: `/requests?provider=${encodeURIComponent(u.id)}&status=error`,
       });
+  }
+  for (const name of new Set(breakers.data?.filter((b) => b.state !== 'closed').map((b) => b.provider))) {
+    const mine = breakers.data?.filter((b) => b.provider === name && b.state !== 'closed') ?? [];
+    const isOpen = mine.some((b) => b.state === 'open');
+    const wait = Math.max(...mine.map((b) => b.wait_ms));
+    const isAll = mine.some((b) => b.model === null);
+    problems.push({ id: `breaker ${name}`, isGrave: isAll && isOpen, title: `${name}: ${isOpen ? words.breaker_open : words['breaker_half-open']}`, action: 'breakers', to: '/routing/breakers',
+      text: [isAll ? '' : mine.map((b) => b.model).join(', '), mine[0]?.fault, wait > 0 && `${words.leftAlone} ${span(wait * 1000)}`].filter(Boolean).join(' · ') });
   }
   const byName = new Map(providers.data?.map((p) => [p.name, p]));
   const local = new Set(kinds.data?.filter((k) => k.is_local).map((k) => k.id));

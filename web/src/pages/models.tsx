@@ -10,13 +10,15 @@ import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { Aliases } from '../parts/aliases';
-import { short, span } from '../parts/format';
+import { money, short, span } from '../parts/format';
 import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { PriceFields } from '../parts/price-fields';
 import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const capabilities = ['text', 'vision', 'tools', 'reasoning', 'embedding', 'audio', 'image', 'rerank', 'moderation'];
 const aliasTab = '::aliases'; // no provider is called that
-const states = ['enabled', 'disabled', 'missing'] as const;
+const states = ['enabled', 'disabled', 'missing', 'free', 'unpriced'] as const;
+const isFree = (m: ServedModel) => m.input_nanousd === 0 && m.output_nanousd === 0;
 
 /** Who has no key though its kind asks for one. */
 function useKeyless(): Set<string> {
@@ -68,9 +70,9 @@ export default function Models() {
   const rows = useMemo(() => {
     const lacks = (m: ServedModel) => m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider));
     const fits = (m: ServedModel) => (tab === '*' || m.targets.some((t) => t.provider === tab)) && (!type || m.capabilities.includes(type)) &&
-      (!state || (state === 'missing' ? lacks(m) : m.enabled === (state === 'enabled'))) && (texts.get(m) ?? '').includes(wanted);
+      (!state || (state === 'missing' ? lacks(m) : state === 'free' ? isFree(m) : state === 'unpriced' ? m.input_nanousd === null : m.enabled === (state === 'enabled'))) && (texts.get(m) ?? '').includes(wanted);
     const sign = sort.down ? -1 : 1;
-    const by = (m: ServedModel) => (sort.by === 'context' ? m.context_tokens : m.name);
+    const by = (m: ServedModel) => (sort.by === 'context' ? m.context_tokens : sort.by === 'in' ? m.input_nanousd ?? -1 : sort.by === 'out' ? m.output_nanousd ?? -1 : m.name);
     return (models.data ?? []).filter(fits).sort((a, b) => { const [x, y] = [by(a), by(b)]; return sign * (typeof x === 'number' ? x - (y as number) : x < (y as string) ? -1 : x > (y as string) ? 1 : 0); });
   }, [models.data, texts, keyless, tab, type, state, wanted, sort]);
   const pick = useCallback((n: string, isOn: boolean) => setPicked((old) => { const next = new Set(old); if (isOn) next.add(n); else next.delete(n); return next; }), []);
@@ -79,17 +81,19 @@ export default function Models() {
   const columns = useMemo<Column<ServedModel>[]>(() => [
     { id: 'pick', head: <Checkbox size="xs" aria-label={words.pickAll} checked={rows.length > 0 && rows.every((m) => picked.has(m.name))} indeterminate={picked.size > 0 && !rows.every((m) => picked.has(m.name))} onChange={(e) => setPicked(e.currentTarget.checked ? new Set(rows.map((m) => m.name)) : new Set())} />, width: '22px',
       cell: (m) => <Checkbox size="xs" aria-label={`${words.pick} ${m.name}`} checked={picked.has(m.name)} onClick={(e) => e.stopPropagation()} onChange={(e) => pick(m.name, e.currentTarget.checked)} /> },
-    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: m.enabled ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}</span> },
+    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: m.enabled ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{isFree(m) && <span className="status" data-is="fine">{words.free}</span>}</span> },
     { id: 'targets', head: words.targets, width: 'minmax(140px, 2fr)', from: 760, cell: (m) => <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }} title={m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join('\n')}>{m.targets[0] ? `${m.targets[0].provider}/${m.targets[0].upstream_model || m.name}` : '–'}{m.targets.length > 1 && ` +${m.targets.length - 1}`}</span> },
     { id: 'type', head: words.capabilities, width: 'minmax(120px, 1.4fr)', from: 920, cell: (m) => m.capabilities.map((c) => <span key={c} className="tag">{c}</span>) },
     { id: 'context', head: words.context, width: '76px', right: true, from: 620, sortable: true, cell: (m) => <Context m={m} /> },
+    { id: 'in', head: <span title={words.perMillion}>{words.input} $/M</span>, width: '82px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.input_nanousd) },
+    { id: 'out', head: <span title={words.perMillion}>{words.output} $/M</span>, width: '86px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.output_nanousd) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (m) => <Toggle m={m} /> },
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m.name])} /> },
   ], [words, rows, picked, keyless, pick]);
   return (
     <Page title={words.models} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
       { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } },
-      { method: 'PATCH', path: '/sluice/v1/models/coder', body: { enabled: false } }]}>
+      { method: 'PATCH', path: '/sluice/v1/models/coder', body: { enabled: false } }, { method: 'GET', path: '/sluice/v1/prices/lookup?model=coder' }]}>
       <Loaded query={models}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconStack2 size={36} />} title={words.noModels} hint={words.noModelsHint} action={add} /></Paper> : (
           <Stack gap="sm">
@@ -104,7 +108,7 @@ export default function Models() {
             <Group gap={8}>
               <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} onBlur={() => put('q', text.trim())} w={{ base: '100%', xs: 240 }} />
               <Select size="xs" placeholder={words.capabilities} aria-label={words.capabilities} data={capabilities} value={type} onChange={(v) => put('type', v)} clearable w={{ base: '48%', xs: 150 }} />
-              <Select size="xs" placeholder={words.state} aria-label={words.state} data={states.map((s) => ({ value: s, label: s === 'missing' ? words.noCredential : words[s] }))} value={state} onChange={(v) => put('state', v)} clearable w={{ base: '48%', xs: 150 }} />
+              <Select size="xs" placeholder={words.state} aria-label={words.state} data={states.map((s) => ({ value: s, label: s === 'missing' ? words.noCredential : s === 'free' ? words.free : s === 'unpriced' ? words.unknownPrice : words[s] }))} value={state} onChange={(v) => put('state', v)} clearable w={{ base: '48%', xs: 150 }} />
               <Text size="sm" c="dimmed" role="status">{rows.length} {words.results}</Text>
             </Group>
             {rows.length === 0 ? <Paper withBorder><Empty icon={<IconSearch size={30} />} title={words.noMatch} hint="" /></Paper> : (
@@ -123,6 +127,8 @@ export default function Models() {
     </Page>
   );
 }
+
+const perMillion = (nanousd: number | null) => (nanousd === null ? '–' : money(nanousd));
 
 function Context({ m }: { m: ServedModel }) {
   const { language } = useSpeech();
@@ -231,7 +237,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
     <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addModel} size="lg">
       <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
-          <TextInput label={words.modelName} value={name} onChange={(e) => setName(e.currentTarget.value)} required className="mono" data-autofocus description={old ? words.renameHint : undefined} />
+          <TextInput label={words.modelName} value={name} onChange={(e) => setName(e.currentTarget.value)} required classNames={{ input: 'mono' }} data-autofocus description={old ? words.renameHint : undefined} />
           <Stack gap={6}>
             <Text size="sm" fw={500}>{words.targets} <Text span size="xs" c="dimmed">{words.targetsHint}</Text></Text>
             {targets.map((t, i) => (
@@ -252,6 +258,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
             <NumberInput label={words.context} value={context} onChange={setContext} min={1} thousandSeparator=" " hideControls />
             <NumberInput label={words.maxOutput} value={longest} onChange={setLongest} min={1} thousandSeparator=" " hideControls />
           </Group>
+          {old && <PriceFields model={old.name} />}
           <Switch label={words.showAlias} checked={showsAlias} onChange={(e) => setShowsAlias(e.currentTarget.checked)} />
           {isFixed && <Text size="xs" c="dimmed">{words.stands}: {old.origin}</Text>}
           {save.error && <Failure error={save.error} />}

@@ -177,7 +177,7 @@ function TurnView({ t, isRunning }: { t: Turn; isRunning: boolean }) {
   const a = t.answer;
   const isOver = !isRunning && a !== null;
   const record = useQuery({ ...one(a?.requestId ?? ''), enabled: isOver && Boolean(a?.requestId), retry: 3, retryDelay: 400 });
-  const cost = (record.data as { cost_nanousd?: number | null } | undefined)?.cost_nanousd;
+  const cost = record.data?.cost_nanousd;
   const speed = a && a.output && a.totalUs > a.firstUs && a.firstUs > 0 ? (a.output / (a.totalUs - a.firstUs)) * 1e6 : 0;
   return (
     <Stack gap={6}>

@@ -7,12 +7,14 @@ import { useMemo, useState } from 'react';
 import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { api, type Provider, type ServedModel, take } from '../api/client';
 import { discovered, lists } from '../api/lists';
+import { routing, stateOf } from '../api/routing';
 import { useSpeech, useWords } from '../i18n';
 import { Catalogue } from '../parts/catalogue';
 import { count, span } from '../parts/format';
 import { Mark } from '../parts/mark';
 import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { VTable } from '../parts/vtable';
+import { QuotaMeter } from './routing-breakers';
 
 export default function Providers() {
   const words = useWords();
@@ -78,14 +80,24 @@ function Health({ p }: { p: Provider }) {
   const words = useWords();
   const { language } = useSpeech();
   const { figures, is } = useHealth(p.name);
-  const text = !p.enabled ? words.disabled : !figures || !is ? words.idle : is === 'fine' ? words.healthy : `${((100 * figures.errors) / figures.requests).toFixed(0)} % ${words.errorsShort}`;
+  const breakers = useQuery(routing.breakers);
+  const isLeft = p.enabled && stateOf(breakers.data?.filter((b) => b.model === null), p.name)?.state === 'open';
+  const text = !p.enabled ? words.disabled : isLeft ? words.breaker_open : !figures || !is ? words.idle : is === 'fine' ? words.healthy : `${((100 * figures.errors) / figures.requests).toFixed(0)} % ${words.errorsShort}`;
   return (
     <Group gap={7} wrap="nowrap">
-      <span className="dot" data-is={p.enabled ? is : undefined} aria-hidden />
+      <span className="dot" data-is={!p.enabled ? undefined : isLeft ? 'bad' : is} aria-hidden />
       <Text size="xs" fw={550}>{text}</Text>
       {figures && figures.requests > 0 && <Text size="xs" c="dimmed" className="num ell">{count(figures.requests, language)} {words.inFiveMinutes} · {figures.ttft_ms > 0 ? span(Math.round(figures.ttft_ms * 1000)) : span(Math.round(figures.avg_ms * 1000))}</Text>}
     </Group>
   );
+}
+
+/** How much of its vendor's windows is used, as far as the vendor says. */
+function Quotas({ name }: { name: string }) {
+  const quotas = useQuery(routing.quotas);
+  const mine = quotas.data?.filter((q) => q.provider === name) ?? [];
+  if (mine.length === 0) return null;
+  return <Stack gap={4}>{mine.slice(0, 3).map((q) => <Group key={q.id} gap={8} wrap="nowrap"><Text size="xs" c="dimmed" w={62} className="ell">{q.window}</Text><div style={{ flex: 1 }}><QuotaMeter q={q} /></div></Group>)}</Stack>;
 }
 
 function useTest(p: Provider) {
@@ -122,6 +134,7 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
           <Switch size="xs" className="over" checked={p.enabled} onChange={(e) => toggle.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
         </Group>
         <Health p={p} />
+        <Quotas name={p.name} />
         <Text size="xs" c="dimmed" className="mono ell" title={p.base_url}>{p.base_url || words.local}</Text>
         <Group justify="space-between" mt="auto" wrap="nowrap">
           <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : words.noCredential} · {n} {words.models} <Origin from={p.origin} /></Text>
@@ -170,6 +183,7 @@ function Inside({ p, served, onEdit, onDelete }: { p: Provider; served: ServedMo
         {p.proxy && <div><div className="fact-name">{words.proxy}</div><div className="fact-value mono">{p.proxy}</div></div>}
         <div><div className="fact-name">{words.origin}</div><div className="fact-value">{p.origin}</div></div>
       </div>
+      <Quotas name={p.name} />
       <Tabs defaultValue={hasList ? 'found' : 'custom'} keepMounted={false}>
         <Tabs.List mb="sm">
           {hasList && <Tabs.Tab value="found" rightSection={<Badge size="xs" variant="default">{ids.length}</Badge>}>{words.discovered}</Tabs.Tab>}
@@ -247,7 +261,7 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
           <Stack>
             <Group justify="space-between"><Group gap="sm"><Mark name={kind?.title ?? type} /><Text fw={600}>{kind?.title ?? type}</Text></Group>{!old && <Button size="compact-xs" variant="subtle" color="gray" onClick={() => { setType(''); setName(''); }}>{words.change}</Button>}</Group>
             <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required description={old ? words.renameHint : undefined} />
-            {type !== 'echo' && <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" className="mono" required={kind?.base_url === ''} />}
+            {type !== 'echo' && <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" classNames={{ input: 'mono' }} required={kind?.base_url === ''} />}
             {type !== 'echo' && <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.is_local ? words.noKeyNeeded : kind?.key_env} autoComplete="off" />}
             {type.startsWith('azure') && <TextInput label="api-version" value={version} onChange={(e) => setVersion(e.currentTarget.value)} placeholder="2025-04-01-preview" required={!old} />}
             {type !== 'echo' && <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder={old?.proxy || 'http://, socks5://'} />}

@@ -132,7 +132,6 @@ export function RequestList({ rows, onOpen, picked, height, scroller, onEnd, onS
 }) {
   const words = useWords();
   const { language } = useSpeech();
-  const hasCost = rows.some((r) => 'cost_nanousd' in r);
   const columns = useMemo<Column<LoggedRequest>[]>(() => {
     const now = Date.now();
     return [
@@ -144,11 +143,11 @@ export function RequestList({ rows, onOpen, picked, height, scroller, onEnd, onS
       { id: 'format', head: words.format, width: 'minmax(150px, 1.2fr)', from: 1180, cell: (r) => <span style={{ color: 'var(--mantine-color-dimmed)' }}>{r.client_format ?? '–'}{r.upstream_format && r.upstream_format !== r.client_format ? ` → ${r.upstream_format}` : ''}</span> },
       { id: 'in', head: words.input, width: '64px', right: true, from: 740, cell: (r) => count(r.input_tokens, language) },
       { id: 'out', head: words.output, width: '64px', right: true, from: 740, cell: (r) => count(r.output_tokens, language) },
-      ...(hasCost ? [{ id: 'cost', head: words.cost, width: '78px', right: true, from: 700, cell: (r: LoggedRequest) => money((r as { cost_nanousd?: number | null }).cost_nanousd) }] : []),
+      { id: 'cost', head: words.cost, width: '78px', right: true, from: 700, cell: (r) => money(r.cost_nanousd) },
       { id: 'ttft', head: words.ttft, width: '82px', right: true, from: 960, cell: (r) => span(r.ttft_us) },
       { id: 'duration', head: words.duration, width: '70px', right: true, from: 380, cell: (r) => span(r.duration_us) },
     ];
-  }, [words, language, hasCost]);
+  }, [words, language]);
   return <VTable label={words.requests} rows={rows} columns={columns} rowKey={(r) => r.seq} rowHeight={36} height={height} onOpen={onOpen} isPicked={picked ? (r) => r.id === picked : undefined} scroller={scroller} onEnd={onEnd} onScroll={onScroll} foot={foot} />;
 }
 

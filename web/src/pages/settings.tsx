@@ -1,20 +1,27 @@
-// Every setting with its value, where the value stands, and a place to change it.
-import { ActionIcon, Button, Group, NumberInput, Paper, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
+// Every setting with its value, where the value stands and what it may be, and a place to change it; and what is kept of the past.
+import { ActionIcon, Button, Group, NumberInput, Paper, SegmentedControl, Select, Stack, Switch, Tabs, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
 import { notifications } from '@mantine/notifications';
-import { IconDeviceFloppy, IconLock, IconRefresh, IconSearch } from '@tabler/icons-react';
+import { IconArrowBackUp, IconDeviceFloppy, IconLock, IconRefresh, IconSearch } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { type ComponentType, useState } from 'react';
+import { type ComponentType, type KeyboardEvent, memo, useEffect, useRef, useState } from 'react';
 import { useLocation, useParams, useSearchParams } from 'wouter';
-import { api, type Setting, take } from '../api/client';
+import { ApiError, api, type Setting, take } from '../api/client';
 import { lists } from '../api/lists';
-import { useWords } from '../i18n';
+import { useSpeech, useWords } from '../i18n';
 import type { Words } from '../i18n/en';
-import { Loaded, Origin, Page } from '../parts/pieces';
+import { count } from '../parts/format';
+import { type Call, Empty, Loaded, Origin, Page } from '../parts/pieces';
+import { Backups } from './backups';
 import { Audit, History, Operators, Sessions } from './record';
 
-const panels: { name: string; word: keyof Words; panel: ComponentType }[] = [
-  { name: 'values', word: 'values', panel: Values }, { name: 'history', word: 'history', panel: History },
-  { name: 'sessions', word: 'sessions', panel: Sessions }, { name: 'operators', word: 'operators', panel: Operators }, { name: 'audit', word: 'auditLog', panel: Audit },
+const panels: { name: string; word: keyof Words; panel: ComponentType; calls: Call[] }[] = [
+  { name: 'values', word: 'values', panel: Values, calls: [{ method: 'GET', path: '/sluice/v1/settings' }, { method: 'POST', path: '/sluice/v1/settings/max_attempts/check', body: { value: 6 } }, { method: 'PATCH', path: '/sluice/v1/settings/max_attempts', body: { value: 6 } }, { method: 'POST', path: '/sluice/v1/reload' }] },
+  { name: 'history', word: 'history', panel: History, calls: [{ method: 'GET', path: '/sluice/v1/config/versions' }, { method: 'GET', path: '/sluice/v1/config/versions/7/diff?against=3' }, { method: 'POST', path: '/sluice/v1/config/versions/3/rollback' }] },
+  { name: 'sessions', word: 'sessions', panel: Sessions, calls: [{ method: 'GET', path: '/sluice/v1/sessions' }, { method: 'DELETE', path: '/sluice/v1/sessions?keep_current=true' }] },
+  { name: 'operators', word: 'operators', panel: Operators, calls: [{ method: 'GET', path: '/sluice/v1/operators' }, { method: 'POST', path: '/sluice/v1/operators', body: { name: 'ann', role: 'viewer', password: '…' } }] },
+  { name: 'audit', word: 'auditLog', panel: Audit, calls: [{ method: 'GET', path: '/sluice/v1/audit?limit=100' }] },
+  { name: 'backup', word: 'backup', panel: Backups, calls: [{ method: 'GET', path: '/api/db-backups' }, { method: 'PUT', path: '/api/db-backups' }, { method: 'POST', path: '/api/db-backups', body: { backupId: 'ID' } }] },
 ];
 
 export default function Settings() {
@@ -27,11 +34,11 @@ export default function Settings() {
     onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
   });
   return (
-    <Page title={words.settings} calls={[{ method: 'GET', path: '/sluice/v1/settings' }, { method: 'POST', path: '/sluice/v1/reload' }]}
+    <Page title={words.settings} calls={panels.find((p) => p.name === (rest ?? 'values'))?.calls ?? []}
       actions={<Button variant="default" size="xs" leftSection={<IconRefresh size={14} />} loading={reload.isPending}
         onClick={() => reload.mutate()}>{words.reload}</Button>}>
       <Tabs value={rest ?? 'values'} onChange={(t) => go(t && t !== 'values' ? `/settings/${t}` : '/settings')} keepMounted={false}>
-        <Tabs.List mb="md">
+        <Tabs.List mb="md" className="tabs-row">
           {panels.map(({ name, word }) => <Tabs.Tab key={name} value={name}>{words[word]}</Tabs.Tab>)}
         </Tabs.List>
         {panels.map(({ name, panel: Panel }) => <Tabs.Panel key={name} value={name}><Panel /></Tabs.Panel>)}
@@ -42,56 +49,108 @@ export default function Settings() {
 
 function Values() {
   const words = useWords();
+  const [search, setSearch] = useSearchParams();
   const settings = useQuery(lists.settings);
-  const [text, setText] = useState(useSearchParams()[0].get('q') ?? '');
+  const info = useQuery(lists.info);
+  const [text, setText] = useState(search.get('q') ?? '');
+  const which = search.get('which') ?? 'all';
   const wanted = text.trim().toLowerCase();
+  const put = (name: string, value: string) => setSearch((old) => { const next = new URLSearchParams(old); if (value && value !== 'all') next.set(name, value); else next.delete(name); return next; }, { replace: true });
   return (
     <Stack>
-      <TextInput placeholder={words.filterSettings} aria-label={words.filterSettings} leftSection={<IconSearch size={16} />} value={text}
-        onChange={(e) => setText(e.currentTarget.value)} maw={420} />
+      <Group gap="sm">
+        <TextInput size="xs" placeholder={words.filterSettings} aria-label={words.filterSettings} leftSection={<IconSearch size={14} />} value={text}
+          onChange={(e) => setText(e.currentTarget.value)} onBlur={() => put('q', text.trim())} w={{ base: '100%', xs: 300 }} />
+        <SegmentedControl size="xs" aria-label={words.origin} value={which} onChange={(v) => put('which', v)} data={[{ value: 'all', label: words.all }, { value: 'set', label: words.changedOnes }, { value: 'locked', label: words.lockedOnes }]} />
+      </Group>
       <Loaded query={settings}>
-        {(all) => (
-          <Stack gap="xs">
-            {all.filter((s) => `${s.name} ${s.sentence}`.toLowerCase().includes(wanted)).map((s) => <SettingRow key={`${s.name} ${String(s.value)}`} setting={s} />)}
-          </Stack>
-        )}
+        {(all) => {
+          const rows = all.filter((s) => `${s.name} ${s.sentence} ${s.variable}`.toLowerCase().includes(wanted) && (which === 'all' || (which === 'set' ? s.origin !== 'default' : isLocked(s))));
+          return rows.length === 0 ? <Paper withBorder><Empty icon={<IconSearch size={30} />} title={words.noMatch} hint="" /></Paper>
+            : <Paper withBorder component="ul" className="rows" aria-label={words.settings}>{rows.map((s) => <SettingRow key={s.name} setting={s} file={info.data?.config_file ?? ''} />)}</Paper>;
+        }}
       </Loaded>
     </Stack>
   );
 }
 
-function SettingRow({ setting }: { setting: Setting }) {
+const isLocked = (s: Setting) => s.origin === 'environment' || s.is_deployed === true;
+type Value = string | number | boolean;
+
+/** What is wrong with a value, as far as the setting's own words say; the rest the server is asked. */
+function fault(s: Setting, value: Value, words: Words): string {
+  if (s.type !== 'integer') return '';
+  const least = s.min ?? 0;
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && (s.max === undefined || value <= s.max) ? '' : `${words.wholeNumber} ${least} – ${s.max ?? '∞'}`;
+}
+
+/** A row; what it is changed with is drawn when it comes near. */
+const SettingRow = memo(function SettingRow({ setting: s, file }: { setting: Setting; file: string }) {
   const words = useWords();
-  const [value, setValue] = useState(setting.value as string | number | boolean);
-  const isFixed = setting.origin === 'file' || setting.origin === 'environment';
-  const save = useMutation({
-    mutationFn: (next: unknown) => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: setting.name } }, body: { value: next } })),
-    onSuccess: () => notifications.show({ message: `${words.saved}: ${setting.name}`, color: 'teal' }),
-  });
-  const isChanged = value !== setting.value;
-  const common = { 'aria-label': setting.name, disabled: isFixed, error: save.error?.message, w: { base: '100%', xs: 260 } };
+  const { language } = useSpeech();
+  const box = useRef<HTMLLIElement>(null);
+  const [isNear, setNear] = useState(false);
+  useEffect(() => {
+    if (!box.current) return;
+    const watch = new IntersectionObserver((all) => { if (all.some((e) => e.isIntersecting)) { setNear(true); watch.disconnect(); } }, { rootMargin: '400px 0px' });
+    watch.observe(box.current);
+    return () => watch.disconnect();
+  }, []);
+  const locked = isLocked(s);
+  const shown = (v: unknown) => (typeof v === 'number' ? count(v, language) : v === '' ? words.emptyText : String(v));
+  const place = s.origin === 'environment' ? s.variable : s.origin === 'file' ? file.split('/').pop() ?? '' : '';
   return (
-    <Paper withBorder px="md" py="sm">
-      <Group justify="space-between" align="flex-start" gap="xs">
-        <Stack gap={2} flex="1 1 320px">
-          <Group gap={8}><Text fw={600} size="sm" className="mono">{setting.name}</Text><Origin from={setting.origin} /></Group>
-          <Text size="sm" c="dimmed">{setting.sentence}</Text>
-        </Stack>
-        <Group gap={6} wrap="nowrap" align="flex-start">
-          {isFixed && <Tooltip label={words.readOnly}><IconLock size={18} aria-label={words.readOnly} /></Tooltip>}
-          {typeof setting.value === 'boolean' ? (
-            <Switch {...common} w={undefined} checked={value === true} onChange={(e) => { setValue(e.currentTarget.checked); save.mutate(e.currentTarget.checked); }} />
-          ) : typeof setting.value === 'number' ? (
-            <NumberInput {...common} value={value as number} onChange={setValue} thousandSeparator=" " hideControls />
-          ) : (
-            <TextInput {...common} value={String(value)} onChange={(e) => setValue(e.currentTarget.value)} />
-          )}
-          {typeof setting.value !== 'boolean' && !isFixed && (
-            <ActionIcon variant={isChanged ? 'filled' : 'default'} size={36} disabled={!isChanged} loading={save.isPending}
-              onClick={() => save.mutate(value)} aria-label={`${words.save} ${setting.name}`}><IconDeviceFloppy size={16} /></ActionIcon>
-          )}
-        </Group>
-      </Group>
-    </Paper>
+    <li className="setting" ref={box}>
+      <div className="setting-text">
+        <div className="setting-name"><b className="mono">{s.name}</b><Origin from={s.origin === 'default' ? 'api' : s.origin} />{place && <span className="mono setting-place" title={s.origin === 'file' ? file : undefined}>{place}</span>}</div>
+        <div>{s.sentence}</div>
+        <div className="setting-note">{words.defaultIs} <span className="mono">{shown(s.default)}</span>{s.type === 'integer' && s.max !== undefined && <> · {count(s.min ?? 0, language)} – {count(s.max, language)}</>}
+          {s.origin === 'file' && !locked && <> · {words.writtenThere}</>}{locked && <> · {s.is_deployed ? words.deployedOnly : words.readOnly}{s.is_deployed && <> (<span className="mono">{s.variable}</span>)</>}</>}</div>
+      </div>
+      {isNear ? <Editor s={s} locked={locked} /> : <div className="setting-value mono">{shown(s.value)}</div>}
+    </li>
+  );
+});
+
+function Editor({ s, locked }: { s: Setting; locked: boolean }) {
+  const words = useWords();
+  const [draft, setDraft] = useState<Value | null>(null); // null: as it is
+  const value = draft ?? (s.value as Value);
+  const isChanged = draft !== null && draft !== s.value;
+  const [settled] = useDebouncedValue(value, 350);
+  const local = isChanged ? fault(s, value, words) : '';
+  const asked = useQuery({
+    queryKey: ['check', s.name, settled], retry: false, staleTime: Infinity, enabled: isChanged && !local && s.type === 'string' && settled === value && s.words === undefined,
+    queryFn: async () => {
+      try {
+        await take(api.POST('/sluice/v1/settings/{name}/check', { params: { path: { name: s.name } }, body: { value: settled } }));
+        return '';
+      } catch (e) {
+        if (e instanceof ApiError && e.status === 400) return e.message;
+        throw e;
+      }
+    },
+  });
+  const save = useMutation({
+    mutationFn: (next: Value | null) => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: s.name } }, body: { value: next } })),
+    onSuccess: () => { setDraft(null); notifications.show({ message: `${words.saved}: ${s.name}`, color: 'teal' }); },
+  });
+  const wrong = local || (isChanged && asked.data) || save.error?.message || '';
+  const put = (v: Value) => { save.reset(); setDraft(v); };
+  const onKeyDown = (e: KeyboardEvent) => { if (e.key === 'Enter' && isChanged && !wrong) save.mutate(value); };
+  const common = { size: 'xs', 'aria-label': s.name, disabled: locked, error: wrong || undefined, w: { base: '100%', xs: 260 } } as const;
+  const backWord = isChanged ? words.undo : words.toDefault;
+  return (
+    <Group gap={6} wrap="nowrap" align="flex-start" className="setting-value">
+      {locked && <IconLock size={16} aria-label={words.readOnly} style={{ marginTop: 7, flex: 'none' }} />}
+      {s.type === 'boolean' ? <Switch size="sm" aria-label={s.name} disabled={locked} error={save.error?.message} checked={value === true} onChange={(e) => { setDraft(e.currentTarget.checked); save.mutate(e.currentTarget.checked); }} mt={4} />
+        : s.words !== undefined ? <Select {...common} data={s.words} value={String(value)} onChange={(v) => { if (v !== null) { setDraft(v); save.mutate(v); } }} allowDeselect={false} />
+        : s.type === 'integer' ? <NumberInput {...common} value={value as number} onChange={put} thousandSeparator=" " allowDecimal={false} hideControls onKeyDown={onKeyDown} />
+        : <TextInput {...common} value={String(value)} onChange={(e) => put(e.currentTarget.value)} onKeyDown={onKeyDown} />}
+      {!locked && s.type !== 'boolean' && s.words === undefined && (
+        <ActionIcon variant={isChanged && !wrong ? 'filled' : 'default'} size={30} disabled={!isChanged || wrong !== ''} loading={save.isPending} onClick={() => save.mutate(value)} aria-label={`${words.save} ${s.name}`} title={words.save}><IconDeviceFloppy size={15} /></ActionIcon>
+      )}
+      {!locked && <ActionIcon variant="default" size={30} disabled={!isChanged && s.origin === 'default'} onClick={() => (isChanged ? put(s.value as Value) : save.mutate(null))} aria-label={`${backWord} ${s.name}`} title={backWord}><IconArrowBackUp size={15} /></ActionIcon>}
+    </Group>
   );
 }

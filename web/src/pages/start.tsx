@@ -89,7 +89,7 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
               <Text size="sm" c="dimmed">{words.foundProviders}</Text>
               <div className="kinds">
                 {there.slice(0, 12).map((p) => (
-                  <UnstyledButton key={p.name} className="kind" onClick={() => onChosen(p.name)} aria-label={`${words.use1} ${p.name}`}>
+                  <UnstyledButton key={p.name} className="kind" onClick={() => onChosen(p.name)}>
                     <Mark name={p.name} size={28} />
                     <Stack gap={0} miw={0}><Text size="sm" fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.origin === 'environment' ? words.fromEnvironment : p.base_url || words.local}</Text></Stack>
                   </UnstyledButton>
@@ -103,7 +103,7 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
       {kind && (
         <form onSubmit={(e) => { e.preventDefault(); add.mutate(); }}>
           <Stack gap="sm" maw={520}>
-            <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" className="mono" required={!kind.base_url} />
+            <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" classNames={{ input: 'mono' }} required={!kind.base_url} />
             <PasswordInput label={`${kind.title}: ${words.apiKey}`} value={key} onChange={(e) => setKey(e.currentTarget.value)} autoComplete="off" autoFocus required={!kind.is_local}
               description={kind.is_local ? words.noKeyNeeded : words.sealed} />
             {add.error && <Failure error={add.error} />}

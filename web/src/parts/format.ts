@@ -64,5 +64,5 @@ export function clock(iso: string, now: number, language: Language): string {
 /** 128 k, 1.2 M: for figures that are looked at, not counted. */
 export function short(n: number | null | undefined, language: Language): string {
   if (n === null || n === undefined || n < 0) return '–';
-  return n < 10_000 ? count(n, language) : new Intl.NumberFormat(language === 'zh' ? 'en' : locale(language), { notation: 'compact', maximumFractionDigits: 1 }).format(n);
+  return n < 10_000 ? count(n, language) : new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 }).format(n);
 }

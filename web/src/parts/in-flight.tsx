@@ -15,7 +15,6 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
   const active = useQuery(lists.active);
   const stop = useMutation({ mutationFn: (id: string) => take(api.DELETE('/sluice/v1/requests/active/{id}', { params: { path: { id } } })) });
   const rows = active.data ?? [];
-  const costs = rows.some((r) => 'cost_nanousd' in r);
   if (hidesEmpty && rows.length === 0) return null;
   return (
     <Paper withBorder component="section" aria-label={words.inFlight}>
@@ -29,7 +28,7 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{words.model}</Table.Th><Table.Th>{words.provider}</Table.Th><Table.Th>{words.key}</Table.Th><Table.Th>{words.state}</Table.Th>
-                <Table.Th ta="right">{words.elapsed}</Table.Th><Table.Th ta="right">{words.output}</Table.Th>{costs && <Table.Th ta="right">{words.cost}</Table.Th>}<Table.Th aria-label={words.actions} />
+                <Table.Th ta="right">{words.elapsed}</Table.Th><Table.Th ta="right">{words.output}</Table.Th><Table.Th ta="right">{words.costSoFar}</Table.Th><Table.Th aria-label={words.actions} />
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -41,7 +40,7 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
                   <Table.Td><Badge variant="light" size="sm">{r.state}</Badge></Table.Td>
                   <Table.Td ta="right" className="num">{span(r.elapsed_ms * 1000)}</Table.Td>
                   <Table.Td ta="right" className="num">{r.tokens_estimated ? '≈ ' : ''}{count(r.tokens_out, language)}</Table.Td>
-                  {costs && <Table.Td ta="right" className="num">{money((r as { cost_nanousd?: number | null }).cost_nanousd)}</Table.Td>}
+                  <Table.Td ta="right" className="num">{r.cost_nanousd === null ? '–' : `≈ ${money(r.cost_nanousd)}`}</Table.Td>
                   <Table.Td ta="right">
                     <Tooltip label={words.stopRequest}>
                       <ActionIcon variant="subtle" color="red" onClick={() => stop.mutate(r.id)} aria-label={`${words.stopRequest} ${r.id}`}><IconPlayerStop size={16} /></ActionIcon>

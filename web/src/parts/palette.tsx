@@ -2,13 +2,14 @@
 import { Modal, ScrollArea, Text, TextInput, UnstyledButton, useMantineColorScheme } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import {
-  IconAdjustments, IconBolt, IconBuildingWarehouse, IconFileText, IconKey, IconLanguage, IconLogout, IconMoon, IconPlus, IconRefresh, IconRocket, IconSearch, IconStack2, IconSun,
+  IconAdjustments, IconArrowsSplit2, IconBolt, IconBuildingWarehouse, IconDatabaseExport, IconFileText, IconKey, IconLanguage, IconLogout, IconMoon, IconPlus, IconRefresh, IconRocket, IconRoute, IconSearch, IconStack2, IconSun,
 } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ComponentType, type KeyboardEvent, useEffect, useMemo, useRef, useState } from 'react';
 import { useLocation } from 'wouter';
 import { api, take } from '../api/client';
 import { lists } from '../api/lists';
+import { routing } from '../api/routing';
 import { useSpeech } from '../i18n';
 import { places } from '../places';
 
@@ -28,6 +29,7 @@ export function Palette({ opened, onClose, onSignOut }: { opened: boolean; onClo
   const providers = useQuery({ ...lists.providers, enabled: opened });
   const keys = useQuery({ ...lists.keys, enabled: opened });
   const settings = useQuery({ ...lists.settings, enabled: opened });
+  const combos = useQuery({ ...routing.combos, enabled: opened });
   useEffect(() => { setText(''); setAt(0); }, [opened]);
   useEffect(() => { list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' }); }, [at]);
 
@@ -41,6 +43,10 @@ export function Palette({ opened, onClose, onSignOut }: { opened: boolean; onClo
       { label: words.addProvider, kind: words.action, icon: IconPlus, run: to('/providers?new') },
       { label: words.addModel, kind: words.action, icon: IconPlus, run: to('/models?new') },
       { label: words.addKey, kind: words.action, icon: IconPlus, run: to('/keys?new') },
+      { label: words.addCombo, kind: words.action, icon: IconPlus, run: to('/routing?new=combo') },
+      { label: words.addBudget, kind: words.action, icon: IconPlus, run: to('/cost/budgets?new') },
+      { label: words.whereTo, kind: words.action, icon: IconRoute, run: to('/routing/trace') },
+      { label: words.makeBackup, kind: words.action, icon: IconDatabaseExport, run: to('/settings/backup') },
       { label: words.seeErrors, kind: words.action, icon: IconBolt, run: to('/requests?status=error') },
       { label: words.reload, kind: words.action, icon: IconRefresh, run: reload },
       { label: `${words.scheme}: ${words.light}`, kind: words.action, icon: IconSun, run: () => setColorScheme('light') },
@@ -49,11 +55,12 @@ export function Palette({ opened, onClose, onSignOut }: { opened: boolean; onClo
       { label: language === 'en' ? '中文' : 'English', kind: words.language, icon: IconLanguage, run: () => speak(language === 'en' ? 'zh' : 'en') },
       { label: words.signOut, kind: words.action, icon: IconLogout, run: onSignOut },
       ...(models.data ?? []).map((m) => ({ label: m.name, kind: words.model, more: m.targets.map((t) => t.provider).join(' '), icon: IconStack2, run: to(`/models/${encodeURIComponent(m.name)}`) })),
+      ...(combos.data ?? []).map((c) => ({ label: c.name, kind: words.combo, more: c.members.map((m) => m.model).join(' '), icon: IconArrowsSplit2, run: to(`/routing?combo=${encodeURIComponent(c.name)}`) })),
       ...(providers.data ?? []).map((p) => ({ label: p.name, kind: words.provider, more: p.type, icon: IconBuildingWarehouse, run: to(`/providers/${encodeURIComponent(p.name)}`) })),
       ...(keys.data ?? []).map((k) => ({ label: k.label || k.id, kind: words.key, more: k.id, icon: IconKey, run: to(`/keys/${encodeURIComponent(k.id)}`) })),
       ...(settings.data ?? []).map((s) => ({ label: s.name, kind: words.setting, more: s.sentence, icon: IconAdjustments, run: to(`/settings?q=${encodeURIComponent(s.name)}`) })),
     ];
-  }, [words, language, speak, go, queries, setColorScheme, onSignOut, models.data, providers.data, keys.data, settings.data]);
+  }, [words, language, speak, go, queries, setColorScheme, onSignOut, models.data, combos.data, providers.data, keys.data, settings.data]);
 
   const goals = useMemo<Goal[]>(() => {
     const wanted = text.trim().toLowerCase();

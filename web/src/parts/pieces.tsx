@@ -136,8 +136,9 @@ export function Origin({ from }: { from: string }) {
   return from === 'api' ? null : <span className="tag">{from}</span>;
 }
 
-export function Confirm({ title, opened, busy, error, onClose, onDo, children }:
-  { title: string; opened: boolean; busy: boolean; error: Error | null; onClose: () => void; onDo: () => void; children: ReactNode }) {
+/** Is this meant? What is not said otherwise is a deletion. */
+export function Confirm({ title, opened, busy, error, onClose, onDo, children, word }:
+  { title: string; opened: boolean; busy: boolean; error: Error | null; onClose: () => void; onDo: () => void; children: ReactNode; word?: string }) {
   const words = useWords();
   return (
     <Modal opened={opened} onClose={onClose} title={title} centered>
@@ -146,7 +147,7 @@ export function Confirm({ title, opened, busy, error, onClose, onDo, children }:
         {error && <Failure error={error} />}
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose}>{words.cancel}</Button>
-          <Button color="red" loading={busy} onClick={onDo}>{words.delete}</Button>
+          <Button color="red" loading={busy} onClick={onDo}>{word ?? words.delete}</Button>
         </Group>
       </Stack>
     </Modal>

@@ -1,0 +1,55 @@
+// What the flows of the dashboard share: the server that is driven, the browser's pages, signing in, asking the server by itself.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+export const [origin, key, flow, folder = ''] = process.argv.slice(2);
+export const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+export const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"';
+export const title = (name) => name[0].toUpperCase() + name.slice(1);
+
+export async function open(browser, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const page = await context.newPage();
+  const faults = [];
+  page.on('pageerror', (e) => faults.push(e.message));
+  page.on('console', (m) => { if (/Content Security Policy|Refused to/.test(m.text())) faults.push(m.text()); });
+  page.on('request', (r) => { if (!r.url().startsWith(origin) && !/^(data|blob):/.test(r.url())) faults.push(`asked ${r.url()}`); });
+  page.setDefaultTimeout(30_000);
+  return { context, page, faults };
+}
+
+export async function useKey(page, text) {
+  await page.getByText('Admin key').first().click();
+  await page.getByRole('textbox', { name: 'Admin key' }).fill(text);
+}
+
+export async function signIn(page, path = '/dashboard/') {
+  await page.goto(origin + path);
+  await useKey(page, key);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('navigation').waitFor();
+}
+
+/** With the password: a session, so that a page can be loaded anew. */
+export async function signInForGood(page, path = '/dashboard/') {
+  await page.goto(origin + path);
+  await page.getByRole('textbox', { name: 'Password' }).fill('a long enough password');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('navigation').waitFor();
+}
+
+export async function visit(page, name) {
+  await page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
+  await page.getByRole('heading', { level: 1, name }).waitFor();
+}
+
+export async function choose(page, field, option) {
+  await page.getByRole('combobox', { name: field }).click();
+  await page.getByRole('option', { name: option, exact: true }).click();
+}
+
+export const ask = (method, path, body, headers = {}) => fetch(origin + path, {
+  method, headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers }, body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
+});
+export const read = async (path) => (await ask('GET', path)).json();
+export const say = (model, text, more = {}) => ask('POST', '/v1/chat/completions', { model, messages: [{ role: 'user', content: text }], ...more });

@@ -1,0 +1,31 @@
+// What was spent and by whom, budgets, and whether vendors' books say the same.
+import { Tabs } from '@mantine/core';
+import { useState } from 'react';
+import { useLocation, useParams } from 'wouter';
+import { useWords } from '../i18n';
+import { type Call, Page } from '../parts/pieces';
+import { Budgets } from './cost-budgets';
+import { Reconciliation } from './cost-reconcile';
+import { Spending } from './cost-spending';
+
+export default function Cost() {
+  const words = useWords();
+  const tab = useParams().rest ?? 'spending';
+  const [, go] = useLocation();
+  const [asked, setAsked] = useState('/sluice/v1/costs'); // by the panel that is open
+  const calls: Record<string, Call[]> = {
+    spending: [{ method: 'GET', path: asked }, { method: 'GET', path: `${asked}${asked.includes('?') ? '&' : '?'}format=csv` }, { method: 'GET', path: '/sluice/v1/ledger?limit=100' }],
+    budgets: [{ method: 'GET', path: '/sluice/v1/budgets' }, { method: 'POST', path: '/sluice/v1/budgets', body: { name: 'acme a month', scope: 'org', subject: 'acme', period: 'month', limit_usd: 250 } }],
+    reconciliation: [{ method: 'GET', path: '/sluice/v1/reconciliation?provider=NAME' }, { method: 'POST', path: '/sluice/v1/reconciliation/import?provider=NAME', body: { data: ['…'] } }],
+  };
+  return (
+    <Page title={words.costs} calls={calls[tab] ?? calls.spending}>
+      <Tabs value={tab} onChange={(t) => go(t && t !== 'spending' ? `/cost/${t}` : '/cost')} keepMounted={false}>
+        <Tabs.List mb="md" className="tabs-row"><Tabs.Tab value="spending">{words.spending}</Tabs.Tab><Tabs.Tab value="budgets">{words.budgets}</Tabs.Tab><Tabs.Tab value="reconciliation">{words.reconciliation}</Tabs.Tab></Tabs.List>
+        <Tabs.Panel value="spending"><Spending onAsk={setAsked} /></Tabs.Panel>
+        <Tabs.Panel value="budgets"><Budgets /></Tabs.Panel>
+        <Tabs.Panel value="reconciliation"><Reconciliation /></Tabs.Panel>
+      </Tabs>
+    </Page>
+  );
+}

@@ -1,0 +1,76 @@
+// The decision for a typed request: what the name leads to, who would be asked in which order and why; and what if somebody were down.
+import { Autocomplete, Button, Group, MultiSelect, Paper, Stack, Text } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconBolt, IconBoltOff, IconRoute } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { Link, useSearchParams } from 'wouter';
+import { lists } from '../api/lists';
+import { type Candidate, routing, type Strategy, trace } from '../api/routing';
+import { useWords } from '../i18n';
+import { money, span } from '../parts/format';
+import { Mark } from '../parts/mark';
+import { Empty, Loaded } from '../parts/pieces';
+
+const looks: Record<string, 'fine' | 'warn' | 'bad'> = { ready: 'fine', probe: 'warn', strained: 'warn', cooling: 'bad', down: 'bad', excluded: 'bad' };
+
+export function Decision() {
+  const words = useWords();
+  const [search, setSearch] = useSearchParams();
+  const [text, setText] = useState(search.get('model') ?? '');
+  const [model] = useDebouncedValue(text.trim(), 250);
+  const listOf = (name: string) => (search.get(name) ?? '').split(',').filter(Boolean);
+  const [down, exclude] = [listOf('down'), listOf('exclude')];
+  const put = (name: string, value: string) => setSearch((old) => { const to = new URLSearchParams(old); if (value) to.set(name, value); else to.delete(name); return to; }, { replace: true });
+  const models = useQuery(lists.models);
+  const combos = useQuery(routing.combos);
+  const aliases = useQuery(lists.aliases);
+  const providers = useQuery(lists.providers);
+  const names = [...new Set([...(combos.data ?? []).map((c) => c.name), ...(aliases.data ?? []).map((a) => a.alias).filter((a) => !/[*?]/.test(a)), ...(models.data ?? []).map((m) => m.name)])];
+  const all = providers.data?.map((p) => p.name) ?? [];
+  const found = useQuery({ ...trace(model, down, exclude), placeholderData: (old) => old });
+  const toggle = (name: string) => put('down', (down.includes(name) ? down.filter((d) => d !== name) : [...down, name]).join(','));
+  return (
+    <Stack gap="md">
+      <Paper withBorder p="md">
+        <Group gap="sm" align="flex-start">
+          <Autocomplete label={words.whatIsAsked} placeholder={words.traceHint} data={names} limit={30} value={text} onChange={(v) => { setText(v); put('model', v.trim()); }} flex="2 1 240px" classNames={{ input: 'mono' }} />
+          <MultiSelect label={words.takenDown} data={all} value={down} onChange={(v) => put('down', v.join(','))} flex="1 1 200px" searchable placeholder={down.length ? undefined : words.none} />
+          <MultiSelect label={words.takenAbsent} data={all} value={exclude} onChange={(v) => put('exclude', v.join(','))} flex="1 1 200px" searchable placeholder={exclude.length ? undefined : words.none} />
+        </Group>
+      </Paper>
+      {model === '' ? <Paper withBorder><Empty icon={<IconRoute size={36} />} title={words.whereTo} hint={words.traceHint2} /></Paper> : (
+        <Loaded query={found}>
+          {(t) => (
+            <Paper withBorder component="section" aria-label={words.decision} aria-live="polite">
+              <Group px="md" py="sm" gap={8}>
+                <b className="mono">{model}</b>{t.model !== model && <>→ <b className="mono">{t.model}</b></>}
+                <span className="tag">{words[`kind_${t.kind as 'model'}`]}</span>{t.strategy !== 'none' && <span className="tag" title={words[`say_${t.strategy as Strategy}`]}>{t.strategy}</span>}
+                {t.is_pinned && <span className="tag">{words.pinned}</span>}
+                {(t.wait_ms ?? 0) > 0 && <Text size="sm" c="var(--mantine-color-error)">{words.nobodyFor} {span((t.wait_ms ?? 0) * 1000)}</Text>}
+                {!t.candidates.some((c) => c.chosen) && <Text size="sm" c="var(--mantine-color-error)">{words.nobodyAnswers}</Text>}
+              </Group>
+              <ol className="steps-list">{t.candidates.map((c, i) => <Step key={`${c.provider}/${c.provider_model}/${i}`} c={c} no={i + 1} isDown={down.includes(c.provider)} onToggle={() => toggle(c.provider)} />)}</ol>
+            </Paper>
+          )}
+        </Loaded>
+      )}
+    </Stack>
+  );
+}
+
+function Step({ c, no, isDown, onToggle }: { c: Candidate; no: number; isDown: boolean; onToggle: () => void }) {
+  const words = useWords();
+  return (
+    <li className="step-line" data-chosen={c.chosen || undefined}>
+      <span className="step-no num" aria-hidden>{no}</span>
+      <Mark name={c.provider} size={28} />
+      <div className="step-text">
+        <div className="ell"><Link href={`/providers/${encodeURIComponent(c.provider)}`} className="plain"><b style={{ fontWeight: 600 }}>{c.provider}</b></Link> <span className="mono">{c.provider_model}</span>{c.combo && <span className="tag" style={{ marginLeft: 6 }}>{c.combo}</span>}</div>
+        <Text size="xs" c="dimmed">{c.why}{c.price_nanousd !== undefined && c.price_nanousd > 0 && ` · ${money(c.price_nanousd * 1e6)} / M ${words.input}`}{c.fault && ` · ${c.fault}`}</Text>
+      </div>
+      <span className="status" data-is={looks[c.state] ?? 'warn'}>{c.chosen ? words.isAsked : words[`standing_${c.state as 'ready'}`]}{(c.wait_ms ?? 0) > 0 && ` ${span((c.wait_ms ?? 0) * 1000)}`}</span>
+      <Button size="compact-xs" variant={isDown ? 'light' : 'default'} color={isDown ? 'red' : 'gray'} leftSection={isDown ? <IconBolt size={13} /> : <IconBoltOff size={13} />} onClick={onToggle} aria-pressed={isDown} aria-label={`${words.takeDown}: ${c.provider}`}>{isDown ? words.bringUp : words.takeDown}</Button>
+    </li>
+  );
+}
