@@ -172,30 +172,13 @@ static bool get(struct control_call *c, struct err *e)
     return reply(c, 200, c->snap, route_param(&c->params, "name"), e);
 }
 
-static yyjson_val *without_name(struct control_call *c, struct err *e)
-{
-    struct buf b;
-    size_t i, max;
-    yyjson_val *k, *v, *out;
-    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
-    struct jw w = jw_on(&b);
-    jw_object(&w);
-    yyjson_obj_foreach (c->root, i, max, k, v)
-        if (!str_is(json_str(k), "name")) {
-            jw_key_str(&w, json_str(k));
-            jw_val(&w, v);
-        }
-    jw_object_end(&w);
-    return json_parse(c->arena, buf_str(&b), 0, &out, e) ? out : NULL;
-}
-
 static bool put(struct control_call *c, enum change_mode mode, struct str from, struct err *e)
 {
     const struct budget_in *in = c->in;
     struct entry_change change = {.section = SECTION_BUDGETS,
                                   .name = c->present & 1 ? in->name : from,
                                   .rename_from = from,
-                                  .value = without_name(c, e)};
+                                  .value = change_value_without(c, "name", e)};
     if (!change.value || !change_entry(c, mode, &change, e))
         return false;
     struct snapshot *now = snapshot_current();
@@ -222,9 +205,7 @@ static bool change(struct control_call *c, struct err *e)
 
 static bool drop(struct control_call *c, struct err *e)
 {
-    struct strs users;
-    c->status = 204;
-    return change_entry_delete(c, SECTION_BUDGETS, meant(c), false, &users, e);
+    return change_entry_gone(c, SECTION_BUDGETS, meant(c), false, e);
 }
 
 /* clang-format off */

@@ -795,3 +795,28 @@ bool change_entry_delete(struct control_call *c, enum section section, struct st
     return work_begin(&w, c, e) &&
            work_end(&w, delete_one(&w, section, name, cascade, users, e), e);
 }
+
+yyjson_val *change_value_without(struct control_call *c, const char *member, struct err *e)
+{
+    struct buf b;
+    size_t i, max;
+    yyjson_val *k, *v, *out;
+    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    yyjson_obj_foreach (c->root, i, max, k, v)
+        if (!str_eq(json_str(k), str_of(member))) {
+            jw_key_str(&w, json_str(k));
+            jw_val(&w, v);
+        }
+    jw_object_end(&w);
+    return json_parse(c->arena, buf_str(&b), 0, &out, e) ? out : NULL;
+}
+
+bool change_entry_gone(struct control_call *c, enum section section, struct str name, bool cascade,
+                       struct err *e)
+{
+    struct strs users;
+    c->status = 204;
+    return change_entry_delete(c, section, name, cascade, &users, e);
+}

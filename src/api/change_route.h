@@ -23,6 +23,11 @@ bool change_entries(struct control_call *c, const struct entry_change *v, size_t
 bool change_entry_delete(struct control_call *c, enum section section, struct str name, bool cascade, struct strs *users,
                          struct err *e) MUST_USE;
 
+/* The body without one member: what is written of an entry that the body names itself. NULL with e set. */
+yyjson_val *change_value_without(struct control_call *c, const char *member, struct err *e);
+/* Answers a DELETE of an entry of sluice's own API. */
+bool change_entry_gone(struct control_call *c, enum section section, struct str name, bool cascade, struct err *e) MUST_USE;
+
 /* ---- for change.c: what refers to a provider, or to a model or combo ---- */
 enum referent { REFERENT_PROVIDER, REFERENT_MODEL };
 bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e) MUST_USE;

@@ -223,31 +223,13 @@ static bool get_combo(struct control_call *c, struct err *e)
     return reply_combo(c, 200, c->snap, route_param(&c->params, "name"), e);
 }
 
-/* The body without its name: what is written. */
-static yyjson_val *without(struct control_call *c, const char *member, struct err *e)
-{
-    struct buf b;
-    size_t i, max;
-    yyjson_val *k, *v, *out;
-    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
-    struct jw w = jw_on(&b);
-    jw_object(&w);
-    yyjson_obj_foreach (c->root, i, max, k, v)
-        if (!str_eq(json_str(k), str_of(member))) {
-            jw_key_str(&w, json_str(k));
-            jw_val(&w, v);
-        }
-    jw_object_end(&w);
-    return json_parse(c->arena, buf_str(&b), 0, &out, e) ? out : NULL;
-}
-
 static bool put_combo(struct control_call *c, enum change_mode mode, struct str from, struct err *e)
 {
     const struct combo_in *in = c->in;
     struct entry_change change = {.section = SECTION_COMBOS,
                                   .name = c->present & 1 ? in->name : from,
                                   .rename_from = from,
-                                  .value = without(c, "name", e)};
+                                  .value = change_value_without(c, "name", e)};
     return change.value && change_entry(c, mode, &change, e) &&
            reply_new_combo(c, mode == CHANGE_CREATE ? 201 : 200, change.name, e);
 }
@@ -281,9 +263,7 @@ static const struct shape delete_query_shape = SHAPE(
 static bool delete_combo(struct control_call *c, struct err *e)
 {
     const struct delete_query *q = c->asked;
-    struct strs users;
-    c->status = 204;
-    return change_entry_delete(c, SECTION_COMBOS, meant(c), q->cascade, &users, e);
+    return change_entry_gone(c, SECTION_COMBOS, meant(c), q->cascade, e);
 }
 
 /* ---- chains ---- */
@@ -351,11 +331,9 @@ static bool put_chain(struct control_call *c, struct err *e)
 
 static bool delete_chain(struct control_call *c, struct err *e)
 {
-    struct strs users;
-    c->status = 204;
     c->represent = represent_chain;
     c->represented = route_param(&c->params, "model");
-    return change_entry_delete(c, SECTION_CHAINS, c->represented, false, &users, e);
+    return change_entry_gone(c, SECTION_CHAINS, c->represented, false, e);
 }
 
 /* ---- aliases ---- */
@@ -404,7 +382,7 @@ static bool put_alias(struct control_call *c, enum change_mode mode, struct str 
     struct entry_change change = {.section = SECTION_ALIASES,
                                   .name = c->present & 1 ? in->alias : from,
                                   .rename_from = from,
-                                  .value = without(c, "alias", e)};
+                                  .value = change_value_without(c, "alias", e)};
     if (!change.value || !change_entry(c, mode, &change, e))
         return false;
     struct snapshot *now = snapshot_current();
@@ -427,11 +405,9 @@ static bool change_alias(struct control_call *c, struct err *e)
 
 static bool delete_alias(struct control_call *c, struct err *e)
 {
-    struct strs users;
-    c->status = 204;
     c->represent = represent_alias;
     c->represented = route_param(&c->params, "alias");
-    return change_entry_delete(c, SECTION_ALIASES, c->represented, false, &users, e);
+    return change_entry_gone(c, SECTION_ALIASES, c->represented, false, e);
 }
 
 /* clang-format off */

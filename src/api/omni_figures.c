@@ -79,15 +79,11 @@ static bool begin_anew(struct control_call *c, const char *name, const struct ta
     return omni_keep(c, name, buf_str(&b), e);
 }
 
-/* Sums what is in the store: what still waits would otherwise count as later. */
 static bool gather(struct control_call *c, usage_sum_fn *f, struct tallies *t, struct err *e)
 {
     struct db *db = control_db(c, e);
     *t = (struct tallies){.c = c};
     map_init(&t->by_key);
-    if (!usage_log_sync(c->control->usage, 5000))
-        return err_set(e, ERR_OVERLOADED, "store_busy",
-                       "The store takes no writes at the moment: try again");
     return db && usage_sum_read(c->arena, db, SPAN_DAY, 0, f, t, e);
 }
 
@@ -266,6 +262,9 @@ static bool reset(struct control_call *c, const char *name, usage_sum_fn *f, str
     yyjson_val *was;
     if (!omni_kept(c, name, &was, e))
         return false;
+    if (!usage_log_sync(c->control->usage, 5000)) /* what still waits would count as later */
+        return err_set(e, ERR_OVERLOADED, "store_busy",
+                       "The store takes no writes at the moment: try again");
     bool ok = gather(c, f, &t, e) && begin_anew(c, name, &t, was, only, e);
     map_done(&t.by_key);
     if (!ok)
@@ -277,6 +276,55 @@ static bool reset(struct control_call *c, const char *name, usage_sum_fn *f, str
 static bool reset_combos(struct control_call *c, struct err *e)
 {
     return reset(c, COMBO_BEGUN, on_combo, asked_combo(c), "combo_metrics", e);
+}
+
+/* ---- providers: these never begin anew ---- */
+
+struct provider_metrics_out {
+    yyjson_val *metrics;
+};
+static const struct shape provider_metrics_shape = SHAPE(
+    struct provider_metrics_out,
+    FIELD(struct provider_metrics_out, metrics, 0,
+          "By provider: totalRequests, totalSuccesses, successRate (percent), avgLatencyMs"));
+
+static void on_provider(void *arg, int64_t at, struct usage_kind *k, const struct usage_figures *f)
+{
+    struct tallies *t = arg;
+    struct str name = omni_provider(t->c->snap, k->upstream);
+    (void)at;
+    if (!name.n)
+        return;
+    struct tally *one = tally_of(t, name, name, STR_NONE);
+    one->v[REQUESTS] += f->n;
+    one->v[SUCCESSES] += k->status < 400 ? f->n : 0;
+    one->v[LATENCY_US] += f->duration_us;
+}
+
+static bool provider_metrics(struct control_call *c, struct err *e)
+{
+    struct tallies t = {.n = 0};
+    bool ok = gather(c, on_provider, &t, e);
+    map_done(&t.by_key);
+    if (!ok)
+        return false;
+    struct jw w = jw_on(&c->out);
+    jw_object(&w);
+    jw_key(&w, "metrics");
+    jw_object(&w);
+    for (size_t i = 0; i < t.n; i++) {
+        const int64_t *v = t.v[i]->v;
+        jw_key_str(&w, t.v[i]->of);
+        jw_object(&w);
+        jw_kv_int(&w, "totalRequests", v[REQUESTS]);
+        jw_kv_int(&w, "totalSuccesses", v[SUCCESSES]);
+        jw_kv_int(&w, "successRate", v[REQUESTS] ? v[SUCCESSES] * 100 / v[REQUESTS] : 0);
+        jw_kv_int(&w, "avgLatencyMs", v[REQUESTS] ? v[LATENCY_US] / v[REQUESTS] / 1000 : 0);
+        jw_object_end(&w);
+    }
+    jw_object_end(&w);
+    jw_object_end(&w);
+    return true;
 }
 
 /* ---- the providers' own prompt caches ---- */
@@ -365,6 +413,7 @@ static bool reset_cache(struct control_call *c, struct err *e)
 const struct endpoint omni_figure_endpoints[] = {
     { HTTP_GET,    "/api/combos/metrics",         SURFACE_OMNIROUTE, ACCESS_VIEWER, "How combos and their members fared", .on_worker = combo_metrics, .query = &metrics_query_shape, .out = &metrics_shape },
     { HTTP_DELETE, "/api/combos/metrics",         SURFACE_OMNIROUTE, ACCESS_ADMIN, "Let these figures begin anew, of one combo or of all; the request log stays", .on_worker = reset_combos, .query = &metrics_query_shape, .out = &done_shape },
+    { HTTP_GET,    "/api/provider-metrics",       SURFACE_OMNIROUTE, ACCESS_VIEWER, "Requests, successes and latency by provider", .on_worker = provider_metrics, .out = &provider_metrics_shape },
     { HTTP_GET,    "/api/settings/cache-metrics", SURFACE_OMNIROUTE, ACCESS_VIEWER, "What the providers' own prompt caches saved", .on_worker = prompt_cache, .out = &prompt_cache_shape },
     { HTTP_DELETE, "/api/settings/cache-metrics", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Let these figures begin anew; the request log stays", .on_worker = reset_cache, .out = &done_shape },
     {0},

@@ -770,74 +770,10 @@ static bool history(struct control_call *c, struct err *e)
     return true;
 }
 
-/* ---- provider metrics ---- */
-
-struct provider_metrics_out {
-    yyjson_val *metrics;
-};
-static const struct shape provider_metrics_shape = SHAPE(
-    struct provider_metrics_out,
-    FIELD(struct provider_metrics_out, metrics, 0,
-          "By provider: totalRequests, totalSuccesses, successRate (percent), avgLatencyMs"));
-
-struct provider_sum {
-    struct str provider;
-    int64_t n, ok, duration_us;
-};
-struct provider_sums {
-    struct control_call *c;
-    struct provider_sum *v;
-    size_t n;
-};
-
-static void on_provider(void *arg, int64_t at, struct usage_kind *k, const struct usage_figures *f)
-{
-    struct provider_sums *s = arg;
-    struct str name = omni_provider(s->c->snap, k->upstream);
-    size_t i = 0;
-    (void)at;
-    if (name.n == 0)
-        return;
-    while (i < s->n && !str_eq(s->v[i].provider, name))
-        i++;
-    if (i == s->n) {
-        s->v = arena_realloc(s->c->arena, s->v, s->n * sizeof *s->v, (s->n + 1) * sizeof *s->v);
-        s->v[s->n++] = (struct provider_sum){.provider = name};
-    }
-    s->v[i].n += f->n;
-    s->v[i].ok += k->status < 400 ? f->n : 0;
-    s->v[i].duration_us += f->duration_us;
-}
-
-static bool provider_metrics(struct control_call *c, struct err *e)
-{
-    struct provider_sums s = {.c = c};
-    struct db *db = control_db(c, e);
-    if (!db || !usage_sum_read(c->arena, db, SPAN_DAY, 0, on_provider, &s, e))
-        return false;
-    struct jw w = jw_on(&c->out);
-    jw_object(&w);
-    jw_key(&w, "metrics");
-    jw_object(&w);
-    for (size_t i = 0; i < s.n; i++) {
-        jw_key_str(&w, s.v[i].provider);
-        jw_object(&w);
-        jw_kv_int(&w, "totalRequests", s.v[i].n);
-        jw_kv_int(&w, "totalSuccesses", s.v[i].ok);
-        jw_kv_int(&w, "successRate", s.v[i].n ? s.v[i].ok * 100 / s.v[i].n : 0);
-        jw_kv_int(&w, "avgLatencyMs", s.v[i].n ? s.v[i].duration_us / s.v[i].n / 1000 : 0);
-        jw_object_end(&w);
-    }
-    jw_object_end(&w);
-    jw_object_end(&w);
-    return true;
-}
-
 /* clang-format off */
 const struct endpoint omni_usage_endpoints[] = {
     { HTTP_GET, "/api/usage/analytics",    SURFACE_OMNIROUTE, ACCESS_VIEWER, "What was used in a range, by day, model, provider, connection and key", .on_worker = analytics, .query = &analytics_query_shape, .out = &analytics_shape },
     { HTTP_GET, "/api/usage/history",      SURFACE_OMNIROUTE, ACCESS_VIEWER, "What was used of all times, in the last ten minutes, and right now", .on_worker = history, .out = &history_shape },
-    { HTTP_GET, "/api/provider-metrics",   SURFACE_OMNIROUTE, ACCESS_VIEWER, "Requests, successes and latency by provider", .on_worker = provider_metrics, .out = &provider_metrics_shape },
     {0},
 };
 /* clang-format on */

@@ -94,10 +94,7 @@ static bool put(struct control_call *c, struct err *e)
 
 static bool drop(struct control_call *c, struct err *e)
 {
-    struct strs users;
-    c->status = 204;
-    return change_entry_delete(c, SECTION_POLICIES, route_param(&c->params, "name"), false, &users,
-                               e);
+    return change_entry_gone(c, SECTION_POLICIES, route_param(&c->params, "name"), false, e);
 }
 
 /* clang-format off */

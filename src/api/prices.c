@@ -190,10 +190,7 @@ static const struct shape name_query_shape = SHAPE(
 static bool drop(struct control_call *c, struct err *e)
 {
     const struct name_query *q = c->asked;
-    struct strs users;
-    c->status = 204;
-    return change_entry_delete(c, SECTION_PRICES, name_of(c, q->provider, q->model), false, &users,
-                               e);
+    return change_entry_gone(c, SECTION_PRICES, name_of(c, q->provider, q->model), false, e);
 }
 
 /* ---- lists ---- */

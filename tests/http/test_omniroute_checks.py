@@ -15,6 +15,7 @@ def s(upstream, calls, tmp_path):
     config = omni_config(upstream.origin, combo_max_retries=0, route_wait_ms=0)
     for name in ("one", "two"):
         config["providers"][name] = {**provider("chat", upstream.origin), "api_key": "sk-" + name + "-0123456789"}
+    config["providers"]["near"] = {"type": "vllm", "base_url": upstream.origin + "/v1"}
     config["models"]["both"] = {"targets": [{"provider": "one", "upstream_model": "m"}, {"provider": "two", "upstream_model": "m"}]}
     running = start(tmp_path / "omni", upstream.origin, calls, config)
     yield running
@@ -85,3 +86,12 @@ def test_check_32_without_an_active_account_there_is_no_model(s, upstream):
         if c["name"] in ("one", "two"):
             ok(s.api("PATCH", "/providers/" + c["id"], {"isActive": False}))
     assert ask(s, "c").status_code == 404 and not upstream.requests
+
+
+def test_check_26_a_local_server_without_the_model_is_asked_again_soon(s, upstream):
+    """Check 26: 404 of a local one stands back for five seconds, of others for two minutes; the connection stays active."""
+    upstream.next(http(404, '{"error":{"message":"no such model"}}'), http(404, '{"error":{"message":"no such model"}}'))
+    assert ask(s, "near/m").status_code == 404 and ask(s, "one/m").status_code == 404
+    left = cooling(s)
+    assert 0 < left["near"] <= 5000 and 110000 < left["one"] <= 120000
+    assert all(c["isActive"] for c in ok(s.api("GET", "/providers"))["connections"])
