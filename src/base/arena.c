@@ -86,11 +86,11 @@ void arena_reset(struct arena *a)
     free_pieces(a);
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+static void *try_alloc(struct arena *a, size_t n)
 {
     struct piece *p = n <= SIZE_MAX / 2 ? malloc(sizeof *p + n) : NULL;
     if (!p)
-        out_of_memory();
+        return NULL;
     *p = (struct piece){.next = a->pieces, .n = n};
     if (p->next)
         p->next->prev = p;
@@ -99,10 +99,18 @@ void *arena_alloc(struct arena *a, size_t n)
     return p + 1;
 }
 
-void *arena_realloc(struct arena *a, void *p, size_t old_n, size_t new_n)
+void *arena_alloc(struct arena *a, size_t n)
 {
-    void *grown = arena_alloc(a, new_n);
+    void *p = try_alloc(a, n);
     if (!p)
+        out_of_memory();
+    return p;
+}
+
+void *arena_try_realloc(struct arena *a, void *p, size_t old_n, size_t new_n)
+{
+    void *grown = try_alloc(a, new_n);
+    if (!p || !grown)
         return grown;
     memcpy(grown, p, old_n < new_n ? old_n : new_n);
     struct piece *old = (struct piece *)p - 1;
@@ -175,9 +183,8 @@ static struct block *block_get(size_t log2)
         if (b)
             (void)madvise(b, size, MADV_HUGEPAGE);
     }
-    if (!b)
-        out_of_memory();
-    b->log2 = log2;
+    if (b)
+        b->log2 = log2;
     return b;
 }
 
@@ -218,6 +225,8 @@ static void start(struct arena *a, struct block *first)
 struct arena *arena_new(void)
 {
     struct block *first = block_get(FIRST_LOG2);
+    if (!first)
+        out_of_memory();
     first->next = NULL;
     struct arena *a = (struct arena *)(void *)((char *)first + ROUND(sizeof *first));
     start(a, first);
@@ -252,13 +261,15 @@ static __attribute__((noinline)) void *alloc_in_new_block(struct arena *a, size_
 {
     size_t need = n + ROUND(sizeof(struct block));
     if (n > SIZE_MAX / 4)
-        out_of_memory();
+        return NULL;
     size_t log2 = a->blocks->log2 < GROW_LOG2 ? a->blocks->log2 + 1 : GROW_LOG2;
     if (a->blocks == a->first) /* a waiting stream needs little more than one */
         log2 = FIRST_LOG2;
     while (((size_t)1 << log2) < need)
         log2++;
     struct block *b = block_get(log2);
+    if (!b)
+        return NULL;
     b->next = a->blocks;
     a->blocks = b;
     a->held += (size_t)1 << log2;
@@ -268,10 +279,10 @@ static __attribute__((noinline)) void *alloc_in_new_block(struct arena *a, size_
     return p;
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+static inline void *try_alloc(struct arena *a, size_t n)
 {
     if (n > SIZE_MAX - ALIGN)
-        out_of_memory();
+        return NULL;
     n = ROUND(n);
     if (n > (size_t)(a->end - a->at))
         return alloc_in_new_block(a, n);
@@ -280,10 +291,18 @@ void *arena_alloc(struct arena *a, size_t n)
     return p;
 }
 
-void *arena_realloc(struct arena *a, void *p, size_t old_n, size_t new_n)
+void *arena_alloc(struct arena *a, size_t n)
+{
+    void *p = try_alloc(a, n);
+    if (!p)
+        out_of_memory();
+    return p;
+}
+
+void *arena_try_realloc(struct arena *a, void *p, size_t old_n, size_t new_n)
 {
     if (!p)
-        return arena_alloc(a, new_n);
+        return try_alloc(a, new_n);
     char *start_at = p;
     if (start_at + ROUND(old_n) == a->at && new_n <= (size_t)(a->end - start_at)) {
         a->at = start_at + ROUND(new_n); /* end is aligned: rounding stays inside */
@@ -291,8 +310,9 @@ void *arena_realloc(struct arena *a, void *p, size_t old_n, size_t new_n)
     }
     if (new_n <= old_n)
         return p;
-    void *grown = arena_alloc(a, new_n);
-    memcpy(grown, p, old_n);
+    void *grown = try_alloc(a, new_n);
+    if (grown)
+        memcpy(grown, p, old_n);
     return grown;
 }
 
@@ -302,6 +322,14 @@ size_t arena_size(const struct arena *a)
 }
 
 #endif
+
+void *arena_realloc(struct arena *a, void *p, size_t old_n, size_t new_n)
+{
+    void *grown = arena_try_realloc(a, p, old_n, new_n);
+    if (!grown)
+        out_of_memory();
+    return grown;
+}
 
 void *arena_zalloc(struct arena *a, size_t n)
 {

@@ -14,6 +14,7 @@ void *arena_alloc(struct arena *a, size_t n);                 /* 16-byte aligned
 void *arena_zalloc(struct arena *a, size_t n);
 /* Grows in place when p is the last allocation; p may be NULL. */
 void *arena_realloc(struct arena *a, void *p, size_t old_n, size_t new_n);
+void *arena_try_realloc(struct arena *a, void *p, size_t old_n, size_t new_n); /* for sizes that a peer chooses: NULL where there is no memory */
 void arena_on_free(struct arena *a, void (*fn)(void *), void *arg);
 size_t arena_size(const struct arena *a);                     /* bytes held from the system */
 #define ARENA_NEW(a, type) ((type *)arena_zalloc((a), sizeof(type)))

@@ -25,7 +25,12 @@ void buf_done(struct buf *b)
 void buf_clear(struct buf *b)
 {
     b->n = 0;
-    b->failed = false;
+    b->failed = b->lacks_memory = false;
+}
+
+static char *grow_to(struct buf *b, size_t cap)
+{
+    return b->arena ? arena_try_realloc(b->arena, b->p, b->cap, cap) : realloc(b->p, cap);
 }
 
 bool buf_grow(struct buf *b, size_t n)
@@ -39,13 +44,16 @@ bool buf_grow(struct buf *b, size_t n)
         cap = need;
     if (cap > b->max)
         cap = b->max;
-    if (b->arena) {
-        b->p = arena_realloc(b->arena, b->p, b->cap, cap);
-    } else {
-        b->p = realloc(b->p, cap);
-        if (!b->p)
-            abort(); /* the maximum is ours, so the size is too */
+    char *grown = grow_to(b, cap);
+    if (!grown && cap > need)
+        grown = grow_to(b, cap = need);
+    if (!grown && (b->max >= BUF_OURS || cap <= BUF_SMALL))
+        abort();
+    if (!grown) {
+        b->failed = b->lacks_memory = true;
+        return false;
     }
+    b->p = grown;
     b->cap = cap;
     return true;
 }

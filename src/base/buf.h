@@ -1,4 +1,4 @@
-/* buf.h - a bounded byte builder.
+/* buf.h - a bounded byte builder. Where it has a maximum, a peer chooses how much it holds, and having no memory for it is a failure too.
  * Remembers its first failure: append freely, check buf_failed() once, at the end. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -11,7 +11,11 @@ struct buf {
     size_t max;    /* appending beyond it fails */
     struct arena *arena; /* NULL: heap, freed by buf_done */
     bool failed;
+    bool lacks_memory;   /* why */
 };
+#define BUF_OURS (SIZE_MAX / 4) /* a maximum that stands for none: what is built is ours, and without memory for it the program ends */
+#define BUF_THEIRS (SIZE_MAX / 8) /* none either, but a peer chooses how much comes */
+#define BUF_SMALL 65536         /* where there is no memory for so little, nothing would go on anyway */
 
 void buf_init(struct buf *b, size_t max);                     /* on the heap */
 void buf_init_arena(struct buf *b, struct arena *a, size_t max); /* in the arena: buf_done is not needed */

@@ -94,6 +94,14 @@ bool err_unsupported(struct err *e, const char *field, const char *fmt, ...)
     return false;
 }
 
+bool err_no_memory(struct err *e)
+{
+    err_set(e, ERR_OVERLOADED, "no_memory", "There is no memory for this at the moment: try again");
+    if (e)
+        e->retry_after_ms = 1000;
+    return false;
+}
+
 bool err_errno(struct err *e, const char *doing, const char *what)
 {
     char text[128];

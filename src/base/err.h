@@ -41,6 +41,7 @@ struct err {
 bool err_set(struct err *e, enum err_kind kind, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 bool err_field(struct err *e, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4); /* ERR_INPUT "invalid_value" */
 bool err_unsupported(struct err *e, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4); /* ERR_UNSUPPORTED "unsupported_parameter" */
+bool err_no_memory(struct err *e);                                                       /* ERR_OVERLOADED, for a size that a peer chose */
 bool err_errno(struct err *e, const char *doing, const char *what);                      /* ERR_INTERNAL with strerror */
 void err_clear(struct err *e);
 int err_status(const struct err *e);                          /* the HTTP status to answer with */

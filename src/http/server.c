@@ -356,11 +356,20 @@ static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
         if (!c->outq)
             abort();
         c->outq->conn = c;
-        buf_init(&c->outq->flying, SIZE_MAX / 4);
-        buf_init(&c->outq->next, SIZE_MAX / 4);
+        buf_init(&c->outq->flying, BUF_THEIRS);
+        buf_init(&c->outq->next, BUF_THEIRS);
     }
     for (; n > 0; bufs++, n--, done = 0)
         buf_add(&c->outq->next, bufs->base + done, bufs->len - done);
+    if (buf_failed(&c->outq->next)) { /* no memory: better no answer than half of one */
+        if (is_new) {
+            buf_done(&c->outq->next);
+            free(c->outq);
+            c->outq = NULL;
+        }
+        set_broken(c);
+        return;
+    }
     if (is_new)
         send_queue(c);
     if (queued(c) >= c->server->conf.high_water_bytes)
@@ -1021,14 +1030,17 @@ static int take_collected(struct http_conn *c, const char *at, size_t n)
     }
     if (!c->body_arena) {
         c->body_arena = arena_new();
-        buf_init_arena(&c->body, c->body_arena, SIZE_MAX / 4);
+        buf_init_arena(&c->body, c->body_arena, c->body_max < BUF_OURS ? c->body_max : BUF_OURS);
         int64_t length = c->req->content_length;
         if (length > 0)
             (void)buf_reserve(&c->body,
                               length < FIRST_BODY_BYTES ? (size_t)length : FIRST_BODY_BYTES);
     }
-    if (!buf_reserve(&c->body, n) || !c->body.p)
+    if (!buf_reserve(&c->body, n) || !c->body.p) {
+        set_bad(c, ERR_OVERLOADED, 503, "no_memory",
+                "there is no memory for the body of this request at the moment: try again");
         return HPE_USER;
+    }
     buf_add(&c->body, at, n);
     return 0;
 }

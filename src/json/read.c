@@ -13,12 +13,12 @@
 
 static void *alc_malloc(void *ctx, size_t n)
 {
-    return arena_alloc(ctx, n);
+    return arena_try_realloc(ctx, NULL, 0, n);
 }
 
 static void *alc_realloc(void *ctx, void *p, size_t old_n, size_t n)
 {
-    return arena_realloc(ctx, p, old_n, n);
+    return arena_try_realloc(ctx, p, old_n, n);
 }
 
 static void alc_free(void *ctx, void *p)
@@ -79,6 +79,8 @@ static bool parse(struct arena *a, struct str text, yyjson_read_flag flags, unsi
     flags |= YYJSON_READ_NUMBER_AS_RAW;
     yyjson_doc *doc = text.n ? yyjson_read_opts(bytes.p, text.n, flags, &alc, &why) : NULL;
     yyjson_val *v = yyjson_doc_get_root(doc);
+    if (!v && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
+        return err_no_memory(e);
     if (!v)
         return not_json(text, why.pos, text.n ? why.msg : "empty text", e);
     max_depth = max_depth == 0 ? DEFAULT_DEPTH : max_depth > DEEPEST ? DEEPEST : max_depth;

@@ -3,8 +3,10 @@
 #include <brotli/decode.h>
 #include <zlib.h>
 
-static bool too_large(struct err *e, size_t max)
+static bool too_large(struct err *e, const struct buf *b, size_t max)
 {
+    if (b->lacks_memory)
+        return err_no_memory(e);
     return err_set(e, ERR_TOO_LARGE, "request_too_large",
                    "The request body is larger than %zu bytes once decoded", max);
 }
@@ -32,7 +34,7 @@ static bool inflate_body(struct str body, int window_bits, struct buf *b, size_t
     bool is_whole = rc == Z_STREAM_END && z.avail_in == 0;
     inflateEnd(&z);
     if (buf_failed(b))
-        return too_large(e, max);
+        return too_large(e, b, max);
     return is_whole || bad(e, "gzip or deflate data");
 }
 
@@ -53,7 +55,7 @@ static bool brotli_body(struct str body, struct buf *b, size_t max, struct err *
     } while (rc == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT && !buf_failed(b));
     BrotliDecoderDestroyInstance(s);
     if (buf_failed(b))
-        return too_large(e, max);
+        return too_large(e, b, max);
     return (rc == BROTLI_DECODER_RESULT_SUCCESS && n_in == 0) || bad(e, "brotli data");
 }
 

@@ -28,16 +28,20 @@ static int by_place(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-static struct str apply(struct arena *a, struct str body, struct splices *s)
+static bool apply(struct arena *a, struct str body, struct splices *s, struct str *out,
+                  struct err *e)
 {
+    *out = body;
     if (s->n == 0)
-        return body;
+        return true;
     if (s->n > 1)
         qsort(s->v, s->n, sizeof s->v[0], by_place);
     size_t total = body.n;
     for (size_t i = 0; i < s->n; i++)
         total = total - s->v[i].n + s->v[i].with.n;
-    char *p = arena_alloc(a, total + 1), *w = p;
+    char *p = arena_try_realloc(a, NULL, 0, total + 1), *w = p;
+    if (!p)
+        return err_no_memory(e);
     size_t from = 0;
     for (size_t i = 0; i < s->n; i++) {
         memcpy(w, body.p + from, s->v[i].at - from);
@@ -48,7 +52,8 @@ static struct str apply(struct arena *a, struct str body, struct splices *s)
         from = s->v[i].at + s->v[i].n;
     }
     memcpy(w, body.p + from, body.n - from);
-    return str_n(p, total);
+    *out = str_n(p, total);
+    return true;
 }
 
 static struct str quoted(struct arena *a, struct str s)
@@ -182,8 +187,9 @@ static bool strip_fields(struct relay *rl, const char *const *strip, struct str 
         return true;
     struct strip s = {.body = *body};
     buf_init_arena(&s.out, rl->body_arena, body->n + 1);
-    if (!buf_reserve(&s.out, body->n) ||
-        !json_scan_members(*body, want, n, (unsigned)rl->set->max_json_depth, on_stripped, &s,
+    if (!buf_reserve(&s.out, body->n))
+        return err_no_memory(e);
+    if (!json_scan_members(*body, want, n, (unsigned)rl->set->max_json_depth, on_stripped, &s,
                            &scan, e))
         return false;
     buf_add(&s.out, body->p + s.at, body->n - s.at);
@@ -245,8 +251,7 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
         return err_set(e, ERR_INPUT, "invalid_request",
                        "Too many repeated members in the request body");
     static const char *const ours[] = {"previous_response_id", NULL};
-    *out = apply(a, body, &s);
-    return strip_fields(rl, u->strip, out, e) &&
+    return apply(a, body, &s, out, e) && strip_fields(rl, u->strip, out, e) &&
            (!responses_is_continuation(rl) || strip_fields(rl, ours, out, e));
 }
 

@@ -630,9 +630,12 @@ static void on_body(void *arg, struct str bytes)
         buf_str_add(&rl->reply, bytes);
         if (buf_failed(&rl->reply)) {
             struct err e = ERR_INIT;
-            err_set(&e, ERR_UPSTREAM, "reply_too_large",
-                    "The upstream's reply is larger than max_reply_bytes (%lld)",
-                    (long long)rl->set->max_reply_bytes);
+            if (rl->reply.lacks_memory)
+                (void)err_no_memory(&e);
+            else
+                err_set(&e, ERR_UPSTREAM, "reply_too_large",
+                        "The upstream's reply is larger than max_reply_bytes (%lld)",
+                        (long long)rl->set->max_reply_bytes);
             /* another target would answer the same */
             relay_attempt_failed(rl, &e, FAULT_CLIENT, -1);
         }
@@ -1008,6 +1011,8 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
     wire_ctx_move(&rl->ctx, rl->r->arena);
     if (!ok)
         return false;
+    if (b.lacks_memory)
+        return err_no_memory(e);
     if (buf_failed(&b))
         return err_set(e, ERR_TOO_LARGE, "request_too_large",
                        "The request is too large once translated");
@@ -1331,7 +1336,7 @@ void relay_body(struct relay *rl, struct str chunk)
     }
     buf_str_add(&rl->chunks, chunk);
     count_held(rl);
-    if (!has_room(rl, &e))
+    if ((buf_failed(&rl->chunks) && !err_no_memory(&e)) || !has_room(rl, &e))
         relay_fail(rl, &e);
 }
 

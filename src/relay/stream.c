@@ -86,6 +86,10 @@ static void shrink_out(struct relay *rl)
         return;
     buf_init(&kept, MAX_OUT);
     buf_str_add(&kept, buf_str(&rl->out));
+    if (buf_failed(&kept)) {
+        buf_done(&kept);
+        return;
+    }
     empty_out(rl);
     rl->out = kept;
 }
@@ -325,8 +329,22 @@ static void pass_read(struct relay *rl)
     empty_out(rl);
 }
 
+/* What cannot be kept for the client cannot be left out either. */
+static void lacks_memory(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    (void)err_no_memory(&e);
+    http_call_cancel(rl->call);
+    rl->call = NULL;
+    relay_fail(rl, &e);
+}
+
 void stream_read_end(struct relay *rl)
 {
+    if (buf_failed(&rl->out)) {
+        lacks_memory(rl);
+        return;
+    }
     if (rl->mode == REPLY_PASS) {
         pass_read(rl);
         return;

@@ -44,7 +44,7 @@ struct lane {
 #define START_STEPS 80
 #define START_MAX 256
 struct starts {
-    _Atomic uint32_t n, v[START_STEPS];
+    _Atomic uint16_t n, v[START_STEPS];
 };
 struct account { /* of an upstream's key: its quota windows */
     _Atomic uint64_t tag;
@@ -66,7 +66,7 @@ struct live {
     _Atomic uint64_t counters[COUNTERS];
     struct slot slots[SLOTS];
     struct lane lanes[LANES];
-    struct starts starts[LANES]; /* of the lane at the same place */
+    struct starts *starts; /* of the lane at the same place */
     /* of an allowance, in hundredths of an attempt; 0: it is whole */
     _Atomic int64_t hedge_debt[COUNTERS];
     struct account accounts[SLOTS];
@@ -80,7 +80,9 @@ struct live {
 struct live *live_new(void)
 {
     struct live *l = calloc(1, sizeof *l);
-    if (!l || pthread_mutex_init(&l->lock, NULL) != 0)
+    if (l)
+        l->starts = calloc(LANES, sizeof *l->starts); /* memory that is not touched is none */
+    if (!l || !l->starts || pthread_mutex_init(&l->lock, NULL) != 0)
         abort();
     return l;
 }
@@ -90,6 +92,7 @@ void live_free(struct live *l)
     if (!l)
         return;
     pthread_mutex_destroy(&l->lock);
+    free(l->starts);
     free(l);
 }
 
@@ -673,22 +676,22 @@ static size_t start_step(uint64_t us)
 
 static struct starts *starts_of(const struct live *l, const struct lane *lane)
 {
-    return &((struct live *)(uintptr_t)l)->starts[lane - l->lanes];
+    return &l->starts[lane - l->lanes];
 }
 
 void live_note_start(struct live *l, const struct target *t, uint64_t us)
 {
     struct starts *s = starts_of(l, find_lane(l, live_lane(t), true));
     ADD(s->v[start_step(us)], 1);
-    uint32_t n = ADD(s->n, 1) + 1;
-    if (n < START_MAX || !atomic_compare_exchange_strong(&s->n, &n, n / 2))
+    uint16_t n = (uint16_t)(ADD(s->n, 1) + 1);
+    if (n < START_MAX || !atomic_compare_exchange_strong(&s->n, &n, (uint16_t)(n / 2)))
         return;
-    uint32_t left = 0;
+    uint16_t left = 0;
     /* one that is added meanwhile may be lost: it is one of hundreds */
     for (size_t i = 0; i < START_STEPS; i++) {
-        uint32_t half = GET(s->v[i]) / 2;
+        uint16_t half = GET(s->v[i]) / 2;
         PUT(s->v[i], half);
-        left += half;
+        left = (uint16_t)(left + half);
     }
     PUT(s->n, left);
 }
