@@ -1,34 +1,8 @@
 #include "app/breakers.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "json/json.h"
-#include <stdlib.h>
+#include "meter/saved.h"
 
 #define MAX_TEXT (4u << 20)
-
-struct saving {
-    struct buf text;
-};
-
-static bool run(void *arg, struct db *db, struct err *e)
-{
-    struct saving *s = arg;
-    struct stmt *st = db_prepare(
-        db, "INSERT OR REPLACE INTO metrics(key, value) VALUES('breakers', ?1)", e);
-    if (!st)
-        return false;
-    stmt_bind_str(st, 1, buf_str(&s->text));
-    bool ok = stmt_run(st, e);
-    stmt_free(st);
-    return ok;
-}
-
-static void done(void *arg)
-{
-    struct saving *s = arg;
-    buf_done(&s->text);
-    free(s);
-}
 
 /* By the wall clock: the monotonic one begins anew. */
 static void write_breaker(struct jw *w, const struct breaker_info *b, struct str provider)
@@ -50,17 +24,14 @@ static void write_breaker(struct jw *w, const struct breaker_info *b, struct str
 void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log *log,
                    uint64_t *version)
 {
-    static const struct usage_work work = {run, done};
     uint64_t is = live_version(l);
     struct breaker_info *b;
     if (is == *version || !snap)
         return;
-    struct saving *s = calloc(1, sizeof *s);
     struct arena *a = arena_new();
-    if (!s)
-        abort();
-    buf_init(&s->text, MAX_TEXT);
-    struct jw w = jw_on(&s->text);
+    struct buf text;
+    buf_init(&text, MAX_TEXT);
+    struct jw w = jw_on(&text);
     size_t n = live_breakers(l, a, clock_mono_ms(), &b);
     jw_array(&w);
     for (size_t i = 0; i < n; i++) {
@@ -70,9 +41,7 @@ void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log
     }
     jw_array_end(&w);
     arena_free(a);
-    if (buf_failed(&s->text) || !usage_log_post(log, &work, s, s->text.n))
-        done(s); /* the next one will do */
-    else
+    if (saved_put(log, "breakers", &text))
         *version = is;
 }
 
@@ -102,17 +71,10 @@ static void restore(struct live *l, const struct snapshot *s, yyjson_val *v)
 
 void breakers_load(struct live *l, const struct snapshot *s, struct db *db)
 {
-    struct err e = ERR_INIT;
     struct arena *a = arena_new();
-    yyjson_val *root, *v;
+    yyjson_val *v;
     size_t i, max;
-    struct stmt *st = db ? db_prepare(db, "SELECT value FROM metrics WHERE key = 'breakers'", &e)
-                         : NULL;
-    if (st && stmt_step(st, &e) && json_parse(a, stmt_str(st, 0), 8, &root, &e))
-        yyjson_arr_foreach (root, i, max, v)
-            restore(l, s, v);
-    if (e.kind != ERR_NONE)
-        log_warn(NULL, "breakers.not_loaded", "error=%s", e.message);
-    stmt_free(st);
+    yyjson_arr_foreach (saved_get(db, a, "breakers"), i, max, v)
+        restore(l, s, v);
     arena_free(a);
 }

@@ -10,6 +10,7 @@
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/first_start.h"
+#include "app/limits.h"
 #include "app/operators.h"
 #include "app/pidfile.h"
 #include "base/clock.h"
@@ -89,6 +90,7 @@ struct server {
     _Atomic bool is_draining;
     struct metrics *metrics;
     struct totals_base *totals;
+    uint64_t saved_limits;   /* of what the store holds of them */
     uint64_t saved_breakers; /* live_version() of those in the store */
     struct otlp *otlp;
     _Atomic bool are_loops_gone;
@@ -272,6 +274,7 @@ static void save_on_worker(void *arg)
     struct snapshot *snap = snapshot_current();
     totals_save(s->totals, s->metrics, s->usage);
     breakers_save(relay_live_state(s->shared), snap, s->usage, &s->saved_breakers);
+    limits_save(s->limiter, s->usage, &s->saved_limits);
     snapshot_unref(snap);
     snapshot_thread_done();
 }
@@ -314,11 +317,12 @@ static struct totals_base *load_totals(const char *path)
     return b;
 }
 
-static void load_breakers(struct server *s, const struct snapshot *snap)
+static void load_state(struct server *s, const struct snapshot *snap)
 {
     struct err e = ERR_INIT;
     struct db *db = db_open(s->sources.db_path, DB_READ_ONLY, &e);
     breakers_load(relay_live_state(s->shared), snap, db);
+    limits_load(s->limiter, db);
     db_close(db);
 }
 
@@ -636,7 +640,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     s->shared = relay_shared_new(s->sources.db_path, s->usage, s->workers, s->fetchers,
                                  s->sources.data_dir, s->limiter);
     load_semantic(s);
-    load_breakers(s, snap);
+    load_state(s, snap);
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
     s->totals = load_totals(s->sources.db_path);
@@ -775,6 +779,8 @@ static void stop(struct server *s)
     struct snapshot *last = snapshot_current();
     if (s->usage && s->shared)
         breakers_save(relay_live_state(s->shared), last, s->usage, &s->saved_breakers);
+    if (s->usage && s->limiter)
+        limits_save(s->limiter, s->usage, &s->saved_limits);
     snapshot_unref(last);
     if (s->usage)
         usage_log_free(s->usage); /* lets go of responses that wait for the store */

@@ -701,6 +701,95 @@ void limiter_bind(struct limiter *l, struct snapshot *s)
     arena_on_free(s->arena, let_go, b);
 }
 
+/* ---- over a restart ---- */
+
+#define LOOKED_AT 256 /* places, before others have a turn at the lock */
+
+/* {"place": "key/a", "kind": "tokens_per_day", "used": [[end of the slot, n], …]} */
+static void write_window(struct jw *w, const struct entry *e, enum limit_kind k, uint64_t now_ms,
+                         int64_t wall_ms)
+{
+    struct window *window = &e->gauge->windows[k];
+    uint64_t now = now_ms / slot_ms[k];
+    advance(window, now);
+    if (atomic_load(&window->total) <= 0)
+        return;
+    jw_object(w);
+    jw_kv_cstr(w, "place", e->name);
+    jw_kv_cstr(w, "kind", limit_kind_names[k]);
+    jw_key(w, "used");
+    jw_array(w);
+    for (uint64_t age = COUNTED; age-- > 0;) {
+        uint64_t number = now - age, slot = atomic_load(&window->slots[number % SLOTS]);
+        if (!is_slot(slot, number) || value_of(slot) == 0)
+            continue;
+        int64_t end_ms = wall_ms + (int64_t)((number + 1) * slot_ms[k] - now_ms);
+        jw_array(w);
+        jw_int(w, (end_ms + 500) / 1000); /* the same whenever it is looked at */
+        jw_int(w, value_of(slot));
+        jw_array_end(w);
+    }
+    jw_array_end(w);
+    jw_object_end(w);
+}
+
+void limiter_write(struct limiter *l, uint64_t now_ms, int64_t wall_ms, struct jw *w)
+{
+    size_t i = 0;
+    bool goes_on = true;
+    jw_array(w);
+    while (goes_on) {
+        pthread_mutex_lock(&l->lock);
+        for (size_t n = 0; n < LOOKED_AT && i < l->n; n++, i++) {
+            write_window(w, l->entries[i], LIMIT_REQUESTS_DAY, now_ms, wall_ms);
+            write_window(w, l->entries[i], LIMIT_TOKENS_DAY, now_ms, wall_ms);
+        }
+        goes_on = i < l->n;
+        pthread_mutex_unlock(&l->lock);
+    }
+    jw_array_end(w);
+}
+
+/* Rather counted a slot too long than too short. A clock that went back makes nothing count for more than a day. */
+static void read_slot(struct window *window, enum limit_kind k, yyjson_val *v, uint64_t now_ms,
+                      int64_t wall_ms)
+{
+    int64_t end_s = json_int_or(yyjson_arr_get(v, 0), 0), n = json_int_or(yyjson_arr_get(v, 1), 0),
+            slot = (int64_t)slot_ms[k], ahead_ms = end_s * 1000 - wall_ms;
+    if (n <= 0 || n > (int64_t)VALUE_MASK || end_s < 0 || end_s > INT64_MAX / 4000 ||
+        ahead_ms <= -COUNTED * slot)
+        return;
+    if (ahead_ms > 1)
+        ahead_ms = 1; /* what is under way is of now */
+    int64_t at_ms = (int64_t)now_ms + ahead_ms - 1;
+    /* before the machine began: of its first slot */
+    uint64_t number = at_ms > 0 ? (uint64_t)(at_ms / slot) : 0;
+    if (now_ms / slot_ms[k] - number >= COUNTED)
+        return;
+    window_add(window, now_ms / slot_ms[k], 0);
+    atomic_fetch_add(&window->total, n);
+    put(window, number, n);
+}
+
+void limiter_read(struct limiter *l, yyjson_val *v, uint64_t now_ms, int64_t wall_ms)
+{
+    size_t i, max, k, n;
+    yyjson_val *one, *slot;
+    pthread_mutex_lock(&l->lock);
+    yyjson_arr_foreach (v, i, max, one) {
+        const struct entry *e = map_get(&l->by_name, json_get_str(one, "place"));
+        struct str kind = json_get_str(one, "kind");
+        enum limit_kind of = str_eq(kind, str_of(limit_kind_names[LIMIT_TOKENS_DAY]))
+                                 ? LIMIT_TOKENS_DAY
+                                 : LIMIT_REQUESTS_DAY;
+        if (!e || !str_eq(kind, str_of(limit_kind_names[of]))) /* not limited any more */
+            continue;
+        yyjson_arr_foreach (json_get(one, "used"), k, n, slot)
+            read_slot(&e->gauge->windows[of], of, slot, now_ms, wall_ms);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
 struct limit_counts limiter_counts(struct limiter *l)
 {
     struct limit_counts c;

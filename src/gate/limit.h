@@ -25,6 +25,10 @@ void limiter_free(struct limiter *l);                         /* after all snaps
 /* Gives every limited key, user, organisation, model and upstream its gauge; before the snapshot is published. Blocking, short. */
 void limiter_bind(struct limiter *l, struct snapshot *s);
 
+/* What the windows of a day hold, for the next process: an array. The clock of the wall outlives it. */
+void limiter_write(struct limiter *l, uint64_t now_ms, int64_t wall_ms, struct jw *w);
+void limiter_read(struct limiter *l, yyjson_val *v, uint64_t now_ms, int64_t wall_ms); /* after limiter_bind, before the first request; v may be NULL */
+
 struct limit_place { /* whose limits apply */
     struct gauge *gauge;
     const struct limits *limits;

@@ -1,7 +1,6 @@
 #include "meter/totals.h"
-#include "base/log.h"
 #include "base/map.h"
-#include "store/db.h"
+#include "meter/saved.h"
 #include "wire/wires.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,16 +154,12 @@ static struct tallies read_tallies(struct arena *a, yyjson_val *object)
 
 struct totals_base *totals_load(struct db *db)
 {
-    struct err e = ERR_INIT;
     struct totals_base *b = calloc(1, sizeof *b);
-    yyjson_val *root = NULL;
     if (!b)
         abort();
     b->arena = arena_new();
-    struct stmt *s = db ? db_prepare(db, "SELECT value FROM metrics WHERE key = 'counters'", &e)
-                        : NULL;
-    bool is_there = s && stmt_step(s, &e);
-    if (is_there && json_parse(b->arena, str_dup(b->arena, stmt_str(s, 0)), 8, &root, &e))
+    yyjson_val *root = saved_get(db, b->arena, "counters");
+    if (root)
         b->totals = (struct totals){
             .requests = count_of(json_get(root, "requests")),
             .errors = count_of(json_get(root, "errors")),
@@ -173,9 +168,6 @@ struct totals_base *totals_load(struct db *db)
             .formats = read_tallies(b->arena, json_get(root, "formats")),
             .upstreams = read_tallies(b->arena, json_get(root, "upstreams")),
             .statuses = read_tallies(b->arena, json_get(root, "statuses"))};
-    stmt_free(s);
-    if (e.kind != ERR_NONE)
-        log_warn(NULL, "metrics.not_loaded", "error=%s", e.message);
     return b;
 }
 
@@ -187,41 +179,13 @@ void totals_free(struct totals_base *b)
     free(b);
 }
 
-struct saving {
-    struct buf text;
-};
-
-static bool run(void *arg, struct db *db, struct err *e)
-{
-    struct saving *s = arg;
-    struct stmt *st = db_prepare(
-        db, "INSERT OR REPLACE INTO metrics(key, value) VALUES('counters', ?1)", e);
-    if (!st)
-        return false;
-    stmt_bind_str(st, 1, buf_str(&s->text));
-    bool ok = stmt_run(st, e);
-    stmt_free(st);
-    return ok;
-}
-
-static void done(void *arg)
-{
-    struct saving *s = arg;
-    buf_done(&s->text);
-    free(s);
-}
-
 void totals_save(const struct totals_base *base, const struct metrics *m, struct usage_log *log)
 {
-    static const struct usage_work work = {run, done};
     struct arena *a = arena_new();
     struct totals t = totals_read(base, m, a);
-    struct saving *s = calloc(1, sizeof *s);
-    if (!s)
-        abort();
-    buf_init(&s->text, 16u << 20);
-    write_totals(&t, &s->text);
+    struct buf text;
+    buf_init(&text, 16u << 20);
+    write_totals(&t, &text);
     arena_free(a);
-    if (buf_failed(&s->text) || !usage_log_post(log, &work, s, s->text.n))
-        done(s); /* the next one will do */
+    (void)!saved_put(log, "counters", &text); /* else the next one will do */
 }

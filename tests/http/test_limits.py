@@ -216,3 +216,20 @@ def test_limits_of_providers_and_models_are_changed_over_the_api(start_sluice):
 def test_without_limits_the_upstreams_own_headers_pass(start_sluice):
     s = start_sluice(config(settings={"limit_headers": False}, limits={"requests_per_minute": 9}))
     assert not [h for h in chat(s).headers if "ratelimit" in h]
+
+
+def test_a_restart_forgets_no_day(start_sluice, calls, tmp_path):
+    from gateway import Sluice
+    shape = config({"requests_per_day": 3, "tokens_per_day": 100000}, {"limit_queue_ms": 0})
+    for left in (2, 0):
+        s = Sluice(tmp_path / "again", shape, calls)
+        try:
+            r = chat(s)
+            assert r.status_code == 200 and r.headers["x-ratelimit-remaining-requests"] == str(left), r.headers
+            if left:
+                assert chat(s).status_code == 200
+            else:
+                refused = chat(s)
+                assert refused.status_code == 429 and 82800 < int(refused.headers["retry-after"]) <= 92160
+        finally:
+            s.stop()

@@ -87,6 +87,84 @@ START_TEST(no_window_of_a_minute_exceeds_it)
 }
 END_TEST
 
+/* What one process wrote, as the next one reads it. */
+static struct str written(struct arena *a, uint64_t now, int64_t wall)
+{
+    struct buf b;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    limiter_write(limiter, now, wall, &w);
+    return buf_str(&b);
+}
+
+static void read_back(struct arena *a, struct str text, uint64_t now, int64_t wall)
+{
+    yyjson_val *v;
+    ck_assert(json_parse(a, text, 8, &v, NULL));
+    limiter_read(limiter, v, now, wall);
+}
+
+START_TEST(a_day_outlives_the_process)
+{
+    const uint64_t hour = 3600000, boots[] = {5000, 40 * hour, 3000 * hour};
+    const int64_t wall = 1700000000000;
+    const struct limits limits = {
+        .requests_per_minute = 2, .requests_per_day = 4, .tokens_per_day = 100};
+    for (size_t i = 0; i < ARRAY_LEN(boots); i++) {
+        struct arena *a = arena_new();
+        struct limit_place p = place_of("k", limits);
+        uint64_t t = 500 * hour + 1234567, now = boots[i];
+        check_text(written(a, t, wall), "[]");
+        ck_assert(take(&p, 10, t) && take(&p, 20, t + hour));
+        end(&p, 10, 10, t, t + 1000);
+        end(&p, 20, 5, t + hour, t + hour + 1000);
+        struct str text = written(a, t + 2 * hour, wall + (int64_t)(2 * hour));
+        /* nothing new: the same */
+        check_str(written(a, t + 2 * hour + 77, wall + (int64_t)(2 * hour) + 77), text);
+        done();
+
+        p = place_of("k", limits); /* three hours after the first, on a clock of its own */
+        read_back(a, text, now, wall + (int64_t)(3 * hour));
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_DAY, now).used, 2);
+        ck_assert_int_eq(limit_view(&p, LIMIT_TOKENS_DAY, now).used, 15);
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_MINUTE, now).used, 0);
+        ck_assert(take(&p, 0, now) && take(&p, 0, now));
+        now += hour;
+        ck_assert(!take(&p, 0, now)); /* the fifth of the day */
+        /* neither is forgotten within its 24 hours, and both are soon after */
+        now += 20 * hour - 1;
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_DAY, now).used, 4);
+        now += 5 * hour;
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_DAY, now).used, 0);
+        ck_assert_int_eq(limit_view(&p, LIMIT_TOKENS_DAY, now).used, 0);
+        done();
+
+        /* a day later there is nothing left of it, and a clock that went back keeps it for a day at most */
+        p = place_of("k", limits);
+        read_back(a, text, boots[i], wall + (int64_t)(27 * hour));
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_DAY, boots[i]).used, 0);
+        done();
+        p = place_of("k", limits);
+        read_back(a, text, boots[i], wall - (int64_t)(90 * hour));
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_DAY, boots[i]).used, 2);
+        ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_DAY, boots[i] + 25 * hour).used, 0);
+        done();
+
+        place_of("other", limits); /* of others, and what makes no sense, is not there */
+        read_back(a, text, boots[i], wall);
+        read_back(a,
+                  STR("[1,{},{\"place\":\"key/"
+                      "other\",\"kind\":\"concurrency\",\"used\":[[1,2]]},{\"place\":\"key/other\","
+                      "\"kind\":\"requests_per_day\",\"used\":[7,[],[-9,2],[1700000000,-2],["
+                      "1700000000,99999999999999]]}]"),
+                  boots[i], wall);
+        check_text(written(a, boots[i], wall), "[]");
+        done();
+        arena_free(a);
+    }
+}
+END_TEST
+
 START_TEST(days_and_long_pauses)
 {
     struct limit_place p = place_of("k", (struct limits){.requests_per_day = 2});
@@ -326,8 +404,8 @@ START_TEST(an_edit_forgets_nothing_and_the_number_kept_is_bounded)
 END_TEST
 
 UNIT_MAIN("limit", a_minute_holds_so_many_and_no_more, no_window_of_a_minute_exceeds_it,
-          days_and_long_pauses, tokens_are_reserved_and_settled, all_places_or_none,
-          ten_thousand_at_once_never_exceed_it_by_one,
+          a_day_outlives_the_process, days_and_long_pauses, tokens_are_reserved_and_settled,
+          all_places_or_none, ten_thousand_at_once_never_exceed_it_by_one,
           coming_and_going_at_once_leaves_nothing_behind,
           flows_share_evenly_however_many_wait_in_each, who_leaves_is_not_woken_and_holds_nobody_up,
           what_happens_between_the_try_and_the_wait_is_not_missed,
