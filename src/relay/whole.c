@@ -36,10 +36,28 @@ static void whole_failed(struct relay *rl, struct err *e)
                          e->retry_after_ms);
 }
 
+/* How many pictures a reply of the images API holds; -1: it says nothing of any. */
+static int64_t count_images(const struct relay *rl, struct str body)
+{
+    struct json_want data = {.key = "data"};
+    struct json_scan scan;
+    yyjson_val *list;
+    if (!json_scan_object(body, &data, 1, (unsigned)rl->set->max_json_depth, &scan, NULL) ||
+        !data.count)
+        return -1;
+    struct arena *a = arena_new(); /* each of them may be megabytes */
+    bool is_read = json_parse(a, str_n(body.p + data.span.at, data.span.n), 0, &list, NULL);
+    int64_t n = is_read && yyjson_is_arr(list) ? (int64_t)yyjson_arr_size(list) : -1;
+    arena_free(a);
+    return n;
+}
+
 static void meter_whole(struct relay *rl, struct str body)
 {
     (void)wire_of(rl->up == WIRE_NONE ? WIRE_CHAT : rl->up)
         ->meter(STR_NONE, body, &rl->usage, &rl->stop);
+    if (rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT)
+        rl->usage.images = count_images(rl, body);
 }
 
 static void append(void *arg, struct str bytes)
