@@ -8,6 +8,7 @@ struct combo_in {
     int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms,
         sticky_limit, hedge_after_ms, hedge_percentile;
     struct auto_conf weights;
+    struct str system_message, tool_filter;
     bool enabled;
 };
 struct combo_out {
@@ -17,6 +18,7 @@ struct combo_out {
     int64_t max_retries, retry_delay_ms, timeout_ms, concurrency, queue_timeout_ms, patience_ms,
         sticky_limit, hedge_after_ms, hedge_percentile;
     struct auto_conf weights;
+    struct str system_message, tool_filter;
     bool enabled;
     struct str origin;
 };
@@ -51,6 +53,8 @@ struct alias_io {
     FIELD_RANGE(struct type, hedge_after_ms, -1, 600000, 0, "Time without a first byte after which the next one is asked beside the one that is silent; 0: never; absent: combo_hedge_after_ms"), \
     FIELD_RANGE(struct type, hedge_percentile, -1, 99, 0, "Percentile of the member's own recent times to the first byte, waited for where it is longer; 0: hedge_after_ms alone; absent: combo_hedge_percentile"), \
     {FIELD_BASE(struct type, weights, "auto", SHAPE_OBJECT, 0, "Weights of strategy auto"), .shape = &auto_shape}, \
+    FIELD_TEXT(struct type, tool_filter, 0, 1000, 0, "Regular expression: tools whose names it is not found in are left out of requests; empty: all go"), \
+    FIELD_TEXT(struct type, system_message, 0, 50000, 0, "What the model is told as the system, in place of all that the client says so; empty: as the client says"), \
     FIELD(struct type, enabled, 0, "Whether it is served")
 /* clang-format on */
 
@@ -115,6 +119,8 @@ static struct combo_out show_combo(struct arena *a, const struct combo *c)
         .hedge_after_ms = c->hedge_after_ms,
         .hedge_percentile = c->hedge_percentile,
         .weights = c->weights,
+        .system_message = c->system_message,
+        .tool_filter = c->tool_filter,
         .enabled = c->is_enabled,
         .origin = str_of(origin_name(c->from))};
 }

@@ -127,6 +127,9 @@ static bool read_combo(struct router_builder *b, const struct entry *in, struct 
                         .hedge_after_ms = conf.hedge_after_ms,
                         .hedge_percentile = conf.hedge_percentile,
                         .weights = conf.weights,
+                        .system_message = conf.system_message,
+                        .tool_filter = conf.tool_filter,
+                        .tools = conf.tools,
                         .is_enabled = conf.enabled,
                         .index = combo_index(in->name),
                         .from = in->from};

@@ -78,6 +78,8 @@ static const struct shape combo_rest_shape = SHAPE(
                 "Silence after which the next one is asked beside it"),
     FIELD_RANGE(struct combo_conf, hedge_percentile, -1, 99, 0,
                 "Of its own times to the first byte"),
+    FIELD_TEXT(struct combo_conf, system_message, 0, 50000, 0, "In place of the client's own"),
+    FIELD_TEXT(struct combo_conf, tool_filter, 0, 1000, 0, "Names of the tools that go along"),
     FIELD_AS(struct combo_conf, enabled, "enabled", NULL, 0, "Whether it is served"));
 
 static const struct shape alias_shape = SHAPE(
@@ -159,6 +161,12 @@ bool combo_read(struct arena *a, yyjson_val *v, struct combo_conf *out, struct e
         for (size_t i = 0; i < ARRAY_LEN(w); i++)
             if (!(w[i] >= 0 && w[i] <= 1))
                 return err_field(e, "auto", "'auto' holds a weight that is not from 0 to 1");
+    }
+    if (out->tool_filter.n) {
+        struct err why = ERR_INIT;
+        out->tools = regex_new(a, out->tool_filter, &why);
+        if (!out->tools)
+            return err_field(e, "tool_filter", "'tool_filter' is %s", why.message);
     }
     return read_members(a, json_get(v, "members"), out, e);
 }

@@ -3,6 +3,7 @@
 #ifndef DOMAIN_COMBO_H
 #define DOMAIN_COMBO_H
 #include "base/map.h"
+#include "base/regex.h"
 #include "json/shape.h"
 #include "store/db.h"
 
@@ -38,6 +39,9 @@ struct combo_conf {             /* -1: as the settings combo_… say */
     int64_t hedge_after_ms, hedge_percentile;
     int sticky;                 /* enum sticky */
     struct auto_conf weights;
+    struct str system_message;  /* instead of whatever the client says to the model as the system; empty: as it says */
+    struct str tool_filter;     /* a regular expression: tools whose names it does not find are left out; empty: all go */
+    const struct regex *tools;
     bool enabled;
 };
 /* The value of an entry of "combos". Members may be strings; what is not known stays in the file alone. ERR_INPUT names the field. */
@@ -114,6 +118,8 @@ struct combo {
     int64_t hedge_after_ms;     /* silence of a member after which the next one is asked beside it; 0: never */
     int64_t hedge_percentile;   /* of the member's own times to the first byte, which counts where it is longer; 0: the time alone */
     struct auto_conf weights;
+    struct str system_message, tool_filter;
+    const struct regex *tools;  /* of tool_filter; NULL: none */
     const struct model *of;     /* the targets of a served model, not a combo of its own; NULL: one */
     bool is_enabled;
     uint32_t index;             /* small, stable for the process: of its counters */

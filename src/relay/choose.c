@@ -319,6 +319,12 @@ const struct candidate *choice_candidate(const struct relay *rl)
     return candidate_of(rl, rl->target, &at);
 }
 
+const struct combo *choice_named(const struct relay *rl)
+{
+    const struct combo *k = rl->choice ? rl->choice->model->group : NULL;
+    return k && !k->of ? k : NULL;
+}
+
 void choice_outrun(struct relay *rl)
 {
     leave(rl, "hedge");

@@ -265,6 +265,155 @@ static void add_prompt(struct edits *s, struct str prompt)
     }
 }
 
+/* ---- the combo's own ---- */
+
+static void drop_all(struct edits *s, const char *name);
+
+/* The elements of a list that are not the system's. */
+static void drop_system(struct edits *s, const char *name)
+{
+    struct json_want w = {.key = name};
+    struct str one;
+    struct buf b;
+    size_t at = 0;
+    bool is_any = false;
+    if (!find(s, &w, 1) || !w.count || s->body.p[w.span.at] != '[')
+        return;
+    buf_init_arena(&b, s->a, SIZE_MAX / 4);
+    while (next_element(s->body, w.span.at, &at, &one)) {
+        struct json_want want = {.key = "role"};
+        struct json_scan scan;
+        bool has_role = one.p[0] == '{' && json_scan_object(one, &want, 1, 0, &scan, NULL);
+        struct str role = has_role ? span_text(one, &want) : STR_NONE;
+        if (str_is(role, "\"system\"") || str_is(role, "\"developer\"")) {
+            is_any = true;
+            continue;
+        }
+        buf_char(&b, b.n ? ',' : '[');
+        buf_str_add(&b, one);
+    }
+    if (!is_any)
+        return;
+    if (b.n == 0)
+        buf_char(&b, '[');
+    buf_char(&b, ']');
+    put(s, w.span.at, w.span.n, buf_str(&b));
+    apply(s);
+}
+
+static void replace_system(struct edits *s, struct str message)
+{
+    static const char *const members[] = {"system", "instructions", "systemInstruction",
+                                          "system_instruction"};
+    drop_system(s, "messages");
+    if (s->rl->spec->client == WIRE_RESPONSES)
+        drop_system(s, "input");
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        drop_all(s, members[i]);
+    add_prompt(s, message);
+    if (s->n)
+        apply(s);
+}
+
+/* ---- its tools ---- */
+
+/* Of any of the formats: {"function":{"name":…}}, {"name":…}, {"type":"web_search"}. */
+static struct str tool_name(struct edits *s, struct str one)
+{
+    struct json_want w[] = {
+        {.key = "function"}, {.key = "custom"}, {.key = "name"}, {.key = "type"}};
+    struct json_scan scan;
+    struct str name;
+    if (one.p[0] != '{' || !json_scan_object(one, w, ARRAY_LEN(w), 0, &scan, NULL))
+        return STR_NONE;
+    for (size_t i = 0; i < 2; i++) {
+        struct str inner = span_text(one, &w[i]);
+        struct json_want of = {.key = "name"};
+        if (inner.n && inner.p[0] == '{' && json_scan_object(inner, &of, 1, 0, &scan, NULL) &&
+            of.count && json_unquote(s->a, span_text(inner, &of), &name))
+            return name;
+    }
+    for (size_t i = 2; i < ARRAY_LEN(w); i++)
+        if (w[i].count && json_unquote(s->a, span_text(one, &w[i]), &name))
+            return name;
+    return STR_NONE;
+}
+
+struct kept_tools {
+    struct buf list; /* what is left of it: [a,b */
+    size_t n_left_out;
+    struct str chosen; /* what the client wants called: tool_choice or its like */
+    bool is_choice_gone;
+};
+
+static void filter_list(struct edits *s, const struct regex *wanted, size_t open,
+                        struct kept_tools *k)
+{
+    struct str one;
+    size_t at = 0;
+    buf_init_arena(&k->list, s->a, SIZE_MAX / 4);
+    while (next_element(s->body, open, &at, &one)) {
+        struct json_want inner[] = {{.key = "functionDeclarations"},
+                                    {.key = "function_declarations"}};
+        struct json_scan scan;
+        struct str name = tool_name(s, one);
+        bool is_gemini = one.p[0] == '{' && json_scan_object(one, inner, 2, 0, &scan, NULL);
+        const struct json_want *list = inner[0].count ? &inner[0] : &inner[1];
+        if (is_gemini && list->count && one.p[list->span.at] == '[') {
+            struct kept_tools in = {.chosen = k->chosen};
+            size_t from = (size_t)(one.p - s->body.p) + list->span.at;
+            filter_list(s, wanted, from, &in);
+            k->n_left_out += in.n_left_out;
+            k->is_choice_gone |= in.is_choice_gone;
+            if (in.list.n == 0)
+                continue;
+            buf_char(&k->list, k->list.n ? ',' : '[');
+            buf_str_add(&k->list, str_first(one, list->span.at));
+            buf_str_add(&k->list, buf_str(&in.list));
+            buf_char(&k->list, ']');
+            buf_str_add(&k->list, str_skip(one, list->span.at + list->span.n));
+            continue;
+        }
+        if (name.n && !regex_finds(wanted, name)) {
+            struct str quoted_name = quoted(s->a, name, "");
+            k->n_left_out++;
+            k->is_choice_gone |= str_contains(k->chosen, quoted_name);
+            continue;
+        }
+        buf_char(&k->list, k->list.n ? ',' : '[');
+        buf_str_add(&k->list, one);
+    }
+}
+
+static void filter_tools(struct edits *s, const struct regex *wanted)
+{
+    static const char *const choices[] = {"tool_choice", "toolConfig", "tool_config",
+                                          "function_call"};
+    static const char *const lists[] = {"tools", "functions"};
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        struct json_want w[1 + ARRAY_LEN(choices)] = {{.key = lists[i]}};
+        struct kept_tools k = {.n_left_out = 0};
+        for (size_t c = 0; c < ARRAY_LEN(choices); c++)
+            w[1 + c].key = choices[c];
+        if (!find(s, w, ARRAY_LEN(w)) || !w[0].count || s->body.p[w[0].span.at] != '[')
+            continue;
+        for (size_t c = 1; c < ARRAY_LEN(w) && !k.chosen.n; c++)
+            k.chosen = span_text(s->body, &w[c]);
+        filter_list(s, wanted, w[0].span.at, &k);
+        if (k.n_left_out == 0)
+            continue;
+        if (k.list.n) {
+            buf_char(&k.list, ']');
+            put(s, w[0].span.at, w[0].span.n, buf_str(&k.list));
+            apply(s);
+        } else {
+            drop_all(s, lists[i]);
+        }
+        for (size_t c = 0; c < ARRAY_LEN(choices) && (k.list.n == 0 || k.is_choice_gone); c++)
+            drop_all(s, choices[c]); /* nobody refuses what chooses among nothing else */
+    }
+}
+
 /* ---- thinking ---- */
 
 static const char *effort_of(int64_t budget)
@@ -468,6 +617,93 @@ static void set_thinking(struct edits *s, int64_t budget, bool can_reason)
     }
 }
 
+/* A level in words, wherever it came from, becomes what the client's format has for it; what that says already counts. */
+static void put_level(struct edits *s)
+{
+    static const struct word levels[] = {{"none", 0},
+                                         {"low", 4096},
+                                         {"medium", 8192},
+                                         {"high", 24576},
+                                         {"max", MAX_BUDGET},
+                                         {"xhigh", MAX_BUDGET},
+                                         {0}};
+    struct json_want w[] = {{.key = "thinkingLevel"}, {.key = "thinking_level"},
+                            {.key = "thinking"},      {.key = "reasoning_effort"},
+                            {.key = "reasoning"},     {.key = "think"},
+                            {.key = "max_tokens"}};
+    struct str level = STR_NONE;
+    int64_t most;
+    if (!find(s, w, ARRAY_LEN(w)) ||
+        !json_unquote(s->a, span_text(s->body, &w[w[0].count ? 0 : 1]), &level))
+        return;
+    int64_t budget = word_value(levels, level, -1);
+    bool is_said = w[2].count || w[3].count || w[4].count || w[5].count;
+    bool has_most = str_to_int(span_text(s->body, &w[6]), &most);
+    drop_all(s, "thinkingLevel");
+    drop_all(s, "thinking_level");
+    if (budget < 0 || is_said || !find(s, w, 0))
+        return;
+    struct str effort = str_fmt(s->a, "\"%s\"", budget ? effort_of(budget) : "none");
+    switch (s->rl->spec->client) {
+    case WIRE_ANTHROPIC:
+        if (has_most && budget >= most)
+            budget = most - 1;
+        put_member(
+            s, "thinking",
+            budget >= LEAST_BUDGET
+                ? str_fmt(s->a, "{\"type\":\"enabled\",\"budget_tokens\":%lld}", (long long)budget)
+                : STR("{\"type\":\"disabled\"}"));
+        break;
+    case WIRE_CHAT:
+        put_member(s, "reasoning_effort", effort);
+        break;
+    case WIRE_RESPONSES:
+        put_member(s, "reasoning", str_fmt(s->a, "{\"effort\":" STR_FMT "}", STR_ARG(effort)));
+        break;
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+        put_member(s, "think", budget ? STR("true") : STR("false"));
+        break;
+    case WIRE_GEMINI: /* has a place of its own for it */
+    case WIRE_COMPLETIONS:
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+    apply(s);
+}
+
+/* Anthropic's format: thinking that the model's name asks for, and none behind words that are put into its mouth, which is refused there. */
+static void mend_thinking(struct edits *s)
+{
+    struct json_want w[] = {{.key = "thinking"}, {.key = "messages"}, {.key = "max_tokens"}};
+    struct json_want role = {.key = "role"};
+    struct json_scan scan;
+    struct str one, last = STR_NONE;
+    size_t at = 0;
+    int64_t budget = 10240, most;
+    if (!find(s, w, ARRAY_LEN(w)) || !w[1].count || s->body.p[w[1].span.at] != '[')
+        return;
+    while (next_element(s->body, w[1].span.at, &at, &one))
+        last = one;
+    bool is_begun = last.n && last.p[0] == '{' &&
+                    json_scan_object(last, &role, 1, 0, &scan, NULL) &&
+                    str_is(span_text(last, &role), "\"assistant\"");
+    if (is_begun) {
+        drop_all(s, "thinking");
+        return;
+    }
+    if (w[0].count || !str_ends(s->rl->model, STR("-thinking")))
+        return;
+    if (str_to_int(span_text(s->body, &w[2]), &most) && budget >= most)
+        budget = most - 1;
+    if (budget < LEAST_BUDGET)
+        return;
+    put_member(s, "thinking",
+               str_fmt(s->a, "{\"type\":\"enabled\",\"budget_tokens\":%lld}", (long long)budget));
+    apply(s);
+}
+
 /* ---- whether ---- */
 
 static bool takes_prompt(const struct relay *rl)
@@ -488,8 +724,18 @@ bool inject(struct relay *rl)
 {
     bool has_mode = !str_is(rl->set->thinking_mode, "passthrough");
     struct edits s = {.rl = rl, .a = rl->body_arena, .body = rl->body};
-    if (rl->spec->shape != RELAY_TALK || !(has_mode || rl->set->inject_system_prompt))
+    const struct combo *combo = choice_named(rl);
+    bool has_message = combo && combo->system_message.n;
+    bool mends = rl->spec->client == WIRE_ANTHROPIC &&
+                 (rl->says_thinking || str_ends(rl->model, STR("-thinking")));
+    if (rl->spec->shape != RELAY_TALK ||
+        !(has_mode || rl->set->inject_system_prompt || mends || rl->says_level || has_message ||
+          (combo && combo->tools)))
         return false;
+    if (rl->says_level)
+        put_level(&s);
+    if (mends)
+        mend_thinking(&s);
     if (has_mode) {
         const struct model *m = snapshot_model(rl->snap, rl->model);
         bool is_auto = str_is(rl->set->thinking_mode, "auto");
@@ -502,6 +748,10 @@ bool inject(struct relay *rl)
         if (s.n)
             apply(&s);
     }
+    if (combo && combo->tools)
+        filter_tools(&s, combo->tools);
+    if (has_message)
+        replace_system(&s, combo->system_message);
     if (s.body.p == rl->body.p)
         return false;
     rl->body = s.body;

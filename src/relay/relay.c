@@ -549,8 +549,10 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
 bool relay_repairs(const struct relay *rl)
 {
     uint32_t quirks = rl->target->upstream->quirks;
-    if (money_cuts(rl) &&
-        (rl->spec->op == OP_CHAT || rl->spec->op == OP_MESSAGES || rl->spec->op == OP_RESPONSES))
+    bool is_framed = rl->spec->op == OP_CHAT || rl->spec->op == OP_MESSAGES ||
+                     rl->spec->op == OP_RESPONSES || rl->spec->op == OP_OLLAMA_CHAT ||
+                     (rl->spec->op == OP_GEMINI && !rl->is_gemini_array);
+    if (money_cuts(rl) && is_framed)
         return true; /* it may have to be ended in its midst */
     /* <think> in the text is reasoning, also for those who speak as the upstream does */
     if (rl->up == WIRE_CHAT)
@@ -1216,10 +1218,15 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         STREAM,
         OPTIONS,
         SERVICE,
+        LEVEL,
+        LEVEL_SNAKE,
+        THINKING,
         N
     };
     struct json_want want[N + ASKED_WANTS + RESPONSES_WANTS] = {
-        {.key = "model"}, {.key = "stream"}, {.key = "stream_options"}, {.key = "service_tier"}};
+        {.key = "model"},        {.key = "stream"},        {.key = "stream_options"},
+        {.key = "service_tier"}, {.key = "thinkingLevel"}, {.key = "thinking_level"},
+        {.key = "thinking"}};
     struct json_want *of_response = want + N + ASKED_WANTS;
     asked_wants(want + N);
     of_response[WANT_STORE].key = "store";
@@ -1231,6 +1238,8 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         return false;
     rl->model_want = want[MODEL];
     asked_take(rl, want + N);
+    rl->says_level = want[LEVEL].count + want[LEVEL_SNAKE].count > 0;
+    rl->says_thinking = want[THINKING].count > 0;
     if (want[SERVICE].span.n > 2)
         rl->service = price_service_of(
             str_n(rl->body.p + want[SERVICE].span.at + 1, want[SERVICE].span.n - 2));

@@ -56,6 +56,7 @@ struct relay {
     struct str provider;       /* that the path names: the model is one of its own; empty: any */
     bool is_stream, is_path_stream, is_gemini_array;
     bool asked_usage;                /* chat: the client wants the usage chunk */
+    bool says_level, says_thinking;  /* there is a member thinkingLevel, or thinking */
     yyjson_val *root;
     struct ir_request *ir;           /* parsed when first needed */
     bool is_ir_tried;
@@ -189,6 +190,7 @@ enum choice_step { CHOICE_GO, CHOICE_SKIP, CHOICE_WAIT };     /* ask rl->target;
 enum choice_step choice_admit(struct relay *rl) MUST_USE;
 bool choice_admit_beside(struct relay *rl) MUST_USE;          /* rl->target stands well and has a place free: it is taken, nothing is waited for */
 const struct candidate *choice_candidate(const struct relay *rl); /* rl->target among those to choose from; NULL: it is not */
+const struct combo *choice_named(const struct relay *rl);     /* the combo that the client asked for, by whatever name; NULL: a model */
 void choice_outrun(struct relay *rl);                         /* another one answered before rl->target */
 uint64_t choice_first_byte_timeout(const struct relay *rl, uint64_t usual);
 void choice_head(struct relay *rl, int status, const struct http_header *h, size_t n); /* the upstream's head is there */

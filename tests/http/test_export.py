@@ -52,7 +52,7 @@ def generated(rng, secrets):
     combos = {name: {"members": [rng.choice([to, {"model": to, "weight": rng.randint(0, 9)}]) for to in rng.sample(leads, min(2, len(leads)))], **some(
         id=lambda: "c1", strategy=lambda: rng.choice(["auto", "weighted", "p2c"]), auto=lambda: {"cost": 0.5}, x_unknown=lambda: {"a": [1.0]},
         extra=lambda: {"createdAt": "2026-01-31T12:00:00.000Z"}, enabled=lambda: False, sticky=lambda: "prefix",
-        hedge_after_ms=lambda: 300, hedge_percentile=lambda: 95)} for name in rng.sample(["k0", "org/k 1", "kö"], rng.randint(0, 3))}
+        hedge_after_ms=lambda: 300, tool_filter=lambda: "^get_", system_message=lambda: "Say \"no\".\n", hedge_percentile=lambda: 95)} for name in rng.sample(["k0", "org/k 1", "kö"], rng.randint(0, 3))}
     if combos and rng.random() < 0.5:
         combos["outer"] = {"members": [rng.choice(list(combos))]}
     chains = {rng.choice(leads): rng.choice([["echo"], [{"provider": "echo", "priority": 3, "enabled": rng.random() < 0.5}]])}

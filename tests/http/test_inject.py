@@ -7,6 +7,7 @@ ADMIN = "sk-admin-0123456789abcdef"
 PROMPT = "Be kind.\nSay \"please\"."
 USER = [{"role": "user", "content": "hi"}]
 PART = [{"role": "user", "parts": [{"text": "hi"}]}]
+OWN = "Say \"no\"."
 BOTH = PROMPT + "\n\nYou are old."
 
 # path, body, what the body is to have then; with an upstream of the same format
@@ -39,6 +40,8 @@ def injecting(scripted, calls, tmp_path_factory):
     for model in list(config["models"]):
         if model.startswith("to-"):
             config["models"][model]["capabilities"] = ["text", "reasoning"]
+    config["models"]["m-thinking"] = {"provider": "anthropic", "upstream_model": "m"}
+    config["combos"] = {"k-" + f: {"members": ["to-" + f], "system_message": OWN, "tool_filter": "^(get|web)_"} for f in PATHS}
     config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
     s = Sluice(tmp_path_factory.mktemp("inject"), config, calls, key=ADMIN)
     yield s
@@ -118,6 +121,15 @@ BUDGETS = [
     ({"mode": "auto"}, "google", {"contents": PART, "generationConfig": {"thinkingConfig": {"thinkingBudget": 5}, "topK": 3}}, lambda b: b["generationConfig"] == {"topK": 3}),
     ({"mode": "auto"}, "responses", {"input": "hi", "reasoning": {"effort": "low"}}, lambda b: "reasoning" not in b),
     ({"mode": "passthrough"}, "chat", {"messages": USER, "reasoning_effort": "high"}, lambda b: b["reasoning_effort"] == "high"),
+    ({"mode": "passthrough"}, "anthropic", {"messages": USER, "max_tokens": 20000, "thinkingLevel": "low"},
+     lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 4096} and "thinkingLevel" not in b),
+    ({"mode": "passthrough"}, "anthropic", {"thinking_level": "none", "messages": USER, "max_tokens": 20000}, lambda b: b["thinking"] == {"type": "disabled"}),
+    ({"mode": "passthrough"}, "chat", {"messages": USER, "thinking_level": "high"}, lambda b: b["reasoning_effort"] == "high" and "thinking_level" not in b),
+    ({"mode": "passthrough"}, "chat", {"messages": USER, "thinkingLevel": "high", "reasoning_effort": "low"}, lambda b: b["reasoning_effort"] == "low" and "thinkingLevel" not in b),
+    ({"mode": "passthrough"}, "responses", {"input": "hi", "store": False, "thinkingLevel": "medium"}, lambda b: b["reasoning"] == {"effort": "medium"}),
+    ({"mode": "passthrough"}, "anthropic", {"messages": [*USER, {"role": "assistant", "content": "So"}], "max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+     lambda b: "thinking" not in b and b["messages"][1]["content"] == "So"),
+    ({"mode": "passthrough"}, "anthropic", {"messages": USER, "max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 1024}}, lambda b: b["thinking"]["budget_tokens"] == 1024),
     ({"mode": "adaptive", "effort": "medium"}, "anthropic", LONG, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 23552}),
     ({"mode": "adaptive", "effort": "low"}, "anthropic", {"messages": USER, "max_tokens": 9999}, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 1024}),
 ]
@@ -131,6 +143,14 @@ def test_thinking_is_what_the_operator_says(injecting, upstream, mode, client, b
     assert expected(sent), sent
 
 
+def test_a_models_name_asks_for_thinking(injecting, upstream):
+    body = {"messages": USER, "max_tokens": 20000}
+    assert ask(injecting, upstream, "anthropic", body, "m-thinking")["thinking"] == {"type": "enabled", "budget_tokens": 10240}
+    assert ask(injecting, upstream, "anthropic", {**body, "max_tokens": 2000}, "m-thinking")["thinking"]["budget_tokens"] == 1999
+    assert ask(injecting, upstream, "anthropic", {**body, "thinking": {"type": "disabled"}}, "m-thinking")["thinking"] == {"type": "disabled"}
+    assert "thinking" not in ask(injecting, upstream, "anthropic", {**body, "max_tokens": 900}, "m-thinking")
+
+
 def test_thinking_crosses_formats(injecting, upstream):
     think(injecting, mode="custom", budget=0)
     sent = ask(injecting, upstream, "anthropic", {"messages": USER, "max_tokens": 20000, "thinking": {"type": "enabled", "budget_tokens": 9000}}, "to-chat")
@@ -139,3 +159,52 @@ def test_thinking_crosses_formats(injecting, upstream):
     assert injecting.get("/sluice/v1/thinking-budget").json() == {"mode": "passthrough", "effort": "medium", "budget": 10240}
     for body in ({"mode": "manual"}, {"budget": 131073}, {"nope": 1}):
         assert injecting.call("PUT", "/sluice/v1/thinking-budget", body).status_code == 400
+
+
+def fn(name):
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+
+
+def names(name):
+    return {"name": name, "input_schema": {"type": "object"}}
+
+
+OWN_ROWS = [
+    ("chat", {"messages": [{"role": "system", "content": "a"}, *USER, {"role": "developer", "content": "b"}]}, lambda b: b["messages"] == [{"role": "system", "content": OWN}, *USER]),
+    ("chat", {"messages": [{"role": "system", "content": "only"}]}, lambda b: b["messages"] == [{"role": "system", "content": OWN}]),
+    ("anthropic", {"messages": USER, "max_tokens": 9, "system": [{"type": "text", "text": "x"}]}, lambda b: b["system"] == OWN and b["messages"] == USER),
+    ("responses", {"instructions": "x", "input": [{"role": "developer", "content": "b"}, *USER], "store": False}, lambda b: b["instructions"] == OWN and b["input"] == USER),
+    ("google", {"contents": PART, "system_instruction": {"parts": [{"text": "x"}]}}, lambda b: b["systemInstruction"] == {"parts": [{"text": OWN}]} and "system_instruction" not in b),
+    ("ollama", {"messages": USER, "stream": False}, lambda b: b["messages"] == [{"role": "system", "content": OWN}, *USER]),
+    ("chat", {"messages": USER, "tools": [fn("get_a"), fn("set_b"), fn("web_c")], "tool_choice": "required"},
+     lambda b: [t["function"]["name"] for t in b["tools"]] == ["get_a", "web_c"] and b["tool_choice"] == "required"),
+    ("chat", {"messages": USER, "tools": [fn("get_a"), fn("set_b")], "tool_choice": {"type": "function", "function": {"name": "set_b"}}},
+     lambda b: [t["function"]["name"] for t in b["tools"]] == ["get_a"] and "tool_choice" not in b),
+    ("chat", {"messages": USER, "tools": [fn("set_b")], "tool_choice": "auto"}, lambda b: "tools" not in b and "tool_choice" not in b),
+    ("anthropic", {"messages": USER, "max_tokens": 9, "tools": [names("get_a"), names("set_b"), {"type": "web_search_20250305", "name": "web_search"}]},
+     lambda b: [t["name"] for t in b["tools"]] == ["get_a", "web_search"]),
+    ("responses", {"input": "hi", "store": False, "tools": [{"type": "function", "name": "set_b"}, {"type": "web_search"}, {"type": "custom", "name": "get_\u0061"}]},
+     lambda b: b["tools"] == [{"type": "web_search"}, {"type": "custom", "name": "get_a"}]),
+    ("google", {"contents": PART, "tools": [{"functionDeclarations": [{"name": "get_a"}, {"name": "set_b"}]}, {"googleSearch": {}}, {"functionDeclarations": [{"name": "x"}]}]},
+     lambda b: b["tools"] == [{"functionDeclarations": [{"name": "get_a"}]}, {"googleSearch": {}}]),
+    ("ollama", {"messages": USER, "stream": False, "tools": [fn("set_b"), fn("get_a")]}, lambda b: [t["function"]["name"] for t in b["tools"]] == ["get_a"]),
+]
+
+
+@pytest.mark.parametrize("client, body, expected", OWN_ROWS, ids=["%s-%d" % (r[0], i) for i, r in enumerate(OWN_ROWS)])
+def test_a_combo_says_its_own_and_leaves_tools_out(injecting, upstream, client, body, expected):
+    sent = ask(injecting, upstream, client, body, "k-" + client)
+    assert expected(sent), sent
+
+
+def test_a_combos_own_words_replace_the_operators_and_cross_formats(injecting, upstream):
+    set_prompt(injecting, enabled=True, prompt=PROMPT, except_models=[])
+    sent = ask(injecting, upstream, "anthropic", {"messages": USER, "max_tokens": 9, "system": "x", "tools": [names("get_a"), names("set_b")]}, "k-chat")
+    set_prompt(injecting, enabled=False)
+    assert sent["messages"] == [{"role": "system", "content": OWN}, *USER] and [t["function"]["name"] for t in sent["tools"]] == ["get_a"], sent
+    shown = injecting.get("/sluice/v1/combos/k-chat").json()
+    assert shown["system_message"] == OWN and shown["tool_filter"] == "^(get|web)_"
+    r = injecting.call("PATCH", "/sluice/v1/combos/k-chat", {"tool_filter": "(("})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "tool_filter", r.text
+    assert injecting.call("PATCH", "/sluice/v1/combos/k-chat", {"tool_filter": "", "system_message": ""}).status_code == 200
+    assert ask(injecting, upstream, "chat", {"messages": USER, "tools": [fn("set_b")]}, "k-chat")["tools"] == [fn("set_b")]

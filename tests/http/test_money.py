@@ -209,6 +209,24 @@ def test_a_stream_is_ended_well_when_its_hold_is_spent(start, scripted):
     assert admin(s, "GET", "/sluice/v1/budgets").json()["data"][0]["cut"] == 1
 
 
+@pytest.mark.parametrize("path, piece, kind, end", [
+    ("/v1beta/models/to-google:streamGenerateContent?alt=sse", b"data: %s\n\n", "text/event-stream", '"finishReason":"MAX_TOKENS"'),
+    ("/api/chat", b"%s\n", "application/x-ndjson", '"done_reason":"length"')])
+def test_so_are_googles_and_ollamas_own(start, scripted, path, piece, kind, end):
+    s = start(money_config(scripted, {p + "/*": {"input": 3, "output": 15} for p in ("google", "ollama")},
+                           {"b": {"scope": "all", "limit_usd": 0.01, "cut_streams": True}}, budget_hold_tokens=100))
+    text = "word " * 40
+    one = {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}]} if "v1beta" in path else \
+        {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": text}, "done": False}
+    scripted.play(stream([piece % json.dumps(one).encode()] * 200, kind))
+    body = {"contents": [{"role": "user", "parts": [{"text": "tell me"}]}]} if "v1beta" in path else \
+        {"model": "to-ollama", "messages": [{"role": "user", "content": "tell me"}]}
+    with s.stream(path, body) as r:
+        got = r.read().decode()
+    assert r.status_code == 200 and end in got.split("\n")[-2 if "api" in path else -3] and got.count("word word") < 200, got[-500:]
+    assert lines(s, 1)[0]["ended"] == "cut"
+
+
 def test_budgets_are_objects_of_the_configuration(start, scripted):
     s = start(money_config(scripted))
     made = admin(s, "POST", "/sluice/v1/budgets", {"name": "x", "scope": "key", "subject": "0b000000", "limit_usd": 1.25, "time_zone": "Europe/Berlin"})
@@ -350,3 +368,12 @@ def test_killed_again_and_again_no_settled_line_is_lost_and_no_hold_leaks(start,
         seen = now
         again.stop()
         again.stop = lambda: None
+
+
+def test_images_are_counted_and_priced_each(start, scripted):
+    s = start(money_config(scripted, {"chat/*": {"image": 0.04}}))
+    body = {"created": 1, "data": [{"b64_json": "QQ=="}, {"b64_json": "QQ=="}, {"url": "https://x.example/1.png"}]}
+    scripted.play(http(200, json.dumps(body)))
+    assert s.post("/v1/images/generations", {"model": "to-chat", "prompt": "a cat", "n": 3}, headers=s.auth(KEY)).status_code == 200
+    line = lines(s, 1)[0]
+    assert line["images"] == 3 and line["cost_nanousd"] == 120_000_000 and line["ended"] == "done"
