@@ -276,11 +276,11 @@ static bool rotate(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint admin_key_endpoints[] = {
     { HTTP_GET,    "/admin/api/keys",             SURFACE_ROSETTA, ACCESS_VIEWER, "List client keys, masked", .on_worker = list, .out = &keys_shape },
-    { HTTP_POST,   "/admin/api/keys",             SURFACE_ROSETTA, ACCESS_ADMIN, "Create a client key", .on_worker = create, .in = &key_post_shape, .out = &made_shape, .body_is_optional = true },
+    { HTTP_POST,   "/admin/api/keys",             SURFACE_ROSETTA, ACCESS_ADMIN, "Create a client key", .on_worker = create, .in = &key_post_shape, .out = &made_shape, .body_is_optional = true, .is_create = true },
     { HTTP_PUT,    "/admin/api/keys/{id}",        SURFACE_ROSETTA, ACCESS_ADMIN, "Relabel a client key", .on_worker = relabel, .in = &key_label_shape, .out = &labelled_shape },
     { HTTP_DELETE, "/admin/api/keys/{id}",        SURFACE_ROSETTA, ACCESS_ADMIN, "Delete a client key", .on_worker = delete, .out = &deleted_shape },
     { HTTP_GET,    "/admin/api/keys/{id}/reveal", SURFACE_ROSETTA, ACCESS_ADMIN, "Reveal a client key where that is allowed", .on_worker = reveal, .out = &revealed_shape, .leaves_trail = true },
-    { HTTP_POST,   "/admin/api/keys/{id}/rotate", SURFACE_ROSETTA, ACCESS_ADMIN, "Give a client key a new secret", .on_worker = rotate, .out = &rotated_shape },
+    { HTTP_POST,   "/admin/api/keys/{id}/rotate", SURFACE_ROSETTA, ACCESS_ADMIN, "Give a client key a new secret", .on_worker = rotate, .out = &rotated_shape, .is_create = true },
     {0},
 };
 /* clang-format on */

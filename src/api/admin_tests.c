@@ -133,7 +133,7 @@ static bool cancel(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint admin_test_endpoints[] = {
     { HTTP_GET,    "/admin/api/internal-token",      SURFACE_ROSETTA, ACCESS_MEMBER, "Give the panel its token for test requests", .on_worker = internal_token, .out = &token_shape, .leaves_trail = true },
-    { HTTP_POST,   "/admin/api/test",                SURFACE_ROSETTA, ACCESS_MEMBER, "Start a test request through the gateway", .on_worker = start, .in = &test_in_shape, .out = &started_shape, .bad_json = "Invalid JSON" },
+    { HTTP_POST,   "/admin/api/test",                SURFACE_ROSETTA, ACCESS_MEMBER, "Start a test request through the gateway", .on_worker = start, .in = &test_in_shape, .out = &started_shape, .bad_json = "Invalid JSON", .is_create = true },
     { HTTP_GET,    "/admin/api/test/{task_id}",      SURFACE_ROSETTA, ACCESS_MEMBER, "Show the state of a test request", .on_worker = show, .out = &state_shape, .cache_control = "no-store" },
     { HTTP_POST,   "/admin/api/test/{task_id}/poll", SURFACE_ROSETTA, ACCESS_MEMBER, "Show the state of a test request past caching proxies", .on_worker = show, .out = &state_shape, .changes_nothing = true, .cache_control = "no-store" },
     { HTTP_DELETE, "/admin/api/test/{task_id}",      SURFACE_ROSETTA, ACCESS_MEMBER, "Cancel a test request", .on_worker = cancel, .out = &done_shape },

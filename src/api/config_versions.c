@@ -177,7 +177,7 @@ const struct endpoint config_version_endpoints[] = {
     { HTTP_GET,  "/sluice/v1/config/versions",               SURFACE_SLUICE, ACCESS_VIEWER, "List the versions of the configuration, newest first", .on_worker = list, .query = &version_query_shape, .out = &version_shape, .is_page = true },
     { HTTP_GET,  "/sluice/v1/config/versions/{id}",          SURFACE_SLUICE, ACCESS_VIEWER, "Show what a version changed", .on_worker = get, .out = &whole_version_shape },
     { HTTP_GET,  "/sluice/v1/config/versions/{id}/diff",     SURFACE_SLUICE, ACCESS_VIEWER, "Compare two versions of the configuration", .on_worker = diff, .query = &diff_query_shape, .out = &diff_shape },
-    { HTTP_POST, "/sluice/v1/config/versions/{id}/rollback", SURFACE_SLUICE, ACCESS_ADMIN,  "Go back to a version of the configuration", .on_worker = rollback, .out = &whole_version_shape },
+    { HTTP_POST, "/sluice/v1/config/versions/{id}/rollback", SURFACE_SLUICE, ACCESS_ADMIN,  "Go back to a version of the configuration", .on_worker = rollback, .out = &whole_version_shape, .is_create = true },
     {0},
 };
 /* clang-format on */

@@ -38,6 +38,7 @@ struct endpoint {
     bool waits;               /* for somebody else's server: runs where it holds up no other call */
     bool takes_password;      /* hashes one: runs on the few workers that may */
     bool leaves_trail;        /* a GET that stands in the audit log: it hands out what opens something, or what people said */
+    bool is_create;           /* a POST that answers 200 and makes something, or costs: minds Idempotency-Key, as those with 201 do */
     bool changes_nothing;     /* a POST that does not stand there: it only asks */
     bool body_is_optional;    /* one that is absent counts as {}; llm-rosetta: one that is no object, too */
     const char *capability;   /* dangerous: 403 naming it unless setting capabilities has it and the peer is this machine; NULL: none */
@@ -63,6 +64,7 @@ extern const struct endpoint omni_connection_endpoints[], omni_node_endpoints[],
 
 const struct endpoint *endpoint_at(size_t i); /* all tables in order; NULL past the end */
 size_t endpoint_index(const struct endpoint *e);
+bool endpoint_is_repeatable(const struct endpoint *e); /* sent again with the same Idempotency-Key it answers as before */
 bool endpoint_is_audited(const struct endpoint *e); /* its calls stand in the audit log, also those that are refused */
 
 /* Paths other gateways serve the same operations under, rewritten before routing. */

@@ -14,8 +14,20 @@
 
 struct repetition {
     struct str caller, name;
-    uint8_t body_hash[SHA256_SIZE];
+    uint8_t body_hash[SHA256_SIZE]; /* of all that says what is asked for */
 };
+
+/* The body, and what of the path and the query names: lengths keep them apart. */
+static void hash_of(struct control_call *c, uint8_t out[SHA256_SIZE])
+{
+    struct buf all;
+    buf_init_arena(&all, c->arena, SIZE_MAX / 2);
+    for (size_t i = 0; i < c->params.n; i++)
+        buf_fmt(&all, "%zu:" STR_FMT ",", c->params.v[i].value.n, STR_ARG(c->params.v[i].value));
+    buf_fmt(&all, "%zu:" STR_FMT ",", c->query.n, STR_ARG(c->query));
+    buf_str_add(&all, c->body);
+    sha256(buf_str(&all), out);
+}
 
 static bool read_key(struct control_call *c, struct repetition *r, struct err *e)
 {
@@ -25,7 +37,7 @@ static bool read_key(struct control_call *c, struct repetition *r, struct err *e
                          MAX_NAME);
     r->caller = str_fmt(c->arena, "%s " STR_FMT " %s", principal_kind_name(c->who.kind),
                         STR_ARG(c->who.id), c->row->path);
-    sha256(c->body, r->body_hash);
+    hash_of(c, r->body_hash);
     return true;
 }
 
@@ -56,7 +68,9 @@ static bool find(struct control_call *c, struct db *db, const struct repetition 
     if (stmt_step(s, e)) {
         struct str hash = stmt_blob(s, 0), sealed = str_dup(c->arena, stmt_blob(s, 2));
         int64_t status = stmt_int(s, 1), left_ms = stmt_int(s, 3) - clock_wall_ms();
-        bool counts = left_ms > 0 && (status != UNDER_WAY || left_ms > KEEP_MS - ABANDONED_MS);
+        int64_t age_ms = KEEP_MS - left_ms; /* below 0: the clock was set back since */
+        bool counts = left_ms > 0 &&
+                      (status != UNDER_WAY || (age_ms < ABANDONED_MS && age_ms > -ABANDONED_MS));
         *is_there = counts;
         if (counts && !str_eq(hash, str_n((const char *)r->body_hash, SHA256_SIZE)))
             ok = err_set(e, ERR_CONFLICT, "idempotency_conflict",
@@ -118,9 +132,7 @@ bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e)
     struct repetition r;
     bool is_there = false;
     *is_done = false;
-    /* Not where a password is in the body: a plain hash of it is no way to keep one, and its answer is a session. */
-    if (c->row->method != HTTP_POST || c->row->status != 201 || c->row->takes_password ||
-        !control_head(c, "idempotency-key").n)
+    if (!endpoint_is_repeatable(c->row) || !control_head(c, "idempotency-key").n)
         return true;
     struct db *db = read_key(c, &r, e) ? control_db(c, e) : NULL;
     if (!db || !db_begin(db, e))

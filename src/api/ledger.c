@@ -797,7 +797,7 @@ const struct endpoint ledger_endpoints[] = {
     { HTTP_GET,  "/sluice/v1/ledger", SURFACE_SLUICE, ACCESS_VIEWER, "List what was spent, newest first", .on_worker = list, .has_csv = true, .query = &ledger_query_shape, .out = &line_shape, .is_page = true },
     { HTTP_POST, "/sluice/v1/ledger", SURFACE_SLUICE, ACCESS_ADMIN, "Add a correction or a credit", .on_worker = add, .in = &entry_in_shape, .out = &line_shape, .status = 201 },
     { HTTP_GET,  "/sluice/v1/ledger/verify", SURFACE_SLUICE, ACCESS_VIEWER, "Compute the ledger again and compare", .on_worker = verify, .query = &span_query_shape, .out = &check_shape },
-    { HTTP_POST, "/sluice/v1/ledger/reprice", SURFACE_SLUICE, ACCESS_ADMIN, "What a span costs at the prices known now; writes the differences as corrections", .on_worker = reprice, .in = &reprice_in_shape, .out = &reprice_shape },
+    { HTTP_POST, "/sluice/v1/ledger/reprice", SURFACE_SLUICE, ACCESS_ADMIN, "What a span costs at the prices known now; writes the differences as corrections", .on_worker = reprice, .in = &reprice_in_shape, .out = &reprice_shape, .is_create = true },
     { HTTP_GET,  "/sluice/v1/ledger/{id}", SURFACE_SLUICE, ACCESS_VIEWER, "One line, by its id or its request's, and what its cost is made of", .on_worker = get, .out = &bill_shape },
     { HTTP_GET,  "/sluice/v1/costs", SURFACE_SLUICE, ACCESS_VIEWER, "Costs over time, grouped by any two dimensions", .on_worker = costs, .has_csv = true, .query = &costs_query_shape, .out = &costs_shape },
     {0},

@@ -453,7 +453,7 @@ static bool storage(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint omni_backup_endpoints[] = {
     { HTTP_GET,  "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "List the copies of the store", .on_worker = list, .out = &backups_shape },
-    { HTTP_POST, "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Copy the store; with a backupId: restore what was configured then", .on_worker = create_or_restore, .in = &backup_in_shape, .out = &made_shape, .body_is_optional = true },
+    { HTTP_POST, "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Copy the store; with a backupId: restore what was configured then", .on_worker = create_or_restore, .in = &backup_in_shape, .out = &made_shape, .body_is_optional = true, .is_create = true },
     { HTTP_PUT,  "/api/db-backups",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Copy the store", .on_worker = create, .out = &made_shape },
     { HTTP_GET,  "/api/db-backups/export", SURFACE_OMNIROUTE, ACCESS_OWNER, "Download a copy of the store", .on_worker = export_store, .leaves_trail = true, .media = "application/octet-stream" },
     { HTTP_POST, "/api/db-backups/import", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Restore what a downloaded copy configured", .on_worker = import_store, .in = &import_shape, .reads_body = true, .takes_form = true, .out = &made_shape, .capability = "backup_import", .max_body_bytes = IMPORT_MAX },

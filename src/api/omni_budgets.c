@@ -230,7 +230,7 @@ static bool set(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint omni_budget_endpoints[] = {
     { HTTP_GET,  "/api/usage/budget", SURFACE_OMNIROUTE, ACCESS_VIEWER, "What a key may spend in a day and a month, and did", .on_worker = get, .query = &budget_query_shape, .out = &budget_shape },
-    { HTTP_POST, "/api/usage/budget", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Limit it: a request that could pass the limit is refused", .on_worker = set, .in = &budget_in_shape, .out = &set_shape },
+    { HTTP_POST, "/api/usage/budget", SURFACE_OMNIROUTE, ACCESS_ADMIN, "Limit it: a request that could pass the limit is refused", .on_worker = set, .in = &budget_in_shape, .out = &set_shape, .is_create = true },
     {0},
 };
 /* clang-format on */

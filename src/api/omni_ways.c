@@ -456,7 +456,7 @@ static bool drop_rename(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint omni_way_endpoints[] = {
     { HTTP_GET,    "/api/fallback/chains",            SURFACE_OMNIROUTE, ACCESS_VIEWER, "List fallback chains by model", .on_worker = list_chains, .out = &chains_shape },
-    { HTTP_POST,   "/api/fallback/chains",            SURFACE_OMNIROUTE, ACCESS_ADMIN, "Set the fallback chain of a model", .on_worker = put_chain, .in = &chain_in_shape, .out = &chain_out_shape },
+    { HTTP_POST,   "/api/fallback/chains",            SURFACE_OMNIROUTE, ACCESS_ADMIN, "Set the fallback chain of a model", .on_worker = put_chain, .in = &chain_in_shape, .out = &chain_out_shape, .is_create = true },
     { HTTP_DELETE, "/api/fallback/chains",            SURFACE_OMNIROUTE, ACCESS_ADMIN, "Remove the fallback chain of a model", .on_worker = drop_chain, .in = &unchain_in_shape, .out = &unchain_shape },
     { HTTP_GET,    "/api/model-combo-mappings",       SURFACE_OMNIROUTE, ACCESS_VIEWER, "List patterns that lead models to combos", .on_worker = list_mappings, .out = &mappings_shape },
     { HTTP_POST,   "/api/model-combo-mappings",       SURFACE_OMNIROUTE, ACCESS_ADMIN, "Add a pattern that leads models to a combo", .on_worker = create_mapping, .in = &mapping_in_shape, .out = &mapping_one_shape, .status = 201 },
@@ -464,7 +464,7 @@ const struct endpoint omni_way_endpoints[] = {
     { HTTP_PUT,    "/api/model-combo-mappings/{id}",  SURFACE_OMNIROUTE, ACCESS_ADMIN, "Change one of them", .on_worker = change_mapping, .in = &mapping_change_shape, .out = &mapping_one_shape },
     { HTTP_DELETE, "/api/model-combo-mappings/{id}",  SURFACE_OMNIROUTE, ACCESS_ADMIN, "Remove one of them", .on_worker = drop_mapping, .out = &success_shape },
     { HTTP_GET,    "/api/settings/model-aliases",     SURFACE_OMNIROUTE, ACCESS_VIEWER, "List models that have another name now", .on_worker = list_renames, .out = &renames_shape },
-    { HTTP_POST,   "/api/settings/model-aliases",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Give a model another name", .on_worker = add_rename, .in = &rename_in_shape, .out = &renamed_shape },
+    { HTTP_POST,   "/api/settings/model-aliases",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Give a model another name", .on_worker = add_rename, .in = &rename_in_shape, .out = &renamed_shape, .is_create = true },
     { HTTP_PUT,    "/api/settings/model-aliases",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Say all of them at once", .on_worker = put_renames, .in = &renames_in_shape, .out = &renames_shape },
     { HTTP_DELETE, "/api/settings/model-aliases",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Forget one of them", .on_worker = drop_rename, .in = &unrename_in_shape, .out = &renamed_shape },
     {0},

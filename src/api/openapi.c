@@ -159,19 +159,13 @@ static void write_relay_body(struct jw *w, const struct endpoint *e)
     jw_object_end(w);
 }
 
-/* A create: sent again with the same Idempotency-Key it answers as before. */
-static bool is_repeatable(const struct endpoint *e)
-{
-    return e->on_worker && e->method == HTTP_POST && e->status == 201;
-}
-
 static void write_headers(struct jw *w, const struct endpoint *e, bool is_success)
 {
     jw_key(w, "headers");
     jw_object(w);
     jw_key(w, "x-request-id");
     jw_raw(w, STR("{\"$ref\":\"#/components/headers/RequestId\"}"));
-    if (is_success && (e->has_tag || is_repeatable(e)) && e->status != 204) {
+    if (is_success && (e->has_tag || endpoint_is_repeatable(e)) && e->status != 204) {
         jw_key(w, "etag");
         jw_raw(
             w,
@@ -415,14 +409,14 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
         jw_raw(w, str_of(queries[i].json));
         jw_object_end(w);
     }
-    const char *header = is_repeatable(e)        ? "idempotency-key"
-                         : !e->has_tag           ? NULL
-                         : e->method == HTTP_GET ? "if-none-match"
-                                                 : "if-match";
+    const char *header = endpoint_is_repeatable(e) ? "idempotency-key"
+                         : !e->has_tag             ? NULL
+                         : e->method == HTTP_GET   ? "if-none-match"
+                                                   : "if-match";
     if (header) {
         begin_parameter(w, str_of(header), "header", false);
         jw_kv_cstr(w, "description",
-                   is_repeatable(e)
+                   endpoint_is_repeatable(e)
                        ? "Any text: sent again with the same one, nothing is made twice"
                        : "ETag of an earlier answer");
         jw_key(w, "schema");

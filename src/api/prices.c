@@ -331,10 +331,10 @@ static bool version(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint price_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/prices", SURFACE_SLUICE, ACCESS_VIEWER, "List prices, of every source", .on_worker = list, .query = &price_query_shape, .out = &price_shape, .is_page = true },
-    { HTTP_POST,   "/sluice/v1/prices", SURFACE_SLUICE, ACCESS_ADMIN, "Set the price of a model, whatever lists say", .on_worker = set, .in = &price_in_shape, .out = &price_shape },
+    { HTTP_POST,   "/sluice/v1/prices", SURFACE_SLUICE, ACCESS_ADMIN, "Set the price of a model, whatever lists say", .on_worker = set, .in = &price_in_shape, .out = &price_shape, .is_create = true },
     { HTTP_DELETE, "/sluice/v1/prices", SURFACE_SLUICE, ACCESS_ADMIN, "Go back to what lists say of a model", .on_worker = drop, .query = &name_query_shape, .status = 204 },
     { HTTP_GET,    "/sluice/v1/prices/lookup", SURFACE_SLUICE, ACCESS_VIEWER, "What a served model costs at each of its targets", .on_worker = lookup, .query = &lookup_query_shape, .out = &target_price_shape, .is_list = true },
-    { HTTP_POST,   "/sluice/v1/prices/import", SURFACE_SLUICE, ACCESS_ADMIN, "Read a price list in", .on_worker = import, .query = &import_query_shape, .in = &import_in_shape, .reads_body = true, .out = &import_shape },
+    { HTTP_POST,   "/sluice/v1/prices/import", SURFACE_SLUICE, ACCESS_ADMIN, "Read a price list in", .on_worker = import, .query = &import_query_shape, .in = &import_in_shape, .reads_body = true, .out = &import_shape, .is_create = true },
     { HTTP_DELETE, "/sluice/v1/prices/import", SURFACE_SLUICE, ACCESS_ADMIN, "Forget the lists that were read in", .on_worker = forget, .query = &forget_query_shape, .out = &forget_shape },
     { HTTP_GET,    "/sluice/v1/prices/versions/{version}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a price by its version, also one that holds no longer", .on_worker = version, .out = &price_shape },
     {0},

@@ -195,7 +195,7 @@ static bool compare(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint reconcile_endpoints[] = {
     { HTTP_GET,  "/sluice/v1/reconciliation", SURFACE_SLUICE, ACCESS_VIEWER, "Compare the ledger with what a vendor says, by day and model", .on_worker = compare, .query = &drift_query_shape, .out = &drift_shape, .is_list = true },
-    { HTTP_POST, "/sluice/v1/reconciliation/import", SURFACE_SLUICE, ACCESS_ADMIN, "Read a vendor's usage export in", .on_worker = import, .query = &import_query_shape, .in = &import_in_shape, .reads_body = true, .out = &import_shape },
+    { HTTP_POST, "/sluice/v1/reconciliation/import", SURFACE_SLUICE, ACCESS_ADMIN, "Read a vendor's usage export in", .on_worker = import, .query = &import_query_shape, .in = &import_in_shape, .reads_body = true, .out = &import_shape, .is_create = true },
     {0},
 };
 /* clang-format on */
