@@ -4,6 +4,7 @@ import re
 
 import pytest
 from omni import ADMIN, UUID, chat, invalid, models, ok, omni_config, refused, start
+from test_export_start import export as exported, variables
 from upstream import http, reset
 
 SECRET = "sk-secret-of-a-connection-0123456789"
@@ -351,9 +352,11 @@ def test_everything_survives_export(s, upstream, start_sluice):
     node = node_of(s, baseUrl=upstream.origin, chatPath="/c")
     one = s.add(provider=node["id"], name="one", apiKey=SECRET, group="g", defaultModel="m")
     assert SECRET not in s.output()
-    text = s.config_path.read_text()
-    assert '"kinds"' in text and node["id"] in text
-    other = start_sluice(text)
+    text = exported(s.folder).decode()
+    assert '"kinds"' in text and node["id"] in text and SECRET not in text
+    env = {name: SECRET for name in variables(text.encode())}
+    other = start_sluice(text, env=env)
+    assert exported(other.folder, **env).decode() == text
     admin = {"auth": False, "headers": {"Authorization": "Bearer " + ADMIN}}
     assert other.call("GET", "/api/provider-nodes", **admin).json()["nodes"] == [node]
     got = other.call("GET", "/api/providers/" + one["id"], **admin).json()["connection"]
