@@ -186,8 +186,7 @@ bool session_insert(struct db *db, const struct session_row *r, struct err *e)
 
 bool session_touch(struct db *db, const uint8_t hash[SHA256_SIZE], int64_t seen_ms, struct err *e)
 {
-    struct stmt *s = db_prepare(db, "UPDATE session SET seen_ms = max(seen_ms, ?2) WHERE hash = ?1",
-                                e);
+    struct stmt *s = db_prepare(db, "UPDATE session SET seen_ms = ?2 WHERE hash = ?1", e);
     if (s) {
         stmt_bind_blob(s, 1, hash, SHA256_SIZE);
         stmt_bind_int(s, 2, seen_ms);

@@ -267,8 +267,23 @@ void settings_default(struct settings *s)
     }
 }
 
+/* Texts are lines: they go into headers, logs and files. What is written for a model may have several. */
+static bool is_plain(const struct setting *row, struct str value)
+{
+    bool has_lines = row->check == check_prompt;
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char ch = (unsigned char)value.p[i];
+        bool breaks = ch == '\n' || ch == '\r' || ch == '\t';
+        if (ch == 0x7f || (ch < ' ' && !(has_lines && breaks)))
+            return false;
+    }
+    return str_valid_utf8(value);
+}
+
 static bool text_fits(const struct setting *row, struct str value, struct err *e)
 {
+    if (!is_plain(row, value))
+        return err_field(e, row->name, "'%s' must be text without control characters", row->name);
     if (row->words) {
         struct str rest = str_of(row->words), one;
         while (rest.n) {

@@ -185,7 +185,8 @@ bool identity_session(struct identity *id, struct arena *a, struct str token,
                                   .id = str_dup(a, s->person->id),
                                   .name = str_dup(a, s->person->name),
                                   .session = str_dup(a, s->id)};
-        if (now_ms > s->seen_ms) {
+        /* A clock that was set back by more than a minute: by the old one it would not be idle for long. */
+        if (now_ms > s->seen_ms || s->seen_ms - now_ms > 60000) {
             s->seen_ms = now_ms;
             s->is_dirty = true;
         }

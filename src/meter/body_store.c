@@ -396,9 +396,9 @@ static void *body_thread(void *arg)
     struct body_store *s = arg;
     for (bool is_last = false; !is_last;) {
         struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += TIDY_MS / 1000;
-        while (sem_timedwait(&s->wake, &until) != 0 && errno == EINTR)
+        while (sem_clockwait(&s->wake, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR)
             ;
         /* before the queue: what was put until then is in it */
         is_last = atomic_load(&s->is_stopping);

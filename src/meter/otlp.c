@@ -728,14 +728,14 @@ static bool is_stopping(const struct otlp *o)
 static void nap(struct otlp *o, uint64_t ms)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(ms / 1000);
     until.tv_nsec += (long)(ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
-    while (sem_timedwait(&o->wake, &until) != 0 && errno == EINTR) {
+    while (sem_clockwait(&o->wake, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) {
     }
 }
 

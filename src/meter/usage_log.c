@@ -833,10 +833,21 @@ static bool is_hurried(const struct usage_log *u)
     return false;
 }
 
+/* Waits go by the clock that nobody sets: a wall clock set back would make milliseconds days. */
+static void init_cond(pthread_cond_t *c)
+{
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0 ||
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) != 0 ||
+        pthread_cond_init(c, &monotonic) != 0)
+        abort();
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
 static void sleep_a_while(struct usage_log *u, bool is_idle)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t ms = atomic_load(&u->is_degraded) ? RETRY_MS : is_idle ? IDLE_MS : GROUP_MS;
     until.tv_sec += ms / 1000;
     until.tv_nsec += (ms % 1000) * 1000000;
@@ -1001,9 +1012,9 @@ static bool wait_for_turn(struct usage_log *u, unsigned timeout_ms)
     if (!w)
         abort();
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->done, NULL);
+    init_cond(&w->done);
     w->refs = 2;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / 1000;
     until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
@@ -1047,7 +1058,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     map_init(&u->names);
     map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
-    pthread_cond_init(&u->wake, NULL);
+    init_cond(&u->wake);
     for (unsigned i = 0; i < loops; i++)
         u->rings[i].oldest = u->rings[i].newest = new_chunk(&u->rings[i]);
     if (pthread_create(&u->thread, NULL, writer, u) == 0)
