@@ -333,7 +333,7 @@ static const struct shape protect_in_shape = SHAPE(struct protect_in,
     FIELD(struct protect_in, enabled, REQUIRED, "true: it gets the limits that GET /api/resilience shows as defaults, where it has none; false: it loses them"));
 static const struct shape protect_out_shape = SHAPE(struct protect_out,
     FIELD(struct protect_out, success, 0, "true"),
-    FIELD(struct protect_out, connectionId, 0, "The connection"),
+    FIELD(struct protect_out, connectionId, 0, "The connection, as it was named"),
     FIELD(struct protect_out, enabled, 0, "Whether it is protected now"));
 /* clang-format on */
 
@@ -411,7 +411,7 @@ static bool protect_one(struct control_call *c, struct err *e)
     struct provider_change p = {.name = u->name,
                                 .given = PROVIDER_LIMITS,
                                 .limits = omni_protected(c->snap, u, in->enabled)};
-    struct protect_out out = {true, u->uid, in->enabled};
+    struct protect_out out = {true, in->connectionId, in->enabled};
     return change_provider(c, CHANGE_UPDATE, &p, e) &&
            control_reply(c, 200, &protect_out_shape, &out);
 }
