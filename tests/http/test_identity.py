@@ -4,6 +4,7 @@ import re
 import sqlite3
 import subprocess
 
+import httpx
 import pytest
 from conftest import basic_config
 from gateway import BINARY, wait_for
@@ -705,3 +706,25 @@ def test_reset_password_without_a_server_and_from_the_file(start_sluice, config)
         token(again, "long enough")
     finally:
         again.stop()
+
+
+def test_no_more_passwords_are_hashed_at_once_than_allowed(start_sluice, config):
+    """By what the process ever held in memory: the kernel keeps that figure, so no moment need be met."""
+    one = 48 << 20
+
+    def peak(s):
+        (line,) = [x for x in open("/proc/%d/status" % s.process.pid, encoding="utf-8") if x.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
+    config["server"].update(password_memory_bytes=one, password_passes=1, password_parallel=2, login_max_failures=1000)
+    s = start_sluice(config)
+    before = peak(s)  # with one hash in it already: the password of the file
+
+    def sign_in_once(i):
+        with httpx.Client(base_url=s.origin, timeout=60, trust_env=False) as http:
+            return http.post("/sluice/v1/session", json={"password": PASSWORD}).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(sign_in_once, range(5))) == {201}
+    assert before > one
+    assert peak(s) - before < 1.7 * one, "more than two at once"

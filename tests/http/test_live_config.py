@@ -121,13 +121,17 @@ def test_a_symbolic_link_stays_one(start_sluice, tmp_path):
 def test_a_hundred_writers_lose_nothing(start_sluice):
     s = start_sluice({"models": {"m": {"provider": "echo", "capabilities": []}}, "server": {"api_keys": KEYS}}, key=ADMIN)
 
+    together = threading.Barrier(100)
+    s.http = httpx.Client(base_url=s.origin, timeout=60, trust_env=False, limits=httpx.Limits(max_connections=100))
+
     def write(i):
+        together.wait(60)  # all of them at once
         one = s.call("PATCH", "/sluice/v1/models/m", {"context_tokens": i + 1}).status_code
         two = s.post("/sluice/v1/models", {"name": "w%d" % i, "targets": [{"provider": "echo"}]}).status_code
         json.loads(text(s))  # never a part of a file
         return one, two
 
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
         assert set(pool.map(write, range(100))) == {(200, 201)}
     config = json.loads(text(s))
     assert set(config["models"]) == {"m"} | {"w%d" % i for i in range(100)}
@@ -372,10 +376,45 @@ def test_versions_from_the_shell(start_sluice):
 # killed at any point
 
 class Changes:
-    """Adds models and renames their provider, one after the other, until the server is gone."""
+    """Adds models and renames their provider, adds one of the other nouns, sets a setting or goes back by a version, one after the other,
+    until the server is gone."""
+    NOUNS = {"combos": ("name", lambda n: {"name": n, "members": [{"model": "m"}]}), "aliases": ("alias", lambda n: {"alias": n, "to": "m"}),
+             "chains": ("model", lambda n: {"chain": [{"provider": "echo"}]}), "orgs": ("id", lambda n: {"id": n, "name": n}),
+             "users": ("id", lambda n: {"id": n, "name": n}), "budgets": ("name", lambda n: {"name": n, "scope": "all", "limit_usd": 1})}
 
     def __init__(self, rng):
-        self.rng, self.kept, self.open, self.name, self.stop = rng, set(), None, "p0", threading.Event()
+        self.rng, self.kept, self.open, self.name, self.stop, self.turn = rng, set(), None, "p0", threading.Event(), 0
+        self.others, self.maybe, self.attempts = set(), set(), None  # (noun, name): acknowledged, and not known; values of max_attempts
+
+    def make(self, s, noun, name):
+        body = self.NOUNS[noun][1](name)
+        self.maybe.add((noun, name))
+        where = "/sluice/v1/" + noun
+        r = s.call("PUT", where + "/" + name, body) if noun == "chains" else s.post(where, body)
+        assert r.status_code in (200, 201), (noun, r.text)
+        self.maybe.discard((noun, name))
+        self.others.add((noun, name))
+
+    def other(self, s):
+        self.turn += 1
+        kind = [*self.NOUNS, "settings", "rollback"][self.turn % (len(self.NOUNS) + 2)]
+        name = "x%d" % self.rng.randrange(10**9)
+        if kind == "settings":
+            value = self.rng.randint(2, 9)
+            self.attempts.add(value)
+            r = s.call("PATCH", "/sluice/v1/settings/max_attempts", {"value": value})
+            assert r.status_code == 200, r.text
+            self.attempts = {value}
+        elif kind == "rollback":  # what was made last is gone again
+            before = s.get("/sluice/v1/config/versions").json()["data"][0]["id"]
+            self.make(s, "aliases", name)
+            self.others.discard(("aliases", name))
+            self.maybe.add(("aliases", name))
+            r = s.post("/sluice/v1/config/versions/%s/rollback" % before, {})
+            assert r.status_code == 200, r.text
+            self.maybe.discard(("aliases", name))
+        else:
+            self.make(s, kind, name)
 
     def run(self, s):
         while not self.stop.is_set():
@@ -385,11 +424,21 @@ class Changes:
                 r = s.post("/sluice/v1/models", {"name": self.open, "targets": [{"provider": self.name}]})
                 assert r.status_code == 201, r.text
                 self.kept.add(self.open)
+                self.other(s)
                 r = s.call("PATCH", "/sluice/v1/providers/" + self.name, {"name": to})
                 assert r.status_code == 200, r.text
                 self.name = to
             except (OSError, httpx.HTTPError):
                 return
+
+    def check_others(self, s):
+        now = {(noun, one[key]) for noun, (key, _) in self.NOUNS.items() for one in s.get("/sluice/v1/" + noun).json()["data"]}
+        assert self.others <= now, "acknowledged, but lost"
+        assert now - self.others <= self.maybe, "refused or taken back, but there"
+        self.others, self.maybe = now, set()
+        (attempts,) = [x["value"] for x in s.get("/sluice/v1/settings").json()["data"] if x["name"] == "max_attempts"]
+        assert self.attempts is None or attempts in self.attempts
+        self.attempts = {attempts}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -408,6 +457,7 @@ def test_killed_at_any_point_nothing_acknowledged_is_lost_and_nothing_is_half(ca
         assert set(models) - changes.kept <= {"m", "stored", "echo", changes.open}
         (changes.name,) = {target for name, targets in models.items() for target in targets if name != "echo"}  # all the same one
         assert set(json.loads(text(s))["providers"]) == {changes.name}
+        changes.check_others(s)
         if life == 5:
             s.stop()
             break
@@ -424,4 +474,4 @@ def test_killed_at_any_point_nothing_acknowledged_is_lost_and_nothing_is_half(ca
         s.process.wait()
         s.http.close()
         s.log.close()
-    assert len(changes.kept) > 3
+    assert len(changes.kept) + len(changes.others) > 3
