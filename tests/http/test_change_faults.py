@@ -13,7 +13,7 @@ from gateway import KEY, Sluice, wait_for
 ADMIN = "sk-admin-0123456789abcdef"
 CONFIG = {"providers": {"p": {"type": "echo"}}, "models": {"m": "p", "fixed": "p"},
           "server": {"api_keys": [{"id": "0a1b2c3d", "key": KEY}, {"id": "ad000001", "key": ADMIN, "scopes": ["admin"]}]}}
-LISTS = ("providers", "models", "keys", "settings", "config/versions")
+LISTS = ("providers", "models", "keys", "settings", "config/versions", "combos", "chains", "aliases", "orgs", "users", "budgets", "prices")
 
 
 def ask(s, key=KEY, model="fixed"):
@@ -41,6 +41,9 @@ class Made:
         assert self.s.post("/sluice/v1/providers", {"name": "q", "type": "echo"}).json()["origin"] == {"file": "file", "store": "api"}[home]
         assert self.s.post("/sluice/v1/models", {"name": "own", "targets": [{"provider": "q"}]}).status_code == 201
         self.key = self.s.post("/sluice/v1/keys", {"label": "k", "allowed_models": ["own", "fixed"]}).json()
+        self.version = self.s.get("/sluice/v1/config/versions").json()["data"][0]["id"]  # from here on there is something to go back from
+        assert self.s.post("/sluice/v1/combos", {"name": "c", "members": [{"model": "fixed"}]}).status_code == 201
+        assert self.s.post("/sluice/v1/aliases", {"alias": "a", "to": "c"}).status_code == 201
 
     def start(self, config=None):
         self.s = Sluice(self.folder, config, key=ADMIN, env=preloaded(self.library, self.folder.parent / "gate"))
@@ -73,7 +76,12 @@ def changes(m):
             ("PATCH", "/sluice/v1/models/own", {"name": "renamed"}), ("DELETE", "/sluice/v1/models/own", None),
             ("POST", "/sluice/v1/keys", {"label": "new"}), ("PATCH", "/sluice/v1/keys/" + m.key["id"], {"enabled": False}),
             ("DELETE", "/sluice/v1/keys/" + m.key["id"], None),
-            ("PATCH", "/sluice/v1/settings/max_attempts", {"value": 7}), ("DELETE", "/sluice/v1/providers/q?cascade=true", None)]
+            ("PATCH", "/sluice/v1/settings/max_attempts", {"value": 7}),
+            ("POST", "/sluice/v1/combos", {"name": "new-c", "members": [{"model": "own"}]}), ("PATCH", "/sluice/v1/combos/c", {"name": "renamed-c"}),
+            ("PUT", "/sluice/v1/chains/m", {"chain": [{"provider": "p"}]}), ("POST", "/sluice/v1/aliases", {"alias": "new-a", "to": "own"}),
+            ("DELETE", "/sluice/v1/aliases/a", None), ("POST", "/sluice/v1/orgs", {"id": "o", "name": "o"}), ("POST", "/sluice/v1/users", {"id": "u", "name": "u"}),
+            ("POST", "/sluice/v1/budgets", {"name": "b", "scope": "all", "limit_usd": 1}), ("POST", "/sluice/v1/prices", {"provider": "p", "model": "x", "price": {"input": 1}}),
+            ("POST", "/sluice/v1/config/versions/%s/rollback" % m.version, {}), ("DELETE", "/sluice/v1/providers/q?cascade=true", None)]
 
 
 @pytest.mark.parametrize("home", ["file", "store"])
