@@ -15,7 +15,7 @@ struct combo_out {
     struct str id, name, strategy, model;
     yyjson_val *models, *nodes, *config;
     bool is_hidden, is_active, keeps_cache;
-    struct str created_at, updated_at;
+    struct str system, tools, created_at, updated_at;
 };
 struct combos_out {
     struct shape_list combos;
@@ -32,6 +32,8 @@ static const struct shape combo_shape = SHAPE(struct combo_out,
     FIELD_AS(struct combo_out, is_hidden, "isHidden", NULL, 0, "false: what is served is listed"),
     FIELD_AS(struct combo_out, is_active, "isActive", NULL, 0, "Whether it is served"),
     FIELD_AS(struct combo_out, keeps_cache, "context_cache_protection", NULL, 0, "Whether a conversation keeps to one member"),
+    FIELD_AS(struct combo_out, system, "system_message", NULL, OMIT_EMPTY, "What the model is told as the system, in place of what the client says"),
+    FIELD_AS(struct combo_out, tools, "tool_filter_regex", NULL, OMIT_EMPTY, "Only tools whose names it is found in are sent"),
     FIELD_AS(struct combo_out, created_at, "createdAt", NULL, OMIT_EMPTY, "When it was made, as far as that was here"),
     FIELD_AS(struct combo_out, updated_at, "updatedAt", NULL, OMIT_EMPTY, "When it was changed last, as far as that was here"));
 static const struct shape combos_shape = SHAPE(struct combos_out,
@@ -157,6 +159,8 @@ static struct combo_out show(struct arena *a, const struct snapshot *s, const st
         .config = config_of(a, x, written),
         .is_active = x->is_enabled,
         .keeps_cache = x->sticky == STICKY_CONVERSATION,
+        .system = x->system_message,
+        .tools = x->tool_filter,
         .created_at = json_get_str(json_get(written, "extra"), "createdAt"),
         .updated_at = json_get_str(json_get(written, "extra"), "updatedAt")};
     if (out.nodes)
@@ -234,7 +238,8 @@ struct combo_in {
     struct str name, strategy, model;
     yyjson_val *models, *nodes, *config;
     bool is_hidden, is_active, keeps_cache;
-    yyjson_val *providers, *system, *tools, *length;
+    yyjson_val *providers, *length;
+    struct str system, tools;
 };
 enum combo_bit {
     IN_NAME,
@@ -245,7 +250,10 @@ enum combo_bit {
     IN_CONFIG,
     IN_HIDDEN,
     IN_ACTIVE,
-    IN_CACHE
+    IN_CACHE,
+    IN_PROVIDERS,
+    IN_SYSTEM,
+    IN_TOOLS
 };
 struct config_in {
     struct str strategy;
@@ -291,8 +299,8 @@ struct member_in {
     FIELD_AS(struct combo_in, is_active, "isActive", NULL, 0, "Whether it is served; true when absent"), \
     FIELD_AS(struct combo_in, keeps_cache, "context_cache_protection", NULL, 0, "Whether a conversation keeps to one member"), \
     FIELD_AS(struct combo_in, providers, "allowedProviders", NULL, 0, "Not taken: its members say"), \
-    FIELD_AS(struct combo_in, system, "system_message", NULL, 0, "Not taken: setting system_prompt"), \
-    FIELD_AS(struct combo_in, tools, "tool_filter_regex", NULL, 0, "Not taken"), \
+    FIELD_AS_TEXT(struct combo_in, system, "system_message", NULL, 0, 50000, 0, "What the model is told as the system, in place of what the client says; empty: as it says"), \
+    FIELD_AS_TEXT(struct combo_in, tools, "tool_filter_regex", NULL, 0, 1000, 0, "Only tools whose names it is found in are sent; empty: all"), \
     FIELD_AS(struct combo_in, length, "context_length", NULL, 0, "Not taken: its members say")
 static const struct shape create_shape = SHAPE(struct combo_in,
     FIELD_TEXT(struct combo_in, name, 1, 100, REQUIRED | TRIM, "Name that clients ask for as a model: letters, digits, _ / . and -"), COMBO_FIELDS);
@@ -601,10 +609,6 @@ static bool check(struct control_call *c, struct err *e)
         return not_taken("isHidden", "what is served is listed", e);
     if (!json_absent(in->providers) && yyjson_arr_size(in->providers))
         return not_taken("allowedProviders", "the members say which", e);
-    if (!json_absent(in->system) && json_str(in->system).n)
-        return not_taken("system_message", "the setting system_prompt is for all", e);
-    if (!json_absent(in->tools) && json_str(in->tools).n)
-        return not_taken("tool_filter_regex", "tools go as they are", e);
     if (!json_absent(in->length))
         return not_taken("context_length", "it is the smallest of the members'", e);
     return (!is_given(c, IN_NAME) || is_name(in->name, e)) &&
@@ -652,6 +656,10 @@ static bool make_value(struct control_call *c, const struct combo *was, yyjson_v
         jw_kv_bool(&w, "enabled", in->is_active);
     if (is_given(c, IN_CACHE) && (in->keeps_cache || (was && was->sticky == STICKY_CONVERSATION)))
         jw_kv_cstr(&w, "sticky", in->keeps_cache ? "conversation" : "none");
+    if (is_given(c, IN_SYSTEM))
+        jw_kv_str(&w, "system_message", in->system);
+    if (is_given(c, IN_TOOLS))
+        jw_kv_str(&w, "tool_filter", in->tools);
     write_times(&w, c->arena, written, !was);
     jw_object_end(&w);
     return json_parse(c->arena, buf_str(&b), 0, out, e);
@@ -664,6 +672,8 @@ static bool refused(struct err *e)
     if (strncmp(e->field, "members", 7) == 0) {
         (void)snprintf(rest, sizeof rest, "%s", e->field + 7);
         (void)snprintf(e->field, sizeof e->field, "models%.80s", rest);
+    } else if (strcmp(e->field, "tool_filter") == 0) {
+        (void)snprintf(e->field, sizeof e->field, "tool_filter_regex");
     }
     return false;
 }

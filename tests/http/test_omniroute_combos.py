@@ -67,6 +67,24 @@ def test_combos_of_one_model_at_several_connections(s, upstream):
     assert asked(upstream)[-1] == ("one", "gpt-x")
 
 
+def test_what_a_combo_says_and_lets_through(s, upstream):
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}} for name in ("read_file", "rm_all")]
+    got = ok(s.api("POST", "/combos", {"name": "agent", "models": ["one/a"], "system_message": "Be brief.", "tool_filter_regex": "^read_"}), 201)
+    assert (got["system_message"], got["tool_filter_regex"]) == ("Be brief.", "^read_")
+    said = {"messages": [{"role": "system", "content": "Be long."}, *ASK["messages"]], "tools": tools}
+    upstream.next(chat("yes"))
+    ok(ask(s, "agent", **said))
+    sent = upstream.requests[-1].json
+    assert [m["content"] for m in sent["messages"] if m["role"] == "system"] == ["Be brief."]
+    assert [t["function"]["name"] for t in sent["tools"]] == ["read_file"]
+    got = ok(s.api("PATCH", "/combos/agent", {"system_message": "", "tool_filter_regex": ""}))
+    assert "system_message" not in got and "tool_filter_regex" not in got
+    upstream.next(chat("yes"))
+    ok(ask(s, "agent", **said))
+    assert "Be long." in str(upstream.requests[-1].json["messages"]) and len(upstream.requests[-1].json["tools"]) == 2
+    invalid(s.api("PATCH", "/combos/agent", {"tool_filter_regex": "("}), "tool_filter_regex")
+
+
 def test_check_34_circles_and_depth_are_refused(s):
     """Check 34: A -> B -> A is 400 on save, and so is a fourth level."""
     for name, to in (("a", "one/m"), ("b", "a"), ("c", "b"), ("d", "c")):
