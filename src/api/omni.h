@@ -24,6 +24,8 @@ bool omni_kept(struct control_call *c, const char *name, yyjson_val **out, struc
 bool omni_keep(struct control_call *c, const char *name, struct str json, struct err *e) MUST_USE;
 /* The limits of a connection (NULL: a new one) that is protected, or no longer: those of requests per minute and at once. */
 struct limits omni_protected(const struct snapshot *s, const struct upstream *u, bool on);
+/* {"alias":"what it means"}; source: only those that say it, NULL: all. */
+bool omni_aliases(struct control_call *c, const char *source, yyjson_val **out, struct err *e) MUST_USE;
 bool omni_not_found(const char *what, struct str id, struct err *e);
 /* One test of an upstream: its list of models, else a request for one token. u need not be in a snapshot. */
 struct omni_probe {

@@ -570,10 +570,9 @@ static const struct shape aliases_shape = SHAPE(struct aliases_out, FIELD(struct
 static const struct shape alias_query_shape = SHAPE(struct alias_query, FIELD(struct alias_query, alias, 0, "Which"));
 /* clang-format on */
 
-static bool list_aliases(struct control_call *c, struct err *e)
+bool omni_aliases(struct control_call *c, const char *source, yyjson_val **out, struct err *e)
 {
     yyjson_val *root, *k, *v;
-    struct aliases_out out = {NULL};
     struct buf b;
     size_t i, max;
     if (!change_view(c, &root, e))
@@ -582,12 +581,19 @@ static bool list_aliases(struct control_call *c, struct err *e)
     struct jw w = jw_on(&b);
     jw_object(&w);
     yyjson_obj_foreach (json_get(root, "aliases"), i, max, k, v) {
+        if (source && !str_eq(json_get_str(v, "source"), str_of(source)))
+            continue;
         jw_key_str(&w, json_str(k));
         jw_str(&w, yyjson_is_str(v) ? json_str(v) : json_get_str(v, "to"));
     }
     jw_object_end(&w);
-    return json_parse(c->arena, buf_str(&b), 0, &out.aliases, e) &&
-           control_reply(c, 200, &aliases_shape, &out);
+    return json_parse(c->arena, buf_str(&b), 0, out, e);
+}
+
+static bool list_aliases(struct control_call *c, struct err *e)
+{
+    struct aliases_out out = {NULL};
+    return omni_aliases(c, NULL, &out.aliases, e) && control_reply(c, 200, &aliases_shape, &out);
 }
 
 /* It may mean what is not there yet, as OmniRoute's clients set things up in any order. */

@@ -365,30 +365,11 @@ static const struct shape renamed_shape = SHAPE(struct renamed_out,
     FIELD(struct renamed_out, to, OMIT_EMPTY, "What it stands for"));
 /* clang-format on */
 
-/* {"old name":"new name"} of those that were made here. */
-static bool renames(struct control_call *c, yyjson_val **out, struct err *e)
-{
-    yyjson_val *root, *k, *v;
-    struct buf b;
-    size_t i, max;
-    if (!change_view(c, &root, e))
-        return false;
-    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
-    struct jw w = jw_on(&b);
-    jw_object(&w);
-    yyjson_obj_foreach (json_get(root, "aliases"), i, max, k, v)
-        if (str_is(json_get_str(v, "source"), RENAMED)) {
-            jw_key_str(&w, json_str(k));
-            jw_str(&w, json_get_str(v, "to"));
-        }
-    jw_object_end(&w);
-    return json_parse(c->arena, buf_str(&b), 0, out, e);
-}
-
 static bool list_renames(struct control_call *c, struct err *e)
 {
     struct renames_out out;
-    if (!renames(c, &out.custom, e) || !json_parse(c->arena, STR("{}"), 0, &out.built_in, e))
+    if (!omni_aliases(c, RENAMED, &out.custom, e) ||
+        !json_parse(c->arena, STR("{}"), 0, &out.built_in, e))
         return false;
     out.all = out.custom;
     return control_reply(c, 200, &renames_shape, &out);
@@ -422,7 +403,7 @@ static bool put_renames(struct control_call *c, struct err *e)
     size_t i, max, n = 0;
     if (!yyjson_is_obj(in->aliases))
         return err_field(e, "aliases", "'aliases' must be an object of names");
-    if (!renames(c, &was, e))
+    if (!omni_aliases(c, RENAMED, &was, e))
         return false;
     struct entry_change *all = ARENA_ARRAY(c->arena, struct entry_change,
                                            yyjson_obj_size(in->aliases) + yyjson_obj_size(was) + 1);
@@ -445,7 +426,7 @@ static bool drop_rename(struct control_call *c, struct err *e)
     struct renamed_out out = {.success = true, .from = in->from};
     struct strs users;
     yyjson_val *was;
-    if (!renames(c, &was, e))
+    if (!omni_aliases(c, RENAMED, &was, e))
         return false;
     if (!json_find(was, str_z(c->arena, in->from), in->from.n))
         return omni_not_found("Alias", in->from, e);

@@ -12,6 +12,7 @@
 #define LOOK_AGAIN_MS 250
 #define RETRY_MS 1000 /* told when nobody knows when something ends */
 
+struct beside;
 struct admission {
     struct relay *rl;
     struct limit_place places[PLACES];
@@ -26,11 +27,8 @@ struct admission {
         size_t n;
         uint64_t taken_ms;
         bool is_in;
-    } up, other; /* other: of the one that is put aside */
-    /* a second one at once, of those of places that limit that */
-    struct limit_place more[PLACES];
-    struct limits only[PLACES]; /* concurrency alone */
-    size_t n_more;
+    } up;
+    struct beside *beside; /* NULL: never were there two */
     /* upstreams that were left out, for want of room */
     struct limit_place nearest; /* the one with room first */
     struct limit_refusal nearest_why;
@@ -388,30 +386,45 @@ bool admission_wait_target(struct relay *rl)
 
 /* ---- two at once ---- */
 
-static bool take_more(struct admission *a, uint64_t now)
+struct beside {
+    struct up_places other; /* of the attempt that is put aside */
+    /* a second one at once, of those of places that limit that */
+    struct limit_place more[PLACES];
+    struct limits only[PLACES]; /* concurrency alone */
+    size_t n_more;
+};
+
+static struct beside *beside_of(struct admission *a)
+{
+    if (!a->beside)
+        a->beside = ARENA_NEW(a->rl->r->arena, struct beside);
+    return a->beside;
+}
+
+static bool take_more(struct admission *a, struct beside *b, uint64_t now)
 {
     struct limit_refusal why;
-    a->n_more = 0;
+    b->n_more = 0;
     for (size_t i = 0; i < a->n; i++) {
         const struct limit_place *p = &a->places[i];
         if (!p->limits->concurrency)
             continue;
         if (limit_is_awaited(p->gauge)) /* requests that have not begun go first */
             return false;
-        a->only[a->n_more] = (struct limits){.concurrency = p->limits->concurrency};
-        a->more[a->n_more] = (struct limit_place){p->gauge, &a->only[a->n_more], p->of};
-        a->n_more++;
+        b->only[b->n_more] = (struct limits){.concurrency = p->limits->concurrency};
+        b->more[b->n_more] = (struct limit_place){p->gauge, &b->only[b->n_more], p->of};
+        b->n_more++;
     }
-    if (limit_take(a->rl->env->shared->limiter, a->more, a->n_more, 0, now, &why))
+    if (limit_take(a->rl->env->shared->limiter, b->more, b->n_more, 0, now, &why))
         return true;
-    a->n_more = 0;
+    b->n_more = 0;
     return false;
 }
 
-static void give_more(struct admission *a, uint64_t now)
+static void give_more(struct admission *a, struct beside *b, uint64_t now)
 {
-    limit_end(a->rl->env->shared->limiter, a->more, a->n_more, 0, 0, now, now);
-    a->n_more = 0;
+    limit_end(a->rl->env->shared->limiter, b->more, b->n_more, 0, 0, now, now);
+    b->n_more = 0;
 }
 
 bool admission_beside(struct relay *rl)
@@ -425,14 +438,15 @@ bool admission_beside(struct relay *rl)
     struct admission *a = admission_of(rl);
     if (a->tokens < 0 && counts_tokens(p, n))
         a->tokens = estimate(rl);
-    if (!take_more(a, now))
+    struct beside *b = beside_of(a);
+    if (!take_more(a, b, now))
         return false;
     if (n > 0 && (is_awaited(p, n, &why) ||
                   !limit_take(rl->env->shared->limiter, p, n, reserved(a), now, &why))) {
-        give_more(a, now);
+        give_more(a, b, now);
         return false;
     }
-    a->other = a->up;
+    b->other = a->up;
     a->up = (struct up_places){.n = n, .taken_ms = now, .is_in = n > 0};
     memcpy(a->up.v, p, n * sizeof *p);
     return true;
@@ -443,18 +457,19 @@ void admission_change_places(struct relay *rl)
     struct admission *a = rl->admission;
     if (!a)
         return;
+    struct beside *b = beside_of(a);
     struct up_places up = a->up;
-    a->up = a->other;
-    a->other = up;
+    a->up = b->other;
+    b->other = up;
 }
 
 void admission_other_over(struct relay *rl, bool was_asked)
 {
     struct admission *a = rl->admission;
-    if (!a)
+    if (!a || !a->beside)
         return;
-    leave_places(rl, &a->other, was_asked ? reserved(a) : 0);
-    give_more(a, loop_now_ms(rl->env->loop));
+    leave_places(rl, &a->beside->other, was_asked ? reserved(a) : 0);
+    give_more(a, a->beside, loop_now_ms(rl->env->loop));
 }
 
 /* ---- woken, and over ---- */

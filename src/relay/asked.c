@@ -26,7 +26,8 @@ void asked_wants(struct json_want want[ASKED_WANTS])
         want[i] = (struct json_want){.key = keys[i]};
 }
 
-int64_t asked_int(struct str object, const char *name)
+/* A member of a JSON object; -1: absent, no integer, no object. */
+static int64_t int_in(struct str object, const char *name)
 {
     struct json_scan scan;
     struct json_want want[] = {{.key = name}};
@@ -44,15 +45,15 @@ void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS])
     for (size_t i = 0; i < ASKED_WANTS; i++) {
         struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
         if (i == GOOGLE)
-            v[i] = asked_int(google = text, "maxOutputTokens");
+            v[i] = int_in(google = text, "maxOutputTokens");
         else if (i == OLLAMA)
-            v[i] = asked_int(text, "num_predict");
+            v[i] = int_in(text, "num_predict");
         else if (!text.n || !str_to_int(text, &v[i]))
             v[i] = -1;
         if (i != CHOICES && v[i] > most)
             most = v[i];
     }
-    int64_t n = v[CHOICES], many = asked_int(google, "candidateCount");
+    int64_t n = v[CHOICES], many = int_in(google, "candidateCount");
     n = many > n ? many : n;
     rl->asked_output = most < MAX_OUT_TOKENS ? most : MAX_OUT_TOKENS;
     rl->asked_choices = n < 1 ? 1 : n < 128 ? n : 128;

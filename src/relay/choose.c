@@ -1,6 +1,7 @@
 /* choose.c - where a request goes: the name to targets in order, which of them may be asked now, and what follows a failure. A plain model of
  * one target takes none of this but a look at its breaker. */
 #include "relay/request.h"
+#include "relay/sessions.h"
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
@@ -88,14 +89,9 @@ static uint64_t hash_opening(struct relay *rl, enum sticky sticky)
 
 static uint64_t sticky_of(struct relay *rl, const struct combo *group)
 {
-    static const char *const names[] = {"x-session-id", "x-omniroute-session", "session-id",
-                                        "x-session-affinity", "x_session_id"};
-    struct str session = STR_NONE;
     if (group->sticky == STICKY_NONE)
         return 0;
-    for (size_t i = 0; group->sticky == STICKY_CONVERSATION && !session.n && i < ARRAY_LEN(names);
-         i++)
-        session = http_req_header(rl->r, names[i]);
+    struct str session = group->sticky == STICKY_CONVERSATION ? session_named(rl->r) : STR_NONE;
     if (!session.n && rl->form)
         return 0;
     uint64_t h = session.n ? hash_on(2, session) : hash_opening(rl, group->sticky);

@@ -261,7 +261,6 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
 enum { ASKED_WANTS = 6 };
 void asked_wants(struct json_want want[ASKED_WANTS]);
 void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS]); /* fills rl->asked_*; the spans are of rl->body */
-int64_t asked_int(struct str object, const char *name);       /* a member of a JSON object; -1: absent, no integer, no object */
 int64_t asked_input(struct str body);                          /* tokens by its size: four bytes each; a run of base64 counts as one picture */
 /* money.c */
 bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */

@@ -35,21 +35,21 @@ void sessions_free(struct sessions *s)
     free(s);
 }
 
-/* One walk over the headers: their lengths tell most of them apart. */
+/* One walk over the headers, whose names came in lower case; the first of these that says something counts. */
 struct str session_named(const struct http_req *r)
 {
     static const struct str names[] = {STR_INIT("x-session-id"), STR_INIT("x-omniroute-session"),
                                        STR_INIT("session-id"), STR_INIT("x-session-affinity"),
                                        STR_INIT("x_session_id")};
-    for (size_t i = 0; i < r->n_headers; i++) {
-        struct str name = r->headers[i].name;
-        bool may_be = name.n >= 10 && name.n <= 19 &&
-                      ((name.p[0] | 32) == 'x' || (name.p[0] | 32) == 's');
-        for (size_t k = 0; may_be && k < ARRAY_LEN(names); k++)
-            if (name.n == names[k].n && str_eq_nocase(name, names[k]))
-                return str_trim(r->headers[i].value);
-    }
-    return STR_NONE;
+    size_t best = ARRAY_LEN(names);
+    struct str value = STR_NONE;
+    for (size_t i = 0; i < r->n_headers; i++)
+        for (size_t k = 0; k < best && r->headers[i].value.n; k++)
+            if (str_eq(r->headers[i].name, names[k])) {
+                best = k;
+                value = r->headers[i].value;
+            }
+    return value;
 }
 
 static void put_text(_Atomic uint64_t *to, size_t words, struct str s)

@@ -5,10 +5,10 @@ import re
 import pytest
 from conftest import basic_config
 from gateway import Sluice, wait_for
+from test_access import PASSWORD, sign_in
 
 ADMIN = "sk-admin-0123456789abcdef"
 CLIENT = "sk-client-0123456789abcdef"
-PASSWORD = "hunter-two"
 CHEAP = {"password_memory_bytes": 8192, "password_passes": 1}
 GOOD = "a good password"
 
@@ -31,13 +31,6 @@ def s(scripted, calls, tmp_path_factory):
     running = Sluice(tmp_path_factory.mktemp("audit"), config, calls, key=ADMIN)
     yield running
     running.stop()
-
-
-def sign_in(s, name="admin", password=PASSWORD):
-    r = s.post("/sluice/v1/session", {"name": name, "password": password}, auth=False)
-    assert r.status_code == 201, r.text
-    s.http.cookies.clear()
-    return r.json()["token"]
 
 
 def audited(s):
@@ -72,11 +65,11 @@ def test_only_what_asks_leaves_none(s):
 
 
 def test_every_changing_row_leaves_one_row_a_call(s):
-    owner = sign_in(s)
+    owner = sign_in(s)["token"]
     assert s.post("/sluice/v1/operators", {"name": "eve", "role": "viewer", "password": GOOD}, headers=bearer(owner),
                   auth=False).status_code == 201
     table, made, n = list(audited(s)), [], 0
-    tokens = {"eve": sign_in(s, "eve", GOOD), "admin": owner}
+    tokens = {"eve": sign_in(s, "eve", GOOD)["token"], "admin": owner}
 
     def call(kind, row, headers, body):
         nonlocal n
@@ -105,7 +98,7 @@ def test_every_changing_row_leaves_one_row_a_call(s):
             call("nonsense", row, bearer(tokens["admin"]), b"[")
         call("owner", row, bearer(tokens["admin"]), b"{}")
         if "session" in row[1] or "logout" in row[1]:  # it may have ended ours
-            tokens = {"eve": sign_in(s, "eve", GOOD), "admin": sign_in(s)}
+            tokens = {"eve": sign_in(s, "eve", GOOD)["token"], "admin": sign_in(s)["token"]}
     wait_for(lambda: made[-1][0] in everything(s, 10), "the last call stands in the log")
     log = everything(s)
     for name, kind, (method, path, access, _), status in made:
