@@ -66,17 +66,6 @@ static struct strs words_of(struct arena *a, const struct setting *row)
     return out;
 }
 
-static struct str variable_of(struct arena *a, const struct setting *row)
-{
-    struct str name = str_of(row->name);
-    char *text = arena_alloc(a, name.n + sizeof "SLUICE_");
-    size_t n = sizeof "SLUICE_" - 1;
-    memcpy(text, "SLUICE_", n);
-    for (size_t i = 0; i < name.n; i++)
-        text[n++] = (char)(name.p[i] >= 'a' && name.p[i] <= 'z' ? name.p[i] - 32 : name.p[i]);
-    return (struct str){text, n};
-}
-
 static bool show(struct control_call *c, const struct settings *set, const struct setting *row,
                  const enum origin *from, struct setting_out *out, struct err *e)
 {
@@ -84,14 +73,16 @@ static bool show(struct control_call *c, const struct settings *set, const struc
         [SETTING_INT] = "integer", [SETTING_BOOL] = "boolean", [SETTING_TEXT] = "string"};
     bool is_number = row->kind == SETTING_INT;
     struct settings otherwise;
+    char variable[64];
     settings_default(&otherwise);
+    setting_variable(row->name, variable);
     *out = (struct setting_out){.name = str_of(row->name),
                                 .value = value_of(c, set, row, e),
                                 .otherwise = value_of(c, &otherwise, row, e),
                                 .sentence = str_of(row->sentence),
                                 .origin = str_of(origin_name(from[setting_index(row)])),
                                 .type = str_of(types[row->kind]),
-                                .variable = variable_of(c->arena, row),
+                                .variable = str_dup(c->arena, str_of(variable)),
                                 .min = is_number ? row->min : 0,
                                 .max = is_number ? row->max : 0,
                                 .words = words_of(c->arena, row),

@@ -1082,10 +1082,7 @@ static bool load_admin_password(struct loader *l, struct err *e)
 
 static const char *setting_env(const char *name, char out[64])
 {
-    size_t n = (size_t)snprintf(out, 64, "SLUICE_%s", name);
-    for (size_t i = 7; i < n && i < 63; i++)
-        if (out[i] >= 'a' && out[i] <= 'z')
-            out[i] = (char)(out[i] - 'a' + 'A');
+    setting_variable(name, out);
     return getenv(out);
 }
 

@@ -243,6 +243,14 @@ const struct setting *setting_find(struct str name)
     return NULL;
 }
 
+void setting_variable(const char *name, char out[64])
+{
+    (void)snprintf(out, 64, "SLUICE_%s", name);
+    for (char *p = out + sizeof "SLUICE_" - 1; *p; p++)
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char)(*p - 'a' + 'A');
+}
+
 static void *member(struct settings *s, const struct setting *row)
 {
     return (char *)s + row->offset;

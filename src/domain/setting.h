@@ -20,6 +20,7 @@ const struct setting *setting_at(size_t i);                   /* NULL past the e
 size_t setting_count(void);
 size_t setting_index(const struct setting *row);              /* its place: setting_at(setting_index(row)) == row */
 const struct setting *setting_find(struct str name);
+void setting_variable(const char *name, char out[64]);        /* of the environment: SLUICE_<NAME>; longer names are cut */
 void settings_default(struct settings *s);
 /* From text (environment, store): ERR_INPUT naming the setting. Texts are kept as given: they must live as long as s. */
 bool setting_set(struct settings *s, const struct setting *row, struct str value, struct err *e) MUST_USE;
