@@ -306,12 +306,12 @@ static bool is_open_to(const struct settings *s, const struct http_req *r)
 /* ---- series ---- */
 
 struct point_out {
-    int64_t t, requests, errors, streams, tokens_in, tokens_out;
+    int64_t t, requests, errors, streams, tokens_in, tokens_out, cost_nanousd, unpriced;
     double avg_ms, ttft_ms;
 };
 struct label_out {
     struct str id, label;
-    int64_t requests, errors, streams, tokens_in, tokens_out;
+    int64_t requests, errors, streams, tokens_in, tokens_out, cost_nanousd, unpriced;
     double avg_ms, ttft_ms;
 };
 struct series_out {
@@ -327,6 +327,8 @@ static const struct shape point_shape = SHAPE(struct point_out,
     FIELD(struct point_out, streams, 0, "Those that asked for a stream"),
     FIELD(struct point_out, tokens_in, 0, "Input tokens reported"),
     FIELD(struct point_out, tokens_out, 0, "Output tokens reported"),
+    FIELD(struct point_out, cost_nanousd, 0, "What they cost, in nano-USD, without the unpriced"),
+    FIELD(struct point_out, unpriced, 0, "Requests whose price nobody knows"),
     FIELD(struct point_out, avg_ms, 0, "Mean time to the end of the answer; 0 without requests"),
     FIELD(struct point_out, ttft_ms, 0, "Mean time to the first byte of the model's answer"));
 static const struct shape label_shape = SHAPE(struct label_out,
@@ -337,6 +339,8 @@ static const struct shape label_shape = SHAPE(struct label_out,
     FIELD(struct label_out, streams, 0, "Those that asked for a stream"),
     FIELD(struct label_out, tokens_in, 0, "Input tokens reported"),
     FIELD(struct label_out, tokens_out, 0, "Output tokens reported"),
+    FIELD(struct label_out, cost_nanousd, 0, "What they cost, in nano-USD, without the unpriced"),
+    FIELD(struct label_out, unpriced, 0, "Requests whose price nobody knows"),
     FIELD(struct label_out, avg_ms, 0, "Mean time to the end of the answer"),
     FIELD(struct label_out, ttft_ms, 0, "Mean time to the first byte of the model's answer"));
 struct series_query {
@@ -372,6 +376,8 @@ static struct point_out point_out(const struct metrics_point *p, int64_t t)
                               .streams = (int64_t)p->streams,
                               .tokens_in = (int64_t)p->tokens_in,
                               .tokens_out = (int64_t)p->tokens_out,
+                              .cost_nanousd = (int64_t)p->cost_nanousd,
+                              .unpriced = (int64_t)p->unpriced,
                               .avg_ms = mean_ms(p->duration_us, p->requests),
                               .ttft_ms = mean_ms(p->ttft_us, p->ttft_n)};
 }
@@ -402,6 +408,8 @@ static struct shape_list recent(struct control_call *c, enum metrics_dim dim, ui
                                     .streams = (int64_t)p->streams,
                                     .tokens_in = (int64_t)p->tokens_in,
                                     .tokens_out = (int64_t)p->tokens_out,
+                                    .cost_nanousd = (int64_t)p->cost_nanousd,
+                                    .unpriced = (int64_t)p->unpriced,
                                     .avg_ms = mean_ms(p->duration_us, p->requests),
                                     .ttft_ms = mean_ms(p->ttft_us, p->ttft_n)};
     }

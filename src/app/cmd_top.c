@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define SECONDS 60.0 /* what rates are means of, at most */
+#define HOUR 3600.0
 #define USUAL_WIDTH 100
 #define USUAL_HEIGHT 40
 #define TIMEOUT_MS 5000
@@ -144,6 +145,20 @@ static const char *short_ms(struct top *t, double ms)
     return str_fmt(t->arena, ms >= 10 ? "%.0fms" : "%.1fms", ms).p;
 }
 
+/* Dollars. A price that nobody knows is no price of nothing: `?`, and `+` behind a sum that lacks some. */
+static const char *short_usd(struct top *t, double nanousd, bool is_unknown)
+{
+    double usd = nanousd / 1e9;
+    if (usd <= 0)
+        return is_unknown ? "?" : "$0";
+    const char *text = usd >= 1e4     ? str_fmt(t->arena, "$%s", short_number(t, usd)).p
+                       : usd >= 100   ? str_fmt(t->arena, "$%.0f", usd).p
+                       : usd >= 1     ? str_fmt(t->arena, "$%.2f", usd).p
+                       : usd >= 0.001 ? str_fmt(t->arena, "$%.4f", usd).p
+                                      : str_fmt(t->arena, "$%.1g", usd).p;
+    return is_unknown ? str_fmt(t->arena, "%s+", text).p : text;
+}
+
 static void style(struct top *t, const char *code)
 {
     if (!t->is_plain)
@@ -151,7 +166,7 @@ static void style(struct top *t, const char *code)
 }
 
 struct sums {
-    double requests, errors, in, out, busy_ms, ttft_ms, ttft_n;
+    double requests, errors, in, out, busy_ms, ttft_ms, ttft_n, nanousd, unpriced;
 };
 
 static struct sums sums_of(yyjson_val *points)
@@ -165,6 +180,8 @@ static struct sums sums_of(yyjson_val *points)
         s.errors += number(p, "errors");
         s.in += number(p, "tokens_in");
         s.out += number(p, "tokens_out");
+        s.nanousd += number(p, "cost_nanousd");
+        s.unpriced += number(p, "unpriced");
         s.busy_ms += number(p, "avg_ms") * requests;
         if (number(p, "ttft_ms") > 0) {
             s.ttft_ms += number(p, "ttft_ms") * requests;
@@ -204,10 +221,11 @@ static void summary(struct top *t)
         t,
         str_fmt(t->arena,
                 "%s req/s   errors %.1f%%   tokens/s %s in, %s out   latency %s   first token %s   "
-                "in flight %.0f   streams %.0f",
+                "cost/h %s   in flight %.0f   streams %.0f",
                 short_number(t, s.requests / t->span), 100 * ratio(s.errors, s.requests),
                 short_number(t, s.in / t->span), short_number(t, s.out / t->span),
                 short_ms(t, ratio(s.busy_ms, s.requests)), short_ms(t, ratio(s.ttft_ms, s.ttft_n)),
+                short_usd(t, s.nanousd / t->span * HOUR, s.unpriced > 0),
                 number(t->series, "in_flight"), number(t->series, "active_streams")),
         t->width);
     end_line(t);
@@ -236,16 +254,17 @@ static void table(struct top *t, const char *title, const char *list, int max)
 {
     yyjson_val *rows = json_get(t->series, list), *r;
     size_t i, n;
-    int name = t->width - 54;
+    int name = t->width - 64;
     if (yyjson_arr_size(rows) == 0 || !has_room(t, 3))
         return;
     name = name < 12 ? 12 : name > 60 ? 60 : name;
     end_line(t);
     style(t, "7");
     cell(t, str_of(title), name);
-    const char *const heads[] = {"REQ/S", "ERRORS", "TOK IN/S", "TOK OUT/S", "LATENCY", "FIRST"};
+    const char *const heads[] = {"REQ/S",  "ERRORS",  "TOK IN/S", "TOK OUT/S",
+                                 "COST/H", "LATENCY", "FIRST"};
     for (size_t k = 0; k < ARRAY_LEN(heads); k++)
-        right(t, heads[k], k == 2 || k == 3 ? 11 : 8);
+        right(t, heads[k], k == 2 || k == 3 ? 11 : k == 4 ? 10 : 8);
     style(t, "0");
     end_line(t);
     yyjson_arr_foreach (rows, i, n, r) {
@@ -264,6 +283,9 @@ static void table(struct top *t, const char *title, const char *list, int max)
         style(t, "0");
         right(t, short_number(t, number(r, "tokens_in") / t->span), 11);
         right(t, short_number(t, number(r, "tokens_out") / t->span), 11);
+        right(t,
+              short_usd(t, number(r, "cost_nanousd") / t->span * HOUR, number(r, "unpriced") > 0),
+              10);
         right(t, short_ms(t, number(r, "avg_ms")), 8);
         right(t, short_ms(t, number(r, "ttft_ms")), 8);
         end_line(t);
@@ -274,7 +296,7 @@ static void running(struct top *t)
 {
     yyjson_val *rows = json_get(t->active, "data"), *r;
     size_t i, n, count = yyjson_arr_size(rows);
-    int name = (t->width - 62) / 2;
+    int name = (t->width - 72) / 2;
     if (count == 0 || !has_room(t, 3))
         return;
     name = name < 8 ? 8 : name > 40 ? 40 : name;
@@ -286,6 +308,7 @@ static void running(struct top *t)
     cell(t, STR(" STATE"), 10);
     right(t, "ELAPSED", 9);
     right(t, "TOKENS", 9);
+    right(t, "COST", 10);
     style(t, "0");
     end_line(t);
     yyjson_arr_foreach (rows, i, n, r) {
@@ -300,6 +323,9 @@ static void running(struct top *t)
         cell(t, json_get_str(r, "state"), 9);
         right(t, short_ms(t, number(r, "elapsed_ms")), 9);
         right(t, short_number(t, number(r, "tokens_out")), 9);
+        right(t,
+              short_usd(t, number(r, "cost_nanousd"), yyjson_is_null(json_get(r, "cost_nanousd"))),
+              10);
         end_line(t);
     }
 }

@@ -89,6 +89,7 @@ struct cells { /* of the loop alone; readers walk the list of what it holds */
 struct window { /* what happened in one step of time */
     count step; /* its number + 1; 0: it is being taken anew */
     count requests, errors, failures, streams, tokens_in, tokens_out, duration_us, ttft_us, ttft_n;
+    count cost_nanousd, unpriced;
 };
 
 struct dim {
@@ -333,8 +334,9 @@ static inline struct window *window_at(struct window *ring, size_t n, uint64_t s
 {
     struct window *w = &ring[step % n];
     if (atomic_load_explicit(&w->step, memory_order_relaxed) != step + 1) {
-        count *all[] = {&w->failures,   &w->requests,    &w->errors,  &w->streams, &w->tokens_in,
-                        &w->tokens_out, &w->duration_us, &w->ttft_us, &w->ttft_n};
+        count *all[] = {&w->failures,  &w->requests,     &w->errors,      &w->streams,
+                        &w->tokens_in, &w->tokens_out,   &w->duration_us, &w->ttft_us,
+                        &w->ttft_n,    &w->cost_nanousd, &w->unpriced};
         atomic_store_explicit(&w->step, 0, memory_order_relaxed);
         for (size_t i = 0; i < ARRAY_LEN(all); i++)
             atomic_store_explicit(all[i], 0, memory_order_release);
@@ -344,7 +346,7 @@ static inline struct window *window_at(struct window *ring, size_t n, uint64_t s
 }
 
 struct numbers { /* of a request, as windows and dimensions add them */
-    uint64_t error, failure, stream, in, out, duration_us, ttft_us, ttft_n;
+    uint64_t error, failure, stream, in, out, duration_us, ttft_us, ttft_n, cost_nanousd, unpriced;
 };
 
 static inline void window_add(struct window *w, const struct numbers *n)
@@ -365,6 +367,10 @@ static inline void window_add(struct window *w, const struct numbers *n)
         add(&w->ttft_us, n->ttft_us);
         add(&w->ttft_n, 1);
     }
+    if (n->cost_nanousd)
+        add(&w->cost_nanousd, n->cost_nanousd);
+    if (n->unpriced)
+        add(&w->unpriced, 1);
 }
 
 static inline void dim_add(struct dim *d, uint64_t step, const struct numbers *n)
@@ -412,9 +418,9 @@ static void add_traffic(struct traffic *t, const struct metrics_request *r, cons
         add(&t->cache_write, (uint64_t)u->cache_write);
     if (u->reasoning > 0)
         add(&t->reasoning, (uint64_t)u->reasoning);
-    if (r->cost_nanousd > 0)
-        add(&t->cost_nanousd, (uint64_t)r->cost_nanousd);
-    if (r->is_unpriced)
+    if (n->cost_nanousd)
+        add(&t->cost_nanousd, n->cost_nanousd);
+    if (n->unpriced)
         add(&t->unpriced, 1);
 }
 
@@ -444,7 +450,9 @@ void metrics_done(struct metrics_shard *s, const struct metrics_request *r)
                         .out = known(r->usage->output_total),
                         .duration_us = known(r->duration_us),
                         .ttft_us = known(r->ttft_us),
-                        .ttft_n = r->ttft_us >= 0};
+                        .ttft_n = r->ttft_us >= 0,
+                        .cost_nanousd = known(r->cost_nanousd),
+                        .unpriced = r->is_unpriced};
     if (model == LABEL_OTHER || upstream == LABEL_OTHER || key == LABEL_OTHER)
         add(&s->labels_beyond, 1);
     uint64_t failed = (uint64_t)is_error << KEY_ERROR_AT;
@@ -723,7 +731,9 @@ static void add_window(struct metrics_point *to, const struct window *ring, size
                               .tokens_out = get(&w->tokens_out),
                               .ttft_n = get(&w->ttft_n),
                               .duration_us = (int64_t)get(&w->duration_us),
-                              .ttft_us = (int64_t)get(&w->ttft_us)};
+                              .ttft_us = (int64_t)get(&w->ttft_us),
+                              .cost_nanousd = get(&w->cost_nanousd),
+                              .unpriced = get(&w->unpriced)};
     if (get(&w->step) != step + 1)
         return; /* taken anew meanwhile */
     to->requests += p.requests;
@@ -735,6 +745,8 @@ static void add_window(struct metrics_point *to, const struct window *ring, size
     to->ttft_n += p.ttft_n;
     to->duration_us += p.duration_us;
     to->ttft_us += p.ttft_us;
+    to->cost_nanousd += p.cost_nanousd;
+    to->unpriced += p.unpriced;
 }
 
 void metrics_series(const struct metrics *m, uint64_t now_ns, unsigned seconds,
@@ -796,6 +808,8 @@ size_t metrics_recent(const struct metrics *m, enum metrics_dim dim, uint64_t no
             r.sum.ttft_n += points[k].ttft_n;
             r.sum.duration_us += points[k].duration_us;
             r.sum.ttft_us += points[k].ttft_us;
+            r.sum.cost_nanousd += points[k].cost_nanousd;
+            r.sum.unpriced += points[k].unpriced;
         }
         if (r.sum.requests)
             (*out)[found++] = r;

@@ -100,6 +100,7 @@ struct metrics_sum *metrics_read(const struct metrics *m, struct arena *a);
 struct metrics_point {              /* of a second, or of METRICS_WINDOW_S of them */
     uint64_t requests, errors, streams, tokens_in, tokens_out, ttft_n;
     uint64_t failures;              /* with a status of 400 or more: errors has streams that broke off as well */
+    uint64_t cost_nanousd, unpriced; /* unpriced: requests that cost nobody knows what */
     int64_t duration_us, ttft_us;
 };
 /* The last `seconds` seconds up to and with that of now_ns, oldest first. seconds <= METRICS_SECONDS. */

@@ -40,6 +40,25 @@ def test_once(node, upstream):
         assert word in r.stdout, (word, r.stdout)
 
 
+def test_what_it_costs(node, upstream):
+    """By model, upstream and key; a price that nobody knows is never $0."""
+    r = node.post("/sluice/v1/prices", {"provider": "chat", "model": "chat-model", "price": {"input": 1000000, "output": 1000000}})
+    assert r.status_code in (200, 201), r.text
+    assert ask(node, "to-chat").status_code == 200
+    ask(node, "to-ollama", stream=True)
+    settle(node, 2)
+    out = json.loads(top(node, "--once", "--json").stdout)["series"]
+    priced, unpriced = ({m["id"]: m for m in out["models"]}[n] for n in ("to-chat", "to-ollama"))
+    tokens = priced["tokens_in"] + priced["tokens_out"]
+    assert tokens > 0 and priced["cost_nanousd"] == tokens * 10**9 and priced["unpriced"] == 0
+    assert unpriced["cost_nanousd"] == 0 and unpriced["unpriced"] == 1
+    (key,) = out["keys"]
+    assert key["cost_nanousd"] == priced["cost_nanousd"] == sum(p["cost_nanousd"] for p in out["series"]) and key["unpriced"] == 1
+    text = top(node, "--once").stdout
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "COST/H" in rows["MODEL"] and "$" in rows["to-chat"] and "?" in rows["to-ollama"] and "+" in rows["tests"], text
+
+
 def test_who_may(node):
     for key in (None, "sk-wrong-key-0000000000000000", node.client_key):
         r = top(node, "--once", key=key)

@@ -211,9 +211,11 @@ START_TEST(series_by_second_and_by_label)
     begin(2, 20);
     struct metrics_request r = request("m", &u);
     const uint64_t start = r.now_ns;
+    r.cost_nanousd = 7;
     for (unsigned s = 0; s < 700; s++) { /* longer than any ring */
         r.now_ns = start + s * (uint64_t)SECOND;
         r.status = s % 10 ? 200 : 500;
+        r.is_unpriced = s % 10 == 0;
         for (unsigned i = 0; i <= s % 3; i++)
             metrics_done(metrics_shard(metrics, i % 2), &r);
     }
@@ -224,6 +226,8 @@ START_TEST(series_by_second_and_by_label)
         ck_assert_uint_eq(p[i].errors, s % 10 ? 0 : s % 3 + 1);
         ck_assert_uint_eq(p[i].tokens_out, 5 * (s % 3 + 1));
         ck_assert_int_eq(p[i].duration_us, 30000 * (s % 3 + 1));
+        ck_assert_uint_eq(p[i].cost_nanousd, 7 * (s % 3 + 1));
+        ck_assert_uint_eq(p[i].unpriced, p[i].errors);
     }
     metrics_series(metrics, r.now_ns + 10 * (uint64_t)SECOND, 11, p);
     ck_assert_uint_eq(p[0].requests, 699 % 3 + 1);
@@ -235,6 +239,8 @@ START_TEST(series_by_second_and_by_label)
     ck_assert(!metrics_dim_series(metrics, DIM_MODEL, STR("n"), r.now_ns, 60, p));
     ck_assert_uint_eq(metrics_recent(metrics, DIM_UPSTREAM, r.now_ns, 60, a, &recent), 1);
     ck_assert_uint_eq(recent[0].sum.requests, 600);
+    ck_assert_uint_eq(recent[0].sum.cost_nanousd, 4200);
+    ck_assert_uint_ge(recent[0].sum.unpriced, 50);
     ck_assert_uint_eq(
         metrics_recent(metrics, DIM_UPSTREAM, r.now_ns + 400 * (uint64_t)SECOND, 60, a, &recent),
         0);
