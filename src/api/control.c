@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 struct control_job {
-    struct api_call *owner; /* NULL: the caller is gone; the work is finished all the same */
+    /* NULL: the caller is gone; what a worker began is finished all the same */
+    struct api_call *owner;
+    struct workers *workers;
     struct control_call call;
     struct err err;
     bool ok;
@@ -232,10 +234,10 @@ void control_run(struct api_call *c)
         free_job(job);
         return;
     }
-    struct workers *workers = c->row->takes_password ? c->api->hashers
-                              : c->row->waits        ? c->api->errands
-                                                     : c->api->workers;
-    if (!workers_run(workers, c->api->relay->loop, run, done, job)) {
+    job->workers = c->row->takes_password ? c->api->hashers
+                   : c->row->waits        ? c->api->errands
+                                          : c->api->workers;
+    if (!workers_run(job->workers, c->api->relay->loop, run, done, job)) {
         err_set(&e, ERR_OVERLOADED, "busy", "Too many administrative calls at once: try again");
         e.retry_after_ms = 1000;
         control_audit_refused(c, &e);
@@ -246,8 +248,13 @@ void control_run(struct api_call *c)
     c->job = job;
 }
 
+/* Nobody waits for an answer any more. What asks only, and was not begun, must not hold up those who still wait. */
 void control_forget(struct api_call *c)
 {
-    c->job->owner = NULL;
+    struct control_job *job = c->job;
+    bool asks_only = c->row->waits || c->row->method == HTTP_GET || c->row->method == HTTP_HEAD;
     c->job = NULL;
+    job->owner = NULL;
+    if (asks_only && workers_take_back(job->workers, job))
+        free_job(job);
 }

@@ -99,3 +99,17 @@ bool workers_run(struct workers *w, struct loop *back, void (*run)(void *arg),
     (void)pthread_mutex_unlock(&w->lock);
     return ok;
 }
+
+bool workers_take_back(struct workers *w, const void *arg)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    unsigned i = 0;
+    while (i < w->n && w->ring[(w->first + i) % w->cap].arg != arg)
+        i++;
+    bool is_there = i < w->n;
+    for (; is_there && i + 1 < w->n; i++)
+        w->ring[(w->first + i) % w->cap] = w->ring[(w->first + i + 1) % w->cap];
+    w->n -= is_there;
+    (void)pthread_mutex_unlock(&w->lock);
+    return is_there;
+}

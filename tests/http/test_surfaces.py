@@ -2,10 +2,12 @@
 import concurrent.futures
 import re
 import signal
+import socket
 
 import httpx
 import pytest
 from conftest import basic_config
+from gateway import wait_for
 from upstream import http
 
 ADMIN = "sk-admin-0123456789abcdef"
@@ -149,3 +151,31 @@ def test_slow_administration_holds_up_nobody(admin, upstream):
         assert not any(f.done() for f in slow), "they were to be slow"
         admin.process.send_signal(signal.SIGTERM)  # and they do not hold up the end
         assert {f.result().status_code for f in slow} <= {502, 503}
+
+
+def test_those_who_left_hold_up_nobody(admin, upstream):
+    """More calls that wait for somebody else's server than sluice has room for: the next is refused, which the audit log knows. When
+    their callers leave, what was not begun for them is let go, and the next one finds room."""
+    async def silent(conn, request):
+        await conn.until_gone()
+
+    upstream.play(silent)
+    port = int(admin.origin.rsplit(":", 1)[1])
+    head = "GET /admin/api/config/providers/chat/models HTTP/1.1\r\nHost: x\r\nX-Admin-Token: %s\r\n\r\n" % ADMIN
+    slow = []
+    for _ in range(400):
+        s = socket.create_connection(("127.0.0.1", port), timeout=20)
+        s.sendall(head.encode())
+        slow.append(s)
+    try:
+        r = wait_for(lambda: (r := admin.post("/api/providers/x/test", {})).status_code == 503 and r,
+                     "there is no room left")
+        assert r.headers["retry-after"] == "1" and "administrative calls" in r.text
+        wait_for(lambda: any(row["request_id"] == r.headers["x-request-id"] and row["outcome"] == "busy" and row["status"] == 503
+                             for row in admin.get("/sluice/v1/audit").json()["data"]), "the refusal stands in the audit log")
+    finally:
+        for s in slow:
+            s.close()
+    upstream.play(None)
+    # eight are begun and stay with the silent server; all others are gone
+    wait_for(lambda: admin.get("/admin/api/config/providers/messages/models").status_code != 503, "there is room again")

@@ -267,6 +267,36 @@ START_TEST(workers_run_all_that_they_took_and_refuse_the_rest)
 }
 END_TEST
 
+static void note_job(void *arg)
+{
+    *(atomic_int *)arg += 1;
+}
+
+START_TEST(what_waits_can_be_taken_back)
+{
+    atomic_int ran[5] = {0};
+    struct workers *w = workers_new(1, 5);
+    atomic_store(&may_run, false);
+    /* keeps the only worker busy, sooner or later */
+    ck_assert(workers_run(w, l, run_job, NULL, &may_run));
+    while (workers_run(w, l, run_job, NULL, &may_run))
+        ;
+    ck_assert(workers_take_back(w, &may_run)); /* a full ring, that begins anywhere */
+    ck_assert(workers_run(w, l, note_job, NULL, &ran[0]));
+    while (workers_take_back(w, &may_run))
+        ;
+    for (int i = 1; i < 5; i++)
+        ck_assert(workers_run(w, l, note_job, NULL, &ran[i]) || i == 4);
+    ck_assert(workers_take_back(w, &ran[2]));
+    ck_assert(!workers_take_back(w, &ran[2])); /* once */
+    ck_assert(workers_take_back(w, &ran[0]));
+    atomic_store(&may_run, true);
+    workers_free(w);
+    ck_assert_int_eq(ran[0] + ran[2], 0);
+    ck_assert_int_eq(ran[1] + ran[3], 2);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("loop");
@@ -281,6 +311,7 @@ int main(void)
     tcase_add_test(t, what_an_outbox_holds_is_bounded);
     tcase_add_test(t, messages_of_all_threads_arrive);
     tcase_add_test(t, workers_run_all_that_they_took_and_refuse_the_rest);
+    tcase_add_test(t, what_waits_can_be_taken_back);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
