@@ -61,21 +61,36 @@ struct budget_state *budgets_state(struct budgets *r, const struct budget *b)
 
 /* ---- time ---- */
 
-/* A new period begins with nothing spent; what is held goes over into it. */
+/* By so much `now` may lie before the period without that the clock was set back: it was read before another loop began the period. */
+#define LATE_MS 60000
+
+/* A new period begins with nothing spent; what is held goes over into it. A clock that was set back leads into the period before: what was
+ * spent in either counts there, since all of it was spent by the end of it. */
 static void roll(const struct budget *b, int64_t now_ms)
 {
     struct budget_state *s = b->state;
     int64_t ends = atomic_load_explicit(&s->ends_ms, memory_order_acquire), begin, end;
-    if (now_ms < ends)
+    bool is_back = now_ms < atomic_load_explicit(&s->begins_ms, memory_order_relaxed) - LATE_MS;
+    if (now_ms < ends && !is_back)
         return;
     budget_bounds(b, now_ms, &begin, &end);
-    if (end <= ends || !atomic_compare_exchange_strong_explicit(
-                           &s->ends_ms, &ends, end, memory_order_acq_rel, memory_order_relaxed))
+    if ((is_back ? end >= ends : end <= ends) ||
+        !atomic_compare_exchange_strong_explicit(&s->ends_ms, &ends, end, memory_order_acq_rel,
+                                                 memory_order_relaxed))
         return; /* somebody else did it */
     atomic_store_explicit(&s->begins_ms, begin, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&s->committed,
-                              atomic_exchange_explicit(&s->spent, 0, memory_order_acq_rel),
-                              memory_order_acq_rel);
+    if (is_back) {
+        if (atomic_exchange_explicit(&s->before_ends_ms, 0, memory_order_acq_rel) != end)
+            return;
+        int64_t before = atomic_load_explicit(&s->before, memory_order_acquire);
+        atomic_fetch_add_explicit(&s->spent, before, memory_order_acq_rel);
+        atomic_fetch_add_explicit(&s->committed, before, memory_order_acq_rel);
+        return;
+    }
+    int64_t spent = atomic_exchange_explicit(&s->spent, 0, memory_order_acq_rel);
+    atomic_fetch_sub_explicit(&s->committed, spent, memory_order_acq_rel);
+    atomic_store_explicit(&s->before, spent, memory_order_release);
+    atomic_store_explicit(&s->before_ends_ms, ends, memory_order_release);
 }
 
 bool budget_load(struct budget_state *s, const struct budget *b, struct db *db, int64_t now_ms,

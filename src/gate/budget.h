@@ -12,6 +12,7 @@ struct budget_state {
     _Atomic int64_t begins_ms, ends_ms; /* of the period that the sums are of */
     _Atomic int64_t spent;      /* settled in it */
     _Atomic int64_t committed;  /* spent, and held by requests that run */
+    _Atomic int64_t before_ends_ms, before; /* the period before: its end, and what was spent in it. For a clock that is set back */
     _Atomic uint64_t refused, cut, warned, overrun_nanousd; /* since the process began */
     _Atomic bool is_loaded;
 };

@@ -3,6 +3,7 @@
 #include "meter/body_store.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "meter/age.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +58,7 @@ struct body_store {
     _Atomic int64_t queued;
     _Atomic uint64_t shed;
     atomic_bool is_stopping, is_refused;
+    struct age_clock clock; /* the thread's */
     pthread_mutex_t lock;
     struct body_limits limits; /* under lock */
     struct redactor *redactor;
@@ -327,7 +329,7 @@ static void tidy(struct body_store *s, const struct body_limits *limits, bool dr
 {
     size_t n;
     struct found *v = list_files(s->dir, &n);
-    int64_t total = 0, now = clock_wall_ms();
+    int64_t total = 0, now = age_clock_ms(&s->clock, clock_wall_ms(), clock_mono_ms());
     for (size_t i = 0; i < n; i++)
         total += v[i].size;
     for (size_t i = 0; i < n; i++) {

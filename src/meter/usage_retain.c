@@ -32,7 +32,8 @@ static bool look(struct retention *r, struct db *db, const struct usage_limits *
 {
     r->limits = *limits;
     r->at = 0;
-    r->too_old = limits->days > 0 ? (clock_wall_ms() - limits->days * 86400000) * 1000 : 0;
+    r->now_ms = age_clock_ms(&r->clock, clock_wall_ms(), clock_mono_ms());
+    r->too_old = limits->days > 0 ? (r->now_ms - limits->days * 86400000) * 1000 : 0;
     struct stmt *s = db_prepare(
         db, "SELECT cleared, (SELECT up_to FROM usage_sum_state) FROM usage_state", e);
     bool ok = s && stmt_step(s, e);
@@ -122,7 +123,7 @@ static bool drop_old_sums(struct retention *r, struct db *db, struct err *e)
 {
     int64_t days = r->limits.figures_days;
     return days <= 0 || run(db, "DELETE FROM usage_sum WHERE span = ?1 AND at <= ?2", SPAN_DAY,
-                            clock_wall_ms() / 86400000 - days, NULL, e);
+                            r->now_ms / 86400000 - days, NULL, e);
 }
 
 /* One block, or what is in none yet. Sets is_at_work to false at the end. */

@@ -2,11 +2,14 @@
  * the writer between them goes on writing. */
 #ifndef METER_USAGE_RETAIN_H
 #define METER_USAGE_RETAIN_H
+#include "meter/age.h"
 #include "meter/usage_block.h"
 #include "meter/usage_log.h"
 
 struct retention {              /* the writer's; zeroed at first */
     uint64_t next_ms;           /* when to look again */
+    struct age_clock clock;     /* a clock set wrongly for a while must not empty the log */
+    int64_t now_ms;             /* what it said at the last look */
     bool is_at_work;
     struct usage_limits limits; /* that it works by */
     int64_t cleared, too_old;   /* ids: gone up to here */

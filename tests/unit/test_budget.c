@@ -151,6 +151,39 @@ START_TEST(a_hold_is_taken_on_all_or_none)
 }
 END_TEST
 
+/* A clock that jumps into the next period and back forgets nothing that was spent. */
+START_TEST(a_clock_set_back_forgets_nothing)
+{
+    struct arena *a = arena_new();
+    struct budgets *r = budgets_new();
+    struct budget day = budget_of(a, "{'subject':'k','limit_usd':1,'period':'day'}");
+    day.state = budgets_state(r, &day);
+    const struct budget *list[] = {&day, NULL}, *by = NULL;
+    struct hold h, running;
+    int64_t now = at("2026-03-05T12:00:00Z"), later = at("2026-03-07T12:00:00Z");
+    ck_assert(hold_take(&h, list, 700000000, now, &by));
+    hold_settle(&h, 700000000, now);
+    ck_assert(hold_take(&running, list, 100000000, now, &by));
+    ck_assert(hold_take(&h, list, 150000000, later, &by)); /* the jump */
+    hold_settle(&h, 150000000, later);
+    ck_assert_int_eq(budget_look(&day, later).spent, 150000000);
+    struct budget_view v = budget_look(&day, now); /* and back */
+    ck_assert_int_eq(v.spent, 850000000);
+    ck_assert_int_eq(v.held, 100000000);
+    ck_assert_int_eq(v.ends_ms, at("2026-03-06T00:00:00Z"));
+    ck_assert(!hold_take(&h, list, 50000001, now, &by));
+    hold_settle(&running, 100000000, now);
+    /* a day it never was in */
+    ck_assert_int_eq(budget_look(&day, at("2026-03-01T12:00:00Z")).spent, 950000000);
+    ck_assert_int_eq(budget_look(&day, at("2026-03-02T00:00:00Z")).spent, 0);
+    /* a time that was read a moment before another loop began the day stays in the day */
+    ck_assert_int_eq(budget_look(&day, at("2026-03-01T23:59:59Z")).begins_ms,
+                     at("2026-03-02T00:00:00Z"));
+    budgets_free(r);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(refusals_say_when_to_come_back)
 {
     struct arena *a = arena_new();
@@ -260,5 +293,6 @@ START_TEST(no_crowd_passes_a_limit)
 }
 END_TEST
 
-UNIT_MAIN("budget", periods_begin_where_the_calendar_says, entries_are_checked_and_read_back,
-          a_hold_is_taken_on_all_or_none, refusals_say_when_to_come_back, no_crowd_passes_a_limit)
+UNIT_MAIN("budget", a_clock_set_back_forgets_nothing, periods_begin_where_the_calendar_says,
+          entries_are_checked_and_read_back, a_hold_is_taken_on_all_or_none,
+          refusals_say_when_to_come_back, no_crowd_passes_a_limit)

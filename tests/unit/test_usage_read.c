@@ -267,6 +267,22 @@ static int retain(const struct usage_limits *limits)
     return slices;
 }
 
+START_TEST(a_clock_that_jumps_makes_nothing_old)
+{
+    const int64_t day = 86400000, now = 1000 * day;
+    struct age_clock c = {0};
+    ck_assert_int_eq(age_clock_ms(&c, now, 5000), now);
+    ck_assert_int_eq(age_clock_ms(&c, now + 60000, 65000), now + 60000);
+    /* a year on, for a minute */
+    ck_assert_int_eq(age_clock_ms(&c, now + 400 * day, 125000), now + 180000);
+    ck_assert_int_eq(age_clock_ms(&c, now + 180000, 185000), now + 180000);
+    ck_assert_int_eq(age_clock_ms(&c, now - day, 245000), now - day); /* back at once */
+    /* and a day later a day on: caught up */
+    ck_assert_int_eq(age_clock_ms(&c, now, 245000 + (uint64_t)day), now);
+    ck_assert_int_eq(age_clock_ms(&c, now + 5 * day, 245000 + 3 * (uint64_t)day), now + 4 * day);
+}
+END_TEST
+
 static void check_summaries(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
@@ -356,4 +372,4 @@ UNIT_MAIN("usage_read", filters_find_what_a_look_through_all_finds, skipping_pas
           one_request_is_found_by_its_id, records_from_before_the_summaries_get_theirs,
           successes_and_errors_are_kept_apart_and_sums_stay,
           a_cleared_log_is_empty_at_once_and_deleted_in_slices,
-          records_and_their_sums_age_by_their_own_limits)
+          records_and_their_sums_age_by_their_own_limits, a_clock_that_jumps_makes_nothing_old)
