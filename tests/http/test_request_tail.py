@@ -119,7 +119,6 @@ def test_coming_back(listen):
     assert back.ids() == ["r-before01", "r-before02", "r-meanwhil", "r-after000"]
 
 
-@pytest.mark.threads
 def test_who_reads_too_slowly_is_told(listen):
     """Records enough that neither sockets nor the loop's own store can hold them."""
     s = listen.sluice

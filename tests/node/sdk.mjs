@@ -1,6 +1,7 @@
-// Drives one Node SDK through its scenarios against a gateway and prints what it got as JSON.
-//   node sdk.mjs <sdk> <origin> <key> <model>
+// Drives Node SDKs through their scenarios against gateways: each line of stdin is one job, {sdk, origin, key, model}, answered by
+// one line of JSON. One process for all of them, since loading the SDKs takes far longer than using them.
 // Each scenario's value is what the SDK returned, or {error} where it threw: the Python side judges.
+import { createInterface } from "node:readline";
 import OpenAI from "openai";
 import Anthropic from "@anthropic-ai/sdk";
 import { GoogleGenAI } from "@google/genai";
@@ -11,7 +12,7 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 
-const [sdk, origin, key, model] = process.argv.slice(2);
+let origin, key, model; // of the job at hand
 const messages = [{ role: "user", content: "Hi" }];
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 
@@ -149,13 +150,21 @@ const kinds = {
                                                                 includeUsage: true })(model)),
 };
 
-const scenarios = typeof kinds[sdk] === "function" ? kinds[sdk]() : kinds[sdk];
-const out = {};
-for (const [name, run] of Object.entries(scenarios)) {
-    try {
-        out[name] = (await run()) ?? null;
-    } catch (e) {
-        out[name] = { error: `${e.name}: ${e.message}`.slice(0, 2000) };
+async function run(sdk) {
+    const scenarios = typeof kinds[sdk] === "function" ? kinds[sdk]() : kinds[sdk];
+    const out = {};
+    for (const [name, scenario] of Object.entries(scenarios)) {
+        try {
+            out[name] = (await scenario()) ?? null;
+        } catch (e) {
+            out[name] = { error: `${e.name}: ${e.message}`.slice(0, 2000) };
+        }
     }
+    return out;
 }
-process.stdout.write(JSON.stringify(out) + "\n");
+
+for await (const line of createInterface({ input: process.stdin })) {
+    const job = JSON.parse(line);
+    ({ origin, key, model } = job);
+    process.stdout.write(JSON.stringify(await run(job.sdk)) + "\n");
+}
