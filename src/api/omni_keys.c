@@ -72,7 +72,7 @@ static const struct shape key_shape = SHAPE(struct key_shown,
     SHOWN(max_sessions, "maxSessions", 0, "0: as many as come"),
     SHOWN(per_day, "maxRequestsPerDay", NULL_EMPTY, "Most requests a day"),
     SHOWN(per_minute, "maxRequestsPerMinute", NULL_EMPTY, "Most requests a minute"),
-    SHOWN(created_at, "createdAt", 0, "When it was made"));
+    SHOWN(created_at, "createdAt", OMIT_EMPTY, "When it was made; none of keys of the file"));
 static const struct shape keys_shape = SHAPE(struct keys_out,
     FIELD_LIST(struct keys_out, keys, &key_shape, 0, "All of them"),
     FIELD_AS(struct keys_out, allow_reveal, "allowKeyReveal", NULL, 0, "Whether their texts can be asked for"));

@@ -44,8 +44,8 @@ static const struct shape node_shape = SHAPE(struct node_out,
     FIELD_AS(struct node_out, base_url, "baseUrl", NULL, 0, "What paths stand behind"),
     FIELD_AS(struct node_out, chat_path, "chatPath", NULL, NULL_EMPTY, "Path of conversations, where it is not the usual one"),
     FIELD_AS(struct node_out, models_path, "modelsPath", NULL, NULL_EMPTY, "Path of the list of models, where it is not the usual one"),
-    FIELD_AS(struct node_out, created_at, "createdAt", NULL, 0, "When it was made"),
-    FIELD_AS(struct node_out, updated_at, "updatedAt", NULL, 0, "When it was changed"));
+    FIELD_AS(struct node_out, created_at, "createdAt", NULL, OMIT_EMPTY, "When it was made, as far as that was here"),
+    FIELD_AS(struct node_out, updated_at, "updatedAt", NULL, OMIT_EMPTY, "When it was changed, as far as that was here"));
 static const struct shape nodes_shape = SHAPE(struct nodes_out,
     FIELD_LIST(struct nodes_out, nodes, &node_shape, 0, "All of them"));
 static const struct shape one_shape = SHAPE(struct one_out, FIELD_OBJECT(struct one_out, node, &node_shape, 0, "The node"));

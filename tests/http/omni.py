@@ -16,23 +16,31 @@ CHEAP = {"password_memory_bytes": 65536, "password_passes": 1}
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
-DOCUMENT = [(name.partition(" ")[0], re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(name.partition(" ")[2])) + "$"), name, op["responses"])
-            for name, op in json.loads((pathlib.Path(__file__).parent / "omniroute_document.json").read_text(encoding="utf-8")).items()]
-DOCUMENT.sort(key=lambda row: row[2].count("{"))  # literal segments win
+DOCUMENT_PATH = pathlib.Path(__file__).parent / "omniroute_document.json"
+DOCUMENT = json.loads(DOCUMENT_PATH.read_text(encoding="utf-8"))
+OPERATIONS = [(method.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) + "$"), path, operation)
+              for path, item in DOCUMENT["paths"].items() for method, operation in item.items()]
+OPERATIONS.sort(key=lambda row: row[2].count("{"))  # literal segments win
+
+
+def documented(method, path):
+    """(template, operation) of the document, or None."""
+    return next(((row[2], row[3]) for row in OPERATIONS if row[0] == method and row[1].match(path)), None)
 
 
 def fits_document(response):
     """Of a success: a status that the document knows, with what it says of the body."""
     method, path = response.request.method, response.request.url.path
-    found = next((row for row in DOCUMENT if row[0] == method and row[1].match(path)), None)
+    found = documented(method, path)
     if not found or not response.is_success:
         return
-    said = found[3].get(str(response.status_code))
-    assert said is not None, "%s: the document has no status %d" % (found[2], response.status_code)
+    said = found[1]["responses"].get(str(response.status_code))
+    assert said is not None, "%s %s: the document has no status %d" % (method, found[0], response.status_code)
     kind = response.headers.get("content-type", "").split(";")[0]
-    if said.get(kind):
+    schema = said.get("content", {}).get(kind, {}).get("schema")
+    if schema:
         response.read()
-        Draft202012Validator(said[kind]).validate(response.json())
+        Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(response.json())
 
 
 class Omni(Sluice):
