@@ -5,13 +5,6 @@
 
 static struct kit k;
 
-static void use(const struct wire *client, const struct wire *upstream)
-{
-    if (k.arena)
-        kit_done(&k);
-    kit_init(&k, client, upstream);
-}
-
 static void setup(void)
 {
     kit_init(&k, &wire_anthropic, &wire_anthropic);
@@ -20,15 +13,10 @@ static void setup(void)
 static void teardown(void)
 {
     kit_done(&k);
-    k.arena = NULL;
 }
 
 /* ---------------------------------------------------------------- requests: through the IR and back */
-struct request_row {
-    const char *body, *path, *expected;
-};
-
-static const struct request_row own_rows[] = {
+static const struct kit_request_row own_rows[] = {
     /* clang-format off */
     {"{'model':'m','max_tokens':9,'messages':[{'role':'user','content':'hi'}]}", "",
      "{'model':'up-model','max_tokens':9,'messages':[{'role':'user','content':'hi'}]}"},
@@ -102,8 +90,7 @@ static const struct request_row own_rows[] = {
 
 START_TEST(keeps_its_own_requests)
 {
-    const struct request_row *row = &own_rows[_i];
-    kit_expect_at(&k, kit_request(&k, row->body), row->path, row->expected);
+    kit_check_request(&k, &own_rows[_i]);
 }
 END_TEST
 
@@ -201,10 +188,7 @@ START_TEST(tool_loop_begun_without_thinking_goes_on_without)
 }
 END_TEST
 
-struct refused_row {
-    const char *body, *field;
-};
-static const struct refused_row refused_rows[] = {
+static const struct kit_refused_row refused_rows[] = {
     /* clang-format off */
     {"{}", "messages"},
     {"{'messages':[]}", "messages"},
@@ -225,15 +209,12 @@ static const struct refused_row refused_rows[] = {
 
 START_TEST(refuses_naming_the_field)
 {
-    struct str out = kit_request(&k, refused_rows[_i].body);
-    ck_assert_msg(out.n == 0, "accepted: " STR_FMT, STR_ARG(out));
-    ck_assert_int_eq(k.err.kind, ERR_INPUT);
-    ck_assert_str_eq(k.err.field, refused_rows[_i].field);
+    kit_check_refused(&k, &refused_rows[_i]);
 }
 END_TEST
 
 /* ---------------------------------------------------------------- requests from other formats */
-static const struct request_row ollama_rows[] = {
+static const struct kit_request_row ollama_rows[] = {
     /* clang-format off */
     {"{'messages':[{'role':'system','content':'a'},{'role':'system','content':'b'},{'role':'user','content':'x'}]}", "system",
      "[{'type':'text','text':'a'},{'type':'text','text':'b'}]"},
@@ -265,15 +246,14 @@ static const struct request_row ollama_rows[] = {
 
 START_TEST(takes_requests_of_ollama)
 {
-    use(&wire_ollama, &wire_anthropic);
-    kit_expect_at(&k, kit_request(&k, ollama_rows[_i].body), ollama_rows[_i].path,
-                  ollama_rows[_i].expected);
+    kit_use(&k, &wire_ollama, &wire_anthropic);
+    kit_check_request(&k, &ollama_rows[_i]);
 }
 END_TEST
 
 START_TEST(schema_goes_native_where_supported)
 {
-    use(&wire_ollama, &wire_anthropic);
+    kit_use(&k, &wire_ollama, &wire_anthropic);
     k.ctx.quirks = QUIRK_STRUCTURED_OUTPUT | QUIRK_ADAPTIVE_THINKING;
     struct str out = kit_request(
         &k,
@@ -287,7 +267,7 @@ END_TEST
 
 START_TEST(takes_requests_of_gemini)
 {
-    use(&wire_gemini, &wire_anthropic);
+    kit_use(&k, &wire_gemini, &wire_anthropic);
     struct str out = kit_request(
         &k, "{'system_instruction':{'parts':{'text':'s'}},'contents':[{'parts':[{'text':'a'},{'"
             "inlineData':{'mimeType':'application/pdf','data':'JVBERi0='}}]},"
@@ -322,7 +302,7 @@ END_TEST
 
 START_TEST(refuses_what_it_cannot_carry) /* 12, 17, 18 */
 {
-    use(&wire_gemini, &wire_anthropic);
+    kit_use(&k, &wire_gemini, &wire_anthropic);
     ck_assert(
         kit_request(
             &k, "{'contents':[{'parts':[{'text':'a'}]}],'generationConfig':{'candidateCount':2}}")
@@ -351,7 +331,7 @@ END_TEST
 
 START_TEST(quirks_of_compatible_servers)
 {
-    use(&wire_ollama, &wire_anthropic);
+    kit_use(&k, &wire_ollama, &wire_anthropic);
     k.ctx.quirks = QUIRK_MID_SYSTEM | QUIRK_ALTERNATION_FILLER;
     kit_expect_at(&k,
                   kit_request(&k, "{'messages':[{'role':'assistant','content':'hi'},{'role':'"
@@ -377,7 +357,7 @@ END_TEST
 /* ---------------------------------------------------------------- replies */
 START_TEST(reads_replies)
 {
-    use(&wire_gemini, &wire_anthropic);
+    kit_use(&k, &wire_gemini, &wire_anthropic);
     struct str out = kit_reply(&k,
                                "{'id':'msg_1','type':'message','role':'assistant','model':'claude',"
                                "'content':[{'type':'thinking','thinking':'hm','signature':'s'},"
@@ -425,7 +405,7 @@ static const struct stop_row stop_rows[] = {
 START_TEST(maps_stop_reasons)
 {
     char body[256];
-    use(&wire_gemini, &wire_anthropic);
+    kit_use(&k, &wire_gemini, &wire_anthropic);
     (void)snprintf(body, sizeof body, "{'content':[{'type':'text','text':'x'}],'stop_reason':'%s'}",
                    stop_rows[_i].reason);
     kit_expect_at(&k, kit_reply(&k, body), "candidates.0.finishReason", stop_rows[_i].gemini);
@@ -434,7 +414,7 @@ END_TEST
 
 START_TEST(forced_json_tool_is_text_again)
 {
-    use(&wire_ollama, &wire_anthropic);
+    kit_use(&k, &wire_ollama, &wire_anthropic);
     ck_assert(kit_request(
                   &k, "{'stream':false,'messages':[{'role':'user','content':'x'}],'format':'json'}")
                   .n);
@@ -464,7 +444,7 @@ END_TEST
 
 START_TEST(writes_replies_of_others)
 {
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     struct str out = kit_reply(
         &k, "{'responseId':'r1','modelVersion':'gem','candidates':[{'content':{'parts':[{'text':'"
             "think','thought':true},{'text':'a'},"
@@ -498,7 +478,7 @@ END_TEST
 
 START_TEST(hides_thoughts_from_those_who_asked_so)
 {
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     ck_assert(kit_request(&k, "{'thinking':{'type':'adaptive','display':'omitted'},'messages':[{'"
                               "role':'user','content':'x'}]}")
                   .n);
@@ -516,10 +496,6 @@ START_TEST(hides_thoughts_from_those_who_asked_so)
 END_TEST
 
 /* ---------------------------------------------------------------- streams */
-struct stream_row {
-    const char *frames, *expected;
-};
-
 #define START                                                                                      \
     "event: message_start\ndata: "                                                                 \
     "{'type':'message_start','message':{'id':'msg_1','model':'claude','usage':{'input_tokens':4,'" \
@@ -539,7 +515,7 @@ struct stream_row {
 #define END "event: message_stop\ndata: {'type':'message_stop'}\n\n"
 #define CALL(i, id, name) OPEN(i, "{'type':'tool_use','id':'" id "','name':'" name "','input':{}}")
 
-static const struct stream_row own_streams[] = {
+static const struct kit_stream_row own_streams[] = {
     /* clang-format off */
     {START OPEN(0, "{'type':'text','text':''}") "event: ping\ndata: {'type':'ping'}\n\n" TEXT(0, "Hé") TEXT(0, "llo") STOP(0) DONE("end_turn", 5) END,
      "S ping [text t'Hé' t'llo' ] D(end_turn,4,5) E"},
@@ -590,12 +566,11 @@ static const struct stream_row own_streams[] = {
 
 START_TEST(repairs_streams)
 {
-    kit_expect_text(kit_summary(&k, kit_stream(&k, own_streams[_i].frames)),
-                    own_streams[_i].expected);
+    kit_check_stream(&k, &own_streams[_i]);
 }
 END_TEST
 
-static const struct stream_row gemini_streams[] = {
+static const struct kit_stream_row gemini_streams[] = {
     /* Google's stream to an Anthropic client */
     /* clang-format off */
     {"data: {'candidates':[{'content':{'parts':[{'text':'hm','thought':true}]}}],'usageMetadata':{'promptTokenCount':3,'totalTokenCount':3}}\r\n\r\n"
@@ -608,13 +583,12 @@ static const struct stream_row gemini_streams[] = {
 
 START_TEST(writes_streams_of_gemini)
 {
-    use(&wire_anthropic, &wire_gemini);
-    kit_expect_text(kit_summary(&k, kit_stream(&k, gemini_streams[_i].frames)),
-                    gemini_streams[_i].expected);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
+    kit_check_stream(&k, &gemini_streams[_i]);
 }
 END_TEST
 
-static const struct stream_row ollama_streams[] = {
+static const struct kit_stream_row ollama_streams[] = {
     /* an Anthropic stream to an Ollama client */
     /* clang-format off */
     {START OPEN(0, "{'type':'thinking','thinking':'','signature':''}") DELTA(0, "{'type':'thinking_delta','thinking':'hm'}") DELTA(0, "{'type':'signature_delta','signature':'s'}")
@@ -626,9 +600,8 @@ static const struct stream_row ollama_streams[] = {
 
 START_TEST(reads_streams_for_ollama)
 {
-    use(&wire_ollama, &wire_anthropic);
-    kit_expect_text(kit_summary(&k, kit_stream(&k, ollama_streams[_i].frames)),
-                    ollama_streams[_i].expected);
+    kit_use(&k, &wire_ollama, &wire_anthropic);
+    kit_check_stream(&k, &ollama_streams[_i]);
 }
 END_TEST
 
@@ -645,7 +618,7 @@ END_TEST
 
 START_TEST(message_start_estimates_input)
 {
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     ck_assert(
         kit_request(
             &k, "{'messages':[{'role':'user','content':'some words to be counted, more or less'}]}")

@@ -6,13 +6,6 @@
 
 static struct kit k;
 
-static void use(const struct wire *client, const struct wire *upstream)
-{
-    if (k.arena)
-        kit_done(&k);
-    kit_init(&k, client, upstream);
-}
-
 static void setup(void)
 {
     kit_init(&k, &wire_gemini, &wire_gemini);
@@ -21,17 +14,12 @@ static void setup(void)
 static void teardown(void)
 {
     kit_done(&k);
-    k.arena = NULL;
 }
-
-struct request_row {
-    const char *body, *path, *expected;
-};
 
 #define HI "'contents':[{'role':'user','parts':[{'text':'hi'}]}]"
 #define TOOLS "'tools':[{'functionDeclarations':[{'name':'f'},{'name':'g'}]}]"
 
-static const struct request_row own_rows[] = {
+static const struct kit_request_row own_rows[] = {
     /* clang-format off */
     {"{'contents':{'parts':{'text':'hi'}}}", "", "{" HI "}"}, /* 15 */
     {"{'contents':['hi']}", "", "{" HI "}"},
@@ -85,11 +73,11 @@ static const struct request_row own_rows[] = {
 
 START_TEST(keeps_its_own_requests)
 {
-    kit_expect_at(&k, kit_request(&k, own_rows[_i].body), own_rows[_i].path, own_rows[_i].expected);
+    kit_check_request(&k, &own_rows[_i]);
 }
 END_TEST
 
-static const struct request_row
+static const struct kit_request_row
     anthropic_rows
         [] =
             {
@@ -130,15 +118,14 @@ static const struct request_row
 
 START_TEST(takes_requests_of_anthropic)
 {
-    use(&wire_anthropic, &wire_gemini);
-    kit_expect_at(&k, kit_request(&k, anthropic_rows[_i].body), anthropic_rows[_i].path,
-                  anthropic_rows[_i].expected);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
+    kit_check_request(&k, &anthropic_rows[_i]);
 }
 END_TEST
 
 START_TEST(level_instead_of_budget)
 {
-    use(&wire_ollama, &wire_gemini);
+    kit_use(&k, &wire_ollama, &wire_gemini);
     k.ctx.quirks = QUIRK_THINKING_LEVEL;
     kit_expect_at(&k, kit_request(&k, "{'think':'low','messages':[{'role':'user','content':'x'}]}"),
                   "generationConfig.thinkingConfig",
@@ -153,7 +140,7 @@ END_TEST
 
 START_TEST(old_models_take_only_the_dialect) /* 16 */
 {
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     k.ctx.quirks = QUIRK_SCHEMA_GEMINI;
     struct str out = kit_request(&k,
                                  "{'messages':[{'role':'user','content':'x'}],'tools':[{'name':'f',"
@@ -191,7 +178,7 @@ START_TEST(signatures_are_kept_for_clients_that_cannot_carry_them)
         "use','id':'i0','name':'f','input':{}},"
         "{'type':'tool_use','id':'i1','name':'f','input':{}}]},{'role':'user','content':[{'type':'"
         "tool_result','tool_use_id':'i0'},{'type':'tool_result','tool_use_id':'i1'}]}]}";
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     k.ctx.signature_get = signature_get;
     k.ctx.signature_put = signature_put;
     k.ctx.signature_arg = k.arena;
@@ -211,10 +198,7 @@ START_TEST(signatures_are_kept_for_clients_that_cannot_carry_them)
 }
 END_TEST
 
-struct refused_row {
-    const char *body, *field;
-};
-static const struct refused_row refused_rows[] = {
+static const struct kit_refused_row refused_rows[] = {
     {"{}", "contents"},
     {"{'contents':[]}", "contents"},
     {"{'contents':'hi'}", "contents"},
@@ -229,10 +213,7 @@ static const struct refused_row refused_rows[] = {
 
 START_TEST(refuses_naming_the_field)
 {
-    struct str out = kit_request(&k, refused_rows[_i].body);
-    ck_assert_msg(out.n == 0, "accepted: " STR_FMT, STR_ARG(out));
-    ck_assert_int_eq(k.err.kind, ERR_INPUT);
-    ck_assert_str_eq(k.err.field, refused_rows[_i].field);
+    kit_check_refused(&k, &refused_rows[_i]);
 }
 END_TEST
 
@@ -240,7 +221,7 @@ START_TEST(remote_media_are_refused_unless_fetched) /* 17 */
 {
     static const char body[] = "{'messages':[{'role':'user','content':[{'type':'image','source':{'"
                                "type':'url','url':'https://x.test/a.png'}}]}]}";
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     ck_assert(kit_request(&k, body).n == 0);
     ck_assert_int_eq(k.err.kind, ERR_UNSUPPORTED);
     ck_assert(str_contains(str_of(k.err.message), STR("https://x.test/a.png")));
@@ -283,7 +264,7 @@ static const struct usage_row usage_rows[] = {
 START_TEST(counts)
 {
     char body[512];
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     (void)snprintf(body, sizeof body,
                    "{'candidates':[{'content':{'parts':[{'text':'a'}]},'finishReason':'STOP'}],'"
                    "usageMetadata':%s}",
@@ -308,7 +289,7 @@ static const struct stop_row stop_rows[] = {
 START_TEST(maps_finish_reasons)
 {
     char body[256];
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     (void)snprintf(body, sizeof body,
                    "{'candidates':[{'content':{'parts':[{'text':'a'}]},'finishReason':'%s'}]}",
                    stop_rows[_i].reason);
@@ -331,16 +312,16 @@ START_TEST(blocked_prompt) /* 22 */
 {
     static const char body[] = "{'promptFeedback':{'blockReason':'PROHIBITED_CONTENT'},'"
                                "usageMetadata':{'promptTokenCount':3}}";
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     kit_expect_at(&k, kit_reply(&k, body), "stop_reason", "'refusal'");
-    use(&wire_gemini, &wire_gemini);
+    kit_use(&k, &wire_gemini, &wire_gemini);
     kit_expect_at(&k, kit_reply(&k, body), "candidates.0.finishReason", "'SAFETY'");
 }
 END_TEST
 
 START_TEST(tool_calls_finish_as_calls)
 {
-    use(&wire_anthropic, &wire_gemini);
+    kit_use(&k, &wire_anthropic, &wire_gemini);
     kit_expect_at(&k,
                   kit_reply(&k, "{'candidates':[{'content':{'parts':[{'functionCall':{'name':'f'}}]"
                                 "},'finishReason':'STOP'}]}"),
@@ -408,15 +389,12 @@ START_TEST(images_of_the_model)
         "png','data':'iVBORw0KGgo='}}]},'finishReason':'STOP'}]}";
     kit_expect_at(&k, kit_reply(&k, body), "candidates.0.content.parts.1.inlineData",
                   "{'mimeType':'image/png','data':'iVBORw0KGgo='}");
-    use(&wire_ollama, &wire_gemini);
+    kit_use(&k, &wire_ollama, &wire_gemini);
     kit_expect_at(&k, kit_reply(&k, body), "message.images", "['iVBORw0KGgo=']");
 }
 END_TEST
 
 /* ---------------------------------------------------------------- streams */
-struct stream_row {
-    const char *frames, *expected;
-};
 #define CHUNK(parts)                                                                         \
     "data: "                                                                                 \
     "{'responseId':'r','modelVersion':'g','candidates':[{'content':{'role':'model','parts':" \
@@ -426,7 +404,7 @@ struct stream_row {
     "'}],'usageMetadata':{'promptTokenCount':3,'candidatesTokenCount':4,'totalTokenCount':7}}" \
     "\r\n\r\n"
 
-static const struct stream_row own_streams[] = {
+static const struct kit_stream_row own_streams[] = {
     /* clang-format off */
     {CHUNK("{'text':'a'},{'text':'b'}") LAST("STOP", "{'text':''}"), "t'a' t'b' t'' F(STOP,3,4)"},
     {LAST("STOP", "{'text':'a'}") , "t'a' t'' F(STOP,3,4)"},
@@ -444,8 +422,7 @@ static const struct stream_row own_streams[] = {
 
 START_TEST(streams_to_itself)
 {
-    kit_expect_text(kit_summary(&k, kit_stream(&k, own_streams[_i].frames)),
-                    own_streams[_i].expected);
+    kit_check_stream(&k, &own_streams[_i]);
 }
 END_TEST
 
@@ -464,7 +441,7 @@ END_TEST
     "event: message_start\ndata: "                                                                 \
     "{'type':'message_start','message':{'id':'msg_1','model':'claude','usage':{'input_tokens':4,'" \
     "output_tokens':1}}}\n\n"
-static const struct stream_row anthropic_streams[] = {
+static const struct kit_stream_row anthropic_streams[] = {
     /* an Anthropic stream to Google's client: arguments whole, one last chunk with usage */
     {ANTHROPIC_START
      "data: "
@@ -495,9 +472,8 @@ static const struct stream_row anthropic_streams[] = {
 
 START_TEST(writes_streams_of_anthropic)
 {
-    use(&wire_gemini, &wire_anthropic);
-    kit_expect_text(kit_summary(&k, kit_stream(&k, anthropic_streams[_i].frames)),
-                    anthropic_streams[_i].expected);
+    kit_use(&k, &wire_gemini, &wire_anthropic);
+    kit_check_stream(&k, &anthropic_streams[_i]);
 }
 END_TEST
 

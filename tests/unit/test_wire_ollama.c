@@ -6,13 +6,6 @@
 
 static struct kit k;
 
-static void use(const struct wire *client, const struct wire *upstream)
-{
-    if (k.arena)
-        kit_done(&k);
-    kit_init(&k, client, upstream);
-}
-
 static void setup(void)
 {
     kit_init(&k, &wire_ollama, &wire_ollama);
@@ -21,16 +14,11 @@ static void setup(void)
 static void teardown(void)
 {
     kit_done(&k);
-    k.arena = NULL;
 }
-
-struct request_row {
-    const char *body, *path, *expected;
-};
 
 #define HI "'messages':[{'role':'user','content':'hi'}]"
 
-static const struct request_row own_rows[] = {
+static const struct kit_request_row own_rows[] = {
     /* clang-format off */
     {"{'model':'m'," HI "}", "", "{'model':'up-model'," HI ",'stream':true}"}, /* 21 */
     {"{" HI ",'stream':false}", "stream", "false"},
@@ -62,11 +50,11 @@ static const struct request_row own_rows[] = {
 
 START_TEST(keeps_its_own_requests)
 {
-    kit_expect_at(&k, kit_request(&k, own_rows[_i].body), own_rows[_i].path, own_rows[_i].expected);
+    kit_check_request(&k, &own_rows[_i]);
 }
 END_TEST
 
-static const struct request_row anthropic_rows[] = {
+static const struct kit_request_row anthropic_rows[] = {
     /* clang-format off */
     {"{'max_tokens':5,'system':'s','messages':[{'role':'user','content':[{'type':'text','text':'x'},{'type':'text','text':'y'}]}],'temperature':0.5,'stop_sequences':['q'],'top_k':4}", "",
      "{'model':'up-model','messages':[{'role':'system','content':'s'},{'role':'user','content':'xy'}],'options':{'temperature':0.5,'top_k':4,'num_predict':5,'stop':['q']},'stream':false}"},
@@ -87,15 +75,14 @@ static const struct request_row anthropic_rows[] = {
 
 START_TEST(takes_requests_of_anthropic)
 {
-    use(&wire_anthropic, &wire_ollama);
-    kit_expect_at(&k, kit_request(&k, anthropic_rows[_i].body), anthropic_rows[_i].path,
-                  anthropic_rows[_i].expected);
+    kit_use(&k, &wire_anthropic, &wire_ollama);
+    kit_check_request(&k, &anthropic_rows[_i]);
 }
 END_TEST
 
 START_TEST(says_what_it_drops)
 {
-    use(&wire_anthropic, &wire_ollama);
+    kit_use(&k, &wire_anthropic, &wire_ollama);
     ck_assert(kit_request(&k, "{'metadata':{'user_id':'u'},'messages':[{'role':'user','content':'x'"
                               "}],'tools':[{'name':'f'}],"
                               "'tool_choice':{'type':'any','disable_parallel_tool_use':true}}")
@@ -109,7 +96,7 @@ START_TEST(says_what_it_drops)
 }
 END_TEST
 
-static const struct request_row generate_rows[] = {
+static const struct kit_request_row generate_rows[] = {
     /* clang-format off */
     {"{'model':'m','prompt':'hi','system':'s','images':['iVBORw0KGgo='],'options':{'num_predict':3},'keep_alive':0}", "",
      "{'model':'up-model','messages':[{'role':'system','content':'s'},{'role':'user','content':'hi','images':['iVBORw0KGgo=']}],'options':{'num_predict':3},'keep_alive':0,'stream':true}"},
@@ -119,9 +106,8 @@ static const struct request_row generate_rows[] = {
 
 START_TEST(takes_generate_requests)
 {
-    use(&wire_ollama_generate, &wire_ollama);
-    kit_expect_at(&k, kit_request(&k, generate_rows[_i].body), generate_rows[_i].path,
-                  generate_rows[_i].expected);
+    kit_use(&k, &wire_ollama_generate, &wire_ollama);
+    kit_check_request(&k, &generate_rows[_i]);
     ck_assert(_i == 0 || (kit_dropped(&k, "raw") && kit_dropped(&k, "template") &&
                           kit_dropped(&k, "context")));
 }
@@ -129,7 +115,7 @@ END_TEST
 
 START_TEST(empty_prompt_only_loads)
 {
-    use(&wire_ollama_generate, &wire_ollama);
+    kit_use(&k, &wire_ollama_generate, &wire_ollama);
     ck_assert(kit_request(&k, "{'model':'m','prompt':''}").n);
     ck_assert(k.req.is_preload);
     struct ir_response none = {.usage = IR_USAGE_NONE};
@@ -137,16 +123,13 @@ START_TEST(empty_prompt_only_loads)
     buf_init_arena(&b, k.arena, 4096);
     wire_ollama_generate.write_response(&k.ctx, &none, &b);
     kit_expect_at(&k, buf_str(&b), "done_reason", "'load'");
-    use(&wire_ollama, &wire_ollama);
+    kit_use(&k, &wire_ollama, &wire_ollama);
     ck_assert(kit_request(&k, "{'model':'m','messages':[]}").n);
     ck_assert(k.req.is_preload);
 }
 END_TEST
 
-struct refused_row {
-    const char *body, *field;
-};
-static const struct refused_row refused_rows[] = {
+static const struct kit_refused_row refused_rows[] = {
     {"{'messages':5}", "messages"},
     {"{'messages':[{'role':'robot','content':'x'}]}", "messages[0].role"},
     {"{'messages':[{'role':'user','content':['x']}]}", "messages[0].content"},
@@ -162,16 +145,13 @@ static const struct refused_row refused_rows[] = {
 
 START_TEST(refuses_naming_the_field)
 {
-    struct str out = kit_request(&k, refused_rows[_i].body);
-    ck_assert_msg(out.n == 0, "accepted: " STR_FMT, STR_ARG(out));
-    ck_assert_int_eq(k.err.kind, ERR_INPUT);
-    ck_assert_str_eq(k.err.field, refused_rows[_i].field);
+    kit_check_refused(&k, &refused_rows[_i]);
 }
 END_TEST
 
 START_TEST(refuses_filling_in)
 {
-    use(&wire_ollama_generate, &wire_ollama);
+    kit_use(&k, &wire_ollama_generate, &wire_ollama);
     ck_assert(kit_request(&k, "{'prompt':'a','suffix':'b'}").n == 0);
     ck_assert_int_eq(k.err.kind, ERR_UNSUPPORTED);
     ck_assert_str_eq(k.err.field, "suffix");
@@ -201,7 +181,7 @@ END_TEST
 
 START_TEST(writes_generated_text)
 {
-    use(&wire_ollama_generate, &wire_ollama);
+    kit_use(&k, &wire_ollama_generate, &wire_ollama);
     struct str out = kit_reply(
         &k, "{'message':{'content':'a','thinking':'hm'},'done':true,'done_reason':'length'}");
     kit_expect_at(&k, out, "response", "'a'");
@@ -213,7 +193,7 @@ END_TEST
 
 START_TEST(reads_replies)
 {
-    use(&wire_anthropic, &wire_ollama);
+    kit_use(&k, &wire_anthropic, &wire_ollama);
     struct str out = kit_reply(
         &k, "{'model':'llama','message':{'content':'a','thinking':'hm','tool_calls':[{'id':'c1','"
             "function':{'name':'f','arguments':{'x':1}}}]},"
@@ -229,9 +209,6 @@ START_TEST(reads_replies)
 END_TEST
 
 /* ---------------------------------------------------------------- streams */
-struct stream_row {
-    const char *frames, *expected;
-};
 #define LINE(message)                                                                      \
     "{'model':'llama','created_at':'2025-01-01T00:00:00.1Z','message':{'role':'assistant'" \
     "," message "},'done':false}\n"
@@ -239,7 +216,7 @@ struct stream_row {
     "{'model':'llama','created_at':'2025-01-01T00:00:00.1Z','message':{'role':'assistant','" \
     "content':''},'done':true,'done_reason':'" reason "','prompt_eval_count':3,'eval_count':4}\n"
 
-static const struct stream_row own_streams[] = {
+static const struct kit_stream_row own_streams[] = {
     /* clang-format off */
     {LINE("'content':'Caf\xc3\xa9'") LINE("'content':' a'") DONE("stop"), "t'Caf\xc3\xa9' t' a' F(stop,3,4)"},
     {LINE("'content':'','thinking':'hm'") LINE("'content':'a'") DONE("length"), "r'hm' t'a' F(length,3,4)"},
@@ -255,14 +232,13 @@ static const struct stream_row own_streams[] = {
 
 START_TEST(streams_to_itself)
 {
-    kit_expect_text(kit_summary(&k, kit_stream(&k, own_streams[_i].frames)),
-                    own_streams[_i].expected);
+    kit_check_stream(&k, &own_streams[_i]);
 }
 END_TEST
 
 START_TEST(streams_to_anthropic)
 {
-    use(&wire_anthropic, &wire_ollama);
+    kit_use(&k, &wire_anthropic, &wire_ollama);
     kit_expect_text(
         kit_summary(
             &k,
@@ -276,7 +252,7 @@ END_TEST
 
 START_TEST(streams_to_gemini)
 {
-    use(&wire_gemini, &wire_ollama);
+    kit_use(&k, &wire_gemini, &wire_ollama);
     kit_expect_text(kit_summary(&k, kit_stream(&k, LINE("'content':'','thinking':'hm'")
                                                        LINE("'content':'a'") DONE("length"))),
                     "t'a' t'' F(MAX_TOKENS,3,4)");
@@ -285,7 +261,7 @@ END_TEST
 
 START_TEST(generates_as_a_stream)
 {
-    use(&wire_ollama_generate, &wire_ollama);
+    kit_use(&k, &wire_ollama_generate, &wire_ollama);
     struct str out = kit_stream(&k, LINE("'content':'','thinking':'hm'") LINE("'content':'a'")
                                         DONE("stop"));
     kit_expect_text(kit_summary(&k, out), "r'hm' t'a' F(stop,3,4)");

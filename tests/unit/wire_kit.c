@@ -22,6 +22,13 @@ void kit_done(struct kit *k)
 {
     arena_free(k->scratch);
     arena_free(k->arena);
+    k->scratch = k->arena = NULL;
+}
+
+void kit_use(struct kit *k, const struct wire *client, const struct wire *upstream)
+{
+    kit_done(k);
+    kit_init(k, client, upstream);
 }
 
 struct str kit_text(struct kit *k, const char *quoted)
@@ -319,4 +326,25 @@ void kit_expect_text(struct str actual, const char *expected)
 {
     ck_assert_msg(str_eq(actual, str_of(expected)), "got:  " STR_FMT "\nwant: %s", STR_ARG(actual),
                   expected);
+}
+
+void kit_check_request(struct kit *k, const struct kit_request_row *row)
+{
+    struct str out = kit_request(k, row->body);
+    ck_assert_msg(out.n > 0, "%s: %s", row->body, k->err.message);
+    kit_expect_at(k, out, row->path, row->expected);
+}
+
+void kit_check_refused(struct kit *k, const struct kit_refused_row *row)
+{
+    struct str out = kit_request(k, row->body);
+    ck_assert_msg(out.n == 0, "%s was accepted: " STR_FMT, row->body, STR_ARG(out));
+    ck_assert_int_eq(k->err.kind, ERR_INPUT);
+    ck_assert_str_eq(k->err.field, row->field);
+    ck_assert_str_ne(k->err.message, "");
+}
+
+void kit_check_stream(struct kit *k, const struct kit_stream_row *row)
+{
+    kit_expect_text(kit_summary(k, kit_stream(k, row->frames)), row->expected);
 }

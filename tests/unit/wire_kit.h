@@ -12,7 +12,8 @@ struct kit {
     struct err err;
 };
 void kit_init(struct kit *k, const struct wire *client, const struct wire *upstream);
-void kit_done(struct kit *k);
+void kit_done(struct kit *k);                                 /* once more is allowed */
+void kit_use(struct kit *k, const struct wire *client, const struct wire *upstream); /* begins anew with this pair */
 struct str kit_text(struct kit *k, const char *quoted);       /* ' becomes " */
 yyjson_val *kit_json(struct kit *k, struct str text);         /* fails the test when it is not JSON */
 
@@ -31,4 +32,18 @@ bool kit_dropped(const struct kit *k, const char *what);
 void kit_expect(struct kit *k, struct str actual, const char *expected);
 void kit_expect_at(struct kit *k, struct str actual, const char *path, const char *expected);
 void kit_expect_text(struct str actual, const char *expected);
+
+/* ---- rows of tables, one a case ---- */
+struct kit_request_row {
+    const char *body, *path, *expected; /* what stands at the path in what the upstream gets */
+};
+void kit_check_request(struct kit *k, const struct kit_request_row *row);
+struct kit_refused_row {
+    const char *body, *field;   /* that the refusal names */
+};
+void kit_check_refused(struct kit *k, const struct kit_refused_row *row);
+struct kit_stream_row {
+    const char *frames, *expected; /* as kit_summary() tells it */
+};
+void kit_check_stream(struct kit *k, const struct kit_stream_row *row);
 #endif
