@@ -138,6 +138,7 @@ void arena_thread_done(void)
 
 enum {
     FIRST_LOG2 = 12,  /* the first block: 4 KB, enough for a small request and its answer's head */
+    SECOND_LOG2 = 11, /* a waiting stream needs little more than one */
     GROW_LOG2 = 16,   /* those behind the second double up to here */
     SMALL_LOG2 = 16,  /* up to here many are kept */
     HUGE_LOG2 = 21,   /* a huge page */
@@ -262,9 +263,11 @@ static __attribute__((noinline)) void *alloc_in_new_block(struct arena *a, size_
     size_t need = n + ROUND(sizeof(struct block));
     if (n > SIZE_MAX / 4)
         return NULL;
-    size_t log2 = a->blocks->log2 < GROW_LOG2 ? a->blocks->log2 + 1 : GROW_LOG2;
-    if (a->blocks == a->first) /* a waiting stream needs little more than one */
-        log2 = FIRST_LOG2;
+    size_t log2 = a->blocks->log2 < FIRST_LOG2  ? FIRST_LOG2 + 1
+                  : a->blocks->log2 < GROW_LOG2 ? a->blocks->log2 + 1
+                                                : GROW_LOG2;
+    if (a->blocks == a->first)
+        log2 = SECOND_LOG2;
     while (((size_t)1 << log2) < need)
         log2++;
     struct block *b = block_get(log2);

@@ -611,7 +611,7 @@ size_t admission_headers(const struct relay *rl, struct http_header *h)
           STR_INIT("anthropic-ratelimit-tokens-remaining"),
           STR_INIT("anthropic-ratelimit-tokens-reset")}},
     };
-    struct arena *a = rl->r->arena;
+    struct arena *a = relay_brief(rl);
     bool is_anthropic = rl->spec->client == WIRE_ANTHROPIC;
     uint64_t now = loop_now_ms(rl->env->loop);
     size_t n = 0;

@@ -38,7 +38,7 @@ void upstream_headers(struct relay *rl, const struct target *t, struct str conte
                             other = STR_INIT("accept: application/json, */*;q=0.5\r\n");
     const struct upstream *u = t->upstream;
     const size_t max = rl->r->n_headers + 6;
-    struct http_header *h = arena_alloc(rl->r->arena, max * sizeof *h);
+    struct http_header *h = arena_alloc(relay_brief(rl), max * sizeof *h);
     size_t n = 0;
     bool is_json = str_is(content_type, "application/json");
     out->lines[0] = !is_json ? other : rl->is_stream ? json_stream : json;

@@ -108,6 +108,11 @@ struct replies *relay_replies(const struct relay_shared *s)
     return s->replies;
 }
 
+struct arena *relay_brief(const struct relay *rl)
+{
+    return rl->body_arena ? rl->body_arena : rl->r->arena;
+}
+
 struct failures *relay_failures(struct relay *rl)
 {
     if (!rl->failures) {
@@ -913,8 +918,8 @@ char upstream_query(const struct upstream *u, struct buf *b)
 const char *relay_path(struct relay *rl, const struct target *t, enum op op, struct str *out)
 {
     struct buf b;
-    buf_init_arena(&b, rl->r->arena, 65536);
-    const char *pattern = upstream_path(rl->r->arena, t->upstream, t->model, op, &b);
+    buf_init_arena(&b, relay_brief(rl), 65536);
+    const char *pattern = upstream_path(relay_brief(rl), t->upstream, t->model, op, &b);
     if (!pattern)
         return NULL;
     char mark = upstream_query(t->upstream, &b);
@@ -1068,10 +1073,11 @@ static void send_built(struct relay *rl, struct str path, struct str body)
 {
     /* Google: alt, $alt, prettyPrint go along; the key never does */
     if (rl->path_model.n && rl->is_same && rl->r->query.n) {
-        struct str q = query_without(rl->r->arena, rl->r->query, "key");
-        q = query_without(rl->r->arena, q, "alt");
+        struct arena *a = relay_brief(rl);
+        struct str q = query_without(a, rl->r->query, "key");
+        q = query_without(a, q, "alt");
         if (q.n)
-            path = str_fmt(rl->r->arena, STR_FMT "%c" STR_FMT, STR_ARG(path),
+            path = str_fmt(a, STR_FMT "%c" STR_FMT, STR_ARG(path),
                            memchr(path.p, '?', path.n) ? '&' : '?', STR_ARG(q));
     }
     start_call(rl, path, body, STR("application/json"), false, 0);
@@ -1276,7 +1282,7 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     if (want[OPTIONS].count > 0) {
         yyjson_val *v;
         struct str text = str_n(rl->body.p + want[OPTIONS].span.at, want[OPTIONS].span.n);
-        if (json_parse(rl->r->arena, text, 0, &v, NULL))
+        if (json_parse(relay_brief(rl), text, 0, &v, NULL))
             rl->asked_usage = json_get_bool(v, "include_usage", false);
     }
     return true;

@@ -171,6 +171,8 @@ void relay_start(struct relay *rl);                           /* the request is 
 void relay_attempt_next(struct relay *rl);
 struct str relay_dropped(struct relay *rl);                   /* what the target could not be told, for a header; empty: nothing */
 struct failures *relay_failures(struct relay *rl);
+/* For what nobody looks at once the reply has begun: a silent stream does not go on holding it. */
+struct arena *relay_brief(const struct relay *rl);
 void relay_fail(struct relay *rl, const struct err *e);       /* answers with e, or breaks a begun stream off in the caller's dialect */
 void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f, int64_t retry_after_ms);
 void relay_copy_text(char *out, size_t size, struct str s);   /* cut between characters */
