@@ -141,7 +141,7 @@ int cmd_key_list(struct cli *c)
             sheet_add(&t, k->id);
             sheet_add(&t, k->label.n ? k->label : STR("-"));
             sheet_add(&t, scopes_text(c->arena, k->scopes));
-            sheet_add(&t, k->n_allowed > 1 ? str_fmt(c->arena, STR_FMT " and %zu more",
+            sheet_add(&t, k->n_allowed > 1 ? str_fmt(c->arena, STR_FMT " and %u more",
                                                      STR_ARG(models), k->n_allowed - 1)
                                            : models);
             sheet_add(&t, date_text(c->arena, k->expires_ms));

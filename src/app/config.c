@@ -43,7 +43,7 @@ struct loader {
     struct map holders[HOLDER_KINDS]; /* by id */
     size_t cap_upstreams, cap_models, cap_keys, cap_holders[HOLDER_KINDS];
     struct key *spare_keys; /* made many at a time: there may be a hundred thousand */
-    size_t n_spare_keys;
+    size_t n_spare_keys, cap_ruled;
 };
 
 /* ---- small helpers ---- */
@@ -865,6 +865,18 @@ static bool find_holder(struct loader *l, enum holder_kind k, struct str id,
                      STR_ARG(str_first(id, 100)));
 }
 
+static void add_ruled(struct loader *l, struct key *k)
+{
+    struct snapshot *s = l->s;
+    if (s->n_ruled == l->cap_ruled) {
+        size_t cap = l->cap_ruled ? l->cap_ruled * 2 : 64;
+        s->ruled = arena_realloc(l->a, s->ruled, l->cap_ruled * sizeof *s->ruled,
+                                 cap * sizeof *s->ruled);
+        l->cap_ruled = cap;
+    }
+    s->ruled[s->n_ruled++] = k;
+}
+
 /* Whom it belongs to, and what holds for it. */
 static bool put_policy(struct loader *l, struct key *k, yyjson_val *from, struct err *e)
 {
@@ -877,6 +889,7 @@ static bool put_policy(struct loader *l, struct key *k, yyjson_val *from, struct
     struct key_policy *kept = ARENA_NEW(l->a, struct key_policy);
     *kept = p;
     k->policy = kept;
+    add_ruled(l, k);
     if (!find_holder(l, HOLDER_ORG, p.org, &k->org, e) ||
         !find_holder(l, HOLDER_USER, p.user, &k->user, e))
         return false;
@@ -899,9 +912,10 @@ static struct key *add_key(struct loader *l)
     }
     if (l->n_spare_keys == 0) {
         l->n_spare_keys = KEYS_AT_ONCE;
-        l->spare_keys = ARENA_ARRAY(l->a, struct key, KEYS_AT_ONCE);
+        l->spare_keys = arena_alloc(l->a, KEYS_AT_ONCE * sizeof *l->spare_keys);
     }
     struct key *k = l->spare_keys++;
+    *k = (struct key){0}; /* not all of them beforehand: they are filled while the cache has them */
     l->n_spare_keys--;
     l->s->keys[l->s->n_keys++] = k;
     return k;
@@ -916,7 +930,7 @@ static void expect_keys(struct loader *l, size_t n)
     s->keys = arena_realloc(l->a, s->keys, l->cap_keys * sizeof *s->keys,
                             (s->n_keys + n) * sizeof *s->keys);
     l->cap_keys = s->n_keys + n;
-    l->spare_keys = ARENA_ARRAY(l->a, struct key, n);
+    l->spare_keys = arena_alloc(l->a, n * sizeof *l->spare_keys);
     l->n_spare_keys = n;
 }
 
@@ -1039,7 +1053,7 @@ static bool store_keys(struct loader *l, struct db *db, struct err *e)
     if (!key_count(db, &n, e))
         return false;
     expect_keys(l, (size_t)n);
-    return key_each(db, store_key, l, e);
+    return key_each_packed(db, store_key, l, e);
 }
 
 static void add_internal_key(struct loader *l)

@@ -179,8 +179,8 @@ static void give_budgets(struct snapshot *s)
 
 static void give_accounts(struct snapshot *s)
 {
-    for (size_t i = 0; i < s->n_keys; i++) {
-        struct key *k = s->keys[i];
+    for (size_t i = 0; i < s->n_ruled; i++) {
+        struct key *k = s->ruled[i];
         k->account = ledger_account_id(s->arena, k->org ? k->org->id : STR_NONE,
                                        k->user ? k->user->id : STR_NONE, k->policy->tags.v,
                                        k->policy->tags.n, &k->account_text);

@@ -292,6 +292,83 @@ bool key_each(struct db *db, void (*each)(void *arg, const struct key_row *k), v
     return db_each_row(db, "SELECT each_row(" KEY_COLUMNS ") FROM key", on_key_row, &to, e);
 }
 
+/* ---- packed, as a start reads them: store/migrations/0017_key_start.sql ---- */
+
+struct each_packed {
+    void (*each)(void *arg, const struct key_row *k);
+    void *arg;
+    bool is_broken; /* one could not be taken apart */
+};
+
+/* Up to a comma. It was written by SQLite, and read by the hundred thousand. */
+static bool take_number(struct str *s, int64_t *out)
+{
+    size_t i = s->n && s->p[0] == '-';
+    bool is_negative = i > 0;
+    uint64_t v = 0;
+    for (; i < s->n && s->p[i] != ','; i++) {
+        unsigned digit = (unsigned)(unsigned char)s->p[i] - '0';
+        if (digit > 9 || v > ((uint64_t)INT64_MAX - digit) / 10)
+            return false;
+        v = v * 10 + digit;
+    }
+    if (i == s->n)
+        return false;
+    *out = is_negative ? -(int64_t)v : (int64_t)v;
+    *s = str_skip(*s, i + 1);
+    return true;
+}
+
+static bool take(struct str *s, int64_t n, struct str *out)
+{
+    if (n < 0 || (uint64_t)n > s->n)
+        return false;
+    *out = str_first(*s, (size_t)n);
+    *s = str_skip(*s, (size_t)n);
+    return true;
+}
+
+static bool unpack(struct str s, struct key_row *k)
+{
+    int64_t is_enabled, id_n, label_n, allowed_n;
+    struct str hash;
+    k->hint = k->sealed = STR_NONE;
+    k->rotated_ms = 0;
+    if (!take_number(&s, &k->created_ms) || !take(&s, sizeof k->hash, &hash) ||
+        !take_number(&s, &k->scopes) || !take_number(&s, &is_enabled) ||
+        !take_number(&s, &k->expires_ms) || !take_number(&s, &id_n) || !take_number(&s, &label_n) ||
+        !take_number(&s, &allowed_n) || !take(&s, id_n, &k->id) || !take(&s, label_n, &k->label) ||
+        !take(&s, allowed_n, &k->allowed_models))
+        return false;
+    memcpy(k->hash, hash.p, sizeof k->hash);
+    k->is_enabled = is_enabled != 0;
+    k->policy = s;
+    return true;
+}
+
+static void on_packed_row(void *arg, const struct row *r)
+{
+    struct each_packed *to = arg;
+    struct str packed = row_blob(r, 0);
+    struct key_row k;
+    if (packed.n == 0) /* no key */
+        return;
+    if (unpack(packed, &k))
+        to->each(to->arg, &k);
+    else
+        to->is_broken = true;
+}
+
+bool key_each_packed(struct db *db, void (*each)(void *arg, const struct key_row *k), void *arg,
+                     struct err *e)
+{
+    struct each_packed to = {each, arg, false};
+    return db_each_row(db, "SELECT each_row(packed) FROM key INDEXED BY key_packed", on_packed_row,
+                       &to, e) &&
+           (!to.is_broken || err_set(e, ERR_INTERNAL, "store_corrupt",
+                                     "A key in the index 'key_packed' cannot be read"));
+}
+
 bool key_count(struct db *db, int64_t *n, struct err *e)
 {
     struct stmt *s = db_prepare(db, "SELECT count(*) FROM key", e);

@@ -85,13 +85,13 @@ struct key {
     struct str label;
     uint8_t hash[32];           /* SHA-256 of the key text */
     uint32_t scopes;
+    enum origin from;
     struct str *allowed_models; /* exact names, or with * wildcards; none: all */
-    size_t n_allowed;
+    uint32_t n_allowed;         /* narrow, and beside the flags: there may be a hundred thousand keys */
     bool is_enabled;
     bool is_internal;           /* this process' own */
     int64_t expires_ms;         /* wall clock; 0: never */
     int64_t created_ms;
-    enum origin from;
     const struct holder *org, *user; /* NULL: none. org: its own, else its user's */
     const struct key_policy *policy; /* never NULL: tags, limits, schedule as they are written */
     struct gauge *gauge;             /* of policy->limits */
@@ -191,6 +191,8 @@ struct snapshot {
     const struct ip_filter *ip_filter; /* gate/ipfilter.h; NULL: everybody may come in */
     struct key **keys;
     size_t n_keys;
+    struct key **ruled;         /* those with a policy of their own: few of many */
+    size_t n_ruled;
     struct holder **holders[HOLDER_KINDS]; /* in no order */
     size_t n_holders[HOLDER_KINDS];
     const struct key *internal; /* sluice's own, for test requests: in no list; NULL: none */

@@ -682,8 +682,8 @@ void limiter_bind(struct limiter *l, struct snapshot *s)
     struct bound *b = ARENA_NEW(s->arena, struct bound);
     b->limiter = l;
     pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; i < s->n_keys; i++)
-        s->keys[i]->gauge = bind_one(b, LIMIT_KEY, s->keys[i]->id, &s->keys[i]->policy->limits);
+    for (size_t i = 0; i < s->n_ruled; i++)
+        s->ruled[i]->gauge = bind_one(b, LIMIT_KEY, s->ruled[i]->id, &s->ruled[i]->policy->limits);
     for (size_t k = 0; k < HOLDER_KINDS; k++)
         for (size_t i = 0; i < s->n_holders[k]; i++) {
             struct holder *h = s->holders[k][i];

@@ -319,8 +319,97 @@ START_TEST(keys_are_kept_as_hashes_only)
 }
 END_TEST
 
+struct seen_keys {
+    struct arena *a;
+    struct key_row v[8];
+    size_t n;
+};
+
+static void see_key(void *arg, const struct key_row *k)
+{
+    struct seen_keys *s = arg;
+    ck_assert_uint_lt(s->n, ARRAY_LEN(s->v));
+    struct key_row *to = &s->v[s->n++];
+    *to = *k;
+    to->id = str_dup(s->a, k->id);
+    to->label = str_dup(s->a, k->label);
+    to->allowed_models = str_dup(s->a, k->allowed_models);
+    to->policy = str_dup(s->a, k->policy);
+}
+
+/* The index that a start reads says of every key what its row says, in order of making. */
+static void check_packed(struct db *db, struct arena *a)
+{
+    struct err e = ERR_INIT;
+    struct seen_keys rows = {.a = a}, packed = {.a = a};
+    ck_assert(key_each(db, see_key, &rows, &e) && key_each_packed(db, see_key, &packed, &e));
+    ck_assert_uint_eq(rows.n, packed.n);
+    for (size_t i = 0; i < rows.n; i++) {
+        const struct key_row *k = &packed.v[i], *row = &rows.v[0];
+        for (size_t n = 0; n < rows.n; n++)
+            if (str_eq(rows.v[n].id, k->id))
+                row = &rows.v[n];
+        ck_assert(i == 0 || k->created_ms >= packed.v[i - 1].created_ms);
+        check_str(k->id, row->id);
+        check_str(k->label, row->label);
+        check_str(k->allowed_models, row->allowed_models);
+        check_str(k->policy, row->policy);
+        ck_assert_mem_eq(k->hash, row->hash, sizeof k->hash);
+        ck_assert_int_eq(k->scopes, row->scopes);
+        ck_assert_int_eq(k->is_enabled, row->is_enabled);
+        ck_assert_int_eq(k->expires_ms, row->expires_ms);
+        ck_assert_int_eq(k->created_ms, row->created_ms);
+    }
+}
+
+START_TEST(the_index_of_a_start_follows_every_change)
+{
+    struct err e = ERR_INIT;
+    struct arena *a = arena_new();
+    struct db *db = state_db();
+    struct key_row rows[] = {
+        {.scopes = 3, .is_enabled = true, .created_ms = 1000},
+        {.label = STR("one, two, 7,"), .scopes = 7, .created_ms = 999},
+        {.label = STR("größer 鍵"),
+         .allowed_models = STR("[\"ä*\",\"b,1\"]"),
+         .policy = STR("{\"tags\":[\"é,\"]}"),
+         .expires_ms = INT64_MAX,
+         .created_ms = 253402300799999},
+        {.label = STR("-"), .scopes = 0xffffffff, .expires_ms = -5, .created_ms = -1},
+    };
+    check_packed(db, a);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t created_ms = rows[i].created_ms;
+        (void)key_make(a, &rows[i]);
+        rows[i].created_ms = created_ms;
+        if (i == 1 || i == 2) /* a hash that looks like what stands around it, or like an end */
+            memset(rows[i].hash, i == 1 ? ',' : 0, sizeof rows[i].hash);
+        ck_assert_msg(key_insert(db, &rows[i], &e), "%s", e.message);
+        check_packed(db, a);
+    }
+    rows[0].label = STR("other");
+    rows[0].allowed_models = STR("[\"x\"]");
+    ck_assert(key_update(db, &rows[0], &e));
+    check_packed(db, a);
+    (void)key_make(a, &rows[3]);
+    ck_assert(key_retext(db, &rows[3], &e));
+    check_packed(db, a);
+    ck_assert(key_delete(db, rows[1].id, &e));
+    check_packed(db, a);
+    /* what is no key keeps nothing from starting */
+    ck_assert(db_exec(
+        db, "INSERT INTO key (id, hash, scopes, created_ms) VALUES ('x', x'00', 1, 1)", &e));
+    check_packed(db, a);
+    ck_assert_int_eq(
+        number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    db_close(db);
+    arena_free(a);
+}
+END_TEST
+
 UNIT_MAIN("db", migrates_once_and_refuses_a_newer_schema,
           the_file_is_private_and_a_folder_is_no_store, rows_come_from_code,
           many_rows_are_read_in_their_order_and_faults_are_told, a_transaction_is_whole_or_nothing,
           what_was_acknowledged_survives_kill_9, providers_are_kept_changed_and_removed,
-          a_provider_that_cannot_work_is_refused, keys_are_kept_as_hashes_only)
+          a_provider_that_cannot_work_is_refused, keys_are_kept_as_hashes_only,
+          the_index_of_a_start_follows_every_change)

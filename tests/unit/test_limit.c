@@ -20,6 +20,8 @@ static struct limit_place place_of(const char *id, struct limits limits)
     *k = (struct key){.id = str_of(id), .policy = p};
     snap->keys = ARENA_ARRAY(snap->arena, struct key *, 1);
     snap->keys[snap->n_keys++] = k;
+    snap->ruled = snap->keys;
+    snap->n_ruled = 1;
     limiter_bind(limiter, snap);
     return (struct limit_place){k->gauge, &p->limits, LIMIT_KEY};
 }
