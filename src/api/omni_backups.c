@@ -250,7 +250,21 @@ static struct db *open_copy(struct control_call *c, struct str from, struct str 
 static bool put_keys(struct work *w, struct str from, struct err *e)
 {
     (void)from;
-    return db_exec(w->db, "DELETE FROM main.key; INSERT INTO main.key SELECT * FROM backup.key", e);
+    /* the columns that are stored: `*` would name the generated ones too */
+    struct stmt *s = db_prepare(
+        w->db, "SELECT group_concat('\"' || name || '\"') FROM pragma_table_info('key', 'main')",
+        e);
+    if (!s || !stmt_step(s, e)) {
+        stmt_free(s);
+        return false;
+    }
+    struct str columns = str_dup(w->a, stmt_str(s, 0));
+    stmt_free(s);
+    struct str sql = str_fmt(w->a,
+                             "DELETE FROM main.key; INSERT INTO main.key(" STR_FMT
+                             ") SELECT " STR_FMT " FROM backup.key",
+                             STR_ARG(columns), STR_ARG(columns));
+    return db_exec(w->db, str_z(w->a, sql), e);
 }
 
 static bool attach(struct db *db, struct str path, struct err *e)
