@@ -200,7 +200,7 @@ static void write_provider(struct jw *w, struct arena *a, struct str name, yyjso
         jw_key_str(w, key);
         if (str_is(key, "api_key") && yyjson_is_str(v))
             jw_str(w, admin_mask(a, json_str(v)));
-        else if (str_is(key, "proxy") && yyjson_is_str(v))
+        else if ((str_is(key, "proxy") || str_is(key, "base_url")) && yyjson_is_str(v))
             jw_str(w, secret_mask_url(a, json_str(v)));
         else if (str_is(key, "headers")) /* which may carry credentials */
             write_masked_members(w, a, v);
@@ -567,23 +567,6 @@ static bool delete_model(struct control_call *c, struct err *e)
     return control_reply(c, 200, &model_deleted_shape, &out);
 }
 
-/* Whether at least one of these models is not there yet: otherwise nothing is written. */
-static bool adds_something(struct control_call *c, const struct models_in *in, struct strs *skipped)
-{
-    skipped->v = ARENA_ARRAY(c->arena, struct str, in->models.n);
-    for (size_t i = 0; i < in->models.n; i++) {
-        struct str name = str_fmt(c->arena, STR_FMT STR_FMT, STR_ARG(in->prefix),
-                                  STR_ARG(in->models.v[i]));
-        bool is_there = false;
-        for (size_t k = 0; k < c->snap->n_models && !is_there; k++)
-            is_there = str_eq(c->snap->models[k]->name, name);
-        if (!is_there)
-            return true;
-        skipped->v[skipped->n++] = name;
-    }
-    return false;
-}
-
 static bool add_models(struct control_call *c, struct err *e)
 {
     static struct str usual[] = {STR_INIT("text"), STR_INIT("vision"), STR_INIT("tools")};
@@ -596,16 +579,15 @@ static bool add_models(struct control_call *c, struct err *e)
     struct changed_out out = {.ok = true};
     if (in->provider.n == 0 || in->models.n == 0)
         return err_set(e, ERR_INPUT, "missing_field", "'provider' and 'models' are required");
-    if (snapshot_upstream(c->snap, in->provider) && !adds_something(c, in, &out.skipped)) {
-        out.message = STR("All models already exist");
-        return control_reply(c, 200, &models_added_shape, &out);
-    }
     if (!change_models_add(c, &add, &out.added, &out.skipped, e))
         return is_code(e, "unknown_provider")
                    ? err_set(e, ERR_INPUT, "unknown_provider", "Provider '" STR_FMT "' not found",
                              STR_ARG(in->provider))
                    : false;
-    out.models = live_models(c);
+    if (out.added.n)
+        out.models = live_models(c);
+    else
+        out.message = STR("All models already exist");
     return control_reply(c, 200, &models_added_shape, &out);
 }
 

@@ -176,6 +176,14 @@ static bool check_name(struct str name, struct err *e)
 static bool resolve_kind(struct work *w, struct provider_row *p, struct err *e);
 
 /* What stands in the file now, with the fields of the change, as far as it says so itself. */
+static bool check_shown_url(struct work *w, struct str text, struct err *e)
+{
+    struct url url;
+    struct err why = ERR_INIT;
+    return url_parse_address(w->a, text, &url, &why) || strcmp(why.code, "secret_in_url") != 0 ||
+           err_field(e, "base_url", "'base_url' %s", why.message);
+}
+
 static bool check_file_provider(struct work *w, struct str name, struct err *e)
 {
     yyjson_val *v = work_value(w, PATH(STR("providers"), name));
@@ -188,8 +196,9 @@ static bool check_file_provider(struct work *w, struct str name, struct err *e)
                              .base_url = plain(url),
                              .proxy = plain(json_get_str(v, "proxy")),
                              .wire = plain(json_get_str(v, "wire"))};
-    if (w->is_lenient) /* what does not load is saved, and said so */
-        return check_name(name, e);
+    /* what does not load is saved, and said so; but no secret where it would be shown */
+    if (w->is_lenient)
+        return check_name(name, e) && check_shown_url(w, url, e);
     if (is_reference(p.kind))
         return true;
     if (url.n && !p.base_url.n)
@@ -1010,6 +1019,60 @@ static bool put_model(struct work *w, const struct model_change *in, const struc
     return put_store_model(w, in, &fresh, e);
 }
 
+/* A target that says no model of its own asks for the name that the client calls: once that changes, it has to say the old one. */
+static struct str target_named(struct work *w, yyjson_val *v, struct str name)
+{
+    struct buf b;
+    size_t i, max;
+    yyjson_val *k, *member;
+    if (json_get_str(v, "upstream_model").n)
+        return json_text(w->a, v);
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw out = jw_on(&b);
+    jw_object(&out);
+    if (yyjson_is_str(v))
+        jw_kv_str(&out, "provider", json_str(v));
+    yyjson_obj_foreach (v, i, max, k, member)
+        if (!str_is(json_str(k), "upstream_model")) {
+            jw_key_str(&out, json_str(k));
+            jw_val(&out, member);
+        }
+    jw_kv_str(&out, "upstream_model", name);
+    jw_object_end(&out);
+    return buf_str(&b);
+}
+
+static bool keep_upstream_model(struct work *w, struct str name, const struct place *p,
+                                struct model_row *row, struct str from, struct err *e)
+{
+    const struct str entry[] = {STR("models"), name};
+    yyjson_val *v = p->entry ? work_value(w, entry, 2) : NULL, *list = NULL, *one;
+    size_t i, n;
+    if (p->is_in_store && !p->entry && !json_parse(w->a, row->targets, 8, &list, e))
+        return false;
+    list = p->entry ? json_get(v, "targets") : list;
+    if (v && !yyjson_is_arr(list))
+        return json_get_str(v, "upstream_model").n ? true
+               : yyjson_is_str(v) ? work_set(w, entry, 2, target_named(w, v, from), e)
+                                  : work_set(w, PATH(entry[0], name, STR("upstream_model")),
+                                             str_json(w->a, from), e);
+    struct buf b;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw out = jw_on(&b);
+    jw_array(&out);
+    yyjson_arr_foreach (list, i, n, one) {
+        struct str is = target_named(w, one, from);
+        const struct str path[] = {entry[0], name, STR("targets"), str_fmt(w->a, "%zu", i)};
+        if (v && !json_get_str(one, "upstream_model").n && !work_set(w, path, 4, is, e))
+            return false;
+        jw_raw(&out, is);
+    }
+    jw_array_end(&out);
+    if (!v)
+        row->targets = buf_str(&b);
+    return true;
+}
+
 bool change_model(struct control_call *c, enum change_mode mode, const struct model_change *in,
                   struct err *e)
 {
@@ -1027,6 +1090,8 @@ bool change_model(struct control_call *c, enum change_mode mode, const struct mo
               (!renames || !p.entry || work_rename(&w, PATH(STR("models"), from), in->name, e)) &&
               (!renames || rename_in_keys(&w, &(struct renaming){from, in->name, false}, e)) &&
               (!renames || refs_rename(&w, REFERENT_MODEL, from, in->name, e)) &&
+              (!renames || in->given & MODEL_TARGETS ||
+               keep_upstream_model(&w, in->name, &p, row, from, e)) &&
               put_model(&w, in, &p, row, e);
     return work_end(&w, ok, e);
 }
@@ -1453,6 +1518,7 @@ bool change_key_delete(struct control_call *c, struct str id, struct err *e)
         work_note_key(&w, id, key_json(&w, &p.row), STR_NONE, &p.row);
         ok = key_delete(w.db, id, e);
     }
+    ok = ok && refs_drop_of(&w, BUDGET_KEY, id, e);
     return work_end(&w, ok, e);
 }
 
@@ -1503,7 +1569,11 @@ bool change_settings(struct control_call *c, const struct setting_value *v, size
     struct settings probe;
     settings_default(&probe);
     for (size_t i = 0; i < n; i++)
-        if (v[i].value.p && !setting_set(&probe, v[i].row, v[i].value, e))
+        if (v[i].row->is_deployed)
+            return err_set(e, ERR_CONFLICT, "read_only",
+                           "'%s' is set in the configuration file or the environment only",
+                           v[i].row->name);
+        else if (v[i].value.p && !setting_set(&probe, v[i].row, v[i].value, e))
             return false;
     if (!work_begin(&w, c, e))
         return false;
@@ -1601,12 +1671,20 @@ bool change_rollback(struct control_call *c, int64_t id, struct err *e)
 
 bool change_view(struct control_call *c, yyjson_val **root, struct err *e)
 {
+    yyjson_val *file;
+    return change_view_both(c, root, &file, e);
+}
+
+bool change_view_both(struct control_call *c, yyjson_val **root, yyjson_val **file, struct err *e)
+{
     struct config_state s = {.text = STR_NONE};
     struct db *db = control_db(c, e);
     const char *path = c->control->config_path.n ? str_z(c->arena, c->control->config_path) : NULL;
-    return db &&
-           (!path || (file_read(c->arena, path, MAX_FILE, &s.text, e) &&
-                      config_file_values(c->arena, path, s.text, &s.file, e))) &&
-           config_store_values(c->arena, c->control->seal, db, &s.store, e) &&
-           config_merged(c->arena, &s, db, root, e);
+    bool ok = db &&
+              (!path || (file_read(c->arena, path, MAX_FILE, &s.text, e) &&
+                         config_file_values(c->arena, path, s.text, &s.file, e))) &&
+              config_store_values(c->arena, c->control->seal, db, &s.store, e) &&
+              config_merged(c->arena, &s, db, root, e);
+    *file = s.file;
+    return ok;
 }

@@ -129,4 +129,6 @@ bool config_version_diff(struct arena *a, const struct seal *seal, struct db *db
 /* The configuration as it is written, file and store in one: {"providers":{…},"models":{…},"server":{…,"api_keys":[…]}}, that of the
  * file first and in its order, unknown members and ${VAR} as they stand. Provider keys are in the clear: mask what is shown. */
 bool change_view(struct control_call *c, yyjson_val **root, struct err *e) MUST_USE;
+/* … and what of it the file says; NULL: no file. */
+bool change_view_both(struct control_call *c, yyjson_val **root, yyjson_val **file, struct err *e) MUST_USE;
 #endif

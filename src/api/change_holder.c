@@ -1,4 +1,5 @@
 /* change_holder.c - changes of organisations and users, for api/change.h. */
+#include "api/change_route.h"
 #include "api/change_work.h"
 #include "base/clock.h"
 #include "base/codec.h"
@@ -169,6 +170,7 @@ bool change_holder_delete(struct control_call *c, enum holder_kind kind, struct 
                      what, STR_ARG(str_first(id, 100)), n_keys, n_users);
     w.changes_store |= ok && p.is_in_store;
     ok = ok && (!p.is_in_file || work_drop(&w, path, 2, e)) &&
-         (!p.is_in_store || holder_delete(w.db, kind, id, e));
+         (!p.is_in_store || holder_delete(w.db, kind, id, e)) &&
+         refs_drop_of(&w, kind == HOLDER_ORG ? BUDGET_ORG : BUDGET_USER, id, e);
     return work_end(&w, ok, e);
 }

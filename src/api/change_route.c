@@ -125,10 +125,10 @@ static const char *lead_member(enum section s)
     return s == SECTION_ALIASES ? "to" : s == SECTION_POLICIES ? "target" : NULL;
 }
 
-static struct str lead_of(enum section s, yyjson_val *v)
+/* An entry that is a text says its only name. */
+static struct str said_by(const char *member, yyjson_val *v)
 {
-    const char *name = lead_member(s);
-    return yyjson_is_str(v) ? json_str(v) : json_str(json_find(v, name, strlen(name)));
+    return yyjson_is_str(v) ? json_str(v) : json_str(json_find(v, member, strlen(member)));
 }
 
 /* The sections that refer to providers, models and combos. */
@@ -266,27 +266,30 @@ static bool entry_refers(const struct work *w, enum section s, enum referent wha
     size_t i, max;
     yyjson_val *item;
     if (lead_member(s))
-        return renamed(w, what, lead_of(s, v), name, STR_NONE).p != NULL;
+        return renamed(w, what, said_by(lead_member(s), v), name, STR_NONE).p != NULL;
     yyjson_arr_foreach (list_of(s, v), i, max, item)
         if (item_refers(w, s, what, item, name))
             return true;
     return s == SECTION_CHAINS && renamed(w, what, key, name, STR_NONE).p;
 }
 
-static bool rename_lead(struct work *w, enum section s, enum referent what, struct str key,
-                        const struct entry_place *p, struct str from, struct str to, struct err *e)
+/* The member of an entry that says a name, spelled anew where it refers. */
+static bool rename_member(struct work *w, enum section s, enum referent what, const char *member,
+                          struct str key, struct str from, struct str to, struct err *e)
 {
-    struct str member = str_of(lead_member(s));
-    if (p->in_file) {
-        bool is_text = yyjson_is_str(p->in_file);
-        struct str is = renamed(w, what, lead_of(s, p->in_file), from, to);
-        const struct str path[] = {section_name(s), key, member};
+    struct entry_place p;
+    if (!find_entry(w, s, key, &p, e))
+        return false;
+    if (p.in_file) {
+        bool is_text = yyjson_is_str(p.in_file);
+        struct str is = renamed(w, what, said_by(member, p.in_file), from, to);
+        const struct str path[] = {section_name(s), key, str_of(member)};
         if (is.p && !work_set(w, path, is_text ? 2 : 3, str_json(w->a, is), e))
             return false;
     }
-    if (!p->in_store)
+    if (!p.in_store)
         return true;
-    struct str is = renamed(w, what, lead_of(s, p->in_store), from, to);
+    struct str is = renamed(w, what, said_by(member, p.in_store), from, to);
     if (!is.p)
         return true;
     struct buf b;
@@ -295,10 +298,10 @@ static bool rename_lead(struct work *w, enum section s, enum referent what, stru
     buf_init_arena(&b, w->a, SIZE_MAX / 4);
     struct jw out = jw_on(&b);
     jw_object(&out);
-    jw_key_str(&out, member);
+    jw_key_str(&out, str_of(member));
     jw_str(&out, is);
-    yyjson_obj_foreach (p->in_store, i, max, k, v)
-        if (!str_eq(json_str(k), member)) {
+    yyjson_obj_foreach (p.in_store, i, max, k, v)
+        if (!str_eq(json_str(k), str_of(member))) {
             jw_key_str(&out, json_str(k));
             jw_val(&out, v);
         }
@@ -319,10 +322,10 @@ static bool rename_in_entry(struct work *w, enum section s, enum referent what, 
 {
     struct entry_place p;
     size_t left;
+    if (lead_member(s))
+        return rename_member(w, s, what, lead_member(s), key, from, to, e);
     if (!find_entry(w, s, key, &p, e))
         return false;
-    if (lead_member(s))
-        return rename_lead(w, s, what, key, &p, from, to, e);
     struct str is = s == SECTION_CHAINS ? renamed(w, what, key, from, to) : STR_NONE;
     if (is.p && !str_eq(is, key)) {
         struct entry_place other;
@@ -336,27 +339,85 @@ static bool rename_in_entry(struct work *w, enum section s, enum referent what, 
             put_row(w, s, key, rewritten(w, s, what, p.in_store, from, to, &left), e));
 }
 
-static bool fallback_setting(struct work *w, enum referent what, struct str from, struct str to,
-                             struct strs *users, bool drops, struct err *e)
+/* Settings that name models. */
+static const struct setting_ref {
+    const char *name;
+    size_t at; /* of the text in struct settings */
+    /* of patterns, with commas: it follows a new name, but keeps nothing from going */
+    bool is_list;
+} setting_refs[] = {
+    {"global_fallback_model", offsetof(struct settings, global_fallback_model), false},
+    {"semantic_cache_model", offsetof(struct settings, semantic_cache_model), false},
+    {"system_prompt_except", offsetof(struct settings, system_prompt_except), true},
+};
+
+/* The list with its names spelled anew; STR_NONE: none of them refers. */
+static struct str list_renamed(const struct work *w, enum referent what, struct str list,
+                               struct str from, struct str to)
 {
-    const struct str path[] = {STR("server"), STR("global_fallback_model")};
-    struct str file = json_str(work_value(w, path, 2)),
-               is = renamed(w, what, w->now->settings.global_fallback_model, from, to);
+    struct buf b;
+    bool is_any = false;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    while (list.n) {
+        struct str one;
+        list = str_cut(list, ',', &one);
+        one = str_trim(one);
+        struct str is = renamed(w, what, one, from, to);
+        is_any |= is.p != NULL;
+        buf_fmt(&b, "%s" STR_FMT, b.n ? "," : "", STR_ARG(is.p ? is : one));
+    }
+    return is_any ? buf_str(&b) : STR_NONE;
+}
+
+static bool put_ref(struct work *w, const struct setting_ref *ref, struct str was, struct str is,
+                    struct err *e)
+{
+    const struct str path[] = {STR("server"), str_of(ref->name)};
     struct config_state s = {.text = STR_NONE};
-    if (!is.p || !w->now->settings.global_fallback_model.n)
-        return true;
-    if (users)
-        add_name(w->a, users, STR("the setting 'global_fallback_model'"));
-    if (!drops && !to.p)
-        return true;
-    if (str_eq(file, w->now->settings.global_fallback_model))
-        return to.p ? work_set(w, path, 2, str_json(w->a, is), e) : work_drop(w, path, 2, e);
+    if (str_eq(json_str(work_value(w, path, 2)), was))
+        return is.p ? work_set(w, path, 2, str_json(w->a, is), e) : work_drop(w, path, 2, e);
     if (!config_store_values(w->a, w->c->control->seal, w->db, &s.store, e))
         return false;
-    if (!json_get(json_get(s.store, "server"), "global_fallback_model"))
+    if (!json_get(json_get(s.store, "server"), ref->name))
         return true; /* the environment's: it says so at the next load */
     w->changes_store = true;
-    return setting_put(w->db, path[1], to.p ? is : STR_NONE, e);
+    return setting_put(w->db, path[1], is, e);
+}
+
+/* to.p == NULL: users are told who refers, and the settings lose it where drops is set. */
+static bool settings_follow(struct work *w, enum referent what, struct str from, struct str to,
+                            struct strs *users, bool drops, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(setting_refs); i++) {
+        const struct setting_ref *ref = &setting_refs[i];
+        struct str was = *(const struct str *)((const char *)&w->now->settings + ref->at);
+        struct str is = !was.n          ? STR_NONE
+                        : !ref->is_list ? renamed(w, what, was, from, to)
+                        : to.p          ? list_renamed(w, what, was, from, to)
+                                        : STR_NONE;
+        if (!is.p)
+            continue;
+        if (users)
+            add_name(w->a, users, str_fmt(w->a, "the setting '%s'", ref->name));
+        if ((drops || to.p) && !put_ref(w, ref, was, to.p ? is : STR_NONE, e))
+            return false;
+    }
+    return true;
+}
+
+/* A policy says of which model it is; a pattern that only covers the name stays. */
+static bool rename_in_policies(struct work *w, enum referent what, struct str from, struct str to,
+                               struct err *e)
+{
+    size_t i, max;
+    yyjson_val *all, *k, *v;
+    if (!entries(w, SECTION_POLICIES, &all, e))
+        return false;
+    yyjson_obj_foreach (all, i, max, k, v)
+        if (renamed(w, what, said_by("model", v), from, to).p &&
+            !rename_member(w, SECTION_POLICIES, what, "model", json_str(k), from, to, e))
+            return false;
+    return true;
 }
 
 /* Those named after the provider; one that is there already under the new name stays. */
@@ -393,8 +454,9 @@ bool refs_rename(struct work *w, enum referent what, struct str from, struct str
                 !rename_in_entry(w, s, what, json_str(k), from, to, e))
                 return false;
     }
-    return (what != REFERENT_PROVIDER || rename_prices(w, from, to, e)) &&
-           fallback_setting(w, what, from, to, NULL, false, e);
+    return rename_in_policies(w, what, from, to, e) &&
+           (what != REFERENT_PROVIDER || rename_prices(w, from, to, e)) &&
+           settings_follow(w, what, from, to, NULL, false, e);
 }
 
 static bool drop_in_entry(struct work *w, enum section s, enum referent what, struct str key,
@@ -440,7 +502,38 @@ bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, 
                 return false;
         }
     }
-    return fallback_setting(w, what, name, STR_NONE, users, drops, e);
+    return settings_follow(w, what, name, STR_NONE, users, drops, e);
+}
+
+/* Whether an entry is about nobody but the one of this scope. */
+static bool is_only_about(struct work *w, enum section s, yyjson_val *v, enum budget_scope scope,
+                          struct str id)
+{
+    struct budget b;
+    struct err why = ERR_INIT;
+    if (s == SECTION_POLICIES)
+        return scope == BUDGET_KEY && str_eq(json_get_str(v, "key"), id);
+    return budget_read(w->a, STR("x"), v, "", &b, &why) && b.scope == scope &&
+           str_eq(b.subject, id);
+}
+
+bool refs_drop_of(struct work *w, enum budget_scope scope, struct str id, struct err *e)
+{
+    static const enum section sections[] = {SECTION_BUDGETS, SECTION_POLICIES};
+    for (size_t n = 0; n < ARRAY_LEN(sections); n++) {
+        size_t i, max;
+        yyjson_val *all, *k, *v;
+        if (!entries(w, sections[n], &all, e))
+            return false;
+        yyjson_obj_foreach (all, i, max, k, v) {
+            struct entry_place p;
+            if (is_only_about(w, sections[n], v, scope, id) &&
+                (!find_entry(w, sections[n], json_str(k), &p, e) ||
+                 !drop_entry(w, sections[n], json_str(k), &p, e)))
+                return false;
+        }
+    }
+    return true;
 }
 
 bool refs_in_use(struct work *w, const char *what, struct str name, const struct strs *users,

@@ -2,6 +2,7 @@
 #ifndef API_CHANGE_ROUTE_H
 #define API_CHANGE_ROUTE_H
 #include "api/change_work.h"
+#include "domain/budget.h"
 #include "domain/combo.h"
 
 enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES, SECTION_PRICES, SECTION_BUDGETS, SECTION_POLICIES }; /* of entry_sections */
@@ -33,5 +34,7 @@ enum referent { REFERENT_PROVIDER, REFERENT_MODEL };
 bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e) MUST_USE;
 /* Takes every reference out when drops is set, and what is then empty with it; names those who had one. */
 bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, struct strs *users, struct err *e) MUST_USE;
+/* Budgets and policies that are about nobody but this key, org or user go with it. */
+bool refs_drop_of(struct work *w, enum budget_scope scope, struct str id, struct err *e) MUST_USE;
 bool refs_in_use(struct work *w, const char *what, struct str name, const struct strs *users, struct err *e); /* false when there are users */
 #endif

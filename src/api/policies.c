@@ -34,15 +34,12 @@ static const struct shape policy_query_shape = SHAPE(struct policy_query, PAGE_F
 /* All of them, those that are switched off too: as they are written. */
 static bool all_of(struct control_call *c, struct policy_io **out, size_t *n, struct err *e)
 {
-    yyjson_val *root, *file = NULL, *k, *v;
+    yyjson_val *root, *file, *k, *v;
     struct err unread = ERR_INIT;
     size_t i, max;
     *n = 0;
-    if (!change_view(c, &root, e))
+    if (!change_view_both(c, &root, &file, e))
         return false;
-    if (c->snap->file_text.n &&
-        !config_file_values(c->arena, "the file", c->snap->file_text, &file, &unread))
-        file = NULL;
     yyjson_val *all = json_get(root, "policies"), *of_file = json_get(file, "policies");
     *out = ARENA_ARRAY(c->arena, struct policy_io, yyjson_obj_size(all) + 1);
     yyjson_obj_foreach (all, i, max, k, v) {
@@ -65,44 +62,70 @@ static bool list(struct control_call *c, struct err *e)
     return all_of(c, &v, &n, e) && control_reply_sorted(c, &policy_shape, v, n, "name", e);
 }
 
-static bool reply(struct control_call *c, struct str name, struct err *e)
+static bool find(struct control_call *c, struct str name, struct policy_io *out, struct err *e)
 {
     struct policy_io *v;
     size_t n;
     if (!all_of(c, &v, &n, e))
         return false;
     for (size_t i = 0; i < n; i++)
-        if (str_eq(v[i].name, name))
-            return control_reply(c, 200, &policy_shape, &v[i]);
+        if (str_eq(v[i].name, name)) {
+            *out = v[i];
+            return true;
+        }
     return err_set(e, ERR_NOT_FOUND, "not_found", "No policy '" STR_FMT "'",
                    STR_ARG(str_first(name, 200)));
 }
 
+/* As it is written: a snapshot has only those that count. */
+static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
+                      struct buf *out)
+{
+    struct policy_io p;
+    struct err none = ERR_INIT;
+    struct jw w = jw_on(out);
+    (void)s;
+    if (!find(c, name, &p, &none))
+        return false;
+    shape_write(&policy_shape, &p, &w);
+    return true;
+}
+
+static struct str meant(struct control_call *c)
+{
+    c->represent = represent;
+    return c->represented = route_param(&c->params, "name");
+}
+
+static bool reply(struct control_call *c, struct str name, struct err *e)
+{
+    struct policy_io p;
+    return find(c, name, &p, e) && control_reply_tagged(c, 200, &policy_shape, &p, c->snap, name);
+}
+
 static bool get(struct control_call *c, struct err *e)
 {
-    return reply(c, route_param(&c->params, "name"), e);
+    return reply(c, meant(c), e);
 }
 
 static bool put(struct control_call *c, struct err *e)
 {
-    struct entry_change change = {.section = SECTION_POLICIES,
-                                  .name = route_param(&c->params, "name"),
-                                  .value = c->root,
-                                  .replaces = true};
+    struct entry_change change = {
+        .section = SECTION_POLICIES, .name = meant(c), .value = c->root, .replaces = true};
     return change_entry(c, CHANGE_PUT, &change, e) && reply(c, change.name, e);
 }
 
 static bool drop(struct control_call *c, struct err *e)
 {
-    return change_entry_gone(c, SECTION_POLICIES, route_param(&c->params, "name"), false, e);
+    return change_entry_gone(c, SECTION_POLICIES, meant(c), false, e);
 }
 
 /* clang-format off */
 const struct endpoint policy_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/policies",         SURFACE_SLUICE, ACCESS_VIEWER, "List what is done with requests before they are led anywhere", .on_worker = list, .query = &policy_query_shape, .out = &policy_shape, .is_page = true },
-    { HTTP_GET,    "/sluice/v1/policies/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a policy", .on_worker = get, .out = &policy_shape },
-    { HTTP_PUT,    "/sluice/v1/policies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Make or replace a policy", .on_worker = put, .in = &policy_in_shape, .out = &policy_shape },
-    { HTTP_DELETE, "/sluice/v1/policies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a policy", .on_worker = drop, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/policies/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a policy", .has_tag = true, .on_worker = get, .out = &policy_shape },
+    { HTTP_PUT,    "/sluice/v1/policies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Make or replace a policy", .has_tag = true, .on_worker = put, .in = &policy_in_shape, .out = &policy_shape },
+    { HTTP_DELETE, "/sluice/v1/policies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a policy", .has_tag = true, .on_worker = drop, .status = 204 },
     {0},
 };
 /* clang-format on */

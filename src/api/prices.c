@@ -38,9 +38,18 @@ static struct str time_text(struct arena *a, int64_t ms)
     return buf_str(&b);
 }
 
-static struct price_out show(struct control_call *c, const struct price *p)
+/* "prices" as the file of a snapshot has it; NULL: nothing of it. */
+static yyjson_val *prices_of_file(struct arena *a, const struct snapshot *s)
 {
-    struct arena *a = c->arena;
+    yyjson_val *file;
+    struct err unread = ERR_INIT;
+    return s->file_text.n && config_file_values(a, "the file", s->file_text, &file, &unread)
+               ? json_get(file, "prices")
+               : NULL;
+}
+
+static struct price_out show(struct arena *a, yyjson_val *of_file, const struct price *p)
+{
     const char *source = word_text(price_source_words, (int)p->source, "");
     struct price_out out = {
         .name = str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(p->provider), STR_ARG(p->model)),
@@ -59,13 +68,8 @@ static struct price_out show(struct control_call *c, const struct price *p)
     out.id = str_fmt(a, STR_FMT "@%s@%lld", STR_ARG(out.name), source, (long long)p->valid_from_ms);
     if (json_parse(a, p->text, 0, &root, NULL))
         out.price = json_get(root, "price");
-    if (p->source == PRICE_OVERRIDE && c->snap->file_text.n) {
-        yyjson_val *file;
-        struct err unread = ERR_INIT;
-        if (config_file_values(a, "the file", c->snap->file_text, &file, &unread) &&
-            json_find(json_get(file, "prices"), str_z(a, out.name), out.name.n))
-            out.origin = STR("file");
-    }
+    if (p->source == PRICE_OVERRIDE && json_find(of_file, out.name.p, out.name.n))
+        out.origin = STR("file");
     return out;
 }
 
@@ -86,8 +90,9 @@ static bool list(struct control_call *c, struct err *e)
     const struct price *const *rows;
     size_t n = c->snap->prices ? price_book_rows(c->snap->prices, c->arena, &rows) : 0;
     struct price_out *v = ARENA_ARRAY(c->arena, struct price_out, n + 1);
+    yyjson_val *of_file = prices_of_file(c->arena, c->snap);
     for (size_t i = 0; i < n; i++)
-        v[i] = show(c, rows[i]);
+        v[i] = show(c->arena, of_file, rows[i]);
     return control_reply_sorted(c, &price_shape, v, n, "id", e);
 }
 
@@ -175,7 +180,9 @@ static bool set(struct control_call *c, struct err *e)
     struct price_rows rows = {.n = 0};
     if (!price_entry_read(c->arena, change.name, in->price, PRICE_OVERRIDE, &rows, e))
         return false;
-    struct price_out out = show(c, rows.v[rows.n - 1]);
+    struct snapshot *now = snapshot_current();
+    struct price_out out = show(c->arena, prices_of_file(c->arena, now), rows.v[rows.n - 1]);
+    snapshot_unref(now);
     return control_reply(c, 200, &price_shape, &out);
 }
 
@@ -319,12 +326,12 @@ static bool version(struct control_call *c, struct err *e)
     size_t n = c->snap->prices ? price_book_rows(c->snap->prices, c->arena, &rows) : 0;
     for (size_t i = 0; i < n; i++)
         if (rows[i]->version == number) {
-            struct price_out now = show(c, rows[i]);
+            struct price_out now = show(c->arena, prices_of_file(c->arena, c->snap), rows[i]);
             return control_reply(c, 200, &price_shape, &now);
         }
     if (!price_version_get(db, c->arena, number, p, e))
         return false;
-    struct price_out out = show(c, p);
+    struct price_out out = show(c->arena, prices_of_file(c->arena, c->snap), p);
     return control_reply(c, 200, &price_shape, &out);
 }
 

@@ -1,5 +1,6 @@
 /* secret.c - how a credential is shown. */
 #include "base/secret.h"
+#include "base/buf.h"
 #include "base/banned.h"
 
 /* Where its character number i begins; its end when it has fewer. */
@@ -28,12 +29,10 @@ struct str secret_mask(struct arena *a, struct secret s)
                    STR_ARG(str_skip(t, at_character(t, characters - 4))));
 }
 
-struct str secret_mask_url(struct arena *a, struct str s)
+/* user:password@ */
+static struct str without_user(struct arena *a, struct str s, size_t from)
 {
-    const char *at = s.n ? memmem(s.p, s.n, "://", 3) : NULL;
-    if (!at)
-        return s;
-    size_t from = (size_t)(at - s.p) + 3, end = from;
+    size_t end = from;
     while (end < s.n && s.p[end] != '/' && s.p[end] != '?' && s.p[end] != '#')
         end++;
     for (size_t i = end; i > from; i--)
@@ -41,4 +40,44 @@ struct str secret_mask_url(struct arena *a, struct str s)
             return str_fmt(a, STR_FMT "***" STR_FMT, STR_ARG(str_first(s, from)),
                            STR_ARG(str_skip(s, i - 1)));
     return s;
+}
+
+bool secret_is_parameter(struct str name)
+{
+    static const char *const names[] = {"key",          "api_key", "api-key",  "apikey", "token",
+                                        "access_token", "auth",    "password", "secret"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq_nocase(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+struct str secret_mask_url(struct arena *a, struct str s)
+{
+    const char *at = s.n ? memmem(s.p, s.n, "://", 3) : NULL, *mark;
+    if (!at)
+        return s;
+    s = without_user(a, s, (size_t)(at - s.p) + 3);
+    mark = memchr(s.p, '?', s.n);
+    if (!mark)
+        return s;
+    struct buf b;
+    struct str rest = str_skip(s, (size_t)(mark - s.p) + 1), one, name;
+    bool is_any = false;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    buf_add(&b, s.p, (size_t)(mark - s.p) + 1);
+    while (rest.n) {
+        bool is_last = !memchr(rest.p, '&', rest.n);
+        rest = str_cut(rest, '&', &one);
+        bool has_value = str_cut(one, '=', &name).n > 0;
+        bool is_secret = has_value && secret_is_parameter(name);
+        is_any |= is_secret;
+        if (is_secret)
+            buf_fmt(&b, STR_FMT "=***", STR_ARG(name));
+        else
+            buf_str_add(&b, one);
+        if (!is_last)
+            buf_char(&b, '&');
+    }
+    return is_any ? buf_str(&b) : s;
 }

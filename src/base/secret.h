@@ -12,5 +12,6 @@ static inline struct str secret_reveal(struct secret s) { return s.hidden; }
 static inline bool secret_is_set(struct secret s) { return s.hidden.n > 0; }
 /* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces); of nothing, nothing */
 struct str secret_mask(struct arena *a, struct secret s);
-struct str secret_mask_url(struct arena *a, struct str s); /* an address with *** for its user name and password; else s */
+struct str secret_mask_url(struct arena *a, struct str s); /* an address with *** for its user name, password and keys in its query; else s */
+bool secret_is_parameter(struct str name);                 /* of a query: "key", "token", … */
 #endif

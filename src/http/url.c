@@ -1,6 +1,7 @@
 /* url.c - absolute urls of upstreams and proxies, percent coding, query parameters (RFC 3986). */
 #include "http/http.h"
 
+#include "base/secret.h"
 #include "base/banned.h"
 #include "base/buf.h"
 
@@ -166,17 +167,6 @@ bool url_parse(struct arena *a, struct str text, struct url *out, struct err *e)
     return true;
 }
 
-bool url_parse_address(struct arena *a, struct str text, struct url *out, struct err *e)
-{
-    if (!str_starts(text, STR("http://")) && !str_starts(text, STR("https://")))
-        return err_set(e, ERR_INPUT, "invalid_url", "must start with http:// or https://");
-    if (!url_parse(a, text, out, e))
-        return false;
-    return (!out->user.n && !out->password.n) ||
-           err_set(e, ERR_INPUT, "invalid_url",
-                   "must not hold a user name or password, for it is shown: send them in a header");
-}
-
 /* Takes the next parameter off *rest: raw, without its &. */
 static bool next_parameter(struct str *rest, struct str *whole)
 {
@@ -191,6 +181,36 @@ static bool is_named(struct arena *a, struct str whole, struct str name)
     struct str key;
     (void)str_cut(whole, '=', &key);
     return str_eq(decode(a, key, true), name);
+}
+
+/* The first parameter that carries a credential; STR_NONE: none. */
+static struct str secret_parameter(struct arena *a, struct str query)
+{
+    struct str rest = query, whole, name;
+    while (next_parameter(&rest, &whole)) {
+        (void)str_cut(whole, '=', &name);
+        name = decode(a, name, true);
+        if (secret_is_parameter(name))
+            return name;
+    }
+    return STR_NONE;
+}
+
+bool url_parse_address(struct arena *a, struct str text, struct url *out, struct err *e)
+{
+    if (!str_starts(text, STR("http://")) && !str_starts(text, STR("https://")))
+        return err_set(e, ERR_INPUT, "invalid_url", "must start with http:// or https://");
+    if (!url_parse(a, text, out, e))
+        return false;
+    struct str name = secret_parameter(a, out->query);
+    if (name.n)
+        return err_set(e, ERR_INPUT, "secret_in_url",
+                       "must not hold a credential ('" STR_FMT "'), for it is shown: send it in a "
+                       "header",
+                       STR_ARG(str_first(name, 40)));
+    return (!out->user.n && !out->password.n) ||
+           err_set(e, ERR_INPUT, "secret_in_url",
+                   "must not hold a user name or password, for it is shown: send them in a header");
 }
 
 struct str query_get(struct arena *a, struct str query, const char *name)

@@ -174,6 +174,25 @@ def test_settings_say_what_they_take(admin):
     assert admin.post("/sluice/v1/settings/nothing/check", {"value": 1}).status_code == 404
 
 
+def test_what_is_deployed_no_call_changes(admin):
+    """The door of dangerous endpoints: whoever has the admin key must not be able to open it."""
+    for value in ("backup_import", None):
+        r = admin.call("PATCH", "/sluice/v1/settings/capabilities", {"value": value})
+        assert r.status_code == 409 and r.json()["error"]["code"] == "read_only", r.text
+    assert admin.get("/sluice/v1/settings/capabilities").json()["origin"] == "default"
+    assert "backup_import" not in (admin.folder / "sluice.jsonc").read_text()
+
+
+@pytest.mark.parametrize("method, path, body, rows", [
+    ("PUT", "/sluice/v1/policies/p", {"model": "x", "action": "deny"}, "/sluice/v1/policies"),
+    ("POST", "/sluice/v1/prices", {"provider": "chat", "model": "m", "price": {"input": 1}}, "/sluice/v1/prices?source=override")])
+def test_an_answer_to_a_change_says_where_it_stands(admin, method, path, body, rows):
+    told = admin.call(method, path, body)
+    assert told.status_code == 200, told.text
+    (row,) = listed(admin, rows)
+    assert told.json()["origin"] == row["origin"] == "file"
+
+
 def test_reload_takes_a_good_file_and_refuses_a_bad_one(admin, scripted):
     version = admin.get("/sluice/v1/info").json()["config_version"]
     config = basic_config(scripted.origin)
@@ -313,6 +332,8 @@ def test_a_change_can_insist_on_what_was_read(admin, path, change):
     (("POST", "/sluice/v1/users", {"id": "ann", "name": "Ann"}), "/sluice/v1/users/ann", "PATCH", {"name": "A"}, {"name": "B"}),
     (("POST", "/sluice/v1/budgets", {"name": "all", "limit_usd": "5", "period": "day", "scope": "all"}), "/sluice/v1/budgets/all", "PATCH",
      {"limit_usd": "6"}, {"limit_usd": "7"}),
+    (("PUT", "/sluice/v1/policies/off", {"model": "x", "action": "deny", "enabled": False}), "/sluice/v1/policies/off", "PUT",
+     {"model": "y", "action": "deny"}, {"model": "z", "action": "deny"}),
     (None, "/sluice/v1/ip-filter", "PUT", {"deny": ["192.0.2.1"]}, {"deny": []}),
     (None, "/sluice/v1/system-prompt", "PUT", {"prompt": "Be brief."}, {"prompt": "Be long."}),
     (None, "/sluice/v1/thinking-budget", "PUT", {"budget": 77}, {"budget": 78}),

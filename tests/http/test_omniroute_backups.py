@@ -63,6 +63,17 @@ def test_an_import_needs_its_capability(upstream, calls, tmp_path):
         s.stop()
 
 
+def test_a_capability_is_for_callers_on_this_machine(upstream, calls, tmp_path):
+    s = start(tmp_path / "omni", upstream.origin, calls, omni_config(upstream.origin, capabilities="backup_import"))
+    try:
+        far = send(s, b"x", headers={"Authorization": "Bearer " + ADMIN, "X-Forwarded-For": "203.0.113.9"})
+        assert "this machine only" in refused(far, 403)
+        near = send(s, b"x")
+        assert near.status_code == 400 and "no copy" in near.text
+    finally:
+        s.stop()
+
+
 def test_the_console_shows_the_newest_lines(upstream, calls, tmp_path):
     s = start(tmp_path / "omni", upstream.origin, calls)
     try:

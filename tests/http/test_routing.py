@@ -128,6 +128,46 @@ def test_renaming_and_deleting_providers_and_models_keeps_references_whole(admin
     assert admin.get("/sluice/v1/combos").json()["data"] == [] and admin.get("/sluice/v1/chains").json()["data"] == []
 
 
+@pytest.mark.parametrize("file", [True, False], ids=["file", "store"])
+def test_a_renamed_model_stays_what_it_was(start_sluice, scripted, upstream, file):
+    """It asks the vendor for the same model; policies and settings that name it follow; so they do when its provider is renamed."""
+    s = start_sluice(config_of(scripted.origin, server={"system_prompt_except": "x-*, ma ,b/*", "global_fallback_model": "ma"}))
+    s.key = ADMIN
+    if not file:
+        (s.folder / "sluice.jsonc").chmod(0o400)
+        assert s.post("/sluice/v1/models", {"name": "mine", "targets": [{"provider": "a", "weight": 3}]}).status_code == 201
+    name = "ma" if file else "mine"
+    assert s.call("PUT", "/sluice/v1/policies/no", {"model": name, "key": "c1", "action": "deny"}).status_code == 200
+    assert s.call("PUT", "/sluice/v1/policies/wide", {"model": "m*", "key": "nobody", "action": "deny"}).status_code == 200
+    assert s.call("PUT", "/sluice/v1/policies/of-b", {"model": "b/x", "key": "nobody", "action": "deny"}).status_code == 200
+    assert s.call("PATCH", "/sluice/v1/models/" + name, {"name": "team"}).status_code == 200
+    assert who(s, "team") == "a" and upstream.last.json["model"] == name
+    assert ask(s, "team", headers=s.auth(KEY)).status_code == 403, "the refusal went with the old name"
+    of = {p["name"]: p["model"] for p in s.get("/sluice/v1/policies").json()["data"]}
+    assert of == {"no": "team", "wide": "m*", "of-b": "b/x"}
+    if file:
+        assert s.get("/sluice/v1/settings/system_prompt_except").json()["value"] == "x-*,team,b/*"
+        assert s.get("/sluice/v1/settings/global_fallback_model").json()["value"] == "team"
+        assert s.call("PATCH", "/sluice/v1/providers/b", {"name": "bb"}).status_code == 200
+        assert s.get("/sluice/v1/settings/system_prompt_except").json()["value"] == "x-*,team,bb/*"
+        assert {p["name"]: p["model"] for p in s.get("/sluice/v1/policies").json()["data"]}["of-b"] == "bb/x"
+    (s.folder / "sluice.jsonc").chmod(0o600)
+
+
+def test_what_is_only_about_somebody_goes_with_them(admin):
+    """Budgets and policies of a key, organisation or user that is deleted; others stay."""
+    key = admin.post("/sluice/v1/keys", {"label": "k"}).json()["id"]
+    assert admin.post("/sluice/v1/orgs", {"id": "acme"}).status_code == 201 and admin.post("/sluice/v1/users", {"id": "ann"}).status_code == 201
+    for name, scope, subject in (("bk", "key", key), ("bo", "org", "acme"), ("bu", "user", "ann"), ("bt", "tag", "acme"), ("ba", "all", "")):
+        assert admin.post("/sluice/v1/budgets", {"name": name, "scope": scope, "subject": subject, "limit_usd": 1, "period": "day"}).status_code == 201
+    assert admin.call("PUT", "/sluice/v1/policies/of-k", {"key": key, "action": "deny"}).status_code == 200
+    assert admin.call("PUT", "/sluice/v1/policies/of-all", {"model": "zz", "action": "deny"}).status_code == 200
+    for path in ("keys/" + key, "orgs/acme", "users/ann"):
+        assert admin.call("DELETE", "/sluice/v1/" + path).status_code == 204
+    assert [b["name"] for b in admin.get("/sluice/v1/budgets").json()["data"]] == ["ba", "bt"]
+    assert [p["name"] for p in admin.get("/sluice/v1/policies").json()["data"]] == ["of-all"]
+
+
 def test_chains_and_aliases_are_refused_by_field(admin):
     for body, field in (({"chain": []}, "chain"), ({"chain": [{"provider": "zz"}]}, "chain"), ({"chain": [{"priority": 1}]}, "chain[0].provider")):
         r = admin.call("PUT", "/sluice/v1/chains/ma", body)

@@ -163,12 +163,17 @@ def administer(s, marks, say):
     # what would be shown everywhere cannot be said
     for name in ("otlp_endpoint", "diagnostics_ip_url", "diagnostics_connect_url"):
         r = s.call("PATCH", "/sluice/v1/settings/" + name, {"value": "http://user:%s@127.0.0.1:9/" % marks["address"]}, headers=admin)
-        assert r.status_code == 400 and "user name or password" in r.text
+        assert r.status_code == 400 and "must not hold" in r.text
         say(r)
     r = s.post("/sluice/v1/providers", {"name": "inside", "type": "openai-compatible", "base_url": "http://user:%s@127.0.0.1:9" % marks["address"]},
                headers=admin)
     assert r.status_code == 400 and r.json()["error"]["param"] == "base_url"
     say(r)
+    for address in ("http://user:%s@127.0.0.1:9", "http://127.0.0.1:9/v1?key=%s"):
+        r = s.call("PUT", "/admin/api/config/providers/inside", {"type": "openai", "api_key": "x" * 20, "base_url": address % marks["address"]}, headers=admin)
+        assert r.status_code == 400 and "base_url" in r.text, r.text
+        say(r)
+    say(s.get("/admin/api/config", headers=admin))
     assert say(s.call("PUT", "/api/db-backups", headers=admin)).status_code == 200
 
 

@@ -237,6 +237,10 @@ START_TEST(secrets_show_only_their_ends)
     check_text(secret_mask(a, secret_of(STR("0123456789012345678901234567890123456789"))),
                "0123***6789");
     check_text(secret_mask(a, secret_of(STR("${X}"))), "${X}");
+    check_text(secret_mask_url(a, STR("http://u:p@h/?key=a&x=1&Token=b")),
+               "http://***@h/?key=***&x=1&Token=***");
+    check_text(secret_mask_url(a, STR("http://h/?api-version=1&key=")),
+               "http://h/?api-version=1&key=");
     check_text(secret_mask(a, secret_of(STR("${}"))), "***");
     check_text(secret_mask(a, secret_of(STR("${X}y"))), "***");
     check_text(secret_mask(a, secret_of(STR("${LONGER}y"))), "${LO***ER}y");
