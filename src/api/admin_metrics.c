@@ -132,7 +132,7 @@ static bool metrics(struct control_call *c, struct err *e)
     if (!metrics_gather(c, &now, e) || !persistence(c, &out.persistence, e))
         return false;
     struct totals t = totals_read(c->control->totals, c->control->metrics, c->arena);
-    out.uptime_seconds = rounded((double)(clock_wall_ms() - c->control->started_ms) / 1000, 10);
+    out.uptime_seconds = rounded((double)control_uptime_ms(c->control) / 1000, 10);
     out.total_requests = (int64_t)t.requests;
     out.total_errors = (int64_t)t.errors;
     out.total_streams = (int64_t)t.streams;

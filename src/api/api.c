@@ -219,6 +219,16 @@ struct gate_door api_door(const struct api_call *c)
                               .now_ms = clock_wall_ms()};
 }
 
+bool api_may_still(const struct api_call *c)
+{
+    struct gate_door door = api_door(c);
+    struct snapshot *now = snapshot_current();
+    door.snap = now;
+    bool may = gate_may_still(&door, c->r, &c->who);
+    snapshot_unref(now);
+    return may;
+}
+
 static bool admit(struct api_call *c, struct err *e)
 {
     if (c->row->is_open && c->row->is_open(&c->snap->settings, c->r))

@@ -44,6 +44,7 @@ void api_fail(struct api_call *c, const struct err *e);
 void api_refuse(struct api_call *c, struct err *e); /* a fault that no handler found: put into the surface's words */
 struct gate_door;
 struct gate_door api_door(const struct api_call *c); /* what its row asks for */
+bool api_may_still(const struct api_call *c); /* the caller of an answer that goes on, by the configuration of now */
 /* control.c */
 void control_run(struct api_call *c);      /* on_complete of a worker row */
 void control_forget(struct api_call *c);

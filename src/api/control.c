@@ -1,6 +1,7 @@
 /* control.c - runs the rows of the control plane: decoded on the loop, done on a worker, answered on the loop. */
 #include "api/control.h"
 #include "api/surface/surface.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "gate/admit.h"
 #include "gate/peer.h"
@@ -15,6 +16,11 @@ struct control_job {
     struct err err;
     bool ok;
 };
+
+int64_t control_uptime_ms(const struct control *k)
+{
+    return (int64_t)(clock_mono_ms() - k->started_mono_ms);
+}
 
 struct db *control_db(struct control_call *c, struct err *e)
 {

@@ -45,6 +45,7 @@ struct control {
     struct secret internal_key; /* opens the data plane for test requests */
     struct identity *identity;
     int64_t started_ms;       /* wall clock */
+    uint64_t started_mono_ms; /* of the clock that nobody sets: how long it runs */
     /* for api/metrics.c */
     struct metrics *metrics;
     const struct totals_base *totals;
@@ -98,6 +99,7 @@ struct control_call {
     size_t n_headers;
 };
 
+int64_t control_uptime_ms(const struct control *k);
 struct db *control_db(struct control_call *c, struct err *e) MUST_USE;  /* read-write, closed after the call; NULL with e set */
 struct str control_head(const struct control_call *c, const char *lower_name); /* a header of the request; STR_NONE */
 void control_header(struct control_call *c, struct str name, struct str value); /* one more of the answer; texts live as long as the call */

@@ -58,7 +58,7 @@ static bool info(struct control_call *c, struct err *e)
 {
     const struct snapshot *s = c->snap;
     struct info_out out = {.version = str_of(sluice_version),
-                           .uptime_seconds = (clock_wall_ms() - c->control->started_ms) / 1000,
+                           .uptime_seconds = control_uptime_ms(c->control) / 1000,
                            .config_version = (int64_t)s->version,
                            .config_file = c->control->config_path,
                            .data_dir = c->control->data_dir,

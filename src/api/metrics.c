@@ -484,7 +484,7 @@ static bool series(struct control_call *c, struct err *e)
                              .step_seconds = 1,
                              .in_flight = (int64_t)gauges.requests_in_flight,
                              .active_streams = (int64_t)gauges.streams_active,
-                             .uptime_seconds = (clock_wall_ms() - c->control->started_ms) / 1000};
+                             .uptime_seconds = control_uptime_ms(c->control) / 1000};
     if (asked->by.n) {
         if (!label_series(c, asked->by, asked->label, now, &out, e))
             return false;

@@ -179,7 +179,7 @@ static void write_process(struct jw *w, struct control_call *c)
     jw_object(w);
     jw_kv_cstr(w, "version", sluice_version);
     jw_kv_null(w, "nodeVersion"); /* it is no Node.js */
-    jw_kv_int(w, "uptime", (clock_wall_ms() - c->control->started_ms) / 1000);
+    jw_kv_int(w, "uptime", control_uptime_ms(c->control) / 1000);
     jw_key(w, "memoryUsage");
     jw_object(w);
     jw_kv_int(w, "rss", (int64_t)g.rss_bytes);

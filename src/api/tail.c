@@ -353,7 +353,8 @@ static void on_timer(struct timer *timer)
     uint64_t now = loop_now_ms(l->loop);
     for (struct tail_client *tc = l->first, *next; tc; tc = next) {
         next = tc->next;
-        if (atomic_load_explicit(tc->call->api->is_draining, memory_order_relaxed)) {
+        if (atomic_load_explicit(tc->call->api->is_draining, memory_order_relaxed) ||
+            !api_may_still(tc->call)) { /* whose session or key ended must ask again */
             struct http_req *r = tc->call->r;
             tail_leave(tc);
             http_reply_end(r);

@@ -669,6 +669,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .internal_key = secret_of(str_of(s->sources.internal_key)),
                                   .is_stopping = &s->is_draining,
                                   .started_ms = clock_wall_ms(),
+                                  .started_mono_ms = clock_mono_ms(),
                                   .metrics = s->metrics,
                                   .totals = s->totals,
                                   .otlp = s->otlp,

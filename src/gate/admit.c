@@ -120,3 +120,16 @@ bool gate_admit(const struct gate_door *g, const struct http_req *r, struct prin
     }
     return access_is_control(g->access) ? admit_operator(g, r, out, e) : admit_caller(g, r, out, e);
 }
+
+bool gate_may_still(const struct gate_door *g, const struct http_req *r,
+                    const struct principal *who)
+{
+    if (who->kind == PRINCIPAL_OPERATOR)
+        return identity_session_lives(g->identity, who->session, g->now_ms);
+    if (!who->key)
+        return gate_is_open(g, r);
+    const struct key *k = snapshot_key(g->snap, sent_token(g, r));
+    struct principal now = principal_of_key(k);
+    return k && auth_is_live(k, g->now_ms, NULL) && comes_from_there(g, r, k, NULL) &&
+           principal_may(&now, g->access);
+}

@@ -18,6 +18,8 @@ struct gate_door {
  * keys, in the data plane's headers; never in a query. ERR_UNAUTHENTICATED: no credential, or one that nobody has. ERR_FORBIDDEN: a good one
  * that may not, "csrf": a page of another origin may have sent it. Never blocks for longer than a short lock. */
 bool gate_admit(const struct gate_door *g, const struct http_req *r, struct principal *out, struct err *e) MUST_USE;
+/* Of an answer that goes on for long: whether whom gate_admit() let into the control plane may still, by what holds now. */
+bool gate_may_still(const struct gate_door *g, const struct http_req *r, const struct principal *who);
 /* Whether administration is open to this request without a sign-in: setting require_login, on this machine only. */
 bool gate_is_open(const struct gate_door *g, const struct http_req *r);
 #endif

@@ -195,6 +195,18 @@ bool identity_session(struct identity *id, struct arena *a, struct str token,
     return ok;
 }
 
+bool identity_session_lives(struct identity *id, struct str session, int64_t now_ms)
+{
+    bool lives = false;
+    (void)pthread_mutex_lock(&id->lock);
+    for (size_t i = 0; i < id->now.n_sessions && !lives; i++) {
+        const struct session *s = &id->now.sessions[i];
+        lives = str_eq(s->id, session) && s->person->is_enabled && now_ms < s->expires_ms;
+    }
+    (void)pthread_mutex_unlock(&id->lock);
+    return lives;
+}
+
 /* ---- passwords that file or environment give ---- */
 
 static struct password_cost cost_of(const struct settings *set)

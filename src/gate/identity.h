@@ -27,6 +27,8 @@ bool identity_is_configured(struct identity *id); /* somebody can sign in */
 /* Who holds this token; false: nobody, or its session is over. Counts as its use. Texts are in the arena. */
 bool identity_session(struct identity *id, struct arena *a, struct str token, const struct settings *set, int64_t now_ms,
                       struct principal *out) MUST_USE;
+/* Whether a session of that id goes on: not signed out, ended or disabled since. No use of it. */
+bool identity_session_lives(struct identity *id, struct str session, int64_t now_ms);
 
 /* ---- on workers ---- */
 struct sign_in {

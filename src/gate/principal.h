@@ -8,7 +8,7 @@ enum access {         /* what a row of the endpoint table asks for */
     ACCESS_INFERENCE, /* a client key with the scope inference */
     ACCESS_MODELS,    /* … models or inference */
     ACCESS_VIEWER,    /* reads the control plane: an operator of any role, an admin key */
-    ACCESS_MEMBER,    /* … and does what costs tokens but changes nothing: tests, replays */
+    ACCESS_MEMBER,    /* … and does what costs tokens but changes nothing: tests */
     ACCESS_ADMIN,     /* … and changes what is configured */
     ACCESS_OWNER,     /* … and who the operators are; an operator with the role owner, no key */
 };

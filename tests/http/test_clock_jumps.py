@@ -42,6 +42,8 @@ def test_two_days_on_and_two_days_back(library, scripted, calls, tmp_path):
         with open(clock, "r+b") as f:
             f.write(struct.pack("q", offset))
         ask()
+        for path in ("/sluice/v1/info", "/sluice/v1/metrics/series", "/admin/api/metrics"):
+            assert 0 <= s.get(path).json()["uptime_seconds"] < 3600, path
         for _ in range(2):  # nothing is made twice, whatever the time
             r = s.post("/sluice/v1/orgs", {"id": "o%d" % n, "name": "o"}, headers={"Idempotency-Key": "jump-%d" % n})
             assert r.status_code == 201, r.text

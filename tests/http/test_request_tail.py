@@ -9,15 +9,16 @@ from gateway import wait_for
 from test_requests import ADMIN, OTHER, ask, config_with_keys
 
 TAIL = "/sluice/v1/requests/tail"
+PASSWORD = "hunter-two"
 
 
 class Listener:
     """Reads a tail on a thread of its own."""
 
-    def __init__(self, s, query="", last_id=None):
+    def __init__(self, s, query="", last_id=None, token=ADMIN):
         self.events, self.done = [], threading.Event()
         self.socket = s.connect()
-        head = "GET %s%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % (TAIL, query, ADMIN)
+        head = "GET %s%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % (TAIL, query, token)
         self.socket.sendall((head + ("Last-Event-ID: %s\r\n" % last_id if last_id else "") + "\r\n").encode())
         self.file = self.socket.makefile("rb")
         assert b" 200 " in self.file.readline()
@@ -62,7 +63,9 @@ class Listener:
 
 @pytest.fixture
 def listen(start_sluice, scripted):
-    s = start_sluice(config_with_keys(scripted.origin))
+    config = config_with_keys(scripted.origin)
+    config["server"].update(admin_password=PASSWORD, password_memory_bytes=8192, password_passes=1)
+    s = start_sluice(config)
     open_ones = []
 
     def start(**options):
@@ -166,3 +169,32 @@ def test_it_ends_when_the_server_does(listen):
     s, one = listen.sluice, listen()
     s.process.terminate()
     assert one.done.wait(10), "the tail held the server up"
+
+
+def test_it_ends_when_its_callers_right_does(listen):
+    """By signing out, an ended session, a disabled operator, a deleted or disabled key; those of others go on."""
+    s, stays = listen.sluice, listen()
+    operators, sessions = [], []
+    owner = s.post("/sluice/v1/session", {"password": PASSWORD}, auth=False).json()["token"]
+    s.http.cookies.clear()
+    for name in ("ann", "bob", "cat"):
+        r = s.call("POST", "/sluice/v1/operators", {"name": name, "role": "viewer", "password": "long enough for all"}, headers=s.auth(owner))
+        assert r.status_code == 201, r.text
+        operators.append(r.json()["id"])
+        sessions.append(s.post("/sluice/v1/session", {"name": name, "password": "long enough for all"}, auth=False).json())
+        s.http.cookies.clear()
+    keys = [s.call("POST", "/sluice/v1/keys", {"label": "k", "scopes": ["admin"]}, headers=s.auth(ADMIN)).json() for _ in range(2)]
+    tails = [listen(token=one["token"]) for one in sessions] + [listen(token=k["key"]) for k in keys]
+    ask(s, request_id="r-all00000")
+    for t in tails:
+        wait_for(lambda t=t: t.ids() == ["r-all00000"], "everybody hears the first")
+    ends = [s.call("DELETE", "/sluice/v1/session", headers=s.auth(sessions[0]["token"])),
+            s.call("PATCH", "/sluice/v1/operators/" + operators[1], {"enabled": False}, headers=s.auth(owner)),
+            s.call("DELETE", "/sluice/v1/operators/" + operators[2], headers=s.auth(owner)),
+            s.call("DELETE", "/sluice/v1/keys/" + keys[0]["id"], headers=s.auth(ADMIN)),
+            s.call("PATCH", "/sluice/v1/keys/" + keys[1]["id"], {"enabled": False}, headers=s.auth(ADMIN))]
+    assert all(r.status_code in (200, 204) for r in ends), [r.text for r in ends]
+    assert all(t.done.wait(10) for t in tails), "some hear more"
+    ask(s, request_id="r-later000")
+    wait_for(lambda: "r-later000" in stays.ids(), "who may still hears the next")
+    assert not any("r-later000" in t.ids() for t in tails)
