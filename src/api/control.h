@@ -41,6 +41,7 @@ struct control {
     struct str bodies_dir;
     struct str data_dir, db_path, config_path; /* config_path empty: no file */
     struct test_tasks *tests; /* api/test_tasks.h; NULL: none */
+    struct document *document; /* api/document.h */
     const _Atomic bool *is_stopping; /* what waits for others gives up */
     struct secret internal_key; /* opens the data plane for test requests */
     struct identity *identity;
@@ -116,6 +117,7 @@ bool control_reply(struct control_call *c, int status, const struct shape *s, co
 /* The same with the object's ETag as it is in a snapshot; 304 to whoever has it already. represent is set. */
 bool control_reply_tagged(struct control_call *c, int status, const struct shape *s, const void *value, const struct snapshot *in,
                           struct str name);
+bool control_has_tag(struct control_call *c, struct str tag); /* a GET's If-None-Match: the caller has what this tag is of */
 bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e) MUST_USE; /* If-Match; else status 412 */
 /* For control.c: *is_done: this call was made before, and is answered. */
 bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e) MUST_USE;

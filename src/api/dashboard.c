@@ -1,6 +1,7 @@
 /* dashboard.c - hands out the dashboard that the binary carries: compressed files whose names change with their content, and one
  * page for every address below /dashboard/, which the script in it routes. */
 #include "api/api.h"
+#include "api/coding.h"
 #include "base/codec.h"
 #include "embedded.h"
 #define ZLIB_CONST
@@ -58,26 +59,15 @@ static struct str unzip(struct arena *a, struct str gz)
     return rc == Z_STREAM_END && z.total_out == n ? str_n(out, n) : STR_NONE;
 }
 
-static bool takes(const struct http_req *r, const char *coding)
-{
-    struct str list = http_req_header(r, "accept-encoding"), one, name;
-    while (list.n) {
-        list = str_cut(list, ',', &one);
-        struct str weight = str_cut(one, ';', &name);
-        if (str_eq_nocase(str_trim(name), str_of(coding)))
-            return !str_contains(weight, STR("q=0")) || str_contains(weight, STR("q=0."));
-    }
-    return false;
-}
-
 static void reply_asset(struct api_call *c, struct str name, const char *type)
 {
     struct arena *a = c->r->arena;
     struct str data = STR_NONE;
+    struct str taken = http_req_header(c->r, "accept-encoding");
     const char *coding = NULL;
-    if (takes(c->r, "br"))
+    if (coding_is_taken(taken, "br"))
         data = file(a, name, coding = ".br");
-    if (!data.p && takes(c->r, "gzip"))
+    if (!data.p && coding_is_taken(taken, "gzip"))
         data = file(a, name, coding = ".gz");
     if (!data.p) {
         coding = NULL;

@@ -1,5 +1,6 @@
 /* omni_system.c - how it goes, as OmniRoute's pages ask: health, latency, the cache, and who changed what. */
 #include "api/cache.h"
+#include "api/document.h"
 #include "api/metrics.h"
 #include "api/omni_usage.h"
 #include "base/clock.h"
@@ -621,8 +622,7 @@ static const struct shape spec_shape = {.name = "struct openapi_document"};
 static bool spec(struct control_call *c, struct err *e)
 {
     (void)e;
-    buf_str_add(&c->out, openapi_document(c->arena));
-    return true;
+    return document_reply(c);
 }
 
 /* clang-format off */
@@ -635,7 +635,7 @@ const struct endpoint omni_system_endpoints[] = {
     { HTTP_GET,    "/api/cache/stats",             SURFACE_OMNIROUTE, ACCESS_VIEWER, "Its figures, by layer", .on_worker = cache_stats, .out = &stats_shape },
     { HTTP_DELETE, "/api/cache/stats",             SURFACE_OMNIROUTE, ACCESS_ADMIN, "Let its figures begin anew", .on_worker = cache_stats_reset, .out = &done_shape },
     { HTTP_GET,    "/api/system/version",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "Which sluice runs", .on_worker = version, .out = &version_shape },
-    { HTTP_GET,    "/api/openapi/spec",            SURFACE_OMNIROUTE, ACCESS_VIEWER, "This interface as an OpenAPI document, as /openapi.json", .on_worker = spec, .out = &spec_shape },
+    { HTTP_GET,    "/api/openapi/spec",            SURFACE_OMNIROUTE, ACCESS_VIEWER, "This interface as an OpenAPI document, as /openapi.json", .on_worker = spec, .out = &spec_shape, .has_tag = true },
     { HTTP_GET,    "/api/compliance/audit-log",    SURFACE_OMNIROUTE, ACCESS_ADMIN, "Who changed what, newest first", .on_worker = audit_log, .query = &audit_query_shape, .out = &audit_shape, .is_array = true },
     {0},
 };

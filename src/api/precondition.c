@@ -27,12 +27,18 @@ static bool is_listed(struct str list, struct str tag, bool weak_counts)
     return false;
 }
 
+bool control_has_tag(struct control_call *c, struct str tag)
+{
+    struct str none_match = control_head(c, "if-none-match");
+    return c->row->method == HTTP_GET && none_match.n && is_listed(none_match, tag, true);
+}
+
 bool control_reply_tagged(struct control_call *c, int status, const struct shape *s,
                           const void *value, const struct snapshot *in, struct str name)
 {
-    struct str tag = tag_in(c, in, name), none_match = control_head(c, "if-none-match");
+    struct str tag = tag_in(c, in, name);
     control_header(c, STR("etag"), tag);
-    if (c->row->method == HTTP_GET && none_match.n && is_listed(none_match, tag, true)) {
+    if (control_has_tag(c, tag)) {
         c->status = 304;
         return true;
     }

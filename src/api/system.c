@@ -1,5 +1,5 @@
 /* system.c - whether it lives, and what it serves. */
-#include "api/control.h"
+#include "api/document.h"
 #include "base/clock.h"
 #include "embedded.h"
 #include "gate/auth.h"
@@ -72,9 +72,13 @@ static void health(struct api_call *c)
     reply_state(c, true, true);
 }
 
-static void openapi(struct api_call *c)
+/* An OpenAPI document is what its own specification says; any object for us. */
+static const struct shape openapi_shape = {.name = "struct openapi_document"};
+
+static bool openapi(struct control_call *c, struct err *e)
 {
-    api_reply_json(c, 200, openapi_document(c->r->arena));
+    (void)e;
+    return document_reply(c);
 }
 
 static struct str page(const char *name)
@@ -131,7 +135,7 @@ const struct endpoint system_endpoints[] = {
     { HTTP_GET, "/health",       SURFACE_SLUICE, ACCESS_PUBLIC, "The same, under the name other gateways use; with the names of providers and models for callers who may use them", .on_loop = health },
     { HTTP_GET, "/livez",        SURFACE_SLUICE, ACCESS_PUBLIC, "Whether the process lives", .on_loop = livez },
     { HTTP_GET, "/readyz",       SURFACE_SLUICE, ACCESS_PUBLIC, "Whether it takes new requests (503 while draining)", .on_loop = readyz },
-    { HTTP_GET, "/openapi.json", SURFACE_SLUICE, ACCESS_PUBLIC, "This interface as an OpenAPI 3.1 document", .on_loop = openapi },
+    { HTTP_GET, "/openapi.json", SURFACE_SLUICE, ACCESS_PUBLIC, "This interface as an OpenAPI 3.1 document", .on_worker = openapi, .out = &openapi_shape, .has_tag = true, .cache_control = "no-cache" },
     { HTTP_GET, "/docs",         SURFACE_SLUICE, ACCESS_PUBLIC, "The OpenAPI document as a page", .on_loop = docs },
     { HTTP_GET, "/docs/docs.css", SURFACE_SLUICE, ACCESS_PUBLIC, "Style of that page", .on_loop = docs_css },
     { HTTP_GET, "/docs/docs.js", SURFACE_SLUICE, ACCESS_PUBLIC, "Script of that page", .on_loop = docs_js },

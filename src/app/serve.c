@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/change_work.h"
 #include "api/control.h"
+#include "api/document.h"
 #include "api/refusals.h"
 #include "api/requests.h"
 #include "api/metrics.h"
@@ -663,6 +664,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
                                   .seal = &s->sources.seal,
                                   .identity = s->identity,
                                   .refusals = refusals_new(),
+                                  .document = document_new(),
                                   .data_dir = str_of(s->sources.data_dir),
                                   .db_path = str_of(s->sources.db_path),
                                   .config_path = str_of(s->sources.file),
@@ -795,6 +797,7 @@ static void stop(struct server *s)
     limiter_free(s->limiter);
     identity_free(s->identity);
     refusals_free(s->control.refusals);
+    document_free(s->control.document);
     pidfile_drop(s->sources.data_dir);
     state_close(&s->sources);
     arena_thread_done();

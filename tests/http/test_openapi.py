@@ -1,5 +1,6 @@
 """/openapi.json as an integrator reads it: well formed, complete, and true for its own examples."""
 import fnmatch
+import gzip
 import json
 import re
 import subprocess
@@ -61,6 +62,34 @@ def doc(sluice):
     r = sluice.get("/openapi.json", auth=False)
     assert r.status_code == 200 and r.headers["content-type"].startswith("application/json")
     return r.json()
+
+
+def fetch(s, path="/openapi.json", method="GET", **headers):
+    """(answer, its body as it came over the wire); the client library would say what it takes, and undo it."""
+    headers = {"Accept-Encoding": "identity", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    with s.http.stream(method, path, headers=headers) as r:
+        return r, b"".join(r.iter_raw())
+
+
+def test_it_is_handed_out_compressed_and_only_to_those_who_lack_it(sluice):
+    plain, text = fetch(sluice)
+    assert plain.status_code == 200 and "content-encoding" not in plain.headers and plain.headers["vary"] == "accept-encoding"
+    assert text == subprocess.run([BINARY, "openapi"], check=True, capture_output=True, timeout=30).stdout.rstrip(b"\n")
+    packed, data = fetch(sluice, Accept_Encoding="br;q=0.9, GZIP;q=0.5")
+    assert packed.headers["content-encoding"] == "gzip" and packed.headers["vary"] == "accept-encoding"
+    assert gzip.decompress(data) == text and len(data) * 8 < len(text)
+    tags = plain.headers["etag"], packed.headers["etag"]
+    assert len(set(tags)) == 2 and all(re.fullmatch('"[0-9a-z-]+"', tag) for tag in tags), "strong, and one for each form"
+    for coding, tag, other in (("identity", *tags), ("gzip", *tags[::-1])):
+        for names in (tag, '"x", W/' + tag, "*"):
+            r, data = fetch(sluice, Accept_Encoding=coding, If_None_Match=names)
+            assert r.status_code == 304 and data == b"" and r.headers["etag"] == tag and r.headers["vary"] == "accept-encoding"
+            assert "content-encoding" not in r.headers
+        assert fetch(sluice, Accept_Encoding=coding, If_None_Match=other)[0].status_code == 200
+    for refused in ("gzip;q=0", "deflate", ""):
+        assert "content-encoding" not in fetch(sluice, Accept_Encoding=refused)[0].headers
+    head, data = fetch(sluice, method="HEAD", Accept_Encoding="gzip")
+    assert head.status_code == 200 and data == b"" and head.headers["content-length"] == packed.headers["content-length"]
 
 
 def operations(doc):
