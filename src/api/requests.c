@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "http/fetch.h"
+#include "json/compare.h"
 #include "meter/body_store.h"
 #include "meter/usage_log.h"
 
@@ -322,6 +323,64 @@ static bool get_body(struct control_call *c, struct err *e)
     return control_reply(c, 200, &body_shape, &out);
 }
 
+/* ---- what became of a body on its way ---- */
+
+#define MAX_LEAVES 50000 /* of one body */
+
+struct way_query {
+    int of;
+};
+enum {
+    WAY_REQUEST,
+    WAY_RESPONSE
+};
+static const struct word way_words[] = {{"request", WAY_REQUEST}, {"response", WAY_RESPONSE}, {0}};
+static const struct shape way_query_shape = SHAPE(
+    struct way_query, FIELD_ENUM(struct way_query, of, way_words, 0,
+                                 "request (when absent): from the client's to the upstream's; "
+                                 "response: from the upstream's to the client's"));
+static const struct shape leaf_shape = SHAPE(
+    struct json_leaf,
+    FIELD_ENUM(struct json_leaf, fate, json_fate_words, 0,
+               "kept: the same value at the same place; mapped: at another place, or another value "
+               "there; dropped, added: on one side only"),
+    FIELD(struct json_leaf, from, NULL_EMPTY, "Where it stood: messages[0].content"),
+    FIELD(struct json_leaf, to, NULL_EMPTY, "Where it stands now"));
+struct way_out {
+    struct strs dropped;
+    struct shape_list values;
+};
+static const struct shape way_shape = SHAPE(
+    struct way_out, FIELD(struct way_out, dropped, 0, "What the translation says that it left out"),
+    FIELD_LIST(struct way_out, values, &leaf_shape, 0,
+               "Each value, in the order of the body that came"));
+
+static bool get_way(struct control_call *c, struct err *e)
+{
+    const struct way_query *q = c->asked;
+    struct usage_row row;
+    struct usage_detail d;
+    struct body v[BODY_N];
+    struct json_leaf *leaves;
+    yyjson_val *from, *to;
+    struct err why = ERR_INIT;
+    if (!read_bodies(c, &row, &d, v, e))
+        return false;
+    size_t first = q->of == WAY_REQUEST ? BODY_CLIENT_REQUEST : BODY_UPSTREAM_RESPONSE;
+    if (v[first].is_cut || v[first + 1].is_cut ||
+        !json_parse(c->arena, v[first].text, 0, &from, &why) ||
+        !json_parse(c->arena, v[first + 1].text, 0, &to, &why))
+        return err_set(e, ERR_NOT_FOUND, "not_comparable",
+                       "Only whole JSON bodies can be compared: one of these is a stream, was cut, "
+                       "or is something else");
+    struct way_out out = {.dropped = d.dropped};
+    if (!json_compare(c->arena, from, to, MAX_LEAVES, &leaves, &out.values.n))
+        return err_set(e, ERR_NOT_FOUND, "not_comparable", "The bodies have more than %d values",
+                       MAX_LEAVES);
+    out.values.v = leaves;
+    return control_reply(c, 200, &way_shape, &out);
+}
+
 /* ---- replay ---- */
 
 struct replay_in {
@@ -636,6 +695,7 @@ const struct endpoint request_endpoints[] = {
     { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = request_log_clear, .status = 204 },
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
     { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape, .leaves_trail = true },
+    { HTTP_GET,    "/sluice/v1/requests/{id}/translation", SURFACE_SLUICE, ACCESS_ADMIN, "What became of each value of a body on its way: kept, mapped, dropped or added", .on_worker = get_way, .query = &way_query_shape, .out = &way_shape, .leaves_trail = true },
     { HTTP_POST,   "/sluice/v1/requests/{id}/replay", SURFACE_SLUICE, ACCESS_ADMIN, "Send a kept request again, to the same model or another", .on_worker = replay, .in = &replay_in_shape, .out = &replay_out_shape, .body_is_optional = true },
     { HTTP_GET,    "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_VIEWER, "The request log in pages", .on_worker = rosetta_requests, .query = &rosetta_query_shape, .out = &rosetta_list_shape },
     { HTTP_DELETE, "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_ADMIN,  "Empty the request log", .on_worker = rosetta_clear, .out = &ok_shape },

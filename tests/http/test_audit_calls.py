@@ -56,7 +56,7 @@ def everything(s, most=None):
 
 def test_only_what_asks_leaves_none(s):
     asks = {"POST /sluice/v1/route/explain", "POST /sluice/v1/settings/{name}/check", "POST /admin/api/test/{task_id}/poll"}
-    shows = {"GET /sluice/v1/requests/{id}/bodies/{which}", "GET /api/keys/{id}/reveal", "GET /admin/api/keys/{id}/reveal",
+    shows = {"GET /sluice/v1/requests/{id}/bodies/{which}", "GET /sluice/v1/requests/{id}/translation", "GET /api/keys/{id}/reveal", "GET /admin/api/keys/{id}/reveal",
              "GET /admin/api/config/providers/{name}/key", "GET /admin/api/internal-token", "GET /api/usage/call-logs/{id}", "GET /api/logs/detail", "GET /api/db-backups/export"}
     control = [("%s %s" % (method.upper(), path), op) for path, item in s.get("/openapi.json").json()["paths"].items()
                for method, op in item.items() if op["x-sluice-access"] in ("viewer", "member", "admin", "owner")]

@@ -274,6 +274,33 @@ def test_the_four_bodies(start_sluice, scripted, upstream, stream):
     assert s.get("%s/r-bodies00/bodies/client-request" % LIST).status_code == 403
 
 
+def test_what_became_of_each_value(start_sluice, scripted, upstream):
+    """Kept, mapped, dropped or added, on the way up and on the way back; streams and cut bodies cannot be told."""
+    s = start_sluice(with_bodies(scripted.origin))
+    upstream.play(answer(FORMATS["anthropic"], Turn(text="the answer")))
+
+    def way(request_id, **query):
+        return s.get("%s/%s/translation" % (LIST, request_id), params=query, headers=s.auth(ADMIN))
+
+    assert ask(s, "the question", model="to-anthropic", request_id="r-ways0000", temperature=0.25, logit_bias={"5": 7}).status_code == 200
+    assert one(s, "r-ways0000")["has_bodies"] is True
+    got = way("r-ways0000").json()
+    fates = {v["from"] or v["to"]: (v["fate"], v["to"]) for v in got["values"]}
+    assert got["dropped"] == ["logit_bias"] and fates["logit_bias.5"] == ("dropped", None)
+    assert fates["model"] == ("mapped", "model") and fates["temperature"] == ("kept", "temperature") and fates["max_tokens"] == ("added", "max_tokens")
+    question = next(v for v in got["values"] if v["from"] == "messages[0].content")
+    assert question["fate"] in ("kept", "mapped") and question["to"].startswith("messages[0].content")
+    back = {v["from"]: v["to"] for v in way("r-ways0000", of="response").json()["values"] if v["fate"] == "mapped"}
+    assert "choices[0].message.content" in back.values(), back
+    assert way("r-ways0000", of="nothing").status_code == 400 and way("r-nosuch000").status_code == 404
+    ask(s, "the question", model="to-anthropic", request_id="r-ways0001", stream=True)
+    assert one(s, "r-ways0001")["has_bodies"] is True
+    assert way("r-ways0001").status_code == 200
+    r = way("r-ways0001", of="response")
+    assert r.status_code == 404 and r.json()["error"]["code"] == "not_comparable"
+    assert s.get("%s/r-ways0000/translation" % LIST).status_code == 403
+
+
 def test_only_errors(start_sluice, scripted, upstream):
     s = start_sluice(with_bodies(scripted.origin, "errors"))
     ask(s, request_id="r-finefine")
