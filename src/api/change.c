@@ -1235,6 +1235,10 @@ static bool check_policy(struct work *w, const struct key_change *in, struct err
         if (ids[k].n && !snapshot_holder(w->now, (enum holder_kind)k, ids[k]))
             return err_field(e, holder_word((enum holder_kind)k), "There is no %s '" STR_FMT "'",
                              holder_word((enum holder_kind)k), STR_ARG(str_first(ids[k], 100)));
+    for (size_t i = 0; i < in->policy.providers.n; i++)
+        if (!snapshot_upstream(w->now, in->policy.providers.v[i]))
+            return err_field(e, "providers", "There is no provider '" STR_FMT "'",
+                             STR_ARG(str_first(in->policy.providers.v[i], 100)));
     return key_policy_check(w->a, &in->policy, e);
 }
 
@@ -1467,14 +1471,35 @@ static bool spelled_anew(struct work *w, const struct key *k, const struct renam
     return is_any;
 }
 
-/* Keys that may use a renamed model, or models of a renamed provider, may still. */
+/* The providers that a key may be served by, with a renamed one under its new name. */
+static bool providers_anew(struct work *w, const struct key *k, const struct renaming *r,
+                           struct strs *out)
+{
+    const struct strs *is = &k->policy->providers;
+    bool is_any = false;
+    if (!r->is_provider || is->n == 0)
+        return false;
+    *out = (struct strs){ARENA_ARRAY(w->a, struct str, is->n), is->n};
+    for (size_t i = 0; i < is->n; i++) {
+        bool is_it = str_eq(is->v[i], r->from);
+        out->v[i] = is_it ? r->to : is->v[i];
+        is_any |= is_it;
+    }
+    return is_any;
+}
+
+/* Keys that may use a renamed model, or what a renamed provider has, may still. */
 static bool rename_in_keys(struct work *w, const struct renaming *r, struct err *e)
 {
     for (size_t i = 0; i < w->now->n_keys; i++) {
         const struct key *k = w->now->keys[i];
-        struct key_change change = {.id = k->id, .given = KEY_ALLOWED};
+        struct key_change change = {.id = k->id};
         struct key_place p;
-        if (k->n_allowed == 0 || !spelled_anew(w, k, r, &change.allowed_models))
+        if (k->n_allowed && spelled_anew(w, k, r, &change.allowed_models))
+            change.given |= KEY_ALLOWED;
+        if (providers_anew(w, k, r, &change.policy.providers))
+            change.given |= KEY_POLICY << KEY_POLICY_PROVIDERS;
+        if (!change.given)
             continue;
         if (!find_key(w, k->id, &p, e) || (key_stands(&p) && !put_key(w, &p, &change, e)))
             return false;

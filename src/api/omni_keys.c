@@ -87,11 +87,11 @@ static const struct shape when_shape = SHAPE(struct when,
 #define KEY_FIELDS(required) \
     IN(name, "name", "label", 1, 200, (required) | TRIM, "Name for people"), \
     IN(models, "allowedModels", NULL, 0, 0, 0, "Models it may use, with * for any run of characters; empty: all"), \
-    IN(connections, "allowedConnections", NULL, 0, 0, 0, "Ids of connections it may use: [] only, for all"), \
+    IN(connections, "allowedConnections", NULL, 0, 0, 0, "Ids of connections it may be served by; empty: all"), \
     IN(no_log, "noLog", NULL, 0, 0, 0, "false only: the log's own settings say which bodies are kept"), \
     IN(auto_resolve, "autoResolve", NULL, 0, 0, 0, "true only: names of models are always resolved"), \
     IN(is_active, "isActive", NULL, 0, 0, 0, "Whether it opens anything"), \
-    IN(max_sessions, "maxSessions", NULL, 0, 10000, COERCE, "0 only: conversations are not counted"), \
+    IN(max_sessions, "maxSessions", NULL, 0, 10000, COERCE, "Most conversations in half an hour; 0: as many as come"), \
     IN(per_day, "maxRequestsPerDay", NULL, 0, 1000000000, COERCE, "Most requests a day; 0 or null: no limit"), \
     IN(per_minute, "maxRequestsPerMinute", NULL, 0, 1000000000, COERCE, "Most requests a minute; 0 or null: no limit"), \
     {FIELD_BASE(struct key_in, schedule, "accessSchedule", SHAPE_OBJECT, 0, "When it opens anything; null: always"), .shape = &when_shape}
@@ -171,8 +171,24 @@ static struct str mask(struct arena *a, struct str text, struct str hint)
     return str_fmt(a, STR_FMT "****" STR_FMT, STR_ARG(str_first(hint, stars)), STR_ARG(end));
 }
 
-static struct key_shown show(struct arena *a, const struct key *k, yyjson_val *entry)
+/* Connections by their ids, as they are called here; one that is gone by the name it had. */
+static struct strs ids_of(const struct control_call *c, const struct strs *names)
 {
+    if (names->n == 0)
+        return (struct strs){NULL, 0};
+    struct snapshot *now = snapshot_current();
+    struct strs out = {ARENA_ARRAY(c->arena, struct str, names->n + 1), names->n};
+    for (size_t i = 0; i < names->n; i++) {
+        const struct upstream *u = snapshot_upstream(now, names->v[i]);
+        out.v[i] = str_dup(c->arena, u ? u->uid : names->v[i]);
+    }
+    snapshot_unref(now);
+    return out;
+}
+
+static struct key_shown show(const struct control_call *c, const struct key *k, yyjson_val *entry)
+{
+    struct arena *a = c->arena;
     struct str masked = mask(a, json_get_str(entry, "key"), json_get_str(entry, "hint"));
     return (struct key_shown){.id = k->id,
                               .name = k->label,
@@ -181,9 +197,11 @@ static struct key_shown show(struct arena *a, const struct key *k, yyjson_val *e
                               .preview = masked.n > 4 ? str_skip(masked, masked.n - 4) : masked,
                               .machine = STR("sluice"),
                               .models = {k->allowed_models, k->n_allowed},
+                              .connections = ids_of(c, &k->policy->providers),
                               .auto_resolve = true,
                               .is_active = k->is_enabled,
                               .schedule = schedule_of(a, &k->policy->schedule),
+                              .max_sessions = k->policy->limits.sessions,
                               .per_day = k->policy->limits.requests_per_day,
                               .per_minute = k->policy->limits.requests_per_minute,
                               .created_at = omni_time(a, k->created_ms)};
@@ -218,7 +236,7 @@ static bool list(struct control_call *c, struct err *e)
         map_set(&by, json_get_str(one, "id"), one);
     struct key_shown *v = ARENA_ARRAY(c->arena, struct key_shown, n + 1);
     for (i = 0; i < n; i++)
-        v[i] = show(c->arena, c->snap->keys[i], map_get(&by, c->snap->keys[i]->id));
+        v[i] = show(c, c->snap->keys[i], map_get(&by, c->snap->keys[i]->id));
     map_done(&by);
     struct keys_out out = {{v, n}, c->snap->settings.credential_visible};
     return control_reply(c, 200, &keys_shape, &out);
@@ -230,7 +248,7 @@ static bool get(struct control_call *c, struct err *e)
     yyjson_val *all;
     if (!k || !entries(c, &all, e))
         return false;
-    struct key_shown out = show(c->arena, k, written(all, k->id));
+    struct key_shown out = show(c, k, written(all, k->id));
     return control_reply(c, 200, &key_shape, &out);
 }
 
@@ -252,18 +270,12 @@ static bool unsupported(const char *field, const char *why, struct err *e)
 static bool check(struct control_call *c, struct err *e)
 {
     const struct key_in *in = c->in;
-    if (HAS(IN_CONNECTIONS) && in->connections.n)
-        return unsupported("allowedConnections",
-                           "must be []: name the models of a connection in allowedModels instead",
-                           e);
     if (HAS(IN_NO_LOG) && in->no_log)
         return unsupported("noLog",
                            "cannot be true: the setting log_bodies says which bodies are kept", e);
     if (HAS(IN_AUTO) && !in->auto_resolve)
         return unsupported("autoResolve", "cannot be false: names of models are always resolved",
                            e);
-    if (HAS(IN_SESSIONS) && in->max_sessions)
-        return unsupported("maxSessions", "must be 0: conversations are not counted", e);
     for (size_t i = 0; i < in->models.n; i++)
         if (!in->models.v[i].n || in->models.v[i].n > 1000)
             return unsupported("allowedModels", "must hold names of 1 to 1000 characters", e);
@@ -292,6 +304,27 @@ static bool take_schedule(struct control_call *c, const struct when *w, struct s
     return true;
 }
 
+static bool take_connections(struct control_call *c, struct key_change *k, struct err *e)
+{
+    const struct key_in *in = c->in;
+    struct strs *out = &k->policy.providers;
+    if (in->connections.n > 100)
+        return err_field(e, "allowedConnections", "'allowedConnections' has more than 100 ids");
+    out->v = ARENA_ARRAY(c->arena, struct str, in->connections.n + 1);
+    for (size_t i = 0; i < in->connections.n; i++) {
+        const struct upstream *u = NULL;
+        for (size_t n = 0; n < c->snap->n_upstreams && !u; n++)
+            if (str_eq(c->snap->upstreams[n]->uid, in->connections.v[i]))
+                u = c->snap->upstreams[n];
+        if (!u)
+            return err_field(e, "allowedConnections", "There is no connection '" STR_FMT "'",
+                             STR_ARG(str_first(in->connections.v[i], 100)));
+        out->v[out->n++] = u->name;
+    }
+    k->given |= KEY_POLICY << KEY_POLICY_PROVIDERS;
+    return true;
+}
+
 static bool take(struct control_call *c, const struct key *was, struct key_change *k, struct err *e)
 {
     const struct key_in *in = c->in;
@@ -303,7 +336,6 @@ static bool take(struct control_call *c, const struct key *was, struct key_chang
     k->given |= (HAS(IN_NAME) ? KEY_LABEL : 0u) |
                 (HAS(IN_MODELS) || is_null(c, "allowedModels") ? KEY_ALLOWED : 0u) |
                 (HAS(IN_ACTIVE) ? KEY_ENABLED : 0u);
-    /* members of the policy in the order of its shape: org, user, tags, limits, schedule */
     bool has_day = HAS(IN_PER_DAY) || is_null(c, "maxRequestsPerDay"),
          has_minute = HAS(IN_PER_MINUTE) || is_null(c, "maxRequestsPerMinute");
     if (was)
@@ -312,12 +344,16 @@ static bool take(struct control_call *c, const struct key *was, struct key_chang
         k->policy.limits.requests_per_day = in->per_day;
     if (has_minute)
         k->policy.limits.requests_per_minute = in->per_minute;
-    if (has_day || has_minute)
-        k->given |= KEY_POLICY << 3;
+    if (HAS(IN_SESSIONS))
+        k->policy.limits.sessions = in->max_sessions;
+    if (has_day || has_minute || HAS(IN_SESSIONS))
+        k->given |= KEY_POLICY << KEY_POLICY_LIMITS;
+    if (HAS(IN_CONNECTIONS) && !take_connections(c, k, e))
+        return false;
     if (HAS(IN_SCHEDULE) && !take_schedule(c, &in->schedule, &k->policy.schedule, e))
         return false;
     if (HAS(IN_SCHEDULE) || is_null(c, "accessSchedule"))
-        k->given |= KEY_POLICY << 4;
+        k->given |= KEY_POLICY << KEY_POLICY_SCHEDULE;
     return true;
 }
 
@@ -362,7 +398,7 @@ static bool change(struct control_call *c, struct err *e)
     const struct key *key = by_id(now, k.id);
     struct changed_out out = {STR("Key updated"), {.id = k.id}};
     if (key)
-        out.key = show(c->arena, key, written(all, k.id));
+        out.key = show(c, key, written(all, k.id));
     bool ok = key ? control_reply(c, 200, &changed_shape, &out) : omni_not_found("Key", k.id, e);
     snapshot_unref(now);
     return ok;

@@ -105,7 +105,7 @@ static bool reset(struct control_call *c, struct err *e)
     return control_reply(c, 200, &reset_shape, &out);
 }
 
-/* ---- /api/resilience: one profile for all connections, and what protecting one means ---- */
+/* ---- /api/resilience: how connections are left alone, those of vendors and those that run here, and what protecting one means ---- */
 
 struct profile {
     int64_t transientCooldown, rateLimitCooldown, maxBackoffLevel, circuitBreakerThreshold,
@@ -133,15 +133,15 @@ struct resilience_done {
 /* clang-format off */
 #define LEVELS_MAX 20
 static const struct shape profile_shape = SHAPE_STRICT(struct profile,
-    FIELD_RANGE(struct profile, transientCooldown, 1, 3600000, REQUIRED, "Setting breaker_cooldown_ms"),
-    FIELD_RANGE(struct profile, rateLimitCooldown, 1, 3600000, REQUIRED, "Setting rate_limit_cooldown_ms, after 429 of an upstream that does not say how long"),
-    FIELD_RANGE(struct profile, maxBackoffLevel, 0, LEVELS_MAX, REQUIRED, "How often these are doubled at most: breaker_cooldown_max_ms"),
-    FIELD_RANGE(struct profile, circuitBreakerThreshold, 1, 100, REQUIRED, "Setting breaker_failures"),
+    FIELD_RANGE(struct profile, transientCooldown, 1, 3600000, REQUIRED, "Setting breaker_cooldown_ms; of local: local_breaker_cooldown_ms"),
+    FIELD_RANGE(struct profile, rateLimitCooldown, 1, 3600000, REQUIRED, "Setting rate_limit_cooldown_ms or local_rate_limit_cooldown_ms, after 429 of an upstream that does not say how long"),
+    FIELD_RANGE(struct profile, maxBackoffLevel, 0, LEVELS_MAX, REQUIRED, "How often these are doubled at most: breaker_cooldown_max_ms or local_breaker_cooldown_max_ms"),
+    FIELD_RANGE(struct profile, circuitBreakerThreshold, 1, 100, REQUIRED, "Setting breaker_failures or local_breaker_failures"),
     FIELD_RANGE(struct profile, circuitBreakerReset, 1, 3600000, REQUIRED, "The same as transientCooldown: breakers and cooldowns are one"));
 static const struct shape profiles_shape = SHAPE(struct profiles,
-    FIELD_OBJECT(struct profiles, oauth, &profile_shape, 0, "As apikey: there is one profile for all"),
-    FIELD_OBJECT(struct profiles, apikey, &profile_shape, 0, "The profile"),
-    FIELD_OBJECT(struct profiles, local, &profile_shape, 0, "As apikey"));
+    FIELD_OBJECT(struct profiles, oauth, &profile_shape, 0, "As apikey: one profile for all vendors"),
+    FIELD_OBJECT(struct profiles, apikey, &profile_shape, 0, "Of vendors"),
+    FIELD_OBJECT(struct profiles, local, &profile_shape, 0, "Of model servers of one's own"));
 static const struct shape protect_shape = SHAPE_STRICT(struct protect,
     FIELD_RANGE(struct protect, requestsPerMinute, 1, 1000000, 0, "Setting protect_requests_per_minute"),
     FIELD_RANGE(struct protect, minTimeBetweenRequests, 0, 60000, 0, "0: windows slide, nothing is spaced"),
@@ -152,7 +152,7 @@ static const struct shape resilience_shape = SHAPE(struct resilience_out,
     FIELD(struct resilience_out, circuitBreakers, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
     FIELD(struct resilience_out, rateLimitStatus, 0, "Requests waiting and running by provider:connection"));
 static const struct shape resilience_in_shape = SHAPE_STRICT(struct resilience_in,
-    FIELD(struct resilience_in, profiles, 0, "apikey, oauth, local: each whole; those that differ from what holds must agree"),
+    FIELD(struct resilience_in, profiles, 0, "apikey, oauth, local: each whole; of the first two, those that differ from what holds must agree"),
     FIELD(struct resilience_in, defaults, 0, "requestsPerMinute, concurrentRequests"));
 static const struct shape resilience_done_shape = SHAPE(struct resilience_done,
     FIELD(struct resilience_done, ok, 0, "true"),
@@ -160,16 +160,25 @@ static const struct shape resilience_done_shape = SHAPE(struct resilience_done,
     FIELD_OBJECT(struct resilience_done, defaults, &protect_shape, 0, "As they hold now"));
 /* clang-format on */
 
-static struct profile profile_of(const struct settings *set)
+static struct profile profile_of(const struct settings *set, bool is_local)
 {
-    struct profile p = {.transientCooldown = set->breaker_cooldown_ms,
-                        .rateLimitCooldown = set->rate_limit_cooldown_ms,
-                        .circuitBreakerThreshold = set->breaker_failures,
-                        .circuitBreakerReset = set->breaker_cooldown_ms};
-    while (p.maxBackoffLevel < LEVELS_MAX &&
-           set->breaker_cooldown_ms << p.maxBackoffLevel < set->breaker_cooldown_max_ms)
+    int64_t cool = is_local ? set->local_breaker_cooldown_ms : set->breaker_cooldown_ms,
+            most = is_local ? set->local_breaker_cooldown_max_ms : set->breaker_cooldown_max_ms;
+    struct profile p = {.transientCooldown = cool,
+                        .rateLimitCooldown = is_local ? set->local_rate_limit_cooldown_ms
+                                                      : set->rate_limit_cooldown_ms,
+                        .circuitBreakerThreshold = is_local ? set->local_breaker_failures
+                                                            : set->breaker_failures,
+                        .circuitBreakerReset = cool};
+    while (p.maxBackoffLevel < LEVELS_MAX && cool << p.maxBackoffLevel < most)
         p.maxBackoffLevel++;
     return p;
+}
+
+static struct profiles profiles_of(const struct settings *set)
+{
+    struct profile vendors = profile_of(set, false);
+    return (struct profiles){vendors, vendors, profile_of(set, true)};
 }
 
 static struct protect protect_of(const struct settings *set)
@@ -199,8 +208,7 @@ static void write_status(struct jw *w, struct control_call *c, const struct runn
 static bool get_resilience(struct control_call *c, struct err *e)
 {
     const struct settings *set = &c->snap->settings;
-    struct profile p = profile_of(set);
-    struct profiles all = {p, p, p};
+    struct profiles all = profiles_of(set);
     struct protect protect = protect_of(set);
     struct running r;
     if (!omni_live_requests(c, &r.v, &r.n, e))
@@ -226,15 +234,28 @@ static bool inside(struct err *e, const char *of)
     return false;
 }
 
-/* The one that differs from what holds; two of them must agree. */
-static bool read_profiles(struct control_call *c, yyjson_val *v, struct profile *out, struct err *e)
+/* Breakers and cooldowns are one here: whichever of the two times was changed counts. */
+static bool agree_on_reset(struct profile *p, const struct profile *now, const char *field,
+                           struct err *e)
+{
+    if (p->circuitBreakerReset != p->transientCooldown &&
+        p->transientCooldown == now->transientCooldown)
+        p->transientCooldown = p->circuitBreakerReset;
+    else if (p->circuitBreakerReset == now->circuitBreakerReset)
+        p->circuitBreakerReset = p->transientCooldown;
+    return p->circuitBreakerReset == p->transientCooldown ||
+           err_field(e, field, "'circuitBreakerReset' must be the same as 'transientCooldown'");
+}
+
+/* Into those that hold; apikey and oauth, both vendors', must agree where both are changed. */
+static bool read_profiles(struct control_call *c, yyjson_val *v, struct profiles *out,
+                          struct err *e)
 {
     static const char *const names[] = {"apikey", "oauth", "local"};
-    const struct profile now = profile_of(&c->snap->settings);
+    const struct profiles now = *out;
     bool has_one = false;
     size_t i, max, known = 0;
     yyjson_val *k, *one;
-    *out = now;
     if (!yyjson_is_obj(v))
         return err_field(e, "profiles", "'profiles' must be an object");
     yyjson_obj_foreach (v, i, max, k, one) {
@@ -248,28 +269,49 @@ static bool read_profiles(struct control_call *c, yyjson_val *v, struct profile 
             return err_field(e, field, "'profiles' holds apikey, oauth and local, each an object");
         if (!shape_read(&profile_shape, c->arena, one, &p, NULL, e))
             return inside(e, field);
-        if (memcmp(&p, &now, sizeof p) == 0)
+        bool is_local = known == 2;
+        const struct profile *was = is_local ? &now.local : &now.apikey;
+        if (memcmp(&p, was, sizeof p) == 0)
             continue;
-        if (p.circuitBreakerReset != p.transientCooldown &&
-            p.transientCooldown == now.transientCooldown)
-            p.transientCooldown = p.circuitBreakerReset;
-        else if (p.circuitBreakerReset == now.circuitBreakerReset)
-            p.circuitBreakerReset = p.transientCooldown;
-        if (p.circuitBreakerReset != p.transientCooldown)
-            return err_field(e, field,
-                             "'circuitBreakerReset' must be the same as 'transientCooldown'");
-        if (has_one && memcmp(&p, out, sizeof p) != 0)
-            return err_field(e, field, "there is one profile for all: the others must agree");
-        *out = p;
+        if (!agree_on_reset(&p, was, field, e))
+            return false;
+        if (is_local) {
+            out->local = p;
+            continue;
+        }
+        if (has_one && memcmp(&p, &out->apikey, sizeof p) != 0)
+            return err_field(e, field, "there is one profile for all vendors: these must agree");
+        out->apikey = out->oauth = p;
         has_one = true;
     }
     return true;
 }
 
+struct number {
+    const char *setting;
+    int64_t value;
+};
+
+static size_t put_numbers(struct control_call *c, const struct number *rows, size_t n,
+                          struct setting_value *v)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = (struct setting_value){setting_find(str_of(rows[i].setting)),
+                                      str_fmt(c->arena, "%lld", (long long)rows[i].value)};
+    return n;
+}
+
+static int64_t most_of(const struct profile *p)
+{
+    int64_t most = p->transientCooldown << p->maxBackoffLevel;
+    return most < 86400000 ? most : 86400000;
+}
+
 static bool put_resilience(struct control_call *c, struct err *e)
 {
     const struct resilience_in *in = c->in;
-    struct profile p = profile_of(&c->snap->settings);
+    const struct profiles was = profiles_of(&c->snap->settings);
+    struct profiles p = was;
     struct protect protect = protect_of(&c->snap->settings);
     if (!c->present)
         return err_field(e, "body", "Give at least one key");
@@ -284,27 +326,28 @@ static bool put_resilience(struct control_call *c, struct err *e)
             return err_field(e, "defaults.minTimeBetweenRequests",
                              "'minTimeBetweenRequests' is not supported: windows slide");
     }
-    int64_t most = p.transientCooldown << p.maxBackoffLevel;
-    const struct {
-        const char *name;
-        int64_t value;
-    } rows[] = {{"breaker_cooldown_ms", p.transientCooldown},
-                {"breaker_cooldown_max_ms", most < 86400000 ? most : 86400000},
-                {"rate_limit_cooldown_ms", p.rateLimitCooldown},
-                {"breaker_failures", p.circuitBreakerThreshold},
-                {"protect_requests_per_minute", protect.requestsPerMinute},
-                {"protect_concurrency", protect.concurrentRequests}};
-    struct setting_value v[ARRAY_LEN(rows)];
-    const struct profile was = profile_of(&c->snap->settings);
+    const struct number vendors[] = {{"breaker_cooldown_ms", p.apikey.transientCooldown},
+                                     {"breaker_cooldown_max_ms", most_of(&p.apikey)},
+                                     {"rate_limit_cooldown_ms", p.apikey.rateLimitCooldown},
+                                     {"breaker_failures", p.apikey.circuitBreakerThreshold}},
+                        local[] = {{"local_breaker_cooldown_ms", p.local.transientCooldown},
+                                   {"local_breaker_cooldown_max_ms", most_of(&p.local)},
+                                   {"local_rate_limit_cooldown_ms", p.local.rateLimitCooldown},
+                                   {"local_breaker_failures", p.local.circuitBreakerThreshold}},
+                        guard[] = {{"protect_requests_per_minute", protect.requestsPerMinute},
+                                   {"protect_concurrency", protect.concurrentRequests}};
+    struct setting_value v[ARRAY_LEN(vendors) + ARRAY_LEN(local) + ARRAY_LEN(guard)];
     size_t n = 0;
-    for (size_t i = memcmp(&p, &was, sizeof p) ? 0 : 4; i < (c->present & 2 ? 6u : 4u); i++)
-        v[n++] = (struct setting_value){setting_find(str_of(rows[i].name)),
-                                        str_fmt(c->arena, "%lld", (long long)rows[i].value)};
+    if (memcmp(&p.apikey, &was.apikey, sizeof p.apikey))
+        n += put_numbers(c, vendors, ARRAY_LEN(vendors), v + n);
+    if (memcmp(&p.local, &was.local, sizeof p.local))
+        n += put_numbers(c, local, ARRAY_LEN(local), v + n);
+    if (c->present & 2)
+        n += put_numbers(c, guard, ARRAY_LEN(guard), v + n);
     if (n && !change_settings(c, v, n, e))
         return false;
     struct snapshot *now = snapshot_current();
-    struct profile is = profile_of(&now->settings);
-    struct resilience_done out = {true, {is, is, is}, protect_of(&now->settings)};
+    struct resilience_done out = {true, profiles_of(&now->settings), protect_of(&now->settings)};
     snapshot_unref(now);
     return control_reply(c, 200, &resilience_done_shape, &out);
 }

@@ -92,8 +92,9 @@ static bool explain(struct control_call *c, struct err *e)
     const struct explain_in *in = c->in;
     struct live *l = relay_live_state(c->control->shared);
     const struct route_policy *policy = route_policy_for(c->snap->policies, in->model, STR_NONE);
-    const struct model *m = snapshot_resolve(
-        c->snap, c->arena, policy && policy->action == POLICY_ROUTE ? policy->target : in->model);
+    struct str name = policy && policy->action == POLICY_ROUTE ? policy->target : in->model;
+    (void)snapshot_cut_extended(c->snap, &name);
+    const struct model *m = snapshot_resolve(c->snap, c->arena, name);
     struct plan p;
     struct buf b;
     struct explain_out out = {.model = STR_NONE};

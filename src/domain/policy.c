@@ -5,6 +5,7 @@
 #define MAX_TAGS 64
 #define MAX_TAG 100
 #define MAX_LIMIT 1000000000000
+#define MAX_SESSIONS 10000
 
 /* clang-format off */
 const struct shape limits_shape = SHAPE_STRICT(struct limits,
@@ -12,7 +13,8 @@ const struct shape limits_shape = SHAPE_STRICT(struct limits,
     FIELD_RANGE(struct limits, requests_per_day,    0, MAX_LIMIT, OMIT_EMPTY, "Requests in any 24 hours; 0: no limit"),
     FIELD_RANGE(struct limits, tokens_per_minute,   0, MAX_LIMIT, OMIT_EMPTY, "Tokens, in and out, in any 60 seconds; 0: no limit"),
     FIELD_RANGE(struct limits, tokens_per_day,      0, MAX_LIMIT, OMIT_EMPTY, "Tokens, in and out, in any 24 hours; 0: no limit"),
-    FIELD_RANGE(struct limits, concurrency,         0, MAX_LIMIT, OMIT_EMPTY, "Requests at once; 0: no limit"));
+    FIELD_RANGE(struct limits, concurrency,         0, MAX_LIMIT, OMIT_EMPTY, "Requests at once; 0: no limit"),
+    FIELD_RANGE(struct limits, sessions,            0, MAX_SESSIONS, OMIT_EMPTY, "Conversations that were heard of in the last half hour; 0: no limit"));
 const struct shape schedule_shape = SHAPE_STRICT(struct schedule,
     FIELD(struct schedule, days,      OMIT_EMPTY, "mon, tue, wed, thu, fri, sat, sun; empty: every day"),
     FIELD(struct schedule, from,      OMIT_EMPTY, "Time of the day at which it begins, HH:MM"),

@@ -6,12 +6,12 @@
 #include "json/shape.h"
 
 struct limits { /* 0: none */
-    int64_t requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, concurrency;
+    int64_t requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, concurrency, sessions;
 };
 extern const struct shape limits_shape;
 static inline bool limits_any(const struct limits *l)
 {
-    return l->requests_per_minute || l->requests_per_day || l->tokens_per_minute || l->tokens_per_day || l->concurrency;
+    return l->requests_per_minute || l->requests_per_day || l->tokens_per_minute || l->tokens_per_day || l->concurrency || l->sessions;
 }
 
 struct schedule { /* when a key opens anything; all empty: always */
@@ -36,7 +36,11 @@ struct key_policy {
     struct strs allowed_ips;  /* addresses and ranges; none: all */
     bool no_system_prompt, no_log;
     struct str log_bodies;    /* off, errors, all; empty: as the setting says */
+    struct strs providers;    /* names of those it may be served by; none: all */
 };
+#define KEY_POLICY_LIMITS 3   /* places in the shape */
+#define KEY_POLICY_SCHEDULE 4
+#define KEY_POLICY_PROVIDERS 9
 extern const struct shape schedule_shape;
 extern const struct shape key_policy_shape; /* in the order of KEY_POLICY_FIELDS */
 extern const struct key_policy key_policy_none;
@@ -52,7 +56,8 @@ extern const struct key_policy key_policy_none;
     FIELD_AS(type, at allowed_ips, "allowed_ips", NULL, flags, "Addresses and ranges that it may come from; empty: all"), \
     FIELD_AS(type, at no_system_prompt, "no_system_prompt", NULL, flags, "The operator's system prompt is not added to its conversations"), \
     FIELD_AS(type, at no_log, "no_log", NULL, flags, "Bodies of its requests are never kept"), \
-    FIELD_AS(type, at log_bodies, "log_bodies", NULL, flags, "Whether bodies of its requests are kept: off, errors or all; empty: as the setting log_bodies says")
+    FIELD_AS(type, at log_bodies, "log_bodies", NULL, flags, "Whether bodies of its requests are kept: off, errors or all; empty: as the setting log_bodies says"), \
+    FIELD_AS(type, at providers, "providers", NULL, flags, "Providers that it may be served by, by name; empty: all")
 // clang-format on
 
 /* From an object that has its members beside others; absent ones are empty. Checks them: ERR_INPUT naming the field. */

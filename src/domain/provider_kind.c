@@ -244,6 +244,25 @@ uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, s
     return quirks;
 }
 
+int64_t provider_model_thinks_most(struct str model)
+{
+    static const struct {
+        const char *model;
+        int64_t most;
+    } rows[] = {{"claude-opus-4-5*", 32000},
+                {"gemini-3.1-pro*low", 16000},
+                {"gemini-3.1-pro*", 32768},
+                {"gemini-2.5-pro*", 32768},
+                {"gemini-2.5-flash*", 24576}};
+    size_t slash = model.n;
+    while (slash > 0 && model.p[slash - 1] != '/') /* behind whose it is */
+        slash--;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (model_fits(str_of(rows[i].model), str_skip(model, slash)))
+            return rows[i].most;
+    return -1;
+}
+
 enum op wire_op(enum wire_id wire)
 {
     static const enum op ops[WIRE_N] = {

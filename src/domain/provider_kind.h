@@ -67,6 +67,8 @@ const struct provider_kind *provider_kind_find(struct str id); /* also the alias
 const struct provider_kind *provider_kind_home(struct str id);
 /* The quirks of a kind for one of its models, where models of a vendor differ. */
 uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, struct str model);
+/* Most tokens that a model thinks with, where its vendor says so; -1: not known. By its name there, or ours. */
+int64_t provider_model_thinks_most(struct str model);
 const struct provider_kind *provider_kind_at(size_t i);       /* NULL past the end */
 const char *op_usual_path(enum op op);                        /* where most upstreams have it */
 /* Path behind the base URL for op (from the origin when it starts with ^), NULL when the kind does not serve it. */

@@ -410,6 +410,15 @@ const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, 
     return m ? m : snapshot_of_provider(s, a, name);
 }
 
+bool snapshot_cut_extended(const struct snapshot *s, struct str *name)
+{
+    const struct str suffix = STR("[1m]");
+    bool is_extended = name->n > suffix.n && str_ends(*name, suffix) && !snapshot_model(s, *name);
+    if (is_extended)
+        *name = str_first(*name, name->n - suffix.n);
+    return is_extended;
+}
+
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set)
 {
     struct combo *c = ARENA_NEW(a, struct combo);

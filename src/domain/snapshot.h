@@ -151,6 +151,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t combo_hedge_after_ms, combo_hedge_percentile, hedge_budget_percent, hedge_burst;
     int64_t round_robin_limit, route_wait_ms, route_seed, quota_threshold_percent;
     int64_t breaker_failures, breaker_cooldown_ms, breaker_cooldown_max_ms, breaker_quiet_ms, rate_limit_cooldown_ms, rate_limit_cooldown_max_ms;
+    int64_t local_breaker_failures, local_breaker_cooldown_ms, local_breaker_cooldown_max_ms, local_rate_limit_cooldown_ms; /* of kinds that run here */
     struct str global_fallback_model;
     int64_t protect_requests_per_minute, protect_concurrency; /* limits of providers that are to be protected */
     int64_t limit_queue_ms, limit_queue_max; /* how long requests wait for their turn, and how many */
@@ -218,6 +219,8 @@ const struct model *snapshot_model(const struct snapshot *s, struct str name);  
  * NULL unknown. */
 /* The same, and "provider/model-id" of any enabled provider, or of all of a pool, made in the arena; NULL unknown. */
 const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name);
+/* "x[1m]", which is x with its extended context, where nothing is served by that name: true, and *name is x. */
+bool snapshot_cut_extended(const struct snapshot *s, struct str *name);
 const struct model *snapshot_of_provider(const struct snapshot *s, struct arena *a, struct str name); /* provider/model-id alone */
 void combo_defaults(struct combo *c, const struct settings *set); /* what is below 0 as the settings say */
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set); /* what there is to choose from */

@@ -17,15 +17,16 @@
 #define MAX_TURNS 64
 
 const char *const limit_kind_names[LIMIT_KINDS] = {"requests_per_minute", "requests_per_day",
-                                                   "tokens_per_minute", "tokens_per_day",
-                                                   "concurrency"};
+                                                   "tokens_per_minute",   "tokens_per_day",
+                                                   "concurrency",         "sessions"};
 const char *const limit_of_names[LIMIT_OFS] = {"key", "user", "org", "model", "upstream"};
 static const uint64_t slot_ms[WINDOWS] = {2000, 2880000, 2000, 2880000};
 
 int64_t limit_value(const struct limits *l, enum limit_kind k)
 {
     const int64_t values[LIMIT_KINDS] = {l->requests_per_minute, l->requests_per_day,
-                                         l->tokens_per_minute, l->tokens_per_day, l->concurrency};
+                                         l->tokens_per_minute,   l->tokens_per_day,
+                                         l->concurrency,         l->sessions};
     return values[k];
 }
 
@@ -35,8 +36,17 @@ struct window {
     _Atomic uint64_t newest; /* number of the slot up to which old ones were emptied */
     _Atomic uint64_t slots[SLOTS];
 };
+/* Who has a seat, and since when nothing was heard: the second in the low bits, enough of its number above. One word each, so that
+ * nobody sees half of a change. */
+struct seats {
+    /* that it took the place of: freed with it, for requests may still look at that one */
+    struct seats *smaller;
+    size_t n;
+    _Atomic uint64_t v[];
+};
 struct gauge {
     struct window windows[WINDOWS];
+    _Atomic(struct seats *) seats; /* NULL: conversations were never limited here */
     _Atomic int64_t running;
     _Atomic uint64_t turned_away;
     _Atomic uint64_t changes; /* each thing after which there may be room */
@@ -181,6 +191,91 @@ static int64_t window_wait(const struct window *w, enum limit_kind k, uint64_t n
     return 0;
 }
 
+/* ---- seats ---- */
+
+#define SEAT_BITS 28
+#define SEAT_MASK ((UINT64_C(1) << SEAT_BITS) - 1)
+#define SEAT_S 1800 /* without a request, until another conversation may have it */
+
+static uint64_t seat_of(uint64_t session, uint64_t now_s)
+{
+    return (session * 0x9e3779b97f4a7c15u & ~SEAT_MASK) | (now_s & SEAT_MASK);
+}
+
+static uint64_t silent_s(uint64_t seat, uint64_t now_s)
+{
+    return (now_s - seat) & SEAT_MASK;
+}
+
+/* How many are taken; left_s: until the first of them is free, last_s: until all are. */
+static int64_t seats_taken(const struct seats *s, uint64_t now_s, uint64_t *left_s,
+                           uint64_t *last_s)
+{
+    int64_t taken = 0;
+    *left_s = SEAT_S;
+    *last_s = 0;
+    for (size_t i = 0; s && i < s->n; i++) {
+        uint64_t seat = atomic_load(&s->v[i]), silent = silent_s(seat, now_s);
+        if (!seat || silent >= SEAT_S)
+            continue;
+        taken++;
+        *left_s = SEAT_S - silent < *left_s ? SEAT_S - silent : *left_s;
+        *last_s = SEAT_S - silent > *last_s ? SEAT_S - silent : *last_s;
+    }
+    return taken;
+}
+
+/* The seat that it has; NULL: none. */
+static _Atomic uint64_t *seat_had(struct seats *s, uint64_t mine, uint64_t now_s)
+{
+    for (size_t i = 0; s && i < s->n; i++) {
+        uint64_t seat = atomic_load(&s->v[i]);
+        if (seat && (seat ^ mine) <= SEAT_MASK && silent_s(seat, now_s) < SEAT_S)
+            return &s->v[i];
+    }
+    return NULL;
+}
+
+/* Its own, or the first one that is free, so that two requests of a new conversation find the same one. */
+static bool seat_take(struct seats *s, int64_t limit, uint64_t session, uint64_t now_s)
+{
+    uint64_t mine = seat_of(session, now_s), ignored;
+    for (;;) {
+        bool is_outrun = false;
+        _Atomic uint64_t *had = seat_had(s, mine, now_s);
+        if (had) {
+            uint64_t was = atomic_load(had);
+            if ((was ^ mine) > SEAT_MASK)
+                continue; /* given away meanwhile */
+            if (was == mine || atomic_compare_exchange_strong(had, &was, mine))
+                return true;
+            continue;
+        }
+        /* after the limit became smaller there may be more than it */
+        if (seats_taken(s, now_s, &ignored, &ignored) >= limit)
+            return false;
+        for (size_t i = 0; i < s->n && i < (size_t)limit && !is_outrun; i++) {
+            uint64_t was = atomic_load(&s->v[i]);
+            if (was && silent_s(was, now_s) < SEAT_S)
+                continue;
+            if (atomic_compare_exchange_strong(&s->v[i], &was, mine))
+                return true;
+            is_outrun = true;
+        }
+        if (!is_outrun)
+            return false; /* those that are free are beyond the limit */
+    }
+}
+
+static bool has_seat(const struct limit_place *p, uint64_t now_ms)
+{
+    struct seats *s = atomic_load(&p->gauge->seats);
+    uint64_t now_s = now_ms / 1000, ignored;
+    return !p->limits->sessions || !p->session || !s ||
+           seat_had(s, seat_of(p->session, now_s), now_s) ||
+           seats_taken(s, now_s, &ignored, &ignored) < p->limits->sessions;
+}
+
 /* ---- taking ---- */
 
 static int64_t amount(enum limit_kind k, int64_t tokens, int64_t limit)
@@ -198,6 +293,14 @@ static bool refuse(struct limit_refusal *why, size_t place, enum limit_kind k, i
     return false;
 }
 
+static bool refuse_seat(struct limit_refusal *why, size_t place, const struct limit_place *p,
+                        uint64_t now_ms)
+{
+    uint64_t left_s, ignored;
+    (void)seats_taken(atomic_load(&p->gauge->seats), now_ms / 1000, &left_s, &ignored);
+    return refuse(why, place, LIMIT_SESSIONS, p->limits->sessions, (int64_t)left_s * 1000);
+}
+
 static bool fits(const struct limit_place *p, size_t at, int64_t tokens, uint64_t now_ms,
                  struct limit_refusal *why)
 {
@@ -211,8 +314,9 @@ static bool fits(const struct limit_place *p, size_t at, int64_t tokens, uint64_
             return refuse(why, at, k, limit, window_wait(&g->windows[k], k, now_ms, n, limit));
     }
     int64_t most = p->limits->concurrency;
-    return most == 0 || atomic_load(&g->running) < most ||
-           refuse(why, at, LIMIT_CONCURRENCY, most, -1);
+    if (most && atomic_load(&g->running) >= most)
+        return refuse(why, at, LIMIT_CONCURRENCY, most, -1);
+    return has_seat(p, now_ms) || refuse_seat(why, at, p, now_ms);
 }
 
 bool limit_fits(const struct limit_place *p, size_t n, int64_t tokens, uint64_t now_ms,
@@ -254,7 +358,12 @@ static bool take(const struct limit_place *p, size_t at, int64_t tokens, uint64_
             return refuse(why, at, LIMIT_CONCURRENCY, most, -1);
         }
     } while (!atomic_compare_exchange_weak(&g->running, &running, running + 1));
-    return true;
+    struct seats *seats = atomic_load(&g->seats);
+    if (!p->limits->sessions || !p->session || !seats ||
+        seat_take(seats, p->limits->sessions, p->session, now_ms / 1000))
+        return true;
+    give_back(g, p->limits, LIMIT_SESSIONS, tokens, now_ms);
+    return refuse_seat(why, at, p, now_ms);
 }
 
 bool limit_take(struct limiter *l, const struct limit_place *p, size_t n, int64_t tokens,
@@ -303,6 +412,12 @@ struct limit_view limit_view(const struct limit_place *p, enum limit_kind k, uin
     struct limit_view v = {.limit = limit_value(p->limits, k)};
     if (k == LIMIT_CONCURRENCY) {
         v.used = atomic_load(&g->running);
+        return v;
+    }
+    if (k == LIMIT_SESSIONS) {
+        uint64_t ignored, last_s;
+        v.used = seats_taken(atomic_load(&g->seats), now_ms / 1000, &ignored, &last_s);
+        v.reset_ms = (int64_t)last_s * 1000;
         return v;
     }
     uint64_t now = now_ms / slot_ms[k];
@@ -557,11 +672,21 @@ struct limiter *limiter_new(void)
     return l;
 }
 
+static void seats_free(struct seats *s)
+{
+    while (s) {
+        struct seats *smaller = s->smaller;
+        free(s);
+        s = smaller;
+    }
+}
+
 void limiter_free(struct limiter *l)
 {
     if (!l)
         return;
     for (size_t i = 0; i < l->n; i++) {
+        seats_free(atomic_load(&l->entries[i]->gauge->seats));
         free(l->entries[i]->name);
         free(l->entries[i]);
     }
@@ -607,6 +732,7 @@ static struct entry *evicted(struct limiter *l)
     struct entry *e = l->entries[l->hand++ % l->n];
     (void)map_del(&l->by_name, str_of(e->name));
     free(e->name);
+    seats_free(atomic_load(&e->gauge->seats));
     memset(e->gauge, 0, sizeof *e->gauge);
     l->n_gone--;
     l->evicted++;
@@ -662,6 +788,22 @@ static void let_go(void *arg)
     free(b->entries);
 }
 
+/* As many as the highest limit so far. One that is given away in the old table just now is asked for again by its next request. */
+static void make_seats(struct gauge *g, size_t n)
+{
+    struct seats *was = atomic_load(&g->seats);
+    if (n == 0 || (was && was->n >= n))
+        return;
+    struct seats *s = calloc(1, sizeof *s + n * sizeof s->v[0]);
+    if (!s)
+        abort();
+    s->n = n;
+    s->smaller = was;
+    for (size_t i = 0; was && i < was->n; i++)
+        atomic_store(&s->v[i], atomic_load(&was->v[i]));
+    atomic_store(&g->seats, s);
+}
+
 static struct gauge *bind_one(struct bound *b, enum limit_of of, struct str id,
                               const struct limits *v)
 {
@@ -673,6 +815,7 @@ static struct gauge *bind_one(struct bound *b, enum limit_of of, struct str id,
     }
     struct entry *e = entry_of(b->limiter, of, id);
     b->entries[b->n++] = e;
+    make_seats(e->gauge, (size_t)v->sessions);
     return e->gauge;
 }
 

@@ -1,4 +1,4 @@
-/* limit.h - how much may be used: requests and tokens in a minute and a day, requests at once; and who waits for whom. Knows places (a key, a
+/* limit.h - how much may be used: requests and tokens in a minute and a day, requests and conversations at once; and who waits for whom. Knows places (a key, a
  * user, an organisation, a model, an upstream) by their gauges only. Time is an argument.
  *
  * Exactness: what a window counts never exceeds its limit by one, however many threads ask at once: a request is in only when its
@@ -7,13 +7,15 @@
  * Tokens are reserved as an estimate and settled as they were used: beyond the estimate a window may end above its limit, and lets
  * nobody in until it is below again.
  *
+ * A conversation has its seat for half an hour after its last request was let in, and no other one gets it until then.
+ *
  * Each limited place has one gauge for as long as the configuration names it; those of places that went are kept for a while, so that
  * an edit forgets nothing, and are then used for others (counted as evicted). */
 #ifndef GATE_LIMIT_H
 #define GATE_LIMIT_H
 #include "domain/snapshot.h"
 
-enum limit_kind { LIMIT_REQUESTS_MINUTE, LIMIT_REQUESTS_DAY, LIMIT_TOKENS_MINUTE, LIMIT_TOKENS_DAY, LIMIT_CONCURRENCY, LIMIT_KINDS };
+enum limit_kind { LIMIT_REQUESTS_MINUTE, LIMIT_REQUESTS_DAY, LIMIT_TOKENS_MINUTE, LIMIT_TOKENS_DAY, LIMIT_CONCURRENCY, LIMIT_SESSIONS, LIMIT_KINDS };
 enum limit_of { LIMIT_KEY, LIMIT_USER, LIMIT_ORG, LIMIT_MODEL, LIMIT_UPSTREAM, LIMIT_OFS };
 extern const char *const limit_kind_names[LIMIT_KINDS];       /* "requests_per_minute", … */
 extern const char *const limit_of_names[LIMIT_OFS];           /* "key", … */
@@ -33,6 +35,7 @@ struct limit_place { /* whose limits apply */
     struct gauge *gauge;
     const struct limits *limits;
     enum limit_of of;
+    uint64_t session;         /* of the request, any number but 0; 0: conversations are not its matter */
 };
 struct limit_refusal {
     size_t place;             /* its index */

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "gate/limit.h"
 #include "relay/request.h"
+#include "relay/sessions.h"
 
 #define PLACES 4
 #define USUAL_OUTPUT 1024 /* tokens reserved for an answer whose length nobody said */
@@ -17,7 +18,8 @@ struct admission {
     struct relay *rl;
     struct limit_place places[PLACES];
     size_t n;
-    int64_t tokens; /* reserved; -1: not estimated yet */
+    uint64_t session; /* what it belongs to; 0: nobody asked */
+    int64_t tokens;   /* reserved; -1: not estimated yet */
     uint64_t taken_ms;
     bool is_in;
     const struct model *model; /* of places; NULL: it has no limits */
@@ -85,8 +87,8 @@ static void say_refused(const struct limit_place *p, const struct limit_refusal 
 {
     int64_t wait_ms = why->wait_ms >= 0 ? why->wait_ms : RETRY_MS;
     static const char *const words[LIMIT_KINDS] = {"requests per minute", "requests per day",
-                                                   "tokens per minute", "tokens per day",
-                                                   "requests at once"};
+                                                   "tokens per minute",   "tokens per day",
+                                                   "requests at once",    "conversations at once"};
     err_set(e, ERR_RATE_LIMITED, "rate_limit_exceeded",
             "Rate limit reached for %s: %lld %s. Try again in %lld s", whose(p->of),
             (long long)why->limit, words[why->kind], (long long)((wait_ms + 999) / 1000));
@@ -186,11 +188,19 @@ static void on_time(struct timer *t)
 
 /* ---- before the first attempt ---- */
 
+static struct limit_place place_of(struct admission *a, enum limit_of of, struct gauge *g,
+                                   const struct limits *l)
+{
+    if (l->sessions && a->rl->spec->shape == RELAY_TALK && !a->session)
+        a->session = choice_conversation(a->rl);
+    return (struct limit_place){g, l, of, l->sessions ? a->session : 0};
+}
+
 static void add_place(struct admission *a, enum limit_of of, struct gauge *g,
                       const struct limits *l)
 {
     if (g)
-        a->places[a->n++] = (struct limit_place){g, l, of};
+        a->places[a->n++] = place_of(a, of, g, l);
 }
 
 static struct admission *admission_of(struct relay *rl)
@@ -289,15 +299,15 @@ static void leave_target(struct relay *rl)
         leave_places(rl, &a->up, used_tokens(rl, reserved(a)));
 }
 
-static size_t target_places(const struct relay *rl, struct limit_place out[2])
+static size_t target_places(struct relay *rl, struct limit_place out[2])
 {
     const struct upstream *u = rl->target->upstream;
     const struct model *m = rl->target->served;
     size_t n = 0;
     if (u->gauge)
-        out[n++] = (struct limit_place){u->gauge, &u->limits, LIMIT_UPSTREAM};
+        out[n++] = place_of(admission_of(rl), LIMIT_UPSTREAM, u->gauge, &u->limits);
     if (m && m->gauge && (!rl->admission || rl->admission->model != m))
-        out[n++] = (struct limit_place){m->gauge, &m->limits, LIMIT_MODEL};
+        out[n++] = place_of(admission_of(rl), LIMIT_MODEL, m->gauge, &m->limits);
     return n;
 }
 
@@ -412,7 +422,7 @@ static bool take_more(struct admission *a, struct beside *b, uint64_t now)
         if (limit_is_awaited(p->gauge)) /* requests that have not begun go first */
             return false;
         b->only[b->n_more] = (struct limits){.concurrency = p->limits->concurrency};
-        b->more[b->n_more] = (struct limit_place){p->gauge, &b->only[b->n_more], p->of};
+        b->more[b->n_more] = (struct limit_place){p->gauge, &b->only[b->n_more], p->of, 0};
         b->n_more++;
     }
     if (limit_take(a->rl->env->shared->limiter, b->more, b->n_more, 0, now, &why))
@@ -592,6 +602,14 @@ bool is_limit_header(struct str name)
            str_starts(name, STR("ratelimit-"));
 }
 
+/* As its client named it, else a number made of how it began. */
+static struct str session_text(const struct relay *rl)
+{
+    struct str name = str_first(session_named(rl->r), 64);
+    return name.n ? str_fmt(rl->r->arena, "ext:" STR_FMT, STR_ARG(name))
+                  : str_fmt(rl->r->arena, "%016llx", (unsigned long long)rl->admission->session);
+}
+
 size_t admission_headers(const struct relay *rl, struct http_header *h)
 {
     static const struct {
@@ -617,6 +635,8 @@ size_t admission_headers(const struct relay *rl, struct http_header *h)
     size_t n = 0;
     if (!admission_tells(rl))
         return 0;
+    if (rl->admission->session)
+        h[n++] = (struct http_header){STR("x-omniroute-session-id"), session_text(rl)};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct limit_view v;
         const struct str *names = is_anthropic ? rows[i].anthropic : rows[i].openai;

@@ -87,6 +87,14 @@ static uint64_t hash_opening(struct relay *rl, enum sticky sticky)
     return h;
 }
 
+uint64_t choice_conversation(struct relay *rl)
+{
+    struct str session = session_named(rl->r);
+    uint64_t h = session.n ? hash_on(2, session)
+                           : hash_on(hash_opening(rl, STICKY_CONVERSATION), rl->model);
+    return h ? h : 1;
+}
+
 static uint64_t sticky_of(struct relay *rl, const struct combo *group)
 {
     if (group->sticky == STICKY_NONE)
@@ -117,6 +125,21 @@ static uint32_t wants_of(const struct relay *rl)
 
 /* ---- the plan ---- */
 
+/* Providers that the caller's key may be served by; NULL: all. */
+static const struct strs *only_of(const struct relay *rl)
+{
+    return rl->key && rl->key->policy->providers.n ? &rl->key->policy->providers : NULL;
+}
+
+static bool may_serve(const struct relay *rl, const struct upstream *u)
+{
+    const struct strs *only = only_of(rl);
+    for (size_t i = 0; only && i < only->n; i++)
+        if (str_eq(only->v[i], u->name))
+            return true;
+    return !only;
+}
+
 static void plan(struct relay *rl)
 {
     struct choice *c = rl->choice;
@@ -128,12 +151,13 @@ static void plan(struct relay *rl)
         .sticky = c->sticky,
         .wants = c->model->group->strategy == STRATEGY_AUTO ? wants_of(rl) : 0,
         .is_real = true,
+        .only = only_of(rl),
         .price = route_price};
     choose(rl->r->arena, live_of(rl), &ask, &c->plan);
     c->left = ARENA_ARRAY(rl->r->arena, const char *, c->plan.n + 1);
     rl->order = ARENA_ARRAY(rl->r->arena, const struct target *, c->plan.n + 1);
     rl->n_order = rl->next = 0;
-    for (size_t i = 0; i < c->plan.n; i++)
+    for (size_t i = 0; i < c->plan.n && !c->plan.v[i].is_excluded; i++) /* these are the last */
         rl->order[rl->n_order++] = c->plan.v[i].target;
 }
 
@@ -163,11 +187,21 @@ static bool unknown_model(struct relay *rl, struct err *e)
     return false;
 }
 
+static bool not_served(struct relay *rl, struct err *e)
+{
+    return err_set(e, ERR_FORBIDDEN, "provider_not_allowed",
+                   "This API key may use none of the providers of model '" STR_FMT "'",
+                   STR_ARG(str_first(rl->model, 200)));
+}
+
 bool relay_resolve(struct relay *rl, struct err *e)
 {
+    struct str asked = rl->model;
+    rl->is_extended = snapshot_cut_extended(rl->snap, &rl->model);
     const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, rl->model);
     /* a pattern's name counts as what it leads to */
-    if (rl->key && !key_may_use(rl->key, rl->model) && !(m && key_may_use(rl->key, m->name))) {
+    if (rl->key && !key_may_use(rl->key, asked) && !key_may_use(rl->key, rl->model) &&
+        !(m && key_may_use(rl->key, m->name))) {
         err_set(e, ERR_FORBIDDEN, "model_not_allowed",
                 "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
         (void)snprintf(e->field, sizeof e->field, "model");
@@ -186,8 +220,11 @@ bool relay_resolve(struct relay *rl, struct err *e)
         m = snapshot_resolve(rl->snap, rl->r->arena, policy->target);
     if (!m || m->n_targets == 0)
         return unknown_model(rl, e);
+    bool is_served = m->group ? start_choice(rl, m) : may_serve(rl, m->targets->upstream);
+    if (!is_served)
+        return only_of(rl) ? not_served(rl, e) : unknown_model(rl, e);
     if (m->group)
-        return start_choice(rl, m) || unknown_model(rl, e);
+        return true;
     rl->order = ARENA_NEW(rl->r->arena, const struct target *);
     rl->order[0] = m->targets;
     rl->n_order = 1;
@@ -424,7 +461,7 @@ static bool fall_back(struct relay *rl, enum fault f)
     if (!name.n || !is_passing_fault || rl->has_fallen_back || str_eq(name, rl->model))
         return false;
     const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, name);
-    if (!m || m->n_targets == 0)
+    if (!m || m->n_targets == 0 || (!m->group && !may_serve(rl, m->targets->upstream)))
         return false;
     rl->has_fallen_back = true;
     atomic_fetch_add_explicit(&rl->env->shared->fallbacks, 1, memory_order_relaxed);

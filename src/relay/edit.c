@@ -205,7 +205,7 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     struct splices s = {.n = 0};
     bool is_chat = rl->up == WIRE_CHAT;
     bool is_path_model = rl->path_model.n > 0;
-    bool changes_model = !is_path_model && !str_eq(t->model, rl->model);
+    bool changes_model = !is_path_model && (rl->is_extended || !str_eq(t->model, rl->model));
     bool has_quirks = is_chat &&
                       ((u->quirks & EDITED_QUIRKS) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
     bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT &&

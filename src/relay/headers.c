@@ -27,6 +27,20 @@ static void add(struct http_header *h, size_t *n, size_t max, struct str name, s
         h[(*n)++] = (struct http_header){name, value};
 }
 
+/* Among the betas that the client asks for, or alone. */
+static size_t ask_extended(struct arena *a, struct http_header *h, size_t n, size_t max)
+{
+    const struct str beta = STR("context-1m-2025-08-07");
+    for (size_t i = 0; i < n; i++)
+        if (str_is(h[i].name, "anthropic-beta")) {
+            if (!str_contains(h[i].value, beta))
+                h[i].value = str_fmt(a, STR_FMT "," STR_FMT, STR_ARG(h[i].value), STR_ARG(beta));
+            return n;
+        }
+    add(h, &n, max, STR("anthropic-beta"), beta);
+    return n;
+}
+
 void upstream_headers(struct relay *rl, const struct target *t, struct str content_type,
                       struct http_out *out)
 {
@@ -37,7 +51,7 @@ void upstream_headers(struct relay *rl, const struct target *t, struct str conte
                                 "accept: text/event-stream, application/json\r\n"),
                             other = STR_INIT("accept: application/json, */*;q=0.5\r\n");
     const struct upstream *u = t->upstream;
-    const size_t max = rl->r->n_headers + 6;
+    const size_t max = rl->r->n_headers + 7;
     struct http_header *h = arena_alloc(relay_brief(rl), max * sizeof *h);
     size_t n = 0;
     bool is_json = str_is(content_type, "application/json");
@@ -55,6 +69,8 @@ void upstream_headers(struct relay *rl, const struct target *t, struct str conte
         for (size_t i = 0; i < rl->r->n_headers; i++)
             if (header_is_forwarded(rl->r->headers[i].name))
                 add(h, &n, max, rl->r->headers[i].name, rl->r->headers[i].value);
+    if (rl->is_extended && rl->up == WIRE_ANTHROPIC)
+        n = ask_extended(relay_brief(rl), h, n, max);
     out->headers = h;
     out->n_headers = n + trace_headers(rl, h + n, max - n);
 }

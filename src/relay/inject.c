@@ -7,7 +7,8 @@
 #define MAX_EDITS 8
 #define NO_BUDGET INT64_MIN
 #define MAX_BUDGET 131072
-#define LEAST_BUDGET 1024 /* what Anthropic takes */
+#define LEAST_BUDGET 1024    /* what Anthropic takes */
+#define THINKING_MODEL 10240 /* of a model whose name asks for it */
 
 struct edit {
     size_t at, n; /* n bytes at `at` become `with`; in ascending order, none touching another */
@@ -461,20 +462,34 @@ static void measure(struct edits *s, int64_t *messages, int64_t *tools, size_t *
         }
 }
 
+/* The most that its model thinks with; where there is a choice, that of the first in order. */
+static int64_t most_of(const struct relay *rl)
+{
+    int64_t most = provider_model_thinks_most(rl->model);
+    if (most < 0 && rl->n_order)
+        most = provider_model_thinks_most(rl->order[0]->model);
+    return most < 0 || most > MAX_BUDGET ? MAX_BUDGET : most;
+}
+
+static int64_t capped(const struct edits *s, int64_t budget)
+{
+    int64_t most = most_of(s->rl);
+    return budget < most ? budget : most;
+}
+
 static int64_t budget_of(struct edits *s)
 {
     static const struct word efforts[] = {
         {"none", 0}, {"low", 1024}, {"medium", 10240}, {"high", MAX_BUDGET}, {0}};
     const struct settings *set = s->rl->set;
     if (str_is(set->thinking_mode, "custom"))
-        return set->thinking_budget;
+        return capped(s, set->thinking_budget);
     int64_t base = word_value(efforts, set->thinking_effort, (int)set->thinking_budget), messages,
             tools;
     size_t text;
     measure(s, &messages, &tools, &text);
     int64_t tenths = 10 + (messages > 10 ? 5 : 0) + (tools > 3 ? 5 : 0) + (text > 2000 ? 3 : 0);
-    int64_t budget = (base * tenths + 9) / 10;
-    return budget < MAX_BUDGET ? budget : MAX_BUDGET;
+    return capped(s, (base * tenths + 9) / 10);
 }
 
 /* A member goes, with the comma that belongs to it. */
@@ -617,42 +632,39 @@ static void set_thinking(struct edits *s, int64_t budget, bool can_reason)
     }
 }
 
-/* A level in words, wherever it came from, becomes what the client's format has for it; what that says already counts. */
-static void put_level(struct edits *s)
+/* What the client's format has for so much thinking, where it says nothing of it yet. 0: none at all. */
+static void say_thinking(struct edits *s, int64_t budget)
 {
-    static const struct word levels[] = {{"none", 0},
-                                         {"low", 4096},
-                                         {"medium", 8192},
-                                         {"high", 24576},
-                                         {"max", MAX_BUDGET},
-                                         {"xhigh", MAX_BUDGET},
-                                         {0}};
-    struct json_want w[] = {{.key = "thinkingLevel"}, {.key = "thinking_level"},
-                            {.key = "thinking"},      {.key = "reasoning_effort"},
-                            {.key = "reasoning"},     {.key = "think"},
-                            {.key = "max_tokens"}};
-    struct str level = STR_NONE;
+    enum {
+        THINKING,
+        EFFORT,
+        REASONING,
+        THINK,
+        CONFIG,
+        CONFIG_SNAKE,
+        MAX_TOKENS,
+        N
+    };
+    struct json_want w[N] = {{.key = "thinking"},         {.key = "reasoning_effort"},
+                             {.key = "reasoning"},        {.key = "think"},
+                             {.key = "generationConfig"}, {.key = "generation_config"},
+                             {.key = "max_tokens"}};
     int64_t most;
-    if (!find(s, w, ARRAY_LEN(w)) ||
-        !json_unquote(s->a, span_text(s->body, &w[w[0].count ? 0 : 1]), &level))
-        return;
-    int64_t budget = word_value(levels, level, -1);
-    bool is_said = w[2].count || w[3].count || w[4].count || w[5].count;
-    bool has_most = str_to_int(span_text(s->body, &w[6]), &most);
-    drop_all(s, "thinkingLevel");
-    drop_all(s, "thinking_level");
-    if (budget < 0 || is_said || !find(s, w, 0))
+    if (!find(s, w, N) || w[THINKING].count || w[EFFORT].count || w[REASONING].count ||
+        w[THINK].count)
         return;
     struct str effort = str_fmt(s->a, "\"%s\"", budget ? effort_of(budget) : "none");
     switch (s->rl->spec->client) {
     case WIRE_ANTHROPIC:
-        if (has_most && budget >= most)
+        /* there the answer has to fit beside it */
+        if (budget == 0)
+            put_member(s, "thinking", STR("{\"type\":\"disabled\"}"));
+        if (str_to_int(span_text(s->body, &w[MAX_TOKENS]), &most) && budget >= most)
             budget = most - 1;
-        put_member(
-            s, "thinking",
-            budget >= LEAST_BUDGET
-                ? str_fmt(s->a, "{\"type\":\"enabled\",\"budget_tokens\":%lld}", (long long)budget)
-                : STR("{\"type\":\"disabled\"}"));
+        if (budget >= LEAST_BUDGET)
+            put_member(
+                s, "thinking",
+                str_fmt(s->a, "{\"type\":\"enabled\",\"budget_tokens\":%lld}", (long long)budget));
         break;
     case WIRE_CHAT:
         put_member(s, "reasoning_effort", effort);
@@ -664,43 +676,102 @@ static void put_level(struct edits *s)
     case WIRE_OLLAMA_GENERATE:
         put_member(s, "think", budget ? STR("true") : STR("false"));
         break;
-    case WIRE_GEMINI: /* has a place of its own for it */
+    case WIRE_GEMINI: {
+        const struct json_want *config = w[CONFIG].count ? &w[CONFIG] : &w[CONFIG_SNAKE];
+        struct str was = config->count ? span_text(s->body, config) : STR("{}");
+        static const char *const name = "thinkingConfig";
+        struct str value = str_fmt(s->a, "{\"thinkingBudget\":%lld}", (long long)budget);
+        if (!str_contains(was, STR("\"thinkingConfig\"")) &&
+            !str_contains(was, STR("\"thinking_config\"")))
+            put_value(s, "generationConfig", config, rebuilt(s, was, &name, &value, 1));
+        break;
+    }
     case WIRE_COMPLETIONS:
     case WIRE_NONE:
     case WIRE_N:
         break;
     }
-    apply(s);
+    if (s->n)
+        apply(s);
 }
 
-/* Anthropic's format: thinking that the model's name asks for, and none behind words that are put into its mouth, which is refused there. */
-static void mend_thinking(struct edits *s)
+/* A level in words, wherever it came from, becomes what the client's format has for it; what that says already counts. */
+static void put_level(struct edits *s)
 {
-    struct json_want w[] = {{.key = "thinking"}, {.key = "messages"}, {.key = "max_tokens"}};
+    static const struct word levels[] = {{"none", 0},
+                                         {"low", 4096},
+                                         {"medium", 8192},
+                                         {"high", 24576},
+                                         {"max", MAX_BUDGET},
+                                         {"xhigh", MAX_BUDGET},
+                                         {0}};
+    struct json_want w[] = {{.key = "thinkingLevel"}, {.key = "thinking_level"}};
+    struct str level = STR_NONE;
+    if (!find(s, w, ARRAY_LEN(w)) ||
+        !json_unquote(s->a, span_text(s->body, &w[w[0].count ? 0 : 1]), &level))
+        return;
+    int64_t budget = word_value(levels, level, -1);
+    drop_all(s, "thinkingLevel");
+    drop_all(s, "thinking_level");
+    if (budget >= 0)
+        say_thinking(s, capped(s, budget));
+}
+
+/* A guess that costs little, for nearly none is: the last word of its speaker stands in the last element of some list. */
+static bool may_be_begun(struct str body, struct str speaker)
+{
+    for (size_t end = body.n; end >= speaker.n; end--) {
+        const char *quote = memrchr(body.p, '"', end);
+        if (!quote)
+            return false;
+        end = (size_t)(quote - body.p) + 1;
+        if (end < speaker.n || memcmp(body.p + end - speaker.n, speaker.p, speaker.n) != 0)
+            continue;
+        size_t at = end;
+        while (at < body.n && body.p[at] != '}' && body.p[at] != ']') /* what else is in it */
+            at = body.p[at] == ',' ? at + 1 : value_end(body, at);
+        at = skip_space(body, at + 1);
+        return at < body.n && body.p[at] == ']';
+    }
+    return false;
+}
+
+/* Whether the answer was begun already, by words that are put into the model's mouth: there is nothing to think about any more, and vendors
+ * refuse it. A tool's answer is none of these. */
+static bool is_begun(struct edits *s)
+{
+    struct json_want w[] = {{.key = "messages"}, {.key = "contents"}, {.key = "input"}};
     struct json_want role = {.key = "role"};
     struct json_scan scan;
-    struct str one, last = STR_NONE;
-    size_t at = 0;
-    int64_t budget = 10240, most;
-    if (!find(s, w, ARRAY_LEN(w)) || !w[1].count || s->body.p[w[1].span.at] != '[')
-        return;
-    while (next_element(s->body, w[1].span.at, &at, &one))
-        last = one;
-    bool is_begun = last.n && last.p[0] == '{' &&
-                    json_scan_object(last, &role, 1, 0, &scan, NULL) &&
-                    str_is(span_text(last, &role), "\"assistant\"");
-    if (is_begun) {
-        drop_all(s, "thinking");
-        return;
+    if ((!may_be_begun(s->body, STR("\"assistant\"")) &&
+         !may_be_begun(s->body, STR("\"model\""))) ||
+        !find(s, w, ARRAY_LEN(w)))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        struct str one, last = STR_NONE;
+        size_t at = 0;
+        if (!w[i].count || s->body.p[w[i].span.at] != '[')
+            continue;
+        while (next_element(s->body, w[i].span.at, &at, &one))
+            last = one;
+        role = (struct json_want){.key = "role"};
+        if (!last.n || last.p[0] != '{' || !json_scan_object(last, &role, 1, 0, &scan, NULL))
+            return false;
+        struct str is = span_text(last, &role);
+        return str_is(is, "\"assistant\"") || str_is(is, "\"model\"");
     }
-    if (w[0].count || !str_ends(s->rl->model, STR("-thinking")))
+    return false;
+}
+
+/* ---- streams ---- */
+
+/* What the client said in a header only, for those that look at bodies only. */
+static void ask_for_stream(struct edits *s)
+{
+    struct json_want w = {.key = "stream"};
+    if (!find(s, &w, 1))
         return;
-    if (str_to_int(span_text(s->body, &w[2]), &most) && budget >= most)
-        budget = most - 1;
-    if (budget < LEAST_BUDGET)
-        return;
-    put_member(s, "thinking",
-               str_fmt(s->a, "{\"type\":\"enabled\",\"budget_tokens\":%lld}", (long long)budget));
+    put_value(s, "stream", &w, STR("true"));
     apply(s);
 }
 
@@ -726,20 +797,26 @@ bool inject(struct relay *rl)
     struct edits s = {.rl = rl, .a = rl->body_arena, .body = rl->body};
     const struct combo *combo = choice_named(rl);
     bool has_message = combo && combo->system_message.n;
-    bool mends = rl->spec->client == WIRE_ANTHROPIC &&
-                 (rl->says_thinking || str_ends(rl->model, STR("-thinking")));
-    if (rl->spec->shape != RELAY_TALK ||
-        !(has_mode || rl->set->inject_system_prompt || mends || rl->says_level || has_message ||
-          (combo && combo->tools)))
+    bool is_thinker = str_ends(rl->model, STR("-thinking"));
+    bool thinks = has_mode || rl->says_level || rl->says_thinking || is_thinker;
+    if (rl->spec->shape != RELAY_TALK || !(thinks || rl->set->inject_system_prompt || has_message ||
+                                           rl->adds_stream || (combo && combo->tools)))
         return false;
+    if (rl->adds_stream)
+        ask_for_stream(&s);
     if (rl->says_level)
         put_level(&s);
-    if (mends)
-        mend_thinking(&s);
+    if (is_thinker)
+        say_thinking(&s, capped(&s, THINKING_MODEL));
     if (has_mode) {
         const struct model *m = snapshot_model(rl->snap, rl->model);
         bool is_auto = str_is(rl->set->thinking_mode, "auto");
         set_thinking(&s, is_auto ? NO_BUDGET : budget_of(&s), m && m->capabilities & CAP_REASONING);
+        if (s.n)
+            apply(&s);
+    }
+    if (thinks && is_begun(&s)) {
+        set_thinking(&s, NO_BUDGET, false);
         if (s.n)
             apply(&s);
     }

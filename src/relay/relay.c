@@ -1216,6 +1216,13 @@ void relay_start(struct relay *rl)
 
 /* ---- the request ---- */
 
+/* Who does not say whether it wants a stream says it so, in formats whose streams are events. */
+static bool accepts_stream(const struct relay *rl)
+{
+    return rl->spec->shape == RELAY_TALK && client_wire(rl->spec->client)->framing == FRAMING_SSE &&
+           str_contains(http_req_header(rl->r, "accept"), STR("text/event-stream"));
+}
+
 /* model, stream and what else is decided by, of a JSON body. */
 static bool read_head_fields(struct relay *rl, struct err *e)
 {
@@ -1227,12 +1234,13 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         LEVEL,
         LEVEL_SNAKE,
         THINKING,
+        EFFORT,
         N
     };
     struct json_want want[N + ASKED_WANTS + RESPONSES_WANTS] = {
-        {.key = "model"},        {.key = "stream"},        {.key = "stream_options"},
-        {.key = "service_tier"}, {.key = "thinkingLevel"}, {.key = "thinking_level"},
-        {.key = "thinking"}};
+        {.key = "model"},        {.key = "stream"},          {.key = "stream_options"},
+        {.key = "service_tier"}, {.key = "thinkingLevel"},   {.key = "thinking_level"},
+        {.key = "thinking"},     {.key = "reasoning_effort"}};
     struct json_want *of_response = want + N + ASKED_WANTS;
     asked_wants(want + N);
     of_response[WANT_STORE].key = "store";
@@ -1245,7 +1253,7 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     rl->model_want = want[MODEL];
     asked_take(rl, want + N);
     rl->says_level = want[LEVEL].count + want[LEVEL_SNAKE].count > 0;
-    rl->says_thinking = want[THINKING].count > 0;
+    rl->says_thinking = want[THINKING].count + want[EFFORT].count > 0;
     if (want[SERVICE].span.n > 2)
         rl->service = price_service_of(
             str_n(rl->body.p + want[SERVICE].span.at + 1, want[SERVICE].span.n - 2));
@@ -1271,8 +1279,10 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     struct str stream = str_n(rl->body.p + want[STREAM].span.at, want[STREAM].span.n);
     bool default_stream = rl->spec->client == WIRE_OLLAMA ||
                           rl->spec->client == WIRE_OLLAMA_GENERATE;
-    if (want[STREAM].count == 0 || str_is(stream, "null"))
-        rl->is_stream = default_stream;
+    bool says_nothing = want[STREAM].count == 0 || str_is(stream, "null");
+    rl->adds_stream = says_nothing && accepts_stream(rl);
+    if (says_nothing)
+        rl->is_stream = default_stream || rl->adds_stream;
     else if (str_is(stream, "true"))
         rl->is_stream = true;
     else if (str_is(stream, "false"))

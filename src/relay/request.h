@@ -55,8 +55,10 @@ struct relay {
     struct str model, path_model;
     struct str provider;       /* that the path names: the model is one of its own; empty: any */
     bool is_stream, is_path_stream, is_gemini_array;
+    bool adds_stream;                /* its Accept asks for one, its body does not say */
+    bool is_extended;                /* the model was asked for with its extended context */
     bool asked_usage;                /* chat: the client wants the usage chunk */
-    bool says_level, says_thinking;  /* there is a member thinkingLevel, or thinking */
+    bool says_level, says_thinking;  /* there is a member thinkingLevel; thinking or reasoning_effort */
     yyjson_val *root;
     struct ir_request *ir;           /* parsed when first needed */
     bool is_ir_tried;
@@ -192,6 +194,7 @@ enum choice_step { CHOICE_GO, CHOICE_SKIP, CHOICE_WAIT };     /* ask rl->target;
 enum choice_step choice_admit(struct relay *rl) MUST_USE;
 bool choice_admit_beside(struct relay *rl) MUST_USE;          /* rl->target stands well and has a place free: it is taken, nothing is waited for */
 const struct candidate *choice_candidate(const struct relay *rl); /* rl->target among those to choose from; NULL: it is not */
+uint64_t choice_conversation(struct relay *rl);               /* what it belongs to, by the client's word or by how it began; never 0 */
 const struct combo *choice_named(const struct relay *rl);     /* the combo that the client asked for, by whatever name; NULL: a model */
 void choice_outrun(struct relay *rl);                         /* another one answered before rl->target */
 uint64_t choice_first_byte_timeout(const struct relay *rl, uint64_t usual);
@@ -229,7 +232,7 @@ void relay_admitted(struct relay *rl);                        /* on from admissi
 
 bool inject(struct relay *rl) MUST_USE;                       /* inject.c; true: rl->body is another now, and must be looked at again */
 /* admission.c */
-#define ADMISSION_HEADERS 6
+#define ADMISSION_HEADERS 7
 bool admission_begin(struct relay *rl) MUST_USE;              /* false: it waits for its turn (then relay_admitted goes on), or was refused */
 bool admission_target(struct relay *rl) MUST_USE;             /* before an attempt at rl->target; false: its upstream has no room now */
 bool admission_wait_target(struct relay *rl) MUST_USE;      /* no target could be asked: true: for want of room, and it waits or was refused */

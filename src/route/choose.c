@@ -56,7 +56,8 @@ static bool is_down(const struct choose_ask *q, const struct target *t)
 
 static bool is_excluded(const struct choose_ask *q, const struct target *t)
 {
-    return is_named(t->upstream->name, q->excluded, q->n_excluded);
+    return is_named(t->upstream->name, q->excluded, q->n_excluded) ||
+           (q->only && !is_named(t->upstream->name, q->only->v, q->only->n));
 }
 
 static int64_t price_of(const struct chooser *c, const struct target *t, int64_t hint)

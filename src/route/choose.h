@@ -15,6 +15,7 @@ struct choose_ask {
     size_t n_down;
     const struct str *excluded; /* or were not there */
     size_t n_excluded;
+    const struct strs *only;    /* all others are excluded; NULL: none is for that */
     /* Nano-dollars of a million input tokens; < 0: unknown. NULL: nobody knows prices but the configuration */
     int64_t (*price)(const struct target *t);
 };

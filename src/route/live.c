@@ -365,10 +365,28 @@ struct rule {
     int64_t base, max; /* max 0: base alone, without doubling */
 };
 
+/* By category: what runs on one's own machines is back sooner than a vendor. */
+struct patience {
+    uint32_t after;
+    int64_t cool_ms, cool_max_ms, limit_ms, limit_max_ms;
+};
+
+static struct patience patience_with(const struct upstream *u, const struct settings *set)
+{
+    if (u->kind->is_local)
+        return (struct patience){(uint32_t)set->local_breaker_failures,
+                                 set->local_breaker_cooldown_ms, set->local_breaker_cooldown_max_ms,
+                                 set->local_rate_limit_cooldown_ms,
+                                 set->rate_limit_cooldown_max_ms};
+    return (struct patience){(uint32_t)set->breaker_failures, set->breaker_cooldown_ms,
+                             set->breaker_cooldown_max_ms, set->rate_limit_cooldown_ms,
+                             set->rate_limit_cooldown_max_ms};
+}
+
 static struct rule rule_for(const struct target *t, uint32_t key, const struct outcome *o,
                             const struct settings *set)
 {
-    uint32_t after = (uint32_t)set->breaker_failures;
+    struct patience p = patience_with(t->upstream, set);
     switch (o->fault) {
     case FAULT_AUTH:
     case FAULT_QUOTA_MONEY:
@@ -377,24 +395,21 @@ static struct rule rule_for(const struct target *t, uint32_t key, const struct o
         return (struct rule){key, true, 1,
                              t->upstream->kind->is_local ? LOCAL_MODEL_COOL_MS : MODEL_COOL_MS, 0};
     case FAULT_QUOTA_WINDOW:
-        return (struct rule){key, true, 1, set->rate_limit_cooldown_ms,
-                             set->rate_limit_cooldown_max_ms};
+        return (struct rule){key, true, 1, p.limit_ms, p.limit_max_ms};
     case FAULT_TRANSPORT:
-        return (struct rule){ANY_KEY, false, after, set->breaker_cooldown_ms,
-                             set->breaker_cooldown_max_ms};
+        return (struct rule){ANY_KEY, false, p.after, p.cool_ms, p.cool_max_ms};
     case FAULT_SERVER:
         /* one request alone may have been too much for it */
         if (o->status == 500)
-            after += 2;
-        return (struct rule){key, true, after, set->breaker_cooldown_ms,
-                             set->breaker_cooldown_max_ms};
+            p.after += 2;
+        return (struct rule){key, true, p.after, p.cool_ms, p.cool_max_ms};
     case FAULT_OVERLOAD:
     case FAULT_NONE:
     case FAULT_CLIENT:
     case FAULT_POLICY:
         break;
     }
-    return (struct rule){key, true, after, set->breaker_cooldown_ms, set->breaker_cooldown_max_ms};
+    return (struct rule){key, true, p.after, p.cool_ms, p.cool_max_ms};
 }
 
 static void open_slot(struct live *l, struct slot *s, const struct rule *r, const struct outcome *o,

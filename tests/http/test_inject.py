@@ -41,6 +41,8 @@ def injecting(scripted, calls, tmp_path_factory):
         if model.startswith("to-"):
             config["models"][model]["capabilities"] = ["text", "reasoning"]
     config["models"]["m-thinking"] = {"provider": "anthropic", "upstream_model": "m"}
+    config["models"]["m-capped"] = {"provider": "anthropic", "upstream_model": "claude-opus-4-5-20251101"}
+    config["models"].update({f + "-thinking": {"provider": f, "upstream_model": "m"} for f in ("chat", "responses", "google", "ollama")})
     config["combos"] = {"k-" + f: {"members": ["to-" + f], "system_message": OWN, "tool_filter": "^(get|web)_"} for f in PATHS}
     config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
     s = Sluice(tmp_path_factory.mktemp("inject"), config, calls, key=ADMIN)
@@ -130,6 +132,15 @@ BUDGETS = [
     ({"mode": "passthrough"}, "anthropic", {"messages": [*USER, {"role": "assistant", "content": "So"}], "max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 1024}},
      lambda b: "thinking" not in b and b["messages"][1]["content"] == "So"),
     ({"mode": "passthrough"}, "anthropic", {"messages": USER, "max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 1024}}, lambda b: b["thinking"]["budget_tokens"] == 1024),
+    ({"mode": "passthrough"}, "chat", {"messages": [*USER, {"role": "assistant", "content": "So"}], "reasoning_effort": "high"},
+     lambda b: "reasoning_effort" not in b and b["messages"][1]["content"] == "So"),
+    ({"mode": "passthrough"}, "chat", {"messages": [*USER, {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "assistant", "arguments": "{}"}}]},
+                                                    {"role": "tool", "tool_call_id": "c", "content": "assistant"}], "reasoning_effort": "high"},
+     lambda b: b["reasoning_effort"] == "high"),
+    ({"mode": "custom", "budget": 5000}, "anthropic", {"messages": [*USER, {"role": "assistant", "content": [{"type": "text", "text": "So"}]}], "max_tokens": 9000},
+     lambda b: "thinking" not in b),
+    ({"mode": "custom", "budget": 5000}, "google", {"contents": [*PART, {"role": "model", "parts": [{"text": "So"}]}], "generationConfig": {"topK": 3, "thinkingConfig": {"thinkingBudget": 1}}},
+     lambda b: b["generationConfig"] == {"topK": 3}),
     ({"mode": "adaptive", "effort": "medium"}, "anthropic", LONG, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 23552}),
     ({"mode": "adaptive", "effort": "low"}, "anthropic", {"messages": USER, "max_tokens": 9999}, lambda b: b["thinking"] == {"type": "enabled", "budget_tokens": 1024}),
 ]
@@ -149,6 +160,25 @@ def test_a_models_name_asks_for_thinking(injecting, upstream):
     assert ask(injecting, upstream, "anthropic", {**body, "max_tokens": 2000}, "m-thinking")["thinking"]["budget_tokens"] == 1999
     assert ask(injecting, upstream, "anthropic", {**body, "thinking": {"type": "disabled"}}, "m-thinking")["thinking"] == {"type": "disabled"}
     assert "thinking" not in ask(injecting, upstream, "anthropic", {**body, "max_tokens": 900}, "m-thinking")
+
+
+def test_a_models_name_asks_for_thinking_in_any_format(injecting, upstream):
+    assert ask(injecting, upstream, "chat", {"messages": USER}, "chat-thinking")["reasoning_effort"] == "medium"
+    assert ask(injecting, upstream, "chat", {"messages": USER, "reasoning_effort": "low"}, "chat-thinking")["reasoning_effort"] == "low"
+    assert ask(injecting, upstream, "responses", {"input": "hi", "store": False}, "responses-thinking")["reasoning"] == {"effort": "medium"}
+    sent = ask(injecting, upstream, "google", {"contents": PART, "generationConfig": {"topK": 3}}, "google-thinking")
+    assert sent["generationConfig"] == {"topK": 3, "thinkingConfig": {"thinkingBudget": 10240}}
+    assert ask(injecting, upstream, "google", {"contents": PART}, "google-thinking")["generationConfig"] == {"thinkingConfig": {"thinkingBudget": 10240}}
+    assert ask(injecting, upstream, "ollama", {"messages": USER, "stream": False}, "ollama-thinking")["think"] is True
+
+
+def test_a_model_thinks_no_more_than_it_can(injecting, upstream):
+    body = {"messages": USER, "max_tokens": 200000}
+    assert ask(injecting, upstream, "anthropic", {**body, "thinkingLevel": "max"}, "m-capped")["thinking"]["budget_tokens"] == 32000
+    think(injecting, mode="custom", budget=100000)
+    sent = ask(injecting, upstream, "anthropic", {**body, "thinking": {"type": "enabled", "budget_tokens": 2000}}, "m-capped")
+    think(injecting, mode="passthrough", budget=10240)
+    assert sent["thinking"]["budget_tokens"] == 32000
 
 
 def test_thinking_crosses_formats(injecting, upstream):

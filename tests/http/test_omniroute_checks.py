@@ -95,3 +95,37 @@ def test_check_26_a_local_server_without_the_model_is_asked_again_soon(s, upstre
     left = cooling(s)
     assert 0 < left["near"] <= 5000 and 110000 < left["one"] <= 120000
     assert all(c["isActive"] for c in ok(s.api("GET", "/providers"))["connections"])
+
+
+def test_check_37_who_says_nothing_of_streams_says_it_in_accept(s, upstream):
+    """Check 37: without `stream` in the body Accept decides, and the upstream is told in the body; what the body says counts more."""
+    def asks(accept, path="/v1/chat/completions", **body):
+        upstream.reset()
+        r = s.post(path, {"model": "to-chat", **ASK, **body}, headers={"Accept": accept, **({"anthropic-version": "2023-06-01"} if "mess" in path else {})})
+        assert r.status_code == 200, r.text
+        return r.headers["content-type"].split(";")[0], upstream.last.json.get("stream", False)
+
+    assert asks("text/event-stream") == asks("application/json, text/event-stream") == asks("text/event-stream", stream=None) == ("text/event-stream", True)
+    assert asks("application/json") == asks("*/*") == asks("text/event-stream", stream=False) == ("application/json", False)
+    assert asks("text/event-stream", "/v1/messages", max_tokens=9) == ("text/event-stream", True)
+    assert asks("application/json", stream=True) == ("text/event-stream", True)
+
+
+def test_check_38_a_suffix_asks_for_the_extended_context(s, upstream):
+    """Check 38: x[1m] is x, and Anthropic is asked for its long context; a model that is called so stays itself."""
+    def asks(model, **headers):
+        upstream.reset()
+        r = s.post("/v1/messages", {"model": model, "max_tokens": 9, **ASK}, headers={"anthropic-version": "2023-06-01", **headers})
+        assert r.status_code == 200, r.text
+        return upstream.last.json["model"], upstream.last.header("anthropic-beta")
+
+    beta = "context-1m-2025-08-07"
+    assert asks("to-anthropic") == ("anthropic-model", None)
+    assert asks("to-anthropic[1m]") == ("anthropic-model", beta)
+    assert asks("to-anthropic[1m]", **{"anthropic-beta": "other-2025-01-01"}) == ("anthropic-model", "other-2025-01-01," + beta)
+    assert asks("to-anthropic[1m]", **{"anthropic-beta": beta}) == ("anthropic-model", beta)
+    assert asks("anthropic/claude-x[1m]") == ("claude-x", beta)
+    assert asks("to-chat[1m]") == ("chat-model", None)
+    ok(s.api("POST", "/models/alias", {"model": "to-chat", "alias": "odd[1m]"}))
+    assert asks("odd[1m]") == ("chat-model", None)
+    assert s.post("/v1/messages", {"model": "nobody[1m]", "max_tokens": 9, **ASK}).status_code == 404

@@ -116,7 +116,62 @@ def test_check_16_patches(s):
     refused(s.api("PATCH", "/keys/nobody", {"name": "x"}), 404)
 
 
-@pytest.mark.parametrize("field,value", [("noLog", True), ("autoResolve", False), ("maxSessions", 1)])
+def test_check_15_sessions_are_counted(s):
+    """Check 15: the second conversation of a key with one seat is refused, the first goes on; by name, and by how it began."""
+    made = make(s, maxSessions=1)
+    assert ok(s.api("GET", "/keys/" + made["id"]))["maxSessions"] == 1
+
+    def talk(text, session=None, **more):
+        headers = {**s.auth(made["key"]), **({"X-Session-Id": session} if session else {})}
+        return s.post("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": text}, *more.get("then", [])]}, headers=headers, auth=False)
+
+    first = talk("one", "abc")
+    assert first.status_code == 200 and first.headers["x-omniroute-session-id"] == "ext:abc"
+    r = talk("two", "xyz")
+    assert r.status_code == 429 and r.headers["x-omniroute-session-id"] == "ext:xyz" and 1700 < int(r.headers["retry-after"]) <= 1800
+    assert talk("two").status_code == 429 and talk("other text", "abc").status_code == 200
+    shown = [x for x in s.get("/sluice/v1/limits?kind=sessions", auth=False, headers={"Authorization": "Bearer " + ADMIN}).json()["data"] if x["id"] == made["id"]]
+    assert [(x["limit"], x["used"], x["remaining"]) for x in shown] == [(1, 1, 0)] and shown[0]["reset_ms"] > 1700000
+    ok(s.api("PATCH", "/keys/" + made["id"], {"maxSessions": 2, "name": "two"}))
+    assert talk("begin").status_code == 200  # recognised by how it began
+    assert talk("begin", then=[{"role": "assistant", "content": "x"}, {"role": "user", "content": "go on"}]).status_code == 200
+    assert talk("begin otherwise").status_code == 429
+    ok(s.api("PATCH", "/keys/" + made["id"], {"maxSessions": 0}))
+    assert talk("begin otherwise").status_code == 200
+
+
+def test_check_15_connections_are_held_to(s, scripted):
+    """Check 15, allowedConnections: a key is served by these alone, whatever they are called."""
+    scripted.reset()
+    two = [s.add(provider="together", name=n, apiKey="k-%s-123456789" % n, url=scripted.origin + "/v1") for n in ("first", "second")]
+    made = make(s, allowedConnections=[two[1]["id"]])
+    assert ok(s.api("GET", "/keys/" + made["id"]))["allowedConnections"] == [two[1]["id"]]
+
+    def asked():
+        return [r.header("authorization").split("-")[1] for r in scripted.requests]
+
+    assert use(s, made["key"], "together/m").status_code == 200 and asked() == ["second"]
+    r = use(s, made["key"])
+    assert r.status_code == 403 and r.json()["error"]["code"] == "provider_not_allowed", r.text
+    ok(s.api("POST", "/combos", {"name": "held", "models": ["echo", "together/m"]}), 201)
+    assert use(s, made["key"], "held").status_code == 200 and asked() == ["second"] * 2  # past what it may not use
+    admin = {"auth": False, "headers": {"Authorization": "Bearer " + ADMIN}}
+    was = s.get("/sluice/v1/keys/" + made["id"], **admin).json()["providers"]
+    ok(s.api("PATCH", "/providers/" + two[1]["id"], {"name": "other"}))
+    assert s.call("PATCH", "/sluice/v1/providers/" + was[0], {"name": "renamed"}, **admin).status_code == 200
+    assert s.get("/sluice/v1/keys/" + made["id"], **admin).json()["providers"] == ["renamed"]
+    assert use(s, made["key"], "together/m").status_code == 200 and asked() == ["second"] * 3
+    r = s.call("PATCH", "/sluice/v1/keys/" + made["id"], {"providers": ["nobody"]}, **admin)
+    assert r.status_code == 400 and "providers" in r.text
+    ok(s.api("DELETE", "/providers/" + two[1]["id"]))
+    assert use(s, made["key"], "together/m").status_code == 403  # what is gone opens nothing else
+    ok(s.api("PATCH", "/keys/" + made["id"], {"allowedConnections": []}))
+    assert use(s, made["key"], "together/m").status_code == 200 and asked()[-1] == "first"
+    ok(s.api("DELETE", "/combos/held"))
+    ok(s.api("DELETE", "/providers/" + two[0]["id"]))
+
+
+@pytest.mark.parametrize("field,value", [("noLog", True), ("autoResolve", False)])
 def test_what_would_not_be_obeyed_is_not_taken(s, field, value):
     made = make(s)
     invalid(s.api("PATCH", "/keys/" + made["id"], {field: value}), field)

@@ -30,8 +30,10 @@ def test_check_59_resilience_binds_at_once_and_lasts(s, upstream):
     """Check 59, of resilience: a change holds for the next failure, and survives a restart."""
     was = ok(s.api("GET", "/resilience"))
     profile = was["profiles"]["apikey"]
-    assert profile == was["profiles"]["oauth"] == was["profiles"]["local"] == {
+    assert profile == was["profiles"]["oauth"] == {
         "transientCooldown": 3000, "rateLimitCooldown": 1000, "maxBackoffLevel": 5, "circuitBreakerThreshold": 1, "circuitBreakerReset": 3000}
+    assert was["profiles"]["local"] == {
+        "transientCooldown": 2000, "rateLimitCooldown": 5000, "maxBackoffLevel": 3, "circuitBreakerThreshold": 2, "circuitBreakerReset": 2000}
     assert was["defaults"] == {"requestsPerMinute": 100, "minTimeBetweenRequests": 0, "concurrentRequests": 10}
     assert was["circuitBreakers"] == [] and was["rateLimitStatus"] == {}
     new = {**profile, "transientCooldown": 600000, "maxBackoffLevel": 1, "circuitBreakerThreshold": 2}
@@ -68,6 +70,26 @@ def test_check_59_resilience_binds_at_once_and_lasts(s, upstream):
         assert got["profiles"]["apikey"]["transientCooldown"] == 600000 and got["defaults"]["concurrentRequests"] == 3
     finally:
         again.stop()
+
+
+def test_servers_of_ones_own_have_a_profile_of_their_own(s, upstream):
+    """Two failures, not one, and the time that was set for them; a vendor keeps to its own."""
+    profiles = ok(s.api("GET", "/resilience"))["profiles"]
+    got = ok(s.api("PUT", "/resilience", {"profiles": {"local": {**profiles["local"], "transientCooldown": 50000}}}))["profiles"]
+    assert got["apikey"] == profiles["apikey"] and got["local"] == {**profiles["local"], "transientCooldown": 50000, "circuitBreakerReset": 50000}
+    ok(s.api("POST", "/providers", {"provider": "vllm", "name": "near", "apiKey": "k", "url": upstream.origin + "/v1"}), 201)
+
+    def cools():
+        return {b["name"]: b["remainingMs"] for b in ok(s.api("GET", "/resilience"))["circuitBreakers"] if b["state"] == "OPEN"}
+
+    for model in ("vllm/m", "vllm/m", "one/m"):
+        upstream.next(http(503, "{}"))
+        assert ask(s, model).status_code >= 500
+        if model == "vllm/m" and len(upstream.requests) == 1:
+            assert cools() == {}
+    left = cools()
+    near = next(v for k, v in left.items() if not k.startswith("one/"))
+    assert len(left) == 2 and 40000 < near <= 50000 and 0 < left["one/m"] <= 3000, left
 
 
 def test_protecting_a_connection_limits_it(s, upstream):

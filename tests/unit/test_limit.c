@@ -44,6 +44,88 @@ static void end(struct limit_place *p, int64_t tokens, int64_t used, uint64_t at
     limit_end(limiter, p, 1, tokens, used, at, now);
 }
 
+static bool seat(struct limit_place *p, uint64_t session, uint64_t now_ms,
+                 struct limit_refusal *why)
+{
+    p->session = session;
+    if (!limit_take(limiter, p, 1, 0, now_ms, why))
+        return false;
+    end(p, 0, 0, now_ms, now_ms);
+    return true;
+}
+
+START_TEST(a_conversation_keeps_its_seat_for_half_an_hour)
+{
+    struct limit_place p = place_of("k", (struct limits){.sessions = 2});
+    struct limit_refusal why;
+    uint64_t t = 5000000;
+    ck_assert(seat(&p, 1, t, &why) && seat(&p, 2, t + 60000, &why));
+    ck_assert(seat(&p, 1, t + 90000, &why));
+    ck_assert(!seat(&p, 3, t + 100000, &why));
+    ck_assert_int_eq(why.kind, LIMIT_SESSIONS);
+    ck_assert_int_eq(why.limit, 2);
+    ck_assert_int_eq(why.wait_ms, 1800000 - 40000); /* the second was heard of 40 s ago */
+    ck_assert(seat(&p, 0, t + 100000, &why));       /* what is no conversation */
+    ck_assert_int_eq(limit_view(&p, LIMIT_SESSIONS, t + 100000).used, 2);
+    ck_assert(!seat(&p, 3, t + 60000 + 1799000, &why));
+    ck_assert(seat(&p, 3, t + 60000 + 1800000, &why));
+    ck_assert(!seat(&p, 2, t + 60000 + 1800000, &why)); /* begun anew: the others are there */
+    struct snapshot *was = snap;
+    /* a smaller limit takes no seat away, a larger one forgets none */
+    p = place_of("k", (struct limits){.sessions = 1});
+    snapshot_unref(was);
+    ck_assert(seat(&p, 3, t + 1900000, &why) && !seat(&p, 4, t + 1900000, &why));
+    was = snap;
+    p = place_of("k", (struct limits){.sessions = 3});
+    snapshot_unref(was);
+    ck_assert_int_eq(limit_view(&p, LIMIT_SESSIONS, t + 1900000).used, 1);
+    ck_assert(seat(&p, 4, t + 1900000, &why) && seat(&p, 5, t + 1900000, &why));
+    ck_assert(!seat(&p, 6, t + 1900000, &why));
+    done();
+}
+END_TEST
+
+struct callers {
+    struct limit_place p;
+    uint64_t first;
+    size_t in;
+};
+
+static void *come(void *arg)
+{
+    struct callers *c = arg;
+    struct limit_refusal why;
+    for (uint64_t i = 0; i < 200; i++)
+        c->in += seat(&c->p, (c->first + i) % 100 + 1, 9000000, &why);
+    return NULL;
+}
+
+/* A hundred conversations at once for ten seats: ten get one, and each of these always the same. */
+START_TEST(seats_hold_whoever_comes_at_once)
+{
+    pthread_t threads[THREADS];
+    struct callers crowd[THREADS];
+    struct limit_place p = place_of("k", (struct limits){.sessions = 10});
+    for (uint64_t i = 0; i < THREADS; i++) {
+        crowd[i] = (struct callers){p, i * 7, 0};
+        ck_assert(pthread_create(&threads[i], NULL, come, &crowd[i]) == 0);
+    }
+    size_t in = 0, seated = 0;
+    for (size_t i = 0; i < THREADS; i++) {
+        ck_assert(pthread_join(threads[i], NULL) == 0);
+        in += crowd[i].in;
+    }
+    ck_assert_int_eq(limit_view(&p, LIMIT_SESSIONS, 9000000).used, 10);
+    for (uint64_t s = 1; s <= 100; s++) {
+        struct limit_refusal why;
+        seated += seat(&p, s, 9000000, &why);
+    }
+    ck_assert_uint_eq(seated, 10); /* none has two */
+    ck_assert_uint_le(in, THREADS * 20);
+    done();
+}
+END_TEST
+
 START_TEST(a_minute_holds_so_many_and_no_more)
 {
     struct limit_place p = place_of("k", (struct limits){.requests_per_minute = 3});
@@ -405,7 +487,8 @@ START_TEST(an_edit_forgets_nothing_and_the_number_kept_is_bounded)
 }
 END_TEST
 
-UNIT_MAIN("limit", a_minute_holds_so_many_and_no_more, no_window_of_a_minute_exceeds_it,
+UNIT_MAIN("limit", a_conversation_keeps_its_seat_for_half_an_hour, seats_hold_whoever_comes_at_once,
+          a_minute_holds_so_many_and_no_more, no_window_of_a_minute_exceeds_it,
           a_day_outlives_the_process, days_and_long_pauses, tokens_are_reserved_and_settled,
           all_places_or_none, ten_thousand_at_once_never_exceed_it_by_one,
           coming_and_going_at_once_leaves_nothing_behind,
