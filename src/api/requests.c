@@ -44,6 +44,8 @@
         TOKENS(reasoning_tokens, "Of these spent on reasoning"),                                   \
         TOKENS(audio_in_tokens, "Audio tokens in"), TOKENS(audio_out_tokens, "Audio tokens out"),  \
         TOKENS(cost_nanousd, "What it cost, in nano-USD; null: nothing, or its price is unknown"), \
+        FIELD(struct request_out, hedge_cost_nanousd, OMIT_EMPTY,                                  \
+              "Of these for the provider that was asked beside the one that answered"),            \
         TOKENS(ttft_us, "Time to the first token, in microseconds"),                               \
         FIELD(struct request_out, duration_us, 0, "Time in all"),                                  \
         FIELD(struct request_out, bytes_in, 0, "Size of the request body"),                        \
@@ -179,6 +181,14 @@ bool request_filter(const struct list_query *q, uint64_t present, struct usage_f
 
 static const char *const qualities[] = {"none", "estimated", "derived", "reported"};
 
+/* All that was paid for it: beside its own line that of an attempt which was cancelled. */
+static int64_t cost_of(const struct usage_row *r, const struct usage_detail *d)
+{
+    if (d->hedge_nanousd <= 0)
+        return r->cost_nanousd;
+    return d->hedge_nanousd + (r->cost_nanousd > 0 ? r->cost_nanousd : 0);
+}
+
 struct request_out request_show(struct arena *a, const struct snapshot *snap,
                                 const struct usage_row *r, struct usage_detail *d)
 {
@@ -210,7 +220,8 @@ struct request_out request_show(struct arena *a, const struct snapshot *snap,
                                 .reasoning_tokens = r->reasoning,
                                 .audio_in_tokens = r->audio_in,
                                 .audio_out_tokens = r->audio_out,
-                                .cost_nanousd = r->cost_nanousd,
+                                .cost_nanousd = cost_of(r, d),
+                                .hedge_cost_nanousd = d->hedge_nanousd,
                                 .ttft_us = r->ttft_us,
                                 .duration_us = r->duration_us,
                                 .bytes_in = r->bytes_in,

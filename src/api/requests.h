@@ -13,7 +13,7 @@ struct request_out {
     int32_t status;
     struct str error, error_message;
     int64_t attempts, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, audio_in_tokens,
-        audio_out_tokens, cost_nanousd, ttft_us, duration_us, bytes_in, bytes_out;
+        audio_out_tokens, cost_nanousd, hedge_cost_nanousd, ttft_us, duration_us, bytes_in, bytes_out;
     struct str usage_quality;
     /* of one request */
     struct shape_list tried;

@@ -26,6 +26,7 @@ static const struct shape stored = SHAPE(
     FIELD_AS(struct usage_detail, client, "c", NULL, OMIT_EMPTY, "client"),
     FIELD_AS(struct usage_detail, agent, "u", NULL, OMIT_EMPTY, "agent"),
     FIELD_AS(struct usage_detail, path, "p", NULL, OMIT_EMPTY, "path"),
+    FIELD_AS(struct usage_detail, hedge_nanousd, "h", NULL, OMIT_EMPTY, "hedge"),
     FIELD_AS(struct usage_detail, cache, "x", NULL, OMIT_EMPTY, "cache"),
     FIELD_AS(struct usage_detail, via, "v", NULL, OMIT_EMPTY, "via"),
     FIELD_AS(struct usage_detail, route, "r", NULL, OMIT_EMPTY, "route"),

@@ -23,6 +23,7 @@ struct usage_detail {           /* empty: nothing to say of it */
     struct str via;             /* the proxy it took: "provider http://host:8080", "global …"; empty: none */
     struct str route;           /* JSON: what there was to choose from, and why: route/explain.h */
     struct str body;            /* where the bodies are */
+    int64_t hedge_nanousd;      /* cost of the attempt that was cancelled beside another: a ledger line of its own */
     int64_t ended_ms;           /* when seq does not say it, since the clock jumped */
 };
 extern const struct shape usage_attempt_shape;

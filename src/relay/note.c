@@ -154,7 +154,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
     if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace &&
         !cache_how(rl) && !via.n && !rl->choice)
         return NULL;
-    struct usage_detail d = {.ended_ms = 0, .route = choice_text(rl)};
+    struct usage_detail d = {.route = choice_text(rl), .hedge_nanousd = rl->lost_nanousd};
     struct buf b;
     if (n) {
         /* the one that answered, or broke off in the middle */

@@ -442,8 +442,12 @@ static void record(struct relay *rl)
     u.attempts = (int32_t)rl->attempts;
     u.is_stream = rl->is_stream;
     relay_copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
-    if (rl->mode == REPLY_PASS && !rl->is_done) /* it ended before its end */
+    if (rl->mode == REPLY_PASS) { /* also where it ended before its end */
         rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
+        rl->n_images = image_scan_end(&rl->pass.images, rl->up);
+    }
+    if (rl->n_images > 0 && rl->n_images > rl->usage.images)
+        rl->usage.images = rl->n_images;
     u.usage = rl->usage;
     u.quality = !ir_usage_known(&rl->usage)               ? USAGE_NONE
                 : stop_cut_is_done(rl->cut) || rl->is_cut ? USAGE_ESTIMATED
@@ -489,6 +493,7 @@ void relay_drop_attempt(struct relay *rl)
     rl->collector = NULL;
     rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
+    rl->n_images = 0;
     rl->out_headers.n = 0;
 }
 
@@ -551,12 +556,18 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     relay_fail(rl, &shown);
 }
 
+/* The upstream is asked for one array, which passes as it is. What may have to be ended in its midst comes in events. */
+static bool takes_array(const struct relay *rl)
+{
+    return rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array && !money_cuts(rl);
+}
+
 bool relay_repairs(const struct relay *rl)
 {
     uint32_t quirks = rl->target->upstream->quirks;
     bool is_framed = rl->spec->op == OP_CHAT || rl->spec->op == OP_MESSAGES ||
                      rl->spec->op == OP_RESPONSES || rl->spec->op == OP_OLLAMA_CHAT ||
-                     (rl->spec->op == OP_GEMINI && !rl->is_gemini_array);
+                     rl->spec->op == OP_OLLAMA_GENERATE || rl->spec->op == OP_GEMINI;
     if (money_cuts(rl) && is_framed)
         return true; /* it may have to be ended in its midst */
     /* <think> in the text is reasoning, also for those who speak as the upstream does */
@@ -589,8 +600,7 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
         return;
     }
     if (rl->spec->shape == RELAY_TALK) {
-        bool is_up_array = rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array;
-        bool is_up_stream = is_sse || is_lines || (is_up_array && rl->is_stream);
+        bool is_up_stream = is_sse || is_lines || (takes_array(rl) && rl->is_stream);
         if (rl->is_stream && is_up_stream) {
             rl->mode = rl->is_same && !relay_repairs(rl) ? REPLY_PASS : REPLY_TRANSLATE;
             stream_start(rl);
@@ -925,7 +935,7 @@ const char *relay_path(struct relay *rl, const struct target *t, enum op op, str
     char mark = upstream_query(t->upstream, &b);
     if (op == OP_GEMINI) {
         buf_str_add(&b, rl->is_stream ? STR(":streamGenerateContent") : STR(":generateContent"));
-        if (rl->is_stream && !(rl->is_same && rl->is_gemini_array)) {
+        if (rl->is_stream && !takes_array(rl)) {
             buf_fmt(&b, "%calt=sse", mark);
             mark = '&';
         }

@@ -123,6 +123,7 @@ struct relay {
 
     /* the record */
     struct ir_usage usage;
+    int64_t n_images;                /* that the model made in a conversation */
     enum ir_stop stop;
     uint64_t sent_ns, first_ns;
     int status;

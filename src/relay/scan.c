@@ -30,6 +30,133 @@ size_t find_bytes(struct str hay, struct str needle)
     return hay.n;
 }
 
+/* ---- pictures ---- */
+
+static struct str after_space(struct str s)
+{
+    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t' || s.p[0] == '\r' || s.p[0] == '\n'))
+        s = str_skip(s, 1);
+    return s;
+}
+
+/* What names a picture; STR_NONE: the format has none. Quoted names stand in no JSON string. */
+static struct str image_name(enum wire_id id, bool is_whole)
+{
+    switch (id) {
+    case WIRE_CHAT:
+        return STR("\"image_url\""); /* and a colon: it is a value as well */
+    case WIRE_GEMINI:
+        return STR("\"mimeType\"");
+    case WIRE_RESPONSES:
+        return is_whole ? STR("\"image_generation_call\"")
+                        : STR("\"response.image_generation_call.completed\"");
+    case WIRE_ANTHROPIC:
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+    case WIRE_COMPLETIONS:
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+    return STR_NONE;
+}
+
+static bool is_image(enum wire_id id, struct str behind)
+{
+    if (id == WIRE_RESPONSES)
+        return true;
+    behind = after_space(behind);
+    if (!str_starts(behind, STR(":")))
+        return false;
+    return id == WIRE_CHAT || str_starts(after_space(str_skip(behind, 1)), STR("\"image/"));
+}
+
+/* Those whose name begins before `limit`. */
+static int64_t count_names(enum wire_id id, struct str name, struct str text, size_t limit)
+{
+    int64_t n = 0;
+    size_t last = limit + name.n - 1, at = 0; /* where such a name ends at most */
+    struct str part = str_first(text, last < text.n ? last : text.n);
+    while ((at += find_bytes(str_skip(part, at), name)) < part.n) {
+        at += name.n;
+        n += is_image(id, str_skip(text, at));
+    }
+    return n;
+}
+
+void image_scan_push(struct image_scan *s, enum wire_id id, struct str bytes)
+{
+    const size_t most = sizeof s->tail;
+    struct str name = image_name(id, s->is_whole);
+    char seam[2 * sizeof s->tail];
+    if (!name.n || !bytes.n)
+        return;
+    size_t n = bytes.n < most ? bytes.n : most, all = s->n + n;
+    memcpy(seam, s->tail, s->n);
+    memcpy(seam + s->n, bytes.p, n);
+    if (bytes.n < most) {
+        size_t over = all > most ? all - most : 0;
+        s->found += count_names(id, name, str_n(seam, all), over);
+        memcpy(s->tail, seam + over, all - over);
+        s->n = (unsigned char)(all - over);
+        return;
+    }
+    s->found += count_names(id, name, str_n(seam, all), s->n) +
+                count_names(id, name, bytes, bytes.n - most);
+    memcpy(s->tail, bytes.p + bytes.n - most, most);
+    s->n = (unsigned char)most;
+}
+
+int64_t image_scan_end(struct image_scan *s, enum wire_id id)
+{
+    struct str name = image_name(id, s->is_whole);
+    if (name.n && s->n)
+        s->found += count_names(id, name, str_n(s->tail, s->n), s->n);
+    s->n = 0;
+    return s->found;
+}
+
+/* Behind the string whose quote stands at `at`. */
+static size_t string_end(struct str s, size_t at)
+{
+    for (at++; at < s.n; at++) {
+        const char *quote = memchr(s.p + at, '"', s.n - at);
+        if (!quote)
+            return s.n;
+        at = (size_t)(quote - s.p);
+        size_t back = at;
+        while (s.p[back - 1] == '\\')
+            back--;
+        if ((at - back) % 2 == 0)
+            return at + 1;
+    }
+    return s.n;
+}
+
+int64_t count_elements(struct str array)
+{
+    struct str s = after_space(array);
+    int64_t n = 0;
+    size_t depth = 0;
+    if (!str_starts(s, STR("[")) || str_starts(after_space(str_skip(s, 1)), STR("]")))
+        return 0;
+    for (size_t at = 1; at < s.n;) {
+        char c = s.p[at];
+        if (c == '"') {
+            at = string_end(s, at);
+            continue;
+        }
+        if (c == '{' || c == '[')
+            depth++;
+        else if ((c == '}' || c == ']') && depth-- == 0)
+            return n + 1;
+        else if (c == ',' && depth == 0)
+            n++;
+        at++;
+    }
+    return n;
+}
+
 void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage,
                       size_t max_frame)
 {

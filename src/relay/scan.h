@@ -4,6 +4,19 @@
 #define RELAY_SCAN_H
 #include "wire/wire.h"
 
+/* Pictures that a model made, counted in bytes that pass: by the name of the member that holds each, wherever reads end. Formats in which no
+ * model makes any cost nothing. */
+struct image_scan {
+    int64_t found;
+    bool is_whole;         /* one reply, no stream */
+    unsigned char n;
+    char tail[48];         /* of what came: names are judged once what follows them is there */
+};
+void image_scan_push(struct image_scan *s, enum wire_id id, struct str bytes);
+int64_t image_scan_end(struct image_scan *s, enum wire_id id); /* all of them; nothing follows */
+/* Elements of a JSON array that is known to be well-formed. Strings in it are skipped at the speed of memory. */
+int64_t count_elements(struct str array);
+
 struct stream_scan {
     const struct wire *wire;
     bool strip_usage;      /* chat: frames of usage alone are left out of what is forwarded */
@@ -21,6 +34,7 @@ struct stream_scan {
     struct buf carry;      /* an unfinished frame */
     struct buf *last_frame; /* gets the data of the terminal frame; NULL: not wanted */
     struct ir_usage usage;
+    struct image_scan images;
     enum ir_stop stop;
     struct str first_error; /* in carry or the chunk: valid during the call that set it */
 };

@@ -128,6 +128,7 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
     case IR_EV_LOGPROBS:
     case IR_EV_MEDIA:
         rl->has_content = true;
+        rl->n_images += ev->kind == IR_EV_BLOCK_START && ev->part_kind == IR_IMAGE;
         if (!rl->first_ns)
             rl->first_ns = clock_mono_ns();
         break;
@@ -272,6 +273,7 @@ void stream_bytes(struct relay *rl, struct str bytes)
         /* no frames in an array: the end is metered from its tail */
         if (rl->is_gemini_array && rl->up == WIRE_GEMINI) {
             forward(rl, bytes);
+            image_scan_push(&rl->pass.images, rl->up, bytes);
             buf_str_add(&rl->pass.carry, bytes);
             if (rl->pass.carry.n > 65536)
                 buf_consume(&rl->pass.carry, rl->pass.carry.n - 32768);
@@ -318,6 +320,7 @@ static void pass_read(struct relay *rl)
         return;
     if (rl->money)
         money_passed(rl, live_tokens_out(rl));
+    image_scan_push(&rl->pass.images, rl->up, buf_str(&rl->out));
     stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
     if (rl->pass.has_error)
         (void)snprintf(rl->error_code, sizeof rl->error_code, "upstream_error");

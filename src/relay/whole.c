@@ -37,19 +37,14 @@ static void whole_failed(struct relay *rl, struct err *e)
 }
 
 /* How many pictures a reply of the images API holds; -1: it says nothing of any. */
-static int64_t count_images(const struct relay *rl, struct str body)
+static int64_t count_data(const struct relay *rl, struct str body)
 {
     struct json_want data = {.key = "data"};
     struct json_scan scan;
-    yyjson_val *list;
     if (!json_scan_object(body, &data, 1, (unsigned)rl->set->max_json_depth, &scan, NULL) ||
-        !data.count)
+        !data.count || body.p[data.span.at] != '[')
         return -1;
-    struct arena *a = arena_new(); /* each of them may be megabytes */
-    bool is_read = json_parse(a, str_n(body.p + data.span.at, data.span.n), 0, &list, NULL);
-    int64_t n = is_read && yyjson_is_arr(list) ? (int64_t)yyjson_arr_size(list) : -1;
-    arena_free(a);
-    return n;
+    return count_elements(str_n(body.p + data.span.at, data.span.n));
 }
 
 static void meter_whole(struct relay *rl, struct str body)
@@ -57,7 +52,22 @@ static void meter_whole(struct relay *rl, struct str body)
     (void)wire_of(rl->up == WIRE_NONE ? WIRE_CHAT : rl->up)
         ->meter(STR_NONE, body, &rl->usage, &rl->stop);
     if (rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT)
-        rl->usage.images = count_images(rl, body);
+        rl->usage.images = count_data(rl, body);
+    if (rl->spec->shape == RELAY_TALK) {
+        struct image_scan s = {.is_whole = true};
+        image_scan_push(&s, rl->up, body);
+        rl->n_images = image_scan_end(&s, rl->up);
+    }
+}
+
+/* Pictures among what the model said. */
+static int64_t count_parts(const struct ir_response *res)
+{
+    int64_t n = 0;
+    for (const struct ir_choice *c = res->choices; c; c = c->next)
+        for (const struct ir_part *p = c->message.parts.first; p; p = p->next)
+            n += p->kind == IR_IMAGE;
+    return n;
 }
 
 static void append(void *arg, struct str bytes)
@@ -131,6 +141,7 @@ void whole_reply(struct relay *rl)
     }
     if (ir_usage_known(&res.usage))
         rl->usage = res.usage;
+    rl->n_images = count_parts(&res);
     if (res.choices)
         rl->stop = res.choices->stop;
     if (rl->is_stream) {

@@ -745,6 +745,9 @@ static void read_usage(yyjson_val *root, struct ir_usage *u)
 static bool line(struct decoder *d, yyjson_val *root, struct err *e)
 {
     yyjson_val *message = json_get(root, "message"), *logprobs = json_get(root, "logprobs");
+    /* /api/generate says the same without a message around it */
+    bool is_generated = !message && json_get(root, "response");
+    yyjson_val *from = is_generated ? root : message;
     int64_t created_ms;
     if (!yyjson_is_obj(root))
         return err_set(e, ERR_UPSTREAM, "bad_upstream_stream", "a line of the stream is no object");
@@ -757,12 +760,12 @@ static bool line(struct decoder *d, yyjson_val *root, struct err *e)
     if (!clock_parse_rfc3339(json_get_str(root, "created_at"), &created_ms))
         created_ms = 0;
     flow_start(&d->flow, STR_NONE, json_get_str(root, "model"), created_ms / 1000);
-    flow_text(&d->flow, 0, IR_REASONING, json_get_str(message, "thinking"));
-    flow_text(&d->flow, 0, IR_TEXT, json_get_str(message, "content"));
+    flow_text(&d->flow, 0, IR_REASONING, json_get_str(from, "thinking"));
+    flow_text(&d->flow, 0, IR_TEXT, json_get_str(from, is_generated ? "response" : "content"));
     if (yyjson_is_arr(logprobs) && yyjson_arr_size(logprobs) > 0)
         flow_event(&d->flow, 0, &(struct ir_event){.kind = IR_EV_LOGPROBS, .raw = logprobs});
-    reply_images(d, json_get(message, "images"));
-    reply_calls(d, json_get(message, "tool_calls"));
+    reply_images(d, json_get(from, "images"));
+    reply_calls(d, json_get(from, "tool_calls"));
     if (!json_get_bool(root, "done", false))
         return true;
     d->is_done = true;

@@ -211,19 +211,27 @@ def test_a_stream_is_ended_well_when_its_hold_is_spent(start, scripted):
 
 @pytest.mark.parametrize("path, piece, kind, end", [
     ("/v1beta/models/to-google:streamGenerateContent?alt=sse", b"data: %s\n\n", "text/event-stream", '"finishReason":"MAX_TOKENS"'),
+    ("/v1beta/models/to-google:streamGenerateContent", b"data: %s\n\n", "text/event-stream", '"finishReason":"MAX_TOKENS"'),
+    ("/api/generate", b"%s\n", "application/x-ndjson", '"done_reason":"length"'),
     ("/api/chat", b"%s\n", "application/x-ndjson", '"done_reason":"length"')])
 def test_so_are_googles_and_ollamas_own(start, scripted, path, piece, kind, end):
     s = start(money_config(scripted, {p + "/*": {"input": 3, "output": 15} for p in ("google", "ollama")},
                            {"b": {"scope": "all", "limit_usd": 0.01, "cut_streams": True}}, budget_hold_tokens=100))
     text = "word " * 40
     one = {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}]} if "v1beta" in path else \
-        {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": text}, "done": False}
+        {"model": "m", "created_at": "2026-01-01T00:00:00Z", "done": False,
+         **({"response": text} if "generate" in path else {"message": {"role": "assistant", "content": text}})}
     scripted.play(stream([piece % json.dumps(one).encode()] * 200, kind))
     body = {"contents": [{"role": "user", "parts": [{"text": "tell me"}]}]} if "v1beta" in path else \
-        {"model": "to-ollama", "messages": [{"role": "user", "content": "tell me"}]}
+        {"model": "to-ollama", **({"prompt": "tell me"} if "generate" in path else {"messages": [{"role": "user", "content": "tell me"}]})}
     with s.stream(path, body) as r:
         got = r.read().decode()
-    assert r.status_code == 200 and end in got.split("\n")[-2 if "api" in path else -3] and got.count("word word") < 200, got[-500:]
+    assert r.status_code == 200 and got.count("word word") < 200, got[-500:]
+    if path.endswith("streamGenerateContent"):  # one array, whole; its upstream was asked for events, which can be ended
+        chunks = json.loads(got)
+        assert chunks[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS" and "alt=sse" in scripted.last.query
+    else:
+        assert end in got.split("\n")[-2 if "api" in path else -3], got[-500:]
     assert lines(s, 1)[0]["ended"] == "cut"
 
 
@@ -377,3 +385,54 @@ def test_images_are_counted_and_priced_each(start, scripted):
     assert s.post("/v1/images/generations", {"model": "to-chat", "prompt": "a cat", "n": 3}, headers=s.auth(KEY)).status_code == 200
     line = lines(s, 1)[0]
     assert line["images"] == 3 and line["cost_nanousd"] == 120_000_000 and line["ended"] == "done"
+
+
+PICTURE = "QUFB" * 5000
+INLINE = {"inlineData": {"mimeType": "image/png", "data": PICTURE}}
+CHAT_PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + PICTURE}}
+
+
+def sse(*objects, end=b""):
+    return [b"data: " + json.dumps(o).encode() + b"\n\n" for o in objects] + [end]
+
+
+def gemini(*parts):
+    return {"candidates": [{"index": 0, "content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP"}], "usageMetadata": {
+        "promptTokenCount": 7, "candidatesTokenCount": 1290, "totalTokenCount": 1297}}
+
+
+def chat_images(n, stream=False):
+    said = {"role": "assistant", "content": 'two \\"image_url\\": here', "images": [CHAT_PICTURE] * n}
+    return {"id": "c", "object": "chat.completion" + (".chunk" if stream else ""), "created": 1, "model": "m", "choices": [
+        {"index": 0, "delta" if stream else "message": said, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}}
+
+
+GOOGLE = {"contents": [{"role": "user", "parts": [{"text": "a cat"}]}]}
+TALK = {"messages": [{"role": "user", "content": "a cat"}], "max_tokens": 100}
+DRAWN = [{"type": "response.image_generation_call.completed", "output_index": 0, "item_id": "ig"},
+         {"type": "response.output_item.done", "output_index": 0, "item": {"id": "ig", "type": "image_generation_call", "status": "completed", "result": PICTURE}},
+         {"type": "response.completed", "response": {"id": "r", "object": "response", "status": "completed", "model": "m", "output": [
+             {"id": "ig", "type": "image_generation_call", "status": "completed", "result": PICTURE}], "usage": {"input_tokens": 7, "output_tokens": 9, "total_tokens": 16}}}]
+
+
+@pytest.mark.parametrize("model, path, body, answer, count", [
+    ("to-google", "/v1beta/models/to-google:generateContent", GOOGLE, lambda: http(200, json.dumps(gemini({"text": "x"}, INLINE, INLINE))), 2),
+    ("to-google", "/v1beta/models/to-google:generateContent", GOOGLE, lambda: http(200, json.dumps(gemini({"text": '"mimeType": "image/png"'}))), 0),
+    ("to-google", "/v1beta/models/to-google:streamGenerateContent?alt=sse", GOOGLE, lambda: stream(sse(gemini(INLINE), gemini({"text": "x"}, INLINE))), 2),
+    ("to-google", "/v1beta/models/to-google:streamGenerateContent", GOOGLE, lambda: http(200, json.dumps([gemini(INLINE), gemini(INLINE)])), 2),
+    ("to-google", CHAT, TALK, lambda: http(200, json.dumps(gemini(INLINE))), 1),  # translated
+    ("to-google", CHAT, {**TALK, "stream": True}, lambda: stream(sse(gemini(INLINE), gemini(INLINE))), 2),
+    ("to-chat", CHAT, TALK, lambda: http(200, json.dumps(chat_images(3))), 3),
+    ("to-chat", CHAT, {**TALK, "stream": True}, lambda: stream(sse(chat_images(1, True), chat_images(1, True), end=b"data: [DONE]\n\n")), 2),
+    ("to-responses", "/v1/responses", {"input": "a cat", "store": False}, lambda: http(200, json.dumps(DRAWN[2]["response"])), 1),
+    ("to-responses", "/v1/responses", {"input": "a cat", "store": False, "stream": True}, lambda: stream(
+        [b"event: %s\n" % e["type"].encode() + sse(e)[0] for e in DRAWN]), 1),
+])
+def test_images_that_a_model_makes_in_a_conversation_are_counted(start, scripted, model, path, body, answer, count):
+    s = start(money_config(scripted, {p + "/*": {"input": 0, "output": 0, "image": 0.04} for p in ("chat", "google", "responses")}))
+    scripted.play(answer())
+    r = s.post(path, body if "v1beta" in path else {"model": model, **body}, headers=s.auth(KEY))
+    assert r.status_code == 200, r.text
+    line = lines(s, 1)[0]
+    assert line["images"] == count and line["cost_nanousd"] == count * 40_000_000, line

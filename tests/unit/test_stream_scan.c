@@ -50,6 +50,54 @@ START_TEST(passes_every_byte_and_finds_usage_at_any_cut)
 }
 END_TEST
 
+/* Wherever a read ends, and however large the pictures. */
+START_TEST(counts_pictures_at_any_cut)
+{
+    static const struct {
+        enum wire_id wire;
+        const char *text;
+        int64_t found;
+    } rows[] = {{WIRE_CHAT,
+                 "{\"images\":[{\"type\":\"image_url\",\"image_url\" : "
+                 "{\"url\":\"data:AAAA\"}},{\"image_url\":1}]}",
+                 2},
+                {WIRE_CHAT, "{\"content\":\"\\\"image_url\\\": 1\",\"image_url\"", 0},
+                {WIRE_GEMINI,
+                 "[{\"inlineData\":{\"mimeType\" :\n "
+                 "\"image/png\"}},{\"mimeType\":\"audio/wav\"},{\"mimeType\":\"image/jpeg\"}]",
+                 2},
+                {WIRE_RESPONSES,
+                 "event: response.image_generation_call.completed\ndata: "
+                 "{\"type\":\"response.image_generation_call.completed\"}\n\n",
+                 1},
+                {WIRE_ANTHROPIC, "{\"mimeType\":\"image/png\"}", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t step = 1; step <= strlen(rows[i].text); step++) {
+            struct image_scan s = {0};
+            for (size_t at = 0, n = strlen(rows[i].text); at < n; at += step)
+                image_scan_push(&s, rows[i].wire,
+                                str_n(rows[i].text + at, n - at < step ? n - at : step));
+            ck_assert_msg(image_scan_end(&s, rows[i].wire) == rows[i].found,
+                          "row %zu, step %zu: %lld", i, step, (long long)s.found);
+        }
+}
+END_TEST
+
+START_TEST(counts_the_elements_of_arrays)
+{
+    static const struct {
+        const char *text;
+        int64_t n;
+    } rows[] = {{"[]", 0},
+                {" [ ] ", 0},
+                {"{}", 0},
+                {"[1]", 1},
+                {"[{\"a\":[1,2,{}]},\"]\\\\\",\"\\\"],\",[[],[]]]", 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ck_assert_int_eq(count_elements(str_of(rows[i].text)), rows[i].n);
+}
+END_TEST
+
 START_TEST(leaves_out_the_usage_chunk_that_we_asked_for)
 {
     const char *text = TEXT_CHUNK STOP_CHUNK USAGE_CHUNK DONE;
@@ -182,6 +230,8 @@ int main(void)
     tcase_add_test(t, gives_the_first_delta_a_role);
     tcase_add_test(t, reports_an_error_that_comes_first);
     tcase_add_test(t, finds_bytes_wherever_they_stand);
+    tcase_add_test(t, counts_pictures_at_any_cut);
+    tcase_add_test(t, counts_the_elements_of_arrays);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
