@@ -2,6 +2,7 @@
 #include "api/prices.h"
 #include "api/change_route.h"
 #include "base/clock.h"
+#include "base/map.h"
 
 struct price_out {
     struct str id, name, source, provider, model, valid_from, note, origin;
@@ -204,13 +205,15 @@ static bool drop(struct control_call *c, struct err *e)
 
 struct import_query {
     struct str provider, valid_from, note;
+    bool dry_run;
 };
 static const struct shape import_query_shape = SHAPE(
     struct import_query,
     FIELD(struct import_query, provider, 0,
           "The list is of this provider of ours, and counts before the general ones"),
     FIELD(struct import_query, valid_from, 0, "When its prices begin to hold; now when absent"),
-    FIELD(struct import_query, note, 0, "Where it was read, and when"));
+    FIELD(struct import_query, note, 0, "Where it was read, and when"),
+    FIELD(struct import_query, dry_run, 0, "Only say what would change"));
 struct import_in {
     yyjson_val *data, *prices;
 };
@@ -224,15 +227,30 @@ struct skipped_out {
 static const struct shape skipped_shape = SHAPE(
     struct skipped_out, FIELD(struct skipped_out, model, 0, "As the list calls it"),
     FIELD(struct skipped_out, why, 0, "What is wrong with it"));
+struct change_out {
+    struct str provider, model;
+    int64_t input_was_nanousd, output_was_nanousd, input_nanousd, output_nanousd;
+};
+static const struct shape change_shape = SHAPE(
+    struct change_out,
+    FIELD(struct change_out, provider, 0, "Name of a provider or of its kind, or * for any"),
+    FIELD(struct change_out, model, 0, "The upstream's id of the model, or a pattern"),
+    FIELD(struct change_out, input_was_nanousd, NULL_NEGATIVE,
+          "For a million input tokens so far; null: unknown"),
+    FIELD(struct change_out, output_was_nanousd, NULL_NEGATIVE, "For a million output tokens"),
+    FIELD(struct change_out, input_nanousd, NULL_NEGATIVE, "From then on"),
+    FIELD(struct change_out, output_nanousd, NULL_NEGATIVE, "From then on"));
 struct import_out {
     struct str format;
     int64_t rows, added;
-    struct shape_list skipped;
+    struct shape_list changes, skipped;
 };
 static const struct shape import_shape = SHAPE(
     struct import_out, FIELD(struct import_out, format, 0, "litellm, openrouter or sluice"),
     FIELD(struct import_out, rows, 0, "Prices that it states"),
     FIELD(struct import_out, added, 0, "Of these, how many differ from what was known"),
+    FIELD_LIST(struct import_out, changes, &change_shape, 0,
+               "The first 500 whose input or output has another price than the same source said"),
     FIELD_LIST(struct import_out, skipped, &skipped_shape, 0,
                "Entries that state no usable price"));
 
@@ -263,6 +281,52 @@ bool prices_forget(struct control_call *c, struct str provider, int64_t *dropped
     return true;
 }
 
+/* Like putting them, but nothing stays. */
+static bool prices_try(struct control_call *c, const struct price_rows *rows, int64_t *added,
+                       struct err *e)
+{
+    struct db *db = control_db(c, e);
+    if (!db || !db_begin(db, e))
+        return false;
+    bool ok = price_store_put(db, rows, clock_wall_ms(), added, e);
+    db_rollback(db);
+    return ok;
+}
+
+enum {
+    MOST_CHANGES = 500
+};
+
+/* Beside the newest that their source said of the same model so far. All rows of a list are of one source. */
+static struct shape_list changes_of(struct control_call *c, const struct price_rows *rows)
+{
+    const struct price *const *known = NULL;
+    size_t n = c->snap->prices ? price_book_rows(c->snap->prices, c->arena, &known) : 0, n_out = 0;
+    struct change_out *v = ARENA_ARRAY(c->arena, struct change_out, MOST_CHANGES);
+    struct map newest; /* name -> 1 + its place in known */
+    map_init(&newest);
+    for (size_t i = n; i-- > 0;)
+        if (rows->n && known[i]->source == rows->v[0]->source)
+            map_set(&newest, name_of(c, known[i]->provider, known[i]->model),
+                    (void *)(uintptr_t)(i + 1));
+    for (size_t i = 0; i < rows->n && n_out < MOST_CHANGES; i++) {
+        const struct price *p = rows->v[i];
+        size_t at = (size_t)(uintptr_t)map_get(&newest, name_of(c, p->provider, p->model));
+        int64_t input = at ? known[at - 1]->base.v[PRICE_INPUT] : -1;
+        int64_t output = at ? known[at - 1]->base.v[PRICE_OUTPUT] : -1;
+        if (at && input == p->base.v[PRICE_INPUT] && output == p->base.v[PRICE_OUTPUT])
+            continue;
+        v[n_out++] = (struct change_out){.provider = p->provider,
+                                         .model = p->model,
+                                         .input_was_nanousd = input,
+                                         .output_was_nanousd = output,
+                                         .input_nanousd = p->base.v[PRICE_INPUT],
+                                         .output_nanousd = p->base.v[PRICE_OUTPUT]};
+    }
+    map_done(&newest);
+    return (struct shape_list){v, n_out};
+}
+
 static bool import(struct control_call *c, struct err *e)
 {
     const struct import_query *q = c->asked;
@@ -278,7 +342,8 @@ static bool import(struct control_call *c, struct err *e)
     if (!json_parse(c->arena, c->body, 0, &root, e) ||
         !price_list_read(c->arena, root, &how, &rows, e))
         return false;
-    if (!prices_put(c, &rows, &out.added, e))
+    out.changes = changes_of(c, &rows);
+    if (!(q->dry_run ? prices_try : prices_put)(c, &rows, &out.added, e))
         return false;
     out.format = str_of(rows.format);
     out.rows = (int64_t)rows.n;

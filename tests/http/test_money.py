@@ -294,9 +294,16 @@ def test_lists_are_read_as_they_are(start, scripted):
     s = start(money_config(scripted, ))
     public = {"sample_spec": {}, "gpt-9": {"litellm_provider": "openai", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05},
               "odd": {"litellm_provider": "openai", "input_cost_per_second": 1}}
+    tried = admin(s, "POST", "/sluice/v1/prices/import", public, params={"dry_run": True}).json()
+    assert (tried["rows"], tried["added"]) == (1, 1) and admin(s, "GET", "/sluice/v1/prices", params={"source": "list"}).json()["data"] == []
+    assert tried["changes"] == [{"provider": "openai", "model": "gpt-9", "input_was_nanousd": None, "output_was_nanousd": None,
+                                 "input_nanousd": 1_250_000_000, "output_nanousd": 10_000_000_000}]
     r = admin(s, "POST", "/sluice/v1/prices/import", public, params={"note": "a test"}).json()
     assert (r["format"], r["rows"], r["added"], [x["model"] for x in r["skipped"]]) == ("litellm", 1, 1, ["odd"])
     assert admin(s, "POST", "/sluice/v1/prices/import", public).json()["added"] == 0
+    dearer = {"gpt-9": {**public["gpt-9"], "input_cost_per_token": 2e-06}}
+    change, = admin(s, "POST", "/sluice/v1/prices/import", dearer, params={"dry_run": True}).json()["changes"]
+    assert (change["input_was_nanousd"], change["input_nanousd"]) == (1_250_000_000, 2_000_000_000)
     row = admin(s, "GET", "/sluice/v1/prices", params={"source": "list"}).json()["data"]
     assert len(row) == 1 and row[0]["input_nanousd"] == 1_250_000_000 and row[0]["note"] == "a test"
     router = {"data": [{"id": "a/b", "pricing": {"prompt": "0.000002", "completion": "0.00001"}}]}
