@@ -22,6 +22,8 @@ export default defineConfig(({ command }) => ({
     target: 'es2022',
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1024,
+    // What the first screen needs comes in one file.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'first', tags: ['$initial'] }] } } },
   },
   server: { proxy: Object.fromEntries(proxied.map((path) => [path, { target, changeOrigin: false }])) },
 }));

@@ -5,15 +5,17 @@ import { chromium } from 'playwright-core';
 import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInForGood, title, useKey, visit } from './browser.mjs';
 import { cost } from './flows-cost.mjs';
 import { inert } from './flows-inert.mjs';
+import { people } from './flows-people.mjs';
 import { routing } from './flows-routing.mjs';
 import { settings } from './flows-settings.mjs';
 
-const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/trace?model=echo', 'routing/breakers', 'keys', 'keys/0a1b2c3d', 'cost', 'cost/budgets', 'cost/reconciliation',
-  'playground', 'settings', 'settings/history', 'settings/sessions', 'settings/audit', 'settings/backup', 'start'];
+const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/trace?model=echo', 'routing/breakers', 'keys', 'keys/0a1b2c3d', 'cost', 'cost/budgets', 'cost/prices', 'cost/reconciliation',
+  'playground', 'settings', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/audit', 'settings/backup', 'start'];
 
 const flows = {
   cost,
   inert,
+  people,
   routing,
   settings,
 
@@ -97,6 +99,13 @@ const flows = {
     assert.ok(!(await page.content()).includes(made), 'the key outlived the page');
     await page.getByRole('link', { name: 'Look at it' }).click();
     await page.getByRole('dialog').getByText(answer.headers.get('x-request-id')).first().waitFor();
+    // the last owner cannot go: the server says why
+    await page.goto(`${origin}/dashboard/settings/operators`);
+    await page.getByRole('button', { name: 'admin', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click();
+    const sure = page.getByRole('dialog', { name: 'Remove this operator?' });
+    await sure.getByRole('button', { name: 'Delete', exact: true }).click();
+    await sure.getByRole('alert').getByText('This is the last owner who can sign in').waitFor();
   },
 
   async inflight({ page }) {
@@ -421,20 +430,36 @@ const flows = {
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
     await say('echo', 'Hello');
+    // Interactive: the figures, lists and problems of the first screen stand there, read from the server; then a click on one of
+    // its choices is answered and drawn. The page tells it by itself: what the driver puts into a page takes its time as well.
     await page.addInitScript(() => {
       const seen = new MutationObserver(() => {
-        if (!document.querySelector('h1') || !document.querySelector('.tile-value')) return;
-        window.ready = performance.now();
+        const figure = (name) => [...document.querySelectorAll('.tile-name')].find((t) => t.textContent === name)?.nextElementSibling?.textContent;
+        const region = (name) => document.querySelector(`section[aria-label="${name}"]`);
+        const head = () => region('The last five minutes')?.querySelector('table.sheet th')?.textContent;
+        if (!['In flight', 'Requests a minute', 'Spent today', 'Models'].every((name) => /[0-9]/.test(figure(name) ?? '')) || !region('What is broken now')
+          || !region('What changed')?.querySelector('time') || document.querySelector('main [role=status]') || head() !== 'Model') return;
         seen.disconnect();
+        requestAnimationFrame(() => setTimeout(() => {
+          document.querySelector('input[type=radio][value=upstream]').click();
+          const answered = () => (head() === 'Provider' ? requestAnimationFrame(() => setTimeout(() => console.log(`interactive ${performance.now()}`))) : setTimeout(answered, 1));
+          answered();
+        }));
       });
-      seen.observe(document, { childList: true, subtree: true });
+      seen.observe(document, { childList: true, subtree: true, characterData: true });
     });
+    await cdp.send('Performance.enable');
     await cdp.send('Emulation.setCPUThrottlingRate', { rate: 4 });
     const times = [];
-    for (let i = 0; i < 5; i++) {
-      await page.goto(`${origin}/dashboard/`);
-      times.push(await page.waitForFunction(() => window.ready).then((h) => h.jsonValue()));
+    const busy = [];
+    for (let i = 0; i < 7; i++) {
+      await page.goto('about:blank');
+      const told = page.waitForEvent('console', (m) => m.text().startsWith('interactive '));
+      await page.goto(`${origin}/dashboard/`, { waitUntil: 'commit' });
+      times.push(Number((await told).text().slice(12)));
+      busy.push(1000 * (await cdp.send('Performance.getMetrics')).metrics.find((m) => m.name === 'TaskDuration').value);
     }
+    const median = (all) => Math.round(all.sort((a, b) => a - b)[Math.floor(all.length / 2)]);
     await cdp.send('Emulation.setCPUThrottlingRate', { rate: 1 });
     await page.addInitScript(() => {
       window.rate = 1000; // rows a second, of a tail that is made up here
@@ -479,7 +504,7 @@ const flows = {
     await page.waitForFunction(() => window.rowsMade >= 1_200_000, undefined, { timeout: 300_000, polling: 1000 });
     const after = await heap();
     await context.close();
-    return { first_screen_ms: Math.round(times.sort((a, b) => a - b)[2]), longest_task_ms: Math.round(longest), heap_before_bytes: before, heap_after_bytes: after, rows: 1_200_000 };
+    return { first_screen_ms: median(times), first_screen_busy_ms: median(busy), longest_task_ms: Math.round(longest), heap_before_bytes: before, heap_after_bytes: after, rows: 1_200_000 };
   },
 
   async expiry({ page }) {

@@ -17,6 +17,7 @@ export async function cost({ page }) {
   await rows.filter({ hasText: 'expiring' }).first().waitFor();
   const shown = await read('/sluice/v1/costs?group_by=model,key&bucket=total');
   assert.equal(await rows.count(), 1 + shown.data.length);
+  await page.locator('.stacked-guess').last().waitFor(); // what the rest of the month may cost
   // the bar of today says what it is made of
   const chart = page.getByRole('img', { name: /^Spending: \$/ });
   const box = await chart.boundingBox();
@@ -72,6 +73,46 @@ export async function cost({ page }) {
   const table = `Date,Slug\n${day},x\n`;
   await page.locator('input[type=file]').setInputFiles({ name: 'wrong.csv', mimeType: 'text/csv', buffer: Buffer.from(table) });
   await page.getByRole('alert').filter({ hasText: 'This could not be loaded' }).waitFor(); // what is no export is said to be none
+
+  // prices: one of one's own that holds later beside the one that holds now, and a list that is looked at before it is read in
+  await page.getByRole('tab', { name: 'Prices' }).click();
+  await page.getByRole('button', { name: 'Set a price' }).click();
+  await form.getByRole('combobox', { name: 'Provider' }).fill('echo');
+  await form.getByRole('textbox', { name: 'Model there' }).fill('priced');
+  const price = async (input, output, from) => {
+    await form.getByRole('textbox', { name: 'input', exact: true }).fill(input);
+    await form.getByRole('textbox', { name: 'output', exact: true }).fill(output);
+    if (from) await form.getByLabel('Holds from').fill(from);
+  };
+  await price('1', '2');
+  await form.getByRole('status').getByText('$2.00').waitFor();
+  await form.getByRole('button', { name: 'Save', exact: true }).click();
+  const priced = page.getByRole('table', { name: 'Prices' }).getByRole('row').filter({ hasText: 'echo/priced' });
+  await form.waitFor({ state: 'detached' });
+  await page.getByRole('textbox', { name: 'Search', exact: true }).fill('echo/priced');
+  await priced.click();
+  await price('3', '4', '2037-01-01T00:00');
+  await form.getByRole('status').locator('del').getByText('$1.00').waitFor(); // what changes
+  await form.getByRole('button', { name: 'Save', exact: true }).click();
+  await priced.nth(1).waitFor();
+  const ours = (await read('/sluice/v1/prices?source=override&model=priced')).data;
+  assert.deepEqual(ours.map((p) => [p.in_force, p.input_nanousd]), [[true, 1e9], [false, 3e9]]);
+  await priced.nth(1).click();
+  await form.getByRole('button', { name: 'Back to what lists say' }).click();
+  await page.getByRole('dialog', { name: 'Back to what lists say' }).getByRole('button', { name: 'Back to what lists say' }).click();
+  await priced.first().waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Read a list in' }).click();
+  const list = { 'gpt-from-a-list': { litellm_provider: 'openai', input_cost_per_token: 1.25e-6, output_cost_per_token: 1e-5 }, odd: { litellm_provider: 'openai', input_cost_per_second: 1 } };
+  await form.locator('input[type=file]').setInputFiles({ name: 'list.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(list)) });
+  await form.getByText(/1 prices, 1 differ from what was known, 1 left out/).waitFor();
+  await form.getByRole('row').filter({ hasText: 'openai/gpt-from-a-list' }).getByText('$1.25').waitFor();
+  assert.deepEqual((await read('/sluice/v1/prices?source=list')).data, []); // only looked at
+  await form.getByRole('button', { name: 'Read them in' }).click();
+  await page.getByText('Read in: litellm · 1').waitFor();
+  await form.waitFor({ state: 'detached' });
+  await page.getByRole('textbox', { name: 'Search', exact: true }).fill('from-a-list');
+  await page.getByRole('row').filter({ hasText: 'openai/gpt-from-a-list' }).waitFor();
+  assert.equal((await ask('DELETE', '/sluice/v1/prices/import')).status, 200);
 
   // and models say what they cost
   await visit(page, 'Models');

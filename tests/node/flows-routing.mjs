@@ -1,5 +1,6 @@
 // Routing: combos put in order by mouse and by keyboard, weights, chains, why a request goes where it goes, who is left alone.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { ask, choose, read, say, signIn, visit } from './browser.mjs';
 
 const members = async (name) => (await read(`/sluice/v1/combos/${name}`)).members.map((m) => m.model);
@@ -48,6 +49,20 @@ export async function routing({ page }) {
   const now = await read('/sluice/v1/combos/smart');
   assert.equal(now.strategy, 'weighted');
   assert.deepEqual(now.members.map((m) => m.weight), [3, 1, 1]);
+  // a figure of its own, and back to the setting's: nothing is left of it
+  await page.getByRole('button', { name: 'smart', exact: true }).click();
+  await form.getByRole('button', { name: 'When one fails' }).click();
+  const usual = now.max_retries;
+  for (const [typed, sent] of [['4', 4], ['', null]]) {
+    await form.getByRole('textbox', { name: 'Further attempts at one member' }).fill(typed);
+    const [saved] = await Promise.all([page.waitForRequest((r) => r.method() === 'PATCH'), form.getByRole('button', { name: 'Save', exact: true }).click()]);
+    assert.equal(saved.postDataJSON().max_retries, sent);
+    await form.waitFor({ state: 'detached' });
+    assert.equal((await read('/sluice/v1/combos/smart')).max_retries, sent ?? usual);
+    if (sent === null) break;
+    await page.getByRole('button', { name: 'smart', exact: true }).click();
+    await form.getByRole('button', { name: 'When one fails' }).click();
+  }
   assert.equal((await ask('POST', '/sluice/v1/combos', { name: 'outer', members: [{ model: 'gone/far' }, { model: 'smart' }] })).status, 201);
   await page.reload();
   await signIn(page, '/dashboard/routing?combo=outer'); // a deep link
@@ -79,6 +94,22 @@ export async function routing({ page }) {
   await row.getByRole('button', { name: /Ask again now/ }).click();
   await page.getByText(/^Asked again: [1-9]/).waitFor();
   assert.ok(!(await read('/sluice/v1/breakers')).data.some((b) => b.state === 'open'));
+
+  // how far quotas are used, as the provider's replies say
+  const metered = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'application/json', 'x-ratelimit-limit-requests': '100', 'x-ratelimit-remaining-requests': '25', 'x-ratelimit-reset-requests': '10m' });
+    response.end(JSON.stringify({ id: 'c', object: 'chat.completion', created: 1, model: 'm', choices: [{ index: 0, message: { role: 'assistant', content: 'Hello' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } }));
+  });
+  await new Promise((done) => { metered.listen(0, '127.0.0.1', done); });
+  assert.equal((await ask('POST', '/sluice/v1/providers', { name: 'metered', type: 'openai-compatible', base_url: `http://127.0.0.1:${metered.address().port}/v1`, api_key: 'sk-none' })).status, 201);
+  assert.equal((await say('metered/m', 'Hello')).status, 200);
+  const bar = page.getByRole('region', { name: 'Quota windows' }).getByRole('meter', { name: /^metered / });
+  await bar.waitFor();
+  assert.equal(await bar.getAttribute('aria-valuenow'), '75');
+  assert.match(await bar.locator('span').getAttribute('style'), /width: 75%/);
+  metered.closeAllConnections();
+  metered.close();
 
   // a chain
   await page.getByRole('tab', { name: 'Fallback chains' }).click();

@@ -20,6 +20,9 @@ export async function settings({ page }) {
   await row('max_attempts').getByText('sluice.jsonc').waitFor(); // where it stands
   // what the file or the environment alone decide, and what only the server knows to be wrong
   const find = page.getByRole('textbox', { name: 'Find a setting' });
+  await row('max_attempts').getByText('sluice.jsonc: server.max_attempts', { exact: true }).waitFor();
+  await find.fill('port'); // which is no quantity
+  assert.equal(await page.getByRole('textbox', { name: 'port', exact: true }).inputValue(), String(await value('port')));
   await find.fill('capabilities');
   await row('capabilities').getByText(/Set in the file or the environment only/).waitFor();
   assert.ok(await page.getByRole('textbox', { name: 'capabilities', exact: true }).isDisabled());

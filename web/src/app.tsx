@@ -1,75 +1,71 @@
 // The frame: who is signed in, the pages, and how to get from one to another.
-import { ActionIcon, Alert, AppShell, Box, Burger, Group, Loader, Menu, ScrollArea, Text, Tooltip, UnstyledButton, useMantineColorScheme } from '@mantine/core';
+import { Alert, Loader, useMantineColorScheme } from '@mantine/core';
 import { useDisclosure, useHotkeys } from '@mantine/hooks';
-import { IconBrightness, IconLanguage, IconLogout, IconPlugConnectedX, IconRipple, IconSearch } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
-import { lazy, Suspense, useEffect, useState } from 'react';
+import { IconBrightness, IconLanguage, IconLogout, IconMenu2, IconPlugConnectedX, IconRipple, IconSearch, IconX } from '@tabler/icons-react';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { Suspense, useEffect, useState } from 'react';
 import { Link, Redirect, Route, Switch, useLocation } from 'wouter';
-import { ApiError, api, onSignedOut, take } from './api/client';
+import { entry } from './api/entry';
+import { onSignedOut } from './api/client';
 import { useIsAway } from './api/reach';
-import { signOut } from './api/session';
+import { hasSession, signOut } from './api/session';
 import { type Language, languages, useSpeech, useWords } from './i18n';
 import { Boundary } from './parts/boundary';
-import { Palette } from './parts/palette';
+import { late } from './parts/late';
 import { Failure } from './parts/pieces';
-import { SignIn } from './pages/sign-in';
+import { SmallMenu } from './parts/small-menu';
 import { groups, places } from './places';
 
-const Start = lazy(() => import('./pages/start'));
+const Start = late(() => import('./pages/start'));
+const SignIn = late(() => import('./pages/sign-in'));
+const Palette = late(() => import('./parts/palette'));
 
-/** Whether the server takes us is asked once; afterwards any refusal leads back to the form. */
+/** Whether the server takes us is asked once; afterwards any refusal leads back to the form. Who had a session the last time is
+ * taken to have it still until the answer says otherwise. */
 export function App() {
+  const queries = useQueryClient();
   const [isOver, setOver] = useState(false);
-  const [entered, setEntered] = useState(0);
-  const asked = useQuery({
-    queryKey: ['entry', entered], retry: false, staleTime: Infinity,
-    queryFn: async () => {
-      try {
-        return { isIn: true, who: await take(api.GET('/sluice/v1/session')) };
-      } catch (e) {
-        if (e instanceof ApiError && (e.status === 401 || e.status === 403)) return { isIn: false, who: null };
-        throw e;
-      }
-    },
-  });
+  const asked = useQuery(entry);
   useEffect(() => onSignedOut(() => setOver(true)), []);
-  if (asked.error) return <Box p="xl"><Failure error={asked.error} retry={() => void asked.refetch()} /></Box>;
-  if (!asked.data) return <Group justify="center" pt="20vh"><Loader /></Group>;
-  if (!asked.data.isIn || isOver)
-    return <SignIn isOver={isOver && asked.data.isIn} onDone={() => { setOver(false); setEntered((n) => n + 1); }} />;
-  return <Frame name={asked.data.who?.name ?? ''} onSignOut={() => void signOut().catch(() => undefined).finally(() => setEntered((n) => n + 1))} />;
+  const again = () => {
+    queries.removeQueries({ predicate: (q) => q.queryKey[0] !== entry.queryKey[0] }); // nothing of whoever was here before
+    void queries.invalidateQueries(entry);
+  };
+  if (asked.error) return <div className="shell-room"><Failure error={asked.error} retry={() => void asked.refetch()} /></div>;
+  if (!asked.data && (isOver || !hasSession())) return <div className="shell-wait"><Loader /></div>;
+  if (asked.data && (!asked.data.isIn || isOver))
+    return <Suspense fallback={<div className="shell-wait"><Loader /></div>}><SignIn isOver={isOver && asked.data.isIn} onDone={() => { setOver(false); again(); }} /></Suspense>;
+  return <Frame name={asked.data?.who?.name ?? ''} onSignOut={() => void signOut().catch(() => undefined).finally(again)} />;
 }
 
 function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
-  const words = useWords();
+  const { words, speak } = useSpeech();
   const [isMenuOpen, menu] = useDisclosure();
   const [isPaletteOpen, palette] = useDisclosure();
+  const [hasPalette, setPalette] = useState(false);
   const [location] = useLocation();
+  const { setColorScheme } = useMantineColorScheme();
   useHotkeys([['mod+K', palette.toggle]], []);
+  useEffect(() => { if (isPaletteOpen) setPalette(true); }, [isPaletteOpen]);
   const isAt = (path: string) => (path === '/' ? location === '/' : location === path || location.startsWith(`${path}/`));
   return (
-    <AppShell layout="alt" header={{ height: { base: 48, sm: 0 } }} navbar={{ width: 216, breakpoint: 'sm', collapsed: { mobile: !isMenuOpen } }} padding={{ base: 'sm', sm: 'lg' }}>
+    <div className="shell" data-menu={isMenuOpen || undefined}>
       <a href="#content" className="skip">{words.skip}</a>
-      <AppShell.Header px="sm" hiddenFrom="sm">
-        <Group h="100%" justify="space-between" wrap="nowrap">
-          <Group gap="sm" wrap="nowrap">
-            <Burger opened={isMenuOpen} onClick={menu.toggle} size="sm" aria-label={words.menu} />
-            <span className="brand"><IconRipple size={20} aria-hidden />sluice</span>
-          </Group>
-          <ActionIcon variant="subtle" color="gray" size={32} onClick={palette.open} aria-label={words.search}><IconSearch size={18} /></ActionIcon>
-        </Group>
-      </AppShell.Header>
-      <AppShell.Navbar p="sm" className="shell-side" aria-label={words.pages}>
-        <Group justify="space-between" wrap="nowrap" h={36} px={6} mb={8}>
+      <header className="shell-head">
+        <button type="button" className="icon-button" onClick={menu.toggle} aria-label={words.menu} aria-expanded={isMenuOpen}><IconMenu2 size={20} /></button>
+        <span className="brand"><IconRipple size={20} aria-hidden />sluice</span>
+        <button type="button" className="icon-button" onClick={palette.open} aria-label={words.search}><IconSearch size={18} /></button>
+      </header>
+      <nav className="shell-side" aria-label={words.pages}>
+        <div className="shell-brand">
           <span className="brand"><IconRipple size={22} aria-hidden />sluice</span>
-          <Burger opened onClick={menu.close} size="sm" hiddenFrom="sm" aria-label={words.close} />
-        </Group>
-        <UnstyledButton className="finder" onClick={palette.open} visibleFrom="sm"><IconSearch size={14} aria-hidden />{words.search}<kbd>Ctrl K</kbd></UnstyledButton>
-        <ScrollArea flex={1} type="never">
+          <button type="button" className="icon-button shell-close" onClick={menu.close} aria-label={words.close}><IconX size={20} /></button>
+        </div>
+        <button type="button" className="finder" onClick={palette.open}><IconSearch size={14} aria-hidden />{words.search}<kbd>Ctrl K</kbd></button>
+        <div className="shell-links">
           {groups.map((group) => (
             <div key={group}>
               {group !== 'top' && <div className="nav-group">{words[group]}</div>}
-              {group === 'top' && <Box h={10} />}
               {places.filter((p) => p.group === group).map(({ path, word, icon: Icon }) => (
                 <Link key={path} href={path} className="nav-link" onClick={menu.close} data-active={isAt(path) || undefined} aria-current={isAt(path) ? 'page' : undefined}>
                   <Icon size={17} />{words[word]}
@@ -77,18 +73,16 @@ function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
               ))}
             </div>
           ))}
-        </ScrollArea>
-        <Group gap={2} wrap="nowrap" px={4} pt={8}>
-          <SchemeMenu />
-          <LanguageMenu />
-          <Text size="xs" c="dimmed" className="ell" flex={1} ta="right" pr={4} title={name}>{name}</Text>
-          <Tooltip label={name ? `${words.signOut} (${name})` : words.signOut}>
-            <ActionIcon variant="subtle" color="gray" size={30} onClick={onSignOut} aria-label={words.signOut}><IconLogout size={17} /></ActionIcon>
-          </Tooltip>
-        </Group>
-      </AppShell.Navbar>
-      <AppShell.Main id="content" tabIndex={-1}>
-        <Box maw={1760} mx="auto">
+        </div>
+        <div className="shell-foot">
+          <SmallMenu label={words.scheme} icon={<IconBrightness size={17} />} choices={[{ name: words.light, run: () => setColorScheme('light') }, { name: words.dark, run: () => setColorScheme('dark') }, { name: words.system, run: () => setColorScheme('auto') }]} />
+          <SmallMenu label={words.language} icon={<IconLanguage size={17} />} choices={(Object.keys(languages) as Language[]).map((l) => ({ name: languages[l].name, run: () => speak(l) }))} />
+          <span className="ell shell-who" title={name}>{name}</span>
+          <button type="button" className="icon-button" onClick={onSignOut} aria-label={words.signOut} title={name ? `${words.signOut} (${name})` : words.signOut}><IconLogout size={17} /></button>
+        </div>
+      </nav>
+      <main id="content" className="shell-main" tabIndex={-1}>
+        <div className="shell-room">
           <Reach />
           <Boundary key={location.split('/')[1] ?? ''}>
             <Suspense fallback={<Loader size="sm" />}>
@@ -99,10 +93,12 @@ function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
               </Switch>
             </Suspense>
           </Boundary>
-        </Box>
-      </AppShell.Main>
-      <Palette opened={isPaletteOpen} onClose={palette.close} onSignOut={onSignOut} />
-    </AppShell>
+        </div>
+      </main>
+      <Suspense fallback={null}>
+        {hasPalette && <Palette opened={isPaletteOpen} onClose={palette.close} onSignOut={onSignOut} />}
+      </Suspense>
+    </div>
   );
 }
 
@@ -111,31 +107,4 @@ function Reach() {
   const words = useWords();
   const isAway = useIsAway();
   return isAway ? <Alert color="orange" variant="light" mb="md" icon={<IconPlugConnectedX />} title={words.away} role="status">{words.awayHint}</Alert> : null;
-}
-
-function SchemeMenu() {
-  const words = useWords();
-  const { setColorScheme } = useMantineColorScheme();
-  return (
-    <Menu position="top-start">
-      <Menu.Target><ActionIcon variant="subtle" color="gray" size={30} aria-label={words.scheme}><IconBrightness size={17} /></ActionIcon></Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item onClick={() => setColorScheme('light')}>{words.light}</Menu.Item>
-        <Menu.Item onClick={() => setColorScheme('dark')}>{words.dark}</Menu.Item>
-        <Menu.Item onClick={() => setColorScheme('auto')}>{words.system}</Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
-  );
-}
-
-function LanguageMenu() {
-  const { words, speak } = useSpeech();
-  return (
-    <Menu position="top-start">
-      <Menu.Target><ActionIcon variant="subtle" color="gray" size={30} aria-label={words.language}><IconLanguage size={17} /></ActionIcon></Menu.Target>
-      <Menu.Dropdown>
-        {(Object.keys(languages) as Language[]).map((l) => <Menu.Item key={l} onClick={() => speak(l)}>{languages[l].name}</Menu.Item>)}
-      </Menu.Dropdown>
-    </Menu>
-  );
 }

@@ -1,16 +1,17 @@
-import '@mantine/core/styles.css';
-import '@mantine/notifications/styles.css';
+import './first.css';
 import './style.css';
 import { MantineProvider, mergeThemeOverrides } from '@mantine/core';
-import { Notifications } from '@mantine/notifications';
 import { MutationCache, QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { setNonce } from 'get-nonce';
-import { type ReactNode, StrictMode, useMemo } from 'react';
+import { type ReactNode, StrictMode, Suspense, useEffect, useMemo, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Router } from 'wouter';
 import { ApiError, dashboardUrl } from './api/client';
+import { begin } from './api/entry';
 import { App } from './app';
 import { Speaking, useWords } from './i18n';
+import { requestIdle } from './parts/idle';
+import { late } from './parts/late';
 import { theme, variables } from './theme';
 
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="style-nonce"]')?.content ?? '';
@@ -38,15 +39,26 @@ function Themed({ children }: { children: ReactNode }) {
   return <MantineProvider theme={spoken} cssVariablesResolver={variables} defaultColorScheme="auto" getStyleNonce={() => nonce}>{children}</MantineProvider>;
 }
 
+const Notices = late(() => import('./parts/notices'));
+
+/** Where messages appear: when there is time for it, for none comes before somebody did something. */
+function Later() {
+  const [isTime, setTime] = useState(false);
+  useEffect(() => { const timer = setTimeout(() => requestIdle(() => setTime(true)), 500); return () => clearTimeout(timer); }, []);
+  return isTime ? <Suspense fallback={null}><Notices /></Suspense> : null;
+}
+
 const root = document.getElementById('root');
 if (!root) throw new Error('the page has no #root');
+const base = dashboardUrl.pathname.replace(/\/$/, '');
+await begin(queries, location.pathname.replace(/\/$/, '') === base);
 createRoot(root).render(
   <StrictMode>
     <Speaking>
       <Themed>
         <QueryClientProvider client={queries}>
-          <Notifications position="bottom-right" />
-          <Router base={dashboardUrl.pathname.replace(/\/$/, '')}><App /></Router>
+          <Later />
+          <Router base={base}><App /></Router>
         </QueryClientProvider>
       </Themed>
     </Speaking>

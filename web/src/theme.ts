@@ -1,4 +1,4 @@
-import { Badge, Button, createTheme, type CSSVariablesResolver, Modal, Paper, Table, TableScrollContainer, Tooltip } from '@mantine/core';
+import { createTheme, type CSSVariablesResolver } from '@mantine/core';
 
 export const theme = createTheme({
   primaryColor: 'cyan',
@@ -10,14 +10,15 @@ export const theme = createTheme({
   headings: { fontWeight: '650', sizes: { h1: { fontSize: '1.25rem', lineHeight: '1.4' }, h2: { fontSize: '1rem', lineHeight: '1.4' }, h3: { fontSize: '0.875rem', lineHeight: '1.4' } } },
   cursorType: 'pointer',
   respectReducedMotion: true,
+  // Named by their ids, so that the first screen does not carry what it does not draw.
   components: {
-    Paper: Paper.extend({ defaultProps: { radius: 'md' } }),
-    Badge: Badge.extend({ defaultProps: { radius: 'sm', tt: 'none', fw: 600 } }),
-    Button: Button.extend({ defaultProps: { fw: 550 } }),
-    Table: Table.extend({ defaultProps: { highlightOnHoverColor: 'var(--hover)' } }),
-    TableScrollContainer: TableScrollContainer.extend({ defaultProps: { scrollAreaProps: { viewportProps: { tabIndex: 0 } } } }), // what scrolls is reached with the keyboard
-    Tooltip: Tooltip.extend({ defaultProps: { openDelay: 250, withArrow: true, multiline: true, maw: 360 } }),
-    Modal: Modal.extend({ defaultProps: { overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } } }),
+    Paper: { defaultProps: { radius: 'md' } },
+    Badge: { defaultProps: { radius: 'sm', tt: 'none', fw: 600 } },
+    Button: { defaultProps: { fw: 550 } },
+    Table: { defaultProps: { highlightOnHoverColor: 'var(--hover)' } },
+    TableScrollContainer: { defaultProps: { scrollAreaProps: { viewportProps: { tabIndex: 0 } } } }, // what scrolls is reached with the keyboard
+    Tooltip: { defaultProps: { openDelay: 250, withArrow: true, multiline: true, maw: 360 } },
+    Modal: { defaultProps: { overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } } },
   },
 });
 

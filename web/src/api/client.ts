@@ -1,6 +1,7 @@
 // One typed door to the server: paths, parameters and answers come from the OpenAPI document (schema.d.ts is generated).
 import createClient, { type Middleware } from 'openapi-fetch';
 import type { paths } from './schema';
+import { noteTag, tagOf } from './tags';
 
 // The page says where it stands; the interface begins one level above the dashboard.
 export const dashboardUrl = new URL('./', document.baseURI);
@@ -11,8 +12,10 @@ export class ApiError extends Error {
   readonly code: string;
   readonly field: string;
   readonly requestId: string;
+  /** what was asked */
+  readonly url: string;
 
-  constructor(status: number, body: unknown, requestId: string) {
+  constructor(status: number, body: unknown, requestId: string, url = '') {
     const inner = (body as { error?: unknown } | null)?.error;
     const told = typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : {};
     super(String(told.message ?? (typeof inner === 'string' ? inner : '') ?? '') || `HTTP ${status}`);
@@ -20,6 +23,7 @@ export class ApiError extends Error {
     this.code = String(told.code ?? '');
     this.field = String(told.param ?? '');
     this.requestId = requestId;
+    this.url = url;
   }
 }
 
@@ -30,6 +34,8 @@ const lost = new Set<() => void>();
 export function setKey(text: string): void {
   key = text;
 }
+
+export const hasKey = (): boolean => key !== '';
 
 /** Calls back when the server no longer takes our credential. Returns how to stop that. */
 export function onSignedOut(callback: () => void): () => void {
@@ -56,9 +62,12 @@ const door: Middleware = {
   },
   onRequest({ request }) {
     if (key) request.headers.set('authorization', `Bearer ${key}`);
+    const tag = request.method === 'GET' ? undefined : tagOf(request.url);
+    if (tag) request.headers.set('if-match', tag);
     return request;
   },
-  onResponse({ response, schemaPath }) {
+  onResponse({ request, response, schemaPath }) {
+    if (request.method !== 'GET' && response.ok) noteTag(request.url, response.headers.get('etag'));
     if (response.status === 401 && schemaPath !== '/sluice/v1/session') lost.forEach((callback) => callback());
   },
 };
@@ -69,7 +78,7 @@ api.use(door);
 /** The data of an answer, or an ApiError thrown. */
 export async function take<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   const { data, error, response } = await call;
-  if (!response.ok) throw new ApiError(response.status, error, response.headers.get('x-request-id') ?? '');
+  if (!response.ok) throw new ApiError(response.status, error, response.headers.get('x-request-id') ?? '', response.url);
   return data as T;
 }
 

@@ -51,6 +51,7 @@ export const seriesOf = (by: 'model' | 'upstream' | 'key', label: string) => que
   queryKey: ['series', by, label], refetchInterval: 2_000, queryFn: () => take(api.GET('/sluice/v1/metrics/series', { params: { query: { seconds: 300, by, label } } })),
 });
 
+export type Operator = paths['/sluice/v1/operators']['get']['responses']['200']['content']['application/json']['data'][number];
 export type Budget = paths['/sluice/v1/budgets']['get']['responses']['200']['content']['application/json']['data'][number];
 
 export type Costs = paths['/sluice/v1/costs']['get']['responses']['200']['content']['application/json'];

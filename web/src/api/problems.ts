@@ -1,5 +1,5 @@
 // What is broken now, or soon will be, each with where to put it right. Found from what the pages read anyway.
-import { useQuery } from '@tanstack/react-query';
+import { queryOptions, useQuery } from '@tanstack/react-query';
 import { apiUrl } from './client';
 import { lists } from './lists';
 import { routing } from './routing';
@@ -10,11 +10,13 @@ export interface Problem { id: string; isGrave: boolean; title: string; text: st
 
 const day = 86_400_000;
 
+export const health = queryOptions({
+  queryKey: ['health'], refetchInterval: 5_000, retry: false,
+  queryFn: async () => (await (await fetch(new URL('readyz', apiUrl))).json()) as { status: string; reason?: string },
+});
+
 export function useProblems(words: Words): { problems: Problem[]; isKnown: boolean } {
-  const health = useQuery({
-    queryKey: ['health'], refetchInterval: 5_000, retry: false,
-    queryFn: async () => (await (await fetch(new URL('readyz', apiUrl))).json()) as { status: string; reason?: string },
-  });
+  const state = useQuery(health);
   const info = useQuery(lists.info);
   const providers = useQuery(lists.providers);
   const kinds = useQuery(lists.kinds);
@@ -29,9 +31,9 @@ export function useProblems(words: Words): { problems: Problem[]; isKnown: boole
     if (b.enabled && (isPassed || b.is_warning))
       problems.push({ id: `budget ${b.name}`, isGrave: isPassed && b.action === 'stop', title: `${b.name}: ${isPassed ? words.budgetPassed : words.budgetWarns}`, text: isPassed && b.action === 'stop' ? words.budgetHint : '', action: 'budgets', to: '/cost/budgets' });
   }
-  const status = health.data?.status;
+  const status = state.data?.status;
   if (status && status !== 'ok')
-    problems.push({ id: 'health', isGrave: true, title: status === 'draining' ? words.draining : words.degraded, text: health.data?.reason ?? '', action: 'settings', to: '/settings' });
+    problems.push({ id: 'health', isGrave: true, title: status === 'draining' ? words.draining : words.degraded, text: state.data?.reason ?? '', action: 'settings', to: '/settings' });
   for (const f of info.data?.config_faults ?? []) problems.push({ id: f.since, isGrave: true, title: words.configFault, text: f.message, action: 'history', to: '/settings/history' });
   for (const u of series.data?.upstreams ?? []) {
     if (u.errors >= 2 && u.errors / u.requests >= 0.2)

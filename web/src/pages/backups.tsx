@@ -6,8 +6,9 @@ import { queryOptions, useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { api, take } from '../api/client';
 import { useWords } from '../i18n';
+import { Confirm } from '../parts/dialogs';
 import { size } from '../parts/format';
-import { Confirm, Empty, Failure, Loaded, When } from '../parts/pieces';
+import { Empty, Failure, Loaded, When } from '../parts/pieces';
 
 const backups = queryOptions({ queryKey: ['backups'], queryFn: async () => (await take(api.GET('/api/db-backups'))).backups });
 const storage = queryOptions({ queryKey: ['storage'], queryFn: () => take(api.GET('/api/storage/health')) });

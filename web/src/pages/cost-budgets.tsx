@@ -10,27 +10,34 @@ import { useNames, zone } from '../api/costs';
 import { type Budget, lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { Meter } from '../parts/budget';
+import { Confirm } from '../parts/dialogs';
 import { money, relative } from '../parts/format';
-import { Confirm, Empty, Failure, Loaded, Origin } from '../parts/pieces';
+import { Edited } from '../parts/edited';
+import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 
 const scopes = ['all', 'org', 'user', 'key', 'tag'] as const;
 const periods = ['day', 'week', 'month', 'ever'] as const;
 
+const pathOf = (name: string) => `/sluice/v1/budgets/${encodeURIComponent(name)}`;
+
 export function Budgets() {
   const words = useWords();
-  const [edited, setEdited] = useState<Budget | 'new' | null>(useSearchParams()[0].has('new') ? 'new' : null);
+  const [edited, setEdited] = useState<string | null>(useSearchParams()[0].has('new') ? '' : null); // a name, or '' for a new one
+  const budgets = useQuery(lists.budgets);
+  const changed = budgets.data?.find((b) => b.name === edited);
   const [doomed, setDoomed] = useState<Budget | null>(null);
   const remove = useMutation({ mutationFn: (name: string) => take(api.DELETE('/sluice/v1/budgets/{name}', { params: { path: { name } } })), onSuccess: () => setDoomed(null) });
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addBudget}</Button>;
+  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('')}>{words.addBudget}</Button>;
   return (
     <Stack gap="sm">
       <Group justify="space-between"><Text size="sm" c="dimmed">{words.budgetsHint}</Text>{add}</Group>
-      <Loaded query={useQuery(lists.budgets)}>
+      <Loaded query={budgets}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconPigMoney size={36} />} title={words.noBudgets} hint={words.noBudgetsHint} action={add} /></Paper>
-          : <Paper withBorder component="ul" className="rows" aria-label={words.budgets}>{all.map((b) => <li key={b.name}><Row b={b} onOpen={() => setEdited(b)} /></li>)}</Paper>}
+          : <Paper withBorder component="ul" className="rows" aria-label={words.budgets}>{all.map((b) => <li key={b.name}><Row b={b} onOpen={() => setEdited(b.name)} /></li>)}</Paper>}
       </Loaded>
-      {edited && <BudgetForm old={edited === 'new' ? null : edited} onClose={() => setEdited(null)} onDelete={() => { if (edited !== 'new') setDoomed(edited); setEdited(null); }} />}
-      <Confirm title={words.deleteBudget} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
+      {edited === '' && <BudgetForm old={null} onClose={() => setEdited(null)} onDelete={() => undefined} />}
+      {changed && <Edited key={changed.name} path={pathOf(changed.name)}><BudgetForm old={changed} onClose={() => setEdited(null)} onDelete={() => { setDoomed(changed); setEdited(null); }} /></Edited>}
+      <Confirm path={doomed ? pathOf(doomed.name) : undefined} title={words.deleteBudget} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
         <Text><b>{doomed?.name}</b>: {words.deleteBudgetHint}</Text>
       </Confirm>
     </Stack>
@@ -101,7 +108,7 @@ function BudgetForm({ old, onClose, onDelete }: { old: Budget | null; onClose: (
           <Switch label={words.cutsStreams} checked={cuts} onChange={(e) => setCuts(e.currentTarget.checked)} disabled={!stops} />
           <Switch label={words.enabled} checked={enabled} onChange={(e) => setEnabled(e.currentTarget.checked)} />
           {old && old.origin !== 'api' && <Text size="xs" c="dimmed">{words.stands}: <Origin from={old.origin} /></Text>}
-          {save.error && <Failure error={save.error} />}
+          {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="space-between">
             {old ? <Button variant="subtle" color="red" onClick={onDelete}>{words.delete}</Button> : <span />}
             <Group gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!name.trim() || limit === '' || (scope !== 'all' && !subject)}>{old ? words.save : words.create}</Button></Group>

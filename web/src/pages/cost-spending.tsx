@@ -153,8 +153,9 @@ function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, buc
   const parts: Part[] = head.filter((g) => g.cost > 0).map((g) => ({ name: g.ids.map((id, i) => nameOf(by[i] ?? 'model', id)).join(' · '), color: g.color, values: g.values }));
   if (rest.some((g) => g.cost > 0)) parts.push({ name: others, color: 'var(--series-rest)', values: times.map((_, i) => rest.reduce((sum, g) => sum + (g.values[i] ?? 0), 0)) });
   const now = Date.now();
-  const left = times.filter((t) => t > now).length;
+  const ahead = times.map((t, i) => Math.max(0, (times[i + 1] ?? to.getTime()) - Math.max(now, t))); // of today the rest
+  const left = ahead.reduce((sum, a) => sum + a, 0);
   const spent = dearest.reduce((sum, g) => sum + g.cost, 0);
-  const expected = span === 'month' && forecast !== null && left > 0 && forecast > spent ? times.map((t) => (t > now ? (forecast - spent) / left : null)) : undefined;
+  const expected = span === 'month' && forecast !== null && left > 0 && forecast > spent ? ahead.map((a, i) => (a > 0 ? dearest.reduce((sum, g) => sum + (g.values[i] ?? 0), 0) + ((forecast - spent) * a) / left : null)) : undefined;
   return { times, groups: [...head, ...rest], parts, expected };
 }

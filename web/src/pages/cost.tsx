@@ -1,10 +1,11 @@
-// What was spent and by whom, budgets, and whether vendors' books say the same.
+// What was spent and by whom, budgets, prices, and whether vendors' books say the same.
 import { Tabs } from '@mantine/core';
 import { useState } from 'react';
 import { useLocation, useParams } from 'wouter';
 import { useWords } from '../i18n';
 import { type Call, Page } from '../parts/pieces';
 import { Budgets } from './cost-budgets';
+import { Prices } from './cost-prices';
 import { Reconciliation } from './cost-reconcile';
 import { Spending } from './cost-spending';
 
@@ -16,14 +17,16 @@ export default function Cost() {
   const calls: Record<string, Call[]> = {
     spending: [{ method: 'GET', path: asked }, { method: 'GET', path: `${asked}${asked.includes('?') ? '&' : '?'}format=csv` }, { method: 'GET', path: '/sluice/v1/ledger?limit=100' }],
     budgets: [{ method: 'GET', path: '/sluice/v1/budgets' }, { method: 'POST', path: '/sluice/v1/budgets', body: { name: 'acme a month', scope: 'org', subject: 'acme', period: 'month', limit_usd: 250 } }],
+    prices: [{ method: 'GET', path: '/sluice/v1/prices?source=override' }, { method: 'POST', path: '/sluice/v1/prices', body: { provider: 'openai', model: 'gpt-x', price: { input: 2, output: 8 } } }, { method: 'POST', path: '/sluice/v1/prices/import?dry_run=true', body: { prices: {} } }],
     reconciliation: [{ method: 'GET', path: '/sluice/v1/reconciliation?provider=NAME' }, { method: 'POST', path: '/sluice/v1/reconciliation/import?provider=NAME', body: { data: ['…'] } }],
   };
   return (
     <Page title={words.costs} calls={calls[tab] ?? calls.spending}>
       <Tabs value={tab} onChange={(t) => go(t && t !== 'spending' ? `/cost/${t}` : '/cost')} keepMounted={false}>
-        <Tabs.List mb="md" className="tabs-row"><Tabs.Tab value="spending">{words.spending}</Tabs.Tab><Tabs.Tab value="budgets">{words.budgets}</Tabs.Tab><Tabs.Tab value="reconciliation">{words.reconciliation}</Tabs.Tab></Tabs.List>
+        <Tabs.List mb="md" className="tabs-row"><Tabs.Tab value="spending">{words.spending}</Tabs.Tab><Tabs.Tab value="budgets">{words.budgets}</Tabs.Tab><Tabs.Tab value="prices">{words.prices}</Tabs.Tab><Tabs.Tab value="reconciliation">{words.reconciliation}</Tabs.Tab></Tabs.List>
         <Tabs.Panel value="spending"><Spending onAsk={setAsked} /></Tabs.Panel>
         <Tabs.Panel value="budgets"><Budgets /></Tabs.Panel>
+        <Tabs.Panel value="prices"><Prices /></Tabs.Panel>
         <Tabs.Panel value="reconciliation"><Reconciliation /></Tabs.Panel>
       </Tabs>
     </Page>

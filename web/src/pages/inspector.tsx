@@ -11,8 +11,9 @@ import { lists } from '../api/lists';
 import { bodyOf, one, type RequestDetail } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { compare, type Fate, type Line, lines, parsed } from '../parts/body-diff';
+import { Copy } from '../parts/dialogs';
 import { count, moment, size, span } from '../parts/format';
-import { Copy, Empty, Failure, Loaded, StatusBadge, When } from '../parts/pieces';
+import { Empty, Failure, Loaded, StatusBadge, When } from '../parts/pieces';
 import { Price } from '../parts/price';
 import { download, shared } from '../parts/redact';
 

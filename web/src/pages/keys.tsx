@@ -9,13 +9,16 @@ import { api, type Key, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { BudgetOf } from '../parts/budget';
+import { Confirm, Snippet } from '../parts/dialogs';
 import { count, short } from '../parts/format';
-import { Confirm, Empty, Failure, Loaded, Origin, Page, Snippet, When } from '../parts/pieces';
+import { Edited } from '../parts/edited';
+import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
 import { UseIt } from '../parts/use-it';
 import { type Column, VTable } from '../parts/vtable';
 
 const limitNames = ['requests_per_minute', 'requests_per_day', 'tokens_per_minute', 'tokens_per_day', 'concurrency'] as const;
 type Limits = Record<(typeof limitNames)[number], number>;
+const pathOf = (id: string) => `/sluice/v1/keys/${encodeURIComponent(id)}`;
 const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
 
 export default function Keys() {
@@ -62,9 +65,9 @@ export default function Keys() {
       </Loaded>
       <NewKey opened={isAdding} onClose={() => setAdding(false)} />
       <Drawer opened={open !== undefined} onClose={() => go('/keys')} position="right" size="min(620px, 100%)" title={open?.label || open?.id} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
-        {open && <Inside key={open.id} k={open} onDelete={() => setDoomed(open)} />}
+        {open && <Edited key={open.id} path={pathOf(open.id)}><Inside k={open} onDelete={() => setDoomed(open)} /></Edited>}
       </Drawer>
-      <Confirm title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)} onDo={() => doomed && revoke.mutate(doomed.id)}>
+      <Confirm path={doomed ? pathOf(doomed.id) : undefined} title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)} onDo={() => doomed && revoke.mutate(doomed.id)}>
         <Text><b>{doomed?.label || doomed?.id}</b>: {words.deleteKeyHint}</Text>
       </Confirm>
     </Page>
@@ -169,7 +172,7 @@ function Inside({ k, onDelete }: { k: Key; onDelete: () => void }) {
       <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
           <Fields d={d} put={(change) => setD((old) => ({ ...old, ...change }))} />
-          {save.error && <Failure error={save.error} />}
+          {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="flex-end"><Button type="submit" loading={save.isPending} disabled={d.scopes.length === 0}>{words.save}</Button></Group>
         </Stack>
       </form>

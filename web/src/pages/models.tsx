@@ -10,8 +10,10 @@ import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { Aliases } from '../parts/aliases';
+import { Confirm } from '../parts/dialogs';
 import { money, short, span } from '../parts/format';
-import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { Edited } from '../parts/edited';
+import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { PriceFields } from '../parts/price-fields';
 import { type Column, type Sort, VTable } from '../parts/vtable';
 
@@ -40,6 +42,8 @@ function useSwitch() {
     onError: (e, { name }) => { notifications.show({ title: name, message: e.message, color: 'red' }); void queries.invalidateQueries({ queryKey: lists.models.queryKey }); },
   });
 }
+
+const pathOf = (name: string) => `/sluice/v1/models/${encodeURIComponent(name)}`;
 
 export default function Models() {
   const words = useWords();
@@ -122,7 +126,8 @@ export default function Models() {
           </Stack>
         )}
       </Loaded>
-      {(isAdding || edited) && <ModelForm key={edited?.name ?? ''} old={edited ?? null} onClose={() => { setAdding(false); if (edited) go(at('/models')); }} onDelete={() => edited && setDoomed([edited.name])} />}
+      {isAdding && !edited && <ModelForm old={null} onClose={() => setAdding(false)} onDelete={() => undefined} />}
+      {edited && <Edited key={edited.name} path={pathOf(edited.name)}><ModelForm old={edited} onClose={() => { setAdding(false); go(at('/models')); }} onDelete={() => setDoomed([edited.name])} /></Edited>}
       <Doomed names={doomed} onClose={() => setDoomed([])} onDone={() => { setDoomed([]); setPicked(new Set()); if (name !== undefined) go(at('/models')); }} />
     </Page>
   );
@@ -205,7 +210,7 @@ function Doomed({ names, onClose, onDone }: { names: string[]; onClose: () => vo
   const words = useWords();
   const remove = useMutation({ mutationFn: () => each(names, (name) => take(api.DELETE('/sluice/v1/models/{name}', { params: { path: { name } } }))), onSuccess: onDone });
   return (
-    <Confirm title={words.deleteModel} opened={names.length > 0} busy={remove.isPending} error={remove.error} onClose={onClose} onDo={() => remove.mutate()}>
+    <Confirm path={names.length === 1 ? pathOf(names[0] ?? '') : undefined} title={words.deleteModel} opened={names.length > 0} busy={remove.isPending} error={remove.error} onClose={onClose} onDo={() => remove.mutate()}>
       <Text><b>{names.length === 1 ? names[0] : `${names.length} ${words.models}`}</b>: {words.deleteModelHint}</Text>
     </Confirm>
   );
@@ -261,7 +266,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
           {old && <PriceFields model={old.name} />}
           <Switch label={words.showAlias} checked={showsAlias} onChange={(e) => setShowsAlias(e.currentTarget.checked)} />
           {isFixed && <Text size="xs" c="dimmed">{words.stands}: {old.origin}</Text>}
-          {save.error && <Failure error={save.error} />}
+          {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="space-between">
             {old ? <Button variant="subtle" color="red" onClick={onDelete}>{words.delete}</Button> : <span />}
             <Group gap="xs">

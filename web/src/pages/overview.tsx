@@ -1,19 +1,23 @@
 // What is wrong first, then what happens.
-import { Button, Group, Paper, SegmentedControl, SimpleGrid, Stack, Table, Text } from '@mantine/core';
+import { Skeleton } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconHistory, IconRocket } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
-import { useMemo, useState } from 'react';
+import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { lists, seriesOf } from '../api/lists';
 import { useProblems } from '../api/problems';
 import { latest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
-import { Chart } from '../parts/chart';
+import { Choice } from '../parts/choice';
 import { count, short, span } from '../parts/format';
+import { requestIdle } from '../parts/idle';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Loaded, Page, When } from '../parts/pieces';
 import { Spend } from '../parts/spend';
-import { RequestList } from './requests';
+
+// What draws, and what only shows when something failed, comes after the figures.
+const Chart = lazy(() => import('../parts/chart'));
+const RequestList = lazy(() => import('../parts/request-list'));
 
 export default function Overview() {
   const words = useWords();
@@ -30,31 +34,31 @@ export default function Overview() {
       <Tiles />
       <Figures />
       <InFlight />
-      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md">
-        <Paper withBorder component="section" aria-label={words.lastErrors}>
+      <div className="pair">
+        <section className="card" aria-label={words.lastErrors}>
           <Head title={words.lastErrors} to="/requests?status=error" />
           <Loaded query={requests}>
             {(rows) => {
               const bad = rows.filter((r) => r.status >= 400).slice(0, 8);
-              return bad.length === 0 ? <Text size="sm" c="dimmed" px="md" pb="md">{words.noErrors}</Text>
-                : <RequestList rows={bad} height="340px" onOpen={(r) => go(`/requests/${encodeURIComponent(r.id)}`)} />;
+              return bad.length === 0 ? <p className="card-text">{words.noErrors}</p>
+                : <Suspense fallback={<Skeleton height={340} />}><RequestList rows={bad} height="340px" onOpen={(r) => go(`/requests/${encodeURIComponent(r.id)}`)} /></Suspense>;
             }}
           </Loaded>
-        </Paper>
+        </section>
         <Changes />
-      </SimpleGrid>
+      </div>
     </Page>
   );
 }
 
 function Head({ title, to }: { title: string; to?: string }) {
   const words = useWords();
-  return <Group px="md" py="sm" justify="space-between"><Text size="sm" fw={600}>{title}</Text>{to && <Link href={to} className="quiet">{words.showAll}</Link>}</Group>;
+  return <div className="card-head"><b>{title}</b>{to && <Link href={to} className="quiet">{words.showAll}</Link>}</div>;
 }
 
 function Newcomer() {
   const words = useWords();
-  return <Paper withBorder><Empty icon={<IconRocket size={36} />} title={words.noRequests} hint={words.startHint} action={<Button component={Link} href="/start">{words.start}</Button>} /></Paper>;
+  return <div className="card"><Empty icon={<IconRocket size={36} />} title={words.noRequests} hint={words.startHint} action={<Link href="/start" className="button" data-is="main">{words.start}</Link>} /></div>;
 }
 
 const mostProblems = 6;
@@ -64,18 +68,18 @@ function Problems() {
   const { problems, isKnown } = useProblems(words);
   if (!isKnown) return null;
   return (
-    <Paper withBorder component="section" aria-label={words.brokenNow} aria-live="polite">
+    <section className="card" aria-label={words.brokenNow} aria-live="polite">
       {problems.length === 0
-        ? <Group px="md" py="sm" gap={10}><IconCircleCheck size={19} color="var(--fine)" aria-hidden /><Text size="sm" fw={600}>{words.nothingBroken}</Text><Text size="sm" c="dimmed">{words.allWell}</Text></Group>
+        ? <div className="problem"><IconCircleCheck size={19} color="var(--fine)" aria-hidden /><b>{words.nothingBroken}</b><span className="dim">{words.allWell}</span></div>
         : problems.slice(0, mostProblems).map((p) => (
-          <Group key={p.id} px="md" py={9} gap={10} wrap="nowrap" className="problem">
-            <IconAlertTriangle size={18} color={p.isGrave ? 'var(--bad)' : 'var(--warn)'} style={{ flex: 'none' }} aria-hidden />
-            <div style={{ flex: 1, minWidth: 0 }}><Text size="sm" fw={600} span>{p.title}</Text> <Text size="sm" c="dimmed" span style={{ overflowWrap: 'anywhere' }}>{p.text}</Text></div>
-            <Button size="compact-xs" variant="default" component={Link} href={p.to}>{words[p.action]}</Button>
-          </Group>
+          <div key={p.id} className="problem">
+            <IconAlertTriangle size={18} color={p.isGrave ? 'var(--bad)' : 'var(--warn)'} aria-hidden />
+            <div className="problem-text"><b>{p.title}</b> <span className="dim">{p.text}</span></div>
+            <Link href={p.to} className="button" data-small>{words[p.action]}</Link>
+          </div>
         ))}
-      {problems.length > mostProblems && <Text size="xs" c="dimmed" px="md" py={8}>+ {problems.length - mostProblems}</Text>}
-    </Paper>
+      {problems.length > mostProblems && <p className="card-text">+ {problems.length - mostProblems}</p>}
+    </section>
   );
 }
 
@@ -102,7 +106,7 @@ function Tiles() {
     return s;
   }, [series.data]);
   return (
-    <Paper withBorder className="tiles" component="section" aria-label={words.now}>
+    <section className="card tiles" aria-label={words.now}>
       <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? `${count(series.data.active_streams, language)} ${words.streams}` : undefined} to="/requests" />
       <Tile name={words.requestsAMinute} value={count(sum.minute, language)} note={`${short(sum.requests, language)} ${words.inFiveMinutes}`} />
       <Tile name={words.errorRate} value={sum.requests ? `${((100 * sum.errors) / sum.requests).toFixed(sum.errors ? 1 : 0)} %` : '–'} note={`${count(sum.errors, language)} ${words.inFiveMinutes}`} to="/requests?status=error" {...(sum.errors > 0 && sum.errors / sum.requests > 0.05 && { is: 'bad' as const })} />
@@ -110,7 +114,7 @@ function Tiles() {
       <Tile name={words.tokensASecond} value={sum.busy > 0 && sum.out > 0 ? short(Math.round(sum.out / sum.busy), language) : '–'} note={words.perRequest} />
       <Spend />
       <Tile name={words.models} value={info.data ? short(info.data.models, language) : '–'} note={info.data ? `${count(info.data.providers, language)} ${words.providers}` : undefined} to="/models" />
-    </Paper>
+    </section>
   );
 }
 
@@ -124,6 +128,8 @@ function Figures() {
   const { language } = useSpeech();
   const [dim, setDim] = useState<Dim>('model');
   const [label, setLabel] = useState<string | null>(null);
+  const [hasTime, setTime] = useState(false);
+  useEffect(() => requestIdle(() => setTime(true)), []);
   const all = useQuery(lists.series);
   const of = useQuery({ ...seriesOf(dim, label ?? ''), enabled: label !== null });
   const data = label === null ? all.data : of.data;
@@ -158,51 +164,51 @@ function Figures() {
     { title: words.tokensASecondAll, show: decimals, lines: [{ name: words.input, color: '--mapped', values: tokensIn, isFilled: true }, { name: words.output, color: '--fine', values: tokensOut, isFilled: true }] },
   ];
   return (
-    <Paper withBorder component="section" aria-label={words.lastFive}>
-      <Group px="md" pt="sm" justify="space-between">
-        <Text size="sm" fw={600}>{words.lastFive}{label !== null && <> · <span className="mono">{table.find((r) => r.id === label)?.label || label}</span></>}</Text>
-        {label !== null && <Button size="compact-xs" variant="subtle" color="gray" onClick={() => setLabel(null)}>{words.all}</Button>}
-      </Group>
-      <SimpleGrid cols={{ base: 1, md: 3 }} spacing="lg" p="md" pt="xs">
-        {charts.map((c) => <div key={c.title}><Text size="xs" c="dimmed" mb={4}>{c.title}</Text><Chart times={times} lines={c.lines} show={c.show} label={c.title} /></div>)}
-      </SimpleGrid>
-      <Group px="md" pb={6}><SegmentedControl size="xs" value={dim} onChange={(d) => { setDim(d as Dim); setLabel(null); }} data={[{ value: 'model', label: words.byModel }, { value: 'upstream', label: words.byProvider }, { value: 'key', label: words.byKey }]} /></Group>
-      {table.length === 0 ? <Text size="sm" c="dimmed" px="md" pb="md">{words.noTraffic}</Text> : (
-        <Table.ScrollContainer minWidth={560}>
-          <Table fz="sm" verticalSpacing={4}>
-            <Table.Thead><Table.Tr><Table.Th>{words[dim === 'upstream' ? 'provider' : dim]}</Table.Th><Table.Th ta="right">{words.requests}</Table.Th><Table.Th ta="right">{words.errorRate}</Table.Th><Table.Th ta="right">{words.input}</Table.Th><Table.Th ta="right">{words.output}</Table.Th><Table.Th ta="right">{words.ttft}</Table.Th><Table.Th ta="right">{words.duration}</Table.Th></Table.Tr></Table.Thead>
-            <Table.Tbody>
+    <section className="card" aria-label={words.lastFive}>
+      <div className="card-head">
+        <b>{words.lastFive}{label !== null && <> · <span className="mono">{table.find((r) => r.id === label)?.label || label}</span></>}</b>
+        {label !== null && <button type="button" className="quiet" onClick={() => setLabel(null)}>{words.all}</button>}
+      </div>
+      <div className="three">
+        {charts.map((c) => (
+          <div key={c.title}>
+            <div className="tile-name">{c.title}</div>
+            <div className="chart-room">{hasTime && <Suspense fallback={null}><Chart times={times} lines={c.lines} show={c.show} label={c.title} /></Suspense>}</div>
+          </div>
+        ))}
+      </div>
+      <div className="card-row"><Choice label={words.groupBy} value={dim} onChange={(d) => { setDim(d); setLabel(null); }} data={[{ value: 'model', label: words.byModel }, { value: 'upstream', label: words.byProvider }, { value: 'key', label: words.byKey }]} /></div>
+      {table.length === 0 ? <p className="card-text">{words.noTraffic}</p> : (
+        <div className="scroll" tabIndex={0} role="region" aria-label={words.lastFive}>
+          <table className="sheet">
+            <thead><tr><th>{words[dim === 'upstream' ? 'provider' : dim]}</th>{[words.requests, words.errorRate, words.input, words.output, words.ttft, words.duration].map((h) => <th key={h} className="right">{h}</th>)}</tr></thead>
+            <tbody>
               {table.toSorted((a, b) => b.requests - a.requests).slice(0, 8).map((r) => (
-                <Table.Tr key={r.id} className="clickable" aria-selected={label === r.id} onClick={() => setLabel(label === r.id ? null : r.id)}>
-                  <Table.Td><button type="button" className="vt-sort mono">{r.label || r.id || words.none}</button></Table.Td>
-                  <Table.Td ta="right" className="num">{count(r.requests, language)}</Table.Td>
-                  <Table.Td ta="right" className="num" c={r.errors ? 'var(--bad)' : 'dimmed'}>{r.errors ? `${((100 * r.errors) / r.requests).toFixed(1)} %` : '0'}</Table.Td>
-                  <Table.Td ta="right" className="num">{short(r.tokens_in, language)}</Table.Td><Table.Td ta="right" className="num">{short(r.tokens_out, language)}</Table.Td>
-                  <Table.Td ta="right" className="num">{r.ttft_ms > 0 ? ms(r.ttft_ms) : '–'}</Table.Td><Table.Td ta="right" className="num">{ms(r.avg_ms)}</Table.Td>
-                </Table.Tr>
+                <tr key={r.id} className="clickable" aria-selected={label === r.id} onClick={() => setLabel(label === r.id ? null : r.id)}>
+                  <td><button type="button" className="vt-sort mono">{r.label || r.id || words.none}</button></td>
+                  <td className="right">{count(r.requests, language)}</td>
+                  <td className="right" style={r.errors ? { color: 'var(--bad)' } : undefined}>{r.errors ? `${((100 * r.errors) / r.requests).toFixed(1)} %` : '0'}</td>
+                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td>
+                  <td className="right">{r.ttft_ms > 0 ? ms(r.ttft_ms) : '–'}</td><td className="right">{ms(r.avg_ms)}</td>
+                </tr>
               ))}
-            </Table.Tbody>
-          </Table>
-        </Table.ScrollContainer>
+            </tbody>
+          </table>
+        </div>
       )}
-    </Paper>
+    </section>
   );
 }
 
 function Changes() {
   const words = useWords();
   return (
-    <Paper withBorder component="section" aria-label={words.whatChanged}>
+    <section className="card" aria-label={words.whatChanged}>
       <Head title={words.whatChanged} to="/settings/history" />
       <Loaded query={useQuery(lists.versions)}>
-        {(all) => all.length === 0 ? <Empty icon={<IconHistory size={28} />} title={words.none} hint="" /> : (
-          <Stack gap={0} pb="xs">
-            {all.slice(0, 8).map((v) => (
-              <Group key={v.id} px="md" py={5} gap="sm" wrap="nowrap"><Text size="sm" className="ell" flex={1} title={v.what}>{v.what}</Text><Text size="sm" c="dimmed" className="ell">{v.actor}</Text><When iso={v.at} /></Group>
-            ))}
-          </Stack>
-        )}
+        {(all) => all.length === 0 ? <Empty icon={<IconHistory size={28} />} title={words.none} hint="" />
+          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{v.what}</span><span className="dim ell">{v.actor}</span><When iso={v.at} /></li>)}</ul>}
       </Loaded>
-    </Paper>
+    </section>
   );
 }

@@ -9,8 +9,9 @@ import { apiUrl } from '../api/client';
 import { lists } from '../api/lists';
 import { one } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
+import { Snippet } from '../parts/dialogs';
 import { count, money, short, span } from '../parts/format';
-import { Loaded, Page, Snippet } from '../parts/pieces';
+import { Loaded, Page } from '../parts/pieces';
 
 interface Turn { question: string; media: Media[]; answer: Answer | null; error: string }
 interface Lane { id: number; model: string; turns: Turn[] }

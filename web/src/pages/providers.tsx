@@ -10,11 +10,15 @@ import { discovered, lists } from '../api/lists';
 import { routing, stateOf } from '../api/routing';
 import { useSpeech, useWords } from '../i18n';
 import { Catalogue } from '../parts/catalogue';
+import { Confirm } from '../parts/dialogs';
 import { count, span } from '../parts/format';
 import { Mark } from '../parts/mark';
-import { Confirm, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { Edited } from '../parts/edited';
+import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { VTable } from '../parts/vtable';
 import { QuotaMeter } from './routing-breakers';
+
+const pathOf = (name: string) => `/sluice/v1/providers/${encodeURIComponent(name)}`;
 
 export default function Providers() {
   const words = useWords();
@@ -23,7 +27,7 @@ export default function Providers() {
   const providers = useQuery(lists.providers);
   const models = useQuery(lists.models);
   const [text, setText] = useState('');
-  const [edited, setEdited] = useState<Provider | 'new' | null>(useSearchParams()[0].has('new') ? 'new' : null);
+  const [edited, setEdited] = useState<string | null>(useSearchParams()[0].has('new') ? 'new' : null);
   const [doomed, setDoomed] = useState<Provider | null>(null);
   const remove = useMutation({
     mutationFn: (n: string) => take(api.DELETE('/sluice/v1/providers/{name}', { params: { path: { name: n }, query: { cascade: true } } })), onSuccess: () => { setDoomed(null); go('/providers'); },
@@ -34,6 +38,7 @@ export default function Providers() {
     return found;
   }, [models.data]);
   const orphans = (p: Provider) => (served.get(p.name) ?? []).filter((m) => m.targets.every((t) => t.provider === p.name));
+  const changed = edited?.startsWith('is ') ? providers.data?.find((p) => p.name === edited.slice(3)) : undefined;
   const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addProvider}</Button>;
   const open = name === undefined ? undefined : providers.data?.find((p) => p.name === decodeURIComponent(name));
   return (
@@ -45,17 +50,18 @@ export default function Providers() {
             {all.length > 9 && <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 240 }} />}
             <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="md">
               {all.filter((p) => `${p.name} ${p.type} ${p.base_url}`.toLowerCase().includes(text.trim().toLowerCase())).map((p) => (
-                <ProviderCard key={p.name} p={p} n={served.get(p.name)?.length ?? 0} onEdit={() => setEdited(p)} onDelete={() => setDoomed(p)} />
+                <ProviderCard key={p.name} p={p} n={served.get(p.name)?.length ?? 0} onEdit={() => setEdited(`is ${p.name}`)} onDelete={() => setDoomed(p)} />
               ))}
             </SimpleGrid>
           </Stack>
         )}
       </Loaded>
       <Drawer opened={open !== undefined} onClose={() => go('/providers')} position="right" size="min(860px, 100%)" title={open?.name ?? ''} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
-        {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(open)} onDelete={() => setDoomed(open)} />}
+        {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(`is ${open.name}`)} onDelete={() => setDoomed(open)} />}
       </Drawer>
-      {edited && <ProviderForm old={edited === 'new' ? null : edited} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} />}
-      <Confirm title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
+      {edited === 'new' && <ProviderForm old={null} onClose={() => setEdited(null)} onRenamed={() => undefined} />}
+      {changed && <Edited key={changed.name} path={pathOf(changed.name)}><ProviderForm old={changed} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} /></Edited>}
+      <Confirm path={doomed ? pathOf(doomed.name) : undefined} title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
         {doomed && (orphans(doomed).length === 0 ? <Text><b>{doomed.name}</b>: {words.deletesNone}</Text> : (
           <>
             <Text><b>{doomed.name}</b>: {words.deletesModels}</Text>
@@ -265,7 +271,7 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
             {type !== 'echo' && <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.is_local ? words.noKeyNeeded : kind?.key_env} autoComplete="off" />}
             {type.startsWith('azure') && <TextInput label="api-version" value={version} onChange={(e) => setVersion(e.currentTarget.value)} placeholder="2025-04-01-preview" required={!old} />}
             {type !== 'echo' && <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder={old?.proxy || 'http://, socks5://'} />}
-            {save.error && <Failure error={save.error} />}
+            {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
             <Group justify="flex-end">
               <Button variant="default" onClick={onClose}>{words.cancel}</Button>
               <Button type="submit" loading={save.isPending} disabled={!type || !name}>{old ? words.save : words.add}</Button>

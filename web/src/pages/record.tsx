@@ -1,4 +1,4 @@
-// What happened to this server and who may act on it: versions of the configuration, sessions, operators, the audit log.
+// What happened to this server and who acts on it: versions of the configuration, sessions, the audit log.
 import { Badge, Button, Group, Paper, SegmentedControl, Stack, Table, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconHistory } from '@tabler/icons-react';
@@ -8,9 +8,10 @@ import { useSearchParams } from 'wouter';
 import { api, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
-import { Confirm, Empty, Failure, Loaded, Origin, When } from '../parts/pieces';
+import { Confirm } from '../parts/dialogs';
+import { Empty, Failure, Loaded, When } from '../parts/pieces';
 
-function Grid({ head, children }: { head: string[]; children: ReactNode }) {
+export function Grid({ head, children }: { head: string[]; children: ReactNode }) {
   return (
     <Paper withBorder>
       <Table.ScrollContainer minWidth={680}>
@@ -146,26 +147,6 @@ export function Sessions() {
         )}
       </Loaded>
     </Stack>
-  );
-}
-
-export function Operators() {
-  const words = useWords();
-  return (
-    <Loaded query={useQuery(lists.operators)}>
-      {(all) => (
-        <Grid head={[words.name, words.role, words.enabled, words.created]}>
-          {all.map((o) => (
-            <Table.Tr key={o.id}>
-              <Table.Td><Group gap={8}><Text size="sm" fw={600}>{o.name}</Text><Origin from={o.origin} /></Group></Table.Td>
-              <Table.Td><Badge variant="light" tt="none">{o.role}</Badge></Table.Td>
-              <Table.Td><Text size="sm">{o.can_sign_in ? words.enabled : words.disabled}</Text></Table.Td>
-              <Table.Td><When iso={o.created_at} /></Table.Td>
-            </Table.Tr>
-          ))}
-        </Grid>
-      )}
-    </Loaded>
   );
 }
 

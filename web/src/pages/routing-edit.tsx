@@ -9,7 +9,9 @@ import { api, take } from '../api/client';
 import { lists } from '../api/lists';
 import { type Chain, type Combo, type Link, type Member, routing, strategies, type Strategy } from '../api/routing';
 import { useWords } from '../i18n';
-import { Confirm, Failure, Loaded, Origin } from '../parts/pieces';
+import { Confirm } from '../parts/dialogs';
+import { Edited } from '../parts/edited';
+import { Failure, Loaded, Origin } from '../parts/pieces';
 import { moved, Sortable } from '../parts/sortable';
 
 const drawer = { position: 'right', size: 'min(680px, 100%)', overlayProps: { backgroundOpacity: 0.25 } } as const;
@@ -20,7 +22,8 @@ const behind: Record<(typeof knobs)[number], string> = {
   max_retries: 'combo_max_retries', retry_delay_ms: 'combo_retry_delay_ms', timeout_ms: 'combo_timeout_ms', concurrency: 'combo_concurrency', queue_timeout_ms: 'combo_queue_timeout_ms',
   patience_ms: 'combo_patience_ms', sticky_limit: 'round_robin_limit',
 };
-const numberOf = (v: number | string | undefined) => (typeof v === 'number' ? v : -1);
+/** An empty field goes back to the setting: null takes what was said out. */
+const numberOf = (v: number | string | undefined) => (typeof v === 'number' ? v : null);
 const needsNumber = (s: string) => s === 'priority' || s === 'fill-first';
 
 export function ComboDrawer({ name, isNew, onClose }: { name: string | null; isNew: boolean; onClose: () => void }) {
@@ -30,7 +33,7 @@ export function ComboDrawer({ name, isNew, onClose }: { name: string | null; isN
   return (
     <Drawer {...drawer} opened={isNew || name !== null} onClose={onClose} title={isNew ? words.addCombo : name} closeButtonProps={{ 'aria-label': words.close }}>
       {isNew ? <ComboForm key="new" old={null} onClose={onClose} />
-        : <Loaded query={combos}>{() => combo ? <ComboForm key={combo.name} old={combo} onClose={onClose} /> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
+        : <Loaded query={combos}>{() => combo ? <Edited key={combo.name} path={`/sluice/v1/combos/${encodeURIComponent(combo.name)}`}><ComboForm old={combo} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
     </Drawer>
   );
 }
@@ -72,7 +75,7 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
           model: m.model, ...(m.provider && { provider: m.provider }), ...(m.weight !== 1 && { weight: m.weight }), ...(m.priority !== 0 && { priority: m.priority }),
           ...(m.price_nanousd >= 0 && { price_nanousd: m.price_nanousd }), ...(!m.enabled && { enabled: false }),
         })),
-        ...Object.fromEntries(knobs.filter((k) => numberOf(more[k]) !== (old?.[k] ?? -1)).map((k) => [k, numberOf(more[k])])),
+        ...(Object.fromEntries(knobs.filter((k) => numberOf(more[k]) !== (old?.[k] ?? null)).map((k) => [k, numberOf(more[k])])) as Record<(typeof knobs)[number], number>),
         ...(strategy === 'auto' && { auto: Object.fromEntries(factors.filter((f) => typeof auto[f] === 'number').map((f) => [f, Number(auto[f])])) }),
       };
       if (old) await take(api.PATCH('/sluice/v1/combos/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
@@ -141,7 +144,7 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
             {knobs.map((k) => <NumberInput key={k} size="xs" label={words[`knob_${k}`]} value={more[k] ?? ''} onChange={(v) => setMore({ ...more, [k]: v })} min={0} allowDecimal={false} hideControls placeholder={`${String(settings.data?.find((s) => s.name === behind[k])?.value ?? '')} (${behind[k]})`} />)}
           </SimpleGrid>
         </Collapse>
-        {save.error && <Failure error={save.error} />}
+        {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
         <Group justify="space-between">
           {old ? <Button variant="subtle" color="red" onClick={() => setDoomed(true)}>{words.delete}</Button> : <span />}
           <Group gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!name.trim() || members.length === 0 || isFixed}>{old ? words.save : words.create}</Button></Group>
@@ -161,7 +164,7 @@ export function ChainDrawer({ model, isNew, onClose }: { model: string | null; i
   return (
     <Drawer {...drawer} opened={isNew || model !== null} onClose={onClose} title={isNew ? words.addChain : model} closeButtonProps={{ 'aria-label': words.close }}>
       {isNew ? <ChainForm key="new" old={null} onClose={onClose} />
-        : <Loaded query={chains}>{() => chain ? <ChainForm key={chain.model} old={chain} onClose={onClose} /> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
+        : <Loaded query={chains}>{() => chain ? <Edited key={chain.model} path={`/sluice/v1/chains/${encodeURIComponent(chain.model)}`}><ChainForm old={chain} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
     </Drawer>
   );
 }
@@ -196,8 +199,8 @@ function ChainForm({ old, onClose }: { old: Chain | null; onClose: () => void })
           </Sortable>
           <Select key={links.length} size="xs" aria-label={words.addProvider} placeholder={words.addProvider} data={free} value={null} searchable onChange={(p) => p && setLinks([...links, { provider: p, priority: links.length, enabled: true }])} />
         </Stack>
-        {save.error && <Failure error={save.error} />}
-        {remove.error && <Failure error={remove.error} />}
+        {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
+        {remove.error && <Failure error={remove.error} overwrite={() => remove.mutate()} />}
         <Group justify="space-between">
           {old ? <Button variant="subtle" color="red" loading={remove.isPending} onClick={() => remove.mutate()}>{words.delete}</Button> : <span />}
           <Group gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!model.trim() || links.length === 0}>{old ? words.save : words.create}</Button></Group>

@@ -3,23 +3,26 @@ import { ActionIcon, Button, Group, NumberInput, Paper, SegmentedControl, Select
 import { useDebouncedValue } from '@mantine/hooks';
 import { notifications } from '@mantine/notifications';
 import { IconArrowBackUp, IconDeviceFloppy, IconLock, IconRefresh, IconSearch } from '@tabler/icons-react';
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ComponentType, type KeyboardEvent, memo, useEffect, useRef, useState } from 'react';
 import { useLocation, useParams, useSearchParams } from 'wouter';
 import { ApiError, api, type Setting, take } from '../api/client';
 import { lists } from '../api/lists';
+import { Reread } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import type { Words } from '../i18n/en';
 import { count } from '../parts/format';
-import { type Call, Empty, Loaded, Origin, Page } from '../parts/pieces';
+import { Tag } from '../parts/edited';
+import { type Call, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { Backups } from './backups';
-import { Audit, History, Operators, Sessions } from './record';
+import { Operators } from './operators';
+import { Audit, History, Sessions } from './record';
 
 const panels: { name: string; word: keyof Words; panel: ComponentType; calls: Call[] }[] = [
   { name: 'values', word: 'values', panel: Values, calls: [{ method: 'GET', path: '/sluice/v1/settings' }, { method: 'POST', path: '/sluice/v1/settings/max_attempts/check', body: { value: 6 } }, { method: 'PATCH', path: '/sluice/v1/settings/max_attempts', body: { value: 6 } }, { method: 'POST', path: '/sluice/v1/reload' }] },
   { name: 'history', word: 'history', panel: History, calls: [{ method: 'GET', path: '/sluice/v1/config/versions' }, { method: 'GET', path: '/sluice/v1/config/versions/7/diff?against=3' }, { method: 'POST', path: '/sluice/v1/config/versions/3/rollback' }] },
   { name: 'sessions', word: 'sessions', panel: Sessions, calls: [{ method: 'GET', path: '/sluice/v1/sessions' }, { method: 'DELETE', path: '/sluice/v1/sessions?keep_current=true' }] },
-  { name: 'operators', word: 'operators', panel: Operators, calls: [{ method: 'GET', path: '/sluice/v1/operators' }, { method: 'POST', path: '/sluice/v1/operators', body: { name: 'ann', role: 'viewer', password: '…' } }] },
+  { name: 'operators', word: 'operators', panel: Operators, calls: [{ method: 'GET', path: '/sluice/v1/operators' }, { method: 'POST', path: '/sluice/v1/operators', body: { name: 'ann', role: 'viewer', password: '…' } }, { method: 'PATCH', path: '/sluice/v1/operators/ann', body: { role: 'admin' } }, { method: 'POST', path: '/sluice/v1/session/password', body: { current_password: '…', password: '…' } }] },
   { name: 'audit', word: 'auditLog', panel: Audit, calls: [{ method: 'GET', path: '/sluice/v1/audit?limit=100' }] },
   { name: 'backup', word: 'backup', panel: Backups, calls: [{ method: 'GET', path: '/api/db-backups' }, { method: 'PUT', path: '/api/db-backups' }, { method: 'POST', path: '/api/db-backups', body: { backupId: 'ID' } }] },
 ];
@@ -75,6 +78,8 @@ function Values() {
 }
 
 const isLocked = (s: Setting) => s.origin === 'environment' || s.is_deployed === true;
+/** A number that counts nothing. */
+const isName = (s: Setting) => /(^|_)port$/.test(s.name);
 type Value = string | number | boolean;
 
 /** What is wrong with a value, as far as the setting's own words say; the rest the server is asked. */
@@ -97,14 +102,14 @@ const SettingRow = memo(function SettingRow({ setting: s, file }: { setting: Set
     return () => watch.disconnect();
   }, []);
   const locked = isLocked(s);
-  const shown = (v: unknown) => (typeof v === 'number' ? count(v, language) : v === '' ? words.emptyText : String(v));
-  const place = s.origin === 'environment' ? s.variable : s.origin === 'file' ? file.split('/').pop() ?? '' : '';
+  const shown = (v: unknown) => (typeof v === 'number' ? (isName(s) ? String(v) : count(v, language)) : v === '' ? words.emptyText : String(v));
+  const place = s.origin === 'environment' ? s.variable : s.origin === 'file' ? `${file.split('/').pop() ?? ''}: server.${s.name}` : '';
   return (
     <li className="setting" ref={box}>
       <div className="setting-text">
         <div className="setting-name"><b className="mono">{s.name}</b><Origin from={s.origin === 'default' ? 'api' : s.origin} />{place && <span className="mono setting-place" title={s.origin === 'file' ? file : undefined}>{place}</span>}</div>
         <div>{s.sentence}</div>
-        <div className="setting-note">{words.defaultIs} <span className="mono">{shown(s.default)}</span>{s.type === 'integer' && s.max !== undefined && <> · {count(s.min ?? 0, language)} – {count(s.max, language)}</>}
+        <div className="setting-note">{words.defaultIs} <span className="mono">{shown(s.default)}</span>{s.type === 'integer' && s.max !== undefined && <> · {shown(s.min ?? 0)} – {shown(s.max)}</>}
           {s.origin === 'file' && !locked && <> · {words.writtenThere}</>}{locked && <> · {s.is_deployed ? words.deployedOnly : words.readOnly}{s.is_deployed && <> (<span className="mono">{s.variable}</span>)</>}</>}</div>
       </div>
       {isNear ? <Editor s={s} locked={locked} /> : <div className="setting-value mono">{shown(s.value)}</div>}
@@ -114,6 +119,7 @@ const SettingRow = memo(function SettingRow({ setting: s, file }: { setting: Set
 
 function Editor({ s, locked }: { s: Setting; locked: boolean }) {
   const words = useWords();
+  const queries = useQueryClient();
   const [draft, setDraft] = useState<Value | null>(null); // null: as it is
   const value = draft ?? (s.value as Value);
   const isChanged = draft !== null && draft !== s.value;
@@ -135,17 +141,20 @@ function Editor({ s, locked }: { s: Setting; locked: boolean }) {
     mutationFn: (next: Value | null) => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: s.name } }, body: { value: next } })),
     onSuccess: () => { setDraft(null); notifications.show({ message: `${words.saved}: ${s.name}`, color: 'teal' }); },
   });
-  const wrong = local || (isChanged && asked.data) || save.error?.message || '';
+  const conflict = save.error instanceof ApiError && save.error.status === 412 ? save.error : null;
+  const wrong = local || (isChanged && asked.data) || (conflict ? '' : save.error?.message) || '';
   const put = (v: Value) => { save.reset(); setDraft(v); };
   const onKeyDown = (e: KeyboardEvent) => { if (e.key === 'Enter' && isChanged && !wrong) save.mutate(value); };
   const common = { size: 'xs', 'aria-label': s.name, disabled: locked, error: wrong || undefined, w: { base: '100%', xs: 260 } } as const;
+  const reread = () => { setDraft(null); save.reset(); void queries.invalidateQueries(); };
   const backWord = isChanged ? words.undo : words.toDefault;
-  return (
+  const editor = (
     <Group gap={6} wrap="nowrap" align="flex-start" className="setting-value">
+      {isChanged && <Tag path={`/sluice/v1/settings/${s.name}`} />}
       {locked && <IconLock size={16} aria-label={words.readOnly} style={{ marginTop: 7, flex: 'none' }} />}
       {s.type === 'boolean' ? <Switch size="sm" aria-label={s.name} disabled={locked} error={save.error?.message} checked={value === true} onChange={(e) => { setDraft(e.currentTarget.checked); save.mutate(e.currentTarget.checked); }} mt={4} />
         : s.words !== undefined ? <Select {...common} data={s.words} value={String(value)} onChange={(v) => { if (v !== null) { setDraft(v); save.mutate(v); } }} allowDeselect={false} />
-        : s.type === 'integer' ? <NumberInput {...common} value={value as number} onChange={put} thousandSeparator=" " allowDecimal={false} hideControls onKeyDown={onKeyDown} />
+        : s.type === 'integer' ? <NumberInput {...common} value={value as number} onChange={put} thousandSeparator={isName(s) ? '' : ' '} allowDecimal={false} hideControls onKeyDown={onKeyDown} />
         : <TextInput {...common} value={String(value)} onChange={(e) => put(e.currentTarget.value)} onKeyDown={onKeyDown} />}
       {!locked && s.type !== 'boolean' && s.words === undefined && (
         <ActionIcon variant={isChanged && !wrong ? 'filled' : 'default'} size={30} disabled={!isChanged || wrong !== ''} loading={save.isPending} onClick={() => save.mutate(value)} aria-label={`${words.save} ${s.name}`} title={words.save}><IconDeviceFloppy size={15} /></ActionIcon>
@@ -153,4 +162,5 @@ function Editor({ s, locked }: { s: Setting; locked: boolean }) {
       {!locked && <ActionIcon variant="default" size={30} disabled={!isChanged && s.origin === 'default'} onClick={() => (isChanged ? put(s.value as Value) : save.mutate(null))} aria-label={`${backWord} ${s.name}`} title={backWord}><IconArrowBackUp size={15} /></ActionIcon>}
     </Group>
   );
+  return conflict ? <Stack gap={6}>{editor}<Reread value={reread}><Failure error={conflict} overwrite={() => save.mutate(value)} /></Reread></Stack> : editor;
 }

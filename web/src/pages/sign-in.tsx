@@ -5,7 +5,7 @@ import { ApiError } from '../api/client';
 import { signInWithKey, signInWithPassword } from '../api/session';
 import { useWords } from '../i18n';
 
-export function SignIn({ isOver, onDone }: { isOver: boolean; onDone: () => void }) {
+export default function SignIn({ isOver, onDone }: { isOver: boolean; onDone: () => void }) {
   const words = useWords();
   const [way, setWay] = useState('password');
   const [name, setName] = useState('admin');

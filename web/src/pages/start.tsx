@@ -9,9 +9,10 @@ import { api, take } from '../api/client';
 import { discovered, lists } from '../api/lists';
 import { useWords } from '../i18n';
 import { Catalogue } from '../parts/catalogue';
+import { Snippet } from '../parts/dialogs';
 import { span } from '../parts/format';
 import { Mark } from '../parts/mark';
-import { Failure, Loaded, Page, Snippet } from '../parts/pieces';
+import { Failure, Loaded, Page } from '../parts/pieces';
 import { UseIt } from '../parts/use-it';
 
 export default function Start() {

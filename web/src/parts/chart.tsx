@@ -12,7 +12,7 @@ interface Props { times: number[]; lines: Line[]; height?: number; label: string
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const plain = (color: string) => (color.startsWith('--') ? css(color) : color);
 
-export function Chart({ times, lines, height = 150, label, show }: Props) {
+export default function Chart({ times, lines, height = 150, label, show }: Props) {
   const scheme = useComputedColorScheme('light');
   const box = useRef<HTMLDivElement>(null);
   const { ref: sized, width } = useElementSize<HTMLDivElement>();

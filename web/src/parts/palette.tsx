@@ -17,7 +17,7 @@ interface Goal { label: string; kind: string; more?: string; icon: ComponentType
 
 const most = 60;
 
-export function Palette({ opened, onClose, onSignOut }: { opened: boolean; onClose: () => void; onSignOut: () => void }) {
+export default function Palette({ opened, onClose, onSignOut }: { opened: boolean; onClose: () => void; onSignOut: () => void }) {
   const { words, language, speak } = useSpeech();
   const [, go] = useLocation();
   const queries = useQueryClient();

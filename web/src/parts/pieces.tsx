@@ -1,14 +1,14 @@
 // Small things that every page is made of.
-import {
-  ActionIcon, Alert, Box, Button, Code, CopyButton, Group, Modal, Popover, Skeleton, Stack, Text, Title, Tooltip,
-} from '@mantine/core';
+import { Alert, Box, Button, Code, Skeleton, Stack, Text } from '@mantine/core';
 import { useInterval } from '@mantine/hooks';
-import { IconAlertTriangle, IconCheck, IconCode, IconCopy, IconRefresh } from '@tabler/icons-react';
+import { IconAlertTriangle, IconCode, IconRefresh } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
-import { type ReactNode, useEffect, useState } from 'react';
-import { ApiError, apiUrl } from '../api/client';
+import { type ButtonHTMLAttributes, type ReactNode, type Ref, Suspense, useEffect, useState } from 'react';
+import { ApiError } from '../api/client';
+import { forgetTag, useReread } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import { moment, relative } from './format';
+import { late } from './late';
 
 export interface Call { method: string; path: string; body?: unknown }
 
@@ -17,71 +17,49 @@ export function Page({ title, note, actions, calls, children }:
   { title: string; note?: ReactNode; actions?: ReactNode; calls?: Call[]; children: ReactNode }) {
   useEffect(() => { document.title = `${title} · sluice`; }, [title]);
   return (
-    <Stack gap="md">
-      <Group justify="space-between" align="flex-start" gap="sm">
-        <Box>
-          <Title order={1} size="h1">{title}</Title>
-          {note !== undefined && <Text size="sm" c="dimmed">{note}</Text>}
-        </Box>
-        <Group gap="xs">{actions}{calls && <ApiButton calls={calls} />}</Group>
-      </Group>
+    <div className="page">
+      <div className="page-head">
+        <div>
+          <h1>{title}</h1>
+          {note !== undefined && <div className="page-note">{note}</div>}
+        </div>
+        <div className="page-acts">{actions}{calls && <Calls calls={calls} />}</div>
+      </div>
       {children}
-    </Stack>
+    </div>
   );
 }
 
-export function curl(call: Call): string {
-  const url = new URL(call.path.replace(/^\//, ''), apiUrl).href;
-  const method = call.method === 'GET' ? '' : ` -X ${call.method}`;
-  const body = call.body === undefined ? '' :
-    ` \\\n  -H 'content-type: application/json' \\\n  -d '${JSON.stringify(call.body).replace(/'/g, "'\\''")}'`;
-  return `curl${method} '${url}' \\\n  -H "authorization: Bearer $SLUICE_ADMIN_KEY"${body}`;
+const ApiCalls = late(() => import('./dialogs'));
+
+function Calls({ calls }: { calls: Call[] }) {
+  const [isOpen, setOpen] = useState(false);
+  const closed = <ApiButton onClick={() => setOpen(true)} />;
+  return isOpen ? <Suspense fallback={closed}><ApiCalls calls={calls} onClose={() => setOpen(false)} /></Suspense> : closed;
 }
 
-function ApiButton({ calls }: { calls: Call[] }) {
+export function ApiButton({ isOpen = false, ref, ...rest }: { isOpen?: boolean; ref?: Ref<HTMLButtonElement> } & ButtonHTMLAttributes<HTMLButtonElement>) {
   const words = useWords();
-  return (
-    <Popover position="bottom-end" width={460} withArrow shadow="md" trapFocus>
-      <Popover.Target>
-        <Tooltip label={words.apiHint}>
-          <Button variant="default" size="xs" leftSection={<IconCode size={14} />}>{words.api}</Button>
-        </Tooltip>
-      </Popover.Target>
-      <Popover.Dropdown maw="94vw">
-        <Stack gap="xs">{calls.map((c) => <Snippet key={c.method + c.path} text={curl(c)} />)}</Stack>
-      </Popover.Dropdown>
-    </Popover>
-  );
+  return <button type="button" className="button" title={words.apiHint} aria-haspopup="dialog" aria-expanded={isOpen} {...rest} ref={ref}><IconCode size={14} aria-hidden />{words.api}</button>;
 }
 
-/** Text to take away, with its button. */
-export function Snippet({ text }: { text: string }) {
-  return (
-    <Box pos="relative">
-      <Code block fz="xs" pr={44} style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>{text}</Code>
-      <Box pos="absolute" top={6} right={6}><Copy text={text} /></Box>
-    </Box>
-  );
-}
-
-export function Copy({ text }: { text: string }) {
+/** What went wrong and what can be done about it. `overwrite` does again what was refused because somebody else had changed the object. */
+export function Failure({ error, retry, overwrite }: { error: Error; retry?: () => void; overwrite?: () => void }) {
   const words = useWords();
-  return (
-    <CopyButton value={text}>
-      {({ copied, copy }) => (
-        <Tooltip label={copied ? words.copied : words.copy}>
-          <ActionIcon variant="subtle" color={copied ? 'teal' : 'gray'} onClick={copy} aria-label={copied ? words.copied : words.copy}>
-            {copied ? <IconCheck size={16} /> : <IconCopy size={16} />}
-          </ActionIcon>
-        </Tooltip>
-      )}
-    </CopyButton>
-  );
-}
-
-export function Failure({ error, retry }: { error: Error; retry?: () => void }) {
-  const words = useWords();
+  const reread = useReread();
   const id = error instanceof ApiError ? error.requestId : '';
+  if (error instanceof ApiError && error.status === 412)
+    return (
+      <Alert color="orange" icon={<IconAlertTriangle />} title={words.conflict} role="alert">
+        <Stack gap="xs" align="flex-start">
+          <Text size="sm">{words.conflictHint}</Text>
+          <div className="page-acts">
+            {reread && <Button size="xs" variant="default" leftSection={<IconRefresh size={14} />} onClick={reread}>{words.readAgain}</Button>}
+            {overwrite && <Button size="xs" color="red" variant="light" onClick={() => { forgetTag(error.url); overwrite(); }}>{words.overwrite}</Button>}
+          </div>
+        </Stack>
+      </Alert>
+    );
   return (
     <Alert color="red" icon={<IconAlertTriangle />} title={words.failed} role="alert">
       <Stack gap="xs" align="flex-start">
@@ -121,11 +99,7 @@ export function When({ iso }: { iso: string }) {
   const { language } = useSpeech();
   const [now, setNow] = useState(Date.now);
   useInterval(() => setNow(Date.now()), 5000, { autoInvoke: true });
-  return (
-    <Tooltip label={moment(iso, language)}>
-      <Text component="time" dateTime={iso} size="sm" span>{relative(iso, now, language)}</Text>
-    </Tooltip>
-  );
+  return <time dateTime={iso} title={moment(iso, language)} className="when">{relative(iso, now, language)}</time>;
 }
 
 export function StatusBadge({ status }: { status: number }) {
@@ -135,22 +109,3 @@ export function StatusBadge({ status }: { status: number }) {
 export function Origin({ from }: { from: string }) {
   return from === 'api' ? null : <span className="tag">{from}</span>;
 }
-
-/** Is this meant? What is not said otherwise is a deletion. */
-export function Confirm({ title, opened, busy, error, onClose, onDo, children, word }:
-  { title: string; opened: boolean; busy: boolean; error: Error | null; onClose: () => void; onDo: () => void; children: ReactNode; word?: string }) {
-  const words = useWords();
-  return (
-    <Modal opened={opened} onClose={onClose} title={title} centered>
-      <Stack>
-        {children}
-        {error && <Failure error={error} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>{words.cancel}</Button>
-          <Button color="red" loading={busy} onClick={onDo}>{word ?? words.delete}</Button>
-        </Group>
-      </Stack>
-    </Modal>
-  );
-}
-

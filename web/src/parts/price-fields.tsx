@@ -3,6 +3,7 @@ import { Button, Group, NumberInput, Stack, Text } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { api, take } from '../api/client';
+import { renewTag } from '../api/tags';
 import { useWords } from '../i18n';
 import { Failure } from './pieces';
 
@@ -13,20 +14,20 @@ export function PriceFields({ model }: { model: string }) {
   return (
     <Stack gap={6}>
       <Text size="sm" fw={500}>{words.price} <Text span size="xs" c="dimmed">$ / M {words.tokens}</Text></Text>
-      {found.data.map((t) => <Target key={`${t.provider} ${t.upstream_model} ${t.version}`} t={t} />)}
+      {found.data.map((t) => <Target key={`${t.provider} ${t.upstream_model} ${t.version}`} t={t} onDone={() => void renewTag(`/sluice/v1/models/${encodeURIComponent(model)}`)} />)}
     </Stack>
   );
 }
 
 interface Priced { provider: string; upstream_model: string; source: string | null; price: unknown }
 
-function Target({ t }: { t: Priced }) {
+function Target({ t, onDone }: { t: Priced; onDone: () => void }) {
   const words = useWords();
   const price = (t.price ?? {}) as { input?: number; output?: number };
   const [input, setInput] = useState<number | string>(price.input ?? '');
   const [output, setOutput] = useState<number | string>(price.output ?? '');
-  const set = useMutation({ mutationFn: () => take(api.POST('/sluice/v1/prices', { body: { provider: t.provider, model: t.upstream_model, price: { ...price, input: Number(input), output: Number(output) } } })) });
-  const drop = useMutation({ mutationFn: () => take(api.DELETE('/sluice/v1/prices', { params: { query: { provider: t.provider, model: t.upstream_model } } })) });
+  const set = useMutation({ mutationFn: () => take(api.POST('/sluice/v1/prices', { body: { provider: t.provider, model: t.upstream_model, price: { ...price, input: Number(input), output: Number(output) } } })), onSuccess: onDone });
+  const drop = useMutation({ mutationFn: () => take(api.DELETE('/sluice/v1/prices', { params: { query: { provider: t.provider, model: t.upstream_model } } })), onSuccess: onDone });
   const isChanged = input !== (price.input ?? '') || output !== (price.output ?? '');
   return (
     <Stack gap={4}>

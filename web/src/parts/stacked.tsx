@@ -1,4 +1,4 @@
-// Bars over time, each made of parts; what is expected of the rest is drawn as an outline. The figures stand in the table beside it.
+// Bars over time, each made of parts; what is expected of the rest is drawn as lighter bars. The figures stand in the table beside it.
 import { useElementSize } from '@mantine/hooks';
 import { useState } from 'react';
 

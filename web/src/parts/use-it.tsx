@@ -2,7 +2,7 @@
 import { Chip, Group, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
 import { useWords } from '../i18n';
-import { Snippet } from './pieces';
+import { Snippet } from './dialogs';
 import { snippets } from './snippets';
 
 export function UseIt({ secret, model }: { secret: string; model: string }) {
