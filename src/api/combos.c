@@ -1,4 +1,5 @@
 /* combos.c - /sluice/v1/combos, /chains and /aliases: where names lead besides to one model. */
+#include "api/combos.h"
 #include "api/change_route.h"
 
 struct combo_in {
@@ -136,8 +137,7 @@ static struct alias_io show_alias(const struct alias *x)
                              str_of(origin_name(x->from))};
 }
 
-/* By name, or a combo by its id. */
-static const struct combo *combo_of(const struct snapshot *s, struct str name)
+const struct combo *combo_called(const struct snapshot *s, struct str name)
 {
     const struct routing *r = s->routing;
     for (size_t i = 0; i < r->n_combos; i++)
@@ -176,7 +176,7 @@ static bool no(const char *what, struct str name, struct err *e)
 static bool represent_combo(struct control_call *c, const struct snapshot *s, struct str name,
                             struct buf *out)
 {
-    const struct combo *x = combo_of(s, name);
+    const struct combo *x = combo_called(s, name);
     struct jw w = jw_on(out);
     if (!x)
         return false;
@@ -208,7 +208,7 @@ static bool list_combos(struct control_call *c, struct err *e)
 static bool reply_combo(struct control_call *c, int status, const struct snapshot *s,
                         struct str name, struct err *e)
 {
-    const struct combo *x = combo_of(s, name);
+    const struct combo *x = combo_called(s, name);
     if (!x)
         return no("combo", name, e);
     struct combo_out out = show_combo(c->arena, x);
@@ -249,7 +249,7 @@ static bool create_combo(struct control_call *c, struct err *e)
 static struct str meant(struct control_call *c)
 {
     struct str given = route_param(&c->params, "name");
-    const struct combo *x = combo_of(c->snap, given);
+    const struct combo *x = combo_called(c->snap, given);
     c->represent = represent_combo;
     return c->represented = x ? x->name : given;
 }

@@ -13,8 +13,6 @@ bool omni_is_of(const struct snapshot *s, const struct upstream *u, struct str p
 /* The kind that a client means by an id, an alias or a node's prefix; custom: its node, or NULL. NULL: unknown. */
 const struct provider_kind *omni_kind(const struct snapshot *s, struct str provider, const struct custom_kind **custom);
 struct str omni_prefix_of(const struct snapshot *s, const struct upstream *u); /* of its models' names */
-/* A combo by its id, or by its name. NULL: there is none. */
-const struct combo *omni_combo(const struct snapshot *s, struct str id);
 struct str omni_time(struct arena *a, int64_t ms);            /* ISO 8601 in UTC with milliseconds; empty of 0 */
 /* e in the words of this surface: "base_url" becomes "baseUrl", in field and message. */
 void omni_name_field(struct err *e);

@@ -1,6 +1,7 @@
 /* omni_combos.c - /api/combos: combos under OmniRoute's names, those of strategy auto, and trying every member of one. A knob of
  * OmniRoute's that nothing here obeys is refused by its name. */
 #include "api/change_route.h"
+#include "api/combos.h"
 #include "api/omni.h"
 #include "api/test_tasks.h"
 #include "base/clock.h"
@@ -168,18 +169,6 @@ static struct combo_out show(struct arena *a, const struct snapshot *s, const st
     return out;
 }
 
-const struct combo *omni_combo(const struct snapshot *s, struct str id)
-{
-    const struct routing *r = s->routing;
-    for (size_t i = 0; i < r->n_combos; i++)
-        if (str_eq(r->combos[i]->id, id))
-            return r->combos[i];
-    for (size_t i = 0; i < r->n_combos; i++)
-        if (str_eq(r->combos[i]->name, id))
-            return r->combos[i];
-    return NULL;
-}
-
 static int by_name(const void *a, const void *b)
 {
     struct str x = (*(struct combo *const *)a)->name, y = (*(struct combo *const *)b)->name;
@@ -217,7 +206,7 @@ static bool list(struct control_call *c, struct err *e)
 static const struct combo *meant(struct control_call *c, struct err *e)
 {
     struct str id = route_param(&c->params, "id");
-    const struct combo *x = omni_combo(c->snap, id);
+    const struct combo *x = combo_called(c->snap, id);
     if (!x)
         omni_not_found("Combo", id, e);
     return x;
@@ -681,7 +670,7 @@ static bool refused(struct err *e)
 static bool reply_now(struct control_call *c, int status, struct str name, struct err *e)
 {
     struct snapshot *now = snapshot_current();
-    const struct combo *x = omni_combo(now, name);
+    const struct combo *x = combo_called(now, name);
     bool ok = x != NULL;
     if (ok) {
         struct combo_out out = show(c->arena, now, x);
@@ -805,7 +794,7 @@ static bool write_candidate(struct control_call *c, struct jw *w, struct str nam
     const struct custom_kind *node;
     bool is_any = false;
     if (str_index(name, '/') < name.n || snapshot_resolve(c->snap, c->arena, name) ||
-        omni_combo(c->snap, name) || !omni_kind(c->snap, name, &node)) {
+        combo_called(c->snap, name) || !omni_kind(c->snap, name, &node)) {
         jw_str(w, name);
         return true;
     }
@@ -852,12 +841,12 @@ static bool create_tuned(struct control_call *c, struct err *e)
     jw_object_end(&w);
     if (!json_parse(c->arena, buf_str(&b), 0, &change.value, e))
         return false;
-    if (in->id.n && omni_combo(c->snap, in->id))
+    if (in->id.n && combo_called(c->snap, in->id))
         return err_field(e, "id", "There is a combo of this id already");
     if (!change_entry(c, CHANGE_CREATE, &change, e))
         return refused(e);
     struct snapshot *now = snapshot_current();
-    const struct combo *x = omni_combo(now, in->name);
+    const struct combo *x = combo_called(now, in->name);
     struct tuned_out out = x ? show_tuned(c->arena, x) : (struct tuned_out){.name = in->name};
     bool ok = control_reply(c, 201, &tuned_shape, &out);
     snapshot_unref(now);
@@ -945,7 +934,7 @@ static void try_member(struct control_call *c, const struct member *m, struct te
 static bool try_all(struct control_call *c, struct err *e)
 {
     const struct test_in *in = c->in;
-    const struct combo *x = omni_combo(c->snap, in->name);
+    const struct combo *x = combo_called(c->snap, in->name);
     if (!x)
         return omni_not_found("Combo", in->name, e);
     if (!c->control->tests)

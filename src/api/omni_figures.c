@@ -1,5 +1,6 @@
 /* omni_figures.c - figures that a client may let begin anew: how combos fared, and what the providers' own prompt caches saved. Both are
  * sums of the request log, which nobody resets: what there was at that moment is kept aside and taken off. */
+#include "api/combos.h"
 #include "api/omni.h"
 #include "api/omni_usage.h"
 #include "base/map.h"
@@ -186,7 +187,7 @@ static void write_member(struct jw *w, struct arena *a, const struct tally *m)
 static void write_combo(struct jw *w, const struct tallies *t, const struct tally *one)
 {
     struct arena *a = t->c->arena;
-    const struct combo *x = omni_combo(t->c->snap, one->of);
+    const struct combo *x = combo_called(t->c->snap, one->of);
     int64_t n = one->v[REQUESTS], ok = one->v[SUCCESSES], latency = one->v[LATENCY_US];
     jw_object(w);
     jw_kv_int(w, "totalRequests", n);
@@ -215,7 +216,7 @@ static void write_combo(struct jw *w, const struct tallies *t, const struct tall
 static struct str asked_combo(const struct control_call *c)
 {
     const struct metrics_query *q = c->asked;
-    const struct combo *x = q->combo.n ? omni_combo(c->snap, q->combo) : NULL;
+    const struct combo *x = q->combo.n ? combo_called(c->snap, q->combo) : NULL;
     return x ? x->name : q->combo;
 }
 

@@ -1,6 +1,7 @@
 /* omni_ways.c - where names lead, as OmniRoute has it besides combos: fallback chains, patterns that lead models to combos, and renamed
  * models. All of them are chains and aliases of the configuration. */
 #include "api/change_route.h"
+#include "api/combos.h"
 #include "api/omni.h"
 #include "base/clock.h"
 
@@ -182,7 +183,7 @@ static struct mapping_out show_mapping(struct arena *a, const struct snapshot *s
     struct str to = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "to"),
                id = json_get_str(v, "id");
     yyjson_val *extra = json_get(v, "extra");
-    const struct combo *x = omni_combo(s, to);
+    const struct combo *x = combo_called(s, to);
     if (!id.n) /* written by hand */
         id = str_fmt(a, "mapping_" STR_FMT, STR_ARG(str_skip(combo_id(a, name), 6)));
     return (struct mapping_out){.id = id,
@@ -209,7 +210,7 @@ static bool mappings(struct control_call *c, struct mapping_out **out, size_t *n
         *out = ARENA_ARRAY(c->arena, struct mapping_out, yyjson_obj_size(all) + 1);
         yyjson_obj_foreach (all, i, max, k, v) {
             struct str to = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "to");
-            const struct combo *x = omni_combo(now, to);
+            const struct combo *x = combo_called(now, to);
             if (!x || !str_eq(x->name, to))
                 continue;
             struct mapping_out *one = &(*out)[(*n)++];
@@ -267,7 +268,7 @@ static bool put_mapping(struct control_call *c, enum change_mode mode,
                                   .name = is_given(c, IN_PATTERN) || !was ? in->pattern
                                                                           : was->pattern,
                                   .rename_from = was ? was->pattern : STR_NONE};
-    const struct combo *x = is_given(c, IN_COMBO) ? omni_combo(c->snap, in->combo_id) : NULL;
+    const struct combo *x = is_given(c, IN_COMBO) ? combo_called(c->snap, in->combo_id) : NULL;
     struct str now = omni_time(c->arena, clock_wall_ms()), made = was ? was->created_at : now,
                text = is_given(c, IN_DESCRIPTION) ? in->description
                       : was                       ? was->description

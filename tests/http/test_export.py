@@ -62,8 +62,8 @@ def generated(rng, secrets):
                   api_key=lambda: secret(), cors_origins=lambda: "https://a.example", x_unknown=lambda: rng.choice(WORDS))
     if rng.random() < 0.6:
         server["api_keys"] = [{"id": "f%07x" % i, "key": secret(), "label": rng.choice(WORDS), **some(
-            user=lambda: "ada", tags=lambda: ["a", "b"], log_bodies=lambda: "errors", limits=lambda: {"tokens_per_day": 10**6},
-            schedule=lambda: {"from": "08:00", "time_zone": "Europe/Berlin"}, scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
+            user=lambda: "ada", tags=lambda: ["a", "b"], log_bodies=lambda: "errors", limits=lambda: {"tokens_per_day": 10**6, "sessions": 4},
+            providers=lambda: ["echo"], schedule=lambda: {"from": "08:00", "time_zone": "Europe/Berlin"}, scopes=lambda: ["inference"], expires=lambda: "2030-01-01T00:00:00Z", allowed_models=lambda: ["m*"], enabled=lambda: False)}
             for i in range(rng.randint(0, 3))]
     money = some(prices=lambda: {"openai/gpt-x": {"input": 2.5, "output": "10.0"}, "*/free*": [{"input": 0}]},
                  budgets=lambda: {"b": {"scope": "tag", "subject": "x", "limit_usd": 1.50, "time_zone": "Europe/Berlin"}})
