@@ -599,7 +599,7 @@ static bool put_server(struct control_call *c, struct err *e)
     struct url url;
     struct err why = ERR_INIT;
     yyjson_val *root;
-    if (in->proxy.n && !str_contains(in->proxy, STR("${")) &&
+    if (str_contains(in->proxy, STR("://")) && !str_contains(in->proxy, STR("${")) &&
         !url_parse(c->arena, in->proxy, &url, &why))
         return err_field(e, "proxy", "'proxy': %s", why.message);
     if (yyjson_obj_get(c->root, "proxy")) {

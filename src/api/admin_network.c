@@ -63,7 +63,7 @@ static yyjson_val *probe(struct control_call *c, struct str url, bool is_place)
     yyjson_val *out = NULL;
     struct fetch f = {.method = HTTP_GET,
                       .url = url,
-                      .proxy = c->snap->settings.proxy,
+                      .proxy = c->snap->settings.proxy_url,
                       .timeout_ms = PROBE_TIMEOUT_MS,
                       .max_bytes = MAX_PROBE,
                       .is_cancelled = c->control->is_stopping,
@@ -86,7 +86,7 @@ static yyjson_val *probe(struct control_call *c, struct str url, bool is_place)
 static bool network(struct control_call *c, struct err *e)
 {
     const struct settings *set = &c->snap->settings;
-    struct network_out out = {.proxy = secret_mask_url(c->arena, set->proxy),
+    struct network_out out = {.proxy = secret_mask_url(c->arena, set->proxy_url),
                               .ip = probe(c, set->diagnostics_ip_url, true),
                               .google = probe(c, set->diagnostics_connect_url, false)};
     (void)e;

@@ -205,7 +205,8 @@ static bool check_file_provider(struct work *w, struct str name, struct err *e)
         p.base_url = STR("http://placeholder");
     if (!resolve_kind(w, &p, e))
         return false;
-    return provider_check(w->a, &p, secret_of(is_reference(key) ? STR_NONE : key), e);
+    return provider_check(w->a, &p, secret_of(is_reference(key) ? STR_NONE : key), e) &&
+           change_proxy_known(w, p.proxy, e);
 }
 
 static bool put_kind(struct work *w, const struct str *entry, const struct provider_change *in,
@@ -374,6 +375,7 @@ static bool put_store_provider(struct work *w, const struct provider_change *in,
     return seal_key(w, in, p, was, e) && resolve_kind(w, &meant, e) &&
            provider_check(w->a, &meant,
                           in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE), e) &&
+           (!(in->given & PROVIDER_PROXY) || change_proxy_known(w, in->proxy, e)) &&
            (str_eq(was, p->name) || provider_rename(w->db, was, p->name, e)) &&
            provider_put(w->db, p, e);
 }
@@ -1572,6 +1574,8 @@ static bool put_setting(struct work *w, const enum origin *origins, const struct
     bool is_in_file = work_value(w, path, 2) != NULL;
     bool is_in_store = json_get(json_get(w->found.store, "server"), row->name) != NULL;
     bool ok = from != ORIGIN_ENV || control_may_change(w->c, from, "setting", name, e);
+    if (ok && str_is(name, "proxy"))
+        ok = change_proxy_known(w, value, e);
     if (ok && value.p && !is_in_file && !is_in_store)
         ok = work_prefers_file(w, &to_file, e);
     if (ok && (is_in_file || to_file))

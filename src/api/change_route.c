@@ -3,7 +3,9 @@
 #include "domain/custom_kind.h"
 #include "domain/noun.h"
 #include "domain/price_list.h"
+#include "domain/proxy.h"
 #include "domain/route_policy.h"
+#include "vault/entry.h"
 
 #define PATH(...) (const struct str[]){__VA_ARGS__}, ARRAY_LEN(((const struct str[]){__VA_ARGS__}))
 
@@ -45,7 +47,10 @@ static bool find_entry(struct work *w, enum section s, struct str name, struct e
         return false;
     while (row && !str_eq(row->name, name))
         row = row->next;
-    return !row || json_parse(w->a, row->body, 16, &p->in_store, e);
+    struct str body;
+    return !row ||
+           (entry_opened(w->c->control->seal, w->a, entry_sections[s], row->body, &body, e) &&
+            json_parse(w->a, body, 16, &p->in_store, e));
 }
 
 static bool stands(const struct entry_place *p)
@@ -55,7 +60,8 @@ static bool stands(const struct entry_place *p)
 
 static bool put_row(struct work *w, enum section s, struct str name, struct str body, struct err *e)
 {
-    struct entry_row row = {NULL, name, body};
+    struct entry_row row = {NULL, name,
+                            entry_sealed(w->c->control->seal, w->a, entry_sections[s], body)};
     w->changes_store = true;
     return entry_put(w->db, entry_sections[s], &row, e);
 }
@@ -551,6 +557,73 @@ bool refs_in_use(struct work *w, const char *what, struct str name, const struct
                    STR_ARG(str_first(name, 100)), STR_ARG(buf_str(&b)));
 }
 
+/* ---- who goes through a proxy ---- */
+
+static bool put_or_drop(struct work *w, const struct str *path, size_t n, struct str to,
+                        struct err *e)
+{
+    return to.p ? work_set(w, path, n, str_json(w->a, to), e) : work_drop(w, path, n, e);
+}
+
+static bool proxy_setting(struct work *w, struct str from, struct str to, bool changes,
+                          struct strs *users, struct err *e)
+{
+    const struct str path[] = {STR("server"), STR("proxy")};
+    struct config_state s = {.text = STR_NONE};
+    bool is_in_file = str_eq(json_str(work_value(w, path, 2)), from);
+    if (!config_store_values(w->a, w->c->control->seal, w->db, &s.store, e))
+        return false;
+    bool is_in_store = str_eq(json_get_str(json_get(s.store, "server"), "proxy"), from);
+    if (!is_in_file && !is_in_store)
+        return true;
+    add_name(w->a, users, STR("the setting 'proxy'"));
+    w->changes_store |= changes && is_in_store;
+    return !changes || ((!is_in_file || put_or_drop(w, path, 2, to, e)) &&
+                        (!is_in_store || setting_put(w->db, path[1], to, e)));
+}
+
+/* Those that name one get its new name, or none (to.p == NULL), where it changes anything; users: who does. */
+static bool proxy_refs(struct work *w, struct str from, struct str to, bool changes,
+                       struct strs *users, struct err *e)
+{
+    struct provider_row *row;
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (work_value(w, PATH(STR("providers"))), i, max, k, v) {
+        if (!str_eq(json_get_str(v, "proxy"), from))
+            continue;
+        add_name(w->a, users,
+                 str_fmt(w->a, "provider '" STR_FMT "'", STR_ARG(str_first(json_str(k), 100))));
+        if (changes && !put_or_drop(w, PATH(STR("providers"), json_str(k), STR("proxy")), to, e))
+            return false;
+    }
+    if (!provider_list(w->db, w->a, &row, e))
+        return false;
+    for (; row; row = row->next) {
+        if (!str_eq(row->proxy, from))
+            continue;
+        add_name(w->a, users,
+                 str_fmt(w->a, "provider '" STR_FMT "'", STR_ARG(str_first(row->name, 100))));
+        row->proxy = to;
+        w->changes_store |= changes;
+        if (changes && !provider_put(w->db, row, e))
+            return false;
+    }
+    return proxy_setting(w, from, to, changes, users, e);
+}
+
+bool change_proxy_known(struct work *w, struct str said, struct err *e)
+{
+    struct entry_place p;
+    if (w->is_lenient || !proxy_is_name(said) || str_contains(said, STR("${")))
+        return true;
+    return find_entry(w, SECTION_PROXIES, said, &p, e) &&
+           (stands(&p) || err_field(e, "proxy",
+                                    "'proxy' must be an address (http://, socks5://), or the name "
+                                    "of a proxy that there is, not '" STR_FMT "'",
+                                    STR_ARG(str_first(said, 100))));
+}
+
 /* ---- what an entry may say ---- */
 
 static bool has_provider(struct work *w, struct str name, struct err *e)
@@ -696,6 +769,11 @@ static bool check_entry(struct work *w, const struct entry_change *in, struct er
     }
     case SECTION_POLICIES:
         return check_policy(w, in, v, e);
+    case SECTION_PROXIES: {
+        struct proxy one;
+        return proxy_read(w->a, in->name, v, &one, e) &&
+               (p.in_file || proxy_check_url(w->a, one.url, e));
+    }
     }
     return true;
 }
@@ -796,26 +874,34 @@ static bool check_mode(enum change_mode mode, const struct entry_change *in, boo
     return mode != CHANGE_UPDATE || stands(p) || there("not_found", in->section, in->name, e);
 }
 
-/* A combo keeps its id when its name changes. */
-static bool keep_id(struct work *w, struct str from, const struct entry_place *p, struct err *e)
+/* A combo, or a proxy, keeps its id when its name changes. */
+static bool keep_id(struct work *w, enum section section, struct str from,
+                    const struct entry_place *p, struct err *e)
 {
-    struct str path[] = {section_name(SECTION_COMBOS), from, STR("id")};
+    struct str path[] = {section_name(section), from, STR("id")};
     yyjson_val *v = p->in_file ? p->in_file : p->in_store, *patch;
     if (json_get_str(v, "id").n)
         return true;
-    struct str id = str_json(w->a, combo_id(w->a, from));
+    struct proxy was = {.id = STR_NONE};
+    struct err unread = ERR_INIT;
+    if (section == SECTION_PROXIES && !proxy_read(w->a, from, v, &was, &unread))
+        was.id = STR_NONE; /* its address is not known here */
+    struct str id = str_json(w->a, was.id.n ? was.id : combo_id(w->a, from));
     if (p->in_file)
         return work_set(w, path, 3, id, e);
     return json_parse(w->a, str_fmt(w->a, "{\"id\":" STR_FMT "}", STR_ARG(id)), 0, &patch, e) &&
-           put_row(w, SECTION_COMBOS, from, overlaid(w->a, p->in_store, patch), e);
+           put_row(w, section, from, overlaid(w->a, p->in_store, patch), e);
 }
 
 static bool rename_whole(struct work *w, const struct entry_change *in, const struct entry_place *p,
                          struct err *e)
 {
     struct str from = in->rename_from;
-    return (in->section != SECTION_COMBOS || keep_id(w, from, p, e)) &&
+    struct strs users = {NULL, 0};
+    bool is_proxy = in->section == SECTION_PROXIES;
+    return ((in->section != SECTION_COMBOS && !is_proxy) || keep_id(w, in->section, from, p, e)) &&
            rename_entry(w, in->section, from, in->name, p, e) &&
+           (!is_proxy || proxy_refs(w, from, in->name, true, &users, e)) &&
            (in->section != SECTION_COMBOS || (refs_rename(w, REFERENT_MODEL, from, in->name, e) &&
                                               change_rename_in_keys(w, from, in->name, e)));
 }
@@ -845,6 +931,9 @@ static bool delete_one(struct work *w, enum section section, struct str name, bo
     if (ok && section == SECTION_COMBOS && !work_value(w, PATH(STR("models"), name)))
         ok = refs_drop(w, REFERENT_MODEL, name, cascade, users, e) &&
              (cascade || refs_in_use(w, "combo", name, users, e));
+    if (ok && section == SECTION_PROXIES)
+        ok = proxy_refs(w, name, STR_NONE, cascade, users, e) &&
+             (cascade || refs_in_use(w, "proxy", name, users, e));
     return ok;
 }
 

@@ -5,7 +5,7 @@
 #include "domain/budget.h"
 #include "domain/combo.h"
 
-enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES, SECTION_PRICES, SECTION_BUDGETS, SECTION_POLICIES }; /* of entry_sections */
+enum section { SECTION_COMBOS, SECTION_CHAINS, SECTION_ALIASES, SECTION_PRICES, SECTION_BUDGETS, SECTION_POLICIES, SECTION_PROXIES }; /* of entry_sections */
 
 struct entry_change {
     enum section section;
@@ -36,5 +36,7 @@ bool refs_rename(struct work *w, enum referent what, struct str from, struct str
 bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, struct strs *users, struct err *e) MUST_USE;
 /* Budgets and policies that are about nobody but this key, org or user go with it. */
 bool refs_drop_of(struct work *w, enum budget_scope scope, struct str id, struct err *e) MUST_USE;
+/* What a provider or the setting says of its proxy: an address, or the name of one that there is. ERR_INPUT of "proxy". */
+bool change_proxy_known(struct work *w, struct str said, struct err *e) MUST_USE;
 bool refs_in_use(struct work *w, const char *what, struct str name, const struct strs *users, struct err *e); /* false when there are users */
 #endif

@@ -7,6 +7,7 @@
 #include "domain/setting.h"
 #include "domain/written.h"
 #include "json/jsonc_place.h"
+#include "vault/entry.h"
 #include <zlib.h>
 
 #define BOUND_TO STR("config_version")
@@ -94,8 +95,8 @@ static bool store_holders(struct jw *w, struct arena *a, enum holder_kind k, str
 }
 
 /* Left out where there is nothing in it. */
-static bool store_entries(struct jw *w, struct arena *a, struct db *db, const char *section,
-                          struct err *e)
+static bool store_entries(struct jw *w, struct arena *a, const struct seal *seal, struct db *db,
+                          const char *section, struct err *e)
 {
     struct entry_row *row;
     if (!entry_list(db, a, section, &row, e))
@@ -105,8 +106,12 @@ static bool store_entries(struct jw *w, struct arena *a, struct db *db, const ch
     jw_key(w, section);
     jw_object(w);
     for (; row; row = row->next) {
+        struct str body;
+        struct err lost = ERR_INIT; /* what does not open is not there */
+        if (!entry_opened(seal, a, section, row->body, &body, &lost))
+            continue;
         jw_key_str(w, row->name);
-        jw_raw(w, row->body);
+        jw_raw(w, body);
     }
     jw_object_end(w);
     return true;
@@ -138,7 +143,7 @@ bool config_store_values(struct arena *a, const struct seal *seal, struct db *db
         !store_holders(&w, a, HOLDER_USER, db, e))
         return false;
     for (size_t i = 0; entry_sections[i]; i++)
-        if (!store_entries(&w, a, db, entry_sections[i], e))
+        if (!store_entries(&w, a, seal, db, entry_sections[i], e))
             return false;
     jw_key(&w, "server");
     jw_object(&w);
@@ -377,7 +382,8 @@ bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, y
         if (!entry_clear(db, entry_sections[n], e))
             return false;
         yyjson_obj_foreach (json_get(values, entry_sections[n]), i, max, k, v) {
-            struct entry_row row = {NULL, json_str(k), json_text(a, v)};
+            struct entry_row row = {NULL, json_str(k),
+                                    entry_sealed(seal, a, entry_sections[n], json_text(a, v))};
             if (!entry_put(db, entry_sections[n], &row, e))
                 return false;
         }
@@ -512,7 +518,8 @@ static bool is_key_list(struct str name)
     return str_is(name, "api_keys");
 }
 
-const char *const entry_kinds[] = {"combo", "chain", "alias", "price", "budget", "policy", NULL};
+const char *const entry_kinds[] = {"combo",  "chain",  "alias", "price",
+                                   "budget", "policy", "proxy", NULL};
 
 struct config_change *config_compare(struct arena *a, yyjson_val *before, yyjson_val *after)
 {

@@ -904,8 +904,8 @@ static bool validate(struct control_call *c, struct err *e)
         return err_set(e, ERR_INPUT, "unsupported_provider",
                        "Validation of '" STR_FMT "' is not supported",
                        STR_ARG(str_first(in->provider, 100)));
-    if (!upstream_of(c->arena, kind, STR_NONE, secret_of(in->api_key), c->snap->settings.proxy, &u,
-                     e))
+    if (!upstream_of(c->arena, kind, STR_NONE, secret_of(in->api_key), c->snap->settings.proxy_url,
+                     &u, e))
         return refused(e);
     omni_probe(c, &u, in->model, &p);
     control_audit(c, "provider_test", str_of(kind->id), STR_NONE, STR_NONE);

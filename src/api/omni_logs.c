@@ -4,6 +4,7 @@
 #include "api/change.h"
 #include "base/clock.h"
 #include "base/log_recent.h"
+#include "domain/proxy.h"
 #include "meter/body_store.h"
 
 #define MOST_ROWS 1000
@@ -512,6 +513,111 @@ static bool proxy_logs(struct control_call *c, struct err *e)
     return true;
 }
 
+/* ---- how the proxies of the list are, by what went through them ---- */
+
+struct health {
+    struct str proxy_id, name, type, host;
+    int64_t port, total, ok, failed, timeouts;
+    double rate;
+    int64_t average_ms;
+    struct str last;
+    int64_t sum_us; /* in no answer */
+};
+struct health_query {
+    int64_t hours;
+};
+struct health_out {
+    struct shape_list items;
+    int64_t total, hours;
+};
+/* clang-format off */
+static const struct shape health_shape = SHAPE(struct health,
+    FIELD_AS(struct health, proxy_id, "proxyId", NULL, 0, "Stable id"),
+    FIELD(struct health, name, 0, "Its name"),
+    FIELD(struct health, type, 0, "http, https or socks5"),
+    FIELD(struct health, host, 0, "Its name or address in the network"),
+    FIELD(struct health, port, 0, "Its port"),
+    FIELD_AS(struct health, total, "totalRequests", NULL, 0, "Requests that went through this host and port"),
+    FIELD_AS(struct health, ok, "successCount", NULL, 0, "Of these answered with a status below 400"),
+    FIELD_AS(struct health, failed, "errorCount", NULL, 0, "Of these failed, but for time"),
+    FIELD_AS(struct health, timeouts, "timeoutCount", NULL, 0, "Of these ran out of time"),
+    FIELD_AS(struct health, rate, "successRate", NULL, 0, "Percent; 0 without requests"),
+    FIELD_AS(struct health, average_ms, "avgLatencyMs", NULL, 0, "Milliseconds in all, on average"),
+    FIELD_AS(struct health, last, "lastSeenAt", NULL, NULL_EMPTY, "When the newest of them ended; null: there was none"));
+static const struct shape health_query_shape = SHAPE(struct health_query,
+    FIELD_RANGE(struct health_query, hours, 1, 8760, 0, "How far back; 24 when absent"));
+static const struct shape health_out_shape = SHAPE(struct health_out,
+    FIELD_LIST(struct health_out, items, &health_shape, 0, "All proxies of the list"),
+    FIELD(struct health_out, total, 0, "How many"),
+    FIELD_AS(struct health_out, hours, "windowHours", NULL, 0, "How far back"));
+/* clang-format on */
+struct health_sum {
+    struct arena *a;
+    struct health *v;
+    size_t n;
+};
+
+static bool on_used(void *arg, const struct usage_row *r, struct err *e)
+{
+    struct health_sum *to = arg;
+    struct usage_detail d;
+    struct proxy_part p;
+    struct str level;
+    (void)e;
+    usage_detail_read(to->a, r->detail, &d);
+    if (!d.via.n)
+        return true;
+    split_via(d.via, &level, &p);
+    for (size_t i = 0; i < to->n; i++) {
+        struct health *h = &to->v[i];
+        if (!str_eq(h->host, p.host) || h->port != p.port || !str_eq(h->type, p.type))
+            continue;
+        h->total++;
+        h->ok += r->status < 400;
+        h->timeouts += r->status >= 400 && is_timeout(r);
+        h->failed += r->status >= 400 && !is_timeout(r);
+        h->sum_us += r->duration_us > 0 ? r->duration_us : 0;
+        if (!h->last.n)
+            h->last = omni_iso(to->a, d.ended_ms ? d.ended_ms : r->end_ms);
+    }
+    return true;
+}
+
+static bool proxies_health(struct control_call *c, struct err *e)
+{
+    const struct health_query *q = c->asked;
+    const struct snapshot *s = c->snap;
+    struct health_out out = {.total = (int64_t)s->n_proxies, .hours = q->hours ? q->hours : 24};
+    struct health_sum sum = {c->arena, ARENA_ARRAY(c->arena, struct health, s->n_proxies + 1),
+                             s->n_proxies};
+    struct usage_filter f = {.from_ms = clock_wall_ms() - out.hours * 3600000};
+    for (size_t i = 0; i < s->n_proxies; i++) {
+        struct proxy_part p;
+        struct str level;
+        const char *at = memrchr(s->proxies[i]->url.p, '@', s->proxies[i]->url.n),
+                   *mark = memmem(s->proxies[i]->url.p, s->proxies[i]->url.n, "://", 3);
+        struct str url = s->proxies[i]->url;
+        if (at && mark)
+            url = str_cat(c->arena, str_n(url.p, (size_t)(mark - url.p) + 3),
+                          str_skip(url, (size_t)(at - url.p) + 1));
+        split_via(str_cat(c->arena, STR("list "), url), &level, &p);
+        sum.v[i] = (struct health){.proxy_id = s->proxies[i]->id,
+                                   .name = s->proxies[i]->name,
+                                   .type = p.type,
+                                   .host = p.host,
+                                   .port = p.port};
+    }
+    if (s->n_proxies && !each_record(c, &f, 0, LOOKED_THROUGH, on_used, &sum, e))
+        return false;
+    for (size_t i = 0; i < sum.n; i++) {
+        struct health *h = &sum.v[i];
+        h->rate = h->total ? 100.0 * (double)h->ok / (double)h->total : 0;
+        h->average_ms = h->total ? h->sum_us / 1000 / h->total : 0;
+    }
+    out.items = (struct shape_list){sum.v, sum.n};
+    return control_reply(c, 200, &health_out_shape, &out);
+}
+
 struct cleared_out {
     bool cleared;
 };
@@ -743,6 +849,7 @@ const struct endpoint omni_log_endpoints[] = {
     { HTTP_GET,    "/api/usage/logs",           SURFACE_OMNIROUTE, ACCESS_VIEWER, "The newest requests as lines of text", .on_worker = text_logs, .is_array = true },
     { HTTP_GET,    "/api/usage/request-logs",   SURFACE_OMNIROUTE, ACCESS_VIEWER, "The same", .on_worker = text_logs, .is_array = true },
     { HTTP_GET,    "/api/usage/proxy-logs",     SURFACE_OMNIROUTE, ACCESS_VIEWER, "The newest requests and the proxies they took", .on_worker = proxy_logs, .query = &proxy_query_shape, .out = &proxy_log_shape, .is_array = true },
+    { HTTP_GET,    "/api/settings/proxies/health", SURFACE_OMNIROUTE_TYPED, ACCESS_VIEWER, "How the proxies of the list are, by the newest requests that went through them", .on_worker = proxies_health, .query = &health_query_shape, .out = &health_out_shape },
     { HTTP_DELETE, "/api/usage/proxy-logs",     SURFACE_OMNIROUTE, ACCESS_ADMIN, "Empty that view; the request log stays", .on_worker = clear_proxy_logs, .out = &cleared_shape },
     { HTTP_GET,    "/api/logs/console",         SURFACE_OMNIROUTE, ACCESS_ADMIN, "The newest lines of the process log, newest first", .on_worker = console, .query = &console_query_shape, .out = &console_shape, .is_array = true },
     { HTTP_GET,    "/api/logs/export",          SURFACE_OMNIROUTE, ACCESS_VIEWER, "The requests of the last hours as a file", .on_worker = export_logs, .query = &export_query_shape, .out = &export_shape },

@@ -237,8 +237,8 @@ static bool validate(struct control_call *c, struct err *e)
                                                 .models_path = in->models_path});
     if (!json_parse(c->arena, buf_str(&b), 0, &entry, e) ||
         !custom_kind_read(c->arena, STR("x"), entry, &k, e) ||
-        !upstream_of(c->arena, &k.kind, STR_NONE, secret_of(in->api_key), c->snap->settings.proxy,
-                     &u, e)) {
+        !upstream_of(c->arena, &k.kind, STR_NONE, secret_of(in->api_key),
+                     c->snap->settings.proxy_url, &u, e)) {
         omni_name_field(e);
         return false;
     }

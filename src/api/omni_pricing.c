@@ -452,7 +452,7 @@ static bool fetch_feed(struct control_call *c, struct price_rows *rows, struct e
     yyjson_val *root;
     struct fetch f = {.method = HTTP_GET,
                       .url = set->price_feed_url,
-                      .proxy = set->proxy,
+                      .proxy = set->proxy_url,
                       .timeout_ms = FEED_TIMEOUT_MS,
                       .max_bytes = MAX_FEED,
                       .is_cancelled = c->control->is_stopping,

@@ -1,18 +1,12 @@
 /* omni_proxy.c - /api/settings/proxy: which outbound proxies connections go through. What OmniRoute keeps by levels is the setting `proxy` and
  * the member `proxy` of each provider's entry. Passwords go in and never come out. */
-#include "api/omni.h"
+#include "api/omni_proxy.h"
 #include "base/clock.h"
 #include "http/fetch.h"
 
 #define TEST_TIMEOUT_MS 10000
 #define MAX_ANSWER 65536
 
-struct proxy_io {
-    struct str type, host;
-    int64_t port;
-    struct str username, password;
-    bool has_password;
-};
 struct proxies_out {
     yyjson_val *global, *providers, *combos, *keys;
 };
@@ -29,19 +23,19 @@ enum proxies_bit {
     IN_LEVEL
 };
 /* clang-format off */
-static const struct shape proxy_shape = SHAPE(struct proxy_io,
-    FIELD(struct proxy_io, type, 0, "http, https or socks5"),
-    FIELD(struct proxy_io, host, 0, "Its name or address"),
-    FIELD(struct proxy_io, port, 0, "Its port"),
-    FIELD(struct proxy_io, username, OMIT_EMPTY, "Whom it lets in"),
-    FIELD_AS(struct proxy_io, has_password, "hasPassword", NULL, OMIT_EMPTY, "Whether a password is kept for it: never shown"));
-static const struct shape proxy_in_shape = SHAPE_STRICT(struct proxy_io,
-    FIELD_TEXT(struct proxy_io, type, 0, 10, TRIM, "http (when absent), https or socks5"),
-    FIELD_TEXT(struct proxy_io, host, 1, 253, REQUIRED | TRIM, "Its name or address"),
-    FIELD_RANGE(struct proxy_io, port, 1, 65535, REQUIRED | COERCE, "Its port"),
-    FIELD_TEXT(struct proxy_io, username, 0, 200, 0, "Whom it lets in"),
-    FIELD_TEXT(struct proxy_io, password, 0, 200, 0, "Their password"),
-    FIELD_AS(struct proxy_io, has_password, "hasPassword", NULL, READ_ONLY, "As it was shown"));
+static const struct shape proxy_shape = SHAPE(struct omni_proxy,
+    FIELD(struct omni_proxy, type, 0, "http, https or socks5"),
+    FIELD(struct omni_proxy, host, 0, "Its name or address"),
+    FIELD(struct omni_proxy, port, 0, "Its port"),
+    FIELD(struct omni_proxy, username, OMIT_EMPTY, "Whom it lets in"),
+    FIELD_AS(struct omni_proxy, has_password, "hasPassword", NULL, OMIT_EMPTY, "Whether a password is kept for it: never shown"));
+static const struct shape proxy_in_shape = SHAPE_STRICT(struct omni_proxy,
+    FIELD_TEXT(struct omni_proxy, type, 0, 10, TRIM, "http (when absent), https or socks5"),
+    FIELD_TEXT(struct omni_proxy, host, 1, 253, REQUIRED | TRIM, "Its name or address"),
+    FIELD_RANGE(struct omni_proxy, port, 1, 65535, REQUIRED | COERCE, "Its port"),
+    FIELD_TEXT(struct omni_proxy, username, 0, 200, 0, "Whom it lets in"),
+    FIELD_TEXT(struct omni_proxy, password, 0, 200, 0, "Their password"),
+    FIELD_AS(struct omni_proxy, has_password, "hasPassword", NULL, READ_ONLY, "As it was shown"));
 static const struct shape proxies_shape = SHAPE(struct proxies_out,
     FIELD(struct proxies_out, global, 0, "For connections without their own: type, host, port, username, hasPassword; null: none"),
     FIELD(struct proxies_out, providers, 0, "Those that all connections of a provider have"),
@@ -58,7 +52,7 @@ static const struct shape proxies_in_shape = SHAPE_STRICT(struct proxies_in,
     FIELD(struct proxies_in, id, 0, "Of the provider or connection"));
 /* clang-format on */
 
-static bool inside(struct err *e, const char *of)
+bool omni_proxy_inside(struct err *e, const char *of)
 {
     char was[96];
     (void)snprintf(was, sizeof was, "%s", e->field);
@@ -68,7 +62,7 @@ static bool inside(struct err *e, const char *of)
 
 /* ---- an address and its parts ---- */
 
-static bool part(struct arena *a, struct str url, struct proxy_io *out)
+bool omni_proxy_part(struct arena *a, struct str url, struct omni_proxy *out)
 {
     struct str rest = url, user = STR_NONE, port;
     size_t at = 0;
@@ -76,7 +70,7 @@ static bool part(struct arena *a, struct str url, struct proxy_io *out)
         at++;
     if (at + 3 > url.n)
         return false;
-    *out = (struct proxy_io){.type = str_first(url, at)};
+    *out = (struct omni_proxy){.type = str_first(url, at)};
     rest = str_skip(url, at + 3);
     const char *sign = memrchr(rest.p, '@', rest.n);
     if (sign) {
@@ -107,53 +101,68 @@ static void write_encoded(struct buf *b, struct str s)
     }
 }
 
-/* The address of one; null: STR(""), none. */
+bool omni_proxy_address(struct arena *a, const struct omni_proxy *p, struct str *out, struct err *e)
+{
+    struct buf b;
+    if (!str_is(p->type, "http") && !str_is(p->type, "https") && !str_is(p->type, "socks5"))
+        return err_field(e, "type", "'type' must be http, https or socks5");
+    for (size_t i = 0; i < p->host.n; i++)
+        if ((unsigned char)p->host.p[i] <= ' ' || strchr("/@?#\\", p->host.p[i]))
+            return err_field(e, "host", "'host' must be a name or address alone");
+    buf_init_arena(&b, a, 4096);
+    buf_fmt(&b, STR_FMT "://", STR_ARG(p->type));
+    write_encoded(&b, p->username);
+    if (p->password.n) {
+        buf_char(&b, ':');
+        write_encoded(&b, p->password);
+    }
+    if (p->username.n || p->password.n)
+        buf_char(&b, '@');
+    bool is_v6 = str_index(p->host, ':') < p->host.n && p->host.p[0] != '[';
+    buf_fmt(&b, "%s" STR_FMT "%s:%lld", is_v6 ? "[" : "", STR_ARG(p->host), is_v6 ? "]" : "",
+            (long long)p->port);
+    *out = buf_str(&b);
+    return true;
+}
+
+/* null: STR(""), none. */
 static bool address_of(struct arena *a, yyjson_val *v, struct str *out, struct err *e)
 {
-    struct proxy_io p = {.type = STR("http")};
-    struct buf b;
+    struct omni_proxy p = {.type = STR("http")};
     *out = STR("");
     if (json_absent(v))
         return true;
     if (!yyjson_is_obj(v))
         return err_field(e, "", "a proxy must be an object with type, host and port, or null");
-    if (!shape_read(&proxy_in_shape, a, v, &p, NULL, e))
-        return false;
-    if (!str_is(p.type, "http") && !str_is(p.type, "https") && !str_is(p.type, "socks5"))
-        return err_field(e, "type", "'type' must be http, https or socks5");
-    for (size_t i = 0; i < p.host.n; i++)
-        if ((unsigned char)p.host.p[i] <= ' ' || strchr("/@?#\\", p.host.p[i]))
-            return err_field(e, "host", "'host' must be a name or address alone");
-    buf_init_arena(&b, a, 4096);
-    buf_fmt(&b, STR_FMT "://", STR_ARG(p.type));
-    write_encoded(&b, p.username);
-    if (p.password.n) {
-        buf_char(&b, ':');
-        write_encoded(&b, p.password);
-    }
-    if (p.username.n || p.password.n)
-        buf_char(&b, '@');
-    bool is_v6 = str_index(p.host, ':') < p.host.n && p.host.p[0] != '[';
-    buf_fmt(&b, "%s" STR_FMT "%s:%lld", is_v6 ? "[" : "", STR_ARG(p.host), is_v6 ? "]" : "",
-            (long long)p.port);
-    *out = buf_str(&b);
-    return true;
+    return shape_read(&proxy_in_shape, a, v, &p, NULL, e) && omni_proxy_address(a, &p, out, e);
+}
+
+const struct proxy *omni_proxy_find(const struct snapshot *s, struct str id)
+{
+    for (size_t i = 0; i < s->n_proxies; i++)
+        if (str_eq(s->proxies[i]->id, id))
+            return s->proxies[i];
+    return NULL;
 }
 
 /* ---- what there is ---- */
 
-/* The proxy that an entry has of its own; STR_NONE: none. */
-static struct str own_proxy(yyjson_val *view, const struct upstream *u)
+struct str omni_proxy_said(yyjson_val *view, const struct upstream *u)
 {
     yyjson_val *entry = json_find(json_get(view, "providers"), u->name.p, u->name.n);
-    struct str said = json_get_str(entry, "proxy");
-    return said.n ? u->origin.proxy : STR_NONE; /* ${…} is filled in there */
+    return json_get_str(entry, "proxy");
+}
+
+static struct str own_proxy(yyjson_val *view, const struct upstream *u)
+{
+    /* names are looked up there, and ${…} is filled in */
+    return omni_proxy_said(view, u).n ? u->origin.proxy : STR_NONE;
 }
 
 static void write_proxy(struct jw *w, struct arena *a, struct str url)
 {
-    struct proxy_io p;
-    if (url.n && part(a, url, &p))
+    struct omni_proxy p;
+    if (url.n && omni_proxy_part(a, url, &p))
         shape_write(&proxy_shape, &p, w);
     else
         jw_null(w);
@@ -178,7 +187,7 @@ static void write_all(struct jw *w, struct arena *a, const struct snapshot *s, y
 {
     jw_object(w);
     jw_key(w, "global");
-    write_proxy(w, a, s->settings.proxy);
+    write_proxy(w, a, s->settings.proxy_url);
     jw_key(w, "providers");
     jw_object(w);
     for (size_t i = 0; i < s->n_upstreams; i++) {
@@ -260,7 +269,7 @@ static bool reply_one(struct control_call *c, yyjson_val *view, struct str level
         return false;
     if (at == LEVEL_KEY && !u)
         return omni_not_found("Connection", id, e);
-    url = at == LEVEL_GLOBAL ? c->snap->settings.proxy
+    url = at == LEVEL_GLOBAL ? c->snap->settings.proxy_url
           : at == LEVEL_KEY  ? own_proxy(view, u)
                              : shared(c->snap, view, id);
     struct jw w = jw_on(&c->out);
@@ -277,20 +286,22 @@ static bool reply_one(struct control_call *c, yyjson_val *view, struct str level
     return true;
 }
 
-static bool resolve(struct control_call *c, yyjson_val *view, struct str id, struct err *e)
+static bool resolve(struct control_call *c, struct str id, struct err *e)
 {
     const struct upstream *u = omni_connection(c->snap, id);
     if (!u)
         return omni_not_found("Connection", id, e);
-    bool is_own = own_proxy(view, u).n > 0;
+    static const char *const levels[] = {"direct", "key", "provider", "global"};
     struct jw w = jw_on(&c->out);
     jw_object(&w);
     jw_key(&w, "proxy");
     write_proxy(&w, c->arena, u->origin.proxy);
-    jw_kv_cstr(&w, "level", is_own ? "key" : u->origin.proxy.n ? "global" : "direct");
+    jw_kv_cstr(&w, "level", levels[u->proxy_level]);
     jw_key(&w, "levelId");
-    if (is_own)
+    if (u->proxy_level == PROXY_OWN)
         jw_str(&w, u->uid);
+    else if (u->proxy_level == PROXY_OF_KIND)
+        jw_str(&w, omni_provider_of(u));
     else
         jw_null(&w);
     jw_object_end(&w);
@@ -312,7 +323,7 @@ static const struct shape shown_shape = SHAPE(struct shown,
     FIELD(struct shown, proxy, OMIT_EMPTY, "With level or resolve: the one that was asked for; null: none"),
     FIELD(struct shown, level, OMIT_EMPTY, "The same: global, provider, key or direct"),
     FIELD(struct shown, id, OMIT_EMPTY, "With level: of the provider or connection"),
-    FIELD(struct shown, levelId, OMIT_EMPTY, "With resolve: of the connection whose own it is"));
+    FIELD(struct shown, levelId, OMIT_EMPTY, "With resolve: of the connection whose own it is, or of its provider"));
 /* clang-format on */
 
 static bool get(struct control_call *c, struct err *e)
@@ -321,8 +332,8 @@ static bool get(struct control_call *c, struct err *e)
     yyjson_val *view;
     if (!q->level.n && !q->resolve.n)
         return reply_all(c, e);
-    return change_view(c, &view, e) && (q->resolve.n ? resolve(c, view, q->resolve, e)
-                                                     : reply_one(c, view, q->level, q->id, e));
+    return change_view(c, &view, e) &&
+           (q->resolve.n ? resolve(c, q->resolve, e) : reply_one(c, view, q->level, q->id, e));
 }
 
 /* ---- changing ---- */
@@ -338,11 +349,10 @@ struct edits {
     yyjson_val *view;
 };
 
-/* The same proxy, given back as it was shown: its password is not lost. */
-static bool is_same(struct arena *a, struct str was, struct str is)
+bool omni_proxy_is_shown(struct arena *a, struct str was, struct str is)
 {
-    struct proxy_io x, y;
-    return part(a, was, &x) && part(a, is, &y) && str_eq(x.type, y.type) &&
+    struct omni_proxy x, y;
+    return omni_proxy_part(a, was, &x) && omni_proxy_part(a, is, &y) && str_eq(x.type, y.type) &&
            str_eq(x.host, y.host) && x.port == y.port && str_eq(x.username, y.username) &&
            x.has_password && !y.has_password;
 }
@@ -364,7 +374,7 @@ static bool edit(struct control_call *c, struct edits *to, int level, struct str
     const struct upstream *meant = level == LEVEL_KEY ? omni_connection(s, id) : NULL;
     bool is_any = false;
     if (level == LEVEL_GLOBAL) {
-        to->has_global |= !is_same(c->arena, s->settings.proxy, url);
+        to->has_global |= !omni_proxy_is_shown(c->arena, s->settings.proxy_url, url);
         to->global = url;
         return true;
     }
@@ -373,7 +383,7 @@ static bool edit(struct control_call *c, struct edits *to, int level, struct str
         if (level == LEVEL_KEY ? u != meant : u->from == ORIGIN_DEFAULT || !omni_is_of(s, u, id))
             continue;
         is_any = true;
-        if (!is_same(c->arena, own_proxy(to->view, u), url))
+        if (!omni_proxy_is_shown(c->arena, own_proxy(to->view, u), url))
             add(c, to, u->name, url);
     }
     return is_any || err_field(e, "", "There is no %s '" STR_FMT "'",
@@ -393,7 +403,7 @@ static bool edit_map(struct control_call *c, struct edits *to, int level, const 
         struct str url;
         (void)snprintf(at, sizeof at, "%s.%.40s", name, yyjson_get_str(k));
         if (!address_of(c->arena, v, &url, e) || !edit(c, to, level, json_str(k), url, e))
-            return inside(e, at);
+            return omni_proxy_inside(e, at);
     }
     return true;
 }
@@ -418,10 +428,10 @@ static bool read_edits(struct control_call *c, struct edits *to, struct err *e)
         return err_field(e, "proxy", "'proxy' is required with 'level'; null: none");
     if (has_member(c, "proxy") &&
         (!address_of(c->arena, in->proxy, &url, e) || !edit(c, to, level, in->id, url, e)))
-        return inside(e, e->field[0] || level == LEVEL_GLOBAL ? "proxy" : "id");
+        return omni_proxy_inside(e, e->field[0] || level == LEVEL_GLOBAL ? "proxy" : "id");
     if (has_member(c, "global") && (!address_of(c->arena, in->global, &url, e) ||
                                     !edit(c, to, LEVEL_GLOBAL, STR_NONE, url, e)))
-        return inside(e, "global");
+        return omni_proxy_inside(e, "global");
     return (!in->providers || edit_map(c, to, LEVEL_PROVIDER, "providers", in->providers, e)) &&
            (!in->keys || edit_map(c, to, LEVEL_KEY, "keys", in->keys, e));
 }
@@ -469,8 +479,8 @@ struct test_out {
 };
 /* clang-format off */
 static const struct shape test_in_shape = SHAPE(struct test_in,
-    FIELD(struct test_in, proxy, REQUIRED, "type, host, port, username, password"),
-    FIELD_AS(struct test_in, id, "proxyId", NULL, 0, "Not taken: there is no list of proxies"));
+    FIELD(struct test_in, proxy, 0, "type, host, port, username, password"),
+    FIELD_AS(struct test_in, id, "proxyId", NULL, 0, "Instead: one of the list, with its password"));
 static const struct shape test_shape = SHAPE(struct test_out,
     FIELD(struct test_out, success, 0, "Whether an answer came through it"),
     FIELD_AS(struct test_out, ip, "publicIp", NULL, OMIT_EMPTY, "The address that we are seen under behind it"),
@@ -497,13 +507,20 @@ static bool test(struct control_call *c, struct err *e)
     struct test_out out = {.success = false};
     struct str url, target = c->snap->settings.diagnostics_ip_url;
     struct fetched reply;
-    struct proxy_io parts;
+    struct omni_proxy parts;
     struct err why = ERR_INIT;
     uint64_t began = clock_mono_ms();
-    if (in->id.n)
-        return err_field(e, "proxyId", "'proxyId' is not supported: there is no list of proxies");
-    if (!address_of(c->arena, in->proxy, &url, e) || !url.n || !part(c->arena, url, &parts))
-        return inside(e, "proxy");
+    const struct proxy *listed = in->id.n ? omni_proxy_find(c->snap, in->id) : NULL;
+    if (in->id.n && !listed)
+        return omni_not_found("Proxy", in->id, e);
+    if (listed)
+        url = listed->url;
+    else if (json_absent(in->proxy))
+        return err_field(e, "proxy", "'proxy' is required, or 'proxyId'");
+    else if (!address_of(c->arena, in->proxy, &url, e))
+        return omni_proxy_inside(e, "proxy");
+    if (!omni_proxy_part(c->arena, url, &parts))
+        return err_field(e, "proxy", "'proxy' is no address");
     struct fetch f = {.method = HTTP_GET,
                       .url = target,
                       .proxy = url,

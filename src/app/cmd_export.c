@@ -110,6 +110,8 @@ static struct str cover_of(struct exporter *x, const struct str *path, size_t de
                            str_fmt(x->a, STR_FMT "_" STR_FMT, STR_ARG(path[1]), STR_ARG(last)));
     if (depth == 2 && str_is(path[0], "server") && ends_in(last, "password"))
         return placeholder(x, "GIVEN_", last);
+    if (depth == 3 && str_is(path[0], "proxies") && str_is(last, "url") && is_url_with_password)
+        return placeholder(x, "PROXY_", path[1]);
     if (depth == 2 && str_is(path[0], "server") && str_is(last, "proxy") && is_url_with_password)
         return placeholder(x, "GIVEN_", last);
     return STR_NONE;

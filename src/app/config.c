@@ -11,12 +11,14 @@
 #include "domain/noun.h"
 #include "domain/ipban.h"
 #include "domain/org.h"
+#include "domain/proxy.h"
 #include "domain/setting.h"
 #include "domain/written.h"
 #include "http/curl.h"
 #include "gate/ipfilter.h"
 #include "http/fetch.h"
 #include "json/json.h"
+#include "vault/entry.h"
 #include "wire/common.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -187,6 +189,29 @@ static bool split_keys(struct loader *l, struct upstream *u, struct str list, co
     return true;
 }
 
+/* Its own proxy, else that of its kind, else everybody's. A name that leads nowhere is no way past a proxy. */
+static bool find_proxy(struct loader *l, const struct provider_in *in, struct upstream *u,
+                       struct str *url, struct err *e)
+{
+    char where[128];
+    (void)snprintf(where, sizeof where, "providers.%.*s.proxy",
+                   (int)(in->name.n < 64 ? in->name.n : 64), in->name.p);
+    struct str global = l->s->settings.proxy;
+    u->proxy = in->proxy.n ? proxy_find(l->s, in->proxy) : proxy_of_kind(l->s, u);
+    u->proxy_level = in->proxy.n ? PROXY_OWN
+                     : u->proxy  ? PROXY_OF_KIND
+                     : global.n  ? PROXY_GLOBAL
+                                 : PROXY_NONE;
+    if (!u->proxy && proxy_is_name(in->proxy))
+        return bad(e, where, "names no proxy that there is");
+    if (u->proxy_level == PROXY_GLOBAL)
+        u->proxy = proxy_find(l->s, global);
+    *url = u->proxy                         ? u->proxy->url
+           : u->proxy_level == PROXY_GLOBAL ? l->s->settings.proxy_url
+                                            : in->proxy;
+    return true;
+}
+
 static bool build_origin(struct loader *l, const struct provider_in *in, struct upstream *u,
                          const char *where, struct err *e)
 {
@@ -204,7 +229,9 @@ static bool build_origin(struct loader *l, const struct provider_in *in, struct 
     while (path.n && path.p[path.n - 1] == '/')
         path.n--;
     bool is_tls = str_is(url.scheme, "https");
-    struct str proxy = in->proxy.n ? in->proxy : l->s->settings.proxy;
+    struct str proxy;
+    if (!find_proxy(l, in, u, &proxy, e))
+        return false;
     if ((proxy.n || in->is_http2) && !curl_start_once(e))
         return false;
     bool v6 = str_contains(url.host, STR(":"));
@@ -348,6 +375,89 @@ static bool load_kinds(struct loader *l, struct db *db, struct err *e)
     return !db || custom_kind_each(db, l->a, store_kind, l, e);
 }
 
+/* A setting's value in the file's server section; request_log_… also as llm-rosetta has it, in an object of its own. */
+static yyjson_val *setting_in(yyjson_val *server, const char *name)
+{
+    static const char log[] = "request_log_";
+    yyjson_val *v = json_get(server, name);
+    return json_absent(v) && strncmp(name, log, sizeof log - 1) == 0
+               ? json_get(json_get(server, "request_log"), name + sizeof log - 1)
+               : v;
+}
+
+/* ---- proxies that have a name ---- */
+
+static bool add_proxy(struct loader *l, struct str name, yyjson_val *entry, enum origin from,
+                      struct err *e)
+{
+    struct snapshot *s = l->s;
+    struct proxy *p = ARENA_NEW(l->a, struct proxy);
+    if (proxy_find(s, name))
+        return true; /* the file's hides the store's */
+    if (!proxy_read(l->a, str_dup(l->a, name), entry, p, e))
+        return false;
+    if ((from == ORIGIN_FILE && !expand(l, p->url, "url", &p->url, e)) ||
+        !proxy_check_url(l->a, p->url, e))
+        return false;
+    p->from = from;
+    s->proxies = arena_realloc(l->a, s->proxies, s->n_proxies * sizeof *s->proxies,
+                               (s->n_proxies + 1) * sizeof *s->proxies);
+    s->proxies[s->n_proxies++] = p;
+    return true;
+}
+
+static bool file_proxies(struct loader *l, struct err *e)
+{
+    yyjson_val *all = json_get(l->root, "proxies"), *k, *v;
+    size_t i, max;
+    if (!json_absent(all) && !yyjson_is_obj(all))
+        return bad(e, "proxies", "must be an object");
+    yyjson_obj_foreach (all, i, max, k, v) {
+        struct err why = ERR_INIT;
+        char where[160];
+        (void)snprintf(where, sizeof where, "proxies.%.*s",
+                       (int)(json_str(k).n < 64 ? json_str(k).n : 64), json_str(k).p);
+        if (!add_proxy(l, json_str(k), v, ORIGIN_FILE, &why))
+            return err_field(e, where, "'%s': %s", where, why.message);
+    }
+    return true;
+}
+
+/* One that cannot be used must not keep the rest from serving: who was to go through it goes nowhere. */
+static bool store_proxies(struct loader *l, struct db *db, struct err *e)
+{
+    struct entry_row *row;
+    if (!entry_list(db, l->a, "proxies", &row, e))
+        return false;
+    for (; row; row = row->next) {
+        struct err why = ERR_INIT;
+        struct str body;
+        yyjson_val *v;
+        if (!entry_opened(&l->src->seal, l->a, "proxies", row->body, &body, &why) ||
+            !json_parse(l->a, body, 16, &v, &why) || !add_proxy(l, row->name, v, ORIGIN_API, &why))
+            log_error(NULL, "config.entry_skipped", "section=proxies name=" STR_FMT " error=%s",
+                      STR_ARG(row->name), why.message);
+    }
+    return true;
+}
+
+/* Where the setting leads. What the store says and is gone leads nowhere: not past the proxy. */
+static bool load_proxies(struct loader *l, struct db *db, struct err *e)
+{
+    struct settings *set = &l->s->settings;
+    if (!file_proxies(l, e) || (db && !store_proxies(l, db, e)))
+        return false;
+    const struct proxy *p = proxy_find(l->s, set->proxy);
+    set->proxy_url = p ? p->url : set->proxy;
+    if (p || !proxy_is_name(set->proxy))
+        return true;
+    if (!json_absent(setting_in(json_get(l->root, "server"), "proxy")) || getenv("SLUICE_PROXY"))
+        return bad(e, "server.proxy", "names no proxy that there is");
+    log_error(NULL, "config.proxy_lost", "proxy=" STR_FMT, STR_ARG(set->proxy));
+    set->proxy_url = STR("http://lost.invalid:9");
+    return true;
+}
+
 static const struct provider_kind *find_kind(struct loader *l, struct str id)
 {
     for (size_t i = 0; i < l->s->n_kinds; i++)
@@ -419,12 +529,12 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     char url_where[200], key_where[200];
     (void)snprintf(url_where, sizeof url_where, "%s.base_url", where);
     (void)snprintf(key_where, sizeof key_where, "%s.api_key", where);
+    describe(l, in->more, u);
     if (!u->kind->is_builtin && !build_origin(l, in, u, url_where, e))
         return false;
     if (!split_keys(l, u, in->api_key, key_where, e) || !timeouts(l, in->extra, u, where, e) ||
         !extra_headers(l, in->extra, u, where, e))
         return false;
-    describe(l, in->more, u);
     if (map_get(&l->upstreams, u->name))
         return true; /* the file's entry hides the store's of the same name */
     map_set(&l->upstreams, u->name, u);
@@ -1134,16 +1244,6 @@ static bool load_debug(struct loader *l, struct err *e)
     return true;
 }
 
-/* A setting's value in the file's server section; request_log_… also as llm-rosetta has it, in an object of its own. */
-static yyjson_val *setting_in(yyjson_val *server, const char *name)
-{
-    static const char log[] = "request_log_";
-    yyjson_val *v = json_get(server, name);
-    return json_absent(v) && strncmp(name, log, sizeof log - 1) == 0
-               ? json_get(json_get(server, "request_log"), name + sizeof log - 1)
-               : v;
-}
-
 static bool load_settings(struct loader *l, struct db *db, struct err *e)
 {
     struct settings *set = &l->s->settings;
@@ -1242,9 +1342,9 @@ static bool load_file(struct loader *l, struct err *e)
     struct err inner = ERR_INIT;
     yyjson_val *k, *v;
     size_t i, max;
-    static const char *const known[] = {"providers", "models",  "orgs",  "users",  "combos",
-                                        "chains",    "aliases", "kinds", "prices", "budgets",
-                                        "policies",  "server",  "debug", "$schema"};
+    static const char *const known[] = {"providers", "models",  "orgs",   "users",  "combos",
+                                        "chains",    "aliases", "kinds",  "prices", "budgets",
+                                        "policies",  "proxies", "server", "debug",  "$schema"};
     if (!l->src->file)
         return true;
     if (l->draft && l->draft->text.p)
@@ -1355,8 +1455,8 @@ static void add_place(const struct loader *l, struct err *e)
 static bool load_all(struct loader *l, struct db *db, struct err *e)
 {
     bool ok = load_file(l, e) && load_settings(l, db, e) && load_admin_password(l, e) &&
-              load_kinds(l, db, e) && file_providers(l, e) && (!db || store_providers(l, db, e)) &&
-              add_detected(l, e) && add_echo_provider(l, e) &&
+              load_kinds(l, db, e) && load_proxies(l, db, e) && file_providers(l, e) &&
+              (!db || store_providers(l, db, e)) && add_detected(l, e) && add_echo_provider(l, e) &&
               config_prices(l->s, l->root, db, e) && file_models(l, e) &&
               (!db || store_models(l, db, e)) &&
               (!db ||

@@ -6,7 +6,7 @@
 #define MAX_NAME 200
 
 const char *const entry_sections[] = {"combos",  "chains",   "aliases", "prices",
-                                      "budgets", "policies", NULL};
+                                      "budgets", "policies", "proxies", NULL};
 
 const struct word strategy_words[] = {
     {"priority", STRATEGY_PRIORITY},

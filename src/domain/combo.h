@@ -83,7 +83,7 @@ bool entry_put(struct db *db, const char *section, const struct entry_row *row, 
 bool entry_rename(struct db *db, const char *section, struct str from, struct str to, struct err *e) MUST_USE;
 bool entry_delete(struct db *db, const char *section, struct str name, struct err *e) MUST_USE;
 bool entry_clear(struct db *db, const char *section, struct err *e) MUST_USE; /* all of them */
-extern const char *const entry_sections[];    /* "combos", "chains", "aliases", "prices", "budgets", "policies"; ends with NULL */
+extern const char *const entry_sections[];    /* "combos", "chains", "aliases", "prices", "budgets", "policies", "proxies"; ends with NULL */
 
 /* ---- in the snapshot ---- */
 

@@ -139,7 +139,7 @@ bool provider_check(struct arena *a, const struct provider_row *p, struct secret
         return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
     if (p->base_url.n && !url_parse_address(a, p->base_url, &url, &why))
         return err_field(e, "base_url", "'base_url': %s", why.message);
-    if (p->proxy.n && !url_parse(a, p->proxy, &url, &why))
+    if (p->proxy.n && str_contains(p->proxy, STR("://")) && !url_parse(a, p->proxy, &url, &why))
         return err_field(e, "proxy", "'proxy': %s", why.message);
     if (p->wire.n && !wire_by_name(p->wire))
         return err_field(

@@ -82,7 +82,7 @@ static const struct setting rows[] = {
     INT(port, 8765, 0, 65535, "Port to listen on; 0 picks a free one. Read at start"),
     INT(threads, 0, 0, 256, "Event loops; 0: one a core. Read at start"),
     FLAG(allow_anonymous, 0, "Serve models to callers without a key"),
-    TEXT(proxy, "", "HTTP or SOCKS5 proxy for upstreams without one of their own"),
+    TEXT(proxy, "", "HTTP or SOCKS5 proxy for upstreams without one of their own: its address, or the name of one of \"proxies\""),
     INT(max_body_bytes, 50000000, 1024, 4 * GIB, "Largest JSON request body"),
     INT(max_upload_bytes, 1 * GIB, 1024, 64 * GIB, "Largest multipart request body"),
     INT(max_head_bytes, 65536, 1024, 16 << 20, "Largest request line and headers together"),

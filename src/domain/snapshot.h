@@ -15,6 +15,8 @@ const char *origin_name(enum origin o);       /* "default", "file", "environment
 
 struct gauge;                   /* what was used of some limits: gate/limit.h, which puts it here; NULL: nothing is limited */
 
+struct proxy;                   /* domain/proxy.h */
+enum proxy_level { PROXY_NONE, PROXY_OWN, PROXY_OF_KIND, PROXY_GLOBAL };
 struct upstream {               /* one provider entry: a base URL with its credentials */
     struct str name;            /* unique */
     uint32_t id;                /* small, stable for the process: index of counters */
@@ -27,6 +29,7 @@ struct upstream {               /* one provider entry: a base URL with its crede
     _Atomic uint32_t *next_key;
     uint32_t quirks;
     const char *const *strip;
+    enum proxy_level proxy_level; /* where origin.proxy stands */
     struct http_header *headers; /* extra ones, sent always */
     size_t n_headers;
     struct str *lines;          /* of snapshot_index: the headers that every request carries, ready to be sent; one for each key */
@@ -37,6 +40,7 @@ struct upstream {               /* one provider entry: a base URL with its crede
     struct str pool;            /* what its maker called its kind, where priorities are kept packed; empty: written by hand */
     struct str label, default_model; /* name for people; what it is tested with */
     struct str extra;           /* JSON object of what only surfaces know; empty: nothing */
+    const struct proxy *proxy;  /* the one of "proxies" that origin.proxy is; NULL: none of them */
     enum origin from;
     uint64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
     bool allow_hosted_tools, fetch_images;
@@ -105,7 +109,8 @@ struct settings {               /* each a row in domain/setting.c: name, default
     struct str host;
     int64_t port, threads;
     bool allow_anonymous;       /* data plane without a key */
-    struct str proxy;           /* global, for upstreams without their own */
+    struct str proxy;           /* global, for upstreams without their own: as it is written */
+    struct str proxy_url;       /* no row of its own: where proxy leads */
     int64_t max_body_bytes, max_upload_bytes, max_head_bytes, max_target_bytes, max_headers, max_conns;
     int64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms, drain_timeout_ms;
     int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
@@ -181,6 +186,8 @@ struct snapshot {
     size_t n_kinds;
     struct model **models;      /* sorted by name */
     size_t n_models;
+    struct proxy **proxies;     /* domain/proxy.h */
+    size_t n_proxies;
     struct model **listed;      /* by snapshot_index: what can be asked for by name, sorted: enabled models, combos and aliases */
     size_t n_listed;
     struct map models_by_name;  /* the same -> struct model. A combo hides an alias of its name, which hides a model */

@@ -267,7 +267,7 @@ static struct conf *conf_of(const struct settings *set, struct str dir)
     c->metrics_interval_ms = env_ms("OTEL_METRIC_EXPORT_INTERVAL",
                                     (uint64_t)set->otlp_metrics_interval_ms);
     c->timeout_ms = env_ms("OTEL_EXPORTER_OTLP_TIMEOUT", (uint64_t)set->otlp_timeout_ms);
-    c->proxy = str_dup(a, set->proxy);
+    c->proxy = str_dup(a, set->proxy_url);
     if (env_is_true("OTEL_SDK_DISABLED"))
         return c;
     bool has_headers = set->otlp_headers_file.n == 0 ||

@@ -98,7 +98,7 @@ bool images_fetch(struct relay *rl)
     job->err = (struct err)ERR_INIT;
     job->max_bytes = (size_t)rl->set->image_max_bytes;
     job->timeout_ms = (uint64_t)rl->set->image_timeout_ms;
-    job->proxy = str_dup(job->arena, rl->set->proxy);
+    job->proxy = str_dup(job->arena, rl->set->proxy_url);
     for (struct ir_part *p = NULL;
          job->n < MAX_IMAGES && (p = ir_find_remote_media(rl->ir, p)) != NULL;)
         job->v[job->n++] = (struct image){

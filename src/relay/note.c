@@ -179,7 +179,8 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
     }
     if (via.n)
         d.via = str_cat(rl->r->arena,
-                        str_eq(via, rl->set->proxy) ? STR("global ") : STR("provider "),
+                        rl->target->upstream->proxy_level == PROXY_GLOBAL ? STR("global ")
+                                                                          : STR("provider "),
                         without_credentials(via, rl->r->arena));
     d.trace = str_of(trace_id(rl));
     d.cache = str_of(cache_how(rl));

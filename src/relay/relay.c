@@ -459,7 +459,8 @@ static void record(struct relay *rl)
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
     if (rl->failures || rl->capture || rl->trace || rl->choice || rl->set->log_clients ||
-        cache_how(rl) || (rl->is_ctx_ready && rl->ctx.dropped))
+        cache_how(rl) || (rl->is_ctx_ready && rl->ctx.dropped) ||
+        (rl->target && rl->target->upstream->proxy_level != PROXY_NONE))
         note_put(rl, &u);
     else
         usage_log_put(rl->env->usage, rl->env->index, &u);

@@ -37,7 +37,7 @@ def generated(rng, secrets):
     for name in names:
         providers[name] = {"type": rng.choice(["openai-compatible", "anthropic", "deepseek", "openai_chat", "own-kind"]), "base_url": "https://llm.example/v1",
                            **some(api_key=lambda: rng.choice([secret(), secret() + "," + secret(), "${SOME_KEY}"]),
-                                  proxy=lambda: "http://user:%s@p.example:8080" % secret("pw-"), enabled=lambda: rng.random() < 0.5,
+                                  proxy=lambda: rng.choice(["http://user:%s@p.example:8080" % secret("pw-"), "eu"]), enabled=lambda: rng.random() < 0.5,
                                   headers=lambda: {"x-team": rng.choice(WORDS), "authorization": secret()},
                                   id=lambda: "0b7e0000-0000-4000-8000-%012x" % rng.getrandbits(40), label=lambda: rng.choice(WORDS), pool=lambda: "deepseek",
                                   default_model=lambda: "m", extra=lambda: {"group": "g", "providerSpecificData": {"a": [1]}},
@@ -68,6 +68,8 @@ def generated(rng, secrets):
     money = some(prices=lambda: {"openai/gpt-x": {"input": 2.5, "output": "10.0"}, "*/free*": [{"input": 0}]},
                  budgets=lambda: {"b": {"scope": "tag", "subject": "x", "limit_usd": 1.50, "time_zone": "Europe/Berlin"}})
     config = {"providers": providers, "models": models, "server": server, **money, "orgs": {"acme": some(name=lambda: "Acme", enabled=lambda: False)},
+              "proxies": {"eu": {"url": "socks5://u:%s@p.example" % secret("pw-"), **some(kinds=lambda: ["own-kind"], region=lambda: "r", x_unknown=lambda: [1])},
+                          "a b": {"url": "http://p.example:8080"}},
               "kinds": {"own-kind": {"title": "Own", "prefix": "own", "base": "openai-compatible", "api": "chat", "base_url": "https://own.example/v1",
                                      **some(chat_path=lambda: "/v4/chat")}},
               "users": {"ada": {"org": "acme", **some(limits=lambda: {"concurrency": 3})}},
