@@ -4,7 +4,7 @@
 
 struct policy_io {
     struct str name, id, model, key;
-    int action;
+    int task, action;
     struct str target;
     int64_t priority;
     bool enabled;
@@ -15,6 +15,7 @@ struct policy_io {
     FIELD(struct policy_io, id, 0, "Name for machines"), \
     FIELD(struct policy_io, model, 0, "Name that is asked for; * is any text; empty: any"), \
     FIELD(struct policy_io, key, 0, "Id of the client key; empty: any"), \
+    FIELD_ENUM(struct policy_io, task, task_words, 0, "What the request is for, told by its words: background, coding, creative, analysis, vision, summarization or chat; any when absent"), \
     FIELD_ENUM(struct policy_io, action, policy_action_words, flags, "deny: such requests are refused; route: they go to target"), \
     FIELD(struct policy_io, target, 0, "Of route: a model, provider/model or combo"), \
     FIELD_RANGE(struct policy_io, priority, -1000000, 1000000, 0, "Of those that fit, the highest counts; of equal ones the first by name"), \
@@ -48,9 +49,8 @@ static bool all_of(struct control_call *c, struct policy_io **out, size_t *n, st
         if (!route_policy_read(c->arena, json_str(k), v, &p, &unread))
             continue;
         (*out)[(*n)++] = (struct policy_io){
-            p.name,     p.id,      p.model,
-            p.key,      p.action,  p.target,
-            p.priority, p.enabled, is_of_file ? STR("file") : STR("api")};
+            p.name,   p.id,     p.model,    p.key,     p.task,
+            p.action, p.target, p.priority, p.enabled, is_of_file ? STR("file") : STR("api")};
     }
     return true;
 }

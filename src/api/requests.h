@@ -19,7 +19,7 @@ struct request_out {
     struct shape_list tried;
     struct strs dropped;
     yyjson_val *route;
-    struct str trace_id, cache, client_address, user_agent;
+    struct str policy, task, trace_id, cache, client_address, user_agent;
     bool has_bodies;
 };
 extern const struct shape request_shape;

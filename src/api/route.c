@@ -4,12 +4,16 @@
 #include "base/codec.h"
 #include "domain/route_policy.h"
 #include "route/explain.h"
+#include "route/task.h"
 
 /* ---- explain ---- */
 
 struct explain_in {
     struct str model;
     struct strs down, exclude;
+    struct str key;
+    int task;
+    yyjson_val *request;
 };
 struct candidate_out {
     struct str provider, provider_model, combo, state;
@@ -21,7 +25,9 @@ struct candidate_out {
     bool chosen;
 };
 struct explain_out {
-    struct str model, kind, strategy;
+    struct str model, policy;
+    struct strs tasks;
+    struct str kind, strategy;
     bool is_pinned;
     int64_t wait_ms;
     struct shape_list candidates;
@@ -32,7 +38,12 @@ static const struct shape explain_in_shape = SHAPE_STRICT(
     FIELD(struct explain_in, model, REQUIRED | NOT_EMPTY,
           "What a client would ask for: a model, alias or combo"),
     FIELD(struct explain_in, down, 0, "Providers that are taken for unreachable"),
-    FIELD(struct explain_in, exclude, 0, "Providers that are taken for absent"));
+    FIELD(struct explain_in, exclude, 0, "Providers that are taken for absent"),
+    FIELD(struct explain_in, key, 0, "Id of the client key, for policies that name one"),
+    FIELD_ENUM(struct explain_in, task, task_words, 0,
+               "What it is for, for policies that name that"),
+    FIELD(struct explain_in, request, 0,
+          "Instead of task: a body as a client would send it, told by its words"));
 static const struct shape candidate_shape = SHAPE(
     struct candidate_out, FIELD(struct candidate_out, provider, 0, "Provider"),
     FIELD(struct candidate_out, provider_model, 0, "What the model is called there"),
@@ -52,6 +63,8 @@ static const struct shape candidate_shape = SHAPE(
     FIELD(struct candidate_out, chosen, OMIT_EMPTY, "Whether it answers"));
 static const struct shape explain_shape = SHAPE(
     struct explain_out, FIELD(struct explain_out, model, 0, "What the name leads to"),
+    FIELD(struct explain_out, policy, OMIT_EMPTY, "The policy that leads it there"),
+    FIELD(struct explain_out, tasks, OMIT_EMPTY, "What the request is for, where a policy asks"),
     FIELD(struct explain_out, kind, 0, "model, combo, alias or chain"),
     FIELD(struct explain_out, strategy, 0, "How it is chosen; none: there is one target"),
     FIELD(struct explain_out, is_pinned, OMIT_EMPTY,
@@ -87,11 +100,34 @@ static bool known_providers(const struct control_call *c, const struct strs *nam
     return true;
 }
 
+/* As the relay tells it. */
+static uint32_t tasks_for(struct control_call *c, const struct explain_in *in)
+{
+    struct task_ask ask = {.body = in->request, .max_output = task_max_output(in->request)};
+    ask.phrases = c->snap->settings.background_phrases;
+    if (!c->snap->asks_for_tasks || (!in->request && in->task == TASK_ANY))
+        return 0;
+    if (!in->request)
+        return 1u << in->task;
+    return tasks_of(&ask);
+}
+
+static struct strs task_names(struct arena *a, uint32_t tasks)
+{
+    struct strs out = {ARENA_ARRAY(a, struct str, TASKS), 0};
+    for (int t = TASK_BACKGROUND; t < TASKS; t++)
+        if (tasks >> t & 1)
+            out.v[out.n++] = str_of(word_text(task_words, t, ""));
+    return out;
+}
+
 static bool explain(struct control_call *c, struct err *e)
 {
     const struct explain_in *in = c->in;
     struct live *l = relay_live_state(c->control->shared);
-    const struct route_policy *policy = route_policy_for(c->snap->policies, in->model, STR_NONE);
+    uint32_t tasks = tasks_for(c, in);
+    const struct route_policy *policy = route_policy_for(c->snap->policies, in->model, in->key,
+                                                         tasks);
     struct str name = policy && policy->action == POLICY_ROUTE ? policy->target : in->model;
     (void)snapshot_cut_extended(c->snap, &name);
     const struct model *m = snapshot_resolve(c->snap, c->arena, name);
@@ -124,9 +160,12 @@ static bool explain(struct control_call *c, struct err *e)
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     explain_write(&w, m, &p, NULL, p.n_ready ? p.v[0].target : NULL);
-    return json_parse(c->arena, buf_str(&b), 0, &root, e) &&
-           shape_read(&explain_shape, c->arena, root, &out, NULL, e) &&
-           control_reply(c, 200, &explain_shape, &out);
+    if (!json_parse(c->arena, buf_str(&b), 0, &root, e) ||
+        !shape_read(&explain_shape, c->arena, root, &out, NULL, e))
+        return false;
+    out.policy = policy ? policy->name : STR_NONE;
+    out.tasks = task_names(c->arena, tasks);
+    return control_reply(c, 200, &explain_shape, &out);
 }
 
 /* ---- breakers ---- */

@@ -532,8 +532,10 @@ static bool policies(struct router_builder *b, const struct entry *v, size_t n, 
             continue;
         }
         one->from = v[i].from;
-        if (one->enabled)
-            all[used++] = one;
+        if (!one->enabled || !route_policy_is_on(one, &b->s->settings))
+            continue;
+        b->s->asks_for_tasks |= one->task != TASK_ANY;
+        all[used++] = one;
     }
     route_policies_sort(all, used);
     if (used)

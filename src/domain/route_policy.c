@@ -4,10 +4,22 @@
 
 const struct word policy_action_words[] = {{"deny", POLICY_DENY}, {"route", POLICY_ROUTE}, {0}};
 
+const struct word task_words[] = {{"any", TASK_ANY},
+                                  {"background", TASK_BACKGROUND},
+                                  {"coding", TASK_CODING},
+                                  {"creative", TASK_CREATIVE},
+                                  {"analysis", TASK_ANALYSIS},
+                                  {"vision", TASK_VISION},
+                                  {"summarization", TASK_SUMMARIZATION},
+                                  {"chat", TASK_CHAT},
+                                  {0}};
+
 static const struct shape policy_shape = SHAPE(
     struct route_policy, FIELD(struct route_policy, id, 0, "Name for machines"),
     FIELD(struct route_policy, model, 0, "Name that is asked for; * is any text; empty: any"),
     FIELD(struct route_policy, key, 0, "Id of the client key; empty: any"),
+    FIELD_ENUM(struct route_policy, task, task_words, 0,
+               "What the request is for; any when absent"),
     FIELD_ENUM(struct route_policy, action, policy_action_words, REQUIRED, "What is done"),
     FIELD(struct route_policy, target, 0, "Of route: where it goes instead"),
     FIELD_RANGE(struct route_policy, priority, -1000000, 1000000, 0, "The highest counts"),
@@ -47,12 +59,19 @@ void route_policies_sort(struct route_policy **v, size_t n)
         qsort(v, n, sizeof(struct route_policy *), in_order);
 }
 
+bool route_policy_is_on(const struct route_policy *p, const struct settings *set)
+{
+    bool degrades = p->task == TASK_BACKGROUND && p->model.n;
+    return p->task == TASK_ANY || (degrades ? set->background_degradation : set->task_routing);
+}
+
 const struct route_policy *route_policy_for(const struct route_policy *const *list,
-                                            struct str model, struct str key)
+                                            struct str model, struct str key, uint32_t tasks)
 {
     for (; list && *list; list++)
         if ((!(*list)->model.n || name_fits((*list)->model, model)) &&
-            (!(*list)->key.n || str_eq((*list)->key, key)))
+            (!(*list)->key.n || str_eq((*list)->key, key)) &&
+            ((*list)->task == TASK_ANY || tasks >> (*list)->task & 1))
             return *list;
     return NULL;
 }

@@ -67,6 +67,12 @@ static bool check_prompt(struct str value, struct err *e)
            err_set(e, ERR_INPUT, "invalid_value", "at most 50000 bytes of UTF-8");
 }
 
+static bool check_phrases(struct str value, struct err *e)
+{
+    return (value.n <= 8000 && str_valid_utf8(value)) ||
+           err_set(e, ERR_INPUT, "invalid_value", "at most 8000 bytes of UTF-8");
+}
+
 static bool check_address(struct str value, struct err *e)
 {
     struct arena *a = arena_new();
@@ -215,6 +221,10 @@ static const struct setting rows[] = {
     CHECKED(ip_deny, "", cidr_list_check, "Addresses and ranges that the filter turns away, comma-separated"),
     FLAG(inject_system_prompt, 0, "Put system_prompt before the system prompt of every conversation"),
     CHECKED(system_prompt, "", check_prompt, "What goes there"),
+    FLAG(background_degradation, 0, "Count policies of task `background` that name a model: requests for titles and summaries go to a cheaper one"),
+    FLAG(task_routing, 0, "Count the other policies that name a task"),
+    CHECKED(background_phrases, "title for|a title|conversation title|chat title|name this conversation|name this chat|summarize this|summarize the|write a summary|one-line summary|one-sentence summary|short summary|brief summary|short description|brief description|topic of this conversation", check_phrases,
+        "What the system prompt of a background task holds, in any case of letters, separated by |"),
     TEXT(system_prompt_except, "", "Models whose conversations do not get it, comma-separated; * stands for any run of characters"),
     WORD(thinking_mode, "passthrough", "passthrough|auto|custom|adaptive", "How much thinking upstreams are asked for: passthrough as clients ask, auto what they ask is taken out, custom thinking_budget, adaptive by thinking_effort and the size of the conversation"),
     INT(thinking_budget, 10240, 0, 131072, "Tokens of thinking under custom; 0: none"),

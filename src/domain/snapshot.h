@@ -164,6 +164,8 @@ struct settings {               /* each a row in domain/setting.c: name, default
     struct str ip_filter, ip_allow, ip_deny; /* off, deny, allow, both; comma lists */
     bool inject_system_prompt;
     struct str system_prompt, system_prompt_except;
+    bool background_degradation, task_routing; /* which policies that name a task count */
+    struct str background_phrases; /* a|b|c */
     struct str thinking_mode, thinking_effort;
     int64_t thinking_budget;
 };
@@ -184,15 +186,16 @@ struct snapshot {
     size_t n_upstreams;
     struct custom_kind **kinds; /* domain/custom_kind.h */
     size_t n_kinds;
-    struct model **models;      /* sorted by name */
-    size_t n_models;
     struct proxy **proxies;     /* domain/proxy.h */
     size_t n_proxies;
+    struct model **models;      /* sorted by name */
+    size_t n_models;
     struct model **listed;      /* by snapshot_index: what can be asked for by name, sorted: enabled models, combos and aliases */
     size_t n_listed;
     struct map models_by_name;  /* the same -> struct model. A combo hides an alias of its name, which hides a model */
     struct routing *routing;    /* combos, chains and aliases; NULL: there are none */
     const struct route_policy *const *policies; /* domain/route_policy.h: enabled ones in the order of asking; NULL behind the last; NULL: none */
+    bool asks_for_tasks;        /* one of these names what a request is for */
     bool has_limited_models;
     struct ip_ban *ip_bans;     /* in force when it was built */
     size_t n_ip_bans;

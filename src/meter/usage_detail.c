@@ -29,6 +29,8 @@ static const struct shape stored = SHAPE(
     FIELD_AS(struct usage_detail, hedge_nanousd, "h", NULL, OMIT_EMPTY, "hedge"),
     FIELD_AS(struct usage_detail, cache, "x", NULL, OMIT_EMPTY, "cache"),
     FIELD_AS(struct usage_detail, via, "v", NULL, OMIT_EMPTY, "via"),
+    FIELD_AS(struct usage_detail, policy, "y", NULL, OMIT_EMPTY, "policy"),
+    FIELD_AS(struct usage_detail, task, "k", NULL, OMIT_EMPTY, "task"),
     FIELD_AS(struct usage_detail, route, "r", NULL, OMIT_EMPTY, "route"),
     FIELD_AS(struct usage_detail, body, "b", NULL, OMIT_EMPTY, "body"),
     FIELD_AS(struct usage_detail, ended_ms, "at", NULL, OMIT_EMPTY, "ended_ms"));

@@ -21,6 +21,7 @@ struct usage_detail {           /* empty: nothing to say of it */
     struct str path;            /* that was called, where bodies are kept: a replay needs it */
     struct str cache;           /* how it was answered without an upstream: hit, joined, semantic, idempotent */
     struct str via;             /* the proxy it took: "provider http://host:8080", "global …"; empty: none */
+    struct str policy, task;    /* of the operator's, which led it elsewhere, and what it was for; empty: none */
     struct str route;           /* JSON: what there was to choose from, and why: route/explain.h */
     struct str body;            /* where the bodies are */
     int64_t hedge_nanousd;      /* cost of the attempt that was cancelled beside another: a ledger line of its own */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "domain/route_policy.h"
 #include "route/explain.h"
+#include "route/task.h"
 
 #define BUSY_POLL_MS 20 /* a place may become free on any loop */
 #define MAX_STICKY_DEPTH 64
@@ -194,6 +195,27 @@ static bool not_served(struct relay *rl, struct err *e)
                    STR_ARG(str_first(rl->model, 200)));
 }
 
+/* What it is for, where a policy asks: of conversations. Bits of enum task. */
+static uint32_t tasks_for(struct relay *rl)
+{
+    static const char *const marks[] = {"x-task-type", "x-request-priority", "x-initiator"};
+    struct task_ask ask = {.max_output = rl->asked_output, .phrases = rl->set->background_phrases};
+    if (!rl->snap->asks_for_tasks || rl->spec->shape != RELAY_TALK)
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+        ask.is_marked |= str_eq_nocase(str_trim(http_req_header(rl->r, marks[i])),
+                                       STR("background"));
+    struct arena *a = arena_new(); /* let go at once: a stream would keep the request's for long */
+    if (!json_parse(a, rl->body, (unsigned)rl->set->max_json_depth, &ask.body, NULL))
+        ask.body = NULL;
+    uint32_t tasks = tasks_of(&ask);
+    arena_free(a);
+    for (int t = TASK_BACKGROUND; t < TASKS; t++)
+        if (tasks >> t & 1)
+            atomic_fetch_add_explicit(&rl->env->shared->tasks_seen[t], 1, memory_order_relaxed);
+    return tasks;
+}
+
 bool relay_resolve(struct relay *rl, struct err *e)
 {
     struct str asked = rl->model;
@@ -207,8 +229,8 @@ bool relay_resolve(struct relay *rl, struct err *e)
         (void)snprintf(e->field, sizeof e->field, "model");
         return false;
     }
-    const struct route_policy *policy = route_policy_for(rl->snap->policies, rl->model,
-                                                         rl->key ? rl->key->id : STR_NONE);
+    const struct route_policy *policy = route_policy_for(
+        rl->snap->policies, rl->model, rl->key ? rl->key->id : STR_NONE, tasks_for(rl));
     if (policy && policy->action == POLICY_DENY) {
         err_set(e, ERR_FORBIDDEN, "policy_denied",
                 "The policy '" STR_FMT "' refuses requests for model '" STR_FMT "'",
@@ -216,8 +238,17 @@ bool relay_resolve(struct relay *rl, struct err *e)
         (void)snprintf(e->field, sizeof e->field, "model");
         return false;
     }
-    if (policy)
+    if (policy) {
         m = snapshot_resolve(rl->snap, rl->r->arena, policy->target);
+        rl->policy = policy;
+        if (policy->task != TASK_ANY) {
+            atomic_fetch_add_explicit(&rl->env->shared->tasks_led[policy->task], 1,
+                                      memory_order_relaxed);
+            RELAY_LOG(log_info, rl, "route.task_led", "task=%s policy=" STR_FMT " target=" STR_FMT,
+                      word_text(task_words, policy->task, ""), STR_ARG(policy->name),
+                      STR_ARG(policy->target));
+        }
+    }
     if (!m || m->n_targets == 0)
         return unknown_model(rl, e);
     bool is_served = m->group ? start_choice(rl, m) : may_serve(rl, m->targets->upstream);

@@ -152,7 +152,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
     bool has_dropped = rl->is_ctx_ready && rl->ctx.dropped;
     struct str via = rl->target ? rl->target->upstream->origin.proxy : STR_NONE;
     if (!n && !has_dropped && !rl->set->log_clients && !rl->capture && !rl->trace &&
-        !cache_how(rl) && !via.n && !rl->choice)
+        !cache_how(rl) && !via.n && !rl->choice && !rl->policy)
         return NULL;
     struct usage_detail d = {.route = choice_text(rl), .hedge_nanousd = rl->lost_nanousd};
     struct buf b;
@@ -182,6 +182,11 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
                         rl->target->upstream->proxy_level == PROXY_GLOBAL ? STR("global ")
                                                                           : STR("provider "),
                         without_credentials(via, rl->r->arena));
+    if (rl->policy) {
+        d.policy = rl->policy->name;
+        if (rl->policy->task != TASK_ANY)
+            d.task = str_of(word_text(task_words, rl->policy->task, ""));
+    }
     d.trace = str_of(trace_id(rl));
     d.cache = str_of(cache_how(rl));
     if (rl->capture)
@@ -292,11 +297,22 @@ static void add_secrets(struct relay *rl, struct body_set *b)
     add_secret(b, auth_presented(rl->r->arena, rl->r, rl->spec->native_auth));
 }
 
+/* What a policy's task took of tokens at the model that it was led to. */
+static void count_led(struct relay *rl, const struct ir_usage *u)
+{
+    int64_t n = (u->input_total > 0 ? u->input_total : 0) +
+                (u->output_total > 0 ? u->output_total : 0);
+    atomic_fetch_add_explicit(&rl->env->shared->tasks_tokens[rl->policy->task], (uint64_t)n,
+                              memory_order_relaxed);
+}
+
 void note_put(struct relay *rl, struct usage_record *u)
 {
     struct body_set *b = rl->capture;
     bool has_failed = u->status >= 400 || u->error_code[0];
     bool is_kept = b && rl->env->bodies && (has_failed || str_is(which_bodies(rl), "all"));
+    if (rl->policy && rl->policy->task != TASK_ANY)
+        count_led(rl, &u->usage);
     u->extra = make_extra(rl, has_failed);
     rl->capture = NULL;
     rl->r->tap = NULL;

@@ -73,6 +73,13 @@ uint64_t relay_hedges(const struct relay_shared *s, enum hedge_outcome o)
     return atomic_load_explicit(&s->hedges[o], memory_order_relaxed);
 }
 
+struct task_count relay_tasks(const struct relay_shared *s, unsigned task)
+{
+    return (struct task_count){atomic_load_explicit(&s->tasks_seen[task], memory_order_relaxed),
+                               atomic_load_explicit(&s->tasks_led[task], memory_order_relaxed),
+                               atomic_load_explicit(&s->tasks_tokens[task], memory_order_relaxed)};
+}
+
 uint64_t relay_fallbacks(const struct relay_shared *s)
 {
     return atomic_load_explicit(&s->fallbacks, memory_order_relaxed);
@@ -459,7 +466,7 @@ static void record(struct relay *rl)
     u.bytes_in = (int64_t)rl->r->bytes_in;
     u.bytes_out = (int64_t)rl->r->bytes_out;
     if (rl->failures || rl->capture || rl->trace || rl->choice || rl->set->log_clients ||
-        cache_how(rl) || (rl->is_ctx_ready && rl->ctx.dropped) ||
+        rl->policy || cache_how(rl) || (rl->is_ctx_ready && rl->ctx.dropped) ||
         (rl->target && rl->target->upstream->proxy_level != PROXY_NONE))
         note_put(rl, &u);
     else

@@ -53,6 +53,10 @@ enum hedge_outcome { /* of asking a second target beside a silent one: who answe
 #define HEDGE_ENDS HEDGE_NO_BUDGET                           /* those before it were sent */
 extern const char *const hedge_outcome_names[HEDGE_OUTCOMES];
 uint64_t relay_hedges(const struct relay_shared *s, enum hedge_outcome o);
+struct task_count {
+    uint64_t seen, led, tokens; /* requests for it; those that a policy led elsewhere, and what these took of tokens */
+};
+struct task_count relay_tasks(const struct relay_shared *s, unsigned task); /* enum task, since the start: where policies ask for tasks */
 uint64_t relay_fallbacks(const struct relay_shared *s);      /* requests that global_fallback_model took over */
 struct replies *relay_replies(const struct relay_shared *s);   /* answers that are kept: relay/replies.h */
 

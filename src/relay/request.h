@@ -3,6 +3,7 @@
 #define RELAY_REQUEST_H
 #include "relay/relay.h"
 #include "relay/scan.h"
+#include "domain/route_policy.h"
 #include "route/live.h"
 #include "wire/framing.h"
 #include "wire/stop.h"
@@ -68,6 +69,7 @@ struct relay {
     size_t counted_bytes;            /* of the memory ceiling */
 
     /* where to */
+    const struct route_policy *policy; /* that led it elsewhere; NULL: none */
     struct choice *choice;           /* choose.c; NULL: one target, nothing to choose */
     uint32_t key_index;              /* of the target's credentials */
     bool is_admitted;                /* its breaker waits for an outcome */
@@ -155,6 +157,7 @@ struct relay_shared {
     struct live *live_state;
     _Atomic uint64_t chosen;         /* counts for route_seed */
     _Atomic uint64_t fallbacks;      /* to global_fallback_model */
+    _Atomic uint64_t tasks_seen[TASKS], tasks_led[TASKS], tasks_tokens[TASKS]; /* struct task_count */
     _Atomic uint64_t hedges[HEDGE_OUTCOMES];
     struct workers *workers, *fetchers; /* for what takes a moment; for what waits for others */
     struct usage_log *usage;

@@ -74,7 +74,7 @@ def generated(rng, secrets):
                                      **some(chat_path=lambda: "/v4/chat")}},
               "users": {"ada": {"org": "acme", **some(limits=lambda: {"concurrency": 3})}},
               **some(combos=lambda: combos, chains=lambda: chains, aliases=lambda: aliases,
-                     policies=lambda: {"p 1": {"model": "gpt-*", "action": "deny", **some(key=lambda: "k1", priority=lambda: 2, enabled=lambda: False, x_unknown=lambda: [1])}}),
+                     policies=lambda: {"p 1": {"model": "gpt-*", "action": "deny", **some(key=lambda: "k1", task=lambda: "background", priority=lambda: 2, enabled=lambda: False, x_unknown=lambda: [1])}}),
               **some(debug=lambda: {"verbose": True}, x_section=lambda: [1, {"a": ""}])}
     return {k: config[k] for k in rng.sample(list(config), len(config))}
 
