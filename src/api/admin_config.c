@@ -1,6 +1,7 @@
 /* admin_config.c - /admin/api/config: the configuration as llm-rosetta's panel shows and changes it. Every change is api/change.h's. */
 #include "api/admin.h"
 #include "api/change.h"
+#include "json/shape_json.h"
 #include "domain/discover.h"
 #include "version.h"
 
@@ -76,11 +77,21 @@ static const struct shape shim_shape = SHAPE(struct shim_out,
     FIELD(struct shim_out, logo, NULL_EMPTY, "URL of its picture, or null"),
     FIELD(struct shim_out, default_base_url, NULL_EMPTY, "Where it is, unless told otherwise"),
     FIELD(struct shim_out, default_api_key_env, NULL_EMPTY, "Variable that usually holds its key"));
+/* As they are written, so that nothing of them must be there, and more may be. */
+static const struct shape written_provider_shape = MEMBERS("provider",
+    MEMBER("type",     SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "API standard or shim"),
+    MEMBER("api_key",  SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "Credential, masked"),
+    MEMBER("base_url", SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "Base URL"),
+    MEMBER("proxy",    SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "HTTP or SOCKS5 proxy, its credentials masked"));
+static const struct shape written_model_shape = MEMBERS("model",
+    MEMBER("provider",       SHAPE_STR,  0, "Provider that serves it; of several the first"),
+    MEMBER("capabilities",   SHAPE_STRS, 0, "What it can"),
+    MEMBER("upstream_model", SHAPE_STR,  OMIT_EMPTY, "The provider's name of it; absent: the same"));
 static const struct shape config_shape = SHAPE(struct config_out,
     FIELD(struct config_out, config_path, NULL_EMPTY, "The file; null when there is none"),
-    FIELD(struct config_out, providers, 0, "By name, as written, keys masked"),
-    FIELD(struct config_out, models, 0, "By name: provider, capabilities, upstream_model"),
-    FIELD(struct config_out, server, 0, "Settings as written, keys masked"),
+    FIELD_JSON(struct config_out, providers, JSON_MAP, &written_provider_shape, 0, "By name, as written, keys masked"),
+    FIELD_JSON(struct config_out, models, JSON_MAP, &written_model_shape, 0, "By name: provider, capabilities, upstream_model"),
+    FIELD_JSON(struct config_out, server, 0, &json_of_object, 0, "Settings as written, keys masked"),
     FIELD(struct config_out, credential_visible, 0, "Whether keys can be revealed"),
     FIELD(struct config_out, version, 0, "Of sluice"),
     FIELD(struct config_out, known_provider_types, 0, "The base types"),
@@ -88,11 +99,11 @@ static const struct shape config_shape = SHAPE(struct config_out,
 static const struct shape provider_changed_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
     FIELD(struct changed_out, provider, 0, "Its name"),
-    FIELD(struct changed_out, providers, 0, "Names of the providers in use"));
+    FIELD_JSON(struct changed_out, providers, JSON_LIST, &json_of_text, 0, "Names of the providers in use"));
 static const struct shape provider_deleted_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
     FIELD(struct changed_out, deleted, 0, "Its name"),
-    FIELD(struct changed_out, providers, 0, "Names of the providers in use"),
+    FIELD_JSON(struct changed_out, providers, JSON_LIST, &json_of_text, 0, "Names of the providers in use"),
     FIELD(struct changed_out, cascade_deleted_models, OMIT_EMPTY, "Models that went with it"));
 static const struct shape toggled_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
@@ -103,24 +114,24 @@ static const struct shape model_changed_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, model, 0, "Its name"),
     FIELD(struct changed_out, provider, 0, "Who serves it"),
     FIELD(struct changed_out, capabilities, 0, "What it can"),
-    FIELD(struct changed_out, models, 0, "Provider of each model in use, by name"));
+    FIELD_JSON(struct changed_out, models, JSON_MAP, &json_of_text, 0, "Provider of each model in use, by name"));
 static const struct shape model_deleted_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
     FIELD(struct changed_out, deleted, 0, "Its name"),
-    FIELD(struct changed_out, models, 0, "Provider of each model in use, by name"));
+    FIELD_JSON(struct changed_out, models, JSON_MAP, &json_of_text, 0, "Provider of each model in use, by name"));
 static const struct shape models_added_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
     FIELD(struct changed_out, added, 0, "New names"),
     FIELD(struct changed_out, skipped, 0, "Names that were there already"),
     FIELD(struct changed_out, message, OMIT_EMPTY, "When nothing was added"),
-    FIELD(struct changed_out, models, OMIT_EMPTY, "Provider of each model in use, by name; when something was added"));
+    FIELD_JSON(struct changed_out, models, JSON_MAP, &json_of_text, OMIT_EMPTY, "Provider of each model in use, by name; when something was added"));
 static const struct shape server_changed_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
-    FIELD(struct changed_out, server, 0, "Settings as written, keys masked"));
+    FIELD_JSON(struct changed_out, server, 0, &json_of_object, 0, "Settings as written, keys masked"));
 static const struct shape reloaded_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, ok, 0, "true"),
-    FIELD(struct changed_out, providers, 0, "Names of the providers in use"),
-    FIELD(struct changed_out, models, 0, "Provider of each model in use, by name"));
+    FIELD_JSON(struct changed_out, providers, JSON_LIST, &json_of_text, 0, "Names of the providers in use"),
+    FIELD_JSON(struct changed_out, models, JSON_MAP, &json_of_text, 0, "Provider of each model in use, by name"));
 static const struct shape found_shape = SHAPE(struct found_out,
     FIELD(struct found_out, provider, 0, "Its name"),
     FIELD(struct found_out, api_standard, 0, "Format that it speaks"),

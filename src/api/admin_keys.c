@@ -3,6 +3,7 @@
 #include "api/change.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "json/shape_json.h"
 
 #define LEGACY_ID "default" /* server.api_key, the one key of older files */
 
@@ -39,7 +40,7 @@ static const struct shape key_shown_shape = SHAPE(struct key_shown,
     FIELD(struct key_shown, label,   0, "Name for people"),
     FIELD(struct key_shown, created, 0, "When it was made"));
 static const struct shape keys_shape = SHAPE(struct keys_out,
-    FIELD(struct keys_out, keys, 0, "id, key (masked), label, created and what else is written of each"));
+    FIELD_JSON(struct keys_out, keys, JSON_LIST, &key_shown_shape, 0, "id, key (masked), label, created and what else is written of each"));
 static const struct shape made_shape = SHAPE(struct made_out,
     FIELD(struct made_out, ok, 0, "true"),
     FIELD_OBJECT(struct made_out, key, &key_shown_shape, 0, "The new key"));

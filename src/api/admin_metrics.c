@@ -1,6 +1,7 @@
 /* admin_metrics.c - /admin/api/metrics: counters of all times and the last seconds, as llm-rosetta's panel shows them. */
 #include "api/metrics.h"
 #include "base/clock.h"
+#include "json/shape_json.h"
 #include "meter/totals.h"
 #include "meter/usage_read.h"
 #include <math.h>
@@ -52,10 +53,10 @@ static const struct shape answer_shape = SHAPE(struct answer,
     FIELD(struct answer, total_streams, 0, "Those that asked for a stream"),
     FIELD(struct answer, error_rate, 0, "Errors for each request"),
     FIELD(struct answer, active_streams, 0, "Streams that are open"),
-    FIELD(struct answer, by_model, 0, "Requests by model"),
-    FIELD(struct answer, by_source_provider, 0, "Requests by the client's format"),
-    FIELD(struct answer, by_target_provider, 0, "Requests by the provider that was tried last"),
-    FIELD(struct answer, by_status_code, 0, "Requests by HTTP status"),
+    FIELD_JSON(struct answer, by_model, JSON_MAP, &json_of_integer, 0, "Requests by model"),
+    FIELD_JSON(struct answer, by_source_provider, JSON_MAP, &json_of_integer, 0, "Requests by the client's format"),
+    FIELD_JSON(struct answer, by_target_provider, JSON_MAP, &json_of_integer, 0, "Requests by the provider that was tried last"),
+    FIELD_JSON(struct answer, by_status_code, JSON_MAP, &json_of_integer, 0, "Requests by HTTP status"),
     FIELD_LIST(struct answer, series, &point_shape, 0, "The last seconds, oldest first"),
     FIELD_OBJECT(struct answer, persistence, &persistence_shape, 0, "The store behind it"));
 /* clang-format on */

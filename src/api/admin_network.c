@@ -1,6 +1,7 @@
 /* admin_network.c - /admin/api/diagnostics: whether the way to the internet works, and which addresses this host has. */
 #include "api/admin.h"
 #include "http/fetch.h"
+#include "json/shape_json.h"
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -18,10 +19,21 @@ struct host_out {
 };
 
 /* clang-format off */
+static const struct shape place_shape = MEMBERS("place",
+    MEMBER("ok",      SHAPE_BOOL, 0, "Whether an answer came that says it"),
+    MEMBER("ip",      SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "Address that we are seen with"),
+    MEMBER("country", SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "Where that is"),
+    MEMBER("city",    SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "Where that is"),
+    MEMBER("isp",     SHAPE_STR,  OMIT_EMPTY | NULL_EMPTY, "Whose it is"),
+    MEMBER("error",   SHAPE_STR,  OMIT_EMPTY, "What went wrong"));
+static const struct shape reach_shape = MEMBERS("reach",
+    MEMBER("ok",      SHAPE_BOOL,  0, "Whether it answered as it should"),
+    MEMBER("status",  SHAPE_INT32, OMIT_EMPTY, "HTTP status of the answer"),
+    MEMBER("error",   SHAPE_STR,   OMIT_EMPTY, "Why none came"));
 static const struct shape network_shape = SHAPE(struct network_out,
     FIELD(struct network_out, proxy,  OMIT_EMPTY, "The global proxy, without its credentials"),
-    FIELD(struct network_out, ip,     0, "ok, and either ip, country, city, isp or error"),
-    FIELD(struct network_out, google, 0, "ok, status, and an error when nothing came"));
+    FIELD_JSON(struct network_out, ip,     0, &place_shape, 0, "ok, and either ip, country, city, isp or error"),
+    FIELD_JSON(struct network_out, google, 0, &reach_shape, 0, "ok, status, and an error when nothing came"));
 static const struct shape host_shape = SHAPE(struct host_out,
     FIELD(struct host_out, addresses, 0, "Of the interfaces that are up, without loopback"));
 /* clang-format on */

@@ -2,6 +2,7 @@
 #include "api/control.h"
 #include "api/test_tasks.h"
 #include "base/clock.h"
+#include "json/shape_json.h"
 
 struct token_out {
     struct str token;
@@ -28,7 +29,7 @@ static const struct shape token_shape = SHAPE(struct token_out,
     FIELD(struct token_out, token, 0, "Opens the data plane until the process ends"));
 static const struct shape test_in_shape = SHAPE(struct test_in,
     FIELD(struct test_in, endpoint, 0, "Path of the data plane, under /v1 or /v1beta"),
-    FIELD(struct test_in, payload,  0, "Body to send there: an object"));
+    FIELD_JSON(struct test_in, payload, 0, &json_of_object, 0, "Body to send there: an object"));
 static const struct shape started_shape = SHAPE(struct started_out,
     FIELD(struct started_out, task_id, 0, "To ask after it with"));
 static const struct shape state_shape = SHAPE(struct state_out,

@@ -1,5 +1,6 @@
 /* openapi.c - the endpoint table as an OpenAPI 3.1 document. */
 #include "api/api.h"
+#include "api/examples.h"
 #include "api/surface/surface.h"
 #include "version.h"
 #include "gate/identity.h"
@@ -252,6 +253,29 @@ static void end_list(struct jw *w, bool is_page)
     jw_object_end(w);
 }
 
+/* An example of what the row answers, in what is put around it. */
+static void write_out_example(struct jw *w, const struct endpoint *e)
+{
+    jw_key(w, "example");
+    if (e->is_list || e->is_page) {
+        jw_object(w);
+        jw_key(w, "data");
+    }
+    if (e->is_list || e->is_page || e->is_array)
+        jw_array(w);
+    if (e->out)
+        example_value(e->out, w);
+    if (e->is_list || e->is_page || e->is_array)
+        jw_array_end(w);
+    if (e->is_page) {
+        jw_kv_bool(w, "has_more", false);
+        jw_key(w, "next");
+        jw_null(w);
+    }
+    if (e->is_list || e->is_page)
+        jw_object_end(w);
+}
+
 static void write_success(struct jw *w, const struct endpoint *e)
 {
     jw_key(w, e->status == 201 ? "201" : "200");
@@ -288,6 +312,8 @@ static void write_success(struct jw *w, const struct endpoint *e)
                                                                               : "object");
         jw_object_end(w);
     }
+    if (e->out || e->is_array)
+        write_out_example(w, e);
     jw_object_end(w);
     if (stream_media_of(e)) {
         jw_key(w, stream_media_of(e));
@@ -438,6 +464,80 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
     jw_array_end(w);
 }
 
+static void write_scheme(struct jw *w, const char *name)
+{
+    jw_object(w);
+    jw_key(w, name);
+    jw_array(w);
+    jw_array_end(w);
+    jw_object_end(w);
+}
+
+/* Where a credential may stand: gate/admit.h. A surface's own cookie is a scheme called like it. */
+static void write_security(struct jw *w, const struct endpoint *e)
+{
+    static const char *const headers[] = {"bearer", "xApiKey", "xGoogApiKey"};
+    const char *cookie = surface_of(e->surface)->cookie;
+    jw_key(w, "security");
+    jw_array(w);
+    for (size_t i = 0; e->access != ACCESS_PUBLIC && i < ARRAY_LEN(headers); i++)
+        write_scheme(w, headers[i]);
+    if (access_is_control(e->access)) {
+        write_scheme(w, "xAdminToken");
+        write_scheme(w, "session");
+        if (cookie)
+            write_scheme(w, cookie);
+    } else if (e->access != ACCESS_PUBLIC) {
+        write_scheme(w, "queryKey");
+    }
+    jw_array_end(w);
+}
+
+static bool is_first_with_cookie(size_t at)
+{
+    const char *cookie = surface_of((enum surface)at)->cookie;
+    for (size_t i = 0; i < at; i++)
+        if (surface_of((enum surface)i)->cookie &&
+            strcmp(surface_of((enum surface)i)->cookie, cookie) == 0)
+            return false;
+    return true;
+}
+
+static void write_cookie_scheme(struct jw *w, const char *scheme, const char *cookie)
+{
+    jw_key(w, scheme);
+    jw_object(w);
+    jw_kv_cstr(w, "type", "apiKey");
+    jw_kv_cstr(w, "in", "cookie");
+    jw_kv_cstr(w, "name", cookie);
+    jw_object_end(w);
+}
+
+static void write_schemes(struct jw *w)
+{
+    static const struct {
+        const char *name, *json;
+    } schemes[] = {
+        {"bearer", "{\"type\":\"http\",\"scheme\":\"bearer\"}"},
+        {"xApiKey", "{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-api-key\"}"},
+        {"xGoogApiKey", "{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-goog-api-key\"}"},
+        {"queryKey", "{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"}"},
+        {"xAdminToken", "{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-admin-token\"}"},
+    };
+    jw_key(w, "securitySchemes");
+    jw_object(w);
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        jw_key(w, schemes[i].name);
+        jw_raw(w, str_of(schemes[i].json));
+    }
+    write_cookie_scheme(w, "session", SESSION_COOKIE);
+    for (size_t i = 0; i < surface_count(); i++)
+        if (surface_of((enum surface)i)->cookie && is_first_with_cookie(i))
+            write_cookie_scheme(w, surface_of((enum surface)i)->cookie,
+                                surface_of((enum surface)i)->cookie);
+    jw_object_end(w);
+}
+
 static void write_operation(struct jw *w, struct arena *a, const struct endpoint *e)
 {
     static const char *const methods[] = {"get",   "head",   "post",    "put",
@@ -467,26 +567,14 @@ static void write_operation(struct jw *w, struct arena *a, const struct endpoint
         jw_kv_bool(w, "required", true);
         write_content(w, e->takes_form ? "multipart/form-data" : "application/json");
         shape_schema(e->in, w);
+        if (!e->takes_form) {
+            jw_key(w, "example");
+            example_request(e, w);
+        }
         end_content(w);
         jw_object_end(w);
     }
-    jw_key(w, "security");
-    jw_array(w);
-    if (e->access != ACCESS_PUBLIC) {
-        static const char *const keys[] = {"bearer", "xApiKey", "xGoogApiKey", "queryKey"};
-        static const char *const sessions[] = {"bearer", "xAdminToken", "session", "xApiKey"};
-        for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-            jw_object(w);
-            bool is_omni = i == 2 && surface_of(e->surface)->cookie;
-            jw_key(w, !access_is_control(e->access) ? keys[i]
-                      : is_omni                     ? "omniSession"
-                                                    : sessions[i]);
-            jw_array(w);
-            jw_array_end(w);
-            jw_object_end(w);
-        }
-    }
-    jw_array_end(w);
+    write_security(w, e);
     jw_kv_cstr(w, "x-sluice-access", access_name(e->access));
     jw_kv_bool(w, "x-sluice-audited", endpoint_is_audited(e));
     write_responses(w, e);
@@ -617,17 +705,7 @@ struct str openapi_document(struct arena *a)
                    "\"Degraded\":{\"description\":\"`store` while the store refuses writes or "
                    "stalls: the answer is good, its record waits\","
                    "\"schema\":{\"type\":\"string\"}}}"));
-    jw_key(&w, "securitySchemes");
-    jw_raw(
-        &w,
-        STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},"
-            "\"xApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-api-key\"},"
-            "\"xGoogApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-goog-api-key\"},"
-            "\"queryKey\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"key\"},"
-            "\"xAdminToken\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"x-admin-token\"},"
-            "\"omniSession\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"auth_token\"},"
-            "\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"" SESSION_COOKIE
-            "\"}}"));
+    write_schemes(&w);
     jw_object_end(&w);
     jw_object_end(&w);
     return buf_str(&b);

@@ -1,5 +1,6 @@
 /* shape.c - walks the tables. */
 #include "json/shape.h"
+#include "json/shape_json.h"
 #include "base/banned.h"
 
 #define DEEPEST 8 /* shapes within shapes; they are our own tables, so this is no limit on a peer */
@@ -577,6 +578,8 @@ static void schema_bounds(const struct field *f, struct jw *w)
 }
 
 static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w);
+static void schema_of(const struct shape *s, bool has_type, unsigned depth, bool is_out,
+                      struct jw *w);
 
 static void schema_items(const struct field *f, unsigned depth, bool is_out, struct jw *w)
 {
@@ -600,11 +603,44 @@ static void schema_enum(const struct field *f, bool is_nullable, struct jw *w)
     jw_array_end(w);
 }
 
+const struct shape json_of_text = {.name = "string"}, json_of_integer = {.name = "integer"},
+                   json_of_object = {.name = "object"};
+
+const char *json_shape_type(const struct shape *s)
+{
+    return s == &json_of_text || s == &json_of_integer || s == &json_of_object ? s->name : NULL;
+}
+
+/* Of JSON that came as it is, where it is known what it is like. */
+static void schema_json(const struct field *f, unsigned depth, bool is_out, bool is_nullable,
+                        struct jw *w)
+{
+    unsigned kind = f->flags & (JSON_MAP | JSON_LIST);
+    const char *plain = json_shape_type(f->shape);
+    if (!kind && plain) {
+        schema_type(plain, is_nullable, w);
+        return;
+    }
+    schema_type(kind == JSON_LIST ? "array" : "object", is_nullable, w);
+    if (kind) {
+        jw_key(w, kind == JSON_LIST ? "items" : "additionalProperties");
+        jw_object(w);
+    }
+    if (plain)
+        jw_kv_cstr(w, "type", plain);
+    else
+        schema_of(f->shape, kind != 0, depth + 1, is_out, w);
+    if (kind)
+        jw_object_end(w);
+}
+
 static void schema_field(const struct field *f, unsigned depth, bool is_out, struct jw *w)
 {
     bool is_nullable = (f->flags & (NULL_EMPTY | NULL_NEGATIVE)) != 0;
     jw_object(w);
-    if (f->kind == SHAPE_OBJECT)
+    if (f->kind == SHAPE_JSON && f->shape)
+        schema_json(f, depth, is_out, is_nullable, w);
+    else if (f->kind == SHAPE_OBJECT)
         schema_members(f->shape, depth + 1, is_out, w);
     else
         schema_type(type_name(f->kind), is_nullable, w);
@@ -640,9 +676,11 @@ static void schema_required(const struct shape *s, bool is_out, struct jw *w)
         jw_array_end(w);
 }
 
-static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w)
+static void schema_of(const struct shape *s, bool has_type, unsigned depth, bool is_out,
+                      struct jw *w)
 {
-    jw_kv_cstr(w, "type", "object");
+    if (has_type)
+        jw_kv_cstr(w, "type", "object");
     if (depth > DEEPEST) /* a shape that holds itself */
         return;
     jw_key(w, "properties");
@@ -655,6 +693,11 @@ static void schema_members(const struct shape *s, unsigned depth, bool is_out, s
     schema_required(s, is_out, w);
     if (s->is_strict)
         jw_kv_bool(w, "additionalProperties", false);
+}
+
+static void schema_members(const struct shape *s, unsigned depth, bool is_out, struct jw *w)
+{
+    schema_of(s, true, depth, is_out, w);
 }
 
 void shape_schema(const struct shape *s, struct jw *w)
@@ -702,7 +745,7 @@ struct str shape_check(const struct shape *s, struct arena *a)
     for (size_t i = 0; i < s->n_fields && wrong.n == 0; i++) {
         const struct field *f = &s->fields[i];
         wrong = check_field(s, i, a);
-        if (wrong.n == 0 && (f->kind == SHAPE_OBJECT || f->kind == SHAPE_LIST) && f->shape != s)
+        if (wrong.n == 0 && f->shape && f->shape != s)
             wrong = shape_check(f->shape, a);
     }
     return wrong;

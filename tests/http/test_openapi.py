@@ -6,7 +6,8 @@ import re
 import subprocess
 
 import pytest
-from gateway import BINARY
+from conftest import basic_config
+from gateway import BINARY, provider
 from jsonschema import Draft202012Validator
 
 RESPONSE = {
@@ -171,6 +172,8 @@ def test_examples_are_answered(doc, sluice):
     """Each example that asks `echo` gets an answer of the documented kind, refusals included."""
     answered = 0
     for _, path, op in operations(doc):
+        if is_control(path, op):
+            continue
         for content in op.get("requestBody", {}).get("content", {}).values():
             example = content.get("example")
             if not example or ("model" not in example and "{model}" not in path) or example.get("model", "echo") != "echo":
@@ -201,3 +204,137 @@ def test_errors_have_the_documented_shape(doc, sluice):
         schema = doc["components"]["schemas"][name]
         strict = {**schema, "required": list(schema["properties"])}
         Draft202012Validator(strict).validate(r.json())
+
+
+ADMIN = "sk-admin-0123456789abcdef"
+CHEAP = {"password_memory_bytes": 65536, "password_passes": 1}
+ROLES = ("viewer", "member", "admin", "owner")
+
+
+def is_control(path, op):
+    return path.startswith(("/sluice/", "/admin/", "/api/")) and op["tags"][0] not in ("Ollama", "OpenAI")
+
+
+def control_schemas(doc):
+    """(what, schema, example or None) of the control plane's JSON bodies: requests, and answers that have a shape."""
+    for method, path, op in operations(doc):
+        if not is_control(path, op):
+            continue
+        taken = op.get("requestBody", {}).get("content", {}).get("application/json")
+        if taken:
+            yield "in %s %s" % (method.upper(), path), taken["schema"], taken.get("example")
+        for status, answer in op["responses"].items():
+            content = answer.get("content", {}).get("application/json")
+            if status[0] == "2" and content:
+                yield "out %s %s" % (method.upper(), path), content["schema"], content.get("example")
+
+
+def test_every_body_of_the_control_plane_has_an_example_that_fits(doc):
+    """Of the requests as strictly as the gateway reads them: with no member that the schema does not name."""
+    seen = 0
+    for what, schema, example in control_schemas(doc):
+        assert example is not None, what
+        faults = [(list(e.absolute_path), e.message[:200]) for e in Draft202012Validator(schema).iter_errors(example)]
+        assert not faults, (what, faults)
+        if what.startswith("in ") and schema.get("properties"):
+            assert set(example) <= set(schema["properties"]), what
+            assert example or not schema["properties"], what
+        seen += 1
+    assert seen > 250
+
+
+def typeless(schema, at=""):
+    if not {"type", "$ref", "enum", "anyOf", "oneOf"} & set(schema):
+        yield at
+    for name, inner in schema.get("properties", {}).items():
+        yield from typeless(inner, "%s.%s" % (at, name))
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            yield from typeless(schema[name], at)
+
+
+# Members of answers that may be anything, and why. Whole surfaces: what is not described yet.
+ANYTHING = {
+    "value": "a setting's: of the type that stands beside it", "default": "a setting's", "body": "whatever the tested endpoint answered",
+    "before": "an object of any noun", "after": "an object of any noun", "changes": "objects of any noun",
+    "route": "as /sluice/v1/route/explain describes it", "price": "a price of the list, in its own words, or null",
+    "cost_nanousd": "an integer, or null where the price is unknown",
+}
+
+
+def test_answers_say_of_what_type_they_are(doc):
+    for what, schema, _ in control_schemas(doc):
+        if not what.startswith("out ") or " /api/" in what:
+            continue
+        for at in typeless(schema):
+            assert at.rsplit(".", 1)[1] in ANYTHING, (what, at)
+
+
+@pytest.fixture
+def throwaway(start_sluice, scripted):
+    """One that has what the examples speak of."""
+    config = basic_config(scripted.origin)
+    config["providers"]["openai"] = provider("chat", "http://127.0.0.1:9")
+    config["models"]["gpt-4o"] = "openai"
+    config["server"].update(CHEAP, admin_password="correct horse battery", login_max_failures=1000)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
+    return start_sluice(config, key=ADMIN)
+
+
+# Examples that this gateway has reason to refuse, and in which words.
+REFUSED = {"POST /api/pricing/sync": "No price feed", "POST /api/db-backups": "No backup", "POST /api/provider-nodes/validate": "cannot reach"}
+
+
+def test_no_example_is_refused_as_malformed(doc, throwaway):
+    s = throwaway
+    owner = s.post("/sluice/v1/session", {"name": "admin", "password": "correct horse battery"}, auth=False).json()["token"]
+    s.http.cookies.clear()
+    wrong, sent = [], 0
+    for method, path, op in operations(doc):
+        example = op.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+        if not is_control(path, op) or example is None:
+            continue
+        key = owner if op["x-sluice-access"] == "owner" or "/session" in path else ADMIN
+        where = re.sub(r"{(name|id|model|alias|task_id)}", lambda m: {"model": "gpt-4o", "alias": "gpt-latest"}.get(m.group(1), "openai"), path)
+        where = where.replace("settings/openai", "settings/max_attempts")
+        r = s.call(method.upper(), where, example, headers=s.auth(key), params={"provider": "openai"} if "import" in path else None)
+        s.http.cookies.clear()
+        sent += 1
+        name = "%s %s" % (method.upper(), path)
+        if r.status_code in (400, 500) and REFUSED.get(name, "\0") not in r.text:
+            wrong.append((name, r.status_code, r.text[:160]))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert sent > 90
+
+
+def carrier(scheme, credential):
+    """How a request presents it, as the document says."""
+    if scheme["type"] == "http":
+        return {"headers": {"Authorization": "Bearer " + credential}}
+    return {"header": {"headers": {scheme["name"]: credential}}, "query": {"params": {scheme["name"]: credential}},
+            "cookie": {"headers": {"Cookie": "%s=%s" % (scheme["name"], credential)}}}[scheme["in"]]
+
+
+def test_each_named_carrier_lets_in_and_no_other_cookie_does(doc, throwaway):
+    """One row of each surface and plane; a key for the data plane, a session for what administers."""
+    s = throwaway
+    session = s.post("/sluice/v1/session", {"name": "admin", "password": "correct horse battery"}, auth=False).json()["token"]
+    s.http.cookies.clear()
+    schemes, rows = doc["components"]["securitySchemes"], {}
+    for method, path, op in operations(doc):
+        if op["security"] and "{" not in path and (method == "get" or op["x-sluice-access"] == "inference"):
+            rows.setdefault((op["tags"][0], op["x-sluice-access"] in ROLES), (method.upper(), path, op))
+    assert len(rows) >= 8
+    cookies = {name for name, scheme in schemes.items() if scheme.get("in") == "cookie"}
+    for (surface, administers), (method, path, op) in rows.items():
+        named = {name for entry in op["security"] for name in entry}
+        credential = session if administers else ADMIN
+        for name, scheme in schemes.items():
+            r = s.call(method, path, b"{}" if method == "POST" else None, auth=False, **carrier(scheme, credential))
+            if name in named:
+                assert r.status_code not in (401, 403), (surface, path, name, r.text[:200])
+            elif name in cookies or name == "queryKey":
+                assert r.status_code == 401, (surface, path, name, r.text[:200])
+    control = {surface: {name for entry in op["security"] for name in entry} & cookies for (surface, administers), (_, _, op) in rows.items() if administers}
+    assert control["llm-rosetta"] == {"session", "rosetta_admin_session"} and control["sluice"] == {"session"}
+    assert control["OmniRoute"] == control["OmniRoute, typed errors"] == {"session", "auth_token"}
