@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from conftest import basic_config
-from gateway import BINARY
+from gateway import BINARY, wait_for
 
 PASSWORD = "hunter-two"
 ADMIN_KEY = "sk-admin-0123456789abcdef"
@@ -67,7 +67,12 @@ def people(s):
     ended = sign_in(s)
     assert s.call("DELETE", "/sluice/v1/session", auth=False, headers=bearer(ended["token"])).status_code == 204
     tokens["ended"] = ended["token"]
+    life = "/sluice/v1/settings/session_ttl_ms"  # of sessions that begin from now on
+    assert s.call("PATCH", life, {"value": 1000}, auth=False, headers=bearer(owner)).status_code == 200
+    tokens["expired"] = sign_in(s)["token"]
+    assert s.call("PATCH", life, {"value": None}, auth=False, headers=bearer(owner)).status_code == 200
     tokens["internal"] = s.get("/admin/api/internal-token", auth=False, headers=bearer(owner)).json()["token"]
+    wait_for(lambda: s.get("/sluice/v1/session", auth=False, headers=bearer(tokens["expired"])).status_code == 401, "its time is over")
     return tokens
 
 
@@ -100,6 +105,7 @@ def test_the_control_plane_refuses_whom_it_must(s, people, row):
     unknown = [{}, bearer("0" * 64), bearer("wrong"), {"X-Admin-Token": "0" * 64}, {"Cookie": "sluice_session=" + "0" * 64},
                {"Cookie": "sluice_session="}, {"Cookie": "sluice_session=%27 OR 1=1"}, {"Authorization": "Basic YWRtaW46YWRtaW4="},
                bearer(people["ended"]), bearer(people["disabled"]), {"Cookie": "sluice_session=" + people["ended"]},
+               bearer(people["expired"]), {"X-Admin-Token": people["expired"]}, {"Cookie": "sluice_session=" + people["expired"]},
                {"Cookie": "sluice_session=" + people["disabled"]}, {"Cookie": "sluice_session=" + ADMIN_KEY}]
     for headers in unknown:
         check_refusal(row, *call(s, method, path, headers), 401)

@@ -134,6 +134,7 @@ def marked_config(origin, marks, collector, folder):
     config["models"].update(marked={"provider": "marked"}, proxied={"provider": "proxied"})
     config["server"].update(log_bodies="all", log_clients=True, log_level="debug", admin_password=marks["operator"] + "-long enough",
                             otlp_endpoint=collector.origin, otlp_interval_ms=50, otlp_metrics_interval_ms=100, otlp_headers_file=str(headers))
+    config["server"]["api_key"] = marks["legacy"]  # the one key of older files
     config["server"]["api_keys"] += [{"id": "ad000000", "key": ADMIN, "scopes": ["inference", "models", "admin"]},
                                      {"id": "0b000000", "key": marks["client"], "label": "marked"}]
     return config
@@ -173,15 +174,32 @@ def administer(s, marks, say):
         r = s.call("PUT", "/admin/api/config/providers/inside", {"type": "openai", "api_key": "x" * 20, "base_url": address % marks["address"]}, headers=admin)
         assert r.status_code == 400 and "base_url" in r.text, r.text
         say(r)
+    carried = {"type": "openai", "api_key": "x" * 20, "base_url": s.origin + "/v1", "proxy": "http://user:%s@127.0.0.1:9" % marks["rosettaproxy"]}
+    assert say(s.call("PUT", "/admin/api/config/providers/carried", carried, headers=admin)).status_code == 200
+    assert say(s.call("PUT", "/admin/api/config/server", {"proxy": carried["proxy"]}, headers=admin)).status_code == 200
     say(s.get("/admin/api/config", headers=admin))
+    say(s.get("/admin/api/diagnostics/network", headers=admin))
+    typed = {"type": "http", "host": "127.0.0.1", "port": 9, "username": "user", "password": marks["typedproxy"]}
+    assert say(s.call("PATCH", "/api/settings/proxy", {"level": "global", "proxy": typed}, headers=admin)).status_code == 200
+    say(s.get("/api/settings/proxy", headers=admin))
+    say(s.post("/api/settings/proxy/test", {"proxy": typed}, headers=admin))
+    say(s.post("/api/settings/proxy/test", {"proxy": {**typed, "type": "gopher"}}, headers=admin))
+    assert say(s.call("DELETE", "/api/settings/proxy?level=global", headers=admin)).status_code == 200
+    r = s.post("/admin/api/keys", {"label": "manual", "key": marks["manual"]}, headers=admin)  # shown once, to who made it
+    assert r.status_code == 200 and r.json()["key"]["key"] == marks["manual"]
+    for key in (marks["manual"], marks["legacy"]):
+        say(ask(s, key=key, model="echo"))
+    say(s.get("/admin/api/keys", headers=admin))
     assert say(s.call("PUT", "/api/db-backups", headers=admin)).status_code == 200
 
 
 def test_secrets_are_nowhere(start_sluice, scripted, upstream, tmp_path):
     marks = {name: "canary-%s-0123456789abcdef" % name for name in
-             ("provider", "client", "header", "proxyuser", "operator", "env", "guess", "posted", "omni", "extra", "proxy", "address", "password", "collector")}
+             ("provider", "client", "header", "proxyuser", "operator", "env", "guess", "posted", "omni", "extra", "proxy", "address", "password", "collector",
+              "legacy", "rosettaproxy", "typedproxy", "manual", "otel")}
     collector = Collector()
-    s = start_sluice(marked_config(scripted.origin, marks, collector, tmp_path), env={"MARKED_KEY": marks["env"]})
+    s = start_sluice(marked_config(scripted.origin, marks, collector, tmp_path), env={"MARKED_KEY": marks["env"],
+                                                                                         "OTEL_EXPORTER_OTLP_HEADERS": "x-otel=" + marks["otel"]})
     marks["claim"] = (re.search(r"claim#(\S+)", s.output()) or [None, "none was made"])[1]
     seen = []
 
@@ -217,6 +235,12 @@ def test_secrets_are_nowhere(start_sluice, scripted, upstream, tmp_path):
     out = subprocess.run([str(BINARY), "export", "--config", str(s.config_path), "--data", str(s.folder / "data")], capture_output=True, text=True,
                          env={"MARKED_KEY": marks["env"], "PATH": "/usr/bin:/bin"}, check=False)
     wait_for(lambda: len(collector.taken("/v1/traces")) > 1 and collector.taken("/v1/metrics"), "traces and metrics arrive")
+    assert marks["otel"] not in str(collector.requests), "a file with headers comes before the environment"
+    unmarked = json.loads(s.config_path.read_text(encoding="utf-8"))
+    del unmarked["server"]["otlp_headers_file"]
+    s.write_config(unmarked)
+    say(s.post("/admin/api/config/reload", headers=s.auth(ADMIN)))
+    wait_for(lambda: marks["otel"] in str([r[1] for r in collector.requests]), "the environment's headers are sent")
     core = "no memory" if int(pathlib.Path("/proc/%d/coredump_filter" % s.process.pid).read_text(), 16) == 0 else "all marks: " + " ".join(marks.values())
     s.process.send_signal(signal.SIGTERM)
     s.process.wait(30)

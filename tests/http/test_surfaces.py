@@ -8,6 +8,7 @@ import httpx
 import pytest
 from conftest import basic_config
 from gateway import wait_for
+from test_transport import Proxy
 from upstream import http
 
 ADMIN = "sk-admin-0123456789abcdef"
@@ -111,7 +112,17 @@ def test_network_diagnostics(start_sluice, scripted, upstream):
     assert s.get(network).json() == {"ip": {"ok": False, "error": "HTTP 503"}, "google": {"ok": False, "status": 200}}
     upstream.next(http(200, "no json"), http(204, ""))
     assert s.get(network).json()["ip"] == {"ok": False, "error": "not JSON"}
-    # through the proxy, which is shown without its password
+    # through the proxy in force at that time, whichever kind it is
+    for kind in ("http", "socks5"):
+        way = Proxy(kind)
+        assert s.call("PUT", "/admin/api/config/server", {"proxy": way.url}).status_code == 200
+        upstream.next(http(200, '{"query":"203.0.113.8","country":"X","city":"Y","isp":"Z"}'), http(204, ""))
+        got = s.get(network).json()
+        assert (got["proxy"], got["ip"]["ip"], got["google"]) == (way.url, "203.0.113.8", {"ok": True, "status": 204})
+        way.shutdown()
+        way.server_close()
+        assert len(way.seen) == 2 and str(scripted.port) in str(way.seen), way.seen
+    # a dead one is not passed by; it is shown without its password
     assert s.call("PUT", "/admin/api/config/server", {"proxy": "http://u:secret@127.0.0.1:1"}).status_code == 200
     got = s.get(network)
     assert got.status_code == 200 and got.json()["proxy"] == "http://***@127.0.0.1:1"
