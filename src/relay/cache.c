@@ -6,6 +6,7 @@
  * the upstreams that may be asked: a change of any of them is another request. Only whole, good answers are kept. */
 #include "relay/cache.h"
 #include "base/clock.h"
+#include "gate/peer.h"
 #include "json/json.h"
 #include <stdlib.h>
 
@@ -44,9 +45,10 @@ static void add_text(struct buf *b, struct str s)
 
 static void add_tenant(struct relay *rl, struct buf *b)
 {
-    if (!rl->key) { /* callers without a key are nobody's tenants: by their address */
+    /* callers without a key are nobody's tenants: by their address, not a proxy's */
+    if (!rl->key) {
         add_text(b, STR("address"));
-        add_text(b, rl->r->peer);
+        add_text(b, peer_address(rl->r, rl->set->trusted_proxies));
         return;
     }
     const struct holder *of = NULL;
@@ -215,6 +217,8 @@ static void idempotent_key(struct relay *rl, struct str name, struct replies_key
     buf_init_arena(&b, rl->r->arena, 65536);
     add_tenant(rl, &b);
     add_text(&b, rl->r->path);
+    /* alt=sse makes another answer of it; a key is its tenant's matter, and may be a new one */
+    add_text(&b, query_without(rl->r->arena, rl->r->query, "key"));
     add_text(&b, name);
     k->layer = REPLIES_IDEMPOTENT;
     sha256(buf_str(&b), k->id);

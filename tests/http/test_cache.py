@@ -97,6 +97,24 @@ def test_never_another_tenants(cached, upstream):
     assert len(upstream.requests) == 2
 
 
+def test_callers_without_a_key_are_told_apart_behind_a_proxy_too(start_sluice, upstream):
+    """By the address that a trusted proxy tells; what anybody else writes there makes no tenant."""
+    path, b = body()
+    trusting = start_sluice(config(upstream.origin, allow_anonymous=True, trusted_proxies="127.0.0.1"))
+    sent = [({"X-Forwarded-For": "198.51.100.%d" % n, **more}, seen) for n, seen in ((1, "MISS"), (2, "MISS"), (1, "HIT"))
+            for more in ({}, {"Idempotency-Key": "one", "X-Sluice-No-Cache": "true"})]
+    for headers, seen in sent:
+        r = trusting.post(path, b, auth=False, headers=headers)
+        if "Idempotency-Key" in headers:
+            assert r.headers.get("x-sluice-idempotent") == ("true" if seen == "HIT" else None), headers
+        else:
+            assert r.headers["x-sluice-cache"] == seen, headers
+    assert len(upstream.requests) == 4
+    plain = start_sluice(config(upstream.origin, allow_anonymous=True))
+    assert [plain.post(path, b, auth=False, headers={"X-Forwarded-For": a}).headers["x-sluice-cache"] for a in ("198.51.100.1", "198.51.100.2")] == \
+        ["MISS", "HIT"]
+
+
 @pytest.mark.parametrize("temperature", [None, 0.1, 1])
 def test_drawn_lots_are_drawn_again(cached, upstream, temperature):
     path, b = body(temperature=temperature)
@@ -362,6 +380,17 @@ def test_another_body_path_or_caller(start_sluice, upstream):
     assert len(upstream.requests) == 3
     long = s.post(path, b, headers={"Idempotency-Key": "k" * 256})
     assert long.status_code == 400 and "idempotency-key" in long.text
+
+
+def test_what_the_address_asks_for_makes_another_request(sluice, upstream):
+    """alt=sse decides how Google's streams come; the key in the address is no part of what is asked for."""
+    _, b = body("google", True, temperature=None)
+    path, k = "/v1beta/models/to-chat:streamGenerateContent", key()
+    events, array = sluice.post(path + "?alt=sse", b, headers=k), sluice.post(path, b, headers=k)
+    assert events.headers["content-type"].startswith("text/event-stream") and array.headers["content-type"].startswith("application/json")
+    assert isinstance(array.json(), list) and "x-sluice-idempotent" not in array.headers and len(upstream.requests) == 2
+    again = sluice.post(path + "?key=" + KEY + "&alt=sse", b, auth=False, headers=k)
+    assert again.headers["x-sluice-idempotent"] == "true" and again.content == events.content and len(upstream.requests) == 2
 
 
 def test_a_failure_is_tried_again(sluice, upstream):
