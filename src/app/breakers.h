@@ -5,7 +5,7 @@
 #include "route/live.h"
 #include "store/db.h"
 
-/* By the log's writer, soon, when anything has changed since *version. */
+/* By the log's writer, at once, when anything has changed since *version. */
 void breakers_save(struct live *l, const struct snapshot *s, struct usage_log *log, uint64_t *version);
 void breakers_load(struct live *l, const struct snapshot *s, struct db *db); /* at the start; db may be NULL */
 #endif

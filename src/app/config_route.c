@@ -1,11 +1,9 @@
 #include "app/config_route.h"
+#include "base/codec.h"
 #include "base/log.h"
 #include "domain/route_policy.h"
 #include "json/json.h"
-#include <pthread.h>
 #include <stdlib.h>
-
-#define MAX_COMBOS 4096 /* further ones share counters */
 
 struct router_builder {
     struct arena *a;
@@ -15,27 +13,14 @@ struct router_builder {
     struct map combos; /* by name, disabled ones too */
 };
 
-/* Counters of round-robin outlive a snapshot. */
-static struct {
-    pthread_mutex_t lock;
-    char *names[MAX_COMBOS];
-    uint32_t n;
-} registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
+/* The same in every process, so that route_seed is enough to repeat what was drawn. */
 static uint32_t combo_index(struct str name)
 {
-    pthread_mutex_lock(&registry.lock);
-    uint32_t i = 0;
-    while (i < registry.n && !str_eq(name, str_of(registry.names[i])))
-        i++;
-    if (i == registry.n && i < MAX_COMBOS) {
-        registry.names[i] = strndup(name.p, name.n);
-        if (!registry.names[i])
-            abort();
-        registry.n++;
-    }
-    pthread_mutex_unlock(&registry.lock);
-    return i % MAX_COMBOS;
+    uint8_t hash[SHA256_SIZE];
+    uint32_t index;
+    sha256(name, hash);
+    memcpy(&index, hash, sizeof index);
+    return index;
 }
 
 /* ---- sections, of the file first ---- */

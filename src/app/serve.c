@@ -45,6 +45,7 @@
 #define FETCH_QUEUE 256
 #define DRAIN_POLL_MS 20
 #define SAVE_COUNTERS_MS 30000
+#define SAVE_BREAKERS_MS 250 /* at the least, between two times */
 #define MAX_CONFIG_FILE (64u << 20)
 #define SWEEP_MS 60000
 #define HASH_QUEUE 64
@@ -96,6 +97,11 @@ struct server {
     struct otlp *otlp;
     _Atomic bool are_loops_gone;
     struct timer save_timer;
+    /* breakers are saved when they change: of the first loop, but for the flag */
+    _Atomic bool are_breakers_due;
+    bool are_breakers_written;
+    uint64_t breakers_ms;
+    struct timer breakers_timer;
     struct reload_counts reloads;
     struct loop *all_loops[MAX_LOOPS]; /* for the control plane */
     struct relay_loop *all_relays[MAX_LOOPS];
@@ -274,7 +280,6 @@ static void save_on_worker(void *arg)
     struct server *s = arg;
     struct snapshot *snap = snapshot_current();
     totals_save(s->totals, s->metrics, s->usage);
-    breakers_save(relay_live_state(s->shared), snap, s->usage, &s->saved_breakers);
     limits_save(s->limiter, s->usage, &s->saved_limits);
     snapshot_unref(snap);
     snapshot_thread_done();
@@ -286,6 +291,64 @@ static void on_save(struct timer *t)
     /* workers busy: the next time will do */
     (void)!workers_run(s->workers, s->loops[0].loop, save_on_worker, NULL, s);
     timer_start(s->loops[0].loop, t, SAVE_COUNTERS_MS, on_save);
+}
+
+static void breakers_on_worker(void *arg)
+{
+    struct server *s = arg;
+    struct snapshot *snap = snapshot_current();
+    breakers_save(relay_live_state(s->shared), snap, s->usage, &s->saved_breakers);
+    snapshot_unref(snap);
+    snapshot_thread_done();
+}
+
+static void save_breakers(struct server *s);
+
+static void on_breakers_time(struct timer *t)
+{
+    save_breakers((struct server *)(void *)((char *)t - offsetof(struct server, breakers_timer)));
+}
+
+static void on_breakers_saved(void *arg)
+{
+    struct server *s = arg;
+    s->are_breakers_written = false;
+    /* the store had no room, or they changed meanwhile */
+    if (s->saved_breakers != live_version(relay_live_state(s->shared)))
+        save_breakers(s);
+}
+
+/* One at a time, so that no older state is written behind a newer one. */
+static void save_breakers(struct server *s)
+{
+    struct loop *l = s->loops[0].loop;
+    uint64_t now = loop_now_ms(l), next = s->breakers_ms + SAVE_BREAKERS_MS;
+    atomic_store(&s->are_breakers_due, false);
+    if (atomic_load(&s->are_loops_gone)) /* its last messages: stop() saves them */
+        return;
+    if (s->are_breakers_written || timer_is_running(&s->breakers_timer))
+        return;
+    if (s->breakers_ms && now < next) {
+        timer_start(l, &s->breakers_timer, next - now, on_breakers_time);
+        return;
+    }
+    s->breakers_ms = now;
+    s->are_breakers_written = workers_run(s->workers, l, breakers_on_worker, on_breakers_saved, s);
+    if (!s->are_breakers_written)
+        timer_start(l, &s->breakers_timer, SAVE_BREAKERS_MS, on_breakers_time);
+}
+
+static void on_breakers_due(void *arg)
+{
+    save_breakers(arg);
+}
+
+/* On any thread. A process that is killed right afterwards knows of it when it comes back. */
+static void on_breakers_changed(void *arg)
+{
+    struct server *s = arg;
+    if (!atomic_exchange(&s->are_breakers_due, true))
+        loop_post(s->loops[0].loop, on_breakers_due, s);
 }
 
 static bool collect_metrics(void *arg, struct arena *a, struct metrics_view *v)
@@ -688,6 +751,7 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     set_self(s, snap, port);
     start_watching(s);
     timer_start(s->loops[0].loop, &s->save_timer, SAVE_COUNTERS_MS, on_save);
+    live_on_change(relay_live_state(s->shared), on_breakers_changed, s);
     otlp_configure(s->otlp, &snap->settings, str_of(s->sources.data_dir));
     request(s, observe_start);
     timer_start(s->loops[0].loop, &s->sweep_timer, SWEEP_MS, on_sweep);
@@ -769,6 +833,8 @@ static void stop(struct server *s)
     if (s->control.refusals)
         refusals_write(s->control.refusals, s->sources.db_path, clock_mono_ms());
     atomic_store(&s->are_loops_gone, true);
+    if (s->shared)
+        live_on_change(relay_live_state(s->shared), NULL, NULL);
     otlp_settle(s->otlp);
     if (s->tail)
         tail_stop(s->tail);
@@ -852,6 +918,7 @@ int serve_run(const struct serve_options *options, const struct config_sources *
         close_handle((uv_handle_t *)&s->watch[1]);
         timer_stop(&s->watch_timer);
         timer_stop(&s->save_timer);
+        timer_stop(&s->breakers_timer);
         timer_stop(&s->sweep_timer);
         if (rc != 0 && s->loops[0].http && !s->loops[0].is_drained)
             http_server_close(s->loops[0].http);

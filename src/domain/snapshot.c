@@ -419,6 +419,16 @@ bool snapshot_cut_extended(const struct snapshot *s, struct str *name)
     return is_extended;
 }
 
+/* Other bytes of the hash than a combo of this name has: config_route.c. */
+static uint32_t model_index(struct str name)
+{
+    uint8_t hash[SHA256_SIZE];
+    uint32_t index;
+    sha256(name, hash);
+    memcpy(&index, hash + sizeof index, sizeof index);
+    return index;
+}
+
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set)
 {
     struct combo *c = ARENA_NEW(a, struct combo);
@@ -432,7 +442,7 @@ struct combo *combo_of_targets(struct arena *a, const struct model *m, const str
                                                   STRATEGY_PRIORITY);
     c->is_enabled = true;
     c->from = m->from;
-    c->index = (uint32_t)hash_bytes(m->name.p, m->name.n);
+    c->index = model_index(m->name);
     c->members = ARENA_ARRAY(a, struct member, m->n_targets);
     c->n_members = m->n_targets;
     for (size_t i = 0; i < m->n_targets; i++)

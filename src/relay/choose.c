@@ -342,7 +342,7 @@ enum choice_step choice_admit(struct relay *rl)
 {
     bool is_waiting = false;
     uint64_t now = now_of(rl);
-    if (!live_admit(live_of(rl), rl->target, rl->set, rl->n_order == 1, now, &rl->key_index)) {
+    if (!live_admit(live_of(rl), rl->target, rl->set, rl->n_order == 1, now, &rl->ticket)) {
         struct standing s = live_standing(live_of(rl), rl->target, rl->set, now);
         leave(rl, s.is_quota ? "quota used up" : s.wait_ms > 0 ? "cooling" : "probed by another");
         return CHOICE_SKIP;
@@ -352,7 +352,7 @@ enum choice_step choice_admit(struct relay *rl)
         leave(rl, NULL);
         return CHOICE_GO;
     }
-    live_give_up(live_of(rl), rl->target, rl->key_index);
+    live_give_up(live_of(rl), rl->target, &rl->ticket);
     rl->is_admitted = false;
     return is_waiting ? CHOICE_WAIT : CHOICE_SKIP;
 }
@@ -363,7 +363,7 @@ bool choice_admit_beside(struct relay *rl)
     uint64_t now = now_of(rl);
     const struct combo *by = combo_of(rl);
     if (!by || live_standing(l, rl->target, rl->set, now).kind != STANDING_READY ||
-        !live_admit(l, rl->target, rl->set, false, now, &rl->key_index))
+        !live_admit(l, rl->target, rl->set, false, now, &rl->ticket))
         return false;
     rl->is_admitted = true;
     if (by->concurrency > 0 || rl->target->upstream->is_measured) {
@@ -409,13 +409,13 @@ void choice_head(struct relay *rl, int status, const struct http_header *h, size
         struct quota_window v[QUOTA_WINDOWS];
         size_t found = quota_read(h, n, clock_wall_ms(), v);
         if (found)
-            live_note_quota(live_of(rl), t, rl->key_index, v, found, now);
+            live_note_quota(live_of(rl), t, rl->ticket.key, v, found, now);
         if (status < 300)
             live_first_byte(live_of(rl), t, (clock_mono_ns() - rl->sent_ns) / 1000, now);
     }
     if (status >= 300)
         return;
-    live_report(live_of(rl), t, rl->key_index, &(struct outcome){FAULT_NONE, status, -1}, rl->set,
+    live_report(live_of(rl), t, &rl->ticket, &(struct outcome){FAULT_NONE, status, -1}, rl->set,
                 now);
     rl->is_admitted = false;
     if (rl->choice && rl->choice->sticky)
@@ -425,7 +425,7 @@ void choice_head(struct relay *rl, int status, const struct http_header *h, size
 void choice_leave(struct relay *rl)
 {
     if (rl->is_admitted && rl->target)
-        live_give_up(live_of(rl), rl->target, rl->key_index);
+        live_give_up(live_of(rl), rl->target, &rl->ticket);
     rl->is_admitted = false;
     if (rl->entered)
         live_leave(live_of(rl), rl->entered);
@@ -434,7 +434,7 @@ void choice_leave(struct relay *rl)
 
 void choice_report(struct relay *rl, enum fault f, int64_t retry_after_ms)
 {
-    live_report(live_of(rl), rl->target, rl->key_index,
+    live_report(live_of(rl), rl->target, &rl->ticket,
                 &(struct outcome){f, rl->up_status, retry_after_ms}, rl->set, now_of(rl));
     rl->is_admitted = false;
     leave(rl, fault_name(f));

@@ -58,7 +58,7 @@ void upstream_headers(struct relay *rl, const struct target *t, struct str conte
     out->lines[0] = !is_json ? other : rl->is_stream ? json_stream : json;
     if (!is_json)
         add(h, &n, max, STR("content-type"), content_type);
-    out->lines[1] = u->lines[rl->key_index < u->n_keys ? rl->key_index : 0];
+    out->lines[1] = u->lines[rl->ticket.key < u->n_keys ? rl->ticket.key : 0];
     add(h, &n, max, STR("x-request-id"), rl->id);
     bool is_same = rl->up != WIRE_NONE && rl->up == rl->spec->client;
     if (rl->up == WIRE_ANTHROPIC) {

@@ -8,7 +8,7 @@
 /* What of struct relay belongs to one attempt, before its reply. */
 struct held {
     const struct target *target, *entered;
-    uint32_t key_index;
+    struct ticket ticket;
     bool is_admitted, is_same, strip_usage, is_ctx_ready;
     struct http_call *call;
     enum wire_id up;
@@ -72,7 +72,7 @@ static void put_aside(struct relay *rl, struct held *h)
 {
     *h = (struct held){.target = rl->target,
                        .entered = rl->entered,
-                       .key_index = rl->key_index,
+                       .ticket = rl->ticket,
                        .is_admitted = rl->is_admitted,
                        .is_same = rl->is_same,
                        .strip_usage = rl->strip_usage,
@@ -109,7 +109,7 @@ static void put_back(struct relay *rl, const struct held *h)
 {
     rl->target = h->target;
     rl->entered = h->entered;
-    rl->key_index = h->key_index;
+    rl->ticket = h->ticket;
     rl->is_admitted = h->is_admitted;
     rl->is_same = h->is_same;
     rl->strip_usage = h->strip_usage;

@@ -71,7 +71,7 @@ struct relay {
     /* where to */
     const struct route_policy *policy; /* that led it elsewhere; NULL: none */
     struct choice *choice;           /* choose.c; NULL: one target, nothing to choose */
-    uint32_t key_index;              /* of the target's credentials */
+    struct ticket ticket;            /* of the attempt: which credential of the target, and when */
     bool is_admitted;                /* its breaker waits for an outcome */
     bool has_fallen_back;            /* to global_fallback_model */
     const struct target *entered;    /* counted among what it serves at once */

@@ -9,7 +9,8 @@
 #define LANES 8192
 #define LANE_STEPS 16
 #define PINS 16384
-#define COUNTERS 4096
+#define COUNTERS 16384 /* of combos and models of several targets, by name */
+#define COUNTER_STEPS 64
 #define PIN_TTL_MS 1800000 /* of a conversation that says nothing */
 #define MAX_COOL_MS (8ull * 86400000)
 #define PROBE_MAX_MS 120000 /* a probe that nobody heard of again */
@@ -57,18 +58,23 @@ struct account { /* of an upstream's key: its quota windows */
 struct pin {
     _Atomic uint64_t key, lane, at_ms;
 };
+struct counter {
+    _Atomic uint64_t tag; /* of its index; 0: nobody's */
+    _Atomic uint64_t turn;
+    _Atomic int64_t hedge_debt; /* of an allowance, in hundredths of an attempt; 0: it is whole */
+};
 struct live {
     pthread_mutex_t lock;
     _Atomic uint32_t troubles[MAX_UPSTREAMS]; /* breakers of it that are not as new */
     _Atomic uint32_t quotas[MAX_UPSTREAMS];   /* whether it has said anything of quotas */
     _Atomic uint64_t version;
     _Atomic uint64_t transitions[3];
-    _Atomic uint64_t counters[COUNTERS];
+    void (*on_change)(void *arg);
+    void *on_change_arg;
+    struct counter counters[COUNTERS];
     struct slot slots[SLOTS];
     struct lane lanes[LANES];
     struct starts *starts; /* of the lane at the same place */
-    /* of an allowance, in hundredths of an attempt; 0: it is whole */
-    _Atomic int64_t hedge_debt[COUNTERS];
     struct account accounts[SLOTS];
     struct pin pins[PINS];
 };
@@ -280,25 +286,38 @@ struct standing live_standing(const struct live *l, const struct target *t,
     return best;
 }
 
-/* One of those behind it goes ahead to see. */
+/* One of those behind it goes ahead to see. When it went is its mark: of one breaker no two have the same. */
 static bool take_probe(struct slot *s, uint64_t now)
 {
     uint64_t was = GET(s->probe_ms);
     if (was != 0 && now < was + PROBE_MAX_MS)
         return false;
-    return atomic_compare_exchange_strong(&s->probe_ms, &was, now ? now : 1);
+    return atomic_compare_exchange_strong(&s->probe_ms, &was, now);
 }
 
-static bool admit_key(struct live *l, const struct target *t, uint32_t key, uint64_t now)
+/* Its own mark alone: another one may be probing by now. */
+static void end_probe(const struct slots *all, struct ticket *p)
 {
-    struct slots all = slots_of(l, t, key);
+    for (size_t i = 0; p->is_probe && i < 3; i++) {
+        uint64_t mark = p->at_ms;
+        if (all->v[i])
+            (void)atomic_compare_exchange_strong(&all->v[i]->probe_ms, &mark, 0);
+    }
+    p->is_probe = false;
+}
+
+static bool admit_key(struct live *l, const struct target *t, struct ticket *p, uint64_t now)
+{
+    struct slots all = slots_of(l, t, p->key), taken = {{NULL, NULL, NULL}};
     for (size_t i = 0; i < 3; i++) {
-        if (!all.v[i] || !is_half_open(all.v[i], now) || take_probe(all.v[i], now))
+        if (!all.v[i] || !is_half_open(all.v[i], now))
             continue;
-        for (size_t k = 0; k < i; k++)
-            if (all.v[k] && is_half_open(all.v[k], now))
-                PUT(all.v[k]->probe_ms, 0);
-        return false;
+        if (!take_probe(all.v[i], p->at_ms)) {
+            end_probe(&taken, p);
+            return false;
+        }
+        taken.v[i] = all.v[i];
+        p->is_probe = true;
     }
     return true;
 }
@@ -309,12 +328,12 @@ static uint32_t next_key(const struct upstream *u)
 }
 
 bool live_admit(struct live *l, const struct target *t, const struct settings *set, bool is_only,
-                uint64_t now, uint32_t *key)
+                uint64_t now, struct ticket *p)
 {
-    *key = next_key(t->upstream);
+    *p = (struct ticket){next_key(t->upstream), now ? now : 1, false};
     if (!has_trouble(l, t->upstream))
         return true;
-    uint32_t first = *key, n = (uint32_t)keys_of(t->upstream), best = first;
+    uint32_t first = p->key, n = (uint32_t)keys_of(t->upstream), best = first;
     struct standing of_best = of_key(l, t, first, set, now);
     for (uint32_t i = 1; i < n && of_best.kind != STANDING_READY; i++) {
         struct standing s = of_key(l, t, (first + i) % n, set, now);
@@ -323,15 +342,23 @@ bool live_admit(struct live *l, const struct target *t, const struct settings *s
             best = (first + i) % n;
         }
     }
-    *key = best;
+    p->key = best;
     if (of_best.kind == STANDING_COOLING)
         return is_only;
-    return admit_key(l, t, best, now) || is_only;
+    return admit_key(l, t, p, now) || is_only;
 }
 
 static void changed(struct live *l)
 {
     atomic_fetch_add_explicit(&l->version, 1, memory_order_release);
+    if (l->on_change)
+        l->on_change(l->on_change_arg);
+}
+
+void live_on_change(struct live *l, void (*fn)(void *arg), void *arg)
+{
+    l->on_change_arg = arg;
+    l->on_change = fn;
 }
 
 static void clean(struct live *l, struct slot *s, uint32_t upstream)
@@ -435,7 +462,14 @@ static void open_slot(struct live *l, struct slot *s, const struct rule *r, cons
     ADD(l->transitions[BREAKER_OPEN], 1);
 }
 
-void live_report(struct live *l, const struct target *t, uint32_t key, const struct outcome *o,
+/* An attempt that was sent before it opened says nothing of how the upstream is since. Failures that did not open it are in a row: any
+ * answer between them counts. */
+static bool is_news(const struct slot *s, const struct ticket *p)
+{
+    return GET(s->until_ms) == 0 || p->at_ms > GET(s->last_ms);
+}
+
+void live_report(struct live *l, const struct target *t, struct ticket *p, const struct outcome *o,
                  const struct settings *set, uint64_t now)
 {
     const struct upstream *u = t->upstream;
@@ -444,14 +478,15 @@ void live_report(struct live *l, const struct target *t, uint32_t key, const str
         return;
     if (is_well && !atomic_load_explicit(&l->troubles[u->id], memory_order_acquire))
         return;
+    live_give_up(l, t, p);
     if (is_well) {
-        struct slots all = slots_of(l, t, key);
+        struct slots all = slots_of(l, t, p->key);
         for (size_t i = 0; i < 3; i++)
-            clean(l, all.v[i], u->id);
+            if (all.v[i] && is_news(all.v[i], p))
+                clean(l, all.v[i], u->id);
         return;
     }
-    live_give_up(l, t, key);
-    struct rule r = rule_for(t, key, o, set);
+    struct rule r = rule_for(t, p->key, o, set);
     struct str model = r.is_of_model ? t->model : STR_NONE;
     uint64_t lane = r.is_of_model ? live_lane(t) : lane_of(u->id, STR_NONE),
              tag = slot_tag(lane, r.key);
@@ -473,14 +508,12 @@ void live_report(struct live *l, const struct target *t, uint32_t key, const str
     changed(l);
 }
 
-void live_give_up(struct live *l, const struct target *t, uint32_t key)
+void live_give_up(struct live *l, const struct target *t, struct ticket *p)
 {
-    if (!has_trouble(l, t->upstream))
+    if (!p->is_probe)
         return;
-    struct slots all = slots_of(l, t, key);
-    for (size_t i = 0; i < 3; i++)
-        if (all.v[i])
-            PUT(all.v[i]->probe_ms, 0);
+    struct slots all = slots_of(l, t, p->key);
+    end_probe(&all, p);
 }
 
 uint64_t live_cooling_ms(const struct live *l, uint32_t upstream, uint64_t now)
@@ -681,6 +714,22 @@ void live_first_byte(struct live *l, const struct target *t, uint64_t us, uint64
     } while (!atomic_compare_exchange_weak(&lane->first_byte, &was, is));
 }
 
+/* ---- counters ---- */
+
+static struct counter *find_counter(struct live *l, uint32_t index)
+{
+    uint64_t tag = mix(index + 1ull);
+    for (size_t i = 0; i < COUNTER_STEPS; i++) {
+        struct counter *c = &l->counters[(tag + i) % COUNTERS];
+        uint64_t has = GET(c->tag);
+        if (has == tag)
+            return c;
+        if (has == 0 && (atomic_compare_exchange_strong(&c->tag, &has, tag) || has == tag))
+            return c;
+    }
+    return &l->counters[tag % COUNTERS]; /* full around here: shared */
+}
+
 /* ---- asking twice ---- */
 
 static size_t start_step(uint64_t us)
@@ -732,7 +781,7 @@ uint64_t live_start_percentile_us(const struct live *l, const struct target *t, 
 
 void live_hedge_earn(struct live *l, uint32_t index, int64_t percent)
 {
-    _Atomic int64_t *debt = &l->hedge_debt[index % COUNTERS];
+    _Atomic int64_t *debt = &find_counter(l, index)->hedge_debt;
     int64_t was = GET(*debt);
     while (was > 0 && !atomic_compare_exchange_weak(debt, &was, was > percent ? was - percent : 0))
         ;
@@ -740,7 +789,7 @@ void live_hedge_earn(struct live *l, uint32_t index, int64_t percent)
 
 bool live_hedge_take(struct live *l, uint32_t index, int64_t burst)
 {
-    _Atomic int64_t *debt = &l->hedge_debt[index % COUNTERS];
+    _Atomic int64_t *debt = &find_counter(l, index)->hedge_debt;
     int64_t was = GET(*debt);
     do
         if (was + 100 > burst * 100)
@@ -816,7 +865,7 @@ size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, 
 
 uint64_t live_turn(struct live *l, uint32_t index, bool takes)
 {
-    _Atomic uint64_t *c = &l->counters[index % COUNTERS];
+    _Atomic uint64_t *c = &find_counter(l, index)->turn;
     return takes ? ADD(*c, 1) : GET(*c);
 }
 

@@ -28,16 +28,22 @@ struct standing {
 };
 /* Of the credential of a target that stands best. */
 struct standing live_standing(const struct live *l, const struct target *t, const struct settings *set, uint64_t now_ms);
-/* Before an attempt: which credential to use. false: it cools, or another request probes it already. Attempts that were admitted are
- * reported, or given up. is_only: there is no other target, and it is tried whatever the state. */
-bool live_admit(struct live *l, const struct target *t, const struct settings *set, bool is_only, uint64_t now_ms, uint32_t *key) MUST_USE;
+struct ticket {               /* what an attempt was let through with */
+    uint32_t key;             /* place of the credential to use */
+    uint64_t at_ms;           /* when: what fails later, it knows nothing of */
+    bool is_probe;            /* it is the one that sees how a half-open breaker's upstream is */
+};
+/* Before an attempt. false: it cools, or another request probes it already. Attempts that were admitted are reported, or given up.
+ * is_only: there is no other target, and it is tried whatever the state. */
+bool live_admit(struct live *l, const struct target *t, const struct settings *set, bool is_only, uint64_t now_ms, struct ticket *p) MUST_USE;
 struct outcome {
     enum fault fault;         /* FAULT_NONE, or of the request's own: the upstream is well */
     int status;               /* 0: none came */
     int64_t retry_after_ms;   /* < 0: not said */
 };
-void live_report(struct live *l, const struct target *t, uint32_t key, const struct outcome *o, const struct settings *set, uint64_t now_ms);
-void live_give_up(struct live *l, const struct target *t, uint32_t key); /* no outcome: the client left */
+/* An answer to an attempt that was sent before a breaker opened does not close it. */
+void live_report(struct live *l, const struct target *t, struct ticket *p, const struct outcome *o, const struct settings *set, uint64_t now_ms);
+void live_give_up(struct live *l, const struct target *t, struct ticket *p); /* no outcome: the client left. Another one's probe goes on */
 uint64_t live_cooling_ms(const struct live *l, uint32_t upstream_id, uint64_t now_ms); /* the longest of its breakers; 0: none is open */
 
 struct breaker_info {
@@ -55,6 +61,7 @@ size_t live_breakers(struct live *l, struct arena *a, uint64_t now_ms, struct br
 size_t live_reset(struct live *l, uint32_t upstream, struct str model, uint64_t now_ms);
 void live_restore(struct live *l, const struct breaker_info *b, uint64_t now_ms); /* as it was before a restart */
 uint64_t live_version(const struct live *l);  /* changes with every breaker: whether there is something to save */
+void live_on_change(struct live *l, void (*fn)(void *arg), void *arg); /* before the first request; called on any thread: it only tells */
 uint64_t live_transitions(const struct live *l, enum breaker_state to); /* counted since the start */
 
 /* ---- loads and times: of upstreams that is_measured ---- */

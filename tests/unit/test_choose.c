@@ -19,7 +19,7 @@ struct rig {
     struct member m[MEMBERS];
     struct model model;
     uint64_t now, seed;
-    uint32_t key;
+    struct ticket ticket[MEMBERS]; /* of who was let through last */
 };
 
 static void rig_init(struct rig *r, enum strategy strategy, size_t n)
@@ -97,12 +97,17 @@ static size_t first(struct rig *r)
 
 static void tell(struct rig *r, size_t i, enum fault f, int status, int64_t retry_ms)
 {
-    live_report(r->l, &r->t[i], 0, &(struct outcome){f, status, retry_ms}, &r->s->settings, r->now);
+    live_report(r->l, &r->t[i], &r->ticket[i], &(struct outcome){f, status, retry_ms},
+                &r->s->settings, r->now);
 }
 
 static bool admits(struct rig *r, size_t i)
 {
-    return live_admit(r->l, &r->t[i], &r->s->settings, false, r->now, &r->key);
+    struct ticket t;
+    bool ok = live_admit(r->l, &r->t[i], &r->s->settings, false, r->now, &t);
+    if (ok)
+        r->ticket[i] = t;
+    return ok;
 }
 
 static uint64_t wait_of(struct rig *r, size_t i)
@@ -219,6 +224,90 @@ START_TEST(a_breaker_backs_off_forgets_and_lets_one_through)
 }
 END_TEST
 
+START_TEST(an_answer_from_before_it_opened_closes_nothing)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    ck_assert(admits(&r, 0));
+    struct ticket old = r.ticket[0];
+    r.now += 100;
+    ck_assert(admits(&r, 0));
+    tell(&r, 0, FAULT_QUOTA_WINDOW, 429, 60000);
+    r.now += 1000;
+    r.ticket[0] = old;
+    tell(&r, 0, FAULT_NONE, 200, -1);
+    ck_assert_uint_eq(wait_of(&r, 0), 59000);
+    tell(&r, 0, FAULT_CLIENT, 400, -1); /* which is an answer, too */
+    ck_assert(!admits(&r, 0));
+    r.now += 59000;
+    tell(&r, 0, FAULT_NONE, 200, -1);
+    ck_assert(admits(&r, 0) && !admits(&r, 0)); /* half-open all the same: one sees */
+    tell(&r, 0, FAULT_NONE, 200, -1);
+    ck_assert(admits(&r, 0) && admits(&r, 0));
+    /* failures that have not opened it are in a row: any answer comes between them */
+    r.s->settings.breaker_failures = 2;
+    for (int i = 0; i < 5; i++) {
+        tell(&r, 0, FAULT_OVERLOAD, 503, -1);
+        ck_assert_uint_eq(wait_of(&r, 0), 0);
+        r.ticket[0] = old;
+        tell(&r, 0, FAULT_NONE, 200, -1);
+    }
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(a_probe_is_ended_by_nobody_else)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    ck_assert(admits(&r, 0));
+    struct ticket old = r.ticket[0], probe;
+    tell(&r, 0, FAULT_QUOTA_WINDOW, 429, 1000);
+    r.now += 1000;
+    ck_assert(admits(&r, 0));
+    probe = r.ticket[0];
+    ck_assert(probe.is_probe && !old.is_probe);
+    live_give_up(r.l, &r.t[0], &old); /* its client left */
+    ck_assert(!admits(&r, 0));
+    live_report(r.l, &r.t[0], &old, &(struct outcome){FAULT_NONE, 200, -1}, &r.s->settings, r.now);
+    ck_assert(!admits(&r, 0));
+    /* nobody heard of it again: another one sees, and the lost one does not end that */
+    r.now += 121000;
+    ck_assert(admits(&r, 0));
+    live_give_up(r.l, &r.t[0], &probe);
+    ck_assert(!admits(&r, 0));
+    live_give_up(r.l, &r.t[0], &r.ticket[0]);
+    ck_assert(admits(&r, 0));
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(everybody_has_counters_of_their_own)
+{
+    struct live *l = live_new();
+    for (uint32_t i = 0; i < 5000; i++) {
+        uint32_t index = i * 4096; /* as hashes fall: alike in some of their bits */
+        ck_assert_uint_eq(live_turn(l, index, true), 0);
+        ck_assert(live_hedge_take(l, index, 1) && !live_hedge_take(l, index, 1));
+    }
+    for (uint32_t i = 0; i < 5000; i++)
+        ck_assert_uint_eq(live_turn(l, i * 4096, false), 1);
+    live_free(l);
+}
+END_TEST
+
+START_TEST(a_models_place_in_its_round_is_the_same_in_every_process)
+{
+    struct settings set;
+    struct arena *a = arena_new();
+    settings_default(&set);
+    /* of SHA-256, not of a hash with a seed of this process */
+    ck_assert_uint_eq(combo_of_targets(a, &(struct model){.name = STR("m3")}, &set)->index,
+                      0x730bea5fu);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(what_a_fault_concerns)
 {
     struct rig r;
@@ -249,7 +338,7 @@ START_TEST(what_a_fault_concerns)
     tell(&r, 0, FAULT_AUTH, 401, -1); /* of one credential: the other one serves */
     ck_assert_uint_eq(wait_of(&r, 0), 0);
     for (int i = 0; i < 4; i++)
-        ck_assert(admits(&r, 0) && r.key == 1);
+        ck_assert(admits(&r, 0) && r.ticket[0].key == 1);
     rig_done(&r);
 }
 END_TEST
@@ -268,7 +357,7 @@ START_TEST(breakers_outlive_the_process)
     struct live *fresh = live_new();
     live_restore(fresh, b, r.now);
     ck_assert_uint_eq(live_standing(fresh, &r.t[0], &r.s->settings, r.now).wait_ms, 20000);
-    ck_assert(!live_admit(fresh, &r.t[0], &r.s->settings, false, r.now, &r.key));
+    ck_assert(!live_admit(fresh, &r.t[0], &r.s->settings, false, r.now, &r.ticket[0]));
     live_free(fresh);
     rig_done(&r);
 }
@@ -390,6 +479,66 @@ END_TEST
 
 /* ---- a million requests ---- */
 
+/* The breaker of the first member, worked out by the test alone: when it fails, and when it is asked again. */
+struct foretold {
+    uint64_t opened_ms, wait_ms; /* 0: it is closed */
+};
+
+static enum standing_kind foretell(const struct foretold *f, uint64_t now, uint64_t *wait)
+{
+    *wait = 0;
+    if (!f->wait_ms)
+        return STANDING_READY;
+    if (now >= f->opened_ms + f->wait_ms)
+        return STANDING_PROBE;
+    *wait = f->opened_ms + f->wait_ms - now;
+    return STANDING_COOLING;
+}
+
+/* What is written of a choice, read as whoever gets it reads it: in the order of asking, of each how it stood and why it was left, and who
+ * answered. */
+static void check_told(struct rig *r, const struct plan *p, const char *const *left, size_t served,
+                       const struct foretold *f)
+{
+    struct buf b;
+    yyjson_val *root, *one;
+    size_t i, max, n_chosen = 0;
+    int64_t last_weight = INT64_MAX;
+    bool is_before = true;
+    buf_init_arena(&b, r->plans, 65536);
+    struct jw w = jw_on(&b);
+    explain_write(&w, &r->model, p, left, &r->t[served]);
+    ck_assert(json_parse(r->plans, buf_str(&b), 0, &root, NULL));
+    ck_assert_uint_eq(yyjson_arr_size(json_get(root, "candidates")), MEMBERS);
+    yyjson_arr_foreach (json_get(root, "candidates"), i, max, one) {
+        static const char *const states[] = {"ready", "probe", "strained", "cooling"};
+        size_t m = (size_t)(json_get_str(one, "provider").p[1] - '0');
+        uint64_t wait = 0;
+        enum standing_kind kind = m == 0 ? foretell(f, r->now, &wait) : STANDING_READY;
+        struct str why = json_get_str(one, "left");
+        ck_assert(str_eq(json_get_str(one, "state"), str_of(states[kind])));
+        ck_assert_int_eq(json_get_int(one, "wait_ms", 0), (int64_t)wait);
+        bool is_chosen = json_get_bool(one, "chosen", false);
+        n_chosen += is_chosen;
+        if (is_chosen) {
+            ck_assert_uint_eq(m, served);
+            is_before = false;
+        } else if (is_before) { /* asked, and left for what came of it */
+            ck_assert(m == 0 && str_is(why, "overload"));
+        } else {
+            ck_assert(why.n == 0);
+        }
+        /* behind the drawn one by weight, and whoever cools at the end */
+        if (kind == STANDING_COOLING)
+            ck_assert_uint_eq(i, MEMBERS - 1);
+        else if (i > 0)
+            ck_assert_int_le(r->m[m].weight, last_weight);
+        if (i > 0)
+            last_weight = r->m[m].weight;
+    }
+    ck_assert_uint_eq(n_chosen, 1);
+}
+
 START_TEST(a_million_requests)
 {
     enum {
@@ -400,6 +549,7 @@ START_TEST(a_million_requests)
     struct rig r;
     size_t asked[MEMBERS] = {0}, answered[MEMBERS] = {0}, while_down = 0, probes = 0, refused = 0,
            steady[MEMBERS] = {0}, n_steady = 0;
+    struct foretold of_first = {0, 0};
     rig_init(&r, STRATEGY_WEIGHTED, MEMBERS);
     for (size_t i = 0; i < MEMBERS; i++)
         r.m[i].weight = weights[i];
@@ -419,16 +569,31 @@ START_TEST(a_million_requests)
             for (size_t k = 0; k < p.n; k++)
                 ck_assert(told.v[k].target == p.v[k].target && told.v[k].why == p.v[k].why);
         }
-        bool is_served = false;
+        bool is_served = false, is_turn = false;
+        const char *left[MEMBERS] = {NULL};
+        const struct foretold before = of_first;
+        size_t served = MEMBERS;
         for (size_t k = 0; k < p.n_ready && !is_served; k++) {
             size_t m = (size_t)(p.v[k].target - r.t);
-            if (!admits(&r, m))
+            bool may = admits(&r, m);
+            uint64_t wait;
+            /* nobody else is under way: it is let in unless it cools */
+            ck_assert(may == (m > 0 || foretell(&of_first, r.now, &wait) != STANDING_COOLING));
+            if (!may)
                 continue;
             asked[m]++;
             bool fails = m == 0 && is_down;
             while_down += fails;
             probes += fails && p.v[k].standing.kind == STANDING_PROBE;
             tell(&r, m, fails ? FAULT_OVERLOAD : FAULT_NONE, fails ? 503 : 200, -1);
+            if (m == 0) { /* three seconds, doubled up to a minute */
+                uint64_t next = of_first.wait_ms ? 2 * of_first.wait_ms : 3000;
+                of_first = fails ? (struct foretold){r.now, next < 60000 ? next : 60000}
+                                 : (struct foretold){0, 0};
+                is_turn = of_first.wait_ms != before.wait_ms;
+            }
+            left[k] = fails ? fault_name(FAULT_OVERLOAD) : NULL;
+            served = m;
             is_served = !fails;
             answered[m] += is_served;
             if (is_served && i < 300000) {
@@ -437,6 +602,8 @@ START_TEST(a_million_requests)
             }
         }
         refused += !is_served;
+        if (is_served && (i % CHECKED == 0 || is_turn))
+            check_told(&r, &p, left, served, &before);
     }
     ck_assert_uint_eq(refused, 0);         /* somebody always could */
     for (size_t i = 0; i < MEMBERS; i++) { /* five standard deviations */
@@ -471,7 +638,7 @@ START_TEST(no_herd_at_a_recovery)
         }
     }
     ck_assert_uint_eq(through, 1);
-    live_give_up(r.l, &r.t[0], 0); /* its client left: the next one sees */
+    live_give_up(r.l, &r.t[0], &r.ticket[0]); /* its client left: the next one sees */
     ck_assert(admits(&r, 0) && !admits(&r, 0));
     rig_done(&r);
 }
@@ -581,6 +748,10 @@ int main(void)
     tcase_add_test(t, strict_random_asks_each_once_a_round_and_nobody_twice_running);
     tcase_add_test(t, cost_use_and_latency_decide);
     tcase_add_test(t, a_breaker_backs_off_forgets_and_lets_one_through);
+    tcase_add_test(t, an_answer_from_before_it_opened_closes_nothing);
+    tcase_add_test(t, a_probe_is_ended_by_nobody_else);
+    tcase_add_test(t, everybody_has_counters_of_their_own);
+    tcase_add_test(t, a_models_place_in_its_round_is_the_same_in_every_process);
     tcase_add_test(t, what_a_fault_concerns);
     tcase_add_test(t, breakers_outlive_the_process);
     tcase_add_test(t, quota_windows_are_read_foreseen_and_obeyed);
