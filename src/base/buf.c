@@ -95,15 +95,22 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
     free(large);
 }
 
+/* Two digits a division: replies and their heads are full of numbers. */
 void buf_int(struct buf *b, int64_t v)
 {
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233"
+        "34353637383940414243444546474849505152535455565758596061626364656667"
+        "6869707172737475767778798081828384858687888990919293949596979899";
     char digits[20];
     size_t i = sizeof digits;
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do {
-        digits[--i] = (char)('0' + u % 10);
-        u /= 10;
-    } while (u);
+    for (; u >= 100; u /= 100)
+        memcpy(digits + (i -= 2), pairs + u % 100 * 2, 2);
+    if (u >= 10)
+        memcpy(digits + (i -= 2), pairs + u * 2, 2);
+    else
+        digits[--i] = (char)('0' + u);
     if (v < 0)
         digits[--i] = '-';
     buf_add(b, digits + i, sizeof digits - i);

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "unit/unit.h"
 #include <pthread.h>
+#include <stdio.h>
 
 START_TEST(memory_is_aligned_and_keeps_its_bytes)
 {
@@ -140,5 +141,26 @@ START_TEST(a_builder_stops_at_its_maximum)
 }
 END_TEST
 
+START_TEST(whole_numbers_are_written_as_printf_does)
+{
+    struct buf b;
+    char want[32];
+    buf_init(&b, 100);
+    for (int64_t power = 1; power <= INT64_MAX / 10; power *= 10)
+        for (int64_t v = power - 2; v <= power + 2; v++)
+            for (int sign = -1; sign <= 1; sign += 2) {
+                buf_clear(&b);
+                buf_int(&b, sign * v);
+                (void)snprintf(want, sizeof want, "%lld", (long long)(sign * v));
+                check_str(buf_str(&b), str_of(want));
+            }
+    buf_clear(&b);
+    buf_int(&b, INT64_MAX);
+    check_text(buf_str(&b), "9223372036854775807");
+    buf_done(&b);
+}
+END_TEST
+
 UNIT_MAIN("arena", memory_is_aligned_and_keeps_its_bytes, growing_keeps_what_is_there,
-          cleanups_run_newest_first_and_once, threads_recycle_apart, a_builder_stops_at_its_maximum)
+          cleanups_run_newest_first_and_once, threads_recycle_apart, a_builder_stops_at_its_maximum,
+          whole_numbers_are_written_as_printf_does)
