@@ -1,17 +1,15 @@
-"""The dashboard: how it is handed out, and its flows in a real Chromium."""
+"""The dashboard: how it is handed out, and its first start in a real Chromium."""
 import gzip
-import importlib.machinery
-import importlib.util
 import json
 import re
 import subprocess
 
 import pytest
+from dashboard import KEY, config, drive
 from gateway import ROOT
-from node import NODE, environment
+from node import NODE
 
 EMBEDDED = ROOT / "build/web/embed"
-SCRIPT = ROOT / "tests/node/dashboard.mjs"
 
 
 @pytest.fixture
@@ -96,72 +94,9 @@ def test_both_languages_are_whole():
             and k not in ("pages", "top")] == []
 
 
-KEY = "sk-test-0123456789abcdef0123456789abcdef"
-ADMIN = "sk-dash-0123456789abcdef0123456789abcdef"
-
-
-def config():
-    return {"providers": {"echo": {"type": "echo"}}, "models": {"echo": "echo"},
-            "server": {"admin_password": "a long enough password", "api_keys": [
-                {"id": "0a1b2c3f", "key": KEY[::-1], "label": "spare"}, {"id": "0a1b2c3d", "key": KEY, "label": "tests"},
-                {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring", "scopes": ["inference", "models", "admin"]}]}}
-
-
-def drive(origin, key, flow, **env):
-    done = subprocess.run([str(NODE), str(SCRIPT), origin, key, flow], env=environment(**env), capture_output=True, text=True,
-                          timeout=560, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-
-
 @pytest.mark.timeout(300)
 def test_first_run(start_sluice):
     """From the claim link to the first request of a client, with the key of a provider that is a sluice itself."""
     other, fresh = start_sluice(config()), start_sluice({"server": {}})
     token = re.search(r"/sluice/claim#(\S+)", fresh.output()).group(1)
     drive(fresh.origin, token, "start", PROVIDER_URL=other.origin, PROVIDER_KEY=KEY)
-
-
-@pytest.mark.timeout(300)
-def test_inspector(start_sluice):
-    other = start_sluice(config())
-    mine = config()
-    mine["providers"]["other"] = {"type": "openai-compatible", "base_url": other.origin + "/v1", "api_key": KEY}
-    mine["models"]["far"] = {"provider": "other", "upstream_model": "echo"}
-    mine["server"]["log_bodies"] = "all"
-    drive(start_sluice(mine).origin, ADMIN, "inspect")
-
-
-@pytest.mark.timeout(300)
-def test_a_provider_that_fails(start_sluice):
-    mine = config()
-    mine["providers"]["nowhere"] = {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1"}
-    mine["models"]["broken"] = "nowhere"
-    drive(start_sluice(mine).origin, ADMIN, "failing")
-
-
-@pytest.mark.timeout(300)
-def test_ten_thousand_models(start_sluice):
-    mine = config()
-    mine["models"].update({"model-%d" % n: {"provider": "echo", "capabilities": ["text"]} for n in range(10001)})
-    drive(start_sluice(mine).origin, ADMIN, "many")
-
-
-@pytest.mark.timeout(600)
-def test_a_hundred_thousand_rows(start_sluice):
-    first = start_sluice(config())
-    first.stop()
-    loader = importlib.machinery.SourceFileLoader("request_log", str(ROOT / "bench/request-log"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("request_log", loader))
-    loader.exec_module(module)
-    module.fill(first.folder / "data/sluice.db", 100_000)
-    s = start_sluice(config(), arguments=("--data", str(first.folder / "data")))
-    drive(s.origin, ADMIN, "rows")
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("flows", ["signing,password,objects,requests,inflight,routing,palette", "cost,playground,settings,people,reach", "looks,inert,expiry"])
-def test_flows(start_sluice, flows):
-    """Several with one server and one browser: each begins with nothing in the browser, and the last ends the key."""
-    s = start_sluice(config())
-    assert "root" in s.get("/dashboard/", auth=False).text
-    drive(s.origin, ADMIN, flows)
