@@ -1,8 +1,8 @@
 /* route.c - /sluice/v1/route, /breakers and /quotas: why requests go where they go, and what is known of upstreams just now. */
 #include "api/control.h"
 #include "base/clock.h"
-#include "base/codec.h"
 #include "domain/route_policy.h"
+#include "relay/find.h"
 #include "route/explain.h"
 #include "route/task.h"
 
@@ -11,7 +11,7 @@
 struct explain_in {
     struct str model;
     struct strs down, exclude;
-    struct str key;
+    struct str key, session;
     int task;
     yyjson_val *request;
 };
@@ -39,11 +39,16 @@ static const struct shape explain_in_shape = SHAPE_STRICT(
           "What a client would ask for: a model, alias or combo"),
     FIELD(struct explain_in, down, 0, "Providers that are taken for unreachable"),
     FIELD(struct explain_in, exclude, 0, "Providers that are taken for absent"),
-    FIELD(struct explain_in, key, 0, "Id of the client key, for policies that name one"),
+    FIELD(struct explain_in, key, 0,
+          "Id of the client key that asks: its policies, what it may use, where its conversations "
+          "are; absent: nobody's"),
+    FIELD(struct explain_in, session, 0, "The session that the client names in a header"),
     FIELD_ENUM(struct explain_in, task, task_words, 0,
                "What it is for, for policies that name that"),
-    FIELD(struct explain_in, request, 0,
-          "Instead of task: a body as a client would send it, told by its words"));
+    FIELD(
+        struct explain_in, request, 0,
+        "Instead of task: the body of the conversation that would be sent, in any format: what it "
+        "is for, what it needs of a model, and where it was before"));
 static const struct shape candidate_shape = SHAPE(
     struct candidate_out, FIELD(struct candidate_out, provider, 0, "Provider"),
     FIELD(struct candidate_out, provider_model, 0, "What the model is called there"),
@@ -87,6 +92,10 @@ static void plan_of_one(struct control_call *c, struct live *l, const struct mod
         p->v->is_down |= str_eq(ask->down[i], t->upstream->name);
     for (size_t i = 0; i < ask->n_excluded; i++)
         p->v->is_excluded |= str_eq(ask->excluded[i], t->upstream->name);
+    bool is_one = !ask->only;
+    for (size_t i = 0; ask->only && i < ask->only->n; i++)
+        is_one |= str_eq(ask->only->v[i], t->upstream->name);
+    p->v->is_excluded |= !is_one;
     p->n_ready = !p->v->is_down && !p->v->is_excluded; /* tried also while it cools */
 }
 
@@ -101,7 +110,7 @@ static bool known_providers(const struct control_call *c, const struct strs *nam
 }
 
 /* As the relay tells it. */
-static uint32_t tasks_for(struct control_call *c, const struct explain_in *in)
+static uint32_t tasks_for(const struct control_call *c, const struct explain_in *in)
 {
     struct task_ask ask = {.body = in->request, .max_output = task_max_output(in->request)};
     ask.phrases = c->snap->settings.background_phrases;
@@ -121,38 +130,57 @@ static struct strs task_names(struct arena *a, uint32_t tasks)
     return out;
 }
 
+/* Who would ask for what. */
+static bool asker_of(const struct control_call *c, const struct explain_in *in, struct asker *out,
+                     struct err *e)
+{
+    *out = (struct asker){.session = in->session};
+    for (size_t i = 0; in->key.n && i < c->snap->n_keys; i++)
+        if (str_eq(c->snap->keys[i]->id, in->key))
+            out->key = c->snap->keys[i];
+    if (in->key.n && !out->key)
+        return err_field(e, "key", "There is no client key '" STR_FMT "'",
+                         STR_ARG(str_first(in->key, 100)));
+    if (in->request && !yyjson_is_obj(in->request))
+        return err_field(e, "request", "'request' must be an object");
+    if (in->request)
+        out->body = json_text(c->arena, in->request);
+    out->tasks = tasks_for(c, in);
+    return true;
+}
+
+/* As the caller of a request is refused, but for whoever asks here. */
+static bool find_model(const struct control_call *c, const struct explain_in *in,
+                       const struct asker *by, struct found *f, struct err *e)
+{
+    struct err why = ERR_INIT;
+    return relay_find_model(c->snap, c->arena, in->model, by, f, &why) ||
+           err_field(e, "model", "%s", why.message);
+}
+
 static bool explain(struct control_call *c, struct err *e)
 {
     const struct explain_in *in = c->in;
     struct live *l = relay_live_state(c->control->shared);
-    uint32_t tasks = tasks_for(c, in);
-    const struct route_policy *policy = route_policy_for(c->snap->policies, in->model, in->key,
-                                                         tasks);
-    struct str name = policy && policy->action == POLICY_ROUTE ? policy->target : in->model;
-    (void)snapshot_cut_extended(c->snap, &name);
-    const struct model *m = snapshot_resolve(c->snap, c->arena, name);
+    const struct model *m;
+    struct asker by;
+    struct found f;
     struct plan p;
     struct buf b;
     struct explain_out out = {.model = STR_NONE};
     yyjson_val *root;
     if (!known_providers(c, &in->down, "down", e) ||
-        !known_providers(c, &in->exclude, "exclude", e))
+        !known_providers(c, &in->exclude, "exclude", e) || !asker_of(c, in, &by, e) ||
+        !find_model(c, in, &by, &f, e))
         return false;
-    if (policy && policy->action == POLICY_DENY)
-        return err_field(e, "model", "The policy '" STR_FMT "' refuses requests for this model",
-                         STR_ARG(str_first(policy->name, 100)));
-    if (!m || m->n_targets == 0)
-        return err_field(e, "model", "There is no model '" STR_FMT "'",
-                         STR_ARG(str_first(in->model, 200)));
-    const struct choose_ask ask = {.model = m,
-                                   .set = &c->snap->settings,
-                                   .now_ms = clock_mono_ms(),
-                                   .seed = random_u64(),
-                                   .down = in->down.v,
-                                   .n_down = in->down.n,
-                                   .excluded = in->exclude.v,
-                                   .n_excluded = in->exclude.n,
-                                   .price = route_price};
+    m = f.model;
+    struct choose_ask ask;
+    relay_choose_ask(c->control->shared, c->snap, m, &by, &ask);
+    ask.now_ms = clock_mono_ms();
+    ask.down = in->down.v;
+    ask.n_down = in->down.n;
+    ask.excluded = in->exclude.v;
+    ask.n_excluded = in->exclude.n;
     if (m->group)
         choose(c->arena, l, &ask, &p);
     else
@@ -163,8 +191,8 @@ static bool explain(struct control_call *c, struct err *e)
     if (!json_parse(c->arena, buf_str(&b), 0, &root, e) ||
         !shape_read(&explain_shape, c->arena, root, &out, NULL, e))
         return false;
-    out.policy = policy ? policy->name : STR_NONE;
-    out.tasks = task_names(c->arena, tasks);
+    out.policy = f.policy ? f.policy->name : STR_NONE;
+    out.tasks = task_names(c->arena, by.tasks);
     return control_reply(c, 200, &explain_shape, &out);
 }
 

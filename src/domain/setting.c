@@ -200,7 +200,7 @@ static const struct setting rows[] = {
     INT(round_robin_limit, 1, 1, 1000, "Requests in a row that one member gets under round-robin"),
     INT(route_wait_ms, 10000, 0, 3600000, "Longest time a request waits for the nearest recovery while all of its targets cool; beyond it 429 says when to come back"),
     INT(route_seed, 0, 0, 1000000000000, "Seed of random choices, to repeat them; 0: from the system"),
-    TEXT(global_fallback_model, "", "Model or combo that is tried once when all else failed with an overload or a lost connection; empty: none"),
+    TEXT(global_fallback_model, "", "Model or combo that is tried once when all else failed with an overload or a lost connection, for callers who may use it; empty: none"),
     INT(quota_threshold_percent, 90, 1, 100, "Use of a vendor's quota window from which others go first when it would run out before it is reset"),
     INT(breaker_failures, 1, 1, 100, "Overloads or lost connections in a row after which an upstream's model is left alone; of plain errors (500) it takes two more"),
     INT(breaker_cooldown_ms, 3000, 1, 3600000, "How long at first; doubled each time"),

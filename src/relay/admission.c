@@ -215,11 +215,19 @@ static struct admission *admission_of(struct relay *rl)
     return a;
 }
 
+/* By its name, or by that of a target of its: the same limit holds, whatever it is called. */
+static const struct model *limited_model(const struct relay *rl)
+{
+    if (!rl->snap->has_limited_models)
+        return NULL;
+    const struct model *m = snapshot_model(rl->snap, rl->model);
+    return m || rl->n_order == 0 || choice_named(rl) ? m : served_model(rl->snap, rl->order[0]);
+}
+
 static void find_places(struct relay *rl)
 {
     const struct key *k = rl->key;
-    const struct model *m = rl->snap->has_limited_models ? snapshot_model(rl->snap, rl->model)
-                                                         : NULL;
+    const struct model *m = limited_model(rl);
     bool is_key_limited = k &&
                           (k->gauge || (k->user && k->user->gauge) || (k->org && k->org->gauge));
     if (!is_key_limited && !(m && m->gauge))
@@ -302,7 +310,8 @@ static void leave_target(struct relay *rl)
 static size_t target_places(struct relay *rl, struct limit_place out[2])
 {
     const struct upstream *u = rl->target->upstream;
-    const struct model *m = rl->target->served;
+    const struct model *m = rl->snap->has_limited_models ? served_model(rl->snap, rl->target)
+                                                         : NULL;
     size_t n = 0;
     if (u->gauge)
         out[n++] = place_of(admission_of(rl), LIMIT_UPSTREAM, u->gauge, &u->limits);

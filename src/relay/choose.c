@@ -1,5 +1,6 @@
 /* choose.c - where a request goes: the name to targets in order, which of them may be asked now, and what follows a failure. A plain model of
  * one target takes none of this but a look at its breaker. */
+#include "relay/find.h"
 #include "relay/request.h"
 #include "relay/sessions.h"
 #include "base/clock.h"
@@ -35,12 +36,11 @@ static uint64_t now_of(const struct relay *rl)
     return loop_now_ms(rl->env->loop);
 }
 
-static uint64_t seed_of(struct relay *rl)
+/* turn: how many choices there were before. */
+static uint64_t seed_of(const struct settings *set, uint64_t turn)
 {
-    uint64_t seed = (uint64_t)rl->set->route_seed;
-    return seed ? seed * 0x9e3779b97f4a7c15u +
-                      atomic_fetch_add_explicit(&rl->env->shared->chosen, 1, memory_order_relaxed)
-                : random_u64();
+    uint64_t seed = (uint64_t)set->route_seed;
+    return seed ? seed * 0x9e3779b97f4a7c15u + turn : random_u64();
 }
 
 /* ---- what keeps together ---- */
@@ -51,7 +51,7 @@ static uint64_t hash_on(uint64_t h, struct str s)
 }
 
 /* System prompt and tools; of a conversation also what its user said first. In any of the formats. */
-static uint64_t hash_opening(struct relay *rl, enum sticky sticky)
+static uint64_t hash_opening(struct str body, unsigned depth, enum sticky sticky)
 {
     static const char *const heads[] = {"system", "instructions", "systemInstruction",
                                         "system_instruction", "tools"};
@@ -60,7 +60,7 @@ static uint64_t hash_opening(struct relay *rl, enum sticky sticky)
     yyjson_val *root, *one;
     uint64_t h = 1;
     size_t i, max;
-    if (json_parse(a, rl->body, (unsigned)rl->set->max_json_depth, &root, NULL)) {
+    if (json_parse(a, body, depth, &root, NULL)) {
         for (size_t k = 0; k < ARRAY_LEN(heads); k++) {
             yyjson_val *v = json_find(root, heads[k], strlen(heads[k]));
             if (v)
@@ -91,69 +91,87 @@ static uint64_t hash_opening(struct relay *rl, enum sticky sticky)
 uint64_t choice_conversation(struct relay *rl)
 {
     struct str session = session_named(rl->r);
+    unsigned depth = (unsigned)rl->set->max_json_depth;
     uint64_t h = session.n ? hash_on(2, session)
-                           : hash_on(hash_opening(rl, STICKY_CONVERSATION), rl->model);
+                           : hash_on(hash_opening(rl->body, depth, STICKY_CONVERSATION), rl->model);
     return h ? h : 1;
 }
 
-static uint64_t sticky_of(struct relay *rl, const struct combo *group)
+static uint64_t sticky_of(const struct combo *group, const struct asker *by, unsigned depth)
 {
     if (group->sticky == STICKY_NONE)
         return 0;
-    struct str session = group->sticky == STICKY_CONVERSATION ? session_named(rl->r) : STR_NONE;
-    if (!session.n && rl->form)
+    struct str session = group->sticky == STICKY_CONVERSATION ? by->session : STR_NONE;
+    if (!session.n && !by->body.n)
         return 0;
-    uint64_t h = session.n ? hash_on(2, session) : hash_opening(rl, group->sticky);
-    h = hash_on(hash_on(h, group->name), rl->key ? rl->key->id : STR_NONE);
+    uint64_t h = session.n ? hash_on(2, session) : hash_opening(by->body, depth, group->sticky);
+    h = hash_on(hash_on(h, group->name), by->key ? by->key->id : STR_NONE);
     return h ? h : 1;
 }
 
 /* What strategy auto asks of a model. */
-static uint32_t wants_of(const struct relay *rl)
+static uint32_t wants_of(const struct asker *by)
 {
+    static const char *const images[] = {"\"image_url\"", "\"image\"", "\"input_image\"",
+                                         "\"inline_data\"", "\"inlineData\""};
     uint32_t wants = 0;
-    if (rl->spec->shape == RELAY_EMBED)
+    if (by->is_embedding)
         return CAP_EMBEDDING;
-    if (str_contains(rl->body, STR("\"tools\"")))
+    if (str_contains(by->body, STR("\"tools\"")))
         wants |= CAP_TOOLS;
-    if (str_contains(rl->body, STR("\"image_url\"")) || str_contains(rl->body, STR("\"image\"")) ||
-        str_contains(rl->body, STR("\"input_image\"")) ||
-        str_contains(rl->body, STR("\"inline_data\"")) ||
-        str_contains(rl->body, STR("\"inlineData\"")))
-        wants |= CAP_VISION;
+    for (size_t i = 0; i < ARRAY_LEN(images); i++)
+        if (str_contains(by->body, str_of(images[i])))
+            wants |= CAP_VISION;
     return wants;
 }
 
 /* ---- the plan ---- */
 
 /* Providers that the caller's key may be served by; NULL: all. */
-static const struct strs *only_of(const struct relay *rl)
+static const struct strs *only_of(const struct key *key)
 {
-    return rl->key && rl->key->policy->providers.n ? &rl->key->policy->providers : NULL;
+    return key && key->policy->providers.n ? &key->policy->providers : NULL;
 }
 
 static bool may_serve(const struct relay *rl, const struct upstream *u)
 {
-    const struct strs *only = only_of(rl);
+    const struct strs *only = only_of(rl->key);
     for (size_t i = 0; only && i < only->n; i++)
         if (str_eq(only->v[i], u->name))
             return true;
     return !only;
 }
 
+void relay_choose_ask(const struct relay_shared *s, const struct snapshot *snap,
+                      const struct model *m, const struct asker *by, struct choose_ask *out)
+{
+    const struct combo *group = m->group;
+    unsigned depth = (unsigned)snap->settings.max_json_depth;
+    *out = (struct choose_ask){
+        .model = m,
+        .set = &snap->settings,
+        .seed = seed_of(&snap->settings, atomic_load_explicit(&s->chosen, memory_order_relaxed)),
+        .sticky = group ? sticky_of(group, by, depth) : 0,
+        .wants = group && group->strategy == STRATEGY_AUTO ? wants_of(by) : 0,
+        .only = only_of(by->key),
+        .price = route_price};
+}
+
 static void plan(struct relay *rl)
 {
     struct choice *c = rl->choice;
-    const struct choose_ask ask = {
-        .model = c->model,
-        .set = rl->set,
-        .now_ms = now_of(rl),
-        .seed = seed_of(rl),
-        .sticky = c->sticky,
-        .wants = c->model->group->strategy == STRATEGY_AUTO ? wants_of(rl) : 0,
-        .is_real = true,
-        .only = only_of(rl),
-        .price = route_price};
+    bool is_conversation = c->model->group->sticky == STICKY_CONVERSATION;
+    const struct asker by = {.key = rl->key,
+                             .session = is_conversation ? session_named(rl->r) : STR_NONE,
+                             .body = rl->form ? STR_NONE : rl->body,
+                             .is_embedding = rl->spec->shape == RELAY_EMBED};
+    struct choose_ask ask;
+    relay_choose_ask(rl->env->shared, rl->snap, c->model, &by, &ask);
+    ask.now_ms = now_of(rl);
+    ask.seed = seed_of(
+        rl->set, atomic_fetch_add_explicit(&rl->env->shared->chosen, 1, memory_order_relaxed));
+    ask.is_real = true;
+    c->sticky = ask.sticky;
     choose(rl->r->arena, live_of(rl), &ask, &c->plan);
     c->left = ARENA_ARRAY(rl->r->arena, const char *, c->plan.n + 1);
     rl->order = ARENA_ARRAY(rl->r->arena, const struct target *, c->plan.n + 1);
@@ -168,21 +186,20 @@ static bool start_choice(struct relay *rl, const struct model *m)
         rl->choice = ARENA_NEW(rl->r->arena, struct choice);
     rl->choice->rl = rl;
     rl->choice->model = m;
-    rl->choice->sticky = sticky_of(rl, m->group);
     plan(rl);
     return rl->n_order > 0;
 }
 
-static bool unknown_model(struct relay *rl, struct err *e)
+static bool unknown_model(const struct snapshot *s, struct arena *a, struct str name, struct err *e)
 {
     struct str near[3];
     struct buf b;
-    size_t n = snapshot_near(rl->snap, rl->model, near, ARRAY_LEN(near));
-    buf_init_arena(&b, rl->r->arena, 4096);
+    size_t n = snapshot_near(s, name, near, ARRAY_LEN(near));
+    buf_init_arena(&b, a, 4096);
     for (size_t i = 0; i < n; i++)
         buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(near[i]));
     err_set(e, ERR_NOT_FOUND, "model_not_found", "Unknown model: '" STR_FMT "'%s" STR_FMT "%s",
-            STR_ARG(str_first(rl->model, 200)), n ? ". Did you mean " : "", STR_ARG(buf_str(&b)),
+            STR_ARG(str_first(name, 200)), n ? ". Did you mean " : "", STR_ARG(buf_str(&b)),
             n ? "?" : "");
     (void)snprintf(e->field, sizeof e->field, "model");
     return false;
@@ -210,50 +227,98 @@ static uint32_t tasks_for(struct relay *rl)
         ask.body = NULL;
     uint32_t tasks = tasks_of(&ask);
     arena_free(a);
+    return tasks;
+}
+
+const struct model *served_model(const struct snapshot *s, const struct target *t)
+{
+    const struct model *found = NULL;
+    if (t->served)
+        return t->served;
+    for (size_t i = 0; i < s->n_models && !(found && found->gauge); i++)
+        for (size_t k = 0; s->models[i]->is_enabled && k < s->models[i]->n_targets; k++) {
+            const struct target *one = &s->models[i]->targets[k];
+            if (one->upstream == t->upstream && str_eq(one->model, t->model) &&
+                (!found || s->models[i]->gauge))
+                found = s->models[i];
+        }
+    return found;
+}
+
+/* Of the name that was asked for, else of the combo or served model behind it: aliases, patterns and provider/model are other names of
+ * what they lead to, and no way around what is said of that. */
+static const struct route_policy *policy_of(const struct snapshot *s, struct str name,
+                                            const struct model *m, const struct asker *by)
+{
+    struct str id = by->key ? by->key->id : STR_NONE;
+    const struct route_policy *p = route_policy_for(s->policies, name, id, by->tasks);
+    if (p || !s->policies || !m || m->n_targets == 0)
+        return p;
+    bool is_combo = m->group && !m->group->of;
+    const struct model *served = is_combo ? NULL : served_model(s, &m->targets[0]);
+    struct str behind = is_combo ? m->group->name : served ? served->name : name;
+    return str_eq(behind, name) ? NULL : route_policy_for(s->policies, behind, id, by->tasks);
+}
+
+bool relay_find_model(const struct snapshot *s, struct arena *a, struct str name,
+                      const struct asker *by, struct found *out, struct err *e)
+{
+    struct str asked = name;
+    *out = (struct found){.is_extended = snapshot_cut_extended(s, &name), .name = name};
+    const struct model *m = snapshot_resolve(s, a, name);
+    /* a pattern's name counts as what it leads to */
+    if (by->key && !key_may_use(by->key, asked) && !key_may_use(by->key, name) &&
+        !(m && key_may_use(by->key, m->name))) {
+        err_set(e, ERR_FORBIDDEN, "model_not_allowed",
+                "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(name, 200)));
+        (void)snprintf(e->field, sizeof e->field, "model");
+        return false;
+    }
+    const struct route_policy *policy = out->policy = policy_of(s, name, m, by);
+    if (policy && policy->action == POLICY_DENY) {
+        err_set(e, ERR_FORBIDDEN, "policy_denied",
+                "The policy '" STR_FMT "' refuses requests for model '" STR_FMT "'",
+                STR_ARG(str_first(policy->name, 100)), STR_ARG(str_first(name, 200)));
+        (void)snprintf(e->field, sizeof e->field, "model");
+        return false;
+    }
+    if (policy)
+        m = snapshot_resolve(s, a, policy->target);
+    out->model = m;
+    return (m && m->n_targets > 0) || unknown_model(s, a, name, e);
+}
+
+static void count_tasks(struct relay *rl, uint32_t tasks)
+{
+    const struct route_policy *policy = rl->policy;
     for (int t = TASK_BACKGROUND; t < TASKS; t++)
         if (tasks >> t & 1)
             atomic_fetch_add_explicit(&rl->env->shared->tasks_seen[t], 1, memory_order_relaxed);
-    return tasks;
+    if (!policy || policy->task == TASK_ANY)
+        return;
+    atomic_fetch_add_explicit(&rl->env->shared->tasks_led[policy->task], 1, memory_order_relaxed);
+    RELAY_LOG(log_info, rl, "route.task_led", "task=%s policy=" STR_FMT " target=" STR_FMT,
+              word_text(task_words, policy->task, ""), STR_ARG(policy->name),
+              STR_ARG(policy->target));
 }
 
 bool relay_resolve(struct relay *rl, struct err *e)
 {
-    struct str asked = rl->model;
-    rl->is_extended = snapshot_cut_extended(rl->snap, &rl->model);
-    const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, rl->model);
-    /* a pattern's name counts as what it leads to */
-    if (rl->key && !key_may_use(rl->key, asked) && !key_may_use(rl->key, rl->model) &&
-        !(m && key_may_use(rl->key, m->name))) {
-        err_set(e, ERR_FORBIDDEN, "model_not_allowed",
-                "This API key may not use model '" STR_FMT "'", STR_ARG(str_first(rl->model, 200)));
-        (void)snprintf(e->field, sizeof e->field, "model");
+    const struct asker by = {.key = rl->key, .tasks = tasks_for(rl)};
+    struct found f;
+    bool is_found = relay_find_model(rl->snap, rl->r->arena, rl->model, &by, &f, e);
+    const struct model *m = f.model;
+    rl->is_extended = f.is_extended;
+    rl->model = f.name;
+    if (is_found)
+        rl->policy = f.policy;
+    count_tasks(rl, by.tasks);
+    if (!is_found)
         return false;
-    }
-    const struct route_policy *policy = route_policy_for(
-        rl->snap->policies, rl->model, rl->key ? rl->key->id : STR_NONE, tasks_for(rl));
-    if (policy && policy->action == POLICY_DENY) {
-        err_set(e, ERR_FORBIDDEN, "policy_denied",
-                "The policy '" STR_FMT "' refuses requests for model '" STR_FMT "'",
-                STR_ARG(str_first(policy->name, 100)), STR_ARG(str_first(rl->model, 200)));
-        (void)snprintf(e->field, sizeof e->field, "model");
-        return false;
-    }
-    if (policy) {
-        m = snapshot_resolve(rl->snap, rl->r->arena, policy->target);
-        rl->policy = policy;
-        if (policy->task != TASK_ANY) {
-            atomic_fetch_add_explicit(&rl->env->shared->tasks_led[policy->task], 1,
-                                      memory_order_relaxed);
-            RELAY_LOG(log_info, rl, "route.task_led", "task=%s policy=" STR_FMT " target=" STR_FMT,
-                      word_text(task_words, policy->task, ""), STR_ARG(policy->name),
-                      STR_ARG(policy->target));
-        }
-    }
-    if (!m || m->n_targets == 0)
-        return unknown_model(rl, e);
     bool is_served = m->group ? start_choice(rl, m) : may_serve(rl, m->targets->upstream);
     if (!is_served)
-        return only_of(rl) ? not_served(rl, e) : unknown_model(rl, e);
+        return only_of(rl->key) ? not_served(rl, e)
+                                : unknown_model(rl->snap, rl->r->arena, rl->model, e);
     if (m->group)
         return true;
     rl->order = ARENA_NEW(rl->r->arena, const struct target *);
@@ -491,8 +556,13 @@ static bool fall_back(struct relay *rl, enum fault f)
     bool is_passing_fault = f == FAULT_OVERLOAD || f == FAULT_TRANSPORT || f == FAULT_SERVER;
     if (!name.n || !is_passing_fault || rl->has_fallen_back || str_eq(name, rl->model))
         return false;
-    const struct model *m = snapshot_resolve(rl->snap, rl->r->arena, name);
-    if (!m || m->n_targets == 0 || (!m->group && !may_serve(rl, m->targets->upstream)))
+    struct err ignored = ERR_INIT; /* a caller who may not use it keeps the failure */
+    const struct asker by = {.key = rl->key, .tasks = tasks_for(rl)};
+    struct found to;
+    if (!relay_find_model(rl->snap, rl->r->arena, name, &by, &to, &ignored))
+        return false;
+    const struct model *m = to.model;
+    if (!m->group && !may_serve(rl, m->targets->upstream))
         return false;
     rl->has_fallen_back = true;
     atomic_fetch_add_explicit(&rl->env->shared->fallbacks, 1, memory_order_relaxed);
@@ -505,6 +575,38 @@ static bool fall_back(struct relay *rl, enum fault f)
     rl->n_order = 1;
     rl->next = 0;
     return true;
+}
+
+/* Of all of them, the one that can be asked first. */
+static struct standing nearest(struct relay *rl)
+{
+    struct standing best = {.wait_ms = UINT64_MAX};
+    for (size_t i = 0; i < rl->n_order; i++) {
+        struct standing s = live_standing(live_of(rl), rl->order[i], rl->set, now_of(rl));
+        if (s.kind != STANDING_COOLING)
+            s.wait_ms = BUSY_POLL_MS;
+        if (s.wait_ms < best.wait_ms)
+            best = s;
+    }
+    return best;
+}
+
+static bool waits_within(struct relay *rl, const struct standing *s)
+{
+    if (rl->choice->waited_ms + s->wait_ms > (uint64_t)rl->set->route_wait_ms)
+        return false;
+    wait(rl, s->wait_ms + 1, on_recovery);
+    return true;
+}
+
+/* All were asked in vain: a rate limit is over when its upstream said. How long a failure lasts nobody knows; whoever wants to wait for the
+ * end of one has patience_ms. */
+static bool waits_for_quota(struct relay *rl)
+{
+    if (!rl->choice || rl->n_order < 2)
+        return false;
+    struct standing s = nearest(rl);
+    return s.kind == STANDING_COOLING && s.fault == FAULT_QUOTA_WINDOW && waits_within(rl, &s);
 }
 
 bool choice_goes_on(struct relay *rl, enum fault f)
@@ -521,7 +623,7 @@ bool choice_goes_on(struct relay *rl, enum fault f)
         return true;
     }
     if (!fall_back(rl, f))
-        return false;
+        return waits_for_quota(rl);
     relay_attempt_next(rl);
     return true;
 }
@@ -529,23 +631,28 @@ bool choice_goes_on(struct relay *rl, enum fault f)
 /* Nothing could be asked: the nearest recovery is waited for, or told. */
 bool choice_waits(struct relay *rl, struct err *e)
 {
-    uint64_t nearest = UINT64_MAX, now = now_of(rl);
-    if (!rl->choice || rl->n_order < 2 || rl->attempts > 0)
+    if (!rl->choice || rl->n_order < 2)
         return false;
-    for (size_t i = 0; i < rl->n_order; i++) {
-        struct standing s = live_standing(live_of(rl), rl->order[i], rl->set, now);
-        uint64_t ms = s.kind == STANDING_COOLING ? s.wait_ms : BUSY_POLL_MS;
-        nearest = ms < nearest ? ms : nearest;
-    }
-    if (rl->choice->waited_ms + nearest <= (uint64_t)rl->set->route_wait_ms) {
-        wait(rl, nearest + 1, on_recovery);
+    if (rl->attempts > 0)
+        return (int64_t)rl->attempts < rl->set->max_attempts + rl->has_fallen_back &&
+               waits_for_quota(rl);
+    struct standing s = nearest(rl);
+    if (waits_within(rl, &s))
         return true;
-    }
     err_set(e, ERR_RATE_LIMITED, "all_targets_cooling",
             "Every target of model '" STR_FMT "' is to be left alone for the moment",
             STR_ARG(str_first(rl->model, 200)));
-    e->retry_after_ms = (int64_t)nearest;
+    e->retry_after_ms = (int64_t)s.wait_ms;
     return false;
+}
+
+int64_t choice_retry_ms(struct relay *rl, enum fault f, int64_t of_last_ms)
+{
+    bool is_told = of_last_ms >= 0 || f == FAULT_QUOTA_WINDOW;
+    if (!rl->choice || rl->n_order < 2 || !is_told)
+        return of_last_ms;
+    int64_t ms = (int64_t)nearest(rl).wait_ms;
+    return of_last_ms >= 0 && of_last_ms < ms ? of_last_ms : ms;
 }
 
 struct str choice_text(struct relay *rl)

@@ -519,6 +519,21 @@ static void own_fault(const struct relay *rl, struct err *e)
     e->status = 0;
 }
 
+/* Of what the upstream said only what is true of all: others may be ready before. */
+static void tell_retry(struct relay *rl, int64_t ms)
+{
+    struct out_headers *of = &rl->last_headers;
+    struct http_header *h = ARENA_ARRAY(rl->r->arena, struct http_header, of->n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < of->n; i++)
+        if (!str_is(of->v[i].name, "retry-after") && !str_is(of->v[i].name, "retry-after-ms"))
+            h[n++] = of->v[i];
+    if (n < MAX_KEPT_HEADERS)
+        h[n++] = (struct http_header){
+            STR("retry-after"), str_fmt(rl->r->arena, "%lld", (long long)((ms + 999) / 1000))};
+    *of = (struct out_headers){h, n};
+}
+
 void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
                           int64_t retry_after_ms)
 {
@@ -541,6 +556,9 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     if (may_follow && (hedge_goes_on(rl) || choice_goes_on(rl, f)))
         return;
     hedge_end(rl);
+    int64_t retry_ms = choice_retry_ms(rl, f, retry_after_ms);
+    if (retry_ms != retry_after_ms)
+        tell_retry(rl, retry_ms);
     /* Same format: the upstream's own words, unless they speak of our credential. */
     bool is_own = is_own_fault(rl);
     if (rl->last_body.p && !is_own && rl->up == rl->spec->client && rl->up != WIRE_NONE &&
@@ -559,8 +577,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     struct err shown = *e;
     if (is_own)
         own_fault(rl, &shown);
-    if (shown.retry_after_ms < 0)
-        shown.retry_after_ms = retry_after_ms;
+    if (shown.retry_after_ms < 0 || retry_ms != retry_after_ms)
+        shown.retry_after_ms = retry_ms;
     relay_fail(rl, &shown);
 }
 
@@ -1213,13 +1231,14 @@ void relay_attempt_next(struct relay *rl)
         return;
     }
     if (!has_error) {
+        if (choice_waits(rl, &e))
+            return;
         if (rl->failures && rl->failures->last.kind != ERR_NONE) {
             e = rl->failures->last;
+            e.retry_after_ms = choice_retry_ms(rl, rl->last_fault, e.retry_after_ms);
             if (is_own_fault(rl))
                 own_fault(rl, &e);
-        } else if (choice_waits(rl, &e))
-            return;
-        else if (e.kind == ERR_NONE)
+        } else if (e.kind == ERR_NONE)
             err_set(&e, ERR_OVERLOADED, "no_upstream",
                     "No upstream is available for model '" STR_FMT "'", STR_ARG(rl->model));
     }

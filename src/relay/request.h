@@ -193,6 +193,8 @@ void relay_reply_json(struct relay *rl, int status, struct str body);
 /* relay/provider.c: the model's name in full where the path names its provider. ERR_INPUT: it is another's. */
 bool relay_hold_to_provider(struct relay *rl, struct err *e) MUST_USE;
 /* choose.c */
+/* The model of the catalogue whose target this is, though it was asked for as provider/model: of several a limited one. NULL: none. */
+const struct model *served_model(const struct snapshot *s, const struct target *t);
 bool relay_resolve(struct relay *rl, struct err *e) MUST_USE; /* rl->model to the ordered candidates */
 enum choice_step { CHOICE_GO, CHOICE_SKIP, CHOICE_WAIT };     /* ask rl->target; the next one; a timer goes on */
 enum choice_step choice_admit(struct relay *rl) MUST_USE;
@@ -207,6 +209,8 @@ void choice_report(struct relay *rl, enum fault f, int64_t retry_after_ms); /* t
 void choice_leave(struct relay *rl);                          /* the attempt is over */
 bool choice_goes_on(struct relay *rl, enum fault f) MUST_USE; /* another attempt follows, now or later */
 bool choice_waits(struct relay *rl, struct err *e) MUST_USE;  /* nobody could be asked: for the nearest recovery. false with e set: too far off */
+/* When it may be tried again: the one that failed last, with f, asked for of_last_ms, and others may be ready before. < 0: not said. */
+int64_t choice_retry_ms(struct relay *rl, enum fault f, int64_t of_last_ms);
 void choice_end(struct relay *rl);
 struct str choice_text(struct relay *rl);                     /* for the request log; STR_NONE: there was no choice */
 void relay_start_form(struct relay *rl, int64_t length, struct str content_type);

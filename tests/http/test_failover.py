@@ -145,7 +145,7 @@ def test_an_opening_without_content_is_not_yet_an_answer(start_sluice, scripted,
 @pytest.mark.parametrize("value, shown, low", [("7", "7", 7), ("1.5", None, 0), ("0", "0", 0)])
 def test_all_fail_and_the_last_word_counts(start_sluice, scripted, upstream, value, shown, low):
     """Across formats: the wait that the last upstream asked for, exactly, and nothing of the first one's."""
-    s = start_sluice(targets(scripted.origin, "google", "anthropic"))
+    s = start_sluice(targets(scripted.origin, "google", "anthropic", route_wait_ms=0))
     upstream.next(failure(FORMATS["google"], 500, "first", headers=[("Retry-After", "99")]),
                   failure(FORMATS["anthropic"], 429, "second", headers=[("Retry-After", value)]))
     r = ask(s)

@@ -1,13 +1,17 @@
 """Combos, fallback chains and aliases: as they are configured, and how requests really go."""
 import asyncio
+import contextlib
 import json
 import os
+import signal
+import socket
+import sqlite3
 import threading
 
 import pytest
 from formats import FORMATS
 from formats.common import Turn
-from gateway import KEY, provider, wait_for
+from gateway import KEY, Sluice, provider, wait_for
 from upstream import failure, head, silence
 
 CHAT = FORMATS["chat"]
@@ -298,6 +302,15 @@ def plays(scripted, **scripts):
     scripted.play(script)
 
 
+def failing_first(scripted, script):
+    """That script once, then as usual."""
+    left = [script]
+
+    async def play(conn, request):
+        await (left.pop() if left else scripted.default(request))(conn, request)
+    return play
+
+
 def asked(scripted):
     """The providers that were asked, in order."""
     with scripted.lock:
@@ -438,6 +451,149 @@ def test_all_cooling_waits_or_says_when(start_sluice, scripted):
     assert asked(scripted) == []
 
 
+def test_who_was_refused_everywhere_waits_for_the_nearest_or_is_told_of_it(start_sluice, scripted):
+    """Not what the last one said: a is ready long before b."""
+    for wait, status, asks in ((0, 429, "ab"), (10000, 200, "aba")):
+        s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0, server={"route_wait_ms": wait})
+        plays(scripted, a=failing_first(scripted, broken(429, retry_after="1")), b=broken(429, retry_after="300", retry_after_ms="300000"))
+        r = ask(s, "k")
+        assert r.status_code == status and "".join(asked(scripted)) == asks
+        if status == 429:
+            assert r.headers.get_list("retry-after") == ["1"] and "retry-after-ms" not in r.headers
+            assert ask(s, "k").json()["error"]["code"] == "all_targets_cooling"
+    # an overload is not waited for, and the attempts are counted
+    s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0)
+    plays(scripted, a=broken(503), b=broken(503))
+    assert ask(s, "k").status_code == 503 and asked(scripted) == ["a", "b"]
+    s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0, server={"max_attempts": 3})
+    plays(scripted, a=broken(429, retry_after="0.1"), b=broken(429, retry_after="0.1"))
+    assert ask(s, "k").status_code == 429 and asked(scripted) == ["a", "b", "a"]
+
+
+def test_an_answer_from_before_does_not_close_a_breaker(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0)
+    gate = threading.Event()
+
+    async def late(conn, request):
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+        await scripted.default(request)(conn, request)
+    plays(scripted, a=late)
+    first = []
+    t = threading.Thread(target=lambda: first.append(who(s, "k")))
+    t.start()
+    wait_for(lambda: asked(scripted) == ["a"], "the first is under way")
+    plays(scripted, a=broken(429, retry_after="60"))
+    assert who(s, "k") == "b"
+    gate.set()
+    t.join()
+    assert first == ["a"] and who(s, "k") == "b" and asked(scripted) == ["a", "b", "b"]
+    row, = s.get("/sluice/v1/breakers").json()["data"]
+    assert row["state"] == "open" and row["provider"] == "a"
+
+
+def test_a_client_that_leaves_ends_nobody_elses_probe(start_sluice, scripted):
+    s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0)
+    opened = []
+
+    def open_one(n):
+        """A request that a holds on to, the n-th to be asked there."""
+        body = json.dumps({"model": "k", "messages": [{"role": "user", "content": "hi"}]})
+        c = socket.create_connection(("127.0.0.1", s.port))
+        c.sendall(("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
+                   "Content-Length: %d\r\n\r\n%s" % (s.key, len(body), body)).encode())
+        opened.append(c)
+        wait_for(lambda: asked(scripted).count("a") == n, "it is asked")
+        return c
+
+    def breaker():
+        return s.get("/sluice/v1/breakers").json()["data"][0]
+    try:
+        plays(scripted, a=silence)
+        old = open_one(1)
+        plays(scripted, a=broken(429, retry_after="1"))
+        assert who(s, "k") == "b"
+        plays(scripted, a=silence)
+        wait_for(lambda: breaker()["state"] == "half-open", "its time is over")
+        open_one(1)
+        assert breaker()["is_probing"]
+        gone = s.get("/sluice/v1/requests/active").json()["data"]
+        old.close()
+        wait_for(lambda: len(s.get("/sluice/v1/requests/active").json()["data"]) < len(gone), "it is noticed that the first left")
+        assert breaker()["is_probing"] and who(s, "k") == "b" and asked(scripted).count("a") == 1
+    finally:
+        for c in opened:
+            c.close()
+
+
+def test_a_kill_does_not_make_breakers_forget(calls, scripted, tmp_path):
+    scripted.reset()
+    config = config_of(scripted.origin, combos={"k": {"members": MEMBERS[:2], "max_retries": 0}})
+    s = Sluice(tmp_path / "killed", config, calls)
+    s.key = ADMIN
+    plays(scripted, a=broken(429, retry_after="300"))
+    assert who(s, "k") == "b"
+
+    def kept():
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % (s.folder / "data/sluice.db"), uri=True)) as db:
+            return db.execute("SELECT 1 FROM metrics WHERE key = 'breakers' AND value LIKE '%\"a\"%'").fetchall()
+    wait_for(kept, "the breaker is in the store")  # at once, not with what is saved every half minute
+    s.http.close()
+    s.process.send_signal(signal.SIGKILL)
+    s.process.wait(30)
+    again = Sluice(tmp_path / "killed", None, calls)
+    try:
+        again.key = ADMIN
+        row, = again.get("/sluice/v1/breakers").json()["data"]
+        assert (row["provider"], row["state"]) == ("a", "open") and 280000 < row["wait_ms"] <= 300000
+    finally:
+        again.stop()
+
+
+def test_a_seed_repeats_what_was_drawn_in_every_process(start_sluice, scripted):
+    seen = []
+    for _ in range(2):
+        config = config_of(scripted.origin, server={"route_seed": 7})
+        for strategy in ("strict-random", "random", "weighted"):
+            config["models"]["of-" + strategy] = {"targets": [{"provider": p, "upstream_model": "m"} for p in "abc"], "strategy": strategy}
+        scripted.reset()
+        s = start_sluice(config)
+        seen.append([who(s, m) for m in config["models"] if m.startswith("of-") for _ in range(12)])
+    assert seen[0] == seen[1]
+
+
+def test_the_global_fallback_is_for_those_who_may_use_it(start_sluice, scripted):
+    for more, status in (({"policies": {"p": {"model": "mc", "action": "deny"}}}, 503), ({}, 503), ({"allowed": ["ma", "mc"]}, 200)):
+        config = config_of(scripted.origin, server={"global_fallback_model": "mc"}, **{k: v for k, v in more.items() if k != "allowed"})
+        if not more.get("policies"):
+            config["server"]["api_keys"][0]["allowed_models"] = more.get("allowed", ["ma"])
+        s = start_sluice(config)
+        plays(scripted, a=broken(503))
+        assert ask(s, "ma").status_code == status and asked(scripted) == (["a", "c"] if status == 200 else ["a"])
+
+
+def test_other_names_are_no_way_around_policies_and_limits(start_sluice, scripted):
+    """provider/model, an alias and a pattern lead to a model that is refused, or limited, by its name."""
+    scripted.reset()
+    config = config_of(scripted.origin, aliases={"al": "mb", "w-*": "mb"}, combos={"k": {"members": ["ma"]}, "own": {"members": ["mb"]}},
+                       policies={"no": {"model": "mb", "action": "deny"}, "no combo": {"model": "k", "action": "deny"},
+                                 "other": {"model": "a/ma", "action": "route", "target": "mc"}})
+    config["aliases"]["ak"] = "k"
+    config["models"]["mc"] = {"provider": "c", "limits": {"requests_per_minute": 2}}
+    config["server"]["limit_queue_ms"] = 0
+    s = start_sluice(config)
+    for name in ("mb", "b/up-b", "al", "w-1", "k", "ak"):
+        r = ask(s, name)
+        assert r.status_code == 403 and r.json()["error"]["code"] == "policy_denied", name
+    assert asked(scripted) == []
+    assert who(s, "own") == "b"  # what the operator put together is another name
+    assert who(s, "b/another") == "b" and who(s, "ma") == "a"
+    assert who(s, "a/ma") == "c" and who(s, "c/mc") == "c"  # the policy, and the limit of two
+    for name in ("mc", "c/mc", "a/ma"):
+        assert ask(s, name).status_code == 429, name
+    assert who(s, "c/another") == "c"
+
+
 def test_the_global_fallback_takes_over_once(start_sluice, scripted):
     s = routed(start_sluice, scripted, members=[{"model": "ma"}], server={"global_fallback_model": "mc"}, max_retries=0)
     plays(scripted, a=broken(503), b=broken(503))
@@ -509,6 +665,46 @@ def test_quota_windows_are_obeyed(start_sluice, scripted):
     assert (quota["provider"], quota["window"], quota["used"]) == ("a", "5h", 0.95) and quota["forecast"] > 1.8
     assert who(s, "k") == "b"  # it would run out before it is reset
     assert explain(s, "k")["candidates"][-1]["state"] == "strained"
+
+
+@pytest.mark.parametrize("strategy", ["random", "weighted", "strict-random", "round-robin", "p2c", "least-used", "auto"])
+def test_what_is_told_is_what_happens(start_sluice, scripted, strategy):
+    """Of each of many requests, by the answer that its client gets."""
+    s = routed(start_sluice, scripted, members=[{"model": "ma", "weight": 3}, {"model": "mb", "weight": 2}, {"model": "mc"}], strategy=strategy)
+    seen = set()
+    for _ in range(20):
+        told = next(c["provider"] for c in explain(s, "k")["candidates"] if c.get("chosen"))
+        assert who(s, "k") == told
+        seen.add(told)
+    assert len(seen) > 1 or strategy == "auto"
+
+
+def test_explained_for_whom_and_of_what(start_sluice, scripted):
+    """A key's policies and models, a conversation's place, what a request needs."""
+    config = config_of(scripted.origin, policies={"p": {"model": "ma", "key": "c1", "action": "route", "target": "mb"}},
+                       combos={"k": {"members": MEMBERS, "strategy": "random", "sticky": "conversation"},
+                               "able": {"members": ["ma", "mc"], "strategy": "auto", "auto": {**dict.fromkeys(("quota", "health", "cost", "latency", "stability", "priority", "explore"), 0), "fit": 1}}})
+    config["models"]["mc"] = {"provider": "c", "capabilities": ["text", "vision"]}
+    config["models"]["ma"] = {"provider": "a", "capabilities": ["text"]}
+    config["server"]["api_keys"][0]["allowed_models"] = ["ma", "k", "able"]
+    s = start_sluice(config)
+    client, s.key = s.auth(KEY), ADMIN
+
+    def told(model, **more):
+        return next(c["provider"] for c in explain(s, model, **more)["candidates"] if c.get("chosen"))
+    assert told("ma") == "a" and told("ma", key="c1") == "b" == who(s, "ma", headers=client)
+    for body, field in (({"model": "mc", "key": "c1"}, "model"), ({"model": "ma", "key": "zz"}, "key"), ({"model": "ma", "request": []}, "request")):
+        r = s.post("/sluice/v1/route/explain", body)
+        assert r.status_code == 400 and r.json()["error"]["param"] == field, r.text
+    for text in ("one", "two", "three", "four", "five"):
+        said = {"messages": [{"role": "user", "content": text}]}
+        at = s.post("/v1/chat/completions", {"model": "k", **said}, headers=client).headers["x-sluice-upstream"]
+        why = explain(s, "k", key="c1", request=said)
+        assert why["is_pinned"] and why["candidates"][0]["provider"] == at
+    at = s.post("/v1/chat/completions", {"model": "k", **said}, headers={**client, "X-Session-Id": "s1"}).headers["x-sluice-upstream"]
+    assert told("k", key="c1", session="s1") == at and "is_pinned" not in explain(s, "k", session="s1")
+    picture = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QUFB"}}]}]}
+    assert told("able") == "a" and told("able", request=picture) == "c"
 
 
 def test_explained_before_and_after(start_sluice, scripted):
