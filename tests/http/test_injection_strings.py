@@ -1,4 +1,4 @@
-"""Hostile strings in every string field and path parameter of the control plane: always a clean answer, nothing executed, nothing
+"""Hostile strings in every string field and path parameter of the control plane, and every string of the data plane: always a clean answer, nothing executed, nothing
 bent, and what is stored comes back as it was sent.
 
 Each field of each row meets every third string, the next field the next third, so that each string meets each row and nothing is
@@ -12,6 +12,7 @@ import urllib.parse
 import pytest
 from conftest import basic_config
 from gateway import Sluice
+from jsonschema import Draft202012Validator
 
 ADMIN = "sk-admin-0123456789abcdef"
 # As the text stands in JSON: with escapes where Python cannot say it, and bytes that no UTF-8 text has.
@@ -25,7 +26,7 @@ STRINGS = {
     "placeholder": "${NO_SUCH_VARIABLE}", "file": "file:/etc/passwd", "long-number": "9" * 400, "true": "true",
 }
 RAW = {"bad-utf8": b"\xff\xfe\xc3\x28", "overlong": b"\xc0\xaf", "surrogate": b"\xed\xa0\x80", "half-escape": rb"\ud800", "bad-escape": rb"\x41"}
-CONTROL = {"sluice", "llm-rosetta", "OmniRoute"}  # surfaces; of sluice's own only what lies below /sluice/
+CONTROL = {"sluice", "llm-rosetta", "OmniRoute", "OmniRoute, typed errors"}  # surfaces; of sluice's own only what lies below /sluice/
 SHARE = 1 if os.environ.get("SLUICE_TEST_FAULTS") == "all" else 3
 MASKED = re.compile("key|proxy|password|secret|token|sealed")
 # What makes a body good enough to be looked at further, by field name.
@@ -50,14 +51,19 @@ def is_stream(op):
     return "server-sent events" in op["summary"] or "text/event-stream" in op["responses"].get("200", {}).get("content", {})
 
 
-def rows(s):
-    """(method, path, operation) of the control plane's rows."""
+def every_row(s):
     if not hasattr(s, "document"):
         s.document = s.get("/openapi.json").json()
     for path, item in s.document["paths"].items():
         for method, op in item.items():
-            if op["tags"][0] in CONTROL and (op["tags"][0] != "sluice" or path.startswith("/sluice/")) and not is_stream(op):
-                yield method.upper(), path, op
+            yield method.upper(), path, op
+
+
+def rows(s):
+    """(method, path, operation) of the control plane's rows."""
+    for method, path, op in every_row(s):
+        if op["tags"][0] in CONTROL and (op["tags"][0] != "sluice" or path.startswith("/sluice/")) and not is_stream(op):
+            yield method, path, op
 
 
 def operations(s):
@@ -177,6 +183,53 @@ def test_every_string_field(server, kind):
             verbatim(r, at, value, (kind, method, path, at))
             tried += 1
     assert tried > (5 if kind == "megabyte" else 20)
+
+
+def texts(value, at=()):
+    """Paths of the strings in an example."""
+    if isinstance(value, str):
+        yield at
+    elif isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts(inner, (*at, key))
+
+
+def data_rows(s):
+    """(path, operation, example) of the data plane's rows with a JSON body."""
+    for method, path, op in every_row(s):
+        example = op.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+        if method == "POST" and op["x-sluice-access"] == "inference" and example:
+            yield path, op, example
+
+
+def answered(s, r, op, what):
+    """A documented answer, or a refusal in the caller's format."""
+    assert r.status_code < 500 and str(r.status_code) in op["responses"], (what, r.status_code, r.text[:300])
+    assert "set-cookie" not in r.headers, what
+    if r.status_code >= 400:
+        name = op["responses"][str(r.status_code)]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+        schema = s.document["components"]["schemas"][name]
+        Draft202012Validator({**schema, "required": list(schema["properties"])}).validate(r.json())
+
+
+@pytest.mark.parametrize("kind", [*STRINGS, *RAW])
+def test_every_string_field_of_the_data_plane(server, kind):
+    tried = 0
+    for path, op, example in data_rows(server):
+        for at in texts(example):
+            if not in_turn(kind, path, at):
+                continue
+            body = json.loads(json.dumps(example))
+            put(body, at, STRINGS.get(kind, "@@@"))
+            raw = json.dumps(body).encode().replace(b"@@@", RAW.get(kind, b"@@@"))
+            r = server.call("POST", path.replace("{model}", "echo"), raw)
+            answered(server, r, op, (kind, path, at))
+            assert kind not in RAW or r.status_code >= 400, (kind, path, at)
+            tried += 1
+        if "{model}" in path and kind in STRINGS and kind not in ("megabyte", "empty") and in_turn(kind, path):
+            r = server.call("POST", fill(path, STRINGS[kind]), example)
+            answered(server, r, op, (kind, path))
+    assert tried > (0 if kind == "megabyte" else 15)
 
 
 @pytest.mark.parametrize("kind", [k for k in STRINGS if k not in ("megabyte", "empty")])
