@@ -141,6 +141,8 @@ def clean(s, r, what):
 
 def verbatim(r, at, value, what):
     """Where the answer shows the field, it shows what was sent."""
+    if what[1:] == ("POST", "/api/settings/proxies", ("id",)):
+        return  # it names its proxies itself
     if r.status_code >= 300 or value == "" or MASKED.search(str(at[-1])) or not r.content:
         return
     shown = r.json()
