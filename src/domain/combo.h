@@ -122,7 +122,7 @@ struct combo {
     const struct regex *tools;  /* of tool_filter; NULL: none */
     const struct model *of;     /* the targets of a served model, not a combo of its own; NULL: one */
     bool is_enabled;
-    uint32_t index;             /* small, stable for the process: of its counters */
+    uint32_t index;             /* of its name, the same in every process: of its counters */
     enum origin from;
 };
 struct chain {
