@@ -282,10 +282,7 @@ def throwaway(start_sluice, scripted):
 
 
 # Examples that this gateway has reason to refuse, and in which words.
-REFUSED = {"POST /api/pricing/sync": "No price feed", "POST /api/db-backups": "No backup", "POST /api/provider-nodes/validate": "cannot reach",
-           # made from their shapes, which do not say which words they take
-           "PUT /api/settings/proxies/assignments": "'scope' must be", "PUT /api/settings/proxies/bulk-assign": "'scope' must be",
-           "POST /api/settings/background-degradation": "'action' must be", "POST /api/settings/task-routing": "'action' must be"}
+REFUSED = {"POST /api/pricing/sync": "No price feed", "POST /api/db-backups": "No backup", "POST /api/provider-nodes/validate": "cannot reach"}
 
 
 def test_no_example_is_refused_as_malformed(doc, throwaway):
