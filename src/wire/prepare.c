@@ -468,15 +468,26 @@ static struct str joined_name(struct arena *a, struct str space, struct str name
                    STR_ARG(name));
 }
 
+/* A name that needs no change is its tool's, wherever in the list it stands: what the model calls by it is meant. */
+static void reserve_names(struct prep *p, struct map *taken, struct ir_tool *tools)
+{
+    for (struct ir_tool *t = tools; t; t = t->next)
+        if (t->kind != IR_TOOL_HOSTED && t->name.n > 0 &&
+            str_eq(clean_name(p->c->arena, t->name, p->needs->names), t->name))
+            map_set(taken, t->name, t);
+}
+
 static void rename_tool(struct prep *p, struct map *taken, struct ir_tool *t, struct str space)
 {
     struct wire_ctx *c = p->c;
     struct str from = t->name;
     struct str whole = joined_name(c->arena, space, from);
-    t->name = clean_name(c->arena, whole, p->needs->names);
-    void *owner = map_get(taken, t->name);
-    if (owner && !str_eq(t->name, whole))
-        t->name = with_hash(c->arena, t->name, whole,
+    struct str clean = clean_name(c->arena, whole, p->needs->names);
+    bool is_own = space.n == 0 && str_eq(clean, from);
+    t->name = clean;
+    for (unsigned i = 0; !is_own && map_get(taken, t->name); i++)
+        t->name = with_hash(c->arena, clean,
+                            i ? str_fmt(c->arena, "%u" STR_FMT, i, STR_ARG(whole)) : whole,
                             p->needs->names == WIRE_NAMES_ANTHROPIC ? 128 : 64);
     map_set(taken, t->name, t);
     if (str_eq(from, t->name) && space.n == 0)
@@ -560,7 +571,7 @@ static struct ir_tool *flatten(struct prep *p, struct map *taken, const struct i
     return last;
 }
 
-static bool copy_tools(struct prep *p, const struct ir_tool *from, struct err *e)
+static bool copy_tools(struct prep *p, struct ir_tool *from, struct err *e)
 {
     struct map taken;
     struct ir_tool **tail = &p->out->tools;
@@ -568,6 +579,7 @@ static bool copy_tools(struct prep *p, const struct ir_tool *from, struct err *e
     bool ok = true;
     *tail = NULL;
     map_init(&taken);
+    reserve_names(p, &taken, from);
     for (; from && ok; from = from->next) {
         if (++n > TOOLS_MAX) {
             ok = err_field(e, "tools", "more than %d tools", TOOLS_MAX);

@@ -344,6 +344,20 @@ def test_tool_names_that_a_format_cannot_hold_come_back_as_they_were(sluice, ups
     assert FORMATS["google"].read(r.content).calls[0].name == "files.read:all"
 
 
+@pytest.mark.parametrize("names", [["a.b", "a_b"], ["a_b", "a.b"], ["a.b", "a:b", "a_b"], ["x" * 70, "x" * 71, "x" * 64]])
+def test_a_renamed_tool_never_takes_the_name_of_another(sluice, upstream, names):
+    """Names that need no change are kept, wherever in the list they stand, and each call comes back to the tool it was for."""
+    asked = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "tools": [{"functionDeclarations": [{"name": n} for n in names]}]}
+    upstream.play(answer(FORMATS["chat"], Turn(text="x")))
+    sluice.post("/v1beta/models/to-chat:generateContent", asked)
+    sent = [t["function"]["name"] for t in upstream.last.json["tools"]]
+    assert len(set(sent)) == len(names)
+    assert all(s == n for n, s in zip(names, sent) if len(n) <= 64 and "." not in n and ":" not in n)
+    upstream.play(answer(FORMATS["chat"], Turn(calls=[Call(s, "{}", "c%d" % i) for i, s in enumerate(sent)], finish="tool_calls")))
+    r = sluice.post("/v1beta/models/to-chat:generateContent", asked)
+    assert [c.name for c in FORMATS["google"].read(r.content).calls] == names
+
+
 def test_hosted_tools_that_the_target_lacks_are_refused_by_name(sluice, upstream):
     r = sluice.post(RESPONSES, {"model": "to-chat", "input": "x", "tools": [{"type": "file_search", "vector_store_ids": ["v"]}]})
     assert r.status_code == 400 and "file_search" in r.json()["error"]["message"]
