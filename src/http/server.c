@@ -99,6 +99,7 @@ struct http_conn {
     uint64_t body_left; /* is_quick: still to come */
     int64_t reply_left; /* of a reply with a length */
     size_t last_queued; /* for the write timer */
+    size_t n_pushed;    /* bytes written to a full reply, by a handler that pays no heed to that */
     const struct err *bad;
     struct err *bad_own;
     uint8_t state, mode, depth;
@@ -319,6 +320,7 @@ static void on_written(uv_write_t *write, int status)
         free_outq(c);
     if (c->was_full && queued(c) < c->server->conf.low_water_bytes) {
         c->was_full = false;
+        c->n_pushed = 0;
         if (c->req && c->is_head_seen && !c->is_reply_ended && c->server->handler.on_drain) {
             c->depth++;
             c->server->handler.on_drain(c->server->arg, c->req);
@@ -333,6 +335,7 @@ static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
 {
     if (c->is_broken || c->state == CLOSED)
         return;
+    bool was_full = queued(c) >= c->server->conf.high_water_bytes;
     size_t done = 0;
     if (!c->outq) {
         int rc = outbox_write_now(&c->tcp, bufs, n);
@@ -359,8 +362,10 @@ static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
         buf_init(&c->outq->flying, BUF_THEIRS);
         buf_init(&c->outq->next, BUF_THEIRS);
     }
-    for (; n > 0; bufs++, n--, done = 0)
+    for (; n > 0; bufs++, n--, done = 0) {
         buf_add(&c->outq->next, bufs->base + done, bufs->len - done);
+        c->n_pushed += was_full ? bufs->len - done : 0;
+    }
     if (buf_failed(&c->outq->next)) { /* no memory: better no answer than half of one */
         if (is_new) {
             buf_done(&c->outq->next);
@@ -374,7 +379,7 @@ static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
         send_queue(c);
     if (queued(c) >= c->server->conf.high_water_bytes)
         c->was_full = true;
-    if (queued(c) > c->server->conf.max_queued_bytes)
+    if (c->n_pushed > c->server->conf.max_queued_bytes)
         set_broken(c);
 }
 
@@ -677,8 +682,7 @@ void http_reply_flush(struct http_req *r)
 
 bool http_reply_is_full(const struct http_req *r)
 {
-    struct http_conn *c = conn_of(r);
-    return queued(c) >= c->server->conf.high_water_bytes;
+    return queued(conn_of(r)) >= conn_of(r)->server->conf.high_water_bytes;
 }
 
 void http_reply_cut(struct http_req *r)
@@ -857,6 +861,7 @@ static void reset_request(struct http_conn *c)
     c->is_paused = c->is_head_seen = c->is_whole = c->is_bad = c->wants_continue = false;
     c->is_reply_begun = c->is_reply_ended = c->is_reply_chunked = false;
     c->is_reply_bodyless = c->is_reply_plain = c->was_full = false;
+    c->n_pushed = 0;
     c->n_taken = c->n_extra = 0;
 }
 
@@ -953,8 +958,21 @@ static struct head *head_of(struct http_conn *c)
     return c->split ? c->split : &c->server->head;
 }
 
+static bool split_target(struct http_req *r);
+
+/* What is known of where a request was to go, for who answers it although its head is ill. */
+static void keep_target(struct http_conn *c)
+{
+    const struct head *h = head_of(c);
+    if (c->state != HEAD || !c->req)
+        return;
+    c->req->target = str_dup(c->req->arena, str_first(buf_str(&h->text), h->target_n));
+    (void)split_target(c->req);
+}
+
 static int head_too_large(struct http_conn *c)
 {
+    keep_target(c);
     set_bad(c, ERR_TOO_LARGE, 431, "headers_too_large", "the head of the request is too large");
     return HPE_USER;
 }
@@ -962,8 +980,13 @@ static int head_too_large(struct http_conn *c)
 static int on_url(llhttp_t *p, const char *at, size_t n)
 {
     struct http_conn *c = parsing(p);
-    if (head_target(head_of(c), at, n, c->server->conf.max_target_bytes))
+    struct head *h = head_of(c);
+    if (head_target(h, at, n, c->server->conf.max_target_bytes))
         return 0;
+    /* its beginning says where it was to go: h holds nothing but the target so far */
+    size_t max = c->server->conf.max_target_bytes;
+    if (head_target(h, at, max - h->target_n, max))
+        keep_target(c);
     set_bad(c, ERR_TOO_LARGE, 414, "uri_too_long", "the target of the request is too long");
     return HPE_USER;
 }
@@ -1178,6 +1201,7 @@ static bool check_head(struct http_conn *c)
     struct http_req *r = c->req;
     struct seen s = look_at_headers(r);
     const llhttp_t *p = &c->parser;
+    bool has_target = split_target(r); /* first: also the refusals that follow are of its path */
     if (p->http_major != 1 || p->http_minor > 1) {
         refuse(c, ERR_UNIMPLEMENTED, 505, "http_version_not_supported",
                "only HTTP/1.1 and HTTP/1.0 are spoken here");
@@ -1205,7 +1229,7 @@ static bool check_head(struct http_conn *c)
         refuse(c, ERR_INPUT, 400, "bad_host", "the request must have one host header");
         return false;
     }
-    if (!split_target(r)) {
+    if (!has_target) {
         refuse(c, ERR_INPUT, 400, "bad_target", "the target of the request is malformed");
         return false;
     }

@@ -1,6 +1,8 @@
-/* decode.c - content encodings of request bodies: gzip, deflate, br. Bounded by what may come out. */
+/* decode.c - content encodings: of request bodies, and of replies from upstreams that encode them although they were asked not to.
+ * gzip, deflate, br. Bounded by what may come out. */
 #include "relay/request.h"
 #include <brotli/decode.h>
+#include <stdlib.h>
 #include <zlib.h>
 
 static bool too_large(struct err *e, const struct buf *b, size_t max)
@@ -82,4 +84,113 @@ bool decode_body(struct arena *a, struct str encoding, struct str body, size_t m
                        STR_ARG(str_first(encoding, 40)));
     *out = buf_str(&b);
     return ok;
+}
+
+/* ---- replies ---- */
+
+struct coding {
+    z_stream z;
+    BrotliDecoderState *brotli; /* NULL: zlib's */
+    bool has_begun, is_whole, is_ill;
+    char name[32];
+};
+
+static bool is_zlib(struct coding *c, struct str name)
+{
+    int bits = str_eq_nocase(name, STR("gzip")) || str_eq_nocase(name, STR("x-gzip")) ? 15 + 16
+               : str_eq_nocase(name, STR("deflate"))                                  ? 15
+                                                                                      : 0;
+    return bits && inflateInit2(&c->z, bits) == Z_OK;
+}
+
+struct coding *coding_new(struct str name)
+{
+    name = str_trim(name);
+    if (name.n == 0 || str_eq_nocase(name, STR("identity")))
+        return NULL;
+    struct coding *c = calloc(1, sizeof *c);
+    if (!c)
+        abort();
+    (void)snprintf(c->name, sizeof c->name, STR_FMT, STR_ARG(str_first(name, 30)));
+    if (str_eq_nocase(name, STR("br")))
+        c->brotli = BrotliDecoderCreateInstance(NULL, NULL, NULL);
+    c->is_ill = !c->brotli && !is_zlib(c, name);
+    return c;
+}
+
+void coding_free(struct coding *c)
+{
+    if (!c)
+        return;
+    if (c->brotli)
+        BrotliDecoderDestroyInstance(c->brotli);
+    else
+        inflateEnd(&c->z);
+    free(c);
+}
+
+static void inflate_some(struct coding *c, struct str bytes, struct buf *out)
+{
+    char chunk[16384];
+    int rc;
+    c->z.next_in = (Bytef *)(uintptr_t)bytes.p;
+    c->z.avail_in = (uInt)bytes.n;
+    do {
+        c->z.next_out = (Bytef *)chunk;
+        c->z.avail_out = sizeof chunk;
+        rc = inflate(&c->z, Z_SYNC_FLUSH);
+        buf_add(out, chunk, sizeof chunk - c->z.avail_out);
+    } while (rc == Z_OK && !buf_failed(out) && (c->z.avail_in > 0 || c->z.avail_out == 0));
+    c->is_whole = rc == Z_STREAM_END;
+    /* no progress: all was taken */
+    c->is_ill = (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR) || c->z.avail_in > 0;
+}
+
+static void unbrotli_some(struct coding *c, struct str bytes, struct buf *out)
+{
+    const uint8_t *in = (const uint8_t *)bytes.p;
+    size_t n_in = bytes.n;
+    uint8_t chunk[16384];
+    BrotliDecoderResult rc;
+    do {
+        uint8_t *to = chunk;
+        size_t n_out = sizeof chunk;
+        rc = BrotliDecoderDecompressStream(c->brotli, &n_in, &in, &n_out, &to, NULL);
+        buf_add(out, chunk, sizeof chunk - n_out);
+    } while (rc == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT && !buf_failed(out));
+    c->is_whole = rc == BROTLI_DECODER_RESULT_SUCCESS;
+    c->is_ill = rc == BROTLI_DECODER_RESULT_ERROR || n_in > 0;
+}
+
+static bool undecodable(struct coding *c, struct err *e)
+{
+    c->is_ill = true;
+    return err_set(e, ERR_UPSTREAM, "upstream_encoding",
+                   "The upstream's reply is encoded as '%s' unasked, and cannot be decoded",
+                   c->name);
+}
+
+bool coding_push(struct coding *c, struct str bytes, struct buf *out, struct err *e)
+{
+    if (bytes.n == 0)
+        return true;
+    c->has_begun = true;
+    if (!c->is_ill && !c->is_whole) {
+        if (c->brotli)
+            unbrotli_some(c, bytes, out);
+        else
+            inflate_some(c, bytes, out);
+    } else {
+        c->is_ill = true; /* bytes behind the end */
+    }
+    if (buf_failed(out))
+        return out->lacks_memory ? err_no_memory(e)
+                                 : err_set(e, ERR_UPSTREAM, "reply_too_large",
+                                           "The upstream's reply is too large once decoded");
+    return !c->is_ill || undecodable(c, e);
+}
+
+bool coding_end(struct coding *c, struct err *e)
+{
+    return !c || !c->has_begun || (c->is_whole && !c->is_ill) || undecodable(c, e);
 }

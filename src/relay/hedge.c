@@ -17,6 +17,7 @@ struct held {
     int up_status;
     struct out_headers out_headers;
     int64_t reply_retry_ms;
+    struct coding *coding;
     struct buf reply;
     struct wire_ctx ctx;
     struct wire_dropped *dropped; /* what this attempt added to those of reading */
@@ -85,6 +86,7 @@ static void put_aside(struct relay *rl, struct held *h)
                        .up_status = rl->up_status,
                        .out_headers = rl->out_headers,
                        .reply_retry_ms = rl->reply_retry_ms,
+                       .coding = rl->coding,
                        .reply = rl->reply,
                        .ctx = rl->ctx,
                        .dropped = rl->read_dropped ? *rl->read_dropped_tail : NULL,
@@ -102,6 +104,7 @@ static void clear(struct relay *rl)
     rl->entered = NULL;
     rl->mode = REPLY_NONE;
     rl->out_headers.n = 0;
+    rl->coding = NULL;
     rl->reply = (struct buf){0};
 }
 
@@ -122,6 +125,7 @@ static void put_back(struct relay *rl, const struct held *h)
     rl->up_status = h->up_status;
     rl->out_headers = h->out_headers;
     rl->reply_retry_ms = h->reply_retry_ms;
+    rl->coding = h->coding;
     rl->reply = h->reply;
     rl->ctx = h->ctx;
     if (rl->read_dropped)

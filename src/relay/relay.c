@@ -11,6 +11,7 @@
 #define MAX_ERROR_BODY (1u << 20)
 #define SHOWN_ERROR_BODY 65536
 #define COUNTED_REPLY 65536
+#define MAX_DECODED (64u << 20) /* of one read, where an upstream encodes what it sends */
 #define LINGER_MS 1000 /* how long an upstream may keep its connection busy after its last frame */
 
 /* ---- shared ---- */
@@ -259,7 +260,7 @@ static void count(struct relay *rl, size_t n)
 /* The ceiling of memory counts what a request holds: its body, the trees read from it, what is sent for it, its reply. */
 static void count_held(struct relay *rl)
 {
-    size_t n = rl->received_bytes + arena_size(rl->r->arena) + rl->reply.cap;
+    size_t n = rl->received_bytes + arena_size(rl->r->arena) + rl->reply.cap + rl->out.cap;
     if (rl->body_arena)
         n += arena_size(rl->body_arena);
     if (rl->sent_arena)
@@ -270,7 +271,7 @@ static void count_held(struct relay *rl)
 /* While a reply grows: small ones are not worth it. */
 static void count_reply(struct relay *rl)
 {
-    if (rl->reply.cap + arena_size(rl->r->arena) >= COUNTED_REPLY)
+    if (rl->reply.cap + rl->out.cap + arena_size(rl->r->arena) >= COUNTED_REPLY)
         count_held(rl);
 }
 
@@ -484,6 +485,7 @@ static void record(struct relay *rl)
 void relay_drop_attempt(struct relay *rl)
 {
     choice_leave(rl);
+    timer_stop(&rl->linger);
     if (rl->call) {
         http_call_cancel(rl->call);
         rl->call = NULL;
@@ -496,6 +498,8 @@ void relay_drop_attempt(struct relay *rl)
     buf_done(&rl->last_frame);
     buf_done(&rl->reply);
     buf_done(&rl->out);
+    coding_free(rl->coding);
+    rl->coding = NULL;
     rl->dec = rl->enc = NULL;
     rl->cut = NULL;
     rl->collector = NULL;
@@ -619,6 +623,7 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
     bool is_lines = str_starts_nocase(type, STR("application/x-ndjson")) ||
                     str_starts_nocase(type, STR("application/jsonl"));
     choice_head(rl, status, h, n);
+    rl->coding = coding_new(http_header_get(h, n, "content-encoding"));
     if (status >= 300) {
         rl->mode = REPLY_ERROR;
         rl->reply_retry_ms = fault_retry_after_ms(h, n, STR_NONE, clock_wall_ms());
@@ -626,13 +631,14 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
         return;
     }
     if (rl->spec->shape == RELAY_TALK) {
-        bool is_up_stream = is_sse || is_lines || (takes_array(rl) && rl->is_stream);
-        if (rl->is_stream && is_up_stream) {
+        bool is_framed = wire_of(rl->up)->framing == FRAMING_NDJSON ? is_lines : is_sse;
+        if (rl->is_stream && (is_framed || takes_array(rl))) {
             rl->mode = rl->is_same && !relay_repairs(rl) ? REPLY_PASS : REPLY_TRANSLATE;
             stream_start(rl);
             return;
         }
-        if (is_sse) {
+        rl->is_misframed = !is_framed && (is_sse || is_lines);
+        if (is_framed) {
             rl->mode = REPLY_FOLD;
             stream_start(rl);
             return;
@@ -643,7 +649,8 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
         int64_t length;
         size_t n_out = reply_headers(rl, out, ARRAY_LEN(out),
                                      rl->up_type.n ? rl->up_type : STR("application/octet-stream"));
-        if (!str_to_int(http_header_get(h, n, "content-length"), &length) || length < 0)
+        if (rl->coding || !str_to_int(http_header_get(h, n, "content-length"), &length) ||
+            length < 0)
             length = -1;
         rl->mode = REPLY_PIPE;
         rl->is_head_sent = true;
@@ -655,11 +662,8 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
     buf_init(&rl->reply, (size_t)rl->set->max_reply_bytes);
 }
 
-static void on_body(void *arg, struct str bytes)
+static void take_reply(struct relay *rl, struct str bytes)
 {
-    struct relay *rl = arg;
-    if (rl->is_ended || rl->is_done)
-        return; /* after the terminal frame */
     if (rl->capture)
         capture_received(rl, bytes);
     switch (rl->mode) {
@@ -698,6 +702,58 @@ static void on_body(void *arg, struct str bytes)
     }
 }
 
+/* The reply cannot be gone on with. */
+static void broke(struct relay *rl, const struct err *e)
+{
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    if (rl->mode == REPLY_PIPE) {
+        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code);
+        rl->is_ended = true;
+        http_reply_cut(rl->r); /* bytes of audio have no error event */
+    } else if (rl->is_head_sent) {
+        choice_report(rl, FAULT_TRANSPORT, -1);
+        relay_fail(rl, e);
+    } else {
+        rl->last_body = STR_NONE;
+        relay_attempt_failed(rl, e, FAULT_SERVER, -1);
+    }
+}
+
+static void on_body(void *arg, struct str bytes)
+{
+    struct relay *rl = arg;
+    if (rl->is_ended || rl->is_done)
+        return; /* after the terminal frame */
+    if (!rl->coding) {
+        take_reply(rl, bytes);
+        return;
+    }
+    struct err e = ERR_INIT;
+    struct buf plain;
+    buf_init(&plain, MAX_DECODED);
+    if (coding_push(rl->coding, bytes, &plain, &e)) {
+        if (plain.n > 0)
+            take_reply(rl, buf_str(&plain));
+    } else if (rl->mode == REPLY_ERROR) {
+        buf_clear(&rl->reply); /* its status says enough */
+    } else {
+        broke(rl, &e);
+    }
+    buf_done(&plain);
+}
+
+/* The upstream's last frame has come: whatever becomes of its connection, this is the reply. */
+static void said_all(struct relay *rl)
+{
+    if (rl->mode == REPLY_FOLD)
+        whole_reply(rl);
+    else
+        relay_finish(rl);
+}
+
 static void on_linger(struct timer *t)
 {
     struct relay *rl = (struct relay *)(void *)((char *)t - offsetof(struct relay, linger));
@@ -705,7 +761,7 @@ static void on_linger(struct timer *t)
         http_call_cancel(rl->call);
         rl->call = NULL;
     }
-    relay_finish(rl);
+    said_all(rl);
 }
 
 static void on_read_end(void *arg)
@@ -725,8 +781,6 @@ static void on_read_end(void *arg)
             relay_finish(rl);
             return;
         }
-        if (rl->is_done && !timer_is_running(&rl->linger))
-            timer_start(rl->env->loop, &rl->linger, LINGER_MS, on_linger);
     }
     if (rl->mode == REPLY_FOLD && stop_cut_is_done(rl->cut)) {
         http_call_cancel(rl->call);
@@ -734,8 +788,12 @@ static void on_read_end(void *arg)
         whole_reply(rl);
         return;
     }
-    if (rl->is_head_sent && http_reply_is_full(rl->r))
+    if (rl->is_done && !timer_is_running(&rl->linger))
+        timer_start(rl->env->loop, &rl->linger, LINGER_MS, on_linger);
+    if (rl->is_head_sent && http_reply_is_full(rl->r)) {
+        count_reply(rl);
         http_call_pause(rl->call);
+    }
 }
 
 static void error_reply(struct relay *rl)
@@ -757,9 +815,14 @@ static void error_reply(struct relay *rl)
 static void on_end(void *arg)
 {
     struct relay *rl = arg;
+    struct err e = ERR_INIT;
     rl->call = NULL;
     if (rl->is_ended)
         return;
+    if (!rl->is_done && rl->mode != REPLY_ERROR && !coding_end(rl->coding, &e)) {
+        broke(rl, &e);
+        return;
+    }
     switch (rl->mode) {
     case REPLY_ERROR:
         error_reply(rl);
@@ -793,7 +856,7 @@ static void on_error(void *arg, enum http_failure f, const struct err *e, bool i
     if (rl->is_ended)
         return;
     if (rl->is_done) { /* everything had arrived: only the end of the connection was unclean */
-        relay_finish(rl);
+        said_all(rl);
         return;
     }
     /* contract of translation, section 10: two codes; the record and the log keep what happened */
@@ -801,14 +864,11 @@ static void on_error(void *arg, enum http_failure f, const struct err *e, bool i
     (void)snprintf(shown.code, sizeof shown.code, "%s",
                    e->kind == ERR_TIMEOUT ? "gateway_timeout" : "bad_gateway");
     if (rl->mode == REPLY_PIPE) {
-        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s", e->code);
-        rl->is_ended = true;
-        http_reply_cut(rl->r); /* bytes of audio have no error event */
+        broke(rl, e);
         return;
     }
     if (rl->is_head_sent) {
-        choice_report(rl, FAULT_TRANSPORT, -1);
-        relay_fail(rl, &shown);
+        broke(rl, &shown);
         return;
     }
     if (rl->mode == REPLY_ERROR) { /* the status is known, its body broke off */

@@ -92,6 +92,7 @@ struct relay {
     struct http_call *call;
     enum wire_id up;                 /* format spoken to the upstream; WIRE_NONE: an op of no wire */
     bool is_same;                    /* request passes without IR */
+    bool is_misframed;               /* the reply calls itself a stream of another kind than its format has */
     bool strip_usage;                /* the usage chunk was asked for by us alone */
     bool is_fetching;                /* images are being fetched on a worker */
     struct str key_sent;
@@ -99,6 +100,7 @@ struct relay {
     int up_status;
     struct str up_type;
     struct out_headers out_headers;
+    struct coding *coding;           /* of its reply; NULL: it comes as it is */
     struct buf reply;                /* collected reply body */
     struct arena *scratch;           /* while frames are read; NULL between reads */
     struct wire_ctx ctx;
@@ -342,6 +344,10 @@ bool embed_reply(struct relay *rl, struct buf *out, struct err *e) MUST_USE;
 void count_locally(struct relay *rl);
 /* decode.c */
 bool decode_body(struct arena *a, struct str encoding, struct str body, size_t max, struct str *out, struct err *e) MUST_USE;
+struct coding *coding_new(struct str name);                   /* of a reply, by its Content-Encoding; NULL: as it is */
+void coding_free(struct coding *c);
+bool coding_push(struct coding *c, struct str bytes, struct buf *out, struct err *e) MUST_USE; /* decoded as far as it goes */
+bool coding_end(struct coding *c, struct err *e) MUST_USE;    /* false: something is missing. NULL is allowed */
 /* echo.c: the built-in upstream */
 void echo_start(struct relay *rl);
 void echo_form_complete(struct relay *rl);                    /* the form that it waits for is whole */

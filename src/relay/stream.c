@@ -332,20 +332,30 @@ static void pass_read(struct relay *rl)
     empty_out(rl);
 }
 
-/* What cannot be kept for the client cannot be left out either. */
-static void lacks_memory(struct relay *rl)
+/* What cannot be kept for the client cannot be left out either. What there is of it ends anywhere, and what the encoder
+ * would end it with may be as large. */
+static void out_failed(struct relay *rl)
 {
     struct err e = ERR_INIT;
-    (void)err_no_memory(&e);
-    http_call_cancel(rl->call);
-    rl->call = NULL;
+    if (rl->out.lacks_memory)
+        (void)err_no_memory(&e);
+    else
+        err_set(&e, ERR_UPSTREAM, "event_too_large",
+                "An event of the upstream's stream is too large to be translated");
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    empty_out(rl);
+    rl->enc = NULL;
+    rl->is_done = false;
     relay_fail(rl, &e);
 }
 
 void stream_read_end(struct relay *rl)
 {
     if (buf_failed(&rl->out)) {
-        lacks_memory(rl);
+        out_failed(rl);
         return;
     }
     if (rl->mode == REPLY_PASS) {
@@ -388,8 +398,9 @@ void stream_end(struct relay *rl)
     if (rl->mode == REPLY_PASS) {
         bool is_array = rl->is_gemini_array && rl->up == WIRE_GEMINI;
         if (is_array) {
-            wire_of(WIRE_GEMINI)
-                ->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
+            if (rl->pass.carry.n > 0)
+                wire_of(WIRE_GEMINI)
+                    ->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
             rl->pass.is_terminal = true;
         } else {
             pass_read(rl); /* a reply that came in one read ends before its read does */
@@ -446,6 +457,20 @@ void stream_end(struct relay *rl)
     relay_finish(rl);
 }
 
+/* false: the encoder has no words for it. */
+static bool encode_break(struct relay *rl, const struct err *e)
+{
+    struct ir_event error = {.kind = IR_EV_ERROR, .error = e}, end = {.kind = IR_EV_END};
+    if (!rl->enc)
+        return false;
+    wire_of(rl->spec->client)->encoder_push(rl->enc, &error, &rl->out);
+    wire_of(rl->spec->client)->encoder_push(rl->enc, &end, &rl->out);
+    if (!buf_failed(&rl->out))
+        return true;
+    empty_out(rl);
+    return false;
+}
+
 void stream_break(struct relay *rl, const struct err *e)
 {
     struct buf b;
@@ -468,10 +493,15 @@ void stream_break(struct relay *rl, const struct err *e)
         }
         write_stream_error(rl->spec->client, e, rl->id, &b);
         http_reply_body(rl->r, buf_str(&b));
-    } else if (rl->enc) {
-        struct ir_event error = {.kind = IR_EV_ERROR, .error = e}, end = {.kind = IR_EV_END};
-        wire_of(rl->spec->client)->encoder_push(rl->enc, &error, &rl->out);
-        wire_of(rl->spec->client)->encoder_push(rl->enc, &end, &rl->out);
+    } else if (rl->mode == REPLY_TRANSLATE) {
+        if (!encode_break(rl, e)) {
+            if (rl->is_gemini_array) {
+                rl->is_ended = true;
+                http_reply_cut(rl->r);
+                return;
+            }
+            write_stream_error(rl->spec->client, e, rl->id, &rl->out);
+        }
         relay_flush(rl);
     }
     relay_finish(rl);

@@ -5,6 +5,11 @@
 
 static bool read_whole(struct relay *rl, struct ir_response *res, struct err *e)
 {
+    if (rl->is_misframed)
+        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply",
+                       "The upstream's reply is of the type '" STR_FMT
+                       "', which its format does not have",
+                       STR_ARG(str_first(rl->up_type, 100)));
     struct str body = str_fix_utf8(rl->r->arena, buf_str(&rl->reply));
     yyjson_val *root;
     if (!json_parse(rl->r->arena, body, (unsigned)rl->set->max_json_depth, &root, e)) {
@@ -49,6 +54,8 @@ static int64_t count_data(const struct relay *rl, struct str body)
 
 static void meter_whole(struct relay *rl, struct str body)
 {
+    if (body.n == 0) /* some say so little */
+        return;
     (void)wire_of(rl->up == WIRE_NONE ? WIRE_CHAT : rl->up)
         ->meter(STR_NONE, body, &rl->usage, &rl->stop);
     if (rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT)
@@ -127,7 +134,7 @@ void whole_reply(struct relay *rl)
         pass_whole(rl);
         return;
     } else {
-        if (rl->is_same && !rl->is_stream && !relay_repairs(rl)) {
+        if (rl->is_same && !rl->is_stream && !relay_repairs(rl) && !rl->is_misframed) {
             pass_whole(rl);
             return;
         }

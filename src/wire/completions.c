@@ -1,5 +1,6 @@
-/* completions.c - OpenAI's legacy completions, the client's side: a prompt becomes one user message, the answer its text.
- * Not here: upstreams of this format; they are reached by passing bytes through. */
+/* completions.c - OpenAI's legacy completions: a prompt becomes one user message, the answer its text.
+ * Requests of this format reach its upstreams only as they are; their answers are read where they come in another shape
+ * than was asked for: whole instead of a stream, a stream instead of whole. */
 #include "wire/openai.h"
 #include "wire/wires.h"
 #include "base/banned.h"
@@ -81,7 +82,100 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
            openai_read_number(root, "seed", &out->seed, e);
 }
 
-/* ======================================================================== replies */
+/* ======================================================================== replies and streams of an upstream */
+
+struct decoder {
+    struct wire_ctx *c;
+    struct flow flow;
+};
+
+static void *decoder_new(struct wire_ctx *c)
+{
+    struct decoder *d = ARENA_NEW(c->arena, struct decoder);
+    d->c = c;
+    flow_init(&d->flow, c);
+    return d;
+}
+
+static void handle_choice(struct decoder *d, yyjson_val *v)
+{
+    int64_t index = json_get_int(v, "index", 0);
+    unsigned choice = index < 0 || index >= FLOW_CHOICES ? FLOW_CHOICES : (unsigned)index;
+    struct str reason = json_get_str(v, "finish_reason");
+    if (choice == FLOW_CHOICES)
+        wire_drop(d->c, "more choices than can be followed", "choices");
+    if (!json_absent(json_get(v, "logprobs")))
+        wire_drop(d->c, "they are of another shape elsewhere", "logprobs");
+    flow_text(&d->flow, choice, IR_TEXT, json_get_str(v, "text"));
+    if (reason.n > 0)
+        flow_finish(&d->flow, choice, (enum ir_stop)word_value(stop_words, reason, IR_STOP_END),
+                    STR_NONE);
+}
+
+/* A chunk of a stream, or a whole answer, which is one chunk. */
+static void handle(struct decoder *d, yyjson_val *root)
+{
+    yyjson_val *choices = json_get(root, "choices"), *v;
+    struct ir_usage usage = openai_usage(json_get(root, "usage"));
+    size_t i, n;
+    if (!json_absent(json_get(root, "error"))) {
+        struct err upstream = ERR_INIT;
+        wire_read_error_value(d->c->scratch, 0, root, &upstream);
+        flow_error(&d->flow, &upstream);
+        return;
+    }
+    if (yyjson_arr_size(choices) > 0)
+        flow_start(&d->flow, json_get_str(root, "id"), json_get_str(root, "model"),
+                   json_get_int(root, "created", 0));
+    yyjson_arr_foreach (choices, i, n, v)
+        handle_choice(d, v);
+    flow_usage(&d->flow, &usage);
+}
+
+static bool decoder_push(void *dec, struct str event, struct str data, wire_sink_fn *emit,
+                         void *arg, struct err *e)
+{
+    struct decoder *d = dec;
+    yyjson_val *root;
+    (void)event;
+    flow_on(&d->flow, emit, arg);
+    if (d->flow.is_ended)
+        return true;
+    if (str_is(str_trim(data), "[DONE]")) {
+        flow_end(&d->flow, true);
+        return true;
+    }
+    if (!flow_parse(&d->flow, data, &root, e))
+        return false;
+    handle(d, root);
+    return true;
+}
+
+static void decoder_end(void *dec, wire_sink_fn *emit, void *arg)
+{
+    struct decoder *d = dec;
+    flow_on(&d->flow, emit, arg);
+    flow_end(&d->flow, false);
+}
+
+static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_response *out,
+                          struct err *e)
+{
+    struct decoder *d = decoder_new(c);
+    struct ir_collector *k = ir_collector_new(c);
+    if (yyjson_arr_size(json_get(root, "choices")) == 0 && !json_get(root, "error"))
+        return err_set(e, ERR_UPSTREAM, "bad_upstream_response",
+                       "the upstream's answer has no choices");
+    flow_on(&d->flow, ir_collect, k);
+    handle(d, root);
+    flow_end(&d->flow, true); /* some give no reason */
+    if (!ir_collected(k, out, e))
+        return false;
+    out->origin = WIRE_COMPLETIONS;
+    return true;
+}
+
+/* ======================================================================== replies to a client */
 
 static void write_head(struct wire_ctx *c, struct jw *w, struct str id, struct str model,
                        int64_t created)
@@ -237,7 +331,11 @@ const struct wire wire_completions = {
     .name = "openai_completions",
     .framing = FRAMING_SSE,
     .read_request = read_request,
+    .read_response = read_response,
     .write_response = write_response,
+    .decoder_new = decoder_new,
+    .decoder_push = decoder_push,
+    .decoder_end = decoder_end,
     .encoder_new = encoder_new,
     .encoder_push = encoder_push,
     .write_error = openai_write_error,

@@ -809,7 +809,8 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
     flow_on(&d->flow, ir_collect, k);
     if (!line(d, root, e))
         return false;
-    if (!d->flow.is_ended && json_get(root, "message")) /* some forget to say done */
+    /* some forget to say done */
+    if (!d->flow.is_ended && (json_get(root, "message") || json_get(root, "response")))
         flow_end(&d->flow, true);
     decoder_end(d, ir_collect, k);
     if (!ir_collected(k, out, e))

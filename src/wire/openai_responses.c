@@ -2336,7 +2336,7 @@ static void meter_searches(struct str data, struct ir_usage *usage)
 {
     static const struct str item = STR_INIT("\"web_search_call\"");
     int64_t n = 0;
-    for (const char *at; (at = memmem(data.p, data.n, item.p, item.n)) != NULL;) {
+    for (const char *at; data.n > 0 && (at = memmem(data.p, data.n, item.p, item.n)) != NULL;) {
         n += at > data.p && strchr(": ", at[-1]);
         data = str_skip(data, (size_t)(at - data.p) + item.n);
     }

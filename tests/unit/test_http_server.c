@@ -115,6 +115,8 @@ static void on_complete(void *arg, struct http_req *r)
     } else if (str_is(r->path, "/big")) {
         http_reply_head(r, 200, NULL, 0, (int64_t)big_left);
         pour(r);
+    } else if (str_is(r->path, "/piece")) {
+        http_reply(r, 200, NULL, 0, big_block);
     } else if (str_is(r->path, "/flood")) { /* pays no heed to is_full */
         http_reply_head(r, 200, NULL, 0, -1);
         for (int i = 0; i < 200; i++)
@@ -943,6 +945,22 @@ START_TEST(output_nobody_takes_is_bounded_in_size_and_time)
 }
 END_TEST
 
+START_TEST(what_is_given_at_once_waits_for_its_reader_however_large)
+{
+    struct http_server_conf conf = http_server_conf_default;
+    conf.max_queued_bytes = 1 << 20;
+    serve_with(conf);
+    big_block = repeat("0123456789abcdef", 1 << 20);
+    int fd = peer_connect(port);
+    peer_say(l, fd, "GET /piece HTTP/1.1\r\n" HOST "\r\n");
+    for (int i = 0; i < 20; i++)
+        net_turn(l);
+    struct str got = body_of(peer_read_message(l, fd, a));
+    ck_assert(str_eq(got, big_block));
+    (void)close(fd);
+}
+END_TEST
+
 START_TEST(connections_beyond_the_limit_are_told)
 {
     struct http_server_conf conf = http_server_conf_default;
@@ -1072,6 +1090,7 @@ int main(void)
     tcase_add_test(t, times_out_at_every_stage);
     tcase_add_test(t, a_reader_that_stops_holds_the_handler_back_and_may_go_on);
     tcase_add_test(t, output_nobody_takes_is_bounded_in_size_and_time);
+    tcase_add_test(t, what_is_given_at_once_waits_for_its_reader_however_large);
     tcase_add_test(t, connections_beyond_the_limit_are_told);
     tcase_add_test(t, draining_ends_what_is_idle_and_lets_requests_finish);
     tcase_add_test(t, closing_cuts_everything);

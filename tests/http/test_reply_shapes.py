@@ -1,0 +1,295 @@
+"""Answers of another shape, size, encoding or end than was asked for, and clients that read slowly."""
+import gzip
+import json
+import zlib
+
+import pytest
+from conftest import basic_config
+from formats import FORMATS
+from formats.common import HELLO, Ask, Turn, dump, sse_events
+from gateway import KEY
+from upstream import http, stream
+
+clients = pytest.mark.parametrize("client", FORMATS)
+MARKED = ["chat", "responses", "anthropic", "ollama"]  # formats whose streams say that they are at their end
+
+
+def post(sluice, client, up, streaming):
+    f, ask = FORMATS[client], Ask(model="to-" + up, stream=streaming)
+    return sluice.post(f.path(ask), f.request(ask))
+
+
+# The same format, but the other shape: a stream for a whole answer, a whole answer for a stream
+
+@clients
+def test_a_stream_for_a_whole_answer(sluice, upstream, client):
+    f = FORMATS[client]
+    upstream.play(stream(f.events(Turn(text=HELLO)), f.stream_type))
+    r = post(sluice, client, client, False)
+    assert r.status_code == 200, r.text
+    assert r.headers["content-type"].startswith("application/json")
+    assert f.read(r.content).text == HELLO
+
+
+@clients
+def test_a_whole_answer_for_a_stream(sluice, upstream, client):
+    f = FORMATS[client]
+    upstream.play(http(200, dump(f.reply(Turn(text=HELLO), "up"))))
+    r = post(sluice, client, client, True)
+    assert r.status_code == 200, r.text
+    assert r.headers["content-type"].startswith(f.stream_type)
+    assert f.read_stream(r.content).text == HELLO
+
+
+COMPLETION = {"id": "cmpl-1", "object": "text_completion", "created": 1700000000, "model": "m", "choices": [
+    {"text": HELLO, "index": 0, "logprobs": None, "finish_reason": "length"},
+    {"text": "Two", "index": 1, "logprobs": None, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}}
+
+
+def completion_frames():
+    def frame(**members):
+        return b"data: " + dump({**COMPLETION, "choices": [], "usage": None, **members}).encode() + b"\n\n"
+
+    choices = COMPLETION["choices"]
+    return [frame(choices=[{**choices[0], "text": HELLO[:9], "finish_reason": None}]),
+            frame(choices=[choices[1]]),
+            frame(choices=[{**choices[0], "text": HELLO[9:]}]),
+            frame(usage=COMPLETION["usage"]), b"data: [DONE]\n\n"]
+
+
+def test_completions_of_the_other_shape(sluice, upstream):
+    """OpenAI's legacy format, passed through to an upstream that knows it."""
+    ask = {"model": "to-chat", "prompt": "Hi", "n": 2, "stream_options": {"include_usage": True}}
+    upstream.play(stream(completion_frames(), "text/event-stream"))
+    r = sluice.post("/v1/completions", ask)
+    assert upstream.last.path == "/v1/completions"
+    assert r.status_code == 200, r.text
+    got = r.json()
+    assert got["object"] == "text_completion" and got["usage"] == COMPLETION["usage"]
+    assert [(c["text"], c["finish_reason"]) for c in got["choices"]] == [(HELLO, "length"), ("Two", "stop")]
+
+    upstream.play(http(200, dump(COMPLETION)))
+    r = sluice.post("/v1/completions", {**ask, "stream": True})
+    assert r.headers["content-type"].startswith("text/event-stream")
+    events = [d for _, d in sse_events(r.content)]
+    assert events.pop() == "[DONE]"
+    chunks = [json.loads(e) for e in events]
+    said = {0: "", 1: ""}
+    for choice in (c for chunk in chunks for c in chunk["choices"]):
+        said[choice["index"]] += choice["text"]
+    assert said == {0: HELLO, 1: "Two"}
+    assert chunks[-1]["usage"]["completion_tokens"] == 9
+
+
+def test_generate_of_the_other_shape(sluice, upstream):
+    """Ollama's /api/generate, whose words stand elsewhere than those of a chat."""
+    whole = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "response": HELLO, "thinking": "Hm.", "done": True,
+             "done_reason": "stop", "prompt_eval_count": 3, "eval_count": 9}
+    lines = [dump({**whole, "response": HELLO[:9], "done": False}).encode() + b"\n",
+             dump({**whole, "response": HELLO[9:], "thinking": ""}).encode() + b"\n"]
+    upstream.play(http(200, dump(whole)))
+    r = sluice.post("/api/generate", {"model": "to-ollama", "prompt": "Hi"})
+    assert upstream.last.path == "/api/generate"
+    got = [json.loads(line) for line in r.text.splitlines()]
+    assert "".join(x["response"] for x in got) == HELLO
+    assert "".join(x.get("thinking", "") for x in got) == "Hm."
+    assert got[-1]["done"] is True and got[-1]["eval_count"] == 9
+
+    upstream.play(stream(lines, "application/x-ndjson"))
+    r = sluice.post("/api/generate", {"model": "to-ollama", "prompt": "Hi", "stream": False})
+    assert r.status_code == 200, r.text
+    assert (r.json()["response"], r.json()["thinking"], r.json()["eval_count"]) == (HELLO, "Hm.", 9)
+
+
+@pytest.mark.parametrize("path,body,kind", [
+    ("/v1/completions", {"model": "to-chat", "prompt": "Hi"}, "application/x-ndjson"),
+    ("/v1/chat/completions", FORMATS["chat"].request(Ask(model="to-chat")), "application/x-ndjson"),
+    ("/api/generate", {"model": "to-ollama", "prompt": "Hi"}, "text/event-stream"),
+    ("/api/chat", FORMATS["ollama"].request(Ask(model="to-ollama")), "text/event-stream")], ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_stream_of_another_kind(sluice, upstream, path, body, kind, streaming):
+    """What the format has no stream of is not handed on under its name."""
+    upstream.play(stream([b'{"a":1}\n', b"data: {}\n\n"], kind))
+    r = sluice.post(path, {**body, "stream": streaming})
+    assert r.status_code == 502, r.text
+    assert kind in r.text
+
+
+# A stream for a whole answer whose connection does not end well
+
+@pytest.mark.parametrize("end", ["close", "reset", "half", "silence"])
+@pytest.mark.parametrize("client", ["chat", "anthropic"])
+def test_a_whole_answer_needs_no_clean_end(sluice, upstream, client, end):
+    for up in MARKED if end == "close" else ["chat"]:
+        f = FORMATS[up]
+        upstream.play(stream(f.events(Turn(text=HELLO)), f.stream_type, "whole", end=end))
+        r = post(sluice, client, up, False)
+        assert r.status_code == 200, r.text
+        assert FORMATS[client].read(r.content).text == HELLO
+
+
+@clients
+def test_an_unfinished_stream_is_no_whole_answer(sluice, upstream, client):
+    f = FORMATS["chat"]
+    upstream.play(stream(f.events(Turn(text=HELLO))[:4], f.stream_type, end="close"))
+    r = post(sluice, client, "chat", False)
+    assert r.status_code == 502, r.text
+
+
+# Nothing at all
+
+@clients
+@pytest.mark.parametrize("status", [200, 204])
+def test_an_empty_answer(sluice, upstream, client, status):
+    """The same format hands it on as it is."""
+    upstream.play(http(status, ""))
+    r = post(sluice, client, client, False)
+    assert (r.status_code, r.content) == (status, b"")
+
+
+def test_empty_answers_of_other_operations(sluice, upstream):
+    upstream.play(http(200, ""))
+    for path, body in [("/v1/responses/compact", {"model": "to-responses", "input": "x"}),
+                       ("/v1/completions", {"model": "to-chat", "prompt": "x"}),
+                       ("/v1/embeddings", {"model": "to-chat", "input": "x"}),
+                       ("/v1/images/generations", {"model": "to-chat", "prompt": "x"}),
+                       ("/v1/moderations", {"model": "to-chat", "input": "x"})]:
+        r = sluice.post(path, body)
+        assert (r.status_code, r.content) == (200, b""), path
+
+
+# Encoded answers, though none was asked for
+
+BROTLI = bytes.fromhex("1b0d00002441d2dcaa104e4a5b05fb363d")  # "a plain answer"
+ENCODERS = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@clients
+@pytest.mark.parametrize("encoding", ENCODERS)
+def test_an_encoded_answer(sluice, upstream, client, encoding):
+    """It is asked for as it is; what comes encoded all the same is decoded, whole, streamed and of an error."""
+    f, header = FORMATS["chat"], [("Content-Encoding", encoding)]
+    encode = ENCODERS[encoding]
+    upstream.play(http(200, encode(dump(f.reply(Turn(text=HELLO), "up")).encode()), headers=header))
+    r = post(sluice, client, "chat", False)
+    assert upstream.last.header("accept-encoding") == "identity"
+    assert r.status_code == 200, r.text
+    assert "content-encoding" not in r.headers
+    assert FORMATS[client].read(r.content).text == HELLO
+    for how in ("whole", 7):
+        upstream.play(stream([encode(b"".join(f.events(Turn(text=HELLO))))], f.stream_type, how, headers=header))
+        r = post(sluice, client, "chat", True)
+        assert FORMATS[client].read_stream(r.content).text == HELLO
+    upstream.play(http(400, encode(dump({"error": {"message": "no such thing", "type": "invalid_request_error", "param": None, "code": None}}).encode()),
+                       headers=header))
+    r = post(sluice, client, "chat", False)
+    assert r.status_code == 400
+    assert "no such thing" in FORMATS[client].read_error(400, r.content).message
+
+
+@clients
+def test_an_answer_that_cannot_be_decoded(sluice, upstream, client):
+    f = FORMATS["chat"]
+    whole = gzip.compress(dump(f.reply(Turn(text=HELLO), "up")).encode())
+    for encoding, body in (("gzip", whole[:-9]), ("gzip", b"no gzip at all"), ("deflate", whole), ("zstd", whole), ("gzip, br", whole),
+                           ("gzip", whole + b"more")):
+        upstream.play(http(200, body, headers=[("Content-Encoding", encoding)]))
+        r = post(sluice, client, "chat", False)
+        assert r.status_code == 502, (encoding, r.text)
+        assert encoding in FORMATS[client].read_error(502, r.content).message
+    upstream.play(http(429, b"no gzip at all", headers=[("Content-Encoding", "gzip"), ("Retry-After", "7")]))
+    r = post(sluice, client, "chat", False)
+    assert r.status_code == 429 and r.headers["retry-after"] == "7"
+    assert FORMATS[client].read_error(429, r.content).message
+    cut = gzip.compress(b"".join(f.events(Turn(text=HELLO))))
+    upstream.play(stream([cut[:-12]], f.stream_type, headers=[("Content-Encoding", "gzip")]))
+    r = post(sluice, client, "chat", True)
+    assert b"[DONE]" not in r.content and b"error" in r.content
+
+
+def test_an_encoded_answer_of_bytes(sluice, upstream):
+    sound = bytes(range(256)) * 999
+    for encoding, body, wanted in (("gzip", gzip.compress(sound), sound), ("br", BROTLI, b"a plain answer"), ("identity", sound, sound)):
+        upstream.play(http(200, body, "audio/mpeg", [("Content-Encoding", encoding)]))
+        r = sluice.post("/v1/audio/speech", {"model": "to-chat", "input": "x", "voice": "v"})
+        assert r.status_code == 200 and r.content == wanted, encoding
+        assert "content-encoding" not in r.headers
+
+
+def test_an_encoded_answer_is_bounded(start_sluice, scripted, upstream):
+    """By what it becomes, not by what it was."""
+    config = basic_config(scripted.origin)
+    config["server"]["max_reply_bytes"] = 1 << 20
+    upstream.play(http(200, gzip.compress(b"{" + b" " * (8 << 20)), headers=[("Content-Encoding", "gzip")]))
+    r = post(start_sluice(config), "chat", "chat", False)
+    assert r.status_code == 502 and "max_reply_bytes" in r.text
+
+
+# Large answers, and clients that take their time
+
+def read_late(sluice, upstream, path, body):
+    """(head, body as on the wire) of an answer of which nothing is read before the upstream has said all of it."""
+    data = dump(body).encode()
+    with sluice.connect() as s:
+        s.settimeout(60)
+        s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
+                  b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), KEY.encode(), len(data), data))
+        assert upstream.wait()[0].answered.wait(60)
+        got = bytearray()
+        while piece := s.recv(1 << 16):
+            got += piece
+    head, _, rest = bytes(got).partition(b"\r\n\r\n")
+    return head.decode("latin-1").lower(), rest
+
+
+LARGE = "y" * (12 << 20)
+
+
+@pytest.mark.parametrize("path,body,reply", [
+    ("/v1/chat/completions", FORMATS["chat"].request(Ask(model="to-chat")), FORMATS["chat"].reply(Turn(text=LARGE), "up")),
+    ("/v1/messages", FORMATS["anthropic"].request(Ask(model="to-chat")), FORMATS["chat"].reply(Turn(text=LARGE), "up")),
+    ("/v1/embeddings", {"model": "to-chat", "input": "x"}, {"object": "list", "data": [{"embedding": LARGE}]}),
+    ("/v1/images/generations", {"model": "to-chat", "prompt": "x"}, {"created": 1, "data": [{"b64_json": LARGE}]})],
+    ids=["same", "foreign", "embeddings", "images"])
+def test_a_large_answer_to_a_slow_client(sluice, upstream, path, body, reply):
+    """What is held whole waits for its reader."""
+    upstream.play(http(200, dump(reply)))
+    head, got = read_late(sluice, upstream, path, body)
+    assert head.startswith("http/1.1 200")
+    assert "content-length: %d" % len(got) in head
+    assert LARGE.encode() in got
+    json.loads(got)
+
+
+@pytest.mark.parametrize("client", ["responses", "anthropic", "google", "ollama"])
+def test_a_large_event_to_a_slow_client(sluice, upstream, client):
+    """One event of 6 MB becomes more than that in some formats: all of it arrives."""
+    size = 6 << 20
+    frames = [f.replace(b"QQQQQ", b"y" * size) for f in FORMATS["chat"].events(Turn(text="QQQQQ"))]
+    upstream.play(stream(frames, "text/event-stream", 1 << 18))
+    f, ask = FORMATS[client], Ask(model="to-chat", stream=True)
+    head, got = read_late(sluice, upstream, f.path(ask), f.request(ask))
+    assert head.startswith("http/1.1 200")
+    assert got.endswith(b"0\r\n\r\n")
+    body = bytearray()
+    while got:
+        line, _, got = got.partition(b"\r\n")
+        n = int(line, 16)
+        body += got[:n]
+        got = got[n + 2:]
+    assert f.read_stream(bytes(body)).text == "y" * size
+
+
+def test_an_event_that_is_too_large_once_translated(sluice, upstream):
+    """A Responses stream says each text five times. What that makes too much of ends in an error that its client can read."""
+    frames = [f.replace(b"QQQQQ", b"y" * (14 << 20)) for f in FORMATS["chat"].events(Turn(text="QQQQQ"))]
+    for split in (1, len(frames)):  # after a beginning, and all in one
+        upstream.play(stream([b"".join(frames[:split]), b"".join(frames[split:])], "text/event-stream", 1 << 20))
+        r = post(sluice, "responses", "chat", True)
+        if r.status_code == 200:
+            assert "too large" in FORMATS["responses"].read_stream_error(r.content).message
+        else:
+            assert r.status_code == 502 and "too large" in r.text
+    upstream.reset()
+    assert FORMATS["responses"].read_stream(post(sluice, "responses", "chat", True).content).text == HELLO
