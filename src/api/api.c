@@ -16,7 +16,12 @@
 
 static const struct surface_def *surface_for(const struct api_call *c)
 {
-    return surface_of(c->row ? c->row->surface : surface_of_path(c->path));
+    if (!c->row)
+        return surface_of(surface_of_path(c->r->path, c->path));
+    /* the lists of models look as their callers know them, and so do their errors */
+    if (c->row->surface == SURFACE_OPENAI && c->row->access == ACCESS_MODELS)
+        return surface_of(surface_of_caller(c->r));
+    return surface_of(c->row->surface);
 }
 
 static size_t common_headers(const struct api_call *c, struct http_header *h)
@@ -421,7 +426,8 @@ static void on_bad(void *arg, struct http_req *r, const struct err *e)
         refuse(c, &said, NULL);
     } else { /* the head itself was bad: there is no call yet */
         struct http_header h[2] = {{STR("x-request-id"), random_id(r->arena, "req_", 24)}};
-        const struct surface_def *surface = surface_of(surface_of_path(r->path));
+        const struct surface_def *surface = surface_of(
+            surface_of_path(r->path, path_canonical(r->arena, r->path)));
         (void)arg;
         render(r, surface, e, h[0].value, h, surface->wire == WIRE_NONE ? 1 : 0);
     }

@@ -1,5 +1,6 @@
 /* models.c - what can be asked for: the same models in the list format that the caller's headers ask for. */
 #include "api/api.h"
+#include "api/surface/surface.h"
 #include "base/clock.h"
 #include "json/json.h"
 
@@ -13,10 +14,10 @@ enum listing {
 
 static enum listing listing_of(const struct api_call *c)
 {
-    if (str_starts(c->path, STR("/v1beta/")) || http_req_header(c->r, "x-goog-api-key").n ||
-        http_req_header(c->r, "x-goog-api-client").n)
-        return LIST_GOOGLE;
-    return http_req_header(c->r, "anthropic-version").n ? LIST_ANTHROPIC : LIST_OPENAI;
+    enum surface s = c->row->surface == SURFACE_OPENAI ? surface_of_caller(c->r) : c->row->surface;
+    return s == SURFACE_GOOGLE      ? LIST_GOOGLE
+           : s == SURFACE_ANTHROPIC ? LIST_ANTHROPIC
+                                    : LIST_OPENAI;
 }
 
 static bool is_shown(const struct api_call *c, const struct model *m)
@@ -241,28 +242,40 @@ static void list_image(struct api_call *c)
     list_able(c, CAP_IMAGE, "image");
 }
 
+#define NEAR_MODELS 3
+
+static void unknown_model(struct api_call *c, struct str name)
+{
+    struct str near[8];
+    struct err e = ERR_INIT;
+    struct buf b;
+    size_t n = snapshot_near(c->snap, name, near, ARRAY_LEN(near)), said = 0;
+    bool is_ollama = c->row->surface == SURFACE_OLLAMA; /* its clients know its words */
+    buf_init_arena(&b, c->r->arena, 4096);
+    for (size_t i = 0; i < n && said < NEAR_MODELS; i++) {
+        const struct model *m = snapshot_model(c->snap, near[i]);
+        if (m && is_shown(c, m))
+            buf_fmt(&b, "%s'" STR_FMT "'", said++ ? ", " : ". Did you mean ",
+                    STR_ARG(str_first(near[i], 200)));
+    }
+    err_set(&e, ERR_NOT_FOUND, "model_not_found", "%s '" STR_FMT "' %s" STR_FMT "%s",
+            is_ollama ? "model" : "The model", STR_ARG(str_first(name, 200)),
+            is_ollama ? "not found" : "does not exist", STR_ARG(buf_str(&b)), said ? "?" : "");
+    (void)snprintf(e.field, sizeof e.field, "model");
+    api_fail(c, &e);
+}
+
 static void get_model(struct api_call *c)
 {
     struct str name = route_param(&c->params, "id");
     enum listing l = listing_of(c);
-    struct err e = ERR_INIT;
     struct buf b;
     struct jw w;
     if (str_starts(name, STR("models/")))
         name = str_skip(name, 7);
     const struct model *m = snapshot_resolve(c->snap, c->r->arena, name);
     if (!m || !is_shown(c, m)) {
-        err_set(&e, ERR_NOT_FOUND, "model_not_found", "The model '" STR_FMT "' does not exist",
-                STR_ARG(str_first(name, 200)));
-        (void)snprintf(e.field, sizeof e.field, "model");
-        struct endpoint row = *c->row; /* the error in the format of the listing */
-        row.surface = l == LIST_GOOGLE      ? SURFACE_GOOGLE
-                      : l == LIST_ANTHROPIC ? SURFACE_ANTHROPIC
-                                            : SURFACE_OPENAI;
-        const struct endpoint *real = c->row;
-        c->row = &row;
-        api_fail(c, &e);
-        c->row = real;
+        unknown_model(c, name);
         return;
     }
     buf_init_arena(&b, c->r->arena, 65536);
@@ -337,9 +350,7 @@ static void ollama_show(struct api_call *c)
     }
     const struct model *m = snapshot_resolve(c->snap, c->r->arena, name);
     if (!m || !is_shown(c, m)) {
-        err_set(&e, ERR_NOT_FOUND, "model_not_found", "model '" STR_FMT "' not found",
-                STR_ARG(str_first(name, 200)));
-        api_fail(c, &e);
+        unknown_model(c, name);
         return;
     }
     struct str family = m->targets[0].upstream->name;

@@ -1333,6 +1333,7 @@ static void on_parse_error(struct http_conn *c, llhttp_errno_t error)
             linger(c);
         return;
     }
+    keep_target(c);
     switch (error) {
     case HPE_INVALID_METHOD:
         if (c->first_byte >= 'A' && c->first_byte <= 'Z') {

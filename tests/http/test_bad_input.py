@@ -125,6 +125,65 @@ def test_unknown_model_names_near_ones(sluice, upstream, client):
     assert not upstream.requests
 
 
+HEADERS = {"chat": {}, "anthropic": {"anthropic-version": "2023-06-01"}, "google": {"x-goog-api-client": "gl-python"}}
+
+
+@pytest.mark.parametrize("client", HEADERS)
+def test_models_are_refused_in_the_format_of_their_lists(sluice, client):
+    """Whose list it would be is told by the headers; so is whose error."""
+    for path in ("/v1/models", "/v1/models/to-chat"):
+        r = sluice.get(path, auth=False, headers={"Authorization": "Bearer wrong", **HEADERS[client]})
+        assert r.status_code == 401
+        assert FORMATS[client].read_error(401, r.content).message
+    r = sluice.get("/v1/models", auth=False, headers={"x-goog-api-key": "wrong"})
+    assert FORMATS["google"].read_error(401, r.content).type == "UNAUTHENTICATED"
+    r = sluice.get("/v1/models/to-cha", headers=HEADERS[client])
+    assert r.status_code == 404
+    problem = FORMATS[client].read_error(404, r.content)
+    assert "'to-cha'" in problem.message and "'to-chat'" in problem.message
+
+
+def test_show_names_near_models(sluice):
+    r = sluice.post("/api/show", {"model": "to-olama"})
+    assert r.status_code == 404
+    assert "'to-ollama'" in FORMATS["ollama"].read_error(404, r.content).message
+
+
+def test_near_names_are_those_that_a_key_may_use(start_sluice, scripted):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "0a1b2c3e", "key": "sk-narrow-0123456789", "label": "narrow", "allowed_models": ["to-cha*"]})
+    s = start_sluice(config)
+    narrow = {"Authorization": "Bearer sk-narrow-0123456789"}
+    assert "to-chat" in s.get("/v1/models/to-cha", auth=False, headers=narrow).text
+    assert "to-ollama" not in s.get("/v1/models/to-olama", auth=False, headers=narrow).text
+
+
+PLACES = [("/v1/messages", "anthropic"), ("/v1/messages/count_tokens", "anthropic"), ("/anthropic/v1/messages", "anthropic"),
+          ("/anthropic/nothing", "anthropic"), ("/v1beta/models/x:generateContent", "google"), ("/genai/v1beta/nothing", "google"),
+          ("/genai/nothing", "google"), ("/api/chat", "ollama"), ("/v1/chat/completions", "chat"), ("/api/v1/nothing", "chat")]
+
+
+@pytest.mark.parametrize("path,client", PLACES)
+def test_refusals_of_ill_heads_are_in_the_format_of_their_path(sluice, path, client):
+    for status, request in (
+            (414, "POST %s?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (path, "a" * 70000)),
+            (431, "POST %s HTTP/1.1\r\nHost: x\r\nX: %s\r\nConnection: close\r\n\r\n" % (path, "a" * 200000)),
+            (400, "POST %s HTTP/1.1\r\nConnection: close\r\n\r\n" % path),
+            (400, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n" % path)):
+        answer = sluice.raw(request.encode())
+        head, _, body = answer.partition(b"\r\n\r\n")
+        got = int(head.split(b" ")[1])
+        assert got == status, head
+        assert FORMATS[client].read_error(got, body).message
+
+
+@pytest.mark.parametrize("path,client", [p for p in PLACES if p[0].endswith("/nothing")])
+def test_paths_that_nobody_serves(sluice, path, client):
+    r = sluice.post(path, {})
+    assert r.status_code == 404
+    assert path in FORMATS[client].read_error(404, r.content).message
+
+
 @pytest.mark.parametrize("model", ["", " ", "../etc/passwd", "a" * 5000, "to-chat\n", "to-chat\u0000", "🙂", "%2e%2e/x",
                                    "to-chat?key=1", "<script>alert(1)</script>"])
 def test_odd_model_names(sluice, upstream, model):

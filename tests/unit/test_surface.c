@@ -37,8 +37,11 @@ START_TEST(paths_without_a_row_belong_to_a_surface)
         {"", SURFACE_OPENAI},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        ck_assert_msg(surface_of_path(str_of(cases[i].path)) == cases[i].surface, "%s",
-                      cases[i].path);
+        ck_assert_msg(surface_of_path(STR("/api/x"), str_of(cases[i].path)) == cases[i].surface,
+                      "%s", cases[i].path);
+    ck_assert_int_eq(surface_of_path(STR("/anthropic/v1/x"), STR("/v1/x")), SURFACE_ANTHROPIC);
+    ck_assert_int_eq(surface_of_path(STR("/genai"), STR("/genai")), SURFACE_GOOGLE);
+    ck_assert_int_eq(surface_of_path(STR("/genaix"), STR("/genaix")), SURFACE_OPENAI);
 }
 END_TEST
 

@@ -11,6 +11,7 @@ struct surface_def {
     enum wire_id wire;          /* errors look as in this format; WIRE_NONE: write_error */
     void (*write_error)(const struct err *e, struct str request_id, struct buf *out);
     const char *paths;          /* paths below it that no row serves are refused in its way; NULL: none */
+    const char *mount;          /* the same, of paths as they came; NULL: none */
     const char *token_header;   /* takes a credential beside the usual carriers; NULL: none */
     const char *cookie;         /* a session's token also stands in it; NULL: in sluice's own only */
     void (*adapt)(struct err *e); /* a fault as this family has it, before it is recorded and written; NULL: as it is */
@@ -26,8 +27,10 @@ struct surface_def {
 
 const struct surface_def *surface_of(enum surface s);
 size_t surface_count(void);
-/* Whose habits a path without a row follows. */
-enum surface surface_of_path(struct str path);
+/* Whose habits a path without a row follows: that of the mount by which it came, else what it stands for (api/endpoint.h). */
+enum surface surface_of_path(struct str came, struct str canonical);
+/* OpenAI's, Anthropic's or Google's, by the headers that their clients send. */
+enum surface surface_of_caller(const struct http_req *r);
 /* e in the surface's words: what it says of the faults that the mechanism finds before a handler runs. bad_json: the row's own words;
  * body_bytes: of a body that is too large. */
 void surface_phrase(const struct surface_def *s, const char *bad_json, uint64_t body_bytes, struct err *e);

@@ -22,13 +22,15 @@ static const struct surface_def surfaces[] = {
                            .text = "Messages, in Anthropic's format",
                            .error_schema = "AnthropicError",
                            .wire = WIRE_ANTHROPIC,
-                           .paths = "/v1/messages"},
+                           .paths = "/v1/messages",
+                           .mount = "/anthropic"},
     [SURFACE_GOOGLE] = {.name = "google",
                         .title = "Google",
                         .text = "Generate content, in Gemini's format",
                         .error_schema = "GoogleError",
                         .wire = WIRE_GEMINI,
-                        .paths = "/v1beta"},
+                        .paths = "/v1beta",
+                        .mount = "/genai"},
     [SURFACE_OLLAMA] = {.name = "ollama",
                         .title = "Ollama",
                         .text = "Chat and generate, in Ollama's format",
@@ -92,14 +94,24 @@ static bool is_below(struct str path, struct str root)
            (path.n == root.n || root.p[root.n - 1] == '/' || path.p[root.n] == '/');
 }
 
-enum surface surface_of_path(struct str path)
+enum surface surface_of_path(struct str came, struct str path)
 {
+    for (size_t i = 0; i < ARRAY_LEN(surfaces); i++)
+        if (surfaces[i].mount && is_below(came, str_of(surfaces[i].mount)))
+            return (enum surface)i;
     if (str_starts(path, STR("/v1/models/")) && str_contains(path, STR(":")))
         return SURFACE_GOOGLE; /* Google's newer clients */
     for (size_t i = 0; i < ARRAY_LEN(surfaces); i++)
         if (surfaces[i].paths && is_below(path, str_of(surfaces[i].paths)))
             return (enum surface)i;
     return SURFACE_OPENAI;
+}
+
+enum surface surface_of_caller(const struct http_req *r)
+{
+    if (http_req_header(r, "x-goog-api-key").n || http_req_header(r, "x-goog-api-client").n)
+        return SURFACE_GOOGLE;
+    return http_req_header(r, "anthropic-version").n ? SURFACE_ANTHROPIC : SURFACE_OPENAI;
 }
 
 static void say(struct err *e, const char *text)
