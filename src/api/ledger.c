@@ -55,7 +55,9 @@ static void csv_value(struct buf *b, const struct shape *s, size_t i, const void
         buf_char(b, ',');
     if (f->kind == SHAPE_INT64) {
         int64_t v = *(const int64_t *)(const void *)at;
-        if (v >= 0 || !(f->flags & NULL_NEGATIVE))
+        bool has_none = (f->flags & NULL_NEGATIVE && v < 0) ||
+                        (f->flags & NULL_LEAST && v == INT64_MIN);
+        if (!has_none)
             buf_int(b, v);
     } else if (f->kind == SHAPE_JSON) {
         buf_str_add(b, json_lexeme(*(yyjson_val *const *)(const void *)at));
@@ -395,6 +397,8 @@ static bool add(struct control_call *c, struct err *e)
         in->amount_nanousd < (entry == LEDGER_CREDIT ? 0 : -1000000000000000))
         return err_field(e, "amount_nanousd", "'amount_nanousd' must be an amount, not 0%s",
                          entry == LEDGER_CREDIT ? " and not below" : "");
+    if (str_is(in->note, LEDGER_REPRICED))
+        return err_field(e, "note", "'note' must say why: this is what computing again writes");
     if (!db)
         return false;
     if (in->corrects.n) {
@@ -502,13 +506,17 @@ static const struct shape reprice_in_shape = SHAPE_STRICT(
     FIELD(struct reprice_in, model, 0, "Only requests for this model"),
     FIELD(struct reprice_in, dry_run, 0, "Whether it is only computed; true when absent"));
 struct reprice_out {
-    int64_t lines, changed, before_nanousd, after_nanousd;
+    int64_t lines, changed, unknown, before_nanousd, after_nanousd;
     bool dry_run;
 };
 static const struct shape reprice_shape = SHAPE(
     struct reprice_out, FIELD(struct reprice_out, lines, 0, "Settled requests that were looked at"),
     FIELD(struct reprice_out, changed, 0, "How many come to another amount"),
-    FIELD(struct reprice_out, before_nanousd, 0, "Their cost so far, with earlier corrections"),
+    FIELD(struct reprice_out, unknown, 0,
+          "Of these, how many are left as they stand, since no price is known for them"),
+    FIELD(struct reprice_out, before_nanousd, 0,
+          "Their cost so far, as last priced; what was corrected or credited by hand stands beside "
+          "it"),
     FIELD(struct reprice_out, after_nanousd, 0,
           "At the prices that are known now for their moment"),
     FIELD(struct reprice_out, dry_run, 0, "Whether nothing was written"));
@@ -527,7 +535,7 @@ static bool reprice(struct control_call *c, struct err *e)
         db_rollback(db);
         return false;
     }
-    struct reprice_out out = {r.lines, r.changed, r.before, r.after, is_dry};
+    struct reprice_out out = {r.lines, r.changed, r.unknown, r.before, r.after, is_dry};
     if (!is_dry)
         control_audit(c, "ledger", STR("reprice"), STR_NONE,
                       str_fmt(c->arena, "{\"changed\":%lld,\"difference_nanousd\":%lld}",
@@ -576,7 +584,8 @@ static const struct shape cost_shape = SHAPE(
     FIELD(struct cost_out, tag, OMIT_EMPTY, "Grouped by: tag; a key with two counts under both"),
     FIELD(struct cost_out, requests, 0, "Settled requests"),
     FIELD(struct cost_out, unpriced, 0, "Of these, how many have no known cost"),
-    FIELD(struct cost_out, cost_nanousd, 0, "Nano-USD, with adjustments and credits"),
+    FIELD(struct cost_out, cost_nanousd, NULL_LEAST,
+          "Nano-USD, with adjustments and credits; null: the cost of none of them is known"),
     FIELD(struct cost_out, stated_nanousd, 0,
           "What upstreams say, of those requests where they do"),
     FIELD(struct cost_out, stated_requests, 0, "How many these are"),
@@ -590,10 +599,12 @@ struct costs_out {
 };
 static const struct shape costs_shape = SHAPE(
     struct costs_out, FIELD_LIST(struct costs_out, data, &cost_shape, 0, "By span and group"),
-    FIELD(struct costs_out, total_nanousd, 0, "Of the whole, each request once"),
+    FIELD(struct costs_out, total_nanousd, NULL_LEAST,
+          "Of the whole, each request once; null: the cost of none is known"),
     FIELD(struct costs_out, unpriced, 0, "Requests without a known cost: on top of it"),
     FIELD(struct costs_out, forecast_nanousd, NULL_NEGATIVE,
-          "What this month comes to at the pace of its days so far; null: too early to say"),
+          "What this month comes to at the pace of its days so far; null: too early to say, or "
+          "nothing of it has a known cost"),
     FIELD(struct costs_out, from, NULL_EMPTY, "Of what it is"),
     FIELD(struct costs_out, to, NULL_EMPTY, "Of what it is"));
 
@@ -618,7 +629,7 @@ struct summing {
     struct cost_out **v;
     size_t n, cap;
     int64_t last_hour, last_begin; /* hours come in runs */
-    int64_t total, unpriced;
+    int64_t total, requests, unpriced;
 };
 
 static struct str dim_text(const struct ledger_line *of, enum dim d)
@@ -705,6 +716,7 @@ static void on_sum(void *arg, int64_t hour, const struct ledger_line *of,
     struct strs tags = tag_at >= 0 ? tags_of(s->a, of->tags) : (struct strs){NULL, 0};
     struct str texts[2] = {STR_NONE, STR_NONE};
     s->total += x->amount;
+    s->requests += x->n;
     s->unpriced += x->unpriced;
     for (size_t i = 0; i < s->n_dims; i++)
         texts[i] = dim_text(of, (enum dim)s->dims[i]);
@@ -725,6 +737,12 @@ static int by_time(const void *a, const void *b)
                                                      : (*x)->cost_nanousd < (*y)->cost_nanousd;
 }
 
+/* INT64_MIN: nothing but requests whose cost nobody knows, and that is not zero. */
+static int64_t known_sum(int64_t requests, int64_t unpriced, int64_t sum)
+{
+    return requests > 0 && unpriced == requests && sum == 0 ? INT64_MIN : sum;
+}
+
 /* Of the month under way, for what the filter leaves. */
 static bool forecast(struct db *db, const struct ledger_filter *f, const struct zone *z,
                      int64_t *out, struct err *e)
@@ -737,8 +755,9 @@ static bool forecast(struct db *db, const struct ledger_filter *f, const struct 
     month.to_ms = 0;
     map_init(&s.rows);
     bool ok = ledger_sums(db, &month, on_sum, &s, e);
-    *out = now - begin < 3600000 ? -1
-                                 : (int64_t)((__int128)s.total * (end - begin) / (now - begin));
+    bool says_nothing = now - begin < 3600000 ||
+                        known_sum(s.requests, s.unpriced, s.total) == INT64_MIN;
+    *out = says_nothing ? -1 : (int64_t)((__int128)s.total * (end - begin) / (now - begin));
     map_done(&s.rows);
     arena_free(s.a);
     return ok;
@@ -776,14 +795,17 @@ static bool costs(struct control_call *c, struct err *e)
     map_init(&s.rows);
     bool ok = ledger_sums(db, &f, on_sum, &s, e);
     map_done(&s.rows);
-    struct costs_out out = {.total_nanousd = s.total, .unpriced = s.unpriced};
+    struct costs_out out = {.total_nanousd = known_sum(s.requests, s.unpriced, s.total),
+                            .unpriced = s.unpriced};
     if (!ok || !forecast(db, &f, s.zone, &out.forecast_nanousd, e))
         return false;
     if (s.n)
         qsort(s.v, s.n, sizeof *s.v, by_time);
     struct cost_out *v = ARENA_ARRAY(c->arena, struct cost_out, s.n + 1);
-    for (size_t i = 0; i < s.n; i++)
+    for (size_t i = 0; i < s.n; i++) {
         v[i] = *s.v[i];
+        v[i].cost_nanousd = known_sum(v[i].requests, v[i].unpriced, v[i].cost_nanousd);
+    }
     if (str_is(q->format, "csv"))
         return reply_csv(c, &cost_shape, v, s.n, "costs.csv");
     out.data = (struct shape_list){v, s.n};

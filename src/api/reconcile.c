@@ -95,7 +95,9 @@ static const struct shape drift_shape = SHAPE(
     FIELD(struct drift_out, cause, NULL_EMPTY,
           "Of the largest part: missing_requests, duplicate, unbilled, unpriced, token_counts, "
           "price, rounding; null: they agree"),
-    FIELD(struct drift_out, drift_nanousd, 0, "The vendor's cost without ours"),
+    FIELD(struct drift_out, drift_nanousd, 0,
+          "The vendor's cost without ours; where it is not told, what its counts come to at our "
+          "price"),
     FIELD_LIST(struct drift_out, parts, &part_shape, 0, "What it comes from: they add up to it"),
     FIELD(struct drift_out, ours_nanousd, NULL_NEGATIVE, "Of our ledger; null: it has nothing"),
     FIELD(struct drift_out, vendor_nanousd, NULL_NEGATIVE, "Of the exports; null: not told"),
@@ -133,12 +135,18 @@ static const struct day_use *same(const struct day_uses *all, const struct day_u
 }
 
 /* one: ours or the vendor's, whichever there is. */
-static struct drift_out show(struct control_call *c, const struct upstream *u,
+static struct drift_out show(struct control_call *c, struct db *db, const struct upstream *u,
                              const struct day_use *one, const struct day_use *ours,
                              const struct day_use *vendors)
 {
-    const struct price *p = price_at(snapshot_prices(c->snap, c->arena, u, one->model),
-                                     one->day * DAY_MS + DAY_MS - 1);
+    struct price had;
+    struct err gone = ERR_INIT;
+    /* what our lines of the day were priced with: the price may be another by its end */
+    const struct price *p = ours && ours->price &&
+                                    price_version_get(db, c->arena, ours->price, &had, &gone)
+                                ? &had
+                                : snapshot_price_at(c->snap, u, one->model,
+                                                    one->day * DAY_MS + DAY_MS - 1);
     struct drift d = drift_of(ours, vendors, p);
     struct part_out *parts = ARENA_ARRAY(c->arena, struct part_out, DRIFT_CAUSES);
     struct drift_out out = {.day = day_text(c->arena, one->day),
@@ -185,10 +193,10 @@ static bool compare(struct control_call *c, struct err *e)
     size_t n = 0;
     for (size_t i = 0; i < vendors.n; i++)
         if (vendors.v[i].day >= from && vendors.v[i].day < to)
-            v[n++] = show(c, u, &vendors.v[i], same(&ours, &vendors.v[i]), &vendors.v[i]);
+            v[n++] = show(c, db, u, &vendors.v[i], same(&ours, &vendors.v[i]), &vendors.v[i]);
     for (size_t i = 0; i < ours.n; i++)
         if (!same(&vendors, &ours.v[i]))
-            v[n++] = show(c, u, &ours.v[i], &ours.v[i], NULL);
+            v[n++] = show(c, db, u, &ours.v[i], &ours.v[i], NULL);
     return control_reply_list(c, &drift_shape, v, n);
 }
 

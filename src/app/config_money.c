@@ -5,6 +5,7 @@
 #include "domain/price_list.h"
 #include "gate/budget.h"
 #include "meter/ledger.h"
+#include "meter/usage_log.h"
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -14,6 +15,13 @@ static struct budgets *registry;
 static void make_registry(void)
 {
     registry = budgets_new();
+}
+
+static struct budgets *budgets(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, make_registry);
+    return registry;
 }
 
 /* ---- prices ---- */
@@ -95,10 +103,8 @@ static bool add_budget(struct snapshot *s, size_t *cap, struct str name, yyjson_
     if (!budget_read(s->arena, name, entry, where, b, e))
         return false;
     b->from = (int)from;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, make_registry);
-    b->state = budgets_state(registry, b);
-    if (db && !budget_load(b->state, b, db, clock_wall_ms(), e))
+    b->state = budgets_state(budgets(), b);
+    if (db && !budget_is_counting(budgets(), b) && !budget_load(b, db, clock_wall_ms(), e))
         return false;
     if (s->n_budgets == *cap) {
         size_t more = *cap ? *cap * 2 : 16;
@@ -110,11 +116,21 @@ static bool add_budget(struct snapshot *s, size_t *cap, struct str name, yyjson_
     return true;
 }
 
-/* The budgets of one subject, by "scope subject". */
+/* The budgets of one subject, by "scope subject"; or those of a key. */
 struct group {
-    const struct budget *v[64];
-    size_t n;
+    const struct budget **v;
+    size_t n, cap;
 };
+
+static void add(struct arena *a, struct group *g, const struct budget *b)
+{
+    if (g->n == g->cap) {
+        size_t more = g->cap ? g->cap * 2 : 8;
+        g->v = arena_realloc(a, g->v, g->cap * sizeof *g->v, more * sizeof *g->v);
+        g->cap = more;
+    }
+    g->v[g->n++] = b;
+}
 
 static struct str group_name(struct arena *a, enum budget_scope scope, struct str subject)
 {
@@ -122,19 +138,19 @@ static struct str group_name(struct arena *a, enum budget_scope scope, struct st
 }
 
 static void add_group(const struct map *groups, struct arena *a, enum budget_scope scope,
-                      struct str subject, const struct budget **list, size_t *n, size_t max)
+                      struct str subject, struct group *list)
 {
     const struct group *g = map_get(groups, group_name(a, scope, subject));
-    for (size_t i = 0; g && i < g->n && *n < max; i++)
-        list[(*n)++] = g->v[i];
+    for (size_t i = 0; g && i < g->n; i++)
+        add(a, list, g->v[i]);
 }
 
-static const struct budget *const *kept(struct arena *a, const struct budget **list, size_t n)
+static const struct budget *const *kept(struct arena *a, const struct group *list)
 {
-    if (n == 0)
+    if (list->n == 0)
         return NULL;
-    const struct budget **out = ARENA_ARRAY(a, const struct budget *, n + 1);
-    memcpy(out, list, n * sizeof *out);
+    const struct budget **out = ARENA_ARRAY(a, const struct budget *, list->n + 1);
+    memcpy(out, list->v, list->n * sizeof *out);
     return out;
 }
 
@@ -147,31 +163,27 @@ static void give_budgets(struct snapshot *s)
         const struct budget *b = s->budgets[i];
         struct str name = group_name(scratch, b->scope, b->subject);
         struct group *g = map_get(&groups, name);
-        if (!b->is_enabled)
-            continue;
         if (!g) {
             g = ARENA_NEW(scratch, struct group);
             map_set(&groups, name, g);
         }
-        if (g->n < ARRAY_LEN(g->v))
-            g->v[g->n++] = b;
+        add(scratch, g, b);
     }
-    const struct budget *list[256];
-    size_t n = 0;
-    add_group(&groups, scratch, BUDGET_ALL, STR(""), list, &n, ARRAY_LEN(list));
-    s->common_budgets = kept(s->arena, list, n);
+    struct group list = {NULL, 0, 0};
+    add_group(&groups, scratch, BUDGET_ALL, STR(""), &list);
+    s->common_budgets = kept(s->arena, &list);
+    const size_t common = list.n;
     for (size_t i = 0; i < s->n_keys; i++) {
         struct key *k = s->keys[i];
-        size_t common = n, of = common;
-        add_group(&groups, scratch, BUDGET_KEY, k->id, list, &of, ARRAY_LEN(list));
+        list.n = common;
+        add_group(&groups, scratch, BUDGET_KEY, k->id, &list);
         if (k->user)
-            add_group(&groups, scratch, BUDGET_USER, k->user->id, list, &of, ARRAY_LEN(list));
+            add_group(&groups, scratch, BUDGET_USER, k->user->id, &list);
         if (k->org)
-            add_group(&groups, scratch, BUDGET_ORG, k->org->id, list, &of, ARRAY_LEN(list));
+            add_group(&groups, scratch, BUDGET_ORG, k->org->id, &list);
         for (size_t t = 0; t < k->policy->tags.n; t++)
-            add_group(&groups, scratch, BUDGET_TAG, k->policy->tags.v[t], list, &of,
-                      ARRAY_LEN(list));
-        k->budgets = of > common ? kept(s->arena, list, of) : s->common_budgets;
+            add_group(&groups, scratch, BUDGET_TAG, k->policy->tags.v[t], &list);
+        k->budgets = list.n > common ? kept(s->arena, &list) : s->common_budgets;
     }
     map_done(&groups);
     arena_free(scratch);
@@ -216,4 +228,37 @@ bool config_budgets(struct snapshot *s, yyjson_val *root, struct db *db, struct 
         give_budgets(s);
     }
     return true;
+}
+
+#define SYNC_MS 1000 /* that lines on their way are waited for */
+
+static bool catch_up(const struct budget *const *fresh, size_t n, const char *db_path,
+                     struct usage_log *usage, int64_t until_ms, struct err *e)
+{
+    struct db *db = usage_log_sync(usage, SYNC_MS) ? db_open(db_path, DB_READ_ONLY, e) : NULL;
+    bool ok = db != NULL;
+    for (size_t i = 0; i < n && ok; i++)
+        ok = budget_catch_up(fresh[i], db, until_ms, e);
+    db_close(db);
+    return ok;
+}
+
+void config_publish(struct snapshot *next, const char *db_path, struct usage_log *usage)
+{
+    struct arena *a = arena_new();
+    const struct budget **fresh = ARENA_ARRAY(a, const struct budget *, next->n_budgets + 1);
+    size_t n = 0;
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < next->n_budgets; i++)
+        if (!budget_is_counting(budgets(), next->budgets[i]))
+            fresh[n++] = next->budgets[i];
+    budgets_turn(budgets(), next->budgets, next->n_budgets);
+    int64_t until_ms = clock_wall_ms() + 1;       /* a request that ends behind it has the budget */
+    struct snapshot *pinned = snapshot_ref(next); /* another may take its place */
+    snapshot_publish(next);
+    if (n && usage && !catch_up(fresh, n, db_path, usage, until_ms, &e))
+        log_warn(NULL, "budgets.behind", "budgets=%zu error=%s", n,
+                 e.kind == ERR_NONE ? "the store is not done in time" : e.message);
+    snapshot_unref(pinned);
+    arena_free(a);
 }

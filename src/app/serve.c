@@ -10,6 +10,7 @@
 #include "app/breakers.h"
 #include "app/cmd.h"
 #include "app/config.h"
+#include "app/config_money.h"
 #include "app/first_start.h"
 #include "app/limits.h"
 #include "app/operators.h"
@@ -179,7 +180,7 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
     configure_log(s, &next->settings);
     otlp_configure(s->otlp, &next->settings, str_of(s->sources.data_dir));
     limiter_bind(s->limiter, next);
-    snapshot_publish(next);
+    config_publish(next, s->sources.db_path, s->usage);
     atomic_fetch_add(&s->reloads.ok, 1);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
     atomic_store(&s->reloads.is_last_ok, true);
@@ -809,7 +810,7 @@ static bool start(struct server *s, struct err *e)
     s->limiter = limiter_new();
     limiter_bind(s->limiter, snap);
     /* another may take its place before we are done with it */
-    snapshot_publish(snapshot_ref(snap));
+    config_publish(snapshot_ref(snap), s->sources.db_path, NULL);
     bool ok = start_with(s, snap, e);
     snapshot_unref(snap);
     return ok;

@@ -42,12 +42,27 @@ static int64_t offset_s(const struct zone *z, int64_t unix_s)
     return z ? zone_offset_s(z, unix_s) : 0;
 }
 
-/* The moment at which the clocks of a place begin that day. Where they are put forward over midnight, the day begins behind the gap. */
+/* The moment at which the clocks of a place begin that day. Where they are put forward over midnight, the day begins behind the gap; where
+ * they are put back over it, with the first midnight that stays one. */
 static int64_t begin_of_day(const struct zone *z, int64_t day)
 {
-    int64_t local = day * DAY_S, at = local - offset_s(z, local);
-    at = local - offset_s(z, at);
-    return at;
+    int64_t local = day * DAY_S;
+    /* no clock is changed twice within so short a time */
+    int64_t before = offset_s(z, local - DAY_S), after = offset_s(z, local + DAY_S);
+    int64_t old = local - before, new = local - after; /* midnight by the one, and by the other */
+    if (offset_s(z, old) == before)
+        return old;
+    if (offset_s(z, new) == after)
+        return new;
+    int64_t low = new < old ? new : old, high = new < old ? old : new;
+    while (high - low > 1) { /* the change lies in (low, high] */
+        int64_t at = low + (high - low) / 2;
+        if (offset_s(z, at) == before)
+            low = at;
+        else
+            high = at;
+    }
+    return high;
 }
 
 static int64_t floor_div(int64_t a, int64_t b)

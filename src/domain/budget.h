@@ -20,12 +20,14 @@ struct budget {
     struct str time_zone;       /* IANA name; empty: UTC */
     int64_t limit_nanousd;
     int64_t warn_percent;       /* of the limit; 0: no warning */
-    bool stops;                 /* requests that could pass the limit are refused; else they only warn */
+    bool stops;                 /* where it is enabled: requests that could pass the limit are refused; else they only warn */
     bool cuts;                  /* a stream whose hold is spent, and cannot grow, is ended */
     bool is_enabled;
     int from;                   /* enum origin */
     struct budget_state *state; /* of gate/budget.h; for the life of the process */
 };
+/* Whether it refuses anything. */
+static inline bool budget_binds(const struct budget *b) { return b->stops && b->is_enabled; }
 
 /* {"scope":"key","subject":"0a1b2c3d","period":"month","limit_usd":25,"time_zone":"Europe/Berlin","warn_percent":80,"action":"stop",
  * "cut_streams":false,"enabled":true}. The budget lives in the arena. where: of its entry, for messages. Blocking: reads a time zone. */

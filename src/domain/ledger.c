@@ -260,7 +260,7 @@ bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_sum_fn *ea
 }
 
 bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, int64_t from_ms,
-                  int64_t *nanousd, struct err *e)
+                  int64_t to_ms, int64_t *nanousd, struct err *e)
 {
     static const char *const fits[] = {
         [BUDGET_ALL] = "?1 IS NULL OR true",
@@ -269,22 +269,30 @@ bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, in
         [BUDGET_KEY] = "k.key = ?1",
         [BUDGET_TAG] =
             "k.tags <> '' AND EXISTS (SELECT 1 FROM json_each(k.tags) WHERE value = ?1)"};
-    char sql[1024];
-    /* the first hour that lies in it as a whole */
-    int64_t whole = (from_ms + HOUR_MS - 1) / HOUR_MS;
+    char sql[1536];
+    /* the hours that lie in it as a whole, and what is left at either end */
+    int64_t whole = (from_ms + HOUR_MS - 1) / HOUR_MS,
+            end = to_ms == INT64_MAX ? INT64_MAX / HOUR_MS / 2048 : to_ms / HOUR_MS;
+    int64_t first_ends = end < whole ? to_ms : whole * HOUR_MS,
+            last_begins = end < whole ? to_ms : end * HOUR_MS;
     (void)snprintf(
         sql, sizeof sql,
         "SELECT (SELECT coalesce(sum(h.amount), 0) FROM ledger_hour h CROSS JOIN ledger_kind k ON "
-        "k.id = h.kind WHERE h.hour >= ?2 AND (%s)) + (SELECT coalesce(sum(l.amount), 0) FROM "
-        "ledger l CROSS JOIN ledger_kind k ON k.id = l.kind WHERE l.id >= ?3 AND l.id < ?4 AND "
-        "(%s))",
-        fits[scope], fits[scope]);
+        "k.id = h.kind WHERE h.hour >= ?2 AND h.hour < ?3 AND (%s)) + "
+        "(SELECT coalesce(sum(l.amount), 0) FROM ledger l CROSS JOIN ledger_kind k ON "
+        "k.id = l.kind WHERE l.id >= ?4 AND l.id < ?5 AND (%s)) + "
+        "(SELECT coalesce(sum(l.amount), 0) FROM ledger l CROSS JOIN ledger_kind k ON "
+        "k.id = l.kind WHERE l.id >= ?6 AND l.id < ?7 AND (%s))",
+        fits[scope], fits[scope], fits[scope]);
     struct stmt *s = db_prepare(db, sql, e);
     if (!s)
         return false;
     stmt_bind_str(s, 1, subject.n ? subject : STR_NONE);
     stmt_bind_int(s, 2, whole);
-    stmt_bind_int(s, 3, ledger_id_at(from_ms));
-    stmt_bind_int(s, 4, ledger_id_at(whole * HOUR_MS));
+    stmt_bind_int(s, 3, end);
+    stmt_bind_int(s, 4, ledger_id_at(from_ms));
+    stmt_bind_int(s, 5, ledger_id_at(first_ends));
+    stmt_bind_int(s, 6, ledger_id_at(last_begins));
+    stmt_bind_int(s, 7, ledger_id_at(to_ms));
     return one_int(s, nanousd, e);
 }

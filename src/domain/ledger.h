@@ -48,6 +48,7 @@ struct ledger_sum {
 typedef void ledger_sum_fn(void *arg, int64_t hour, const struct ledger_line *of, const struct ledger_sum *s);
 /* By hour and by what lines are of, in no order; hours that lie in the span in part are whole. of: its texts only, during the call. */
 bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_sum_fn *each, void *arg, struct err *e) MUST_USE;
-/* Exact to the millisecond. */
-bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, int64_t from_ms, int64_t *nanousd, struct err *e) MUST_USE;
+/* In [from, to), exact to the millisecond. to_ms INT64_MAX: without end. */
+bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, int64_t from_ms, int64_t to_ms, int64_t *nanousd,
+                  struct err *e) MUST_USE;
 #endif

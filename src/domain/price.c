@@ -484,6 +484,17 @@ const struct price *const *price_find(const struct price_book *b, struct arena *
     return out;
 }
 
+const struct price *price_find_at(const struct price_book *b, struct str provider, struct str kind,
+                                  struct str model, int64_t at_ms)
+{
+    for (int s = 0; b && s < PRICE_SOURCES; s++)
+        for (const struct price *p = find_in(b, (enum price_source)s, provider, kind, model); p;
+             p = p->next)
+            if (p->valid_from_ms <= at_ms)
+                return p;
+    return NULL;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct price *const *x = a, *const *y = b;

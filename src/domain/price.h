@@ -95,6 +95,8 @@ static inline const struct price *price_at(const struct price *const *list, int6
             return *list;
     return NULL;
 }
+/* The one that was in force at a moment, also long ago; NULL: unknown. */
+const struct price *price_find_at(const struct price_book *b, struct str provider, struct str kind, struct str model, int64_t at_ms);
 /* All rows, by source, provider, model, newest first. */
 size_t price_book_rows(const struct price_book *b, struct arena *a, const struct price *const **out);
 

@@ -151,6 +151,8 @@ static const struct setting rows[] = {
     FLAG(metrics_public, 0, "Show /metrics without a credential to everybody"),
     TEXT(price_feed_url, "", "Price list that POST /api/pricing/sync fetches, http(s)://…; empty: none is asked"),
     FLAG(budget_allow_unpriced, 0, "Whether requests under a budget that stops may go to models whose price is unknown: they count as nothing"),
+    INT(budget_commit_ms, 2000, 0, 60000, "Most that the end of an answer under a budget that stops waits until its ledger line is in the store, so that nothing that was answered is forgotten by a kill; 0: it does not wait"),
+    INT(budget_hold_searches, 8, 0, 10000, "Searches of the web held of a budget for a request that may make some and does not say how many"),
     INT(budget_hold_tokens, 4096, 1, 1000000, "Output tokens held of a budget at first for a request that names no maximum"),
     FLAG(cost_client_left_estimate, 1, "Whether a reply whose client left before the upstream told its usage is charged by estimate; else it costs nothing"),
     INT(config_versions_kept, 200, 2, 100000, "Versions of the configuration that are kept for comparison and rollback"),

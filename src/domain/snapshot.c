@@ -203,6 +203,12 @@ const struct price *const *snapshot_prices(const struct snapshot *s, struct aren
                : NULL;
 }
 
+const struct price *snapshot_price_at(const struct snapshot *s, const struct upstream *u,
+                                      struct str model, int64_t at_ms)
+{
+    return price_find_at(s->prices, u->name, str_of(u->kind->id), model, at_ms);
+}
+
 static void list_name(struct snapshot *s, struct model *m)
 {
     if (!m->is_enabled || m->n_targets == 0 || map_get(&s->models_by_name, m->name))

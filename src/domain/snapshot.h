@@ -132,7 +132,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t otlp_sample_ppm, otlp_interval_ms, otlp_metrics_interval_ms, otlp_timeout_ms;
     int64_t config_versions_kept;
     bool budget_allow_unpriced, cost_client_left_estimate;
-    int64_t budget_hold_tokens;
+    int64_t budget_hold_tokens, budget_hold_searches, budget_commit_ms;
     bool log_json, cors, credential_visible;
     struct str price_feed_url;  /* empty: none */
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */
@@ -176,6 +176,7 @@ struct ip_ban {
     int64_t until_ms, created_ms; /* wall clock */
 };
 
+struct price;
 struct snapshot {
     _Atomic int refs;
     struct arena *arena;
@@ -236,6 +237,8 @@ void combo_defaults(struct combo *c, const struct settings *set); /* what is bel
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set); /* what there is to choose from */
 /* What a model of an upstream costs, as target.prices has it; made in the arena. */
 const struct price *const *snapshot_prices(const struct snapshot *s, struct arena *a, const struct upstream *u, struct str model);
+/* What it cost at that moment, also long ago; NULL: unknown. */
+const struct price *snapshot_price_at(const struct snapshot *s, const struct upstream *u, struct str model, int64_t at_ms);
 void snapshot_thread_done(void);                              /* lets go of what this thread has cached */
 struct snapshot *snapshot_new(void);                          /* empty, with its arena and one reference */
 /* Sorts and indexes what the builder filled in; call once, before publishing. */

@@ -8,6 +8,7 @@
 struct budgets {
     pthread_mutex_t lock;
     struct map states; /* key -> struct kept */
+    _Atomic uint64_t turn;
 };
 struct kept {
     struct budget_state state;
@@ -87,27 +88,56 @@ static void roll(const struct budget *b, int64_t now_ms)
         atomic_fetch_add_explicit(&s->committed, before, memory_order_acq_rel);
         return;
     }
+    atomic_store_explicit(&s->loaded, 0, memory_order_relaxed);
     int64_t spent = atomic_exchange_explicit(&s->spent, 0, memory_order_acq_rel);
     atomic_fetch_sub_explicit(&s->committed, spent, memory_order_acq_rel);
     atomic_store_explicit(&s->before, spent, memory_order_release);
     atomic_store_explicit(&s->before_ends_ms, ends, memory_order_release);
 }
 
-bool budget_load(struct budget_state *s, const struct budget *b, struct db *db, int64_t now_ms,
-                 struct err *e)
+bool budget_is_counting(const struct budgets *r, const struct budget *b)
 {
+    uint64_t turn = atomic_load_explicit(&r->turn, memory_order_acquire);
+    return turn && atomic_load_explicit(&b->state->turn, memory_order_relaxed) == turn;
+}
+
+void budgets_turn(struct budgets *r, struct budget *const *all, size_t n)
+{
+    uint64_t turn = atomic_load_explicit(&r->turn, memory_order_relaxed) + 1;
+    for (size_t i = 0; i < n; i++)
+        atomic_store_explicit(&all[i]->state->turn, turn, memory_order_relaxed);
+    atomic_store_explicit(&r->turn, turn, memory_order_release);
+}
+
+static void add_spent(struct budget_state *s, int64_t nanousd)
+{
+    atomic_fetch_add_explicit(&s->spent, nanousd, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&s->committed, nanousd, memory_order_acq_rel);
+}
+
+bool budget_load(const struct budget *b, struct db *db, int64_t now_ms, struct err *e)
+{
+    struct budget_state *s = b->state;
     int64_t begin, end, spent;
-    if (atomic_load_explicit(&s->is_loaded, memory_order_acquire))
-        return true;
     budget_bounds(b, now_ms, &begin, &end);
-    if (!ledger_spent(db, b->scope, b->subject, begin, &spent, e))
+    if (!ledger_spent(db, b->scope, b->subject, begin, INT64_MAX, &spent, e))
         return false;
-    if (atomic_exchange_explicit(&s->is_loaded, true, memory_order_acq_rel))
-        return true;
     atomic_store_explicit(&s->begins_ms, begin, memory_order_relaxed);
     atomic_store_explicit(&s->ends_ms, end, memory_order_release);
-    atomic_fetch_add_explicit(&s->spent, spent, memory_order_acq_rel);
-    atomic_fetch_add_explicit(&s->committed, spent, memory_order_acq_rel);
+    atomic_store_explicit(&s->loaded, spent, memory_order_relaxed);
+    add_spent(s, spent - atomic_load_explicit(&s->spent, memory_order_acquire));
+    return true;
+}
+
+bool budget_catch_up(const struct budget *b, struct db *db, int64_t until_ms, struct err *e)
+{
+    struct budget_state *s = b->state;
+    int64_t begin = atomic_load_explicit(&s->begins_ms, memory_order_relaxed), spent;
+    if (until_ms < begin)
+        return true;
+    if (!ledger_spent(db, b->scope, b->subject, begin, until_ms, &spent, e))
+        return false;
+    add_spent(s, spent - atomic_exchange_explicit(&s->loaded, spent, memory_order_acq_rel));
     return true;
 }
 
@@ -117,12 +147,12 @@ static bool commit(const struct budget *b, int64_t amount)
 {
     struct budget_state *s = b->state;
     int64_t is = atomic_load_explicit(&s->committed, memory_order_relaxed);
-    if (!b->stops) {
+    if (!budget_binds(b)) {
         atomic_fetch_add_explicit(&s->committed, amount, memory_order_acq_rel);
         return true;
     }
     do {
-        if (is + amount > b->limit_nanousd || is >= b->limit_nanousd)
+        if (is >= b->limit_nanousd || amount > b->limit_nanousd - is)
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&s->committed, &is, is + amount,
                                                     memory_order_acq_rel, memory_order_relaxed));
@@ -182,8 +212,7 @@ void hold_settle(struct hold *h, int64_t cost, int64_t now_ms)
 void budget_adjust(const struct budget *b, int64_t nanousd, int64_t now_ms)
 {
     roll(b, now_ms);
-    atomic_fetch_add_explicit(&b->state->spent, nanousd, memory_order_acq_rel);
-    atomic_fetch_add_explicit(&b->state->committed, nanousd, memory_order_acq_rel);
+    add_spent(b->state, nanousd);
 }
 
 /* ---- looking ---- */
@@ -212,7 +241,8 @@ const struct budget *budget_warning(const struct budget *const *budgets, int64_t
         roll(b, now_ms);
         int64_t is = atomic_load_explicit(&b->state->committed, memory_order_relaxed);
         /* both sides fit: limits are below 2^50 */
-        if (b->warn_percent > 0 && is * 100 >= b->limit_nanousd * b->warn_percent) {
+        if (b->is_enabled && b->warn_percent > 0 &&
+            is * 100 >= b->limit_nanousd * b->warn_percent) {
             atomic_fetch_add_explicit(&b->state->warned, 1, memory_order_relaxed);
             return b;
         }

@@ -1,7 +1,8 @@
 /* budget.h - what is spent and held of each budget, and whether a request may still spend. Shared by all loops without a lock: a hold is
  * taken on every budget that a request falls under before anything is sent, grows while the reply comes, and is settled with what it cost.
  * At every moment: spent + held <= limit, for budgets that stop, as long as no cost passes its hold. Holds live in memory only, so none
- * outlives the process; what was spent is read from the ledger when a budget is first seen. */
+ * outlives the process. What was spent is read from the ledger whenever a budget comes into being: at a start, added, or added again. One
+ * that is not enabled goes on counting and refuses nothing, so that it is right when it is enabled. */
 #ifndef GATE_BUDGET_H
 #define GATE_BUDGET_H
 #include "domain/budget.h"
@@ -14,7 +15,8 @@ struct budget_state {
     _Atomic int64_t committed;  /* spent, and held by requests that run */
     _Atomic int64_t before_ends_ms, before; /* the period before: its end, and what was spent in it. For a clock that is set back */
     _Atomic uint64_t refused, cut, warned, overrun_nanousd; /* since the process began */
-    _Atomic bool is_loaded;
+    _Atomic int64_t loaded;     /* of what is spent: what the ledger said when it was read */
+    _Atomic uint64_t turn;      /* of the configuration that it was last in: budgets_turn() */
 };
 /* One registry for a process. */
 struct budgets;
@@ -22,8 +24,14 @@ struct budgets *budgets_new(void);
 void budgets_free(struct budgets *r);                         /* NULL is allowed */
 /* The state of a budget, made when it is new; of the same scope, subject, period and zone it stays the same, whatever its limit. */
 struct budget_state *budgets_state(struct budgets *r, const struct budget *b);
-/* What was spent in the period up to now, from the ledger; once. */
-bool budget_load(struct budget_state *s, const struct budget *b, struct db *db, int64_t now_ms, struct err *e) MUST_USE;
+/* Whether the configuration in force has it: then it knows what was spent, and the ledger must not be added to it. */
+bool budget_is_counting(const struct budgets *r, const struct budget *b) MUST_USE;
+/* What was spent in the period up to now, from the ledger; in place of what stood there. */
+bool budget_load(const struct budget *b, struct db *db, int64_t now_ms, struct err *e) MUST_USE;
+/* These come into force, and no others. */
+void budgets_turn(struct budgets *r, struct budget *const *all, size_t n);
+/* Adds what the ledger got until then, since it was loaded: lines that were on their way when a budget came into force. */
+bool budget_catch_up(const struct budget *b, struct db *db, int64_t until_ms, struct err *e) MUST_USE;
 
 /* ---- holds: of one request, on its loop ---- */
 struct hold {

@@ -491,7 +491,8 @@ void shape_write(const struct shape *s, const void *in, struct jw *w)
         const struct field *f = &s->fields[i];
         const char *at = (const char *)in + f->offset;
         bool has_nothing = (f->flags & (OMIT_EMPTY | NULL_EMPTY) && is_empty(f, at)) ||
-                           (f->flags & NULL_NEGATIVE && integer_at(f, at) < 0);
+                           (f->flags & NULL_NEGATIVE && integer_at(f, at) < 0) ||
+                           (f->flags & NULL_LEAST && integer_at(f, at) == INT64_MIN);
         if (f->flags & WRITE_ONLY || (has_nothing && f->flags & OMIT_EMPTY))
             continue;
         jw_key(w, f->name);
@@ -636,7 +637,7 @@ static void schema_json(const struct field *f, unsigned depth, bool is_out, bool
 
 static void schema_field(const struct field *f, unsigned depth, bool is_out, struct jw *w)
 {
-    bool is_nullable = (f->flags & (NULL_EMPTY | NULL_NEGATIVE)) != 0;
+    bool is_nullable = (f->flags & (NULL_EMPTY | NULL_NEGATIVE | NULL_LEAST)) != 0;
     jw_object(w);
     if (f->kind == SHAPE_JSON && f->shape)
         schema_json(f, depth, is_out, is_nullable, w);

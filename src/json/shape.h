@@ -42,6 +42,7 @@ enum field_flag {
     NULL_EMPTY = 1u << 6,   /* writing: null when 0, "" or [] */
     NULL_NEGATIVE = 1u << 7, /* writing: null when below 0, our sign of unknown */
     TRIM = 1u << 8,         /* reading: a string loses white space at both ends, before it is measured */
+    NULL_LEAST = 1u << 10,  /* writing: null when INT64_MIN: of a number that may be below 0 */
     COERCE = 1u << 9,       /* reading: a number may come as the text of one */
 };
 

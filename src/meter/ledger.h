@@ -48,6 +48,7 @@ struct usage_money {            /* of a request, in its record */
     uint8_t state;              /* enum cost_state */
     uint8_t service;            /* enum price_service */
     uint8_t end;                /* enum money_end */
+    bool is_handed;             /* its line is on its way already: usage_log_put_line() */
     bool is_free;               /* by its rule: nothing of it is on the bill */
 };
 struct usage_vector ledger_parts(const struct usage_record *r); /* what its line says, and its cost is made of */

@@ -63,15 +63,23 @@ static bool check_line(void *arg, const struct ledger_line *l, struct err *e)
     return true;
 }
 
-/* Hours that lie in the span as a whole. */
+/* Hours that lie in the span as a whole: sums that are not those of their lines, and lines that no sum holds. A sum of nothing may be left
+ * out. */
 static bool check_hours(struct checker *c, int64_t from_ms, int64_t to_ms, struct err *e)
 {
     struct stmt *s = db_prepare(
         c->db,
-        "SELECT count(*) FROM (SELECT hour, kind, n, unpriced, amount FROM ledger_hour WHERE "
-        "hour >= ?1 AND hour < ?2 EXCEPT SELECT (id >> 9) / 3600000000, kind, sum(entry = 1), "
-        "sum(entry = 1 AND amount IS NULL), coalesce(sum(amount), 0) FROM ledger WHERE id >= ?3 "
-        "AND id < ?4 GROUP BY 1, 2)",
+        "WITH sums AS (SELECT hour, kind, n, unpriced, amount, stated, stated_n, tokens_in, "
+        "cached, tokens_out FROM ledger_hour WHERE hour >= ?1 AND hour < ?2), "
+        "made AS (SELECT (id >> 9) / 3600000000 AS hour, kind, sum(entry = 1) AS n, "
+        "sum(entry = 1 AND amount IS NULL), coalesce(sum(amount), 0) AS amount, "
+        "coalesce(sum(stated), 0), count(stated), "
+        "sum(input + cache_read + cache_write_5m + cache_write_1h + audio_in), sum(cache_read), "
+        "sum(output + reasoning + audio_out) FROM ledger WHERE id >= ?3 AND id < ?4 "
+        "GROUP BY 1, 2) "
+        "SELECT count(*) FROM (SELECT hour, kind FROM (SELECT * FROM sums EXCEPT SELECT * FROM "
+        "made) UNION SELECT hour, kind FROM (SELECT * FROM made EXCEPT SELECT * FROM sums) "
+        "WHERE n <> 0 OR amount <> 0)",
         e);
     int64_t first = (from_ms + HOUR_MS - 1) / HOUR_MS,
             end = to_ms ? to_ms / HOUR_MS : INT64_MAX / HOUR_MS / 2048;
@@ -110,12 +118,14 @@ struct repricer {
     struct str model;
     bool is_dry;
     int64_t now_ms;
-    struct stmt *corrected; /* what corrections of a line come to */
+    struct stmt *corrected; /* what earlier turns of this made of a line */
+    struct checker had;     /* what lines were priced with */
     struct ledger_reprice *out;
     struct ledger_line *lines; /* those to be appended: not while their table is read */
     size_t n, cap;
 };
 
+/* What is taken back or added by hand stands beside the price, whatever that is. */
 static bool corrections_of(struct repricer *r, int64_t id, int64_t *sum, struct err *e)
 {
     stmt_bind_int(r->corrected, 1, id);
@@ -145,34 +155,47 @@ static void keep(struct repricer *r, const struct ledger_line *l, int64_t differ
     to->amount = difference;
     to->price = version;
     to->state = COST_KNOWN;
-    to->note = STR("priced again");
+    to->note = STR(LEDGER_REPRICED);
+}
+
+/* At the prices known now for its moment. A provider that is gone still has those of its name, and of the kind that its price was of. */
+static const struct price *price_then(struct repricer *r, const struct ledger_line *l)
+{
+    const struct upstream *u = snapshot_upstream(r->s, l->upstream);
+    int64_t at = ledger_id_ms(l->id);
+    if (u)
+        return snapshot_price_at(r->s, u, l->upstream_model, at);
+    const struct price *had = l->price ? price_of(&r->had, l->price) : NULL;
+    return price_find_at(r->s->prices, l->upstream, had ? had->provider : STR_NONE,
+                         l->upstream_model, at);
 }
 
 static bool reprice_line(void *arg, const struct ledger_line *l, struct err *e)
 {
     struct repricer *r = arg;
-    const struct upstream *u = snapshot_upstream(r->s, l->upstream);
     struct usage_vector parts = parts_of(l);
-    struct arena *scratch = arena_new();
-    int64_t corrected = 0, at = ledger_id_ms(l->id);
-    bool ok = true;
-    if (l->entry == LEDGER_SETTLE && u && (r->model.n == 0 || str_eq(r->model, l->model))) {
-        const struct price *p = price_at(snapshot_prices(r->s, scratch, u, l->upstream_model), at);
-        struct cost now = price_cost(p, (enum price_service)l->service, &parts);
-        ok = corrections_of(r, l->id, &corrected, e);
-        int64_t before = (l->amount > 0 ? l->amount : 0) + corrected;
-        r->out->lines++;
-        if (ok && now.nanousd >= 0) {
-            r->out->before += before;
-            r->out->after += now.nanousd;
-        }
-        if (ok && now.nanousd >= 0 && now.nanousd != before) {
-            r->out->changed++;
-            keep(r, l, now.nanousd - before, p->version);
-        }
+    int64_t corrected = 0;
+    if (l->entry != LEDGER_SETTLE || (r->model.n && !str_eq(r->model, l->model)))
+        return true;
+    r->out->lines++;
+    if (l->price == 0 && l->amount == 0) /* by its rule: there was nothing to price */
+        return true;
+    const struct price *p = price_then(r, l);
+    struct cost now = price_cost(p, (enum price_service)l->service, &parts);
+    if (now.nanousd < 0) {
+        r->out->unknown++;
+        return true;
     }
-    arena_free(scratch);
-    return ok;
+    if (!corrections_of(r, l->id, &corrected, e))
+        return false;
+    int64_t before = (l->amount > 0 ? l->amount : 0) + corrected;
+    r->out->before += before;
+    r->out->after += now.nanousd;
+    if (now.nanousd != before) {
+        r->out->changed++;
+        keep(r, l, now.nanousd - before, p->version);
+    }
+    return true;
 }
 
 bool ledger_reprice(struct db *db, const struct snapshot *s, int64_t from_ms, int64_t to_ms,
@@ -185,9 +208,14 @@ bool ledger_reprice(struct db *db, const struct snapshot *s, int64_t from_ms, in
                          .model = model,
                          .is_dry = is_dry,
                          .now_ms = now_ms,
+                         .had = {.db = db},
                          .out = out};
     *out = (struct ledger_reprice){0};
-    r.corrected = db_prepare(db, "SELECT coalesce(sum(amount), 0) FROM ledger WHERE corrects = ?1",
+    map_init(&r.had.prices);
+    r.had.a = r.a;
+    r.corrected = db_prepare(db,
+                             "SELECT coalesce(sum(amount), 0) FROM ledger WHERE corrects = ?1 AND "
+                             "entry = 2 AND note = '" LEDGER_REPRICED "'",
                              e);
     bool ok = r.corrected && ledger_each(db, from_ms, to_ms, reprice_line, &r, e);
     for (size_t i = 0; ok && !is_dry && i < r.n; i++) {
@@ -195,6 +223,7 @@ bool ledger_reprice(struct db *db, const struct snapshot *s, int64_t from_ms, in
         ok = ledger_append(db, &r.lines[i], e);
     }
     stmt_free(r.corrected);
+    map_done(&r.had.prices);
     arena_free(r.a);
     return ok;
 }

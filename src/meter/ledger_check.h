@@ -17,8 +17,10 @@ bool ledger_check(struct db *db, int64_t from_ms, int64_t to_ms, struct ledger_c
 
 struct ledger_reprice {
     int64_t lines, changed;     /* looked at, and now of another amount */
-    int64_t before, after;      /* their cost, corrections included */
+    int64_t unknown;            /* of these: left as they stand, since no price is known for them */
+    int64_t before, after;      /* their cost, with what was made of it by this before */
 };
+#define LEDGER_REPRICED "priced again" /* the note of these lines, and of no others */
 /* What settled lines cost at the prices that the snapshot has for their moment. is_dry: only computed; else each difference becomes a line
  * that corrects the first, once however often it is done, in the caller's transaction. */
 bool ledger_reprice(struct db *db, const struct snapshot *s, int64_t from_ms, int64_t to_ms, struct str model, bool is_dry, int64_t now_ms,

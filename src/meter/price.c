@@ -183,33 +183,41 @@ size_t price_lines(const struct price *p, enum price_service service, const stru
     return n;
 }
 
+/* Also where more tokens are cheaper: fewer may come than are held for. */
 static int64_t dearest(const struct price *p, enum price_service service, int64_t in,
-                       const enum price_part *parts, size_t n)
+                       enum price_part from, enum price_part to)
 {
     int64_t most = -1;
-    for (size_t i = 0; i < n; i++) {
-        int64_t rate = rate_of(p, service, in, parts[i]);
+    for (int part = (int)from; part <= (int)to; part++) {
+        int64_t rate = rate_of(p, service, in, (enum price_part)part),
+                few = p->n_variants ? rate_of(p, service, 0, (enum price_part)part) : -1;
         most = rate > most ? rate : most;
+        most = few > most ? few : most;
     }
     return most;
 }
 
-int64_t price_bound(const struct price *p, enum price_service service, int64_t tokens_in,
-                    int64_t tokens_out)
+int64_t price_bound(const struct price *p, enum price_service service,
+                    const struct price_most *most)
 {
-    static const enum price_part ins[] = {PRICE_INPUT, PRICE_CACHE_READ, PRICE_CACHE_WRITE_5M},
-                                 outs[] = {PRICE_OUTPUT, PRICE_REASONING};
+    const struct {
+        enum price_part from, to;
+        int64_t quantity;
+    } parts[] = {{PRICE_INPUT, PRICE_AUDIO_IN, most->tokens_in},
+                 {PRICE_OUTPUT, PRICE_AUDIO_OUT, most->tokens_out},
+                 {PRICE_IMAGE, PRICE_IMAGE, most->images},
+                 {PRICE_SEARCH, PRICE_SEARCH, most->searches},
+                 {PRICE_REQUEST, PRICE_REQUEST, 1}};
+    __int128 total = 0;
+    bool is_any = false;
     if (!p)
         return -1;
-    int64_t in = dearest(p, service, tokens_in, ins, ARRAY_LEN(ins)),
-            out = dearest(p, service, tokens_in, outs, ARRAY_LEN(outs)),
-            request = p->base.v[PRICE_REQUEST];
-    if (in < 0 && out < 0)
-        return request;
-    __int128 total = exact(PRICE_INPUT, tokens_in, in > 0 ? in : 0) +
-                     exact(PRICE_OUTPUT, tokens_out, out > 0 ? out : 0) +
-                     exact(PRICE_REQUEST, 1, request > 0 ? request : 0);
-    return rounded(total) + (total % 1000000 != 0); /* never below what it comes to */
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        int64_t rate = dearest(p, service, most->tokens_in, parts[i].from, parts[i].to);
+        is_any |= rate >= 0;
+        total += exact(parts[i].from, parts[i].quantity, rate > 0 ? rate : 0);
+    }
+    return is_any ? rounded(total) + (total % 1000000 != 0) : -1; /* never below what it comes to */
 }
 
 enum price_service price_service_of(struct str tier)

@@ -32,12 +32,18 @@ struct cost_line {
 };
 /* Line by line, those with a quantity; they add up to the cost exactly: what rounding leaves over is the largest one's. */
 size_t price_lines(const struct price *p, enum price_service service, const struct usage_vector *u, struct cost_line out[PRICE_PARTS]);
-/* The most that so many tokens can cost: whole input at its dearest rate, output at the dearer of text and reasoning. -1: unknown. */
-int64_t price_bound(const struct price *p, enum price_service service, int64_t tokens_in, int64_t tokens_out);
+struct price_most {             /* no more than this will be used: tokens of whatever kind */
+    int64_t tokens_in, tokens_out, images, searches;
+};
+/* The most that it can cost: all input at its dearest rate, all output at its dearest. -1: unknown. */
+int64_t price_bound(const struct price *p, enum price_service service, const struct price_most *most);
 /* For choosing between targets: nano-USD for a million tokens of input; -1: unknown. */
 static inline int64_t price_input_rate(const struct price *p)
 {
     return p ? p->base.v[PRICE_INPUT] : -1;
 }
+/* The services of the formats are these. */
+_Static_assert((int)IR_SERVICE_BATCH == (int)SERVICE_BATCH && (int)IR_SERVICE_FLEX == (int)SERVICE_FLEX &&
+               (int)IR_SERVICE_PRIORITY == (int)SERVICE_PRIORITY, "one numbering");
 enum price_service price_service_of(struct str tier);         /* "flex", "priority", "batch"; others are the standard one */
 #endif

@@ -307,15 +307,16 @@ static bool read_days(struct db *db, struct arena *a, const char *sql, struct st
     stmt_bind_int(s, 2, from);
     stmt_bind_int(s, 3, to);
     while (stmt_step(s, e)) {
-        bool is_new = true;
-        size_t n = out->n;
+        /* dated names of one model add up, and so do its prices */
         struct day_use *u = use_of(a, out, stmt_int(s, 0), stmt_str(s, 1));
-        is_new = out->n > n;
         int64_t *at[] = {&u->requests, &u->input,   &u->cached,   &u->cache_write,
                          &u->output,   &u->nanousd, &u->repeated, &u->unpriced};
-        (void)is_new; /* dated names of one model add up */
         for (size_t k = 0; k < ARRAY_LEN(at); k++)
             add(at[k], stmt_is_null(s, (int)k + 2) ? -1 : stmt_int(s, (int)k + 2));
+        if (stmt_int(s, 10) && stmt_int(s, 2) > u->at_price) {
+            u->price = stmt_int(s, 10);
+            u->at_price = stmt_int(s, 2);
+        }
     }
     stmt_free(s);
     return e->kind == ERR_NONE;
@@ -326,7 +327,7 @@ bool vendor_list(struct db *db, struct arena *a, struct str provider, int64_t fr
 {
     return read_days(
         db, a,
-        "SELECT day, model, requests, input, cached, cache_write, output, amount, 0, 0 "
+        "SELECT day, model, requests, input, cached, cache_write, output, amount, 0, 0, 0 "
         "FROM vendor_usage WHERE provider = ?1 AND day >= ?2 AND day < ?3 "
         "ORDER BY day, model",
         provider, from_day, to_day, out, e);
@@ -342,10 +343,11 @@ bool ledger_days(struct db *db, struct arena *a, struct str provider, int64_t fr
         "l.cache_write_5m + l.cache_write_1h + l.audio_in), sum(l.cache_read), "
         "sum(l.cache_write_5m + "
         "l.cache_write_1h), sum(l.output + l.reasoning + l.audio_out), coalesce(sum(l.amount), 0), "
-        "count(*) - count(DISTINCT l.request_id), sum(l.amount IS NULL) "
-        "FROM ledger l CROSS JOIN ledger_kind k ON k.id = l.kind WHERE l.entry = 1 AND "
+        "count(*) - count(DISTINCT l.request_id), sum(l.amount IS NULL), coalesce(v.version, 0) "
+        "FROM ledger l CROSS JOIN ledger_kind k ON k.id = l.kind "
+        "LEFT JOIN price_version v ON v.id = l.price WHERE l.entry = 1 AND "
         "l.id >= (?2 * 86400000000) << 9 AND l.id < (?3 * 86400000000) << 9 AND k.upstream = ?1 "
-        "GROUP BY 1, 2 ORDER BY 1, 2",
+        "GROUP BY 1, 2, 11 ORDER BY 1, 2",
         provider, from_day, to_day, out, e);
 }
 
@@ -394,6 +396,32 @@ static enum drift_cause largest(const struct drift *d)
     return c;
 }
 
+/* Whether any part is anything: errors that make up for one another are errors. */
+static bool is_agreed(const struct drift *d)
+{
+    for (int i = 0; i < DRIFT_CAUSES; i++)
+        if (d->parts[i])
+            return false;
+    return true;
+}
+
+/* What the vendor's own counts leave to be explained, at our price: the same requests with other tokens. */
+static int64_t of_tokens(const struct day_use *ours, const struct day_use *vendors, int64_t n,
+                         const struct price *p)
+{
+    if (vendors->input < 0 && vendors->output < 0)
+        return 0;
+    int64_t in = scaled(known(ours->input), ours->requests, n),
+            cached = scaled(known(ours->cached), ours->requests, n),
+            written = scaled(known(ours->cache_write), ours->requests, n),
+            out = scaled(known(ours->output), ours->requests, n);
+    return cost_of(p, vendors->input >= 0 ? vendors->input : in,
+                   vendors->cached >= 0 ? vendors->cached : cached,
+                   vendors->cache_write >= 0 ? vendors->cache_write : written,
+                   vendors->output >= 0 ? vendors->output : out) -
+           cost_of(p, in, cached, written, out);
+}
+
 /* How many requests each has, as far as both say: the rest of the comparison is for as many of them. */
 static int64_t split_requests(const struct day_use *ours, const struct day_use *vendors,
                               struct drift *d)
@@ -415,16 +443,30 @@ static int64_t split_requests(const struct day_use *ours, const struct day_use *
 struct drift drift_of(const struct day_use *ours, const struct day_use *vendors,
                       const struct price *p)
 {
+    bool is_told = !vendors || vendors->nanousd >= 0; /* what the vendor takes for it */
     struct drift d = {.ours = ours ? known(ours->nanousd) : 0,
                       .vendors = vendors ? known(vendors->nanousd) : 0};
+    if (!ours && !is_told)
+        d.vendors = cost_of(p, known(vendors->input), known(vendors->cached),
+                            known(vendors->cache_write), known(vendors->output));
     int64_t left = d.nanousd = d.vendors - d.ours;
     if (!ours || !vendors) {
         d.parts[ours ? DRIFT_UNBILLED : DRIFT_MISSING] = d.nanousd;
         d.cause = ours ? DRIFT_UNBILLED : DRIFT_MISSING;
-        d.is_agreed = d.nanousd == 0;
+        d.is_agreed = is_agreed(&d);
         return d;
     }
     int64_t n = split_requests(ours, vendors, &d);
+    if (!is_told) { /* a price is nowhere said: only what differs in number can be */
+        d.parts[DRIFT_TOKENS] = of_tokens(ours, vendors, n, p);
+        d.nanousd = 0;
+        for (int i = 0; i < DRIFT_CAUSES; i++)
+            d.nanousd += d.parts[i];
+        d.vendors = d.ours + d.nanousd;
+        d.cause = largest(&d);
+        d.is_agreed = is_agreed(&d);
+        return d;
+    }
     for (int i = 0; i < DRIFT_CAUSES; i++)
         left -= d.parts[i];
     if (ours->unpriced > 0) { /* ours knows the counts but no price */
@@ -433,22 +475,12 @@ struct drift drift_of(const struct day_use *ours, const struct day_use *vendors,
         d.parts[DRIFT_UNPRICED] = share < left || left < 0 ? (left > 0 ? share : 0) : left;
         left -= d.parts[DRIFT_UNPRICED];
     }
-    if (vendors->input >= 0 || vendors->output >= 0) {
-        int64_t in = scaled(known(ours->input), ours->requests, n),
-                cached = scaled(known(ours->cached), ours->requests, n),
-                written = scaled(known(ours->cache_write), ours->requests, n),
-                out = scaled(known(ours->output), ours->requests, n);
-        int64_t theirs_cached = vendors->cached >= 0 ? vendors->cached : cached,
-                theirs_written = vendors->cache_write >= 0 ? vendors->cache_write : written;
-        d.parts[DRIFT_TOKENS] = cost_of(p, known(vendors->input), theirs_cached, theirs_written,
-                                        known(vendors->output)) -
-                                cost_of(p, in, cached, written, out);
-        left -= d.parts[DRIFT_TOKENS];
-    }
+    d.parts[DRIFT_TOKENS] = of_tokens(ours, vendors, n, p);
+    left -= d.parts[DRIFT_TOKENS];
     bool is_small = left < CENT / 2 && left > -CENT / 2 &&
                     (d.vendors % CENT == 0 || (left <= 1000 && left >= -1000));
     d.parts[is_small ? DRIFT_ROUNDING : DRIFT_PRICE] = left;
     d.cause = largest(&d);
-    d.is_agreed = d.nanousd == 0;
+    d.is_agreed = is_agreed(&d);
     return d;
 }

@@ -12,6 +12,8 @@ struct day_use {                /* of one model on one day, UTC; -1: not told */
     int64_t nanousd;
     int64_t repeated;           /* ours: requests of an id that another line of the day has as well */
     int64_t unpriced;           /* ours: requests without a known cost */
+    int64_t price;              /* ours: version of the price that most of them had; 0: none */
+    int64_t at_price;           /* how many that are */
 };
 struct day_uses {               /* in an arena; one for each day and model, in their order */
     struct day_use *v;
@@ -40,10 +42,10 @@ enum drift_cause {
 };
 extern const char *const drift_cause_names[DRIFT_CAUSES];
 struct drift {
-    int64_t ours, vendors, nanousd; /* nanousd: vendors - ours */
+    int64_t ours, vendors, nanousd; /* nanousd: vendors - ours. Where the vendor tells no cost: what its counts come to at our price */
     int64_t parts[DRIFT_CAUSES]; /* add up to nanousd */
     enum drift_cause cause;     /* of the largest part */
-    bool is_agreed;             /* they differ by nothing */
+    bool is_agreed;             /* they differ by nothing: no part is anything but 0 */
 };
 /* ours or vendors may be NULL: it has nothing of that day and model. p: our price of it; may be NULL. */
 struct drift drift_of(const struct day_use *ours, const struct day_use *vendors, const struct price *p);

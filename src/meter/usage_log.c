@@ -56,9 +56,11 @@ struct posted {
     size_t bytes;
 };
 
-/* A record whose ring was full, or of an attempt beside another: its ledger line alone is written. */
+/* A record whose ring was full, of an attempt beside another, or of an answer that waits: its ledger line alone is written. */
 struct aside {
     struct aside *next;
+    void (*done)(void *arg);
+    void *arg;
     struct usage_record r;
 };
 
@@ -73,6 +75,7 @@ struct usage_log {
     unsigned n_posted; /* with those that the writer took */
     size_t posted_bytes;
     atomic_bool is_sleeping, is_stopping, is_degraded;
+    atomic_bool is_awaited; /* somebody waits for what was put aside */
     /* monotonic: when the writer began what it is at; 0: it is at nothing */
     _Atomic uint64_t busy_since_ms;
     _Atomic uint64_t shed, written, failures;
@@ -211,18 +214,27 @@ void usage_log_end(struct usage_log *u, unsigned loop)
         (void)sched_yield(); /* they may share a core */
 }
 
-void usage_log_put_line(struct usage_log *u, const struct usage_record *r)
+void usage_log_put_line(struct usage_log *u, const struct usage_record *r, void (*done)(void *arg),
+                        void *arg)
 {
     struct aside *a = malloc(sizeof *a);
     if (!a)
         abort();
     a->r = *r;
     a->r.extra = NULL;
+    a->done = done;
+    a->arg = arg;
     a->next = atomic_load_explicit(&u->aside, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&u->aside, &a->next, a, memory_order_release,
                                                   memory_order_relaxed))
         ;
     atomic_fetch_add_explicit(&u->aside_bytes, (int64_t)sizeof *a, memory_order_relaxed);
+    if (!done)
+        return;
+    pthread_mutex_lock(&u->lock);
+    atomic_store_explicit(&u->is_awaited, true, memory_order_relaxed);
+    pthread_cond_signal(&u->wake);
+    pthread_mutex_unlock(&u->lock);
 }
 
 int64_t usage_log_waiting_bytes(const struct usage_log *u)
@@ -239,8 +251,8 @@ void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record
 {
     struct usage_record *to = usage_log_begin(u, loop);
     if (!to) {
-        if (r->money.id)
-            usage_log_put_line(u, r);
+        if (r->money.id && !r->money.is_handed)
+            usage_log_put_line(u, r, NULL, NULL);
         free(r->extra);
         return;
     }
@@ -610,7 +622,7 @@ static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
         struct usage_figures f = figures_of(r);
         if (!sum_writer_add(u->sums, u->slice_kinds[i], &f, e) ||
             !block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
-            (r->money.id && !ledger_writer_add(u->ledger, r, e)) ||
+            (r->money.id && !r->money.is_handed && !ledger_writer_add(u->ledger, r, e)) ||
             (r->extra && !insert_detail(u, r, e)))
             return false;
     }
@@ -659,6 +671,7 @@ static void let_records_go(struct usage_log *u, struct ring *ring, uint32_t head
 
 static void take_aside(struct usage_log *u)
 {
+    atomic_store_explicit(&u->is_awaited, false, memory_order_seq_cst);
     struct aside *taken = atomic_exchange_explicit(&u->aside, NULL, memory_order_acquire);
     while (taken) {
         struct aside *next = taken->next;
@@ -674,6 +687,8 @@ static void free_aside(struct usage_log *u)
     for (struct aside *a = u->waiting, *next; a; a = next) {
         next = a->next;
         bytes += (int64_t)sizeof *a;
+        if (a->done)
+            a->done(a->arg);
         free(a);
     }
     u->waiting = NULL;
@@ -863,7 +878,8 @@ static void sleep_a_while(struct usage_log *u, bool is_idle)
                                      atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
     }
     /* else they wait for the store: no hurry */
-    bool has_more = (u->first || is_hurried(u)) && !atomic_load(&u->is_degraded);
+    bool has_more = (u->first || is_hurried(u) || atomic_load(&u->is_awaited)) &&
+                    !atomic_load(&u->is_degraded);
     bool skip = atomic_load(&u->is_stopping) || has_more ||
                 (atomic_load(&u->is_sleeping) && !is_idle);
     if (!skip)

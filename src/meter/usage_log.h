@@ -53,8 +53,10 @@ void usage_log_free(struct usage_log *u);                     /* writes what is 
 struct usage_record *usage_log_begin(struct usage_log *u, unsigned loop) MUST_USE;
 void usage_log_end(struct usage_log *u, unsigned loop);       /* it is filled in */
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* both at once: copies */
-/* The line of r in the ledger alone, before the record itself is put: of a second attempt at the request. Any thread. */
-void usage_log_put_line(struct usage_log *u, const struct usage_record *r);
+/* The line of r in the ledger alone, before the record itself is put: of a second attempt at the request, or of an answer that waits for it.
+ * Any thread. done (may be NULL) is called on the writer thread once the line is in the store, which is then written at once, or when the
+ * log ends without it. */
+void usage_log_put_line(struct usage_log *u, const struct usage_record *r, void (*done)(void *arg), void *arg);
 void usage_log_set_limits(struct usage_log *u, const struct usage_limits *limits); /* from any thread; looked at at once */
 void usage_log_tidy(struct usage_log *u);                     /* what may go is looked for now, not within the minute */
 /* Blocks until all that was put before is in the store, or for that long: not for loops. false: not in time. */

@@ -8,9 +8,11 @@ enum {
     RESPONSES,
     GOOGLE,
     OLLAMA,
-    CHOICES
+    CHOICES,
+    BEST_OF
 };
 #define MAX_OUT_TOKENS 1000000
+#define MAX_CHOICES 10000
 #define BLOB_MIN 512     /* a run of so many base64 characters is an image, a file, audio */
 #define BLOB_TOKENS 1000 /* about what one costs */
 
@@ -21,7 +23,8 @@ void asked_wants(struct json_want want[ASKED_WANTS])
                                                   [RESPONSES] = "max_output_tokens",
                                                   [GOOGLE] = "generationConfig",
                                                   [OLLAMA] = "options",
-                                                  [CHOICES] = "n"};
+                                                  [CHOICES] = "n",
+                                                  [BEST_OF] = "best_of"};
     for (size_t i = 0; i < ASKED_WANTS; i++)
         want[i] = (struct json_want){.key = keys[i]};
 }
@@ -50,13 +53,58 @@ void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS])
             v[i] = int_in(text, "num_predict");
         else if (!text.n || !str_to_int(text, &v[i]))
             v[i] = -1;
-        if (i != CHOICES && v[i] > most)
+        if (i < CHOICES && v[i] > most)
             most = v[i];
     }
     int64_t n = v[CHOICES], many = int_in(google, "candidateCount");
     n = many > n ? many : n;
+    n = v[BEST_OF] > n ? v[BEST_OF] : n; /* all of them are billed */
     rl->asked_output = most < MAX_OUT_TOKENS ? most : MAX_OUT_TOKENS;
-    rl->asked_choices = n < 1 ? 1 : n < 128 ? n : 128;
+    rl->asked_choices = n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES;
+}
+
+/* What follows each place where a member of that name stands, added up; -1: it stands nowhere. */
+static int64_t sum_of(struct str body, struct str quoted)
+{
+    int64_t total = -1, v;
+    for (size_t at; (at = find_bytes(body, quoted)) < body.n;) {
+        body = str_trim(str_skip(body, at + quoted.n));
+        if (!str_starts(body, STR(":")))
+            continue;
+        struct str rest = str_trim(str_skip(body, 1));
+        size_t n = 0;
+        while (n < rest.n && n < 9 && rest.p[n] >= '0' && rest.p[n] <= '9')
+            n++;
+        if (str_to_int(str_first(rest, n), &v))
+            total = (total > 0 ? total : 0) + v;
+    }
+    return total;
+}
+
+/* As the formats call it, in a tool, a member or a model's name. A name may be written with escapes where nothing asks for one. */
+static bool may_search(struct str body)
+{
+    static const struct str words[] = {STR_INIT("web_search"),     STR_INIT("googleSearch"),
+                                       STR_INIT("google_search"),  STR_INIT("search_parameters"),
+                                       STR_INIT("search-preview"), STR_INIT("search-api")};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (find_bytes(body, words[i]) < body.n)
+            return true;
+    for (size_t at; (at = find_bytes(body, STR("\\u00"))) < body.n;) {
+        body = str_skip(body, at + 4);
+        if (body.n && body.p[0] >= '2' && body.p[0] <= '7')
+            return true;
+    }
+    return false;
+}
+
+int64_t asked_searches(struct str body, int64_t otherwise)
+{
+    if (!may_search(body))
+        return 0;
+    int64_t uses = sum_of(body, STR("\"max_uses\"")),
+            calls = sum_of(body, STR("\"max_tool_calls\""));
+    return uses >= 0 ? uses : calls >= 0 ? calls : otherwise;
 }
 
 static bool is_base64(unsigned char c)

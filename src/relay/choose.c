@@ -565,15 +565,30 @@ static bool fall_back(struct relay *rl, enum fault f)
     if (!m->group && !may_serve(rl, m->targets->upstream))
         return false;
     rl->has_fallen_back = true;
+    struct choice *choice = rl->choice;
+    const struct target **order = rl->order;
+    const size_t n_order = rl->n_order, next = rl->next;
+    rl->choice = NULL;
+    if (m->group) {
+        (void)start_choice(rl, m);
+    } else {
+        rl->order = ARENA_NEW(rl->r->arena, const struct target *);
+        rl->order[0] = m->targets;
+        rl->n_order = 1;
+        rl->next = 0;
+    }
+    const bool has_any = rl->n_order > 0;
+    if (!has_any || !money_follows(rl)) { /* it is dearer than a budget has room for */
+        rl->choice = choice;
+        rl->order = order;
+        rl->n_order = n_order;
+        rl->next = next;
+        RELAY_LOG(log_info, rl, "route.no_fallback", "model=" STR_FMT " reason=%s", STR_ARG(name),
+                  has_any ? "budget" : "no target");
+        return false;
+    }
     atomic_fetch_add_explicit(&rl->env->shared->fallbacks, 1, memory_order_relaxed);
     RELAY_LOG(log_info, rl, "route.fallback", "model=" STR_FMT, STR_ARG(name));
-    if (m->group)
-        return start_choice(rl, m);
-    rl->choice = NULL;
-    rl->order = ARENA_NEW(rl->r->arena, const struct target *);
-    rl->order[0] = m->targets;
-    rl->n_order = 1;
-    rl->next = 0;
     return true;
 }
 

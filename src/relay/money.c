@@ -9,18 +9,21 @@
 
 /* of a prompt: fewer than most have, so that a hold is rather too large */
 #define BYTES_A_TOKEN 3
-#define FORM_TOKENS 4096 /* of an upload, whose size says nothing of its tokens */
-#define STEP_TOKENS 512  /* that a hold grows by */
+#define FORM_TOKENS 4096          /* of an upload, at least: a picture, or some minutes of sound */
+#define FORM_BYTES_A_TOKEN 60     /* of sound as tightly coded as it may be */
+#define FORM_IMAGES 10            /* that an upload may ask for, which says so behind its picture */
+#define IMAGE_TOKENS 8192         /* of one that is made, where it is billed by tokens */
+#define MAX_HOLD 1000000000000000 /* nano-USD: no budget is larger */
+#define STEP_TOKENS 512           /* that a hold grows by */
 
 struct money {
     struct hold hold;
     const struct budget *warning;
-    int64_t tokens_in;
-    int64_t covered;  /* output tokens that the hold is large enough for */
-    size_t out_bytes; /* of text so far */
-    bool is_bounded;  /* the request says how much may come: nothing has to grow */
-    bool cuts;        /* some budget ends streams */
-    bool is_spent;    /* it could not grow any more */
+    struct price_most most; /* that the hold is large enough for */
+    size_t out_bytes;       /* of text so far */
+    bool is_bounded;        /* the request says how much may come: nothing has to grow */
+    bool cuts;              /* some budget ends streams */
+    bool is_spent;          /* it could not grow any more */
 };
 
 static const struct budget *const *budgets_of(const struct relay *rl)
@@ -42,20 +45,51 @@ static bool has_output(const struct relay *rl)
            rl->spec->op == OP_TRANSCRIBE || rl->spec->op == OP_TRANSLATE;
 }
 
+static bool makes_images(const struct relay *rl)
+{
+    return rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT;
+}
+
+static int64_t form_tokens(const struct relay *rl)
+{
+    int64_t by_size = rl->r->content_length / FORM_BYTES_A_TOKEN; /* unknown: below 0 */
+    return by_size > FORM_TOKENS ? by_size : FORM_TOKENS;
+}
+
 static void estimate(struct relay *rl, struct money *m)
 {
     const struct model *model = snapshot_model(rl->snap, rl->model);
     int64_t asked = asked_tokens(rl), bytes = (int64_t)rl->body.n;
-    m->tokens_in = rl->form ? FORM_TOKENS : bytes / BYTES_A_TOKEN + 16;
-    if (model && model->context_tokens > 0 && m->tokens_in > model->context_tokens)
-        m->tokens_in = model->context_tokens;
+    struct price_most *most = &m->most;
+    most->tokens_in = rl->form ? form_tokens(rl) : bytes / BYTES_A_TOKEN + 16;
+    if (model && model->context_tokens > 0 && most->tokens_in > model->context_tokens)
+        most->tokens_in = model->context_tokens;
+    most->searches = rl->form ? 0 : asked_searches(rl->body, rl->set->budget_hold_searches);
+    if (makes_images(rl)) {
+        most->images = rl->form ? FORM_IMAGES : rl->asked_choices;
+        most->tokens_out = most->images * IMAGE_TOKENS;
+    }
     m->is_bounded = asked >= 0 || !has_output(rl);
-    m->covered = !has_output(rl) ? 0 : asked >= 0 ? asked : rl->set->budget_hold_tokens;
-    if (asked < 0 && model && model->max_output_tokens > 0 &&
-        m->covered >= model->max_output_tokens) {
-        m->covered = model->max_output_tokens;
+    if (has_output(rl))
+        most->tokens_out = asked >= 0 ? asked : rl->set->budget_hold_tokens;
+    if (asked < 0 && model && model->max_output_tokens > 0 && has_output(rl) &&
+        most->tokens_out >= model->max_output_tokens) {
+        most->tokens_out = model->max_output_tokens;
         m->is_bounded = true;
     }
+}
+
+/* In the dearest service that it may be served in: what was asked for is not what one always gets. -1: unknown. */
+static int64_t bound(const struct relay *rl, const struct price *p, const struct price_most *most)
+{
+    int64_t v = price_bound(p, rl->service, most);
+    if (p && p->has_services) {
+        int64_t standard = price_bound(p, SERVICE_STANDARD, most),
+                priority = rl->is_service_open ? price_bound(p, SERVICE_PRIORITY, most) : -1;
+        v = standard > v ? standard : v;
+        v = priority > v ? priority : v;
+    }
+    return v < MAX_HOLD ? v : MAX_HOLD;
 }
 
 /* Of the dearest target; -1: none of them is priced. */
@@ -63,12 +97,7 @@ static int64_t amount_of(const struct relay *rl, const struct money *m, int64_t 
 {
     int64_t most = -1;
     for (size_t i = 0; i < rl->n_order; i++) {
-        const struct price *p = price_at(rl->order[i]->prices, now_ms);
-        int64_t v = price_bound(p, rl->service, m->tokens_in, m->covered);
-        if (p && (rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT)) {
-            int64_t n = rl->asked_choices, each = p->base.v[PRICE_IMAGE];
-            v = (v > 0 ? v : 0) + (n > 1 && n <= 100 ? n : 1) * (each > 0 ? each : 0);
-        }
+        int64_t v = bound(rl, price_at(rl->order[i]->prices, now_ms), &m->most);
         most = v > most ? v : most;
     }
     return most;
@@ -84,12 +113,17 @@ static bool any(const struct budget *const *budgets, bool (*is)(const struct bud
 
 static bool stops(const struct budget *b)
 {
-    return b->stops;
+    return budget_binds(b);
 }
 
 static bool cuts(const struct budget *b)
 {
-    return b->stops && b->cuts;
+    return budget_binds(b) && b->cuts;
+}
+
+bool money_binds(const struct relay *rl)
+{
+    return any(rl->money->hold.budgets, stops);
 }
 
 bool money_takes(const struct relay *rl, const struct target *t, struct err *e)
@@ -121,6 +155,16 @@ bool money_admit(struct relay *rl, struct err *e)
     return true;
 }
 
+bool money_follows(struct relay *rl)
+{
+    const struct budget *by = NULL;
+    struct money *m = rl->money;
+    if (!m)
+        return true;
+    int64_t now = clock_wall_ms(), amount = amount_of(rl, m, now);
+    return amount <= m->hold.amount || hold_grow(&m->hold, amount - m->hold.amount, now, &by);
+}
+
 /* Both may be billed whole, whatever is settled in the end. */
 bool money_beside(struct relay *rl)
 {
@@ -130,8 +174,7 @@ bool money_beside(struct relay *rl)
     if (!m)
         return true;
     int64_t now = clock_wall_ms();
-    int64_t more = price_bound(price_at(rl->target->prices, now), rl->service, m->tokens_in,
-                               m->covered);
+    int64_t more = bound(rl, price_at(rl->target->prices, now), &m->most);
     return money_takes(rl, rl->target, &ignored) &&
            (more <= 0 || hold_grow(&m->hold, more, now, &by));
 }
@@ -154,11 +197,11 @@ static bool grow(struct relay *rl, int64_t tokens)
     struct money *m = rl->money;
     const struct budget *by = NULL;
     const struct price *p = price_at(rl->target->prices, clock_wall_ms());
-    int64_t to = tokens + STEP_TOKENS;
-    int64_t now = price_bound(p, rl->service, m->tokens_in, m->covered),
-            then = price_bound(p, rl->service, m->tokens_in, to);
+    struct price_most to = m->most;
+    to.tokens_out = tokens + STEP_TOKENS;
+    int64_t now = bound(rl, p, &m->most), then = bound(rl, p, &to);
     if (then < 0 || hold_grow(&m->hold, then - now, clock_wall_ms(), &by)) {
-        m->covered = to;
+        m->most = to;
         return true;
     }
     m->is_spent = true;
@@ -170,7 +213,7 @@ static bool grow(struct relay *rl, int64_t tokens)
 void money_passed(struct relay *rl, int64_t tokens)
 {
     struct money *m = rl->money;
-    if (!m->is_bounded && !m->is_spent && tokens > m->covered)
+    if (!m->is_bounded && !m->is_spent && tokens > m->most.tokens_out)
         (void)grow(rl, tokens);
 }
 
@@ -181,7 +224,7 @@ bool money_is_spent(struct relay *rl, const struct ir_event *ev)
         return false;
     m->out_bytes += ev->text.n;
     int64_t tokens = (int64_t)(m->out_bytes + 3) / 4;
-    if (m->is_bounded || tokens <= m->covered || (!m->is_spent && grow(rl, tokens)))
+    if (m->is_bounded || tokens <= m->most.tokens_out || (!m->is_spent && grow(rl, tokens)))
         return false;
     return m->cuts;
 }
@@ -201,7 +244,7 @@ void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, 
     emit(arg,
          &(struct ir_event){.kind = IR_EV_FINISH, .choice = ev->choice, .stop = IR_STOP_LENGTH});
     if (rl->usage.input_total < 0)
-        usage.input_total = rl->money->tokens_in;
+        usage.input_total = rl->money->most.tokens_in;
     usage.output_total = (int64_t)(rl->money->out_bytes + 3) / 4;
     emit(arg, &(struct ir_event){.kind = IR_EV_USAGE, .usage = usage});
     emit(arg, &(struct ir_event){.kind = IR_EV_END});
@@ -330,7 +373,7 @@ static int64_t record_loss(struct relay *rl, const struct usage_record *of,
     m->state = (uint8_t)c.state;
     m->cost_nanousd = c.nanousd;
     name_line(rl, p, m);
-    usage_log_put_line(rl->env->usage, &u);
+    usage_log_put_line(rl->env->usage, &u, NULL, NULL);
     return c.nanousd > 0 ? c.nanousd : 0;
 }
 
@@ -364,10 +407,12 @@ void money_record(struct relay *rl, struct usage_record *u)
         rule = rest == RULE_ESTIMATE ? RULE_ESTIMATE : rule;
     if (rule == RULE_ESTIMATE && (is_by_tokens(p) || rl->money))
         estimate_usage(rl, u);
-    m->service = (uint8_t)rl->service;
+    enum price_service service = u->usage.service >= 0 ? (enum price_service)u->usage.service
+                                                       : rl->service; /* it may not say */
+    m->service = (uint8_t)service;
     m->price = p ? p->version : 0;
     struct usage_vector parts = ledger_parts(u);
-    struct cost c = m->is_free ? (struct cost){COST_KNOWN, 0} : price_cost(p, rl->service, &parts);
+    struct cost c = m->is_free ? (struct cost){COST_KNOWN, 0} : price_cost(p, service, &parts);
     if (!m->is_free && u->quality == USAGE_NONE && is_by_tokens(p))
         c = (struct cost){COST_UNKNOWN, -1};
     m->state = (uint8_t)c.state;

@@ -217,9 +217,11 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
 void relay_reply_json(struct relay *rl, int status, struct str body)
 {
     struct http_header h[40];
+    rl->status = status;
+    if (rl->money && commit_reply(rl, status, body))
+        return;
     size_t n = reply_headers(rl, h, ARRAY_LEN(h), STR("application/json; charset=utf-8"));
     rl->is_head_sent = true;
-    rl->status = status;
     http_reply(rl->r, status, h, n, body);
 }
 
@@ -346,6 +348,11 @@ bool relay_begin_stream(struct relay *rl)
     return true;
 }
 
+static void end_reply(struct relay *rl)
+{
+    http_reply_end(rl->r);
+}
+
 void relay_finish(struct relay *rl)
 {
     if (rl->is_ended)
@@ -353,7 +360,8 @@ void relay_finish(struct relay *rl)
     rl->is_ended = true;
     timer_stop(&rl->keepalive);
     timer_stop(&rl->linger);
-    http_reply_end(rl->r);
+    if (!rl->money || !commit_waits(rl, end_reply))
+        http_reply_end(rl->r);
 }
 
 void relay_fail(struct relay *rl, const struct err *e)
@@ -427,40 +435,53 @@ static void count_request(const struct relay *rl, const struct usage_record *u, 
                  });
 }
 
-static void record(struct relay *rl)
+void relay_fill_record(struct relay *rl, struct usage_record *u)
 {
-    struct usage_record u = {0};
-    uint64_t now = clock_mono_ns();
-    int64_t duration_us = (int64_t)((now - rl->r->start_ns) / 1000);
-    relay_copy_text(u.request_id, sizeof u.request_id, rl->id);
-    u.start_ms = clock_wall_ms() - duration_us / 1000;
+    const struct usage_record *before = commit_record(rl);
+    relay_copy_text(u->request_id, sizeof u->request_id, rl->id);
     if (rl->key)
-        relay_copy_text(u.key_id, sizeof u.key_id, rl->key->id);
-    relay_copy_text(u.model, sizeof u.model, rl->model);
+        relay_copy_text(u->key_id, sizeof u->key_id, rl->key->id);
+    relay_copy_text(u->model, sizeof u->model, rl->model);
     if (rl->target) {
-        relay_copy_text(u.upstream, sizeof u.upstream, rl->target->upstream->name);
-        relay_copy_text(u.upstream_model, sizeof u.upstream_model, rl->target->model);
+        relay_copy_text(u->upstream, sizeof u->upstream, rl->target->upstream->name);
+        relay_copy_text(u->upstream_model, sizeof u->upstream_model, rl->target->model);
     }
-    relay_copy_text(u.op, sizeof u.op, str_of(op_name(rl->spec->op)));
-    relay_copy_text(u.client_format, sizeof u.client_format,
+    relay_copy_text(u->op, sizeof u->op, str_of(op_name(rl->spec->op)));
+    relay_copy_text(u->client_format, sizeof u->client_format,
                     str_of(client_wire(rl->spec->client)->name));
     if (rl->up != WIRE_NONE)
-        relay_copy_text(u.upstream_format, sizeof u.upstream_format, str_of(wire_of(rl->up)->name));
-    u.status = rl->r->is_aborted && !rl->is_done ? 499 : rl->status;
-    u.attempts = (int32_t)rl->attempts;
-    u.is_stream = rl->is_stream;
-    relay_copy_text(u.error_code, sizeof u.error_code, str_of(rl->error_code));
+        relay_copy_text(u->upstream_format, sizeof u->upstream_format,
+                        str_of(wire_of(rl->up)->name));
+    u->status = rl->r->is_aborted && !rl->is_done ? 499 : rl->status;
+    u->attempts = (int32_t)rl->attempts;
+    u->is_stream = rl->is_stream;
+    relay_copy_text(u->error_code, sizeof u->error_code, str_of(rl->error_code));
+    if (before) { /* settled */
+        u->usage = before->usage;
+        u->quality = before->quality;
+        u->money = before->money;
+        return;
+    }
     if (rl->mode == REPLY_PASS) { /* also where it ended before its end */
         rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
         rl->n_images = image_scan_end(&rl->pass.images, rl->up);
     }
     if (rl->n_images > 0 && rl->n_images > rl->usage.images)
         rl->usage.images = rl->n_images;
-    u.usage = rl->usage;
-    u.quality = !ir_usage_known(&rl->usage)               ? USAGE_NONE
-                : stop_cut_is_done(rl->cut) || rl->is_cut ? USAGE_ESTIMATED
-                                                          : USAGE_REPORTED;
-    money_record(rl, &u);
+    u->usage = rl->usage;
+    u->quality = !ir_usage_known(&rl->usage)               ? USAGE_NONE
+                 : stop_cut_is_done(rl->cut) || rl->is_cut ? USAGE_ESTIMATED
+                                                           : USAGE_REPORTED;
+    money_record(rl, u);
+}
+
+static void record(struct relay *rl)
+{
+    struct usage_record u = {0};
+    uint64_t now = clock_mono_ns();
+    int64_t duration_us = (int64_t)((now - rl->r->start_ns) / 1000);
+    relay_fill_record(rl, &u);
+    u.start_ms = clock_wall_ms() - duration_us / 1000;
     u.stop = rl->stop;
     u.ttft_us = rl->first_ns ? (int64_t)((rl->first_ns - rl->r->start_ns) / 1000) : -1;
     u.duration_us = duration_us;
@@ -1351,9 +1372,11 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     asked_take(rl, want + N);
     rl->says_level = want[LEVEL].count + want[LEVEL_SNAKE].count > 0;
     rl->says_thinking = want[THINKING].count + want[EFFORT].count > 0;
-    if (want[SERVICE].span.n > 2)
-        rl->service = price_service_of(
-            str_n(rl->body.p + want[SERVICE].span.at + 1, want[SERVICE].span.n - 2));
+    if (want[SERVICE].span.n > 2) {
+        struct str tier = str_n(rl->body.p + want[SERVICE].span.at + 1, want[SERVICE].span.n - 2);
+        rl->service = price_service_of(tier);
+        rl->is_service_open = str_is(tier, "auto");
+    }
     if (is_response) {
         rl->responses_want = ARENA_ARRAY(rl->r->arena, struct json_want, RESPONSES_WANTS);
         memcpy(rl->responses_want, of_response, RESPONSES_WANTS * sizeof want[0]);
@@ -1540,6 +1563,7 @@ void relay_close(struct relay *rl)
     live_remove(rl);
     cache_end(rl);
     record(rl);
+    commit_forget(rl);
     admission_end(rl);
     cache_forget(rl);
     relay_drop_attempt(rl);

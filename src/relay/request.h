@@ -119,7 +119,9 @@ struct relay {
     uint64_t last_write_ms;
 
     struct money *money;             /* money.c; NULL: no budget holds */
+    struct commit *commit;           /* commit.c; NULL: its end waits for nothing */
     enum price_service service;      /* asked for */
+    bool is_service_open;            /* it may be priority as well: the upstream chooses */
     int64_t asked_output;            /* most tokens that one answer may have; -1: it does not say */
     int64_t asked_choices;           /* how many answers, at least 1 */
     int64_t lost_nanousd;            /* of the attempt that hedge_loss() tells of */
@@ -192,6 +194,7 @@ void relay_flush(struct relay *rl);                           /* rl->out to the 
 void relay_start_keepalive(struct relay *rl);
 void relay_finish(struct relay *rl);                          /* the reply is complete */
 void relay_reply_json(struct relay *rl, int status, struct str body);
+void relay_fill_record(struct relay *rl, struct usage_record *u); /* what it is, and what it cost: settles */
 /* relay/provider.c: the model's name in full where the path names its provider. ERR_INPUT: it is another's. */
 bool relay_hold_to_provider(struct relay *rl, struct err *e) MUST_USE;
 /* choose.c */
@@ -273,13 +276,16 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
             log(str_z((rl)->r->arena, (rl)->id), event, fmt, __VA_ARGS__); \
     } while (0)
 /* asked.c */
-enum { ASKED_WANTS = 6 };
+enum { ASKED_WANTS = 7 };
 void asked_wants(struct json_want want[ASKED_WANTS]);
 void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS]); /* fills rl->asked_*; the spans are of rl->body */
+/* How often the web may be searched for it: as often as it says, else `otherwise`; 0: nothing in it is of a search. */
+int64_t asked_searches(struct str body, int64_t otherwise);
 int64_t asked_input(struct str body);                          /* tokens by its size: four bytes each; a run of base64 counts as one picture */
 /* money.c */
 bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */
 bool money_takes(const struct relay *rl, const struct target *t, struct err *e) MUST_USE; /* whether its price is known, where it must be */
+bool money_follows(struct relay *rl) MUST_USE;                 /* rl->order is another one now: the hold is large enough for it, or grew; false: there is no room */
 bool money_beside(struct relay *rl) MUST_USE;                  /* holds what a second attempt, at rl->target, may cost; false: there is no room, or its price is not known */
 struct str money_warning(const struct relay *rl);              /* the budget that is nearly spent; empty: none */
 bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may be ended: it goes through events */
@@ -287,6 +293,14 @@ void money_passed(struct relay *rl, int64_t tokens);           /* rl->money is t
 bool money_is_spent(struct relay *rl, const struct ir_event *ev) MUST_USE; /* the same of an event; true: end it here */
 void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, void *arg);
 void money_record(struct relay *rl, struct usage_record *u);   /* settles, and fills in what it cost */
+bool money_binds(const struct relay *rl) MUST_USE;             /* it is under a budget that stops */
+/* commit.c: the end of an answer waits until what it cost is in the store */
+bool commit_waits(struct relay *rl, void (*then)(struct relay *rl)) MUST_USE; /* true: then(rl) is called once it is, or when that takes too long */
+bool commit_reply(struct relay *rl, int status, struct str body) MUST_USE; /* the same of a whole reply: relay_reply_json() is called again then; body lives as long as rl */
+bool commit_keeps(struct relay *rl, struct str bytes) MUST_USE; /* of a stream's last read: true: they go out in its time */
+void commit_read_end(struct relay *rl);                       /* the read is over: what it brought goes out, or waits if it is the last */
+const struct usage_record *commit_record(const struct relay *rl); /* what was handed over; NULL: nothing */
+void commit_forget(struct relay *rl);                         /* the request goes away */
 /* live.c */
 int64_t live_tokens_out(const struct relay *rl);               /* of the reply so far, by what was told or by its bytes */
 void live_add(struct relay *rl);

@@ -103,7 +103,8 @@ void relay_flush(struct relay *rl)
 {
     if (rl->out.n == 0)
         return;
-    http_reply_body(rl->r, buf_str(&rl->out));
+    if (!rl->money || !commit_keeps(rl, buf_str(&rl->out)))
+        http_reply_body(rl->r, buf_str(&rl->out));
     empty_out(rl);
     rl->last_write_ms = loop_now_ms(rl->env->loop);
 }
@@ -232,7 +233,9 @@ void stream_start(struct relay *rl)
 
 static void put(void *arg, struct str bytes)
 {
-    http_reply_body(((struct relay *)arg)->r, bytes);
+    struct relay *rl = arg;
+    if (!rl->money || !commit_keeps(rl, bytes))
+        http_reply_body(rl->r, bytes);
 }
 
 static void forward(void *arg, struct str bytes)
@@ -244,7 +247,7 @@ static void forward(void *arg, struct str bytes)
     if (relay_renames_reasoning(rl))
         edit_reasoning(bytes, put, rl);
     else
-        http_reply_body(rl->r, bytes);
+        put(rl, bytes);
     rl->last_write_ms = loop_now_ms(rl->env->loop);
 }
 
@@ -329,6 +332,10 @@ static void pass_read(struct relay *rl)
         return;
     }
     rl->is_done = rl->pass.is_terminal;
+    if (rl->is_done && rl->commit) {
+        rl->usage = rl->pass.usage;
+        rl->stop = rl->pass.stop;
+    }
     empty_out(rl);
 }
 
@@ -360,6 +367,7 @@ void stream_read_end(struct relay *rl)
     }
     if (rl->mode == REPLY_PASS) {
         pass_read(rl);
+        commit_read_end(rl);
         return;
     }
     if (rl->mode != REPLY_TRANSLATE)
@@ -381,6 +389,7 @@ void stream_read_end(struct relay *rl)
     if (rl->is_done && rl->kept)
         responses_keep_frames(rl, buf_str(&rl->out));
     relay_flush(rl);
+    commit_read_end(rl);
 }
 
 bool stream_finish(struct relay *rl, struct err *e)
@@ -480,6 +489,7 @@ void stream_break(struct relay *rl, const struct err *e)
     }
     if (rl->mode == REPLY_PASS) {
         stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
+        commit_read_end(rl);
         rl->usage = rl->pass.usage;
         buf_init_arena(&b, rl->r->arena, 65536);
         /* half a frame is out: close it, so that the error is a frame of its own */

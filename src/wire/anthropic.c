@@ -1442,8 +1442,10 @@ static void read_usage(yyjson_val *v, struct ir_usage *u)
         .out = json_get_int(v, "output_tokens", -1),
         .searches = json_get_int(json_get(v, "server_tool_use"), "web_search_requests", -1),
     };
+    int64_t service = ir_service_of(json_get_str(v, "service_tier"));
     if (yyjson_is_obj(v))
         fold_counts(u, &n);
+    u->service = service >= 0 ? service : u->service;
 }
 
 static bool is_json_answer(const struct wire_ctx *c, struct str tool_name)
@@ -2286,6 +2288,7 @@ static bool meter_usage(struct str usage, struct ir_usage *u)
         {.key = "output_tokens"},
         {.key = "cache_creation"},
         {.key = "server_tool_use"},
+        {.key = "service_tier"},
     };
     struct json_want lifetimes[] = {{.key = "ephemeral_5m_input_tokens"},
                                     {.key = "ephemeral_1h_input_tokens"}};
@@ -2306,6 +2309,9 @@ static bool meter_usage(struct str usage, struct ir_usage *u)
                                     .write_1h = span_int(creation, &lifetimes[1]),
                                     .out = span_int(usage, &want[3]),
                                     .searches = span_int(tool_use, &tools[0])});
+    struct str tier = span_of(usage, &want[6]);
+    int64_t service = tier.n > 2 ? ir_service_of(str_n(tier.p + 1, tier.n - 2)) : -1;
+    u->service = service >= 0 ? service : u->service;
     return true;
 }
 

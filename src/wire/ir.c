@@ -135,8 +135,18 @@ struct ir_usage ir_usage_merge(struct ir_usage old, struct ir_usage newer)
     MERGE(images);
     MERGE(searches);
     MERGE(cost_nanousd);
+    MERGE(service);
 #undef MERGE
     return old;
+}
+
+int64_t ir_service_of(struct str tier)
+{
+    static const struct word words[] = {
+        {"default", IR_SERVICE_STANDARD},  {"standard", IR_SERVICE_STANDARD},
+        {"batch", IR_SERVICE_BATCH},       {"flex", IR_SERVICE_FLEX},
+        {"priority", IR_SERVICE_PRIORITY}, {0}};
+    return tier.n ? word_value(words, tier, -1) : -1;
 }
 
 bool ir_usage_known(const struct ir_usage *u)

@@ -202,8 +202,11 @@ struct ir_usage {
     int64_t output_total, reasoning, audio_in, audio_out, tool_prompt, total;
     int64_t images, searches; /* made, and of the web */
     int64_t cost_nanousd;     /* what the upstream says that it costs */
+    int64_t service;          /* enum ir_service in which it says that it served */
 };
-#define IR_USAGE_NONE ((struct ir_usage){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
+enum ir_service { IR_SERVICE_STANDARD, IR_SERVICE_BATCH, IR_SERVICE_FLEX, IR_SERVICE_PRIORITY };
+int64_t ir_service_of(struct str tier); /* "default", "priority", …; -1: it says nothing */
+#define IR_USAGE_NONE ((struct ir_usage){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
 
 struct ir_choice {
     struct ir_choice *next;

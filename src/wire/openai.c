@@ -707,6 +707,28 @@ static size_t string_end(struct str u, size_t i)
     return u.n;
 }
 
+/* In which it was served: beside the usage, in the reply or in the event's response. Anybody's names may stand further in. */
+static void meter_service(struct str data, struct ir_usage *found)
+{
+    struct json_want want[] = {{.key = "service_tier"}, {.key = "response"}};
+    struct json_scan scan;
+    struct str tier;
+    if (!str_contains(data, STR("\"service_tier\"")))
+        return;
+    for (int depth = 0; depth < 2; depth++) {
+        if (!json_scan_object(data, want, ARRAY_LEN(want), 0, &scan, NULL))
+            return;
+        tier = str_n(data.p + want[0].span.at, want[0].span.n);
+        if (tier.n > 2 && tier.p[0] == '"') {
+            found->service = ir_service_of(str_n(tier.p + 1, tier.n - 2));
+            return;
+        }
+        data = str_n(data.p + want[1].span.at, want[1].span.n);
+        if (!data.n || data.p[0] != '{')
+            return;
+    }
+}
+
 /* One walk over the small object: its members are numbers and objects of numbers, strings among them are passed over. */
 void openai_meter_usage(struct str data, struct ir_usage *usage)
 {
@@ -743,6 +765,8 @@ void openai_meter_usage(struct str data, struct ir_usage *usage)
             i += n - 1;
         }
     }
-    if (depth == 0) /* else it is cut off */
-        *usage = ir_usage_merge(*usage, found);
+    if (depth != 0) /* it is cut off */
+        return;
+    meter_service(data, &found);
+    *usage = ir_usage_merge(*usage, found);
 }

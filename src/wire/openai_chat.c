@@ -1299,6 +1299,7 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
     out->service_tier = json_get_str(root, "service_tier");
     out->system_fingerprint = json_get_str(root, "system_fingerprint");
     out->usage = openai_usage(json_get(root, "usage"));
+    out->usage.service = ir_service_of(out->service_tier);
     yyjson_arr_foreach (choices, i, n, v) {
         struct ir_choice *choice = ARENA_NEW(c->arena, struct ir_choice);
         read_choice(c, v, i, choice);
@@ -1882,6 +1883,7 @@ static bool handle(struct decoder *d, yyjson_val *root, struct err *e)
         usage = json_get(chunk.x_groq, "usage");
     if (yyjson_is_obj(usage)) {
         struct ir_usage u = openai_usage(usage);
+        u.service = ir_service_of(json_get_str(root, "service_tier"));
         flow_usage(&d->flow, &u);
     }
     return true;

@@ -931,6 +931,7 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
     out->created = json_get_int(root, "created_at", 0);
     out->service_tier = json_get_str(root, "service_tier");
     out->usage = openai_usage(json_get(root, "usage"));
+    out->usage.service = ir_service_of(out->service_tier);
     count_searches(output, &out->usage);
     choice->message.role = IR_ASSISTANT;
     yyjson_arr_foreach (output, i, n, item)
@@ -1655,6 +1656,7 @@ static void annotation(struct decoder *d, yyjson_val *v)
 static void finish(struct decoder *d, yyjson_val *response)
 {
     struct ir_usage usage = openai_usage(json_get(response, "usage"));
+    usage.service = ir_service_of(json_get_str(response, "service_tier"));
     yyjson_val *item;
     size_t i, n;
     count_searches(json_get(response, "output"), &usage);

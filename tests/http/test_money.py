@@ -1,4 +1,5 @@
 """Money: prices of every source, what requests cost, budgets that bind, the ledger that comes out the same again, restarts and kills."""
+import datetime
 import json
 import signal
 import subprocess
@@ -114,6 +115,44 @@ def test_what_runs_says_what_it_costs_so_far(start, scripted):
     assert got
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_service_that_was_given_is_paid_for(start, scripted, is_stream):
+    s = start(money_config(scripted, {p + "/*": {"input": 3, "output": 15, "priority": {"input": 6, "output": 30}} for p in ("chat", "responses", "anthropic")}))
+    usage = {"prompt_tokens": 1000, "completion_tokens": 0, "total_tokens": 1000}
+
+    def event(body, name=None):
+        return ("event: %s\n" % name if name else "").encode() + b"data: " + json.dumps(body).encode() + b"\n\n"
+
+    def paid(path, asked, whole, frames):
+        scripted.play(stream(frames) if is_stream else http(200, json.dumps(whole)))
+        n = len(lines(s))
+        body = {"model": "to-chat", "messages": [{"role": "user", "content": "x"}], "input": "x", "max_tokens": 5, "stream": is_stream, **asked}
+        assert s.post(path, body, headers=s.auth(KEY)).status_code == 200
+        line = lines(s, n + 1)[0]
+        return line["service"], line["cost_nanousd"]
+    for asked, given, cost in (("priority", "default", 3_000_000), ("auto", "priority", 6_000_000), ("priority", None, 6_000_000)):
+        tier = {"service_tier": given} if given else {}
+        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "metadata": {"service_tier": "flex"}, **tier}
+        got = paid(CHAT, {"service_tier": asked}, {**chunk, "object": "chat.completion", "usage": usage, "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]},
+            [event({**chunk, "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}),
+             event({**chunk, "choices": [], "usage": usage}), b"data: [DONE]\n\n"])
+        assert got == ({"default": "standard"}.get(given, "priority"), cost)
+    response = {"id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "service_tier": "priority",
+                "output": [{"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "hi", "annotations": []}]}],
+                "usage": {"input_tokens": 1000, "output_tokens": 0, "total_tokens": 1000}}
+    assert paid("/v1/responses", {"model": "to-responses"}, response, [
+        event({"type": "response.created", "response": {**response, "status": "in_progress", "usage": None}}, "response.created"),
+        event({"type": "response.completed", "response": response}, "response.completed")]) == ("priority", 6_000_000)
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "x", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn",
+               "usage": {"input_tokens": 1000, "output_tokens": 0, "service_tier": "standard"}}
+    assert paid("/v1/messages", {"model": "to-anthropic", "service_tier": "auto"}, message, [
+        event({"type": "message_start", "message": {**message, "content": []}}, "message_start"),
+        event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 0}}, "message_delta"),
+        event({"type": "message_stop"}, "message_stop")]) == ("standard", 3_000_000)
+    assert admin(s, "GET", "/sluice/v1/ledger/verify").json()["ok"]
+
+
 def test_what_is_unknown_is_not_zero_and_failures_cost_nothing(start, scripted):
     s = start(money_config(scripted, prices={"chat/*": {"input": 3, "output": 15}, "anthropic/claude-x": {"input": 1, "output": 1}}))
     scripted.play(http(400, '{"error":{"message":"no"}}'))
@@ -126,7 +165,9 @@ def test_what_is_unknown_is_not_zero_and_failures_cost_nothing(start, scripted):
     assert len(line) == 1 and line[0]["cost_nanousd"] is None and line[0]["cost_state"] == "unknown"
     assert line[0]["input_tokens"] == 5 and line[0]["price_version"] is None
     costs = admin(s, "GET", "/sluice/v1/costs").json()
-    assert (costs["total_nanousd"], costs["unpriced"]) == (0, 1)
+    assert (costs["total_nanousd"], costs["unpriced"], costs["forecast_nanousd"]) == (None, 1, None)
+    assert [(r["requests"], r["cost_nanousd"]) for r in costs["data"]] == [(1, None)]
+    assert admin(s, "GET", "/sluice/v1/costs", params={"format": "csv"}).text.split("\r\n")[1].split(",")[7:10] == ["1", "1", ""]
     # set a price, compute again: the difference is a line of its own, once
     version = admin(s, "POST", "/sluice/v1/prices", {"provider": "anthropic", "model": "*", "price": {"input": 2, "output": 10}})
     assert version.status_code == 200, version.text
@@ -180,6 +221,90 @@ def test_many_at_once_never_pass_a_limit(start, scripted):
     seen = wait_for(lambda: next((b for b in admin(s, "GET", "/sluice/v1/budgets").json()["data"] if not b["held_nanousd"]), None), "no holds")
     assert seen["spent_nanousd"] == done.count(200) * 1_560_000 <= 20_000_000
     assert seen["refused"] == done.count(429)
+
+
+def budget(s, name="b"):
+    return admin(s, "GET", "/sluice/v1/budgets/" + name).json()
+
+
+def test_a_budget_that_comes_back_knows_what_was_spent_meanwhile(start, scripted):
+    s = start(money_config(scripted))
+
+    def asks(times):
+        for _ in range(times):
+            reply(scripted, USAGE)
+            assert ask(s).status_code == 200
+
+    def make(name):
+        made = admin(s, "POST", "/sluice/v1/budgets", {"name": name, "scope": "all", "limit_usd": 1, "period": "ever"})
+        assert made.status_code == 201, made.text
+        return made.json()["spent_nanousd"]
+    for n in range(4):  # what was answered just before is on its way to the ledger
+        asks(1)
+        assert make("b%d" % n) == (n + 1) * 10_200_000
+    assert admin(s, "PATCH", "/sluice/v1/budgets/b0", {"enabled": False}).status_code == 200
+    assert admin(s, "DELETE", "/sluice/v1/budgets/b1").status_code == 204
+    asks(2)
+    assert admin(s, "PATCH", "/sluice/v1/budgets/b0", {"enabled": True}).status_code == 200
+    assert make("b1") == 6 * 10_200_000
+    assert admin(s, "PATCH", "/sluice/v1/budgets/b2", {"name": "b4"}).json()["spent_nanousd"] == 6 * 10_200_000
+    asks(1)
+    assert {b["name"]: b["spent_nanousd"] for b in admin(s, "GET", "/sluice/v1/budgets").json()["data"]} == \
+        {n: 7 * 10_200_000 for n in ("b0", "b1", "b3", "b4")}
+    s.stop()
+    s = start(None)
+    assert {b["spent_nanousd"] for b in admin(s, "GET", "/sluice/v1/budgets").json()["data"]} == {7 * 10_200_000}
+
+
+def test_as_many_budgets_as_there_are_hold(start, scripted):
+    budgets = {"b%03d" % i: {"scope": "all", "limit_usd": 5} for i in range(300)}
+    s = start(money_config(scripted, budgets={**budgets, "z": {"scope": "all", "limit_usd": 0}}))
+    assert ask(s).status_code == 429 and "'z'" in ask(s).text
+
+
+def test_a_dearer_fallback_is_held_for_before_it_is_asked(start, scripted):
+    s = start(money_config(scripted, {"chat/*": {"input": 0.1, "output": 0.1}, "anthropic/*": {"input": 10, "output": 50}},
+                           {"b": {"scope": "all", "limit_usd": 0.01, "period": "ever"}}, global_fallback_model="to-anthropic"))
+    told = json.dumps({"id": "m", "type": "message", "role": "assistant", "model": "x", "stop_reason": "end_turn", "content": [],
+                       "usage": {"input_tokens": 10, "output_tokens": 100}})
+
+    def play(status=200):
+        scripted.next(http(503, '{"error":{"message":"busy"}}'), http(status, told))
+    play()
+    assert ask(s).status_code == 200  # 0.0051 USD
+    wait_for(lambda: budget(s)["spent_nanousd"] == 5_100_000, "spent")
+    seen = len(scripted.requests)
+    play()
+    r = ask(s)
+    assert r.status_code == 503 and "busy" in r.text, r.text  # what the first one said: there is no room for the other
+    assert [x.path for x in scripted.requests[seen:]] == ["/v1/chat/completions"]
+    assert (budget(s)["spent_nanousd"], budget(s)["held_nanousd"]) == (5_100_000, 0)
+
+
+def test_whatever_may_be_used_is_held_for(start, scripted):
+    price = {"input": 3, "output": 10, "audio_out": 80, "cache_write_1h": 6, "search": 0.01, "image": 0.04}
+    s = start(money_config(scripted, {"chat/*": price, "anthropic/*": price, "google/*": {"input": 1, "output": 1, "priority": {"output": 90}},
+                                      "responses/*": {"input": 1, "output": 1, "priority": {"output": 90}}},
+                           {"b": {"scope": "all", "limit_usd": 0.02, "period": "ever"}}))
+
+    def refused(path, body):
+        r = s.post(path, {"model": "to-chat", **body}, headers=s.auth(KEY))
+        return r.status_code == 402 and "has no room" in r.text
+    talk = {"messages": [{"role": "user", "content": "hello"}]}
+    assert refused(CHAT, {**talk, "max_tokens": 250})  # all of it may be sound
+    assert refused("/v1/completions", {"prompt": "x", "max_tokens": 100, "best_of": 20})
+    assert refused("/v1/images/generations", {"prompt": "x"})  # billed by tokens as well
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    assert refused("/v1/messages", {**talk, "max_tokens": 10, "tools": [search]})
+    assert refused(CHAT, {**talk, "max_tokens": 10, "web_se\\u0061rch_options": {}})
+    assert refused("/v1/messages", {**talk, "max_tokens": 10, "tools": [{**search, "max_uses": 2}]})
+    assert refused("/v1/responses", {"model": "to-responses", "input": "x", "max_output_tokens": 300, "service_tier": "auto"})
+    assert not scripted.requests and budget(s)["refused"] == 7
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 5})
+    assert ask(s, max_tokens=200).status_code == 200
+    s.stop()
+    s = start(money_config(scripted, {"chat/*": {"image": 0.04}}, {"b": {"scope": "all", "limit_usd": 2, "period": "ever"}}), "images")
+    assert refused("/v1/images/generations", {"prompt": "x", "n": 101}) and refused("/v1/images/generations", {"prompt": "x", "n": 51})
 
 
 def test_unpriced_models_are_refused_where_a_budget_must_hold(start, scripted):
@@ -290,6 +415,46 @@ def test_the_shell_sets_prices_and_verifies(start, scripted, tmp_path):
     assert "1 requests" in run("ledger", "verify") and "0.0102 USD computed again" in run("ledger", "verify")
 
 
+ALL = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+
+
+def test_the_past_is_priced_again_at_its_own_prices(start, scripted):
+    config = money_config(scripted)
+    config["providers"]["gone"] = dict(config["providers"]["chat"])
+    config["models"]["to-gone"] = {"targets": [{"provider": "gone", "upstream_model": "m"}]}
+    config["prices"]["gone/*"] = {"input": 1}
+    s = start(config)
+    for model in ("to-chat", "to-gone"):
+        reply(scripted, USAGE)
+        assert ask(s, model=model).status_code == 200
+    line = next(x for x in lines(s, 2) if x["model"] == "to-chat")
+    # a refund stands beside the price: computing again at the same prices changes nothing
+    assert admin(s, "POST", "/sluice/v1/ledger", {"entry": "credit", "corrects": line["id"], "amount_nanousd": 5_000_000, "note": "sorry"}).status_code == 201
+    r = admin(s, "POST", "/sluice/v1/ledger/reprice", {**ALL, "dry_run": False}).json()
+    assert (r["lines"], r["changed"], r["unknown"], r["before_nanousd"]) == (2, 0, 0, 11_200_000), r
+    assert r["after_nanousd"] == r["before_nanousd"]
+    r = admin(s, "POST", "/sluice/v1/ledger", {"entry": "adjust", "amount_nanousd": 1, "note": "priced again"})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "note"
+    s.stop()
+    # the price of then is corrected, another one holds by now, and one provider is gone
+    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)
+    config["prices"] = {"chat/*": [{"input": 6, "output": 30, "cache_read": 3}, {"input": 1, "valid_from": later.strftime("%Y-%m-%dT%H:%M:%SZ")}],
+                        "gone/*": {"input": 2}}
+    del config["models"]["to-gone"], config["providers"]["gone"]
+    s = start(config)
+    wait_for(lambda: datetime.datetime.now(datetime.timezone.utc) > later, "the new price holds")
+    for changed in (2, 0):
+        r = admin(s, "POST", "/sluice/v1/ledger/reprice", {**ALL, "dry_run": False}).json()
+        assert (r["lines"], r["changed"], r["unknown"], r["after_nanousd"]) == (2, changed, 0, 22_400_000), r
+    assert admin(s, "GET", "/sluice/v1/costs").json()["total_nanousd"] == 17_400_000
+    assert admin(s, "GET", "/sluice/v1/ledger/verify").json()["ok"]
+    # so are the vendor's books: it counted 100 output tokens more, at the price of then
+    export = {"data": [{"date": line["at"][:10], "model": "chat-model", "usage": 0.0117, "requests": 1, "prompt_tokens": 1000, "completion_tokens": 600}]}
+    assert admin(s, "POST", "/sluice/v1/reconciliation/import", export, params={"provider": "chat"}).status_code == 200
+    found = admin(s, "GET", "/sluice/v1/reconciliation", params={"provider": "chat"}).json()["data"][0]
+    assert (found["cause"], found["parts"]) == ("token_counts", [{"cause": "token_counts", "nanousd": 1_500_000}]), found
+
+
 def test_lists_are_read_as_they_are(start, scripted):
     s = start(money_config(scripted, ))
     public = {"sample_spec": {}, "gpt-9": {"litellm_provider": "openai", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05},
@@ -383,6 +548,44 @@ def test_killed_again_and_again_no_settled_line_is_lost_and_no_hold_leaks(start,
         seen = now
         again.stop()
         again.stop = lambda: None
+
+
+@pytest.mark.parametrize("kind", ["whole", "passed", "translated"])
+def test_under_a_budget_what_was_answered_is_in_the_ledger_when_it_is_killed(start, scripted, kind):
+    """Killed with the answer's last byte, again and again: the budget ends it where it ends without that."""
+    s = start(money_config(scripted, budgets={"b": {"scope": "all", "limit_usd": 0.045, "period": "ever"}}), "killed")
+    path = "/v1/messages" if kind == "translated" else CHAT
+    body = {"model": "to-chat", "messages": [{"role": "user", "content": "x"}], "max_tokens": 600, "stream": kind != "whole", "stream_options": {"include_usage": True}}
+    if kind == "translated":
+        del body["stream_options"]
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    frames = [b"data: " + json.dumps({**chunk, "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}).encode() + b"\n\n",
+              b"data: " + json.dumps({**chunk, "choices": [], "usage": USAGE}).encode() + b"\n\n", b"data: [DONE]\n\n"]
+    answered = 0
+    for _ in range(6):
+        codes = []
+        for _ in range(2):
+            if kind == "whole":
+                reply(scripted, USAGE)
+            else:
+                scripted.play(stream(frames))
+            r = s.post(path, body, headers=s.auth(KEY))
+            codes.append(r.status_code)
+            assert r.status_code != 200 or kind == "whole" or r.text.rstrip().endswith(("[DONE]", '{"type":"message_stop"}')), r.text
+        answered += codes.count(200)
+        s.http.close()
+        s.process.send_signal(signal.SIGKILL)
+        s.process.wait(30)
+        s.stop = lambda: None
+        scripted.reset()
+        s = start(None, "killed")
+        assert len(lines(s)) == answered
+        assert (budget(s)["spent_nanousd"], budget(s)["held_nanousd"]) == (answered * 10_200_000, 0)
+        if 200 not in codes:
+            break
+    assert answered == 4  # 0.0408 of 0.045 USD: there is no room for a fifth
+    check = admin(s, "GET", "/sluice/v1/ledger/verify").json()
+    assert check["ok"] and check["total_nanousd"] == answered * 10_200_000
 
 
 def test_images_are_counted_and_priced_each(start, scripted):

@@ -51,6 +51,24 @@ START_TEST(periods_begin_where_the_calendar_says)
          BUDGET_DAY},
         {"America/New_York", "2026-03-01T04:59:59Z", "2026-02-01T05:00:00Z", "2026-03-01T05:00:00Z",
          BUDGET_MONTH},
+        /* the clocks go from midnight to one: the day begins with one o'clock, west of Greenwich and east of it */
+        {"America/Santiago", "2026-09-06T03:15:00Z", "2026-09-05T04:00:00Z", "2026-09-06T04:00:00Z",
+         BUDGET_DAY},
+        {"America/Santiago", "2026-09-06T04:00:00Z", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z",
+         BUDGET_DAY},
+        {"America/Havana", "2026-03-08T04:59:59Z", "2026-03-07T05:00:00Z", "2026-03-08T05:00:00Z",
+         BUDGET_DAY},
+        {"America/Havana", "2026-03-08T05:00:00Z", "2026-03-08T05:00:00Z", "2026-03-09T04:00:00Z",
+         BUDGET_DAY},
+        {"Africa/Cairo", "2026-04-24T12:00:00Z", "2026-04-23T22:00:00Z", "2026-04-24T21:00:00Z",
+         BUDGET_DAY},
+        /* and back: from one to midnight, and from midnight to eleven */
+        {"America/Havana", "2026-11-01T12:00:00Z", "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z",
+         BUDGET_DAY},
+        {"America/Santiago", "2026-04-05T02:30:00Z", "2026-04-04T03:00:00Z", "2026-04-05T04:00:00Z",
+         BUDGET_DAY},
+        {"America/Santiago", "2026-04-05T03:30:00Z", "2026-04-04T03:00:00Z", "2026-04-05T04:00:00Z",
+         BUDGET_DAY},
         {"Asia/Kathmandu", "2026-03-05T18:15:00Z", "2026-03-05T18:15:00Z", "2026-03-06T18:15:00Z",
          BUDGET_DAY},
     };
@@ -184,6 +202,37 @@ START_TEST(a_clock_set_back_forgets_nothing)
 }
 END_TEST
 
+/* One that is not enabled counts, so that it is right when it is enabled; one that the configuration lost is read anew. */
+START_TEST(what_is_not_enabled_counts_and_refuses_nothing)
+{
+    struct arena *a = arena_new();
+    struct budgets *r = budgets_new();
+    struct budget b = budget_of(a, "{'subject':'k','limit_usd':1,'enabled':false}"), *all[] = {&b};
+    const struct budget *list[] = {&b, NULL}, *by = NULL;
+    struct hold h;
+    int64_t now = at("2026-03-05T12:00:00Z");
+    b.state = budgets_state(r, &b);
+    ck_assert(!budget_is_counting(r, &b));
+    budgets_turn(r, all, 1);
+    ck_assert(budget_is_counting(r, &b));
+    ck_assert(hold_take(&h, list, 700000000, now, &by));
+    hold_settle(&h, 700000000, now);
+    ck_assert(hold_take(&h, list, 900000000, now, &by));
+    hold_settle(&h, 200000000, now);
+    ck_assert_ptr_eq(budget_warning(list, now), NULL);
+    b.is_enabled = true;
+    budgets_turn(r, all, 1);
+    ck_assert(budget_is_counting(r, &b));
+    ck_assert_int_eq(budget_look(&b, now).spent, 900000000);
+    ck_assert(!hold_take(&h, list, 100000001, now, &by));
+    ck_assert_ptr_eq(budget_warning(list, now), &b);
+    budgets_turn(r, all, 0);
+    ck_assert(!budget_is_counting(r, &b));
+    budgets_free(r);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(refusals_say_when_to_come_back)
 {
     struct arena *a = arena_new();
@@ -293,6 +342,7 @@ START_TEST(no_crowd_passes_a_limit)
 }
 END_TEST
 
-UNIT_MAIN("budget", a_clock_set_back_forgets_nothing, periods_begin_where_the_calendar_says,
+UNIT_MAIN("budget", what_is_not_enabled_counts_and_refuses_nothing,
+          a_clock_set_back_forgets_nothing, periods_begin_where_the_calendar_says,
           entries_are_checked_and_read_back, a_hold_is_taken_on_all_or_none,
           refusals_say_when_to_come_back, no_crowd_passes_a_limit)

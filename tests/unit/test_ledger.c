@@ -162,11 +162,13 @@ START_TEST(lines_say_what_was_used_and_come_to_their_amount)
     ck_assert_int_eq(
         number(db, "SELECT count(*) FROM usage_fact f JOIN ledger l ON l.id = f.ledger"), 2);
     int64_t spent;
-    ck_assert(ledger_spent(db, BUDGET_TAG, STR("red"), ledger_id_ms(id) - 5000, &spent, &e));
+    ck_assert(
+        ledger_spent(db, BUDGET_TAG, STR("red"), ledger_id_ms(id) - 5000, INT64_MAX, &spent, &e));
     ck_assert_int_eq(spent, 10200000);
-    ck_assert(ledger_spent(db, BUDGET_ORG, STR("acme"), ledger_id_ms(id) + 1, &spent, &e));
+    ck_assert(
+        ledger_spent(db, BUDGET_ORG, STR("acme"), ledger_id_ms(id) + 1, INT64_MAX, &spent, &e));
     ck_assert_int_eq(spent, 0); /* begins behind it, in the same hour */
-    ck_assert(ledger_spent(db, BUDGET_ALL, STR(""), 0, &spent, &e));
+    ck_assert(ledger_spent(db, BUDGET_ALL, STR(""), 0, INT64_MAX, &spent, &e));
     ck_assert_int_eq(spent, 10200000);
     /* an altered line is found out */
     ck_assert(db_exec(db, "UPDATE ledger SET amount = amount + 1 WHERE amount > 0", &e));
@@ -174,6 +176,72 @@ START_TEST(lines_say_what_was_used_and_come_to_their_amount)
     ck_assert_int_eq(c.wrong, 1);
     ck_assert_int_eq(c.first_wrong, id);
     ck_assert_int_eq(c.wrong_hours, 1);
+    db_close(db);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(spans_are_exact_at_both_ends)
+{
+    struct usage_log *u = begin();
+    struct arena *a = arena_new();
+    struct price p = price_of(a, "{\"input\":1}");
+    struct err e = ERR_INIT;
+    int64_t day = 86400000ll * 20000, spent; /* lines half past every hour of a day */
+    for (int h = 0; h < 24; h++) {
+        int64_t id = ledger_id_at(day + h * 3600000ll + 1800000);
+        struct usage_record r = record(u, &p, id, 1 << h, 0, 0, "k", 0);
+        usage_log_put(u, 0, &r);
+    }
+    usage_log_free(u);
+    struct db *db = open_again();
+    static const struct {
+        int64_t from, to; /* minutes */
+        unsigned hours[2];
+    } rows[] = {{0, 1440, {0, 24}}, {30, 31, {0, 1}},     {31, 90, {0, 0}}, {31, 91, {1, 2}},
+                {90, 690, {1, 11}}, {0, 60, {0, 1}},      {60, 60, {0, 0}}, {61, 119, {1, 2}},
+                {61, 241, {1, 4}},  {600, 1440, {10, 24}}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t expected = 0;
+        for (unsigned h = rows[i].hours[0]; h < rows[i].hours[1]; h++)
+            expected += (int64_t)1000 << h;
+        ck_assert(ledger_spent(db, BUDGET_ALL, STR(""), day + rows[i].from * 60000,
+                               day + rows[i].to * 60000, &spent, &e));
+        ck_assert_msg(spent == expected, "row %zu: %lld, not %lld", i, (long long)spent,
+                      (long long)expected);
+    }
+    ck_assert(ledger_spent(db, BUDGET_KEY, STR("k"), day + 1, INT64_MAX, &spent, &e));
+    ck_assert_int_eq(spent, 1000ll * ((1 << 24) - 1));
+    db_close(db);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(sums_that_are_gone_are_missed)
+{
+    struct usage_log *u = begin();
+    struct arena *a = arena_new();
+    struct price p = price_of(a, "{\"input\":1}");
+    struct err e = ERR_INIT;
+    int64_t id = ledger_id_at(clock_wall_ms());
+    static const char *const sql[] = {
+        "UPDATE ledger_hour SET tokens_in = tokens_in + 1 WHERE kind = 1",
+        "DELETE FROM ledger_hour WHERE kind = 1", "DELETE FROM ledger_hour",
+        "INSERT INTO ledger_hour VALUES(1,1,0,0,5,0,0,0,0,0)"};
+    static const int64_t wrong[] = {1, 1, 2, 3};
+    for (int i = 0; i < 2; i++) {
+        struct usage_record r = record(u, &p, id + i * 512, 1000, 0, 0, i ? "k" : "l", 0);
+        usage_log_put(u, 0, &r);
+    }
+    usage_log_free(u);
+    struct db *db = open_again();
+    struct ledger_check c;
+    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
+        ck_assert_msg(db_exec(db, sql[i], &e), "%s", e.message);
+        ck_assert(ledger_check(db, 0, 0, &c, &e));
+        ck_assert_msg(c.wrong_hours == wrong[i], "%s: %lld", sql[i], (long long)c.wrong_hours);
+        ck_assert_int_eq(c.wrong, 0);
+    }
     db_close(db);
     arena_free(a);
 }
@@ -268,7 +336,8 @@ START_TEST(money_is_conserved)
             struct hold h;
             const struct price *p = &prices[next(&seed) % 2];
             int64_t in = (int64_t)(next(&seed) % 5000), out = (int64_t)(next(&seed) % 2000);
-            ck_assert(hold_take(&h, list, price_bound(p, SERVICE_STANDARD, in, out), 1000, &by));
+            const struct price_most most = {in, out, 0, 0};
+            ck_assert(hold_take(&h, list, price_bound(p, SERVICE_STANDARD, &most), 1000, &by));
             unsigned how = (unsigned)(next(&seed) % 8);
             /* failed or never sent: another target, or nothing; the hold goes back */
             if (how < 2) {
@@ -301,13 +370,13 @@ START_TEST(money_is_conserved)
     ck_assert_int_eq(c.wrong + c.wrong_hours + c.missing_prices, 0);
     ck_assert_int_eq(budget_look(&all, 1000).spent, expected);
     ck_assert_int_eq(budget_look(&all, 1000).held, 0);
-    ck_assert(ledger_spent(db, BUDGET_ALL, STR(""), 0, &spent, &e));
+    ck_assert(ledger_spent(db, BUDGET_ALL, STR(""), 0, INT64_MAX, &spent, &e));
     ck_assert_int_eq(spent, expected);
     /* a new process finds the same */
     struct budgets *fresh = budgets_new();
     all.state = budgets_state(fresh, &all);
-    ck_assert(budget_load(all.state, &all, db, clock_wall_ms(), &e));
-    ck_assert(budget_load(all.state, &all, db, clock_wall_ms(), &e)); /* once */
+    ck_assert(budget_load(&all, db, clock_wall_ms(), &e));
+    ck_assert(budget_load(&all, db, clock_wall_ms(), &e)); /* in place of the first */
     ck_assert_int_eq(budget_look(&all, clock_wall_ms()).spent, expected);
     db_close(db);
     budgets_free(fresh);
@@ -317,5 +386,5 @@ START_TEST(money_is_conserved)
 END_TEST
 
 UNIT_MAIN("ledger", every_end_has_its_rule, lines_say_what_was_used_and_come_to_their_amount,
-          a_line_delivered_twice_counts_once, a_full_ring_sheds_records_but_no_line,
-          money_is_conserved)
+          a_line_delivered_twice_counts_once, spans_are_exact_at_both_ends,
+          sums_that_are_gone_are_missed, a_full_ring_sheds_records_but_no_line, money_is_conserved)

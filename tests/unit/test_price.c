@@ -341,6 +341,20 @@ START_TEST(prices_change_at_their_time)
     ck_assert_int_eq(price_input_rate(price_at(list, 10000)), 2000000000);
     ck_assert_int_eq(price_input_rate(price_at(list, 20000)), 3000000000);
     ck_assert_ptr_null(price_at(NULL, 0));
+    /* looked up late, only the present; but the past is known when it is asked for, however many came since */
+    list = price_find(b, a, STR("p"), STR("k"), STR("m"), 30000);
+    ck_assert_ptr_null(price_at(list, 9999));
+    for (int i = 0; i < 40; i++) {
+        char text[96];
+        (void)snprintf(text, sizeof text, "{'input':9,'valid_from':'1970-01-01T00:01:%02dZ'}", i);
+        add(a, b, PRICE_OVERRIDE, "k/m", text);
+    }
+    static const int64_t at[][2] = {{9999, 1}, {10000, 2}, {19999, 2}, {20000, 3}, {60000, 9}};
+    for (size_t i = 0; i < ARRAY_LEN(at); i++)
+        ck_assert_int_eq(price_input_rate(price_find_at(b, STR("p"), STR("k"), STR("m"), at[i][0])),
+                         at[i][1] * 1000000000);
+    ck_assert_ptr_null(price_find_at(b, STR("p"), STR("k"), STR("other"), 0));
+    ck_assert_ptr_null(price_find_at(NULL, STR("p"), STR("k"), STR("m"), 0));
     arena_free(a);
 }
 END_TEST
@@ -418,7 +432,7 @@ START_TEST(unknown_is_never_zero)
     ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &u).state, COST_PARTIAL);
     ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &u).nanousd, 10000);
     ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &images).state, COST_UNKNOWN);
-    ck_assert_int_eq(price_bound(NULL, SERVICE_STANDARD, 1, 1), -1);
+    ck_assert_int_eq(price_bound(NULL, SERVICE_STANDARD, &(struct price_most){1, 1, 1, 1}), -1);
     /* an hour's write without a rate is one of five minutes, that one input */
     u = (struct usage_vector){{[PRICE_CACHE_WRITE_1H] = 1000000}};
     ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &u).nanousd, 1000000000);
@@ -489,22 +503,32 @@ START_TEST(parts_always_add_up_to_what_was_reported)
 }
 END_TEST
 
+/* Every kind of token, picture, search and variant: whatever is used of what was held for, it never costs more. */
 START_TEST(the_bound_is_never_below_the_cost)
 {
+    static const char *const prices[] = {
+        "{'input':3,'cache_read':0.3,'cache_write_5m':3.75,'output':15,'reasoning':20,'request':0."
+        "001,"
+        "'above':[{'tokens':1000,'input':6,'cache_write_5m':7.5}]}",
+        "{'input':3,'output':10,'audio_in':100,'audio_out':80,'cache_write_1h':6,'search':0.01,"
+        "'image':0.04}",
+        "{'input':3,'output':15,'cache_write_1h':6,'flex':{'input':1,'output':7,'audio_out':9},"
+        "'above':[{'tokens':2000,'input':1,'output':2}]}",
+        "{'image':0.04}", "{'input':5,'output':40}"};
     struct arena *a = arena_new();
-    struct price *p = price_of(a, "{'input':3,'cache_read':0.3,'cache_write_5m':3.75,'output':15,'"
-                                  "reasoning':20,'request':0.001,"
-                                  "'above':[{'tokens':1000,'input':6,'cache_write_5m':7.5}]}");
-    for (uint64_t seed = 1; seed <= 1000; seed++) {
-        uint64_t s = seed;
-        struct usage_vector v = {{[PRICE_INPUT] = (int64_t)(next(&s) % 1000),
-                                  [PRICE_CACHE_READ] = (int64_t)(next(&s) % 1000),
-                                  [PRICE_CACHE_WRITE_5M] = (int64_t)(next(&s) % 1000),
-                                  [PRICE_OUTPUT] = (int64_t)(next(&s) % 1000),
-                                  [PRICE_REASONING] = (int64_t)(next(&s) % 1000),
-                                  [PRICE_REQUEST] = 1}};
-        ck_assert_int_ge(price_bound(p, SERVICE_STANDARD, usage_parts_in(&v), usage_parts_out(&v)),
-                         price_cost(p, SERVICE_STANDARD, &v).nanousd);
+    for (size_t k = 0; k < ARRAY_LEN(prices); k++) {
+        struct price *p = price_of(a, prices[k]);
+        for (uint64_t seed = 1; seed <= 1000; seed++) {
+            uint64_t s = seed;
+            struct usage_vector v = {{[PRICE_REQUEST] = 1}};
+            for (int i = 0; i < PRICE_REQUEST; i++)
+                v.v[i] = next(&s) % 3 ? 0 : (int64_t)(next(&s) % 1500);
+            enum price_service service = next(&s) % 2 ? SERVICE_FLEX : SERVICE_STANDARD;
+            /* as much as that, or more was held for */
+            struct price_most most = {usage_parts_in(&v) + (int64_t)(next(&s) % 3000),
+                                      usage_parts_out(&v), v.v[PRICE_IMAGE], v.v[PRICE_SEARCH]};
+            ck_assert_int_ge(price_bound(p, service, &most), price_cost(p, service, &v).nanousd);
+        }
     }
     arena_free(a);
 }

@@ -194,6 +194,48 @@ START_TEST(seeded_errors_are_attributed_to_the_last_unit)
 }
 END_TEST
 
+/* An export of counts alone says nothing of a price: what it differs in is told at ours. */
+START_TEST(counts_without_a_cost_are_no_drift_of_price)
+{
+    struct arena *a = arena_new();
+    struct price p = price_of(a, "{'input':1,'output':5,'cache_read':0.5}");
+    struct day_use ours = {.requests = 100,
+                           .input = 100000,
+                           .cached = 0,
+                           .cache_write = 0,
+                           .output = 10000,
+                           .nanousd = 150000000},
+                   vendors = ours;
+    vendors.nanousd = -1;
+    struct drift d = drift_of(&ours, &vendors, &p);
+    ck_assert(d.is_agreed);
+    ck_assert_int_eq(d.nanousd, 0);
+    vendors.output = 11000;
+    d = drift_of(&ours, &vendors, &p);
+    ck_assert_int_eq(d.cause, DRIFT_TOKENS);
+    ck_assert_int_eq(d.nanousd, 5000000);
+    ck_assert_int_eq(d.parts[DRIFT_TOKENS], 5000000);
+    vendors = ours;
+    vendors.nanousd = -1, vendors.requests = 110, vendors.input = 110000, vendors.output = 11000;
+    d = drift_of(&ours, &vendors, &p);
+    ck_assert_int_eq(d.cause, DRIFT_MISSING);
+    ck_assert_int_eq(d.nanousd, 15000000);
+    ck_assert_int_eq(d.parts[DRIFT_TOKENS], 0);
+    d = drift_of(NULL, &vendors, &p);
+    ck_assert_int_eq(d.nanousd, 165000000);
+    ck_assert_int_eq(d.cause, DRIFT_MISSING);
+    /* errors that make up for one another are errors */
+    vendors = ours;
+    vendors.input = 101000;
+    d = drift_of(&ours, &vendors, &p);
+    ck_assert_int_eq(d.nanousd, 0);
+    ck_assert(!d.is_agreed);
+    ck_assert_int_eq(d.parts[DRIFT_TOKENS], 1000000);
+    ck_assert_int_eq(sum_of(&d), 0);
+    arena_free(a);
+}
+END_TEST
+
 static uint64_t next(uint64_t *s) /* splitmix64 */
 {
     uint64_t x = *s += 0x9e3779b97f4a7c15u;
@@ -226,5 +268,6 @@ START_TEST(parts_always_add_up_to_the_drift)
 }
 END_TEST
 
-UNIT_MAIN("reconcile", exports_of_each_vendor_are_read, exports_of_one_day_complete_each_other,
-          seeded_errors_are_attributed_to_the_last_unit, parts_always_add_up_to_the_drift)
+UNIT_MAIN("reconcile", counts_without_a_cost_are_no_drift_of_price, exports_of_each_vendor_are_read,
+          exports_of_one_day_complete_each_other, seeded_errors_are_attributed_to_the_last_unit,
+          parts_always_add_up_to_the_drift)

@@ -95,7 +95,7 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
         {(data) => (
           <>
             <Paper withBorder className="tiles" component="section" aria-label={words.spending}>
-              <Figure name={words[`span_${span}`]} value={money(total)} note={`${count(stated.requests, language)} ${words.requests}`} />
+              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={`${count(stated.requests, language)} ${words.requests}`} />
               <Figure name={words.forecast} value={money(data.forecast_nanousd)} note={words.forecastNote} />
               <Figure name={words.tokens} value={`${short(stated.input, language)} → ${short(stated.output, language)}`} note={stated.requests ? `${money(total / stated.requests)} ${words.aRequest}` : undefined} />
               <Figure name={words.unpriced} value={count(data.unpriced, language)} note={words.unpricedNote} is={data.unpriced > 0 ? 'warn' : undefined} />
@@ -135,13 +135,13 @@ function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, buc
     const id = ids.join('\n');
     let g = found.get(id);
     if (!g) found.set(id, (g = { id, ids, cost: 0, requests: 0, unpriced: 0, input: 0, output: 0, color: '', values: times.map(() => 0) }));
-    g.cost += r.cost_nanousd;
+    g.cost += r.cost_nanousd ?? 0;
     g.requests += r.requests;
     g.unpriced += r.unpriced;
     g.input += r.input_tokens;
     g.output += r.output_tokens;
     const i = r.at ? place.get(new Date(r.at).getTime()) : undefined;
-    if (i !== undefined) g.values[i] = (g.values[i] ?? 0) + r.cost_nanousd;
+    if (i !== undefined) g.values[i] = (g.values[i] ?? 0) + (r.cost_nanousd ?? 0);
   }
   const firsts = new Map<string, number>();
   for (const g of found.values()) firsts.set(g.ids[0] ?? '', (firsts.get(g.ids[0] ?? '') ?? 0) + g.cost);
