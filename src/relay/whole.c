@@ -151,6 +151,7 @@ void whole_reply(struct relay *rl)
     rl->n_images = count_parts(&res);
     if (res.choices)
         rl->stop = res.choices->stop;
+    wire_drop_foreign(&rl->ctx, &res);
     if (rl->is_stream) {
         stream_replay(rl, &res);
         return;

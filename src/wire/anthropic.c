@@ -98,13 +98,14 @@ static struct ir_source read_source(struct arena *a, yyjson_val *v)
     return s;
 }
 
-static struct ir_citation *read_citation(struct arena *a, yyjson_val *v)
+/* Its offsets, where it has any, are into the document; in the answer it is of its whole block, of so many characters. */
+static struct ir_citation *read_citation(struct arena *a, yyjson_val *v, int64_t length)
 {
     struct ir_citation *cite = ARENA_NEW(a, struct ir_citation);
     struct str type = json_get_str(v, "type");
     cite->origin = WIRE_ANTHROPIC;
     cite->raw = v;
-    cite->start = cite->end = -1; /* these offsets are into the document, not into the answer */
+    cite->end = length;
     cite->doc_index = json_get_int(v, "document_index", -1);
     cite->cited_text = json_get_str(v, "cited_text");
     cite->title = json_get_str(v, "title");
@@ -116,14 +117,14 @@ static struct ir_citation *read_citation(struct arena *a, yyjson_val *v)
     return cite;
 }
 
-static struct ir_citation *read_citations(struct arena *a, yyjson_val *list)
+static struct ir_citation *read_citations(struct arena *a, yyjson_val *list, int64_t length)
 {
     struct ir_citation *first = NULL, **tail = &first;
     size_t i, n;
     yyjson_val *v;
     if (yyjson_is_arr(list))
         yyjson_arr_foreach (list, i, n, v) {
-            *tail = read_citation(a, v);
+            *tail = read_citation(a, v, length);
             tail = &(*tail)->next;
         }
     return first;
@@ -166,7 +167,7 @@ static bool read_block(struct wire_ctx *c, yyjson_val *v, const char *where, str
     if (str_is(type, "text")) {
         p = ir_part_add(a, parts, IR_TEXT);
         p->text = json_get_str(v, "text");
-        p->citations = read_citations(a, json_get(v, "citations"));
+        p->citations = read_citations(a, json_get(v, "citations"), wire_chars(p->text));
     } else if (str_is(type, "image")) {
         p = ir_part_add(a, parts, IR_IMAGE);
         p->source = read_source(a, json_get(v, "source"));
@@ -1552,28 +1553,23 @@ static void write_usage(struct jw *w, const struct ir_usage *u, struct str servi
     jw_object_end(w);
 }
 
-/* Citations of other formats in the shapes that clients of this one know. */
-static void write_citation(struct jw *w, const struct ir_citation *cite)
+/* Citations of other formats in the shape that clients of this one know: of a page, since a document would have to be one of the
+ * request's. text: it stands in; of a stream it is gone. */
+static void write_citation(struct jw *w, const struct ir_citation *cite, struct str text)
 {
+    struct str cited = cite->cited_text;
     if (cite->origin == WIRE_ANTHROPIC && cite->raw) {
         jw_val(w, cite->raw);
         return;
     }
+    if (cited.n == 0)
+        cited = wire_chars_between(text, cite->start, cite->end);
     jw_object(w);
-    if (cite->kind == IR_CITE_URL) {
-        jw_kv_cstr(w, "type", "web_search_result_location");
-        jw_kv_str(w, "cited_text", cite->cited_text);
-        jw_kv_cstr(w, "encrypted_index", "");
-        jw_kv_str(w, "title", cite->title);
-        jw_kv_str(w, "url", cite->url);
-    } else {
-        jw_kv_cstr(w, "type", "char_location");
-        jw_kv_str(w, "cited_text", cite->cited_text);
-        jw_kv_int(w, "document_index", cite->doc_index > 0 ? cite->doc_index : 0);
-        jw_kv_str(w, "document_title", cite->title);
-        jw_kv_int(w, "start_char_index", cite->start > 0 ? cite->start : 0);
-        jw_kv_int(w, "end_char_index", cite->end > 0 ? cite->end : 0);
-    }
+    jw_kv_cstr(w, "type", "web_search_result_location");
+    jw_kv_str(w, "cited_text", cited);
+    jw_kv_cstr(w, "encrypted_index", "");
+    jw_kv_str(w, "title", cite->title);
+    jw_kv_str(w, "url", cite->url);
     jw_object_end(w);
 }
 
@@ -1583,18 +1579,24 @@ static bool hides_thoughts(const struct wire_ctx *c)
     return c->req && c->req->has_include_thoughts && !c->req->include_thoughts;
 }
 
-static void write_reply_text(struct jw *w, const struct ir_part *p)
+static void write_reply_text(struct wire_ctx *c, struct jw *w, const struct ir_part *p)
 {
+    bool is_open = false;
     jw_object(w);
     jw_kv_cstr(w, "type", "text");
     jw_kv_str(w, "text", p->text);
-    if (p->citations) {
-        jw_key(w, "citations");
-        jw_array(w);
-        for (const struct ir_citation *cite = p->citations; cite; cite = cite->next)
-            write_citation(w, cite);
-        jw_array_end(w);
+    for (const struct ir_citation *cite = p->citations; cite; cite = cite->next) {
+        if (!wire_answers_with_citation(c, cite))
+            continue;
+        if (!is_open) {
+            jw_key(w, "citations");
+            jw_array(w);
+            is_open = true;
+        }
+        write_citation(w, cite, p->text);
     }
+    if (is_open)
+        jw_array_end(w);
     jw_object_end(w);
 }
 
@@ -1605,7 +1607,7 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     case IR_TEXT:
     case IR_REFUSAL:
         if (p->text.n || p->citations)
-            write_reply_text(w, p);
+            write_reply_text(c, w, p);
         return;
     case IR_REASONING:
         if (hides_thoughts(c))
@@ -1719,9 +1721,16 @@ struct held { /* an event of a block that must wait for the open one */
     struct str data;
 };
 
+struct cited { /* waits for the end of its block, to know how long that is */
+    struct cited *next;
+    struct str json;
+};
+
 struct decoder {
     struct wire_ctx *c;
     struct flow flow;
+    struct cited *cited, **cited_tail;
+    int64_t n_chars;        /* of the open text */
     int64_t live;           /* upstream's index of the open block; -1: none */
     enum ir_part_kind kind; /* of the open block */
     bool is_json;           /* it is the forced tool: its arguments are the text */
@@ -1739,8 +1748,50 @@ static void *decoder_new(struct wire_ctx *c)
     d->live = -1;
     d->usage = IR_USAGE_NONE;
     d->held_tail = &d->held;
+    d->cited_tail = &d->cited;
     flow_init(&d->flow, c);
     return d;
+}
+
+static void say_text(struct decoder *d, struct str text)
+{
+    d->n_chars += wire_chars(text);
+    flow_text(&d->flow, 0, IR_TEXT, text);
+}
+
+static void say_citation(struct decoder *d, yyjson_val *v)
+{
+    flow_event(&d->flow, 0,
+               &(struct ir_event){.kind = IR_EV_CITATION,
+                                  .citation = read_citation(d->c->scratch, v, d->n_chars)});
+}
+
+static void take_citation(struct decoder *d, yyjson_val *v)
+{
+    if (d->c->client == WIRE_ANTHROPIC) { /* needs no place, and has its order */
+        say_citation(d, v);
+        return;
+    }
+    struct cited *x = ARENA_NEW(d->c->arena, struct cited);
+    x->json = json_text(d->c->arena, v);
+    *d->cited_tail = x;
+    d->cited_tail = &x->next;
+}
+
+static void close_block(struct decoder *d)
+{
+    const struct flow_choice *f = &d->flow.choices[0];
+    for (struct cited *x = d->cited; x; x = x->next) {
+        yyjson_val *v;
+        if (f->is_open && f->kind == IR_TEXT && json_parse(d->c->scratch, x->json, 0, &v, NULL))
+            say_citation(d, v);
+        else
+            wire_drop(d->c, "they belong to no text", "citations");
+    }
+    d->cited = NULL;
+    d->cited_tail = &d->cited;
+    d->n_chars = 0;
+    flow_close(&d->flow, 0);
 }
 
 static bool is_waiting(const struct decoder *d, int64_t index)
@@ -1808,21 +1859,19 @@ static void citations(struct decoder *d, yyjson_val *list)
     if (!yyjson_is_arr(list))
         return;
     yyjson_arr_foreach (list, i, n, v)
-        flow_event(&d->flow, 0,
-                   &(struct ir_event){.kind = IR_EV_CITATION,
-                                      .citation = read_citation(d->c->scratch, v)});
+        take_citation(d, v);
 }
 
 static void block_start(struct decoder *d, int64_t index, yyjson_val *block)
 {
     struct str type = json_get_str(block, "type");
-    flow_close(&d->flow, 0); /* the end of the one before may come late or never */
+    close_block(d); /* the end of the one before may come late or never */
     d->live = index;
     d->is_json = false;
     if (str_is(type, "text")) {
         d->kind = IR_TEXT;
         flow_open(&d->flow, 0, IR_TEXT, NULL);
-        flow_text(&d->flow, 0, IR_TEXT, json_get_str(block, "text"));
+        say_text(d, json_get_str(block, "text"));
         citations(d, json_get(block, "citations"));
     } else if (str_is(type, "thinking")) {
         d->kind = IR_REASONING;
@@ -1864,7 +1913,7 @@ static void block_delta(struct decoder *d, int64_t index, yyjson_val *delta)
     struct str type = json_get_str(delta, "type");
     bool is_live = d->live == index;
     if (str_is(type, "text_delta")) {
-        flow_text(&d->flow, 0, IR_TEXT, json_get_str(delta, "text"));
+        say_text(d, json_get_str(delta, "text"));
         d->kind = IR_TEXT;
     } else if (str_is(type, "thinking_delta")) {
         flow_text(&d->flow, 0, IR_REASONING, json_get_str(delta, "thinking"));
@@ -1879,10 +1928,7 @@ static void block_delta(struct decoder *d, int64_t index, yyjson_val *delta)
     } else if (str_is(type, "citations_delta")) {
         flow_open(&d->flow, 0, IR_TEXT, NULL);
         d->kind = IR_TEXT;
-        flow_event(&d->flow, 0,
-                   &(struct ir_event){
-                       .kind = IR_EV_CITATION,
-                       .citation = read_citation(d->c->scratch, json_get(delta, "citation"))});
+        take_citation(d, json_get(delta, "citation"));
     } else {
         return;
     }
@@ -1904,7 +1950,7 @@ static bool handle_block(struct decoder *d, struct str type, yyjson_val *root, s
     } else if (str_is(type, "content_block_delta")) {
         block_delta(d, index, json_get(root, "delta"));
     } else if (index == d->live) {
-        flow_close(&d->flow, 0);
+        close_block(d);
         d->live = -1;
     }
     return true;
@@ -1918,7 +1964,7 @@ static bool release(struct decoder *d, bool force, struct err *e)
         d->held = NULL;
         d->held_tail = &d->held;
         d->held_bytes = d->held_frames = 0;
-        flow_close(&d->flow, 0);
+        close_block(d);
         d->live = -1;
         for (; h; h = h->next) {
             yyjson_val *root;
@@ -1938,6 +1984,8 @@ static bool finish(struct decoder *d, yyjson_val *root, struct err *e)
         return false;
     read_usage(json_get(root, "usage"), &d->usage);
     flow_usage(&d->flow, &d->usage);
+    if (d->cited)
+        close_block(d);
     if (reason.n)
         flow_finish(&d->flow, 0, read_stop_reason(d->c, reason),
                     json_get_str(delta, "stop_sequence"));
@@ -2163,9 +2211,11 @@ static void put_reasoning(struct encoder *s, const struct ir_event *ev, struct b
 static void put_citation(struct encoder *s, const struct ir_citation *cite, struct buf *out)
 {
     struct jw w = jw_on(out);
+    if (!wire_answers_with_citation(s->c, cite))
+        return;
     need_block(s, out);
     DELTA(s, out, "{\"type\":\"citations_delta\",\"citation\":");
-    write_citation(&w, cite);
+    write_citation(&w, cite, STR_NONE);
     buf_lit(out, "}}\n\n");
 }
 

@@ -448,6 +448,94 @@ struct str wire_audio_of_media(struct str media_type)
     return STR("wav");
 }
 
+int64_t wire_chars(struct str s)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* Offset of the character with that number; s.n when there is none. */
+static size_t char_at(struct str s, int64_t number)
+{
+    size_t i = 0;
+    for (; i < s.n; i++)
+        if (((unsigned char)s.p[i] & 0xc0) != 0x80 && number-- == 0)
+            break;
+    return i;
+}
+
+struct str wire_chars_between(struct str s, int64_t from, int64_t to)
+{
+    if (from < 0 || to <= from)
+        return STR_NONE;
+    size_t begin = char_at(s, from);
+    return str_n(s.p + begin, char_at(s, to) - begin);
+}
+
+static bool carries(enum wire_id client, const struct ir_citation *cite)
+{
+    bool is_own = cite->origin == client && cite->raw;
+    switch (client) {
+    case WIRE_CHAT:
+        return cite->kind == IR_CITE_URL && cite->url.n > 0;
+    case WIRE_RESPONSES:
+    case WIRE_ANTHROPIC: /* its others are of documents that the request must have had */
+        return is_own || (cite->kind == IR_CITE_URL && cite->url.n > 0);
+    case WIRE_GEMINI:
+        return cite->url.n > 0 || cite->title.n > 0;
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+    case WIRE_COMPLETIONS:
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+    return false;
+}
+
+bool wire_answers_with_citation(struct wire_ctx *c, const struct ir_citation *cite)
+{
+    if (carries(c->client, cite))
+        return true;
+    wire_drop(c, "the format has no place for it in an answer", "citations");
+    return false;
+}
+
+/* "web_search_call", "server_tool_use", "executableCode" */
+static struct str name_of_raw(yyjson_val *raw)
+{
+    struct str type = json_get_str(raw, "type");
+    yyjson_val *key, *value;
+    size_t i, n;
+    if (type.n > 0 || !yyjson_is_obj(raw))
+        return type.n > 0 ? type : STR("content part");
+    yyjson_obj_foreach (raw, i, n, key, value)
+        if (yyjson_is_obj(value))
+            return json_str(key);
+    return STR("content part");
+}
+
+static void drop_foreign_part(struct wire_ctx *c, const struct ir_part *p)
+{
+    bool is_home = p->origin == c->client;
+    if (p->kind == IR_OPAQUE && !is_home)
+        wire_drop(c, "only its own format can carry it", STR_FMT,
+                  STR_ARG(str_first(name_of_raw(p->raw), 64)));
+    if (p->kind == IR_REASONING && !is_home && p->redacted.n > 0)
+        wire_drop(c, "only its own format can carry it", "redacted_thinking");
+    for (const struct ir_citation *cite = p->citations; cite; cite = cite->next)
+        (void)wire_answers_with_citation(c, cite);
+}
+
+void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res)
+{
+    for (const struct ir_choice *choice = res->choices; choice; choice = choice->next)
+        for (const struct ir_part *p = choice->message.parts.first; p; p = p->next)
+            drop_foreign_part(c, p);
+}
+
 void wire_drop_media(struct wire_ctx *c, enum ir_part_kind kind)
 {
     wire_drop(c, "the format has no place for it in an answer", "%s", wire_media_word(kind));

@@ -59,6 +59,14 @@ struct str wire_audio_of_media(struct str media_type);        /* "audio/mpeg" ->
 bool wire_answers_with_sound(struct wire_ctx *c);
 void wire_drop_media(struct wire_ctx *c, enum ir_part_kind kind); /* an answer's, which the client's format cannot carry */
 
+/* ---- citations ---- */
+int64_t wire_chars(struct str s);                             /* code points */
+struct str wire_chars_between(struct str s, int64_t from, int64_t to); /* empty where it has no such stretch */
+/* Whether the client's format has a place for it in an answer. If not, the loss is noted. */
+bool wire_answers_with_citation(struct wire_ctx *c, const struct ir_citation *cite);
+/* Notes what of a whole reply the client's format cannot carry: items and blocks of one vendor's own, citations. */
+void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res);
+
 /* ---- reasoning ---- */
 int64_t wire_effort_budget(enum ir_effort effort, int64_t cap); /* tokens; cap < 0: unknown */
 enum ir_effort wire_budget_effort(int64_t budget);

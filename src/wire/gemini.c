@@ -1831,12 +1831,14 @@ static void write_reply_part(struct wire_ctx *c, struct jw *w, const struct ir_p
     }
 }
 
-static void write_reply_citations(struct jw *w, const struct ir_parts *parts)
+static void write_reply_citations(struct wire_ctx *c, struct jw *w, const struct ir_parts *parts)
 {
     bool is_open = false;
     size_t before = 0;
     for (const struct ir_part *p = parts->first; p; p = p->next) {
         for (const struct ir_citation *cite = p->citations; cite; cite = cite->next) {
+            if (!wire_answers_with_citation(c, cite))
+                continue;
             if (!is_open) {
                 jw_key(w, "citationMetadata");
                 jw_object(w);
@@ -1878,7 +1880,7 @@ static void write_candidate(struct wire_ctx *c, struct jw *w, const struct ir_ch
     jw_object_end(w);
     jw_kv_cstr(w, "finishReason", stop_text(choice->stop));
     jw_kv_int(w, "index", choice->index);
-    write_reply_citations(w, &choice->message.parts);
+    write_reply_citations(c, w, &choice->message.parts);
     write_logprobs(w, json_get(choice->logprobs, "content"));
     jw_object_end(w);
 }
@@ -2063,9 +2065,11 @@ static void end_block(struct encoder *s, const struct ir_event *ev, struct buf *
     p->kind = IR_OPAQUE;
 }
 
-static void keep_citation(struct pending *p, const struct ir_citation *cite)
+static void keep_citation(struct encoder *s, struct pending *p, const struct ir_citation *cite)
 {
     struct jw w = jw_on(&p->citations);
+    if (!wire_answers_with_citation(s->c, cite))
+        return;
     if (p->citations.n)
         buf_char(&p->citations, ',');
     write_citation(&w, cite, p->told.n_ascii, buf_str(&p->told.rest), p->before);
@@ -2158,7 +2162,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             buf_str_add(&p->args, ev->text);
         break;
     case IR_EV_CITATION:
-        keep_citation(p, ev->citation);
+        keep_citation(s, p, ev->citation);
         break;
     case IR_EV_LOGPROBS:
         put_logprobs(s, ev, out);

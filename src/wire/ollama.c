@@ -1153,6 +1153,8 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         s->is_ended = true;
         break;
     case IR_EV_CITATION:
+        (void)wire_answers_with_citation(s->c, ev->citation);
+        break;
     case IR_EV_PING:
         break;
     }

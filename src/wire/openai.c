@@ -447,7 +447,7 @@ struct ir_citation *openai_read_annotations(struct arena *a, yyjson_val *list, e
         struct ir_citation *cite = ARENA_NEW(a, struct ir_citation);
         cite->kind = json_get_str(at, "url").n > 0 ? IR_CITE_URL : IR_CITE_TEXT;
         cite->url = json_get_str(at, "url");
-        cite->title = json_get_str(at, "title");
+        cite->title = json_get_str(at, cite->kind == IR_CITE_URL ? "title" : "filename");
         cite->start = json_get_int(at, "start_index", -1);
         cite->end = json_get_int(at, "end_index", -1);
         cite->doc_index = -1;
@@ -459,21 +459,18 @@ struct ir_citation *openai_read_annotations(struct arena *a, yyjson_val *list, e
     return first;
 }
 
-bool openai_can_annotate(const struct ir_citation *cite)
+void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool is_nested,
+                             int64_t before, int64_t length)
 {
-    return cite->kind == IR_CITE_URL && cite->url.n > 0;
-}
-
-void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool is_nested)
-{
+    bool has_place = cite->start >= 0 && cite->end >= cite->start;
     jw_object(w);
     jw_kv_cstr(w, "type", "url_citation");
     if (is_nested) {
         jw_key(w, "url_citation");
         jw_object(w);
     }
-    jw_kv_int(w, "start_index", cite->start > 0 ? cite->start : 0);
-    jw_kv_int(w, "end_index", cite->end > 0 ? cite->end : 0);
+    jw_kv_int(w, "start_index", before + (has_place ? cite->start : 0));
+    jw_kv_int(w, "end_index", before + (has_place ? cite->end : length));
     jw_kv_str(w, "url", cite->url);
     jw_kv_str(w, "title", cite->title);
     if (is_nested)

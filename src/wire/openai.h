@@ -27,9 +27,9 @@ void openai_write_format(struct wire_ctx *c, struct jw *w, const struct ir_reque
 void openai_write_parameters(struct wire_ctx *c, struct jw *w, const char *key, const struct ir_tool *t, bool is_required);
 
 struct ir_citation *openai_read_annotations(struct arena *a, yyjson_val *list, enum wire_id origin);
-/* is_nested: chat's {type, url_citation:{…}}; else flat. Citations that are no URLs are left out. */
-void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool is_nested);
-bool openai_can_annotate(const struct ir_citation *cite);
+/* is_nested: chat's {type, url_citation:{…}}; else flat. Its text begins behind `before` characters and has `length` of them: one
+ * that does not know its place is of all of it. */
+void openai_write_annotation(struct jw *w, const struct ir_citation *cite, bool is_nested, int64_t before, int64_t length);
 
 /* Content: a text, or parts that read_part understands; absent and null are none. */
 typedef bool openai_part_fn(struct wire_ctx *c, yyjson_val *v, const char *where, struct ir_parts *parts, struct err *e);

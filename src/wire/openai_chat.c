@@ -1117,6 +1117,8 @@ static void write_misc(struct wire_ctx *c, struct jw *w, const struct ir_request
     kv_str(c, w, "prompt_cache_retention", r->cache_retention, is_home);
     if (r->metadata && is_home && !wire_strips(c, "metadata"))
         jw_kv_val(w, "metadata", r->metadata);
+    else if (r->metadata)
+        wire_drop(c, "refused by the upstream", "metadata");
     if (r->has_store && is_home && !wire_strips(c, "store"))
         jw_kv_bool(w, "store", r->store);
     if (r->modalities && r->origin == WIRE_CHAT)
@@ -1136,8 +1138,6 @@ static void name_losses(struct wire_ctx *c, const struct ir_request *r)
         wire_drop(c, format, "cachedContent");
     if (r->safety)
         wire_drop(c, format, "safetySettings");
-    if (r->include && yyjson_arr_size(r->include) > 0)
-        wire_drop(c, format, "include");
     if (r->modalities && r->origin != WIRE_CHAT)
         wire_drop(c, format, "modalities");
     if (r->audio && r->origin != WIRE_CHAT)
@@ -1332,21 +1332,26 @@ static void write_reply_calls(struct wire_ctx *c, struct jw *w, const struct ir_
     jw_array_end(w);
 }
 
-static void write_reply_annotations(struct jw *w, const struct ir_parts *parts)
+static void write_reply_annotations(struct wire_ctx *c, struct jw *w, const struct ir_parts *parts)
 {
     bool is_open = false;
-    for (const struct ir_part *p = parts->first; p; p = p->next)
-        for (const struct ir_citation *cite = p->kind == IR_TEXT ? p->citations : NULL; cite;
-             cite = cite->next) {
-            if (!openai_can_annotate(cite))
+    int64_t before = 0; /* the texts are one here */
+    for (const struct ir_part *p = parts->first; p; p = p->next) {
+        if (p->kind != IR_TEXT)
+            continue;
+        int64_t length = wire_chars(p->text);
+        for (const struct ir_citation *cite = p->citations; cite; cite = cite->next) {
+            if (!wire_answers_with_citation(c, cite))
                 continue;
             if (!is_open) {
                 jw_key(w, "annotations");
                 jw_array(w);
                 is_open = true;
             }
-            openai_write_annotation(w, cite, true);
+            openai_write_annotation(w, cite, true, before, length);
         }
+        before += length;
+    }
     if (is_open)
         jw_array_end(w);
 }
@@ -1421,7 +1426,7 @@ static void write_reply_message(struct wire_ctx *c, struct jw *w, const struct i
         jw_kv_str(w, "refusal", s.refusal);
     else
         jw_kv_null(w, "refusal");
-    write_reply_annotations(w, &m->parts);
+    write_reply_annotations(c, w, &m->parts);
     write_reply_media(c, w, &m->parts);
     if (s.n_calls > 0)
         write_reply_calls(c, w, &m->parts);
@@ -1925,6 +1930,8 @@ struct encoder {
     struct str head; /* data: {"id":…,"model":…, up to "choices" */
     bool has_role[FLOW_CHOICES];
     unsigned n_calls[FLOW_CHOICES];
+    uint32_t before[FLOW_CHOICES],
+        told[FLOW_CHOICES];   /* characters: of the texts before the open one, and of it */
     struct str sound_id;      /* of the sound that was begun */
     bool is_custom, has_args; /* of the open call */
     struct buf custom;        /* its arguments, unwrapped at its end */
@@ -2073,7 +2080,7 @@ static void raw_chunk(struct encoder *s, const struct ir_event *ev, struct buf *
     chunk_begin(s, ev->choice, out);
     if (ev->kind == IR_EV_CITATION) {
         buf_lit(out, "\"annotations\":[");
-        openai_write_annotation(&w, ev->citation, true);
+        openai_write_annotation(&w, ev->citation, true, s->before[ev->choice], s->told[ev->choice]);
         buf_char(out, ']');
         chunk_end(out);
     } else if (ev->kind == IR_EV_MEDIA) {
@@ -2128,6 +2135,8 @@ static void encode_content(struct encoder *s, const struct ir_event *ev, struct 
             TEXT_CHUNK(s, ev, "refusal", out);
         else if (ev->text.n > 0)
             TEXT_CHUNK(s, ev, "content", out);
+        if (ev->part_kind == IR_TEXT)
+            s->told[ev->choice] += (uint32_t)wire_chars(ev->text);
         break;
     case IR_EV_REASONING:
         if (ev->text.n > 0)
@@ -2142,6 +2151,8 @@ static void encode_content(struct encoder *s, const struct ir_event *ev, struct 
             args_chunk(s, ev, out);
         break;
     case IR_EV_BLOCK_START:
+        s->before[ev->choice] += s->told[ev->choice];
+        s->told[ev->choice] = 0;
         if (ev->part_kind == IR_TOOL_CALL && ev->call_kind != IR_CALL_HOSTED)
             begin_call(s, ev, out);
         break;
@@ -2152,7 +2163,7 @@ static void encode_content(struct encoder *s, const struct ir_event *ev, struct 
             sound_chunk(s, ev, out);
         break;
     case IR_EV_CITATION:
-        if (openai_can_annotate(ev->citation))
+        if (wire_answers_with_citation(s->c, ev->citation))
             raw_chunk(s, ev, out);
         break;
     case IR_EV_MEDIA:

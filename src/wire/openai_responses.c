@@ -441,8 +441,8 @@ static void write_said(struct wire_ctx *c, struct jw *w, const struct ir_part *p
         for (const struct ir_citation *cite = p->citations; cite; cite = cite->next) {
             if (cite->origin == WIRE_RESPONSES && cite->raw)
                 jw_val(w, cite->raw);
-            else if (openai_can_annotate(cite))
-                openai_write_annotation(w, cite, false);
+            else if (cite->kind == IR_CITE_URL && cite->url.n > 0)
+                openai_write_annotation(w, cite, false, 0, wire_chars(p->text));
         }
         jw_array_end(w);
     }
@@ -1196,18 +1196,19 @@ static void write_text_content(struct jw *w, struct wording said, bool is_refusa
     jw_object_end(w);
 }
 
-static void add_annotation(struct buf *b, const struct ir_citation *cite)
+static void add_annotation(struct wire_ctx *c, struct buf *b, const struct ir_citation *cite,
+                           int64_t length)
 {
     struct jw w = jw_on(b);
     bool is_own = cite->origin == WIRE_RESPONSES && cite->raw;
-    if (!is_own && !openai_can_annotate(cite))
+    if (!wire_answers_with_citation(c, cite))
         return;
     if (b->n > 0)
         buf_char(b, ',');
     if (is_own)
         jw_val(&w, cite->raw);
     else
-        openai_write_annotation(&w, cite, false);
+        openai_write_annotation(&w, cite, false, 0, length);
 }
 
 static void add_logprobs(struct buf *b,
@@ -1333,7 +1334,7 @@ static const struct ir_part *write_reply_message(struct wire_ctx *c, struct jw *
     for (; p && (p->kind == IR_TEXT || p->kind == IR_REFUSAL); p = p->next) {
         buf_init_arena(&annotations, c->arena, REPLY_MAX);
         for (const struct ir_citation *cite = p->citations; cite; cite = cite->next)
-            add_annotation(&annotations, cite);
+            add_annotation(c, &annotations, cite, wire_chars(p->text));
         write_text_content(w, (struct wording){p->text, false}, p->kind == IR_REFUSAL,
                            buf_str(&annotations), is_first ? buf_str(&logprobs) : STR_NONE);
         is_first = false;
@@ -1643,7 +1644,7 @@ static void annotation(struct decoder *d, yyjson_val *v)
     struct ir_citation *cite = ARENA_NEW(d->c->scratch, struct ir_citation);
     cite->kind = json_get_str(v, "url").n > 0 ? IR_CITE_URL : IR_CITE_TEXT;
     cite->url = json_get_str(v, "url");
-    cite->title = json_get_str(v, "title");
+    cite->title = json_get_str(v, cite->kind == IR_CITE_URL ? "title" : "filename");
     cite->start = json_get_int(v, "start_index", -1);
     cite->end = json_get_int(v, "end_index", -1);
     cite->doc_index = -1;
@@ -2024,11 +2025,28 @@ static void put_text(struct encoder *s, const struct ir_event *ev, struct buf *o
     event_end(out);
 }
 
+/* Characters of the inside of a JSON string: an escape is one, a pair of surrogates too. */
+static int64_t chars_of_json(struct str s)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] != '\\' || i + 1 == s.n) {
+            n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+            continue;
+        }
+        bool is_low = s.p[i + 1] == 'u' && i + 3 < s.n && (s.p[i + 2] | 32) == 'd' &&
+                      strchr("cdefCDEF", s.p[i + 3]);
+        n += !is_low;
+        i += s.p[i + 1] == 'u' ? 5 : 1;
+    }
+    return n;
+}
+
 static void put_annotation(struct encoder *s, const struct ir_citation *cite, struct buf *out)
 {
     struct buf b;
     render(s, &b, 0);
-    add_annotation(&b, cite);
+    add_annotation(s->c, &b, cite, chars_of_json(buf_str(&s->text)));
     if (b.n == 0)
         return;
     need_part(s, out);

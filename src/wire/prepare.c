@@ -158,6 +158,23 @@ static bool keeps_media(struct prep *p, const struct ir_part *part)
     return false;
 }
 
+/* What only Anthropic lets be said of a document. */
+static void drop_words_of_document(struct prep *p, const struct ir_part *part)
+{
+    static const char why[] = "the format has no place for it";
+    enum wire_id to = p->needs->target;
+    bool has_name = (to == WIRE_CHAT || to == WIRE_RESPONSES) && part->name.n == 0 &&
+                    part->source.kind == IR_SOURCE_DATA && !(p->c->quirks & QUIRK_NO_FILES);
+    if (to == WIRE_ANTHROPIC)
+        return;
+    if (part->title.n > 0 && !has_name) /* else it is the file's name */
+        wire_drop(p->c, why, "document.title");
+    if (part->context.n > 0)
+        wire_drop(p->c, why, "document.context");
+    if (part->has_citations_enabled)
+        wire_drop(p->c, why, "document.citations");
+}
+
 static bool keeps(struct prep *p, const struct ir_part *part)
 {
     const struct wire_needs *n = p->needs;
@@ -186,8 +203,10 @@ static bool keeps(struct prep *p, const struct ir_part *part)
                   STR_ARG(type.n > 0 ? type : STR("part")));
         return false;
     }
-    case IR_IMAGE:
     case IR_FILE:
+        drop_words_of_document(p, part);
+        return keeps_media(p, part);
+    case IR_IMAGE:
     case IR_AUDIO:
     case IR_VIDEO:
         return keeps_media(p, part);
@@ -673,6 +692,18 @@ static bool settle_choice(struct prep *p, struct err *e)
     return true;
 }
 
+/* Of what a Responses request wants beside its answer, others have the log probabilities only. */
+static void drop_include(struct prep *p, const struct ir_request *r)
+{
+    yyjson_val *item;
+    size_t i, n;
+    if (p->needs->target == WIRE_RESPONSES)
+        return;
+    yyjson_arr_foreach (r->include, i, n, item)
+        if (!str_is(json_str(item), "message.output_text.logprobs"))
+            wire_drop(p->c, "the format has no such field", "include");
+}
+
 static bool has_reference(yyjson_val *input) /* to an item that some server kept */
 {
     yyjson_val *item;
@@ -773,6 +804,7 @@ struct ir_request *wire_prepare(struct wire_ctx *c, const struct ir_request *req
         add_system(&p, s);
     if (!copy_tools(&p, req->tools, e) || !settle_choice(&p, e))
         return NULL;
+    drop_include(&p, req);
     copy_messages(&p, &req->messages);
     ir_link_calls(c, &out->messages);
     rename_calls(&p);

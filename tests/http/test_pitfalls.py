@@ -656,6 +656,113 @@ def test_citations(sluice, upstream):
     assert message["annotations"][0]["url_citation"]["url"] == "https://example.org/a"
 
 
+CLAIM = "Claim é 🙂."
+PAGE = {"url": "https://example.org/a", "title": "A"}
+
+
+def cited_by_anthropic():
+    body = FORMATS["anthropic"].reply(Turn(text="x"))
+    body["content"] = [
+        {"type": "text", "text": "So: "},
+        {"type": "text", "text": CLAIM, "citations": [{"type": "web_search_result_location", "cited_text": "foo", "encrypted_index": "e", **PAGE}]},
+        {"type": "text", "text": " More.", "citations": [{"type": "char_location", "cited_text": "bar", "document_index": 0,
+                                                          "document_title": "D", "start_char_index": 0, "end_char_index": 3}]}]
+    return body
+
+
+def frames_of(body):
+    """The reply as Anthropic streams it: citations may come before the text that they are of."""
+    yield sse(dump({"type": "message_start", "message": {**body, "content": [], "stop_reason": None}}), "message_start")
+    for i, block in enumerate(body["content"]):
+        yield sse(dump({"type": "content_block_start", "index": i, "content_block": {"type": "text", "text": ""}}), "content_block_start")
+        for delta in [{"type": "citations_delta", "citation": c} for c in block.get("citations", [])] + [{"type": "text_delta", "text": block["text"]}]:
+            yield sse(dump({"type": "content_block_delta", "index": i, "delta": delta}), "content_block_delta")
+        yield sse(dump({"type": "content_block_stop", "index": i}), "content_block_stop")
+    yield sse(dump({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                    "usage": {"output_tokens": 3}}), "message_delta")
+    yield sse(dump({"type": "message_stop"}), "message_stop")
+
+
+def test_a_citation_of_anthropic_is_of_its_block(sluice, upstream):
+    """Its offsets are into a document; in the answer it stands for the block that it came with."""
+    upstream.play(http(200, dump(cited_by_anthropic())))
+    r = sluice.post(CHAT, chat(USER, "anthropic"))
+    message = r.json()["choices"][0]["message"]
+    [found] = [a["url_citation"] for a in message["annotations"]]
+    assert found["url"] == PAGE["url"] and message["content"][found["start_index"]:found["end_index"]] == CLAIM
+    assert r.headers["x-sluice-dropped"] == "citations"  # the document's
+    r = sluice.post(RESPONSES, {"model": "to-anthropic", "input": "x", "store": False})
+    parts = [p for item in r.json()["output"] for p in item["content"]]
+    [(text, found)] = [(p["text"], a) for p in parts for a in p["annotations"]]
+    assert text[found["start_index"]:found["end_index"]] == CLAIM
+    r = sluice.post("/api/chat", {"model": "to-anthropic", "messages": USER, "stream": False})
+    assert r.headers["x-sluice-dropped"] == "citations"
+
+    upstream.play(stream(list(frames_of(cited_by_anthropic()))))
+    text, found = "", []
+    for line in sluice.post(CHAT, chat(USER, "anthropic", stream=True)).text.splitlines():
+        for choice in json.loads(line[6:])["choices"] if line.startswith("data: {") else []:
+            text += choice["delta"].get("content") or ""
+            found += choice["delta"].get("annotations", [])
+    assert [text[a["url_citation"]["start_index"]:a["url_citation"]["end_index"]] for a in found] == [CLAIM]
+
+
+def test_citations_are_not_made_up(sluice, upstream):
+    body = FORMATS["responses"].reply(Turn(text="See " + CLAIM))
+    body["output"][0]["content"][0]["annotations"] = [
+        {"type": "file_citation", "file_id": "f", "index": 0, "filename": "n.txt"},
+        {"type": "url_citation", "start_index": 4, "end_index": 4 + len(CLAIM), **PAGE}]
+    upstream.play(http(200, dump(body)))
+    r = sluice.post(MESSAGES, {"model": "to-responses", "max_tokens": 9, "messages": USER})
+    [found] = r.json()["content"][0]["citations"]
+    assert (found["type"], found["url"], found["cited_text"]) == ("web_search_result_location", PAGE["url"], CLAIM)
+    assert r.headers["x-sluice-dropped"] == "citations"
+    r = sluice.post("/v1beta/models/to-responses:generateContent", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]})
+    sources = r.json()["candidates"][0]["citationMetadata"]["citationSources"]
+    assert [(s.get("uri"), s["title"]) for s in sources] == [(None, "n.txt"), (PAGE["url"], "A")]
+
+
+FOREIGN = {
+    "anthropic": (lambda b: b["content"].extend([
+        {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+        {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}, {"type": "redacted_thinking", "data": "zz"}]),
+                  {"server_tool_use", "web_search_tool_result", "redacted_thinking"}),
+    "google": (lambda b: b["candidates"][0]["content"]["parts"].extend([
+        {"executableCode": {"language": "PYTHON", "code": "1"}}, {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}]),
+               {"executableCode", "codeExecutionResult"}),
+    "responses": (lambda b: b["output"].extend([
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "code_interpreter_call", "id": "ci_1", "code": "1", "status": "completed", "container_id": "c", "outputs": []}]),
+                  {"web_search_call", "code_interpreter_call"})}
+
+
+@pytest.mark.parametrize("up", FOREIGN)
+def test_what_only_its_own_format_can_carry_is_named(sluice, upstream, up):
+    add, names = FOREIGN[up]
+    body = FORMATS[up].reply(Turn(text=HELLO))
+    add(body)
+    upstream.play(http(200, dump(body)))
+    for client in FORMATS:
+        f, ask = FORMATS[client], Ask(model="to-" + up)
+        r = sluice.post(f.path(ask), f.request(ask))
+        assert r.status_code == 200, r.text
+        dropped = set(r.headers.get("x-sluice-dropped", "").split(", ")) - {""}
+        assert dropped == (set() if client == up else names), client
+
+
+def test_what_a_request_loses_is_named(sluice, upstream):
+    for path, up, body, names in (
+            (RESPONSES, "chat", {"input": "x", "store": False, "metadata": {"a": "b"}}, {"metadata"}),
+            (RESPONSES, "anthropic", {"input": "x", "store": False, "include": ["reasoning.encrypted_content"]}, {"include"}),
+            (MESSAGES, "chat", {"max_tokens": 9, "messages": [{"role": "user", "content": [
+                {"type": "document", "title": "T", "context": "C", "citations": {"enabled": True},
+                 "source": {"type": "text", "media_type": "text/plain", "data": "t"}}]}]},
+             {"document.title", "document.context", "document.citations"})):
+        r = sluice.post(path, {"model": "to-" + up, **body})
+        assert r.status_code == 200, r.text
+        assert names <= set(r.headers.get("x-sluice-dropped", "").split(", ")), r.headers
+
+
 def test_logprobs_across_the_openai_formats(sluice, upstream):
     body = FORMATS["chat"].reply(Turn(text="x"))
     logprobs = {"content": [{"token": "x", "logprob": -0.1, "bytes": [120], "top_logprobs": []}], "refusal": None}
