@@ -456,21 +456,35 @@ def raw_request(sluice, client, up, streaming):
             "Content-Length: %d\r\n\r\n" % (f.path(ask), KEY, len(body))).encode() + body
 
 
+def closes_in_time(go, how):
+    """go: a request that is under way, as (client's socket, upstream's request). The upstream is closed within 50 ms of its client's
+    leaving; a loaded machine may miss that now and then, not always."""
+    took = []
+    for _ in range(10):
+        s, request = go()
+        left = time.monotonic()
+        leave(s, how)
+        assert request.gone.wait(5), "the upstream was not closed"
+        took.append(request.gone_at - left)
+        if took[-1] < 0.05:
+            return
+    raise AssertionError("closed only after %s seconds" % took)
+
+
 @pytest.mark.threads
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("client,up", [("chat", "chat"), ("anthropic", "chat"), ("chat", "anthropic"), ("google", "ollama")])
 def test_client_leaves_while_the_upstream_thinks(sluice, upstream, how, client, up):
-    """Upstream closed at once, seen from the upstream's side. The bar is 50 ms; the margin is for a loaded machine."""
+    """Upstream closed at once, seen from the upstream's side."""
     for streaming in (False, True):
-        upstream.reset()
-        upstream.play(silence)
-        s = sluice.connect()
-        s.sendall(raw_request(sluice, client, up, streaming))
-        request = upstream.wait()[0]
-        left = time.monotonic()
-        leave(s, how)
-        assert request.gone.wait(5), "the upstream was not closed"
-        assert request.gone_at - left < 1.0
+        def go():
+            upstream.reset()
+            upstream.play(silence)
+            s = sluice.connect()
+            s.sendall(raw_request(sluice, client, up, streaming))
+            return s, upstream.wait()[0]
+
+        closes_in_time(go, how)
 
 
 @pytest.mark.threads
@@ -479,16 +493,17 @@ def test_client_leaves_while_the_upstream_thinks(sluice, upstream, how, client, 
 def test_client_leaves_in_a_stream(sluice, upstream, how, client, up):
     u = FORMATS[up]
     frames = u.events(Turn(text=HELLO))
-    upstream.play(held_stream(frames[:4], threading.Event(), [], u.stream_type))
-    s = sluice.connect()
-    s.sendall(raw_request(sluice, client, up, True))
-    s.settimeout(10)
-    assert s.recv(100).startswith(b"HTTP/1.1 200")
-    request = upstream.wait()[0]
-    left = time.monotonic()
-    leave(s, how)
-    assert request.gone.wait(5), "the upstream was not closed"
-    assert request.gone_at - left < 1.0
+
+    def go():
+        upstream.reset()
+        upstream.play(held_stream(frames[:4], threading.Event(), [], u.stream_type))
+        s = sluice.connect()
+        s.sendall(raw_request(sluice, client, up, True))
+        s.settimeout(10)
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
+        return s, upstream.wait()[0]
+
+    closes_in_time(go, how)
 
 
 def test_client_leaves_before_its_request_is_whole(sluice, upstream):
