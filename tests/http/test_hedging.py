@@ -230,7 +230,9 @@ def test_the_cancelled_one_has_a_line_of_its_own(start_sluice, upstream):
     assert by["a"]["ended"] == "hedged" and by["a"]["usage_quality"] == "estimated" and by["a"]["output_tokens"] == 0
     assert by["a"]["cost_nanousd"] == by["a"]["input_tokens"] * 4000 > 0
     assert by["a"]["request_id"] == by["b"]["request_id"]
-    row = see(s, "/sluice/v1/requests/" + by["a"]["request_id"])  # what it cost in all, and how much of it the second one was
+    path = "/sluice/v1/requests/" + by["a"]["request_id"]
+    wait_for(lambda: s.get(path, headers=s.auth(ADMIN)).status_code == 200, "its record follows its line")
+    row = see(s, path)  # what it cost in all, and how much of it the second one was
     assert row["cost_nanousd"] == by["a"]["cost_nanousd"] + by["b"]["cost_nanousd"] and row["hedge_cost_nanousd"] == by["a"]["cost_nanousd"]
     budget = see(s, "/sluice/v1/budgets/all")
     assert budget["held_nanousd"] == 0 and budget["spent_nanousd"] == by["a"]["cost_nanousd"] + by["b"]["cost_nanousd"]
