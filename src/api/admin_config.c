@@ -3,6 +3,7 @@
 #include "api/change.h"
 #include "json/shape_json.h"
 #include "domain/discover.h"
+#include "domain/proxy.h"
 #include "version.h"
 
 #define MODELS_TIMEOUT_MS 10000
@@ -613,6 +614,9 @@ static bool put_server(struct control_call *c, struct err *e)
     if (str_contains(in->proxy, STR("://")) && !str_contains(in->proxy, STR("${")) &&
         !url_parse(c->arena, in->proxy, &url, &why))
         return err_field(e, "proxy", "'proxy': %s", why.message);
+    if (proxy_is_name(in->proxy) && !str_contains(in->proxy, STR("${")) &&
+        !proxy_find(c->snap, in->proxy))
+        return proxy_unknown(in->proxy, e);
     if (yyjson_obj_get(c->root, "proxy")) {
         if (!change_setting(c, setting_find(STR("proxy")), in->proxy.n ? in->proxy : STR_NONE, e))
             return false;

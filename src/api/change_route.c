@@ -617,11 +617,7 @@ bool change_proxy_known(struct work *w, struct str said, struct err *e)
     struct entry_place p;
     if (w->is_lenient || !proxy_is_name(said) || str_contains(said, STR("${")))
         return true;
-    return find_entry(w, SECTION_PROXIES, said, &p, e) &&
-           (stands(&p) || err_field(e, "proxy",
-                                    "'proxy' must be an address (http://, socks5://), or the name "
-                                    "of a proxy that there is, not '" STR_FMT "'",
-                                    STR_ARG(str_first(said, 100))));
+    return find_entry(w, SECTION_PROXIES, said, &p, e) && (stands(&p) || proxy_unknown(said, e));
 }
 
 /* ---- what an entry may say ---- */

@@ -338,9 +338,9 @@ static bool put_resilience(struct control_call *c, struct err *e)
                                    {"protect_concurrency", protect.concurrentRequests}};
     struct setting_value v[ARRAY_LEN(vendors) + ARRAY_LEN(local) + ARRAY_LEN(guard)];
     size_t n = 0;
-    if (memcmp(&p.apikey, &was.apikey, sizeof p.apikey))
+    if (memcmp(&p.apikey, &was.apikey, sizeof p.apikey) != 0)
         n += put_numbers(c, vendors, ARRAY_LEN(vendors), v + n);
-    if (memcmp(&p.local, &was.local, sizeof p.local))
+    if (memcmp(&p.local, &was.local, sizeof p.local) != 0)
         n += put_numbers(c, local, ARRAY_LEN(local), v + n);
     if (c->present & 2)
         n += put_numbers(c, guard, ARRAY_LEN(guard), v + n);

@@ -1,5 +1,6 @@
 /* settings.c - /sluice/v1/settings: every setting with its value and where that comes from. */
 #include "api/change.h"
+#include "domain/proxy.h"
 
 struct setting_out {
     struct str name;
@@ -171,6 +172,9 @@ static bool check(struct control_call *c, struct err *e)
         return false;
     if (!json_absent(in->value) && !setting_set(&probe, row, text_of(c, in->value), e))
         return false;
+    struct str proxy = str_is(str_of(row->name), "proxy") ? text_of(c, in->value) : STR_NONE;
+    if (proxy_is_name(proxy) && !str_contains(proxy, STR("${")) && !proxy_find(c->snap, proxy))
+        return proxy_unknown(proxy, e);
     return control_reply(c, 200, &check_shape, &(struct check_out){true});
 }
 

@@ -378,11 +378,12 @@ static bool load_kinds(struct loader *l, struct db *db, struct err *e)
 /* A setting's value in the file's server section; request_log_… also as llm-rosetta has it, in an object of its own. */
 static yyjson_val *setting_in(yyjson_val *server, const char *name)
 {
-    static const char log[] = "request_log_";
     yyjson_val *v = json_get(server, name);
-    return json_absent(v) && strncmp(name, log, sizeof log - 1) == 0
-               ? json_get(json_get(server, "request_log"), name + sizeof log - 1)
-               : v;
+    struct str whole = str_of(name), log = STR("request_log_");
+    if (!json_absent(v) || !str_starts(whole, log))
+        return v;
+    struct str rest = str_skip(whole, log.n);
+    return json_find(json_get(server, "request_log"), rest.p, rest.n);
 }
 
 /* ---- proxies that have a name ---- */

@@ -7,6 +7,14 @@ bool proxy_is_name(struct str said)
     return said.n && !str_contains(said, STR("://"));
 }
 
+bool proxy_unknown(struct str said, struct err *e)
+{
+    return err_field(e, "proxy",
+                     "'proxy' must be an address (http://, socks5://), or the name of a proxy that "
+                     "there is, not '" STR_FMT "'",
+                     STR_ARG(str_first(said, 100)));
+}
+
 bool proxy_check_url(struct arena *a, struct str url, struct err *e)
 {
     static const char *const schemes[] = {"http", "https", "socks5", "socks5h"};

@@ -12,6 +12,7 @@ struct proxy {
     enum origin from;
 };
 bool proxy_is_name(struct str said);          /* no address: it names one of "proxies" */
+bool proxy_unknown(struct str said, struct err *e);    /* false: the refusal of a name that leads nowhere */
 bool proxy_check_url(struct arena *a, struct str url, struct err *e) MUST_USE;
 /* The value of an entry of "proxies". ERR_INPUT names the field. An address with ${…} in it is for proxy_check_url() once that is filled in. */
 bool proxy_read(struct arena *a, struct str name, yyjson_val *v, struct proxy *out, struct err *e) MUST_USE;

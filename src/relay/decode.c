@@ -131,12 +131,12 @@ void coding_free(struct coding *c)
 
 static void inflate_some(struct coding *c, struct str bytes, struct buf *out)
 {
-    char chunk[16384];
+    unsigned char chunk[16384] = {0};
     int rc;
     c->z.next_in = (Bytef *)(uintptr_t)bytes.p;
     c->z.avail_in = (uInt)bytes.n;
     do {
-        c->z.next_out = (Bytef *)chunk;
+        c->z.next_out = chunk;
         c->z.avail_out = sizeof chunk;
         rc = inflate(&c->z, Z_SYNC_FLUSH);
         buf_add(out, chunk, sizeof chunk - c->z.avail_out);

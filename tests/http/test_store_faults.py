@@ -240,7 +240,7 @@ def test_secrets_are_nowhere(start_sluice, scripted, upstream, tmp_path):
     del unmarked["server"]["otlp_headers_file"]
     s.write_config(unmarked)
     say(s.post("/admin/api/config/reload", headers=s.auth(ADMIN)))
-    wait_for(lambda: marks["otel"] in str([r[1] for r in collector.requests]), "the environment's headers are sent")
+    wait_for(lambda: marks["otel"] in str([r[1] for r in collector.requests]), "the environment's headers are sent", 60)
     core = "no memory" if int(pathlib.Path("/proc/%d/coredump_filter" % s.process.pid).read_text(), 16) == 0 else "all marks: " + " ".join(marks.values())
     s.process.send_signal(signal.SIGTERM)
     s.process.wait(30)

@@ -300,8 +300,12 @@ START_TEST(names_are_cleaned_told_apart_and_found_again)
     struct ir_request *out = wire_prepare(&c, &r, &strict, &e);
     ck_assert_ptr_nonnull(out);
     const struct ir_tool *t = out->tools;
-    check_text(t->name, "get_weather");
+    /* it was fine, and stays, though it is not the first */
+    check_text(t->next->name, "get_weather");
+    check_text(wire_tool_name_back(&c, t->next->name), "get_weather");
+    ck_assert(!str_eq(t->name, t->next->name) && !str_eq(t->next->next->name, t->next->name));
     ck_assert(!str_eq(t->next->next->name, t->name));
+    check_text(wire_tool_name_back(&c, t->name), "get weather");
     ck_assert_ptr_null(t->next->next->next);
     check_str(out->choice_tool, t->next->next->name);
     check_text(wire_tool_name_back(&c, t->next->next->name), "get.weather");
