@@ -206,7 +206,7 @@ int64_t price_bound(const struct price *p, enum price_service service,
     } parts[] = {{PRICE_INPUT, PRICE_AUDIO_IN, most->tokens_in},
                  {PRICE_OUTPUT, PRICE_AUDIO_OUT, most->tokens_out},
                  {PRICE_IMAGE, PRICE_IMAGE, most->images},
-                 {PRICE_SEARCH, PRICE_SEARCH, most->searches},
+                 {PRICE_SEARCH, PRICE_SEARCH, most->searches > 0 ? most->searches : 0},
                  {PRICE_REQUEST, PRICE_REQUEST, 1}};
     __int128 total = 0;
     bool is_any = false;
@@ -218,6 +218,14 @@ int64_t price_bound(const struct price *p, enum price_service service,
         total += exact(parts[i].from, parts[i].quantity, rate > 0 ? rate : 0);
     }
     return is_any ? rounded(total) + (total % 1000000 != 0) : -1; /* never below what it comes to */
+}
+
+bool price_has(const struct price *p, enum price_part part)
+{
+    bool has = p->base.v[part] > 0;
+    for (size_t i = 0; i < p->n_variants; i++)
+        has |= p->variants[i].rates.v[part] > 0;
+    return has;
 }
 
 enum price_service price_service_of(struct str tier)

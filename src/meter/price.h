@@ -37,6 +37,7 @@ struct price_most {             /* no more than this will be used: tokens of wha
 };
 /* The most that it can cost: all input at its dearest rate, all output at its dearest. -1: unknown. */
 int64_t price_bound(const struct price *p, enum price_service service, const struct price_most *most);
+bool price_has(const struct price *p, enum price_part part); /* some of its rates asks money for it */
 /* For choosing between targets: nano-USD for a million tokens of input; -1: unknown. */
 static inline int64_t price_input_rate(const struct price *p)
 {

@@ -64,7 +64,8 @@ static void estimate(struct relay *rl, struct money *m)
     most->tokens_in = rl->form ? form_tokens(rl) : bytes / BYTES_A_TOKEN + 16;
     if (model && model->context_tokens > 0 && most->tokens_in > model->context_tokens)
         most->tokens_in = model->context_tokens;
-    most->searches = rl->form ? 0 : asked_searches(rl->body, rl->set->budget_hold_searches);
+    /* looked for when a price asks: the whole body is read for it */
+    most->searches = rl->form ? 0 : -1;
     if (makes_images(rl)) {
         most->images = rl->form ? FORM_IMAGES : rl->asked_choices;
         most->tokens_out = most->images * IMAGE_TOKENS;
@@ -80,8 +81,10 @@ static void estimate(struct relay *rl, struct money *m)
 }
 
 /* In the dearest service that it may be served in: what was asked for is not what one always gets. -1: unknown. */
-static int64_t bound(const struct relay *rl, const struct price *p, const struct price_most *most)
+static int64_t bound(const struct relay *rl, const struct price *p, struct price_most *most)
 {
+    if (most->searches < 0 && p && price_has(p, PRICE_SEARCH))
+        most->searches = asked_searches(rl->body, rl->set->budget_hold_searches);
     int64_t v = price_bound(p, rl->service, most);
     if (p && p->has_services) {
         int64_t standard = price_bound(p, SERVICE_STANDARD, most),
@@ -93,7 +96,7 @@ static int64_t bound(const struct relay *rl, const struct price *p, const struct
 }
 
 /* Of the dearest target; -1: none of them is priced. */
-static int64_t amount_of(const struct relay *rl, const struct money *m, int64_t now_ms)
+static int64_t amount_of(const struct relay *rl, struct money *m, int64_t now_ms)
 {
     int64_t most = -1;
     for (size_t i = 0; i < rl->n_order; i++) {
@@ -197,9 +200,10 @@ static bool grow(struct relay *rl, int64_t tokens)
     struct money *m = rl->money;
     const struct budget *by = NULL;
     const struct price *p = price_at(rl->target->prices, clock_wall_ms());
+    int64_t now = bound(rl, p, &m->most);
     struct price_most to = m->most;
     to.tokens_out = tokens + STEP_TOKENS;
-    int64_t now = bound(rl, p, &m->most), then = bound(rl, p, &to);
+    int64_t then = bound(rl, p, &to);
     if (then < 0 || hold_grow(&m->hold, then - now, clock_wall_ms(), &by)) {
         m->most = to;
         return true;
