@@ -1024,24 +1024,12 @@ static bool put_model(struct work *w, const struct model_change *in, const struc
 /* A target that says no model of its own asks for the name that the client calls: once that changes, it has to say the old one. */
 static struct str target_named(struct work *w, yyjson_val *v, struct str name)
 {
-    struct buf b;
-    size_t i, max;
-    yyjson_val *k, *member;
     if (json_get_str(v, "upstream_model").n)
         return json_text(w->a, v);
-    buf_init_arena(&b, w->a, SIZE_MAX / 4);
-    struct jw out = jw_on(&b);
-    jw_object(&out);
     if (yyjson_is_str(v))
-        jw_kv_str(&out, "provider", json_str(v));
-    yyjson_obj_foreach (v, i, max, k, member)
-        if (!str_is(json_str(k), "upstream_model")) {
-            jw_key_str(&out, json_str(k));
-            jw_val(&out, member);
-        }
-    jw_kv_str(&out, "upstream_model", name);
-    jw_object_end(&out);
-    return buf_str(&b);
+        return str_fmt(w->a, "{\"provider\":" STR_FMT ",\"upstream_model\":" STR_FMT "}",
+                       STR_ARG(str_json(w->a, json_str(v))), STR_ARG(str_json(w->a, name)));
+    return json_text_with(w->a, v, STR("upstream_model"), name);
 }
 
 static bool keep_upstream_model(struct work *w, struct str name, const struct place *p,

@@ -296,23 +296,7 @@ static bool rename_member(struct work *w, enum section s, enum referent what, co
     if (!p.in_store)
         return true;
     struct str is = renamed(w, what, said_by(member, p.in_store), from, to);
-    if (!is.p)
-        return true;
-    struct buf b;
-    size_t i, max;
-    yyjson_val *k, *v;
-    buf_init_arena(&b, w->a, SIZE_MAX / 4);
-    struct jw out = jw_on(&b);
-    jw_object(&out);
-    jw_key_str(&out, str_of(member));
-    jw_str(&out, is);
-    yyjson_obj_foreach (p.in_store, i, max, k, v)
-        if (!str_eq(json_str(k), str_of(member))) {
-            jw_key_str(&out, json_str(k));
-            jw_val(&out, v);
-        }
-    jw_object_end(&out);
-    return put_row(w, s, key, buf_str(&b), e);
+    return !is.p || put_row(w, s, key, json_text_with(w->a, p.in_store, str_of(member), is), e);
 }
 
 static bool rename_entry(struct work *w, enum section s, struct str from, struct str to,

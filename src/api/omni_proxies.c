@@ -5,17 +5,6 @@
 #include "base/clock.h"
 #include "base/codec.h"
 
-enum reach {
-    AT_GLOBAL,
-    AT_PROVIDER,
-    AT_ACCOUNT
-};
-static const struct word scope_words[] = {{"global", AT_GLOBAL},
-                                          {"provider", AT_PROVIDER},
-                                          {"account", AT_ACCOUNT},
-                                          {"key", AT_ACCOUNT},
-                                          {0}};
-
 struct assignment {
     struct str id, proxy_id, scope, scope_id;
 };
@@ -269,12 +258,8 @@ static bool list(struct control_call *c, struct err *e)
 
 static bool scope_of(struct str text, struct str id, int *out, struct err *e)
 {
-    *out = word_value(scope_words, text, -1);
-    if (str_is(text, "combo"))
-        return err_field(e, "scope", "'combo' is not supported: proxies are connections'");
-    if (*out < 0)
-        return err_field(e, "scope", "'scope' must be global, provider or account");
-    return *out == AT_GLOBAL || id.n || err_field(e, "scopeId", "'scopeId' is required here");
+    static const struct omni_level_names names = {"scope", "scopeId", "account", "here"};
+    return omni_level_of(&names, text, id, out, e);
 }
 
 /* proxyId; null or absent: none. */
@@ -366,16 +351,16 @@ static bool to_provider(struct control_call *c, struct str id, struct str name, 
 static bool assign_to(struct control_call *c, int scope, struct str id, struct str name,
                       struct err *e)
 {
-    return scope == AT_GLOBAL     ? to_global(c, name, e)
-           : scope == AT_PROVIDER ? to_provider(c, id, name, e)
-                                  : to_account(c, id, name, e);
+    return scope == OMNI_GLOBAL     ? to_global(c, name, e)
+           : scope == OMNI_PROVIDER ? to_provider(c, id, name, e)
+                                    : to_account(c, id, name, e);
 }
 
 static void write_assignment(struct jw *w, struct arena *a, const struct proxy *p, int scope,
                              struct str id)
 {
     static const char *const words[] = {"global", "provider", "account"};
-    struct assignment one = p ? assigned(a, p, words[scope], scope == AT_GLOBAL ? STR_NONE : id)
+    struct assignment one = p ? assigned(a, p, words[scope], scope == OMNI_GLOBAL ? STR_NONE : id)
                               : (struct assignment){.id = STR_NONE};
     if (p)
         shape_write(&assignment_shape, &one, w);
@@ -437,15 +422,15 @@ static bool bulk_assign(struct control_call *c, struct err *e)
     int scope;
     if (!scope_of(in->scope, STR("-"), &scope, e) || !chosen(c, in->proxy_id, &p, e))
         return false;
-    if (scope != AT_GLOBAL && !in->scope_ids.n)
+    if (scope != OMNI_GLOBAL && !in->scope_ids.n)
         return err_field(e, "scopeIds", "'scopeIds' must name at least one");
     struct str name = p ? p->name : STR_NONE;
-    size_t n = scope == AT_GLOBAL ? 1 : in->scope_ids.n;
+    size_t n = scope == OMNI_GLOBAL ? 1 : in->scope_ids.n;
     struct failed *v = ARENA_ARRAY(c->arena, struct failed, n);
     struct bulk_out out = {true, str_of(words[scope]), (int64_t)n, 0, {v, 0}};
     for (size_t i = 0; i < n; i++) {
         struct err why = ERR_INIT;
-        struct str id = scope == AT_GLOBAL ? STR_NONE : in->scope_ids.v[i];
+        struct str id = scope == OMNI_GLOBAL ? STR_NONE : in->scope_ids.v[i];
         if (assign_to(c, scope, id, name, &why))
             out.updated++;
         else if (why.kind == ERR_INPUT || why.kind == ERR_CONFLICT || why.kind == ERR_NOT_FOUND)
@@ -548,7 +533,7 @@ static bool value_of(struct control_call *c, const struct proxy *was, yyjson_val
 {
     const struct proxy_in *in = c->in;
     struct omni_proxy p = {.type = STR("http")};
-    struct str url, now = omni_time(c->arena, clock_wall_ms()), made = now;
+    struct str url = STR_NONE, now = omni_time(c->arena, clock_wall_ms()), made = now;
     struct buf b;
     yyjson_val *view;
     if (is_given(c, IN_STATUS) && !str_is(in->status, "active"))
@@ -573,13 +558,10 @@ static bool value_of(struct control_call *c, const struct proxy *was, yyjson_val
     p.port = is_given(c, IN_PORT) ? in->port : p.port;
     p.username = is_given(c, IN_USERNAME) ? in->username : p.username;
     p.password = is_given(c, IN_PASSWORD) ? in->password : p.password;
-    if (!(was && !(c->present & (1u << IN_TYPE | 1u << IN_HOST | 1u << IN_PORT | 1u << IN_USERNAME |
-                                 1u << IN_PASSWORD))) &&
-        !omni_proxy_address(c->arena, &p, &url, e))
+    const uint64_t parts = 1u << IN_TYPE | 1u << IN_HOST | 1u << IN_PORT | 1u << IN_USERNAME |
+                           1u << IN_PASSWORD;
+    if ((!was || c->present & parts) && !omni_proxy_address(c->arena, &p, &url, e))
         return false;
-    else if (was && !(c->present & (1u << IN_TYPE | 1u << IN_HOST | 1u << IN_PORT |
-                                    1u << IN_USERNAME | 1u << IN_PASSWORD)))
-        url = STR_NONE;
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     jw_object(&w);

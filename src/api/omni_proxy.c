@@ -238,25 +238,27 @@ static const struct shape proxy_query_shape = SHAPE(
     FIELD(struct proxy_query, resolve, 0,
           "Id of a connection: which proxy it goes through, and why"));
 
-enum level {
-    LEVEL_GLOBAL,
-    LEVEL_PROVIDER,
-    LEVEL_KEY
-};
-static const struct word level_words[] = {{"global", LEVEL_GLOBAL},
-                                          {"provider", LEVEL_PROVIDER},
-                                          {"key", LEVEL_KEY},
-                                          {"account", LEVEL_KEY},
-                                          {0}};
+bool omni_level_of(const struct omni_level_names *n, struct str text, struct str id, int *out,
+                   struct err *e)
+{
+    static const struct word words[] = {{"global", OMNI_GLOBAL},
+                                        {"provider", OMNI_PROVIDER},
+                                        {"key", OMNI_ACCOUNT},
+                                        {"account", OMNI_ACCOUNT},
+                                        {0}};
+    *out = word_value(words, text, -1);
+    if (str_is(text, "combo"))
+        return err_field(e, n->level, "'combo' is not supported: proxies are connections'");
+    if (*out < 0)
+        return err_field(e, n->level, "'%s' must be global, provider or %s", n->level, n->last);
+    return *out == OMNI_GLOBAL || id.n ||
+           err_field(e, n->id, "'%s' is required %s", n->id, n->here);
+}
 
 static bool level_of(struct str text, struct str id, int *out, struct err *e)
 {
-    *out = word_value(level_words, text, -1);
-    if (str_is(text, "combo"))
-        return err_field(e, "level", "'combo' is not supported: proxies are connections'");
-    if (*out < 0)
-        return err_field(e, "level", "'level' must be global, provider or key");
-    return *out == LEVEL_GLOBAL || id.n || err_field(e, "id", "'id' is required at this level");
+    static const struct omni_level_names names = {"level", "id", "key", "at this level"};
+    return omni_level_of(&names, text, id, out, e);
 }
 
 static bool reply_one(struct control_call *c, yyjson_val *view, struct str level, struct str id,
@@ -267,11 +269,11 @@ static bool reply_one(struct control_call *c, yyjson_val *view, struct str level
     int at;
     if (!level_of(level, id, &at, e))
         return false;
-    if (at == LEVEL_KEY && !u)
+    if (at == OMNI_ACCOUNT && !u)
         return omni_not_found("Connection", id, e);
-    url = at == LEVEL_GLOBAL ? c->snap->settings.proxy_url
-          : at == LEVEL_KEY  ? own_proxy(view, u)
-                             : shared(c->snap, view, id);
+    url = at == OMNI_GLOBAL    ? c->snap->settings.proxy_url
+          : at == OMNI_ACCOUNT ? own_proxy(view, u)
+                               : shared(c->snap, view, id);
     struct jw w = jw_on(&c->out);
     jw_object(&w);
     jw_kv_str(&w, "level", level);
@@ -371,23 +373,23 @@ static bool edit(struct control_call *c, struct edits *to, int level, struct str
                  struct err *e)
 {
     const struct snapshot *s = c->snap;
-    const struct upstream *meant = level == LEVEL_KEY ? omni_connection(s, id) : NULL;
+    const struct upstream *meant = level == OMNI_ACCOUNT ? omni_connection(s, id) : NULL;
     bool is_any = false;
-    if (level == LEVEL_GLOBAL) {
+    if (level == OMNI_GLOBAL) {
         to->has_global |= !omni_proxy_is_shown(c->arena, s->settings.proxy_url, url);
         to->global = url;
         return true;
     }
     for (size_t i = 0; i < s->n_upstreams; i++) {
         const struct upstream *u = s->upstreams[i];
-        if (level == LEVEL_KEY ? u != meant : u->from == ORIGIN_DEFAULT || !omni_is_of(s, u, id))
+        if (level == OMNI_ACCOUNT ? u != meant : u->from == ORIGIN_DEFAULT || !omni_is_of(s, u, id))
             continue;
         is_any = true;
         if (!omni_proxy_is_shown(c->arena, own_proxy(to->view, u), url))
             add(c, to, u->name, url);
     }
     return is_any || err_field(e, "", "There is no %s '" STR_FMT "'",
-                               level == LEVEL_KEY ? "connection" : "connection of provider",
+                               level == OMNI_ACCOUNT ? "connection" : "connection of provider",
                                STR_ARG(str_first(id, 100)));
 }
 
@@ -417,7 +419,7 @@ static bool read_edits(struct control_call *c, struct edits *to, struct err *e)
 {
     const struct proxies_in *in = c->in;
     struct str url;
-    int level = LEVEL_GLOBAL;
+    int level = OMNI_GLOBAL;
     if (!yyjson_obj_size(c->root))
         return err_field(e, "body", "Give at least one key");
     if (yyjson_obj_size(in->combos))
@@ -428,12 +430,12 @@ static bool read_edits(struct control_call *c, struct edits *to, struct err *e)
         return err_field(e, "proxy", "'proxy' is required with 'level'; null: none");
     if (has_member(c, "proxy") &&
         (!address_of(c->arena, in->proxy, &url, e) || !edit(c, to, level, in->id, url, e)))
-        return omni_proxy_inside(e, e->field[0] || level == LEVEL_GLOBAL ? "proxy" : "id");
-    if (has_member(c, "global") && (!address_of(c->arena, in->global, &url, e) ||
-                                    !edit(c, to, LEVEL_GLOBAL, STR_NONE, url, e)))
+        return omni_proxy_inside(e, e->field[0] || level == OMNI_GLOBAL ? "proxy" : "id");
+    if (has_member(c, "global") &&
+        (!address_of(c->arena, in->global, &url, e) || !edit(c, to, OMNI_GLOBAL, STR_NONE, url, e)))
         return omni_proxy_inside(e, "global");
-    return (!in->providers || edit_map(c, to, LEVEL_PROVIDER, "providers", in->providers, e)) &&
-           (!in->keys || edit_map(c, to, LEVEL_KEY, "keys", in->keys, e));
+    return (!in->providers || edit_map(c, to, OMNI_PROVIDER, "providers", in->providers, e)) &&
+           (!in->keys || edit_map(c, to, OMNI_ACCOUNT, "keys", in->keys, e));
 }
 
 static bool apply(struct control_call *c, const struct edits *in, struct err *e)

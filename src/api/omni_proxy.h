@@ -19,4 +19,13 @@ bool omni_proxy_is_shown(struct arena *a, struct str was, struct str is);
 struct str omni_proxy_said(yyjson_val *view, const struct upstream *u);
 const struct proxy *omni_proxy_find(const struct snapshot *s, struct str id); /* NULL: there is none of this id */
 bool omni_proxy_inside(struct err *e, const char *of);        /* e.field is a member of `of`; false */
+
+enum omni_level { OMNI_GLOBAL, OMNI_PROVIDER, OMNI_ACCOUNT }; /* who goes through a proxy */
+struct omni_level_names {     /* of the members that say it, for messages */
+    const char *level, *id;
+    const char *last;         /* how they call OMNI_ACCOUNT */
+    const char *here;         /* where the id is required */
+};
+/* Which level a word means; all but the global one need an id. ERR_INPUT names the member. */
+bool omni_level_of(const struct omni_level_names *n, struct str text, struct str id, int *out, struct err *e) MUST_USE;
 #endif

@@ -182,6 +182,8 @@ void json_escape(struct buf *b, struct str s);                /* the inside of a
 
 /* The value as compact JSON text in the arena. */
 struct str json_text(struct arena *a, yyjson_val *v);
+/* The same of an object with this text as a member: in the place of the one of that name, else behind all others. */
+struct str json_text_with(struct arena *a, yyjson_val *object, struct str member, struct str text);
 
 /* ---- top-level scanner ---- */
 /* Validates the whole text (structure, literals, numbers, strings, UTF-8; depth <= max_depth) without building a tree

@@ -274,3 +274,29 @@ struct str json_text(struct arena *a, yyjson_val *v)
     jw_val(&w, v);
     return buf_str(&b);
 }
+
+struct str json_text_with(struct arena *a, yyjson_val *object, struct str member, struct str text)
+{
+    struct buf b;
+    size_t i, max;
+    yyjson_val *k, *v;
+    bool is_there = false;
+    buf_init_arena(&b, a, SIZE_MAX / 2);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    yyjson_obj_foreach (object, i, max, k, v) {
+        bool is_it = str_eq(json_str(k), member);
+        is_there |= is_it;
+        jw_key_str(&w, json_str(k));
+        if (is_it)
+            jw_str(&w, text);
+        else
+            jw_val(&w, v);
+    }
+    if (!is_there) {
+        jw_key_str(&w, member);
+        jw_str(&w, text);
+    }
+    jw_object_end(&w);
+    return buf_str(&b);
+}

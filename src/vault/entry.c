@@ -16,27 +16,6 @@ static const char *member_of(const char *section)
     return NULL;
 }
 
-/* The object with one string in another's place. */
-static struct str with_member(struct arena *a, yyjson_val *object, const char *member,
-                              struct str text)
-{
-    struct buf b;
-    size_t i, max;
-    yyjson_val *k, *v;
-    buf_init_arena(&b, a, SIZE_MAX / 4);
-    struct jw w = jw_on(&b);
-    jw_object(&w);
-    yyjson_obj_foreach (object, i, max, k, v) {
-        jw_key_str(&w, json_str(k));
-        if (str_eq(json_str(k), str_of(member)))
-            jw_str(&w, text);
-        else
-            jw_val(&w, v);
-    }
-    jw_object_end(&w);
-    return buf_str(&b);
-}
-
 static bool find(struct arena *a, const char *section, struct str body, yyjson_val **object,
                  struct str *text, const char **member)
 {
@@ -55,7 +34,7 @@ struct str entry_sealed(const struct seal *s, struct arena *a, const char *secti
     if (!find(a, section, body, &object, &text, &member))
         return body;
     struct str blob = seal_wrap(s, a, secret_of(text), str_of(section));
-    return with_member(a, object, member, str_cat(a, STR(MARK), base64_encode(a, blob)));
+    return json_text_with(a, object, str_of(member), str_cat(a, STR(MARK), base64_encode(a, blob)));
 }
 
 bool entry_opened(const struct seal *s, struct arena *a, const char *section, struct str body,
@@ -73,6 +52,6 @@ bool entry_opened(const struct seal *s, struct arena *a, const char *section, st
                        section);
     if (!seal_unwrap(s, a, blob, str_of(section), &opened, e))
         return false;
-    *out = with_member(a, object, member, secret_reveal(opened));
+    *out = json_text_with(a, object, str_of(member), secret_reveal(opened));
     return true;
 }
