@@ -100,7 +100,7 @@ def test_filters(listen):
     ask(s, request_id="r-other000", key=OTHER)
     ask(s, request_id="r-error000", model="no_such_model")
     everything = listen(last_id="1")
-    wait_for(lambda: len(everything.ids()) == 4 and errors.ids() and key.ids(), "all are there")
+    wait_for(lambda: len(everything.ids()) == 4 and all(one.ids() for one in (errors, streams, key, label, text)), "all are there")
     assert errors.ids() == text.ids() == ["r-error000"] and streams.ids() == ["r-stream00"] and key.ids() == label.ids() == ["r-other000"]
     r = s.get(TAIL + "?status=odd", headers=s.auth(ADMIN))
     assert r.status_code == 400 and r.json()["error"]["param"] == "status"
