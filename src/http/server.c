@@ -651,6 +651,37 @@ void http_reply_end(struct http_req *r)
     want_work(c);
 }
 
+bool http_req_takes_trailers(const struct http_req *r)
+{
+    struct str token, rest = http_req_header(r, "te");
+    while (rest.n > 0) {
+        rest = str_cut(rest, ',', &token);
+        if (str_eq_nocase(str_trim(token), STR("trailers")))
+            return true;
+    }
+    return false;
+}
+
+void http_reply_end_with(struct http_req *r, const struct http_header *trailers, size_t n)
+{
+    struct http_conn *c = conn_of(r);
+    if (n == 0 || !is_replying(c) || !c->is_reply_chunked) {
+        http_reply_end(r);
+        return;
+    }
+    flush(c, STR_NONE, false);
+    c->is_reply_ended = true;
+    struct buf b;
+    buf_init_arena(&b, r->arena, c->server->conf.max_head_bytes);
+    buf_lit(&b, "0\r\n");
+    for (size_t i = 0; i < n; i++)
+        add_header(&b, &trailers[i]);
+    buf_lit(&b, "\r\n");
+    uv_buf_t out = view(buf_failed(&b) ? STR("0\r\n\r\n") : buf_str(&b));
+    put(c, &out, 1);
+    want_work(c);
+}
+
 void http_reply(struct http_req *r, int status, const struct http_header *h, size_t n,
                 struct str body)
 {

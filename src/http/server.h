@@ -75,6 +75,9 @@ void http_reply_head(struct http_req *r, int status, const struct http_header *h
 /* Gathered and written once at the end of this loop turn (or by http_reply_flush). Copies what cannot be sent at once. */
 void http_reply_body(struct http_req *r, struct str bytes);
 void http_reply_end(struct http_req *r);
+/* The same with trailers behind a chunked body. They reach only who said that it reads them: http_req_takes_trailers(). */
+void http_reply_end_with(struct http_req *r, const struct http_header *trailers, size_t n);
+bool http_req_takes_trailers(const struct http_req *r);       /* RFC 9110, 6.5.1: TE: trailers */
 void http_reply_flush(struct http_req *r);
 bool http_reply_is_full(const struct http_req *r);
 void http_reply_cut(struct http_req *r);                      /* closes without a proper end: the client sees a broken reply */

@@ -559,6 +559,6 @@ size_t cache_headers(struct relay *rl, struct http_header *h, size_t max)
         h[n++] = (struct http_header){STR("x-omniroute-idempotent"), STR("true")};
     }
     if (c->served && c->served->dropped.n)
-        h[n++] = (struct http_header){STR("x-sluice-dropped"), c->served->dropped};
+        h[n++] = (struct http_header){STR(DROPPED_HEADER), c->served->dropped};
     return n;
 }

@@ -198,7 +198,7 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("x-sluice-budget-warning"), money_warning(rl)};
     struct str dropped = relay_dropped(rl);
     if (dropped.n)
-        h[n++] = (struct http_header){STR("x-sluice-dropped"), dropped};
+        h[n++] = (struct http_header){STR(DROPPED_HEADER), dropped};
     if (rl->cached)
         n += cache_headers(rl, h + n, max - n);
     if (usage_log_is_degraded(rl->env->usage, loop_now_ms(rl->env->loop)))
@@ -315,6 +315,12 @@ void relay_forget_request(struct relay *rl)
     count_held(rl);
 }
 
+/* What a translated stream loses on its way is known at its end: those who read trailers are told all of it there. */
+static bool tells_losses_behind(const struct relay *rl)
+{
+    return rl->mode == REPLY_TRANSLATE && http_req_takes_trailers(rl->r);
+}
+
 bool relay_begin_stream(struct relay *rl)
 {
     if (rl->is_head_sent)
@@ -334,8 +340,10 @@ bool relay_begin_stream(struct relay *rl)
     }
     if (rl->is_gemini_array)
         type = STR("application/json; charset=utf-8");
-    size_t n = reply_headers(rl, h, ARRAY_LEN(h) - 2, type);
+    size_t n = reply_headers(rl, h, ARRAY_LEN(h) - 3, type);
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache")};
+    if (tells_losses_behind(rl))
+        h[n++] = (struct http_header){STR("trailer"), STR(DROPPED_HEADER)};
     /* nginx in front would hold frames back */
     h[n++] = (struct http_header){STR("x-accel-buffering"), STR("no")};
     rl->is_head_sent = true;
@@ -350,7 +358,10 @@ bool relay_begin_stream(struct relay *rl)
 
 static void end_reply(struct relay *rl)
 {
-    http_reply_end(rl->r);
+    struct http_header dropped = {STR(DROPPED_HEADER), STR_NONE};
+    if (tells_losses_behind(rl))
+        dropped.value = relay_dropped(rl);
+    http_reply_end_with(rl->r, &dropped, dropped.value.n > 0);
 }
 
 void relay_finish(struct relay *rl)
@@ -361,7 +372,7 @@ void relay_finish(struct relay *rl)
     timer_stop(&rl->keepalive);
     timer_stop(&rl->linger);
     if (!rl->money || !commit_waits(rl, end_reply))
-        http_reply_end(rl->r);
+        end_reply(rl);
 }
 
 void relay_fail(struct relay *rl, const struct err *e)

@@ -20,6 +20,7 @@ enum reply_mode {
 };
 
 #define MAX_KEPT_HEADERS 24
+#define DROPPED_HEADER "x-sluice-dropped"
 struct out_headers { /* what of an upstream's headers the client gets */
     struct http_header *v;
     size_t n;

@@ -162,8 +162,10 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
     /* its lines tell the time */
     if (rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE)
         rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
-    if (rl->enc)
-        wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
+    if (!rl->enc)
+        return;
+    wire_drop_foreign_event(&rl->ctx, ev);
+    wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
 }
 
 static void on_upstream_event(void *arg, const struct ir_event *ev)

@@ -536,6 +536,17 @@ void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res)
             drop_foreign_part(c, p);
 }
 
+void wire_drop_foreign_event(struct wire_ctx *c, const struct ir_event *ev)
+{
+    if (ev->kind == IR_EV_CITATION)
+        (void)wire_answers_with_citation(c, ev->citation);
+    else if (ev->kind == IR_EV_BLOCK_START)
+        drop_foreign_part(c, &(struct ir_part){.kind = ev->part_kind,
+                                               .origin = c->upstream,
+                                               .redacted = ev->redacted,
+                                               .raw = ev->raw});
+}
+
 void wire_drop_media(struct wire_ctx *c, enum ir_part_kind kind)
 {
     wire_drop(c, "the format has no place for it in an answer", "%s", wire_media_word(kind));

@@ -66,6 +66,7 @@ struct str wire_chars_between(struct str s, int64_t from, int64_t to); /* empty 
 bool wire_answers_with_citation(struct wire_ctx *c, const struct ir_citation *cite);
 /* Notes what of a whole reply the client's format cannot carry: items and blocks of one vendor's own, citations. */
 void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res);
+void wire_drop_foreign_event(struct wire_ctx *c, const struct ir_event *ev); /* the same of a stream, before it is encoded */
 
 /* ---- reasoning ---- */
 int64_t wire_effort_budget(enum ir_effort effort, int64_t cap); /* tokens; cap < 0: unknown */

@@ -9,10 +9,10 @@ import sqlite3
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from formats.common import Turn
+from formats.common import Turn, dump, sse
 from gateway import KEY, Sluice, provider, wait_for
 from test_forms import SAID, send, upload
-from upstream import answer, cut_stream, failure, http
+from upstream import answer, cut_stream, failure, http, stream
 
 ADMIN, OTHER = "sk-admin-0123456789abcdef0123456789", "sk-other-0123456789abcdef0123456789"
 CHAT, LIST = "/v1/chat/completions", "/sluice/v1/requests"
@@ -223,6 +223,33 @@ def test_what_was_dropped_is_listed(start_sluice, scripted, upstream):
     assert r.status_code == 200, r.text
     dropped = one(s, "r-dropped0")["dropped"]
     assert dropped and dropped == r.headers["x-sluice-dropped"].split(", ")
+
+
+def test_what_a_stream_loses_is_told(start_sluice, scripted, upstream):
+    """What its request lost stands in the head, what it loses on its way in the log, and behind the body for who reads trailers."""
+    s = start_sluice(config_with_keys(scripted.origin))
+    body = FORMATS["anthropic"].reply(Turn(text="x"))
+    body["content"] = [{"type": "text", "text": "So."}]
+    frames = list(FORMATS["anthropic"].events(Turn(text="So.")))
+    hosted = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    late = [sse(dump({"type": "content_block_start", "index": 9, "content_block": hosted}), "content_block_start"),
+            sse(dump({"type": "content_block_stop", "index": 9}), "content_block_stop")]
+    end = next(i for i, f in enumerate(frames) if b"message_delta" in f)
+    upstream.play(stream(frames[:end] + late + frames[end:]))
+
+    def streamed(request_id, *more):
+        body = dump({"model": "to-anthropic", "stream": True, "seed": 5, "messages": [{"role": "user", "content": "x"}]})
+        head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", "Authorization: Bearer " + KEY, "Content-Type: application/json",
+                "X-Request-Id: " + request_id, "Connection: close", "Content-Length: %d" % len(body), *more]
+        answer = s.raw(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+        return answer.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n"), answer
+
+    head, plain = streamed("r-streamloss1")
+    assert "x-sluice-dropped: seed" in head and plain.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert one(s, "r-streamloss1")["dropped"] == ["seed", "server_tool_use"]
+    head, told = streamed("r-streamloss2", "TE: gzip, trailers")
+    assert "x-sluice-dropped: seed" in head and "trailer: x-sluice-dropped" in head
+    assert told.endswith(b"data: [DONE]\n\n\r\n0\r\nx-sluice-dropped: seed, server_tool_use\r\n\r\n")
 
 
 def test_common_requests_have_nothing_more(logged, scripted):

@@ -105,7 +105,7 @@ static void on_complete(void *arg, struct http_req *r)
         http_reply_body(r, STR("c"));
         http_reply_flush(r);
         http_reply_body(r, STR("d"));
-        http_reply_end(r);
+        http_reply_end_with(r, two, http_req_takes_trailers(r) ? 2 : 0);
     } else if (str_is(r->path, "/headers")) {
         http_reply(r, 200, two, 2, STR("hi"));
     } else if (str_is(r->path, "/204")) {
@@ -295,6 +295,29 @@ START_TEST(gathers_a_streamed_reply_into_chunks)
     ck_assert(str_contains(reply, STR("transfer-encoding: chunked\r\n")));
     ck_assert_msg(str_is(body_of(reply), "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"), STR_FMT,
                   STR_ARG(reply));
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(trailers_are_for_those_who_read_them)
+{
+    int fd = peer_connect(port);
+    peer_say(l, fd,
+             "GET /chunks HTTP/1.1\r\n" HOST "te: deflate;q=0.5, Trailers\r\n\r\n"
+             "GET /chunks HTTP/1.1\r\n" HOST "te: deflate\r\nconnection: close\r\n\r\n");
+    struct str all = peer_read_all(l, fd, a);
+    (void)close(fd);
+    ck_assert_msg(str_contains(all, STR("1\r\nd\r\n0\r\nx-one: 1\r\nx-bad: a")), STR_FMT,
+                  STR_ARG(all));
+    ck_assert(!str_contains(all, STR("\nset-cookie"))); /* it ends no line early */
+    ck_assert_msg(str_ends(all, STR("1\r\nd\r\n0\r\n\r\n")), STR_FMT, STR_ARG(all));
+    fd = peer_connect(port);
+    peer_say(l, fd, "GET /chunks HTTP/1.0\r\nte: trailers\r\n\r\n");
+    ck_assert(str_is(body_of(peer_read_all(l, fd, a)), "abcd"));
+    (void)close(fd);
+    fd = peer_connect(port);
+    peer_say(l, fd, "HEAD /chunks HTTP/1.1\r\n" HOST "te: trailers\r\nconnection: close\r\n\r\n");
+    ck_assert(str_is(body_of(peer_read_all(l, fd, a)), ""));
     (void)close(fd);
 }
 END_TEST
@@ -1062,6 +1085,7 @@ int main(void)
     tcase_add_test(t, closes_when_asked);
     tcase_add_test(t, speaks_http_1_0);
     tcase_add_test(t, gathers_a_streamed_reply_into_chunks);
+    tcase_add_test(t, trailers_are_for_those_who_read_them);
     tcase_add_test(t, sends_no_body_where_there_is_none);
     tcase_add_test(t, no_header_of_a_handler_starts_another);
     tcase_add_test(t, only_the_first_reply_counts);
