@@ -174,6 +174,13 @@ static bool commit_all(const struct budget *const *budgets, int64_t amount, int6
     return true;
 }
 
+bool hold_try(struct hold *h, const struct budget *const *budgets, int64_t amount, int64_t now_ms)
+{
+    const struct budget *by;
+    *h = (struct hold){.budgets = budgets, .amount = amount};
+    return h->is_taken = commit_all(budgets, amount, now_ms, &by);
+}
+
 bool hold_take(struct hold *h, const struct budget *const *budgets, int64_t amount, int64_t now_ms,
                const struct budget **by)
 {
@@ -216,6 +223,21 @@ void budget_adjust(const struct budget *b, int64_t nanousd, int64_t now_ms)
 }
 
 /* ---- looking ---- */
+
+int64_t budget_room(const struct budget *const *budgets, int64_t now_ms)
+{
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; budgets && budgets[i]; i++) {
+        const struct budget *b = budgets[i];
+        if (!budget_binds(b))
+            continue;
+        roll(b, now_ms);
+        int64_t left = b->limit_nanousd -
+                       atomic_load_explicit(&b->state->committed, memory_order_relaxed);
+        least = left < least ? left : least;
+    }
+    return least > 0 ? least : 0;
+}
 
 struct budget_view budget_look(const struct budget *b, int64_t now_ms)
 {

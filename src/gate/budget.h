@@ -41,11 +41,16 @@ struct hold {
 };
 /* All or nothing. false: *by is the budget that has no room; nothing is held. */
 bool hold_take(struct hold *h, const struct budget *const *budgets, int64_t amount, int64_t now_ms, const struct budget **by) MUST_USE;
+/* The same, and a refusal is not counted: less may fit. */
+bool hold_try(struct hold *h, const struct budget *const *budgets, int64_t amount, int64_t now_ms) MUST_USE;
 bool hold_grow(struct hold *h, int64_t more, int64_t now_ms, const struct budget **by) MUST_USE; /* the same; what is held stays */
 void hold_settle(struct hold *h, int64_t cost, int64_t now_ms); /* >= 0: spent, and nothing is held any more */
 
 /* A correction or credit of that moment; may be below 0. */
 void budget_adjust(const struct budget *b, int64_t nanousd, int64_t now_ms);
+
+/* What the one that stops first has left, neither spent nor held; INT64_MAX: none of them stops. */
+int64_t budget_room(const struct budget *const *budgets, int64_t now_ms);
 
 struct budget_view {
     int64_t begins_ms, ends_ms, spent, held;

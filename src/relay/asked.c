@@ -7,9 +7,11 @@ enum {
     NEW,
     RESPONSES,
     GOOGLE,
+    GOOGLE_SNAKE,
     OLLAMA,
     CHOICES,
-    BEST_OF
+    BEST_OF,
+    PROMPT
 };
 #define MAX_OUT_TOKENS 1000000
 #define MAX_CHOICES 10000
@@ -22,9 +24,11 @@ void asked_wants(struct json_want want[ASKED_WANTS])
                                                   [NEW] = "max_completion_tokens",
                                                   [RESPONSES] = "max_output_tokens",
                                                   [GOOGLE] = "generationConfig",
+                                                  [GOOGLE_SNAKE] = "generation_config",
                                                   [OLLAMA] = "options",
                                                   [CHOICES] = "n",
-                                                  [BEST_OF] = "best_of"};
+                                                  [BEST_OF] = "best_of",
+                                                  [PROMPT] = "prompt"};
     for (size_t i = 0; i < ASKED_WANTS; i++)
         want[i] = (struct json_want){.key = keys[i]};
 }
@@ -41,24 +45,62 @@ static int64_t int_in(struct str object, const char *name)
     return v;
 }
 
+/* Of Google's configuration, which may be written in either way. */
+static int64_t config_int(struct str object, const char *camel, const char *snake)
+{
+    int64_t v = int_in(object, camel);
+    return v >= 0 ? v : int_in(object, snake);
+}
+
+/* Older completions take several prompts at once, each with answers of its own. One of token ids is a single one. */
+static int64_t prompts_in(struct str prompt)
+{
+    int64_t n = 1;
+    size_t depth = 0;
+    if (!prompt.n || prompt.p[0] != '[')
+        return 1;
+    prompt = str_trim(str_skip(prompt, 1));
+    if (!prompt.n || (prompt.p[0] != '"' && prompt.p[0] != '['))
+        return 1;
+    for (size_t i = 0; i < prompt.n; i++) {
+        char c = prompt.p[i];
+        if (c == '"') {
+            for (i++; i < prompt.n && prompt.p[i] != '"'; i++)
+                i += prompt.p[i] == '\\';
+        } else if (c == '[') {
+            depth++;
+        } else if (c == ']') {
+            depth -= depth > 0;
+        } else {
+            n += c == ',' && depth == 0;
+        }
+    }
+    return n;
+}
+
 void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS])
 {
     int64_t v[ASKED_WANTS], most = -1;
     struct str google = STR_NONE;
     for (size_t i = 0; i < ASKED_WANTS; i++) {
         struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
-        if (i == GOOGLE)
-            v[i] = int_in(google = text, "maxOutputTokens");
-        else if (i == OLLAMA)
+        if (i == GOOGLE || i == GOOGLE_SNAKE) {
+            google = text.n ? text : google;
+            v[i] = config_int(text, "maxOutputTokens", "max_output_tokens");
+        } else if (i == OLLAMA)
             v[i] = int_in(text, "num_predict");
         else if (!text.n || !str_to_int(text, &v[i]))
             v[i] = -1;
         if (i < CHOICES && v[i] > most)
             most = v[i];
     }
-    int64_t n = v[CHOICES], many = int_in(google, "candidateCount");
+    int64_t n = v[CHOICES], many = config_int(google, "candidateCount", "candidate_count");
     n = many > n ? many : n;
     n = v[BEST_OF] > n ? v[BEST_OF] : n; /* all of them are billed */
+    if (rl->spec->client == WIRE_COMPLETIONS) {
+        int64_t prompts = prompts_in(str_n(rl->body.p + want[PROMPT].span.at, want[PROMPT].span.n));
+        n = (n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES) * prompts;
+    }
     rl->asked_output = most < MAX_OUT_TOKENS ? most : MAX_OUT_TOKENS;
     rl->asked_choices = n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES;
 }

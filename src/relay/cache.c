@@ -516,11 +516,14 @@ void cache_end(struct relay *rl)
     const uint64_t ttl_ms[REPLIES_LAYERS] = {
         [REPLIES_EXACT] = rl->set->response_cache ? (uint64_t)rl->set->response_cache_ttl_ms : 0,
         [REPLIES_IDEMPOTENT] = (uint64_t)rl->set->idempotency_window_ms};
+    /* What a budget cut short is no answer for tomorrow; a request sent again still gets what it paid for. */
+    bool is_short = rl->is_cut || (rl->given_output > 0 && rl->stop == IR_STOP_LENGTH);
     for (size_t i = 0; i < REPLIES_LAYERS; i++)
         if (c->is_leader[i])
-            replies_settle(rl->env->shared->replies, &c->keys[i], answer, ttl_ms[i],
+            replies_settle(rl->env->shared->replies, &c->keys[i], answer,
+                           i == REPLIES_EXACT && is_short ? 0 : ttl_ms[i],
                            loop_now_ms(rl->env->loop), &limits);
-    meaning_keep(rl, c->served ? NULL : answer, &limits);
+    meaning_keep(rl, c->served || is_short ? NULL : answer, &limits);
     saved_unref(answer);
     buf_done(&c->reply);
 }

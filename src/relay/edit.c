@@ -131,6 +131,89 @@ static struct str with_usage_asked(struct arena *a, struct str options)
     return buf_str(&b);
 }
 
+/* ---- the maximum that a budget gives ---- */
+
+struct maximum {
+    struct splices *s;
+    size_t offset;
+    struct str with;
+};
+
+static void on_maximum(void *arg, size_t which, const struct json_span *span)
+{
+    struct maximum *m = arg;
+    (void)which;
+    add_splice(m->s, m->offset + span->at, span->n, m->with);
+}
+
+/* Sets a member of the object at `offset`, in the place of every member of these names (null, or what asks for no maximum), else of the
+ * first name behind all others. */
+static bool set_maximum(struct relay *rl, struct splices *s, struct str object, size_t offset,
+                        const char *const *names, struct str value, struct err *e)
+{
+    struct json_want want[2] = {{.key = names[0]}, {.key = names[1] ? names[1] : names[0]}};
+    struct maximum m = {s, offset, value};
+    struct json_scan scan;
+    if (!json_scan_members(object, want, names[1] ? 2 : 1, (unsigned)rl->set->max_json_depth,
+                           on_maximum, &m, &scan, e))
+        return false;
+    if (want[0].count + want[1].count == 0)
+        add_splice(s, offset + scan.close, 0,
+                   str_fmt(rl->body_arena, "%s\"%s\":" STR_FMT, scan.is_empty ? "" : ",", names[0],
+                           STR_ARG(value)));
+    return true;
+}
+
+/* The same inside a member that is an object itself; what else it may be is replaced by one. */
+static bool set_maximum_in(struct relay *rl, struct splices *s, const char *const *outer,
+                           const char *const *names, struct str value, struct err *e)
+{
+    struct str body = rl->body;
+    struct json_want want[2] = {{.key = outer[0]}, {.key = outer[1] ? outer[1] : outer[0]}};
+    struct json_scan scan;
+    if (!json_scan_object(body, want, outer[1] ? 2 : 1, (unsigned)rl->set->max_json_depth, &scan,
+                          e))
+        return false;
+    const struct json_span *at = &want[want[0].count == 0 && want[1].count > 0].span;
+    if (at->n > 0 && body.p[at->at] == '{')
+        return set_maximum(rl, s, str_n(body.p + at->at, at->n), at->at, names, value, e);
+    return set_maximum(rl, s, body, 0, outer,
+                       str_fmt(rl->body_arena, "{\"%s\":" STR_FMT "}", names[0], STR_ARG(value)),
+                       e);
+}
+
+static bool give_maximum(struct relay *rl, const struct upstream *u, struct splices *s,
+                         struct err *e)
+{
+    static const char *const
+        chat_old[] = {"max_tokens", "max_completion_tokens"},
+        *const chat[] = {"max_completion_tokens", "max_tokens"},
+        *const older[] = {"max_tokens", NULL}, *const responses[] = {"max_output_tokens", NULL},
+        *const config[] = {"generationConfig", "generation_config"},
+        *const google[] = {"maxOutputTokens", "max_output_tokens"},
+        *const options[] = {"options", NULL}, *const ollama[] = {"num_predict", NULL};
+    struct str value = str_fmt(rl->body_arena, "%lld", (long long)rl->given_output);
+    switch (rl->up) {
+    case WIRE_CHAT:
+        return set_maximum(rl, s, rl->body, 0, u->quirks & QUIRK_MAX_TOKENS_OLD ? chat_old : chat,
+                           value, e);
+    case WIRE_COMPLETIONS:
+    case WIRE_ANTHROPIC:
+        return set_maximum(rl, s, rl->body, 0, older, value, e);
+    case WIRE_RESPONSES:
+        return set_maximum(rl, s, rl->body, 0, responses, value, e);
+    case WIRE_GEMINI:
+        return set_maximum_in(rl, s, config, google, value, e);
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+        return set_maximum_in(rl, s, options, ollama, value, e);
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+    return true;
+}
+
 #define MAX_STRIP 32 /* fields of one kind's row */
 
 struct strip {
@@ -247,6 +330,8 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
                        scan.is_empty ? STR("\"stream_options\":{\"include_usage\":true}")
                                      : STR(",\"stream_options\":{\"include_usage\":true}"));
     }
+    if (rl->given_output > 0 && rl->spec->shape == RELAY_TALK && !give_maximum(rl, u, &s, e))
+        return false;
     if (s.is_full)
         return err_set(e, ERR_INPUT, "invalid_request",
                        "Too many repeated members in the request body");

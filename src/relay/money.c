@@ -9,12 +9,20 @@
 
 /* of a prompt: fewer than most have, so that a hold is rather too large */
 #define BYTES_A_TOKEN 3
+/* where tokens may be given by their numbers: a digit and a comma */
+#define BYTES_A_TOKEN_ID 2
 #define FORM_TOKENS 4096          /* of an upload, at least: a picture, or some minutes of sound */
 #define FORM_BYTES_A_TOKEN 60     /* of sound as tightly coded as it may be */
 #define FORM_IMAGES 10            /* that an upload may ask for, which says so behind its picture */
 #define IMAGE_TOKENS 8192         /* of one that is made, where it is billed by tokens */
 #define MAX_HOLD 1000000000000000 /* nano-USD: no budget is larger */
 #define STEP_TOKENS 512           /* that a hold grows by */
+#define LEAST_MAXIMUM 16          /* that an upstream can be told: Responses takes no less */
+/* of what is left, one in so many is held for a request that could do with less */
+#define SHARE 4
+/* Of sound, for each byte of the text that it speaks: usually (twenty a second, of fifteen letters), and of a slow voice that reads numbers. */
+#define SPOKEN_TOKENS 2
+#define SPOKEN_MOST 12
 
 struct money {
     struct hold hold;
@@ -42,7 +50,33 @@ static int64_t asked_tokens(const struct relay *rl)
 static bool has_output(const struct relay *rl)
 {
     return rl->spec->shape == RELAY_TALK || rl->spec->op == OP_SPEECH ||
-           rl->spec->op == OP_TRANSCRIBE || rl->spec->op == OP_TRANSLATE;
+           rl->spec->op == OP_TRANSCRIBE || rl->spec->op == OP_TRANSLATE ||
+           rl->spec->op == OP_COMPACT;
+}
+
+/* What the model can say at most for all answers together; -1: not known. */
+static int64_t known_most(const struct relay *rl)
+{
+    const struct model *m = snapshot_model(rl->snap, rl->model);
+    int64_t one = !m ? -1 : m->max_output_tokens > 0 ? m->max_output_tokens : m->context_tokens;
+    return one > 0 ? one * rl->asked_choices : -1;
+}
+
+/* What follows from what it is given, where no request can name a maximum; -1: nothing does. */
+static int64_t natural_most(const struct relay *rl, int64_t tokens_in)
+{
+    int64_t least = rl->set->budget_hold_tokens;
+    switch (rl->spec->op) {
+    case OP_SPEECH:
+        return (int64_t)rl->body.n * SPOKEN_MOST;
+    case OP_TRANSCRIBE: /* fewer words than sounds */
+    case OP_TRANSLATE:
+        return tokens_in > least ? tokens_in : least;
+    case OP_COMPACT: /* shorter than what it is made of; and some thinking */
+        return tokens_in + least;
+    default:
+        return -1;
+    }
 }
 
 static bool makes_images(const struct relay *rl)
@@ -59,9 +93,11 @@ static int64_t form_tokens(const struct relay *rl)
 static void estimate(struct relay *rl, struct money *m)
 {
     const struct model *model = snapshot_model(rl->snap, rl->model);
-    int64_t asked = asked_tokens(rl), bytes = (int64_t)rl->body.n;
+    int64_t asked = asked_tokens(rl), bytes = (int64_t)rl->body.n, known = known_most(rl);
     struct price_most *most = &m->most;
-    most->tokens_in = rl->form ? form_tokens(rl) : bytes / BYTES_A_TOKEN + 16;
+    bool has_ids = rl->spec->shape == RELAY_EMBED || rl->spec->client == WIRE_COMPLETIONS;
+    most->tokens_in = rl->form ? form_tokens(rl)
+                               : bytes / (has_ids ? BYTES_A_TOKEN_ID : BYTES_A_TOKEN) + 16;
     if (model && model->context_tokens > 0 && most->tokens_in > model->context_tokens)
         most->tokens_in = model->context_tokens;
     /* looked for when a price asks: the whole body is read for it */
@@ -70,12 +106,13 @@ static void estimate(struct relay *rl, struct money *m)
         most->images = rl->form ? FORM_IMAGES : rl->asked_choices;
         most->tokens_out = most->images * IMAGE_TOKENS;
     }
-    m->is_bounded = asked >= 0 || !has_output(rl);
-    if (has_output(rl))
-        most->tokens_out = asked >= 0 ? asked : rl->set->budget_hold_tokens;
-    if (asked < 0 && model && model->max_output_tokens > 0 && has_output(rl) &&
-        most->tokens_out >= model->max_output_tokens) {
-        most->tokens_out = model->max_output_tokens;
+    int64_t natural = natural_most(rl, most->tokens_in);
+    m->is_bounded = asked >= 0 || natural >= 0 || !has_output(rl);
+    if (!has_output(rl))
+        return;
+    most->tokens_out = natural >= 0 ? natural : asked >= 0 ? asked : rl->set->budget_hold_tokens;
+    if (!m->is_bounded && known > 0 && most->tokens_out >= known) {
+        most->tokens_out = known;
         m->is_bounded = true;
     }
 }
@@ -140,6 +177,50 @@ bool money_takes(const struct relay *rl, const struct target *t, struct err *e)
                    STR_ARG(str_first(t->model, 150)), STR_ARG(str_first(t->upstream->name, 80)));
 }
 
+/* For a reply that nothing bounds and that cannot be ended in its midst: all that the model can say, or what a share of the budgets' room
+ * pays for. That much the upstream is told as its maximum. */
+static bool take_share(struct relay *rl, struct money *m, const struct budget *const *budgets,
+                       int64_t now, const struct budget **by)
+{
+    int64_t known = known_most(rl), most = rl->set->budget_max_tokens;
+    int64_t least = rl->set->budget_hold_tokens, floor = LEAST_MAXIMUM * rl->asked_choices;
+    least = least > floor ? least : floor;
+    if (known > 0 && known < least)
+        least = known;
+    int64_t want = known > 0 ? known : most > least ? most : least;
+    m->most.tokens_out = 0;
+    int64_t before = amount_of(rl, m, now);
+    m->most.tokens_out = want;
+    int64_t all = amount_of(rl, m, now), share = budget_room(budgets, now) / SHARE, tokens = want;
+    m->is_bounded = known > 0 || most > 0;
+    if (most > 0 && all > before && all > share) {
+        tokens = share > before ? (int64_t)((__int128)want * (share - before) / (all - before)) : 0;
+        tokens = tokens > least ? tokens : least;
+    }
+    m->most.tokens_out = tokens;
+    int64_t amount = amount_of(rl, m, now);
+    if (!hold_try(&m->hold, budgets, amount > 0 ? amount : 0, now)) { /* others were faster */
+        m->most.tokens_out = tokens = most > 0 ? least : tokens;
+        amount = amount_of(rl, m, now);
+        if (!hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, by))
+            return false;
+    }
+    if (most > 0 && all > before && (known < 0 || tokens < known))
+        rl->given_output = tokens / rl->asked_choices;
+    if (rl->ir && rl->given_output > 0 && rl->ir->max_tokens < 0)
+        rl->ir->max_tokens = rl->given_output;
+    return true;
+}
+
+static bool take(struct relay *rl, struct money *m, const struct budget *const *budgets,
+                 int64_t now, const struct budget **by)
+{
+    if (!m->is_bounded && !m->cuts && any(budgets, stops))
+        return take_share(rl, m, budgets, now, by);
+    int64_t amount = amount_of(rl, m, now);
+    return hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, by);
+}
+
 bool money_admit(struct relay *rl, struct err *e)
 {
     const struct budget *const *budgets = budgets_of(rl), *by = NULL;
@@ -149,9 +230,10 @@ bool money_admit(struct relay *rl, struct err *e)
         return true;
     struct money *m = ARENA_NEW(rl->r->arena, struct money);
     estimate(rl, m);
-    m->cuts = !m->is_bounded && rl->is_stream && any(budgets, cuts);
-    int64_t amount = amount_of(rl, m, now);
-    if (!hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, &by))
+    /* older completions have no events that they could be ended with */
+    m->cuts = !m->is_bounded && rl->is_stream && rl->spec->client != WIRE_COMPLETIONS &&
+              any(budgets, cuts);
+    if (!take(rl, m, budgets, now, &by))
         return budget_refusal(by, now, e);
     rl->money = m;
     m->warning = budget_warning(budgets, now);
@@ -166,6 +248,23 @@ bool money_follows(struct relay *rl)
         return true;
     int64_t now = clock_wall_ms(), amount = amount_of(rl, m, now);
     return amount <= m->hold.amount || hold_grow(&m->hold, amount - m->hold.amount, now, &by);
+}
+
+bool money_covers(struct relay *rl, int64_t max_tokens, struct err *e)
+{
+    const struct budget *by = NULL;
+    struct money *m = rl->money;
+    struct price_most to = m->most;
+    int64_t now = clock_wall_ms();
+    if (!m->is_bounded || max_tokens <= to.tokens_out)
+        return true;
+    to.tokens_out = max_tokens;
+    const struct price *p = price_at(rl->target->prices, now);
+    int64_t more = bound(rl, p, &to) - bound(rl, p, &m->most);
+    if (more > 0 && !hold_grow(&m->hold, more, now, &by))
+        return budget_refusal(by, now, e);
+    m->most = to;
+    return true;
 }
 
 /* Both may be billed whole, whatever is settled in the end. */
@@ -275,10 +374,14 @@ static enum money_end end_of(const struct relay *rl, const struct usage_record *
     return u->status >= 400 || u->status == 0 ? MONEY_FAILED : MONEY_DONE;
 }
 
+static int64_t prompt_bytes(const struct relay *rl)
+{
+    return rl->r->content_length > 0 ? rl->r->content_length : (int64_t)rl->r->bytes_in;
+}
+
 static int64_t prompt_tokens(const struct relay *rl)
 {
-    int64_t bytes = rl->r->content_length > 0 ? rl->r->content_length : (int64_t)rl->r->bytes_in;
-    return rl->form ? FORM_TOKENS : (bytes + 3) / 4;
+    return rl->form ? FORM_TOKENS : (prompt_bytes(rl) + 3) / 4;
 }
 
 static void estimate_usage(const struct relay *rl, struct usage_record *u)
@@ -286,6 +389,10 @@ static void estimate_usage(const struct relay *rl, struct usage_record *u)
     if (u->usage.input_total < 0)
         u->usage.input_total = prompt_tokens(rl);
     int64_t out = has_output(rl) ? live_tokens_out(rl) : 0;
+    if (rl->spec->op == OP_SPEECH) { /* how tightly its sound is coded says nothing */
+        out = prompt_bytes(rl) * SPOKEN_TOKENS;
+        u->usage.audio_out = out;
+    }
     if (u->usage.output_total < out) /* of a stream that ended early only the beginning was told */
         u->usage.output_total = out;
     u->quality = USAGE_ESTIMATED;

@@ -196,6 +196,9 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("x-sluice-upstream"), rl->target->upstream->name};
     if (rl->money && money_warning(rl).n)
         h[n++] = (struct http_header){STR("x-sluice-budget-warning"), money_warning(rl)};
+    if (rl->given_output > 0)
+        h[n++] = (struct http_header){STR("x-sluice-budget-max-tokens"),
+                                      str_fmt(rl->r->arena, "%lld", (long long)rl->given_output)};
     struct str dropped = relay_dropped(rl);
     if (dropped.n)
         h[n++] = (struct http_header){STR(DROPPED_HEADER), dropped};
@@ -950,6 +953,8 @@ bool relay_load_ir(struct relay *rl, struct err *e)
     ir->model = rl->model;
     if (rl->path_model.n)
         ir->is_stream = rl->is_path_stream;
+    if (rl->given_output > 0 && ir->max_tokens < 0)
+        ir->max_tokens = rl->given_output;
     rl->ir = ir;
     return true;
 }
@@ -974,6 +979,9 @@ void relay_ready_ctx(struct relay *rl)
     c->upstream_model = t->model;
     c->shown_model = m && m->show_alias ? rl->model : STR_NONE;
     c->max_output_tokens = m ? m->max_output_tokens : -1;
+    if (rl->given_output > 0 &&
+        (c->max_output_tokens <= 0 || rl->given_output < c->max_output_tokens))
+        c->max_output_tokens = rl->given_output; /* room for thinking is not made beyond it */
     c->req = rl->ir;
     c->is_stream = rl->is_stream;
     c->is_json_array = rl->is_gemini_array;
@@ -1153,7 +1161,7 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
                        "The request is too large once translated");
     *body = buf_str(&b);
     count_held(rl);
-    return has_room(rl, e);
+    return has_room(rl, e) && (!rl->money || money_covers(rl, rl->ctx.raised_max_tokens, e));
 }
 
 static bool build_json(struct relay *rl, struct str *path, struct str *body, struct err *e)

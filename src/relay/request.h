@@ -125,6 +125,7 @@ struct relay {
     bool is_service_open;            /* it may be priority as well: the upstream chooses */
     int64_t asked_output;            /* most tokens that one answer may have; -1: it does not say */
     int64_t asked_choices;           /* how many answers, at least 1 */
+    int64_t given_output;            /* what a budget lets one answer have, where the request does not say: the upstream is told; 0: nothing */
     int64_t lost_nanousd;            /* of the attempt that hedge_loss() tells of */
     bool is_money_asked, is_cut;     /* whether a budget was asked; it ended the stream */
 
@@ -277,7 +278,7 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
             log(str_z((rl)->r->arena, (rl)->id), event, fmt, __VA_ARGS__); \
     } while (0)
 /* asked.c */
-enum { ASKED_WANTS = 7 };
+enum { ASKED_WANTS = 9 };
 void asked_wants(struct json_want want[ASKED_WANTS]);
 void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS]); /* fills rl->asked_*; the spans are of rl->body */
 /* How often the web may be searched for it: as often as it says, else `otherwise`; 0: nothing in it is of a search. */
@@ -287,6 +288,8 @@ int64_t asked_input(struct str body);                          /* tokens by its 
 bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */
 bool money_takes(const struct relay *rl, const struct target *t, struct err *e) MUST_USE; /* whether its price is known, where it must be */
 bool money_follows(struct relay *rl) MUST_USE;                 /* rl->order is another one now: the hold is large enough for it, or grew; false: there is no room */
+/* The upstream is told of a maximum that is larger than the one that was asked for: the hold grows to it. false: there is no room. */
+bool money_covers(struct relay *rl, int64_t max_tokens, struct err *e) MUST_USE;
 bool money_beside(struct relay *rl) MUST_USE;                  /* holds what a second attempt, at rl->target, may cost; false: there is no room, or its price is not known */
 struct str money_warning(const struct relay *rl);              /* the budget that is nearly spent; empty: none */
 bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may be ended: it goes through events */

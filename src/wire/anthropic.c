@@ -546,6 +546,7 @@ static void fit_budget(struct wire_ctx *c, struct thinking *t)
         int64_t wanted = t->budget + BUDGET_ROOM;
         t->max_tokens = cap > 0 && wanted > cap ? (cap > t->max_tokens ? cap : t->max_tokens)
                                                 : wanted;
+        c->raised_max_tokens = t->max_tokens;
     }
     if (t->budget >= t->max_tokens)
         t->budget = t->max_tokens - 1;

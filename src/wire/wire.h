@@ -61,6 +61,7 @@ struct wire_ctx {
     struct str upstream_model;      /* id to send */
     struct str shown_model;         /* model name in replies to the client; empty: what the upstream reported */
     int64_t max_output_tokens;      /* the model's known maximum, -1 unknown (anthropic default: then 4096) */
+    int64_t raised_max_tokens;      /* by write_request, beyond what the request allows; 0: it was not */
     const struct ir_request *req;   /* as decoded; NULL for bare responses */
     bool is_stream;                 /* the client's wish */
     struct wire_rename *renames;

@@ -646,3 +646,153 @@ def test_images_that_a_model_makes_in_a_conversation_are_counted(start, scripted
     assert r.status_code == 200, r.text
     line = lines(s, 1)[0]
     assert line["images"] == count and line["cost_nanousd"] == count * 40_000_000, line
+
+# ---- requests that name no maximum
+
+
+def answer_of(kind, tokens):
+    """The upstream answers with so many tokens, or with as many as it was told to stop at."""
+    usage = {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens}
+    if kind == "anthropic":
+        return {"id": "m", "type": "message", "role": "assistant", "model": "x", "stop_reason": "max_tokens", "content": [{"type": "text", "text": "hi"}],
+                "usage": {"input_tokens": 10, "output_tokens": tokens}}
+    if kind == "google":
+        return {"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "hi"}]}, "finishReason": "MAX_TOKENS"}],
+                "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": tokens, "totalTokenCount": 10 + tokens}}
+    if kind == "ollama":
+        return {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "hi"}, "response": "hi", "done": True,
+                "done_reason": "length", "prompt_eval_count": 10, "eval_count": tokens}
+    if kind == "responses":
+        return {"id": "r", "object": "response", "created_at": 1, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "model": "m",
+                "output": [{"type": "message", "id": "m", "role": "assistant", "status": "incomplete", "content": [{"type": "output_text", "text": "hi", "annotations": []}]}],
+                "usage": {"input_tokens": 10, "output_tokens": tokens, "total_tokens": 10 + tokens}}
+    choice = {"index": 0, "text": "hi", "finish_reason": "length"} if kind == "completions" else \
+        {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "length"}
+    return {"id": "c", "object": "text_completion" if kind == "completions" else "chat.completion", "created": 1, "model": "m", "usage": usage, "choices": [choice]}
+
+
+TOLD = {"chat": "max_tokens", "completions": "max_tokens", "responses": "max_output_tokens", "anthropic": "max_tokens",
+        "google": "generationConfig.maxOutputTokens", "ollama": "options.num_predict"}
+
+
+def told(request, kind):
+    value = request.json
+    for name in TOLD[kind].split("."):
+        snake = "".join("_" + c.lower() if c.isupper() else c for c in name)
+        value = value.get(name, value.get(snake)) if value else None
+    return value
+
+
+SAY = {"messages": [{"role": "user", "content": "hello"}]}
+WAYS = [  # the upstream's format, the client's path and body, which say nothing of a maximum in each way there is
+    ("chat", CHAT, SAY), ("chat", CHAT, {**SAY, "max_tokens": None, "max_completion_tokens": None}), ("chat", CHAT, {**SAY, "n": 4}),
+    ("completions", "/v1/completions", {"prompt": "hello"}), ("responses", "/v1/responses", {"input": "hello", "store": False}),
+    ("google", "/v1beta/models/to-google:generateContent", {"contents": [{"parts": [{"text": "hello"}]}]}),
+    ("google", "/v1beta/models/to-google:generateContent", {"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"temperature": 1}}),
+    ("google", "/v1beta/models/to-google:generateContent", {"contents": [{"parts": [{"text": "hello"}]}], "generation_config": {"max_output_tokens": None}}),
+    ("ollama", "/api/chat", {**SAY, "stream": False}), ("ollama", "/api/chat", {**SAY, "stream": False, "options": {"num_predict": -1, "seed": 7}}),
+    ("ollama", "/api/generate", {"prompt": "hello", "stream": False}),
+    ("anthropic", CHAT, SAY), ("google", CHAT, SAY), ("ollama", CHAT, SAY), ("responses", "/v1/messages", {**SAY, "max_tokens": None}), ("chat", "/v1/responses", {"input": "x", "store": False})]
+
+
+def test_a_reply_without_a_maximum_gets_one_that_the_budget_pays_for(start, scripted):
+    """Whole replies of every format: what a budget has left is what they can cost, however long the model would go on."""
+    limit, price = 0.2, 15
+    s = start(money_config(scripted, {p + "/*": {"input": 3, "output": price} for p in ("chat", "responses", "anthropic", "google", "ollama")},
+                           {"b": {"scope": "all", "limit_usd": limit, "period": "ever"}}, budget_hold_tokens=100, budget_max_tokens=8000))
+    spent, shares = 0, []
+    for kind, path, body in WAYS:
+        name = "chat" if kind == "completions" else kind
+        body = body if "v1beta" in path else {"model": "to-" + name, **body}
+
+        async def as_long_as_it_may(conn, request, kind=kind, n=body.get("n", 1)):
+            await http(200, json.dumps(answer_of(kind, told(request, kind) * n)))(conn, request)
+        scripted.play(as_long_as_it_may)
+        r = s.post(path, body, headers=s.auth(KEY))
+        assert r.status_code == 200, (kind, path, r.text)
+        tokens = told(scripted.last, kind)
+        assert r.headers["x-sluice-budget-max-tokens"] == str(tokens) and tokens > 16, (kind, body)
+        # a quarter of what was left, for all the answers together
+        left = int(limit * M) - spent
+        cost = tokens * body.get("n", 1) * price * 1000
+        assert cost <= left // 4 or tokens * body.get("n", 1) <= 100, (kind, tokens, left)
+        shares.append(cost)
+        spent = wait_for(lambda: (lambda b: b["held_nanousd"] == 0 and b["spent_nanousd"] > spent and b["spent_nanousd"])(budget(s)), "settled")
+        assert spent <= limit * M
+    assert len(set(shares)) > 3  # less and less
+    assert scripted.last.json.get("max_tokens")
+    # what is told is what the reply may have: a request that says it itself is left as it is
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 5})
+    r = ask(s, max_tokens=7)
+    assert r.status_code == 200 and scripted.last.json["max_tokens"] == 7 and "x-sluice-budget-max-tokens" not in r.headers
+
+
+def test_what_is_known_of_a_model_is_held_and_nothing_is_told(start, scripted):
+    config = money_config(scripted, budgets={"b": {"scope": "all", "limit_usd": 0.1, "period": "ever"}}, budget_hold_tokens=500)
+    config["models"]["to-chat"] = {"targets": [{"provider": "chat", "upstream_model": "m"}], "max_output_tokens": 1000}
+    s = start(config)
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 1000})
+    r = s.post(CHAT, {"model": "to-chat", **SAY}, headers=s.auth(KEY))
+    assert r.status_code == 200 and "max_tokens" not in scripted.last.json and "x-sluice-budget-max-tokens" not in r.headers
+    # four answers of a thousand tokens each cost more than a quarter of what is left
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 2000})
+    r = s.post(CHAT, {"model": "to-chat", "n": 4, **SAY}, headers=s.auth(KEY))
+    assert r.status_code == 200 and 125 <= scripted.last.json["max_tokens"] < 1000
+    s.stop()
+    config["server"]["budget_max_tokens"] = 0
+    config["budgets"]["b"]["limit_usd"] = 0.05
+    s = start(config, "left_alone")
+    r = s.post(CHAT, {"model": "to-chat", "n": 4, **SAY}, headers=s.auth(KEY))
+    assert r.status_code == 402, r.text  # 4000 tokens are 0.06 USD
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 1000})
+    assert s.post(CHAT, {"model": "to-chat", **SAY}, headers=s.auth(KEY)).status_code == 200
+    assert "max_tokens" not in scripted.last.json
+
+
+def test_a_stream_that_is_not_cut_is_told_its_maximum_and_so_is_an_older_completion(start, scripted):
+    for cuts, path, body in ((False, CHAT, SAY), (True, "/v1/completions", {"prompt": "x"})):
+        s = start(money_config(scripted, budgets={"b": {"scope": "all", "limit_usd": 0.1, "cut_streams": cuts}}, budget_hold_tokens=100), "cuts%d" % cuts)
+        chunk = {"id": "c", "object": "x", "created": 1, "model": "m", "choices": [
+            {"index": 0, "text": "hi", "finish_reason": "stop"} if cuts else {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}
+        scripted.play(stream(sse(chunk, {**chunk, "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}, end=b"data: [DONE]\n\n")))
+        with s.stream(path, {"model": "to-chat", "stream": True, **body}) as r:
+            assert "[DONE]" in r.read().decode()
+        assert 1000 < scripted.last.json["max_tokens"] < 1700
+        s.stop()
+
+
+def test_room_for_thinking_is_held_for_as_well(start, scripted):
+    """Anthropic wants max_tokens above the budget for thinking: it is raised, and so is what is held."""
+    s = start(money_config(scripted, {"plain/*": {"input": 3, "output": 15}}, {"b": {"scope": "all", "limit_usd": 0.1, "period": "ever"}}))
+    r = s.post(CHAT, {"model": "to-plain", "max_tokens": 100, "reasoning_effort": "high", **SAY}, headers=s.auth(KEY))
+    assert r.status_code == 402 and r.json()["error"]["code"] == "budget_exceeded", r.text
+    assert not scripted.requests and budget(s)["held_nanousd"] == 0
+    scripted.play(http(200, json.dumps(answer_of("anthropic", 3))))
+    r = s.post(CHAT, {"model": "to-plain", "reasoning_effort": "high", **SAY}, headers=s.auth(KEY))
+    assert r.status_code == 200, r.text
+    assert scripted.last.json["max_tokens"] == int(r.headers["x-sluice-budget-max-tokens"]) < 4096 * 2
+
+
+def test_the_other_operations_are_bounded_by_what_they_are_given(start, scripted):
+    price = {"input": 10, "output": 10}
+    s = start(money_config(scripted, {p + "/*": price for p in ("chat", "responses")}, {"b": {"scope": "all", "limit_usd": 0.01, "period": "ever"}}))
+
+    def refused(path, body, **more):
+        r = s.post(path, body, headers=s.auth(KEY), **more)
+        return r.status_code == 402 and "has no room" in r.text
+    ids = [1] * 1500  # two bytes each
+    assert refused("/v1/embeddings", json.dumps({"model": "to-chat", "input": ids}, separators=(",", ":")))
+    assert refused("/v1/completions", json.dumps({"model": "to-chat", "prompt": ids, "max_tokens": 1}, separators=(",", ":")))
+    assert refused("/v1/completions", {"model": "to-chat", "prompt": ["a", "b,]\"", "c", "d"], "n": 3, "max_tokens": 100})
+    assert refused("/v1/audio/speech", {"model": "to-chat", "input": "1234567 " * 16, "voice": "alloy"})
+    assert refused("/v1/responses/compact", {"model": "to-responses", "input": "x"})
+    form = (b"--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nto-chat\r\n--x\r\n"
+            b"Content-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n" + b"A" * 100 + b"\r\n--x--\r\n")
+    r = s.call("POST", "/v1/audio/transcriptions", form, headers={**s.auth(KEY), "Content-Type": "multipart/form-data; boundary=x"})
+    assert r.status_code == 402 and "has no room" in r.text, r.text
+    assert not scripted.requests
+    # sound is estimated by the text that it speaks, not by how it is coded
+    scripted.play(http(200, b"\xff\xfb" + b"\0" * 60000, "audio/mpeg"))
+    assert s.post("/v1/audio/speech", {"model": "to-chat", "input": "hello", "voice": "alloy"}, headers=s.auth(KEY)).status_code == 200
+    line = lines(s, 1)[0]
+    assert line["usage_quality"] == "estimated" and 0 < line["cost_nanousd"] < 2_000_000 and line["audio_out_tokens"] > 0, line
