@@ -113,14 +113,6 @@ void admin_write_keys(struct jw *w, struct control_call *c, yyjson_val *list)
     jw_array_end(w);
 }
 
-static const struct key *live_key(const struct snapshot *s, struct str id)
-{
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (str_eq(s->keys[i]->id, id))
-            return s->keys[i];
-    return NULL;
-}
-
 static yyjson_val *find(yyjson_val *list, struct str id)
 {
     size_t i, max;
@@ -145,7 +137,7 @@ static bool entries(struct control_call *c, yyjson_val **server, yyjson_val **li
 static bool has_legacy(struct control_call *c, yyjson_val *server, yyjson_val *list)
 {
     return json_get_str(server, "api_key").n && !find(list, STR(LEGACY_ID)) &&
-           live_key(c->snap, STR(LEGACY_ID));
+           snapshot_key_by_id(c->snap, STR(LEGACY_ID));
 }
 
 static bool no_key(struct err *e, struct str id)

@@ -63,18 +63,10 @@ static struct key_out show(struct arena *a, const struct key *k)
                             .origin = str_of(origin_name(k->from))};
 }
 
-static const struct key *by_id(const struct snapshot *s, struct str id)
-{
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (str_eq(s->keys[i]->id, id))
-            return s->keys[i];
-    return NULL;
-}
-
 static const struct key *find(struct control_call *c, struct err *e)
 {
     struct str id = route_param(&c->params, "id");
-    const struct key *k = by_id(c->snap, id);
+    const struct key *k = snapshot_key_by_id(c->snap, id);
     if (!k)
         err_set(e, ERR_NOT_FOUND, "not_found", "No key '" STR_FMT "'", STR_ARG(str_first(id, 100)));
     return k;
@@ -95,45 +87,19 @@ static const struct shape key_query_shape = SHAPE(
     FIELD(struct key_query, tags, 0, "Only those with this tag"),
     FIELD(struct key_query, enabled, 0, "Only those that open something, or nothing"));
 
-static int by_text(struct str x, struct str y)
-{
-    size_t n = x.n < y.n ? x.n : y.n;
-    int order = n ? memcmp(x.p, y.p, n) : 0;
-    return order ? order : x.n < y.n ? -1 : x.n > y.n;
-}
-
-/* Keeps the first `most` by id, sorted. */
-static void keep_first(const struct key **v, size_t *n, size_t most, const struct key *k)
-{
-    size_t from = 0, to = *n;
-    if (*n == most && by_text(k->id, v[*n - 1]->id) >= 0)
-        return;
-    while (from < to) {
-        size_t middle = (from + to) / 2;
-        if (by_text(v[middle]->id, k->id) < 0)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    *n += *n < most;
-    memmove(&v[from + 1], &v[from], (*n - from - 1) * sizeof *v);
-    v[from] = k;
-}
-
 /* The usual case, of which there may be very many: nothing but the keys of the page is written out. */
 static bool list_by_id(struct control_call *c, const struct page_query *q)
 {
-    size_t most = (size_t)(q->limit ? q->limit : 1000) + 1, n = 0;
-    const struct key **v = ARENA_ARRAY(c->arena, const struct key *, most);
-    for (size_t i = 0; i < c->snap->n_keys; i++)
-        if (!q->after.n || by_text(c->snap->keys[i]->id, q->after) > 0)
-            keep_first(v, &n, most, c->snap->keys[i]);
-    bool has_more = n == most;
-    n -= has_more;
+    const struct key *const *v = snapshot_keys_by_id(c->snap);
+    size_t most = (size_t)(q->limit ? q->limit : 1000), n = c->snap->n_keys;
+    size_t from = q->after.n ? snapshot_keys_from(c->snap, q->after) : 0;
+    from += from < n && q->after.n && str_eq(v[from]->id, q->after);
+    bool has_more = n - from > most;
+    n = has_more ? most : n - from;
     struct key_out *out = ARENA_ARRAY(c->arena, struct key_out, n + 1);
     for (size_t i = 0; i < n; i++)
-        out[i] = show(c->arena, v[i]);
-    return control_reply_page(c, &key_shape, out, n, has_more ? v[n - 1]->id : STR_NONE);
+        out[i] = show(c->arena, v[from + i]);
+    return control_reply_page(c, &key_shape, out, n, has_more ? v[from + n - 1]->id : STR_NONE);
 }
 
 static void make_shown(void *arg, struct arena *a, size_t i, void *out)
@@ -153,7 +119,7 @@ static bool list(struct control_call *c, struct err *e)
 static bool represent(struct control_call *c, const struct snapshot *s, struct str id,
                       struct buf *out)
 {
-    const struct key *k = by_id(s, id);
+    const struct key *k = snapshot_key_by_id(s, id);
     struct jw w = jw_on(out);
     if (!k)
         return false;
@@ -204,7 +170,7 @@ static bool take(struct control_call *c, struct key_change *k, struct err *e)
 static bool reply_now(struct control_call *c, int status, struct str id, struct str text)
 {
     struct snapshot *now = snapshot_current();
-    const struct key *k = by_id(now, id);
+    const struct key *k = snapshot_key_by_id(now, id);
     struct key_out out = k ? show(c->arena, k) : (struct key_out){.id = id};
     out.key = text;
     c->represent = represent;

@@ -411,10 +411,7 @@ static bool add(struct control_call *c, struct err *e)
         l.key = of.key, l.org = of.org, l.user = of.user, l.tags = of.tags;
         l.model = of.model, l.upstream = of.upstream, l.upstream_model = of.upstream_model;
     }
-    const struct key *key = NULL;
-    for (size_t i = 0; !in->corrects.n && l.key.n && i < c->snap->n_keys; i++)
-        if (str_eq(c->snap->keys[i]->id, l.key))
-            key = c->snap->keys[i];
+    const struct key *key = in->corrects.n ? NULL : snapshot_key_by_id(c->snap, l.key);
     if (l.key.n && !key && !in->corrects.n)
         return err_field(e, "key", "There is no key '" STR_FMT "'", STR_ARG(str_first(l.key, 100)));
     if (key && !l.org.n && key->org)

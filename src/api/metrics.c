@@ -225,43 +225,23 @@ static const char *name_of_fault(unsigned fault)
     return fault_name((enum fault)fault);
 }
 
-static struct str label_in_map(void *arg, struct str id)
+static struct str label_of(void *arg, struct str id)
 {
-    const struct key *k = map_get(arg, id);
-    return k && k->id.n ? k->label : STR_NONE;
-}
-
-static void drop_labels(void *arg)
-{
-    map_done(arg);
-}
-
-/* Labels of just the keys that were seen: there may be a hundred thousand others. */
-static struct map *find_labels(const struct snapshot *s, const struct metrics_sum *sum,
-                               struct arena *a)
-{
-    static struct key nobody; /* stands for a key that is gone */
-    struct map *m = ARENA_NEW(a, struct map);
-    map_init(m);
-    arena_on_free(a, drop_labels, m);
-    for (size_t i = 0; i < sum->n_dims[DIM_KEY]; i++)
-        if (sum->dims[DIM_KEY][i].text.n)
-            map_set(m, sum->dims[DIM_KEY][i].text, &nobody);
-    for (size_t i = 0; m->n && i < s->n_keys; i++)
-        if (map_get(m, s->keys[i]->id))
-            map_set(m, s->keys[i]->id, s->keys[i]);
-    return m;
+    const struct snapshot *const *s = arg;
+    const struct key *k = snapshot_key_by_id(*s, id);
+    return k ? k->label : STR_NONE;
 }
 
 static struct metrics_view view_of(const struct control *k, const struct snapshot *s,
                                    struct arena *a, const struct metrics_gauges *now)
 {
-    const struct metrics_sum *sum = metrics_read(k->metrics, a);
-    return (struct metrics_view){.sum = sum,
+    const struct snapshot **labels_in = ARENA_NEW(a, const struct snapshot *);
+    *labels_in = s;
+    return (struct metrics_view){.sum = metrics_read(k->metrics, a),
                                  .now = now,
                                  .fault_name = name_of_fault,
-                                 .key_label = label_in_map,
-                                 .key_arg = find_labels(s, sum, a)};
+                                 .key_label = label_of,
+                                 .key_arg = labels_in};
 }
 
 bool metrics_view(const struct control *k, const struct snapshot *s, struct arena *a,
@@ -419,19 +399,12 @@ static struct shape_list recent(struct control_call *c, enum metrics_dim dim, ui
 
 static void label_keys(const struct snapshot *s, const struct shape_list *keys)
 {
-    struct map m;
-    map_init(&m);
     for (size_t i = 0; i < keys->n; i++) {
         struct label_out *k = (struct label_out *)keys->v + i;
-        if (k->id.n)
-            map_set(&m, k->id, k);
+        const struct key *known = snapshot_key_by_id(s, k->id);
+        if (known)
+            k->label = known->label;
     }
-    for (size_t i = 0; m.n && i < s->n_keys; i++) {
-        struct label_out *k = map_get(&m, s->keys[i]->id);
-        if (k)
-            k->label = s->keys[i]->label;
-    }
-    map_done(&m);
 }
 
 unsigned metrics_seconds(int64_t asked)

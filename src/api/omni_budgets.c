@@ -158,10 +158,8 @@ static bool write_key(struct control_call *c, struct jw *w, struct str key, stru
 
 static bool known_key(const struct snapshot *s, struct str id, struct err *e)
 {
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (str_eq(s->keys[i]->id, id))
-            return true;
-    return err_set(e, ERR_NOT_FOUND, "not_found", "No API key '" STR_FMT "'",
+    return snapshot_key_by_id(s, id) ||
+           err_set(e, ERR_NOT_FOUND, "not_found", "No API key '" STR_FMT "'",
                    STR_ARG(str_first(id, 100)));
 }
 

@@ -207,18 +207,10 @@ static struct key_shown show(const struct control_call *c, const struct key *k, 
                               .created_at = omni_time(a, k->created_ms)};
 }
 
-static const struct key *by_id(const struct snapshot *s, struct str id)
-{
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (str_eq(s->keys[i]->id, id))
-            return s->keys[i];
-    return NULL;
-}
-
 static const struct key *find(struct control_call *c, struct err *e)
 {
     struct str id = route_param(&c->params, "id");
-    const struct key *k = by_id(c->snap, id);
+    const struct key *k = snapshot_key_by_id(c->snap, id);
     if (!k)
         omni_not_found("Key", id, e);
     return k;
@@ -395,7 +387,7 @@ static bool change(struct control_call *c, struct err *e)
     if (!entries(c, &all, e))
         return false;
     struct snapshot *now = snapshot_current();
-    const struct key *key = by_id(now, k.id);
+    const struct key *key = snapshot_key_by_id(now, k.id);
     struct changed_out out = {STR("Key updated"), {.id = k.id}};
     if (key)
         out.key = show(c, key, written(all, k.id));

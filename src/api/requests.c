@@ -3,6 +3,7 @@
 #include "api/test_tasks.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "base/map.h"
 #include "http/fetch.h"
 #include "json/compare.h"
 #include "meter/body_store.h"
@@ -135,9 +136,9 @@ static bool read_status(struct str text, struct usage_filter *f, struct err *e)
 
 struct str request_key_label(const struct snapshot *s, struct str id)
 {
-    for (size_t i = 0; i < s->n_keys; i++)
-        if (str_eq(s->keys[i]->id, id))
-            return s->keys[i]->label;
+    const struct key *k = snapshot_key_by_id(s, id);
+    if (k)
+        return k->label;
     return s->internal && str_eq(s->internal->id, id) ? s->internal->label : STR_NONE;
 }
 
@@ -694,14 +695,16 @@ static bool rosetta_labels(struct control_call *c, struct err *e)
     if (!db || !usage_read_keys(c->arena, db, &keys, &n, e))
         return false;
     out.labels.v = ARENA_ARRAY(c->arena, struct str, n + 1);
+    struct map seen;
+    map_init(&seen);
     for (size_t i = 0; i < n; i++) {
         struct str label = request_key_label(c->snap, keys[i]);
-        bool is_new = label.n > 0;
-        for (size_t k = 0; is_new && k < out.labels.n; k++)
-            is_new = !str_eq(out.labels.v[k], label);
-        if (is_new)
-            out.labels.v[out.labels.n++] = label;
+        if (label.n == 0 || map_get(&seen, label))
+            continue;
+        map_set(&seen, label, &seen);
+        out.labels.v[out.labels.n++] = label;
     }
+    map_done(&seen);
     return control_reply(c, 200, &labels_shape, &out);
 }
 

@@ -135,9 +135,7 @@ static bool asker_of(const struct control_call *c, const struct explain_in *in, 
                      struct err *e)
 {
     *out = (struct asker){.session = in->session};
-    for (size_t i = 0; in->key.n && i < c->snap->n_keys; i++)
-        if (str_eq(c->snap->keys[i]->id, in->key))
-            out->key = c->snap->keys[i];
+    out->key = snapshot_key_by_id(c->snap, in->key);
     if (in->key.n && !out->key)
         return err_field(e, "key", "There is no client key '" STR_FMT "'",
                          STR_ARG(str_first(in->key, 100)));

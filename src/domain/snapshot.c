@@ -28,11 +28,17 @@ const char *origin_name(enum origin o)
     return "default";
 }
 
+/* made when it is first asked for: a start with a hundred thousand keys does not wait for it */
+struct key_ids {
+    _Atomic(const struct key **) sorted;
+};
+
 struct snapshot *snapshot_new(void)
 {
     struct arena *a = arena_new();
     struct snapshot *s = ARENA_NEW(a, struct snapshot);
     s->arena = a;
+    s->key_ids = ARENA_NEW(a, struct key_ids);
     atomic_init(&s->refs, 1);
     map_init(&s->models_by_name);
     return s;
@@ -50,6 +56,7 @@ void snapshot_unref(struct snapshot *s)
         return;
     struct arena *a = s->arena;
     map_done(&s->models_by_name);
+    free(atomic_load_explicit(&s->key_ids->sorted, memory_order_relaxed));
     arena_free(a);
 }
 
@@ -110,12 +117,17 @@ void snapshot_thread_done(void)
 
 /* ---- building ---- */
 
+static int text_order(struct str x, struct str y)
+{
+    size_t n = x.n < y.n ? x.n : y.n;
+    int order = n ? memcmp(x.p, y.p, n) : 0;
+    return order ? order : (x.n > y.n) - (x.n < y.n);
+}
+
 static int by_name(const void *a, const void *b)
 {
-    const struct model *const *x = a, *const *y = b;
-    size_t n = (*x)->name.n < (*y)->name.n ? (*x)->name.n : (*y)->name.n;
-    int order = memcmp((*x)->name.p, (*y)->name.p, n);
-    return order ? order : (*x)->name.n < (*y)->name.n ? -1 : (*x)->name.n > (*y)->name.n;
+    return text_order((*(const struct model *const *)a)->name,
+                      (*(const struct model *const *)b)->name);
 }
 
 static size_t slot_of(const struct snapshot *s, const uint8_t hash[SHA256_SIZE])
@@ -301,6 +313,49 @@ const struct key *snapshot_key(const struct snapshot *s, struct str presented)
 const struct model *snapshot_model(const struct snapshot *s, struct str name)
 {
     return map_get(&s->models_by_name, name);
+}
+
+static int by_key_id(const void *a, const void *b)
+{
+    return text_order((*(const struct key *const *)a)->id, (*(const struct key *const *)b)->id);
+}
+
+const struct key *const *snapshot_keys_by_id(const struct snapshot *s)
+{
+    const struct key **v = atomic_load_explicit(&s->key_ids->sorted, memory_order_acquire);
+    if (v)
+        return v;
+    const struct key **made = malloc((s->n_keys + 1) * sizeof *made);
+    if (!made)
+        abort();
+    for (size_t i = 0; i < s->n_keys; i++)
+        made[i] = s->keys[i];
+    qsort(made, s->n_keys, sizeof *made, by_key_id);
+    if (atomic_compare_exchange_strong(&s->key_ids->sorted, &v, made))
+        return made;
+    free(made); /* another thread was first */
+    return v;
+}
+
+size_t snapshot_keys_from(const struct snapshot *s, struct str id)
+{
+    const struct key *const *v = snapshot_keys_by_id(s);
+    size_t from = 0, to = s->n_keys;
+    while (from < to) {
+        size_t middle = (from + to) / 2;
+        if (text_order(v[middle]->id, id) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+const struct key *snapshot_key_by_id(const struct snapshot *s, struct str id)
+{
+    size_t at = snapshot_keys_from(s, id);
+    const struct key *k = at < s->n_keys ? snapshot_keys_by_id(s)[at] : NULL;
+    return k && str_eq(k->id, id) ? k : NULL;
 }
 
 const struct upstream *snapshot_upstream_by_id(const struct snapshot *s, uint32_t id)

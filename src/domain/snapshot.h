@@ -203,6 +203,7 @@ struct snapshot {
     const struct ip_filter *ip_filter; /* gate/ipfilter.h; NULL: everybody may come in */
     struct key **keys;
     size_t n_keys;
+    struct key_ids *key_ids;    /* of snapshot_keys_by_id() */
     struct key **ruled;         /* those with a policy of their own: few of many */
     size_t n_ruled;
     struct holder **holders[HOLDER_KINDS]; /* in no order */
@@ -225,6 +226,10 @@ struct snapshot *snapshot_current(void) MUST_USE;
 void snapshot_publish(struct snapshot *s);                    /* takes the reference */
 
 const struct key *snapshot_key(const struct snapshot *s, struct str presented); /* by hash; NULL unknown. Says nothing of enabled or expired */
+/* s->keys sorted by their ids. From any thread; the first question after a change sorts them, so not for a loop. */
+const struct key *const *snapshot_keys_by_id(const struct snapshot *s);
+size_t snapshot_keys_from(const struct snapshot *s, struct str id); /* of these, the place of the first that is not before id */
+const struct key *snapshot_key_by_id(const struct snapshot *s, struct str id); /* NULL unknown */
 const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* an enabled one by its name; NULL */
 /* The same, what patterns of aliases make of it, and "provider/model-id" of any enabled provider or kind of provider, made in the arena;
  * NULL unknown. */

@@ -71,6 +71,31 @@ START_TEST(a_key_is_found_by_what_is_presented)
 }
 END_TEST
 
+START_TEST(a_key_is_found_by_its_id)
+{
+    struct snapshot *none = state_load("{'server':{}}");
+    ck_assert_ptr_null(snapshot_key_by_id(none, STR("a")));
+    ck_assert_uint_eq(snapshot_keys_from(none, STR("a")), 0);
+    snapshot_unref(none);
+    struct snapshot *s = state_load(
+        "{'server':{'api_keys':[{'id':'bb','key':'sk-one-0123456789','label':'one'},"
+        "{'id':'a','key':'sk-two-0123456789'},{'id':'b','key':'sk-three-0123456789'}]}}");
+    static const char *const sorted[] = {"a", "b", "bb"};
+    for (size_t i = 0; i < ARRAY_LEN(sorted); i++) {
+        check_str(snapshot_keys_by_id(s)[i]->id, str_of(sorted[i]));
+        ck_assert_ptr_eq(snapshot_key_by_id(s, str_of(sorted[i])), snapshot_keys_by_id(s)[i]);
+    }
+    check_text(snapshot_key_by_id(s, STR("bb"))->label, "one");
+    static const char *const others[] = {"", "0", "ab", "bbb", "z"};
+    static const size_t places[] = {0, 0, 1, 3, 3};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        ck_assert_ptr_null(snapshot_key_by_id(s, str_of(others[i])));
+        ck_assert_uint_eq(snapshot_keys_from(s, str_of(others[i])), places[i]);
+    }
+    snapshot_unref(s);
+}
+END_TEST
+
 START_TEST(a_key_is_forgotten_with_its_snapshot)
 {
     static const char with[] = "{'server':{'api_keys':[{'id':'1','key':'sk-one-0123456789'},"
@@ -164,5 +189,5 @@ START_TEST(changes_under_readers)
 END_TEST
 
 UNIT_MAIN("snapshot", finds_models_by_name_and_by_provider, names_near_ones,
-          a_key_is_found_by_what_is_presented, a_key_is_forgotten_with_its_snapshot,
-          wildcards_are_anchored, changes_under_readers)
+          a_key_is_found_by_what_is_presented, a_key_is_found_by_its_id,
+          a_key_is_forgotten_with_its_snapshot, wildcards_are_anchored, changes_under_readers)
