@@ -206,7 +206,7 @@ def read_answer(s):
     return status, headers, data
 
 
-def wait_for(condition, what, seconds=10):
+def wait_for(condition, what, seconds=30):
     """Polls: for things that happen soon, whose moment is not the point."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

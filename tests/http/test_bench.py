@@ -43,7 +43,7 @@ def lab(tools, tmp_path_factory):
         yield Lab(folder, dict(line.split() for line in ports.open()), stats, cert)
     finally:
         mock.terminate()
-        assert mock.wait(10) == 0
+        assert mock.wait(30) == 0
 
 
 class Lab:

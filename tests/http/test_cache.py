@@ -232,7 +232,7 @@ def test_the_log_says_so(start_sluice, upstream):
     s.post(path, b)
     hit = s.post(path, b).headers["x-request-id"]
     admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         rows = {row["id"]: row for row in s.call("GET", "/sluice/v1/requests", headers=admin).json()["data"]}
         if hit in rows:
@@ -265,7 +265,7 @@ def slow(gate, turn=Turn(text=HELLO)):
 
 
 def wait_for(s, layer="response", **wanted):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         f = figures(s, layer)
         if all(f[k] == v for k, v in wanted.items()):
@@ -570,7 +570,7 @@ def priced(upstream, **server):
 
 def rows(s, count, path="/sluice/v1/requests"):
     admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         data = s.call("GET", path, headers=admin).json()["data"]
         if len(data) >= count:

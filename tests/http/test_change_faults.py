@@ -161,7 +161,7 @@ def test_a_disk_that_takes_five_seconds_for_each_fsync(made):
         assert s.get("/sluice/v1/models").status_code == 200
         time.sleep(.1)
     assert change.is_alive()
-    wait_for(lambda: status(s) == "degraded", "it says so", 10)
+    wait_for(lambda: status(s) == "degraded", "it says so", 30)
     m.gate.disarm()  # the one that waits goes on waiting
     change.join(60)
     assert answers[0].status_code == 201, answers[0].text

@@ -237,9 +237,9 @@ def test_the_client_leaves_between_two_attempts(start_sluice, scripted, upstream
     with s.connect() as c:
         c.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
                   b"Content-Length: %d\r\n\r\n%s" % (s.key.encode(), len(body), body))
-        assert asked.wait(10)
+        assert asked.wait(30)
     first = upstream.wait(1)[0]
-    assert first.gone.wait(10), "the upstream was not let go"
+    assert first.gone.wait(30), "the upstream was not let go"
     gate.set()
     assert ask(s).status_code == 200
     assert len(upstream.requests) == 2

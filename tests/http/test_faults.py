@@ -112,7 +112,7 @@ def test_upstream_is_silent(start_sluice, scripted, upstream, client):
         assert got.type == "DEADLINE_EXCEEDED"
     if client == "anthropic":
         assert got.type == "timeout_error"
-    assert upstream.last.gone.wait(5), "the upstream connection was kept"
+    assert upstream.last.gone.wait(30), "the upstream connection was kept"
 
 
 @clients
@@ -127,7 +127,7 @@ def test_upstream_stalls_in_a_stream(start_stalled, upstream, client, up):
     r = start_stalled.post(f.path(ask), f.request(ask))
     assert b"Hello" in r.content
     assert f.read_stream_error(r.content).message
-    assert upstream.last.gone.wait(5)
+    assert upstream.last.gone.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -464,7 +464,7 @@ def closes_in_time(go, how):
         s, request = go()
         left = time.monotonic()
         leave(s, how)
-        assert request.gone.wait(5), "the upstream was not closed"
+        assert request.gone.wait(30), "the upstream was not closed"
         took.append(request.gone_at - left)
         if took[-1] < 0.05:
             return
@@ -550,7 +550,7 @@ def test_client_that_does_not_read(sluice, upstream):
         wait_for(stands, "the upstream to be held back", 30)
         assert sent[0] < 64 << 20
         s.close()
-        assert request.gone.wait(10)
+        assert request.gone.wait(30)
 
 
 def test_answer_and_connection_after_an_upstream_failure(sluice, upstream):

@@ -169,7 +169,7 @@ def test_client_leaves_midway(sluice, upstream, order, sent):
         if order == "before" and sent > 300_000:
             wait_for(lambda: upstream.open, "the upstream is called")
     if order == "before" and sent > 300_000:
-        assert gone.wait(10), "the upstream was not let go"
+        assert gone.wait(30), "the upstream was not let go"
     upstream.play(SAID)
     assert send(sluice, body).status_code == 200
 

@@ -68,7 +68,7 @@ def test_the_next_one_answers_for_a_silent_one_which_is_closed(start_sluice, ups
     first, second = upstream.wait(2)
     assert (first.path[1], second.path[1]) == ("a", "b")
     assert json.loads(first.body)["messages"] == json.loads(second.body)["messages"]
-    assert first.gone.wait(5) and not second.gone.is_set()  # seen from the upstream's side
+    assert first.gone.wait(30) and not second.gone.is_set()  # seen from the upstream's side
     counted(s, "won", 1)
     log = record(s)
     assert [(t["provider"], t.get("reason"), t.get("fault")) for t in log["tried"]] == [("a", None, "hedge"), ("b", "hedge", None)]
@@ -95,7 +95,7 @@ def test_the_first_one_may_still_win(start_sluice, upstream):
     upstream.play(by_path(a=slow, b=never))
     r = ask(s)
     assert r.status_code == 200 and r.headers["x-sluice-upstream"] == "a"
-    assert upstream.wait(2)[1].gone.wait(5)
+    assert upstream.wait(2)[1].gone.wait(30)
     counted(s, "lost", 1)
     assert [(t["provider"], t.get("reason"), t.get("fault")) for t in record(s)["tried"]] == [("b", "hedge", "hedge"), ("a", None, None)]
     assert breakers(s) == []
@@ -111,7 +111,7 @@ def test_a_head_alone_is_no_answer_and_formats_may_differ(start_sluice, upstream
     upstream.play(by_path(a=head_only, c=answer(FORMATS["anthropic"], Turn(text=HELLO))))
     r = ask(s, stream=True)
     assert r.status_code == 200 and r.headers["x-sluice-upstream"] == "c" and "chat.completion.chunk" in r.text
-    assert upstream.wait(2)[0].gone.wait(5)
+    assert upstream.wait(2)[0].gone.wait(30)
 
 
 @pytest.mark.threads
@@ -264,7 +264,7 @@ def test_a_client_that_leaves_closes_both(start_sluice, upstream):
                   % (KEY.encode(), len(body), body))
         upstream.wait(2)
     for q in upstream.wait(2):
-        assert q.gone.wait(5)
+        assert q.gone.wait(30)
     counted(s, "left", 1)
     wait_for(lambda: see(s, "/sluice/v1/budgets/all")["held_nanousd"] == 0, "nothing is held")
     assert breakers(s) == []

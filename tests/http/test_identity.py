@@ -274,8 +274,7 @@ def test_a_bad_list_of_proxies_is_refused_with_its_place(start_sluice, config):
 def test_sessions_end_by_time_and_by_idleness(start_sluice, config):
     config["server"].update(session_ttl_ms=1500)
     s = start_sluice(config)
-    t = token(s)
-    assert who(s, bearer(t)).status_code == 200
+    t = wait_for(lambda: (new := token(s)) and who(s, bearer(new)).status_code == 200 and new, "a session that lives when it is asked")
     wait_for(lambda: who(s, bearer(t)).status_code == 401, "the session to expire, used as it is")
     config["server"].update(session_ttl_ms=86400000, session_idle_ms=1000)
     s = start_sluice(config)
@@ -283,7 +282,8 @@ def test_sessions_end_by_time_and_by_idleness(start_sluice, config):
     import time
     time.sleep(1.2)
     assert who(s, bearer(t)).status_code == 401
-    assert s.get("/sluice/v1/sessions", auth=False, headers=bearer(token(s))).json()["data"][0]["is_current"] is True
+    r = wait_for(lambda: (r := s.get("/sluice/v1/sessions", auth=False, headers=bearer(token(s)))).status_code == 200 and r, "a session asked in its time")
+    assert r.json()["data"][0]["is_current"] is True
 
 
 def test_sessions_survive_a_restart(s, config):

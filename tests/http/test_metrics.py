@@ -279,7 +279,7 @@ def test_a_stream_is_seen_and_cancelled(node, upstream, client, up):
     b.join()
     assert b.status == 200
     assert "cancelled" in f.read_stream_error(b.body).message
-    assert upstream.last.gone.wait(5), "the upstream is let go"
+    assert upstream.last.gone.wait(30), "the upstream is let go"
     wait_for(lambda: not actives(node), "nothing is served any more")
     assert node.call("DELETE", "/sluice/v1/requests/active/req-of-the-test").status_code == 404
     m = settle(node, 1)
@@ -302,7 +302,7 @@ def test_one_that_waits_is_cancelled(node, upstream, model):
     t.join(20)
     assert got["r"].status_code == 499 and "cancelled" in got["r"].json()["error"]["message"]
     if model != "echo":
-        assert upstream.last.gone.wait(5)
+        assert upstream.last.gone.wait(30)
     wait_for(lambda: not actives(node), "nothing is served any more")
 
 

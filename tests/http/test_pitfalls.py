@@ -860,7 +860,7 @@ def test_a_stopped_stream_lets_its_upstream_go(stopping, upstream):
     for path, body in ((CHAT, chat(USER, "responses", stop="END", stream=True)), (CHAT, chat(USER, "responses", stop="END"))):
         r = stopping.post(path, body)
         assert r.status_code == 200 and "one" in r.text and "two" not in r.text
-        assert upstream.last.gone.wait(10)
+        assert upstream.last.gone.wait(30)
 
 
 def test_stop_is_named_where_nobody_heeds_it(sluice, upstream):

@@ -27,7 +27,7 @@ class Listener:
         self.started = threading.Event()
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
-        assert self.started.wait(10)
+        assert self.started.wait(30)
 
     def chunks(self):
         while True:
@@ -168,7 +168,7 @@ def test_a_hundred_listeners(listen):
 def test_it_ends_when_the_server_does(listen):
     s, one = listen.sluice, listen()
     s.process.terminate()
-    assert one.done.wait(10), "the tail held the server up"
+    assert one.done.wait(30), "the tail held the server up"
 
 
 def test_it_ends_when_its_callers_right_does(listen):
@@ -194,7 +194,7 @@ def test_it_ends_when_its_callers_right_does(listen):
             s.call("DELETE", "/sluice/v1/keys/" + keys[0]["id"], headers=s.auth(ADMIN)),
             s.call("PATCH", "/sluice/v1/keys/" + keys[1]["id"], {"enabled": False}, headers=s.auth(ADMIN))]
     assert all(r.status_code in (200, 204) for r in ends), [r.text for r in ends]
-    assert all(t.done.wait(10) for t in tails), "some hear more"
+    assert all(t.done.wait(30) for t in tails), "some hear more"
     ask(s, request_id="r-later000")
     wait_for(lambda: "r-later000" in stays.ids(), "who may still hears the next")
     assert not any("r-later000" in t.ids() for t in tails)

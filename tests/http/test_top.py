@@ -112,7 +112,7 @@ class Terminal:
 
     def end(self, how):
         how(self)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while time.monotonic() < end:
             self.read()
             pid, status = os.waitpid(self.pid, os.WNOHANG)

@@ -266,7 +266,7 @@ def test_client_leaves_behind_a_proxy(start_sluice, scripted, upstream, proxy):
               b"Content-Length: %d\r\n\r\n" % (KEY.encode(), len(body)) + body)
     request = upstream.wait()[0]
     c.close()
-    assert request.gone.wait(5)
+    assert request.gone.wait(30)
 
 
 # HTTP/2
@@ -313,7 +313,7 @@ def http2_upstream(tmp_path, certificates, scripted, upstream):
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 @pytest.mark.parametrize("up", FORMATS)
@@ -383,7 +383,7 @@ def test_http2_upstream_is_told_that_nobody_listens(start_sluice, upstream, http
         others = list(upstream.requests)
         with s.stream("/v1/chat/completions", body) as r:
             next(r.iter_bytes())
-        assert upstream.requests[-1].gone.wait(10)
+        assert upstream.requests[-1].gone.wait(30)
         assert len(upstream.requests) == siblings + 1 and not any(o.gone.is_set() for o in others)
     upstream.play(None)
     assert ask(s).status_code == 200
@@ -402,7 +402,7 @@ def test_the_time_of_a_whole_reply(start_sluice, scripted, upstream, where):
     r = s.post("/v1/chat/completions", CHAT.request(Ask(model="to-chat", stream=True)))
     assert r.status_code == 200
     assert "700 ms" in CHAT.read_stream_error(r.content).message
-    assert upstream.last.gone.wait(10)
+    assert upstream.last.gone.wait(30)
     s.stop()
     s = start_sluice(config)  # one that failed cools down
 
@@ -415,7 +415,7 @@ def test_the_time_of_a_whole_reply(start_sluice, scripted, upstream, where):
     upstream.play(drip)
     r = s.post("/v1/chat/completions", CHAT.request(Ask(model="to-chat")))
     assert r.status_code == 504 and CHAT.read_error(504, r.content).code == "gateway_timeout"
-    assert upstream.last.gone.wait(10)
+    assert upstream.last.gone.wait(30)
 
 
 class Elsewhere(http.server.BaseHTTPRequestHandler):

@@ -246,7 +246,7 @@ class Upstream:
         return http(404, dump({"error": {"message": "the scripted upstream has no " + request.path,
                                          "type": "invalid_request_error", "param": None, "code": None}}))
 
-    def wait(self, count=1, seconds=10):
+    def wait(self, count=1, seconds=30):
         """The first `count` requests, once they have arrived."""
         with self.lock:
             if not self.arrived.wait_for(lambda: len(self.requests) >= count, seconds):
