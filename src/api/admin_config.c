@@ -617,7 +617,16 @@ static bool put_server(struct control_call *c, struct err *e)
     if (proxy_is_name(in->proxy) && !str_contains(in->proxy, STR("${")) &&
         !proxy_find(c->snap, in->proxy))
         return proxy_unknown(in->proxy, e);
-    if (yyjson_obj_get(c->root, "proxy")) {
+    bool is_given = yyjson_obj_get(c->root, "proxy");
+    if (str_contains(in->proxy, STR("***"))) { /* as it is shown: kept */
+        if (!admin_view(c, &root, e))
+            return false;
+        struct str is = json_get_str(json_get(root, "server"), "proxy");
+        if (!str_eq(in->proxy, secret_mask_url(c->arena, is)))
+            return err_field(e, "proxy", "'proxy' holds *** in the place of its credentials");
+        is_given = false;
+    }
+    if (is_given) {
         if (!change_setting(c, setting_find(STR("proxy")), in->proxy.n ? in->proxy : STR_NONE, e))
             return false;
     } else if (!control_changed(c, e)) {

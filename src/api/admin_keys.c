@@ -3,6 +3,7 @@
 #include "api/change.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "domain/written.h"
 #include "json/shape_json.h"
 
 #define LEGACY_ID "default" /* server.api_key, the one key of older files */
@@ -85,7 +86,7 @@ static void write_key(struct jw *w, struct arena *a, yyjson_val *entry)
     size_t i, max;
     yyjson_val *k, *v;
     jw_object(w);
-    jw_kv_str(w, "id", json_get_str(entry, "id"));
+    jw_kv_str(w, "id", key_written_id(a, entry));
     jw_kv_str(w, "key", text.n ? admin_mask(a, text) : hint.n ? hint : STR("***"));
     jw_kv_str(w, "label", json_get_str(entry, "label"));
     jw_kv_str(w, "created", created_of(a, entry));
@@ -113,12 +114,12 @@ void admin_write_keys(struct jw *w, struct control_call *c, yyjson_val *list)
     jw_array_end(w);
 }
 
-static yyjson_val *find(yyjson_val *list, struct str id)
+static yyjson_val *find(struct arena *a, yyjson_val *list, struct str id)
 {
     size_t i, max;
     yyjson_val *v;
     yyjson_arr_foreach (list, i, max, v)
-        if (str_eq(json_get_str(v, "id"), id))
+        if (str_eq(key_written_id(a, v), id))
             return v;
     return NULL;
 }
@@ -136,7 +137,7 @@ static bool entries(struct control_call *c, yyjson_val **server, yyjson_val **li
 /* The one key of an older file counts as long as no list stands beside it. */
 static bool has_legacy(struct control_call *c, yyjson_val *server, yyjson_val *list)
 {
-    return json_get_str(server, "api_key").n && !find(list, STR(LEGACY_ID)) &&
+    return json_get_str(server, "api_key").n && !find(c->arena, list, STR(LEGACY_ID)) &&
            snapshot_key_by_id(c->snap, STR(LEGACY_ID));
 }
 
@@ -202,7 +203,7 @@ static bool relabel(struct control_call *c, struct err *e)
     struct str id = route_param(&c->params, "id");
     if (!entries(c, &server, &all, e))
         return false;
-    yyjson_val *entry = find(all, id);
+    yyjson_val *entry = find(c->arena, all, id);
     if (!entry)
         return no_key(e, id);
     struct key_changed out = {.ok = true, .id = id, .label = json_get_str(entry, "label")};
@@ -221,7 +222,7 @@ static bool delete (struct control_call *c, struct err *e)
     struct str id = route_param(&c->params, "id");
     if (!entries(c, &server, &all, e))
         return false;
-    if (!find(all, id))
+    if (!find(c->arena, all, id))
         return no_key(e, id);
     struct key_changed out = {.ok = true, .deleted = id};
     return change_key_delete(c, id, e) && control_reply(c, 200, &deleted_shape, &out);
@@ -233,7 +234,7 @@ static bool reveal(struct control_call *c, struct err *e)
     struct str id = route_param(&c->params, "id"), blob;
     if (!admin_may_reveal(c, e) || !entries(c, &server, &all, e))
         return false;
-    yyjson_val *entry = find(all, id);
+    yyjson_val *entry = find(c->arena, all, id);
     if (!entry)
         return no_key(e, id);
     struct str text = json_get_str(entry, "key"), sealed = json_get_str(entry, "sealed");
@@ -258,7 +259,7 @@ static bool rotate(struct control_call *c, struct err *e)
     struct key_made made;
     if (!entries(c, &server, &all, e))
         return false;
-    if (!find(all, id))
+    if (!find(c->arena, all, id))
         return no_key(e, id);
     if (!change_key_rotate(c, id, make_text(c->arena), &made, e))
         return false;

@@ -509,10 +509,53 @@ static bool rename_provider(struct work *w, const struct place *p, struct str fr
            rename_in_keys(w, &r, e) && refs_rename(w, REFERENT_PROVIDER, from, to, e);
 }
 
-static bool put_provider(struct work *w, const struct provider_change *in, struct place *p,
+/* A value that comes back as it was shown, *** in the place of what is secret, is no change; any other with *** is a mistake. */
+static bool keep_shown(const char *field, struct str given, struct str shown, uint32_t bit,
+                       struct provider_change *in, struct err *e)
+{
+    if (!(in->given & bit) || !str_contains(given, STR("***")))
+        return true;
+    if (!str_eq(given, shown))
+        return err_field(e, field, "'%s' holds *** in the place of what is secret", field);
+    in->given &= ~bit;
+    return true;
+}
+
+static bool current_key(struct work *w, const struct place *p, const struct provider_row *row,
+                        struct secret *key, struct err *e)
+{
+    *key = secret_of(p->entry ? json_get_str(p->entry, "api_key") : STR_NONE);
+    return p->entry || !p->is_in_store || !row->sealed_key.n ||
+           seal_unwrap(w->c->control->seal, w->a, row->sealed_key, row->name, key, e);
+}
+
+static bool keep_what_was_shown(struct work *w, struct provider_change *in, const struct place *p,
+                                const struct provider_row *row, struct err *e)
+{
+    struct secret key;
+    struct str proxy = STR_NONE, url = STR_NONE;
+    if (p->entry) {
+        proxy = json_get_str(p->entry, "proxy");
+        url = json_get_str(p->entry, "base_url");
+    } else if (p->is_in_store) {
+        proxy = row->proxy;
+        url = row->base_url;
+    }
+    return current_key(w, p, row, &key, e) &&
+           keep_shown("api_key", secret_reveal(in->api_key), secret_mask(w->a, key),
+                      PROVIDER_API_KEY, in, e) &&
+           keep_shown("proxy", in->proxy, secret_mask_url(w->a, proxy), PROVIDER_PROXY, in, e) &&
+           keep_shown("base_url", in->base_url, secret_mask_url(w->a, url), PROVIDER_BASE_URL, in,
+                      e);
+}
+
+static bool put_provider(struct work *w, const struct provider_change *meant, struct place *p,
                          struct provider_row *row, struct err *e)
 {
     bool to_file = false;
+    struct provider_change given = *meant, *in = &given;
+    if (!keep_what_was_shown(w, in, p, row, e))
+        return false;
     if (p->entry)
         return put_provider_fields(w, in, e);
     if (p->is_in_store)
@@ -1185,11 +1228,9 @@ static size_t file_key_at(struct work *w, struct str id)
 {
     yyjson_val *list = work_value(w, PATH(STR("server"), STR("api_keys"))), *v;
     size_t i, max;
-    yyjson_arr_foreach (list, i, max, v) {
-        struct str has = json_get_str(v, "id");
-        if (str_eq(has.n ? has : str_fmt(w->a, "file%zu", i), id))
+    yyjson_arr_foreach (list, i, max, v)
+        if (str_eq(key_written_id(w->a, v), id))
             return i;
-    }
     return SIZE_MAX;
 }
 

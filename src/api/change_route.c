@@ -93,11 +93,13 @@ static struct str member_model(yyjson_val *m)
     return yyjson_is_str(m) ? json_str(m) : json_get_str(m, "model");
 }
 
-/* "provider/…" is also the name of models that are not the provider's. */
+/* "provider/…" is also the name of models that are not the provider's. (A chain named so is about the provider's.) */
 static bool is_of_provider(const struct work *w, struct str name, struct str provider)
 {
-    return name.n > provider.n + 1 && str_starts(name, provider) && name.p[provider.n] == '/' &&
-           !snapshot_model(w->now, name);
+    if (name.n <= provider.n + 1 || !str_starts(name, provider) || name.p[provider.n] != '/')
+        return false;
+    const struct model *m = snapshot_model(w->now, name);
+    return !m || m->face == MODEL_OF_CHAIN;
 }
 
 /* What a name that may refer becomes; STR_NONE: it does not refer. */

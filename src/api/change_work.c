@@ -196,6 +196,11 @@ static struct str actor_of(struct arena *a, const struct control_call *c)
 
 /* ---- begin ---- */
 
+static bool broken(const struct work *w, struct err *e)
+{
+    return err_set(e, ERR_CONFLICT, "config_broken", CONFIG_BROKEN "%s", w->file_fault.message);
+}
+
 static void let_go(struct work *w)
 {
     file_unlock(w->lock);
@@ -254,7 +259,10 @@ bool work_begin(struct work *w, struct control_call *c, struct err *e)
         if (change_recover(w->a, control->seal, w->db, w->path, e) && find_file(w, e) &&
             config_store_values(w->a, control->seal, w->db, &w->found.store, e)) {
             catch_up(w);
-            if (control_matches(c, w->now, e))
+            /* who knows of nothing but the file is told first */
+            if (w->is_lenient && w->file_fault.kind != ERR_NONE)
+                (void)broken(w, e);
+            else if (control_matches(c, w->now, e))
                 return true;
         }
         db_rollback(w->db);
@@ -281,8 +289,7 @@ yyjson_val *work_value(const struct work *w, const struct str *path, size_t n)
 static bool may_edit(struct work *w, struct err *e)
 {
     if (w->file_fault.kind != ERR_NONE)
-        return err_set(e, ERR_CONFLICT, "config_broken",
-                       "The configuration file must be mended first: %s", w->file_fault.message);
+        return broken(w, e);
     return w->changes_file || file_is_writable(w->path) ||
            err_set(e, ERR_CONFLICT, "read_only",
                    "This stands in %s, which is read-only: change it there", w->path);
@@ -525,20 +532,28 @@ static void undo(struct work *w, const struct version_row *v, struct err *e)
             was.message);
 }
 
+static bool unwritten(const struct err *why, struct err *e)
+{
+    return err_set(e, ERR_INTERNAL, "config_unwritten", CONFIG_UNWRITTEN "%s", why->message);
+}
+
 static bool save(struct work *w, struct err *e)
 {
     struct version_row v;
     struct file_draft d = {.tmp = ""};
     struct err late = ERR_INIT;
-    if (!record(w, &v, e) || (w->changes_file && !file_prepare(&d, w->path, w->text, e)))
+    if (!record(w, &v, e))
         return false;
+    if (w->changes_file && !file_prepare(&d, w->path, w->text, &late))
+        return unwritten(&late, e);
     if (!db_commit(w->db, e)) {
         file_discard(&d);
         return false;
     }
     if (!w->changes_file)
         return true;
-    if (!file_commit(&d, e)) {
+    if (!file_commit(&d, &late)) {
+        (void)unwritten(&late, e);
         undo(w, &v, e);
         return false;
     }

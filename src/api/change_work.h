@@ -6,6 +6,10 @@
 #include "api/config_state.h"
 #include "domain/noun.h"
 
+/* What errors "config_broken" and "config_unwritten" begin with; the reason is behind it. */
+#define CONFIG_BROKEN    "The configuration file must be mended first: "
+#define CONFIG_UNWRITTEN "The configuration file cannot be written: "
+
 struct key_was {
     struct key_was *next;
     struct str id;

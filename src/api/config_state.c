@@ -484,15 +484,13 @@ static void compare_members(struct comparison *c, const char *kind, yyjson_val *
     map_done(&was);
 }
 
-/* The elements of server.api_keys by id; those without one by place, as the loader names them. */
+/* The elements of server.api_keys by id. */
 static void index_keys(struct arena *a, struct map *m, yyjson_val *list)
 {
     size_t i, max;
     yyjson_val *v;
-    yyjson_arr_foreach (list, i, max, v) {
-        struct str id = json_get_str(v, "id");
-        map_set(m, id.n ? id : str_fmt(a, "file%zu", i), v);
-    }
+    yyjson_arr_foreach (list, i, max, v)
+        map_set(m, key_written_id(a, v), v);
 }
 
 static void compare_keys(struct comparison *c, yyjson_val *before, yyjson_val *after)

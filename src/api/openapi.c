@@ -334,7 +334,8 @@ static void write_responses(struct jw *w, const struct endpoint *e)
          has_name = strchr(e->path, '{') != NULL;
     bool asks_upstream = strstr(e->path, "/providers/") &&
                          str_ends(str_of(e->path), STR("/models"));
-    bool is_omniroute = surface_of(e->surface)->adapt != NULL; /* any row may say 400 or 404 */
+    /* any row may say 400 or 404 */
+    bool is_omniroute = surface_of(e->surface)->adapt == omniroute_adapt;
     takes_body |= is_omniroute;
     has_name |= is_omniroute;
     asks_upstream |= is_omniroute && e->waits;

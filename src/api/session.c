@@ -443,9 +443,10 @@ static bool may_log_in(struct control_call *c, struct login_in *in, struct err *
     int64_t left = identity_locked_ms(id, c->arena, c->address, clock_wall_ms());
     if (left > 0) {
         long long seconds = left / 1000 + 1;
+        err_set(e, ERR_RATE_LIMITED, "locked_out", "Too many failed attempts. Try again in %llds.",
+                seconds);
         e->retry_after_ms = seconds * 1000;
-        return err_set(e, ERR_RATE_LIMITED, "locked_out",
-                       "Too many failed attempts. Try again in %llds.", seconds);
+        return false;
     }
     if (!json_parse(c->arena, c->body, 64, &c->root, e) || !yyjson_is_obj(c->root))
         return err_set(e, ERR_INPUT, "invalid_json", "Invalid JSON body");

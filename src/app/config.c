@@ -1096,7 +1096,7 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
     } else {
         sha256(text, k->hash);
     }
-    k->id = id.n ? str_dup(l->a, id) : str_fmt(l->a, "file%zu", at);
+    k->id = str_dup(l->a, id.n ? id : key_written_id(l->a, v));
     k->label = str_dup(l->a, v ? json_get_str(v, "label") : STR(LEGACY_KEY_ID));
     k->is_enabled = json_get_bool(v, "enabled", true);
     k->from = ORIGIN_FILE;
@@ -1114,6 +1114,29 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
     return put_policy(l, k, v, &why) || err_field(e, where, "'%s': %s", where, why.message);
 }
 
+/* Whoever names a key by its id means one. */
+static bool keys_differ(yyjson_val *list, struct err *e)
+{
+    struct map seen;
+    size_t i, max;
+    yyjson_val *v;
+    bool ok = true;
+    map_init(&seen);
+    yyjson_arr_foreach (list, i, max, v) {
+        struct str id = json_get_str(v, "id");
+        char where[64];
+        wire_place(where, sizeof where, "server.api_keys", "[", i, "].id");
+        if (id.n && map_get(&seen, id))
+            ok = bad(e, where, "is the id of another key too");
+        if (!ok)
+            break;
+        if (id.n)
+            map_set(&seen, id, v);
+    }
+    map_done(&seen);
+    return ok;
+}
+
 static bool file_keys(struct loader *l, struct err *e)
 {
     yyjson_val *server = json_get(l->root, "server"), *list = json_get(server, "api_keys"), *v;
@@ -1121,6 +1144,8 @@ static bool file_keys(struct loader *l, struct err *e)
     if (!json_absent(list) && !yyjson_is_arr(list))
         return bad(e, "server.api_keys", "must be an array");
     expect_keys(l, yyjson_arr_size(list));
+    if (!keys_differ(list, e))
+        return false;
     yyjson_arr_foreach (list, i, max, v)
         if (!file_key(l, v, json_get_str(v, "id"), json_get_str(v, "key"), i, e))
             return false;

@@ -129,3 +129,16 @@ void key_write(struct jw *w, struct arena *a, const struct key_row *k)
         jw_kv_bool(w, "enabled", false);
     jw_object_end(w);
 }
+
+struct str key_written_id(struct arena *a, yyjson_val *element)
+{
+    struct str id = json_get_str(element, "id"), text = json_get_str(element, "key");
+    uint8_t hash[SHA256_SIZE];
+    if (id.n)
+        return id;
+    /* hashed once more with a word before it: what an id shows of a key says nothing about the hash that opens it */
+    sha256(str_cat(a, STR("id:"), text.n ? text : json_get_str(element, "hash")), hash);
+    char *hex = arena_alloc(a, 9);
+    hex_encode(hex, hash, 4);
+    return str_n(hex, 8);
+}

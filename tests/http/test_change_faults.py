@@ -2,6 +2,7 @@
 nothing is there in half, the error says why, and inference goes on."""
 import errno
 import os
+import re
 import signal
 import threading
 import time
@@ -82,6 +83,15 @@ def changes(m):
             ("DELETE", "/sluice/v1/aliases/a", None), ("POST", "/sluice/v1/orgs", {"id": "o", "name": "o"}), ("POST", "/sluice/v1/users", {"id": "u", "name": "u"}),
             ("POST", "/sluice/v1/budgets", {"name": "b", "scope": "all", "limit_usd": 1}), ("POST", "/sluice/v1/prices", {"provider": "p", "model": "x", "price": {"input": 1}}),
             ("POST", "/sluice/v1/config/versions/%s/rollback" % m.version, {}), ("DELETE", "/sluice/v1/providers/q?cascade=true", None)]
+
+
+def test_a_file_that_cannot_be_written_is_told_in_the_words_of_the_surface(made):
+    m = made("file")
+    m.gate.arm("fsync", 1, errno.ENOSPC, goes_on=True)  # the store's are by fdatasync
+    r = m.s.call("PUT", "/admin/api/config/models/new", {"provider": "p"})
+    assert r.status_code == 500 and re.match("Failed to write config: .*No space left", r.json()["error"]), r.text
+    r = m.s.post("/sluice/v1/models", {"name": "new", "targets": [{"provider": "p"}]})
+    assert r.status_code == 500 and re.match("The configuration file cannot be written: .*No space left", r.json()["error"]["message"]), r.text
 
 
 @pytest.mark.parametrize("home", ["file", "store"])

@@ -240,6 +240,53 @@ def test_models_of_every_form_follow_a_renamed_provider(messy):
     assert '{"b": {"provider":"an"} /* b */, "c": {"targets": [{"provider": "an", "upstream_model": "x"}]}}' in text(messy)
 
 
+def test_references_follow_a_renamed_provider_though_a_chain_bears_the_name(start_sluice):
+    """"p/x" is also the name that a fallback chain of it gives a model: still the provider's."""
+    s = start_sluice({"providers": {"p": {"type": "echo"}, "w": {"type": "echo"}}, "chains": {"p/x": ["w"]}, "models": {"m": "w"},
+                      "combos": {"c": {"members": [{"model": "p/x"}, {"model": "m"}]}}, "aliases": {"a": "p/x"},
+                      "server": {"api_keys": KEYS, "global_fallback_model": "p/x", "system_prompt_except": "m,p/x"}}, key=ADMIN)
+
+    def explained(name):
+        r = s.post("/sluice/v1/route/explain", {"model": name})
+        assert r.status_code == 200, r.text
+        return [(c["provider"], c["provider_model"]) for c in r.json()["candidates"]]
+
+    before = explained("c")
+    assert ("p", "x") in before and len(before) > 1
+    assert s.call("PATCH", "/sluice/v1/providers/p", {"name": "q"}).status_code == 200
+    now = json.loads(text(s))
+    assert "p/x" not in text(s), text(s)
+    assert now["chains"] == {"q/x": ["w"]} and now["aliases"] == {"a": "q/x"} and now["combos"]["c"]["members"][0]["model"] == "q/x"
+    assert now["server"]["global_fallback_model"] == "q/x" and now["server"]["system_prompt_except"] == "m,q/x"
+    assert explained("c") == [("q" if provider == "p" else provider, model) for provider, model in before]
+    assert s.call("DELETE", "/sluice/v1/providers/q").status_code == 409
+    assert s.call("DELETE", "/sluice/v1/providers/q?cascade=true").status_code == 204
+    assert text(s).count("q/x") == 1 and '"m,q/x"' in text(s), text(s)  # a list of patterns holds nobody
+    assert explained("c") == [("w", "m")]
+
+
+def test_a_key_without_an_id_keeps_the_one_that_is_made_for_it(start_sluice):
+    """Wherever it stands: who revokes the first twice has not revoked the second."""
+    texts = ["sk-one-0123456789abcdef", "sk-two-0123456789abcdef", "sk-three-0123456789abcdef"]
+    s = start_sluice({"server": {"api_keys": [{"key": t, "label": t[3:6]} for t in texts] + KEYS}}, key=ADMIN)
+
+    def ids():
+        return {k["label"]: k["id"] for k in s.get("/sluice/v1/keys").json()["data"] if k["label"] in ("one", "two", "thr")}
+
+    made = ids()
+    assert len(set(made.values())) == 3 and all(re.fullmatch("[0-9a-f]{8}", i) for i in made.values())
+    assert {k["label"]: k["id"] for k in s.get("/admin/api/keys").json()["keys"] if k["label"] in made} == made
+    assert [s.call("DELETE", "/sluice/v1/keys/" + made["one"]).status_code for _ in range(2)] == [204, 404]
+    assert ids() == {label: i for label, i in made.items() if label != "one"}
+    assert s.call("PUT", "/admin/api/keys/" + made["two"], {"label": "named"}).status_code == 200
+    assert s.call("DELETE", "/admin/api/keys/" + made["thr"]).status_code == 200
+    assert [k["label"] for k in s.get("/sluice/v1/keys?origin=file").json()["data"] if k["id"] == made["two"]] == ["named"]
+    before = text(s)
+    s.config_path.write_text(before.replace('"label": "named"', '"label": "named", "id": "%s"' % KEYS[0]["id"]))
+    r = s.post("/admin/api/config/reload")
+    assert r.status_code == 500 and "is the id of another key too" in r.text, r.text
+
+
 def test_keys_may_use_by_its_new_name_what_they_could_use_by_the_old(start_sluice):
     guest = {"id": "0b000000", "key": "sk-guest-0123456789", "allowed_models": ["p/*", "m", "pp/x"]}
     s = start_sluice({"providers": {"p": {"type": "echo"}}, "models": {"m": "echo"}, "server": {"api_keys": [*KEYS, guest]}}, key=ADMIN)

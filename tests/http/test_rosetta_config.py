@@ -146,6 +146,55 @@ def test_provider_refusals(admin, scripted):
     ok(delete(admin, "/providers/new"))
 
 
+def written(s, name):
+    return json.loads(s.config_path.read_text())["providers"][name]
+
+
+def test_what_is_shown_comes_back_without_a_change(admin):
+    """A panel sends what it was shown: *** where secrets are. That is no new secret, and no other place gets the old one."""
+    secret = "http://user:secret-pw@127.0.0.1:1"
+    entry = {"type": "openai_chat", "api_key": "sk-abcdefghijkl", "base_url": "http://127.0.0.1:1/v1", "proxy": secret}
+    ok(put_provider(admin, "kept", **entry))
+    shown = ok(admin.get(CONFIG))["providers"]["kept"]
+    assert shown["proxy"] == "http://***@127.0.0.1:1" and shown["api_key"] == "sk-a***ijkl"
+    ok(put_provider(admin, "kept", **shown))
+    assert written(admin, "kept") == entry
+    ok(put_provider(admin, "moved", **shown, rename_from="kept"))
+    entry["id"] = written(admin, "moved")["id"]  # what it was called by machines stays
+    assert written(admin, "moved") == entry
+    for given, field in (({**shown, "proxy": "http://***@127.0.0.2:1"}, "proxy"), ({**shown, "base_url": "http://127.0.0.1:1/v1?key=***"}, "base_url")):
+        r = put_provider(admin, "moved", **given)
+        assert r.status_code == 400 and "'%s' holds ***" % field in r.json()["error"], r.text
+    r = put_provider(admin, "fresh", **shown)
+    assert r.status_code == 400 and "holds ***" in r.json()["error"], r.text
+    own = "/sluice/v1/providers/moved"
+    assert admin.call("PATCH", own, {"proxy": shown["proxy"], "api_key": shown["api_key"]}).status_code == 200
+    assert written(admin, "moved") == entry
+    for field, value in (("api_key", "sk-z***zzzz"), ("proxy", "http://***@127.0.0.2:1")):
+        r = admin.call("PATCH", own, {field: value})
+        assert r.status_code == 400 and r.json()["error"]["param"] == field, r.text
+    assert written(admin, "moved") == entry
+    ok(admin.call("PUT", CONFIG + "/server", {"proxy": secret}))
+    ok(admin.call("PUT", CONFIG + "/server", {"proxy": "http://***@127.0.0.1:1"}))
+    assert json.loads(admin.config_path.read_text())["server"]["proxy"] == secret
+    r = admin.call("PUT", CONFIG + "/server", {"proxy": "http://***@127.0.0.2:1"})
+    assert r.status_code == 400 and "'proxy' holds ***" in r.json()["error"]
+
+
+def test_a_file_that_cannot_be_read_is_told_by_everything_that_needs_it(admin):
+    key = ok(admin.post("/admin/api/keys", {"label": "x"}))["key"]["id"]
+    admin.write_config("{ garbage")
+    calls = [("GET", ""), ("PUT", "/providers/q", {"type": "echo", "base_url": "http://127.0.0.1:1", "api_key": "k2345678"}), ("DELETE", "/providers/oa"),
+             ("POST", "/providers/oa/toggle"), ("PUT", "/models/q", {"provider": "oa"}), ("DELETE", "/models/m1"),
+             ("POST", "/models", {"provider": "oa", "models": ["a"]}), ("PUT", "/server", {"proxy": ""}), ("POST", "../keys", {"label": "y"}),
+             ("PUT", "../keys/" + key, {"label": "z"}), ("DELETE", "../keys/" + key)]
+    for method, path, *body in calls:
+        where = "/admin/api/" + path[3:] if path.startswith("..") else CONFIG + path
+        r = admin.call(method, where, *body)
+        assert r.status_code == 500 and r.json()["error"].startswith("Failed to read config: "), (method, path, r.status_code, r.text)
+    chat(admin, "m1")
+
+
 def test_a_provider_renamed_takes_its_models_along(admin, scripted):
     entry = {"base_url": scripted.origin + "/v1", "type": "openai_chat"}
     ok(put_provider(admin, "old", api_key="sk-old-0123456789", **entry))

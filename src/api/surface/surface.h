@@ -38,5 +38,6 @@ void surface_phrase(const struct surface_def *s, const char *bad_json, uint64_t 
 void omniroute_adapt(struct err *e);
 void omniroute_write_error(const struct err *e, struct str request_id, struct buf *out);
 void omniroute_write_typed_error(const struct err *e, struct str request_id, struct buf *out);
+void rosetta_adapt(struct err *e);
 void rosetta_write_error(const struct err *e, struct str request_id, struct buf *out);
 #endif

@@ -49,6 +49,7 @@ static const struct surface_def surfaces[] = {
                          .error_schema = "RosettaError",
                          .wire = WIRE_NONE,
                          .write_error = rosetta_write_error,
+                         .adapt = rosetta_adapt,
                          .paths = "/admin",
                          .token_header = "x-admin-token",
                          .cache_control = NEVER_KEPT,
