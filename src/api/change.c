@@ -452,6 +452,7 @@ static bool rename_in_file(struct work *w, struct str from, struct str to, struc
 {
     struct strs users = file_users(w, from);
     struct str json = str_json(w->a, to);
+    work_defer(w);
     for (size_t i = 0; i < users.n; i++) {
         yyjson_val *v = work_value(w, PATH(STR("models"), users.v[i])), *one;
         yyjson_val *targets = json_get(v, "targets");
@@ -472,7 +473,7 @@ static bool rename_in_file(struct work *w, struct str from, struct str to, struc
                 return false;
         }
     }
-    return true;
+    return work_settle(w, e);
 }
 
 static bool rename_in_store(struct work *w, struct str from, struct str to, struct err *e)
@@ -618,6 +619,7 @@ static bool drop_in_file(struct work *w, struct str provider, bool cascade, stru
                          struct err *e)
 {
     struct strs users = file_users(w, provider);
+    work_defer(w);
     for (size_t i = 0; i < users.n; i++) {
         const struct str path[] = {STR("models"), users.v[i], STR("targets")};
         size_t left = 0;
@@ -635,7 +637,7 @@ static bool drop_in_file(struct work *w, struct str provider, bool cascade, stru
                 return false;
         }
     }
-    return true;
+    return work_settle(w, e);
 }
 
 static bool drop_in_store(struct work *w, struct str provider, bool cascade, struct strs *models,
@@ -658,6 +660,18 @@ static bool drop_in_store(struct work *w, struct str provider, bool cascade, str
         if (!(left ? model_put(w->db, m, e) : model_delete(w->db, m->name, e)))
             return false;
     }
+    return true;
+}
+
+/* Of models that went. */
+static bool drop_refs_of(struct work *w, const struct strs *models, struct err *e)
+{
+    struct strs named, users = {NULL, 0};
+    if (!refs_named(w, models, &named, e))
+        return false;
+    for (size_t i = 0; i < named.n; i++)
+        if (!refs_drop(w, REFERENT_MODEL, named.v[i], true, &users, e))
+            return false;
     return true;
 }
 
@@ -703,8 +717,7 @@ bool change_provider_delete(struct control_call *c, struct str name, bool cascad
     ok = ok && refs_drop(&w, REFERENT_PROVIDER, name, cascade, &users, e) &&
          (cascade || refs_in_use(&w, "provider", name, &users, e)) &&
          drop_provider(&w, &p, name, e);
-    for (size_t i = 0; ok && cascade && i < models->n; i++) /* those that went */
-        ok = refs_drop(&w, REFERENT_MODEL, models->v[i], true, &users, e);
+    ok = ok && (!cascade || drop_refs_of(&w, models, e));
     return work_end(&w, ok, e);
 }
 
@@ -1149,8 +1162,8 @@ bool change_model_delete(struct control_call *c, struct str name, bool cascade, 
     return work_end(&w, ok, e);
 }
 
-static bool add_models(struct work *w, const struct models_add *in, struct strs *added,
-                       struct strs *skipped, struct err *e)
+static bool add_each(struct work *w, const struct models_add *in, struct map *seen,
+                     struct strs *added, struct strs *skipped, struct err *e)
 {
     for (size_t i = 0; i < in->ids.n; i++) {
         struct str name = str_fmt(w->a, STR_FMT STR_FMT, STR_ARG(in->prefix),
@@ -1168,10 +1181,11 @@ static bool add_models(struct work *w, const struct models_add *in, struct strs 
         struct model_row *row;
         if (!check_model_name(name, e) || !find_model(w, name, &p, &row, e))
             return false;
-        if (stands(&p)) {
+        if (stands(&p) || map_get(seen, name)) {
             skipped->v[skipped->n++] = name;
             continue;
         }
+        map_set(seen, name, seen);
         added->v[added->n++] = name;
         if (!put_model(w, &one, &p, row, e))
             return false;
@@ -1179,20 +1193,30 @@ static bool add_models(struct work *w, const struct models_add *in, struct strs 
     return true;
 }
 
+static bool add_models(struct work *w, const struct models_add *in, struct strs *added,
+                       struct strs *skipped, struct err *e)
+{
+    struct map seen;
+    map_init(&seen);
+    work_defer(w);
+    bool ok = add_each(w, in, &seen, added, skipped, e);
+    map_done(&seen);
+    return ok && work_settle(w, e);
+}
+
 static bool drop_models(struct work *w, const struct strs *names, struct err *e)
 {
+    work_defer(w);
     for (size_t i = 0; i < names->n; i++) {
         struct place p;
         struct model_row *row;
-        struct strs users = {NULL, 0};
         if (!find_model(w, names->v[i], &p, &row, e) ||
-            !refs_drop(w, REFERENT_MODEL, names->v[i], true, &users, e) ||
             (p.entry && !work_drop(w, PATH(STR("models"), names->v[i]), e)) ||
             (p.is_in_store && !model_delete(w->db, names->v[i], e)))
             return false;
         w->changes_store |= p.is_in_store;
     }
-    return true;
+    return work_settle(w, e) && drop_refs_of(w, names, e);
 }
 
 bool change_models_add(struct control_call *c, const struct models_add *in, struct strs *added,

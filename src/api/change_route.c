@@ -497,6 +497,51 @@ bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, 
     return settings_follow(w, what, name, STR_NONE, users, drops, e);
 }
 
+/* Every text in a value, also names of members: more than what refers, never less. */
+static void note_texts(struct map *m, yyjson_val *v)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    if (yyjson_is_str(v))
+        map_set(m, json_str(v), v);
+    yyjson_arr_foreach (v, i, max, one)
+        note_texts(m, one);
+    yyjson_obj_foreach (v, i, max, k, one) {
+        note_texts(m, k);
+        note_texts(m, one);
+    }
+}
+
+bool refs_named(struct work *w, const struct strs *names, struct strs *named, struct err *e)
+{
+    struct map texts;
+    bool ok = true;
+    *named = (struct strs){ARENA_ARRAY(w->a, struct str, names->n + 1), 0};
+    map_init(&texts);
+    for (size_t n = 0; ok && n < ARRAY_LEN(referring); n++) {
+        yyjson_val *all;
+        ok = entries(w, referring[n], &all, e);
+        if (ok)
+            note_texts(&texts, all);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(setting_refs); i++) {
+        struct str list = *(const struct str *)((const char *)&w->now->settings +
+                                                setting_refs[i].at);
+        while (list.n) {
+            struct str one;
+            list = str_cut(list, ',', &one);
+            one = str_trim(one);
+            if (one.n)
+                map_set(&texts, one, &texts);
+        }
+    }
+    for (size_t i = 0; ok && i < names->n; i++)
+        if (map_get(&texts, names->v[i]))
+            named->v[named->n++] = names->v[i];
+    map_done(&texts);
+    return ok;
+}
+
 /* Whether an entry is about nobody but the one of this scope. */
 static bool is_only_about(struct work *w, enum section s, yyjson_val *v, enum budget_scope scope,
                           struct str id)

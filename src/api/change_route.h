@@ -34,6 +34,8 @@ enum referent { REFERENT_PROVIDER, REFERENT_MODEL };
 bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e) MUST_USE;
 /* Takes every reference out when drops is set, and what is then empty with it; names those who had one. */
 bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, struct strs *users, struct err *e) MUST_USE;
+/* Of these models the few that anything may refer to: what need not be looked for, one by one, in all there is. */
+bool refs_named(struct work *w, const struct strs *names, struct strs *named, struct err *e) MUST_USE;
 /* Budgets and policies that are about nobody but this key, org or user go with it. */
 bool refs_drop_of(struct work *w, enum budget_scope scope, struct str id, struct err *e) MUST_USE;
 /* What a provider or the setting says of its proxy: an address, or the name of one that there is. ERR_INPUT of "proxy". */

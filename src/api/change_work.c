@@ -327,7 +327,36 @@ static bool took(struct work *w, struct str text, struct err *e)
 {
     w->changes_file = w->changes_file || !str_eq(text, w->text);
     w->text = text;
-    return config_file_values(w->a, w->path, text, &w->file, e);
+    return w->is_deferred || config_file_values(w->a, w->path, text, &w->file, e);
+}
+
+static void free_scratch(struct work *w)
+{
+    for (size_t i = 0; i < ARRAY_LEN(w->scratch); i++) {
+        arena_free(w->scratch[i]);
+        w->scratch[i] = NULL;
+    }
+}
+
+/* Where the next text goes: of thousands only two are kept. */
+static struct arena *next_scratch(struct work *w)
+{
+    arena_free(w->scratch[0]);
+    w->scratch[0] = w->scratch[1];
+    return w->scratch[1] = arena_new();
+}
+
+void work_defer(struct work *w)
+{
+    w->is_deferred = true;
+}
+
+bool work_settle(struct work *w, struct err *e)
+{
+    w->text = str_dup(w->a, w->text);
+    w->is_deferred = false;
+    free_scratch(w);
+    return !w->path || took(w, w->text, e);
 }
 
 bool work_set(struct work *w, const struct str *path, size_t n, struct str json, struct err *e)
@@ -339,7 +368,9 @@ bool work_set(struct work *w, const struct str *path, size_t n, struct str json,
     if (was && json_equal(was, v))
         return true;
     return may_edit(w, e) && !(was && is_from_environment(w, path, n, e)) &&
-           jsonc_set(w->a, w->text, path, n, json, &text, e) && took(w, text, e);
+           (w->is_deferred ? jsonc_put(next_scratch(w), w->text, path, n, json, &text, e)
+                           : jsonc_set(w->a, w->text, path, n, json, &text, e)) &&
+           took(w, text, e);
 }
 
 bool work_put_members(struct work *w, const struct str *entry, size_t n, struct str object,
@@ -364,7 +395,10 @@ bool work_drop(struct work *w, const struct str *path, size_t n, struct err *e)
     struct str text;
     if (!work_value(w, path, n))
         return true;
-    return may_edit(w, e) && jsonc_remove(w->a, w->text, path, n, &text, e) && took(w, text, e);
+    return may_edit(w, e) &&
+           (w->is_deferred ? jsonc_cut(next_scratch(w), w->text, path, n, &text, e)
+                           : jsonc_remove(w->a, w->text, path, n, &text, e)) &&
+           took(w, text, e);
 }
 
 bool work_remove(struct work *w, const struct str *path, size_t n, struct err *e)
@@ -634,6 +668,7 @@ bool work_end(struct work *w, bool ok, struct err *e)
     if (ok && (w->changes_file || w->changes_store))
         ok = may_refer(w, e) && finish(w, e);
     db_rollback(w->db); /* what was not committed */
+    free_scratch(w);
     let_go(w);
     return ok;
 }

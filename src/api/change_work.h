@@ -28,6 +28,8 @@ struct work {
     struct str base;          /* what the file holds on the disk */
     struct err file_fault;    /* why the file cannot be used; ERR_NONE: it can */
     bool changes_file, changes_store;
+    bool is_deferred;         /* work_defer() */
+    struct arena *scratch[2]; /* of texts meanwhile: the one that stands and the one before */
     bool is_lenient;          /* what does not load is saved all the same (llm-rosetta) */
     struct config_change *extra; /* of client keys in the store, which config_state leaves out */
     struct key_was *keys;     /* those as they were, the last one first */
@@ -41,6 +43,10 @@ bool work_end(struct work *w, bool ok, struct err *e) MUST_USE; /* !ok: nothing 
 /* Edits of the file; a value that is there already leaves the text alone. What stands as ${VAR} is refused, naming the place. */
 bool work_set(struct work *w, const struct str *path, size_t n, struct str json, struct err *e) MUST_USE;
 bool work_remove(struct work *w, const struct str *path, size_t n, struct err *e) MUST_USE;
+/* Of many edits: until work_settle() the text alone is changed, and work_value() says what was before. An element of an array must not
+ * move under a later edit. */
+void work_defer(struct work *w);
+bool work_settle(struct work *w, struct err *e) MUST_USE;
 /* The same of what may go though it is ${VAR}: nothing takes its place. */
 bool work_drop(struct work *w, const struct str *path, size_t n, struct err *e) MUST_USE;
 bool work_rename(struct work *w, const struct str *path, size_t n, struct str name, struct err *e) MUST_USE;

@@ -75,7 +75,12 @@ static size_t find_item(struct arena *a, struct str t, const struct container *c
     if (!c->is_object)
         return str_to_int(step, &at) && at >= 0 && (uint64_t)at < c->n ? (size_t)at : NOWHERE;
     for (size_t i = 0; i < c->n; i++) {
-        struct str name;
+        struct str name = str_n(t.p + c->items[i].at + 1, c->items[i].name_n - 2);
+        if (!memchr(name.p, '\\', name.n)) { /* the usual case: as it stands */
+            if (str_eq(name, step))
+                return i;
+            continue;
+        }
         if (json_unquote(a, str_n(t.p + c->items[i].at, c->items[i].name_n), &name) &&
             str_eq(name, step))
             return i;
@@ -465,12 +470,6 @@ static bool descend(struct arena *a, struct str t, const struct str *path, size_
     }
 }
 
-static bool finish(struct arena *a, struct buf *b, struct str *out, struct err *e)
-{
-    *out = buf_str(b);
-    return parses(a, *out, e);
-}
-
 /* {"b":{"c":json}} for the steps behind the first. */
 static struct str wrapped(struct arena *a, const struct str *path, size_t n, struct str json)
 {
@@ -487,7 +486,7 @@ static struct str wrapped(struct arena *a, const struct str *path, size_t n, str
     return buf_str(&b);
 }
 
-bool jsonc_set(struct arena *a, struct str text, const struct str *path, size_t n, struct str json,
+bool jsonc_put(struct arena *a, struct str text, const struct str *path, size_t n, struct str json,
                struct str *out, struct err *e)
 {
     struct container c;
@@ -495,8 +494,6 @@ bool jsonc_set(struct arena *a, struct str text, const struct str *path, size_t 
     struct err why = ERR_INIT;
     size_t depth;
     yyjson_val *v;
-    if (!parses(a, text, e))
-        return false;
     bool is_whole = descend(a, text, path, n, &c, &depth, &why);
     if (!is_whole && why.kind != ERR_NONE) {
         *e = why;
@@ -517,15 +514,20 @@ bool jsonc_set(struct arena *a, struct str text, const struct str *path, size_t 
     else
         return err_set(e, ERR_NOT_FOUND, "not_found", "There is no element " STR_FMT,
                        STR_ARG(str_first(path[depth], 20)));
-    return finish(a, &b, out, e);
+    *out = buf_str(&b);
+    return true;
 }
 
-bool jsonc_remove(struct arena *a, struct str text, const struct str *path, size_t n,
-                  struct str *out, struct err *e)
+bool jsonc_set(struct arena *a, struct str text, const struct str *path, size_t n, struct str json,
+               struct str *out, struct err *e)
+{
+    return parses(a, text, e) && jsonc_put(a, text, path, n, json, out, e) && parses(a, *out, e);
+}
+
+bool jsonc_cut(struct arena *a, struct str text, const struct str *path, size_t n, struct str *out,
+               struct err *e)
 {
     *out = text;
-    if (!parses(a, text, e))
-        return false;
     for (;;) { /* all of that name: the second would come to the fore */
         struct container c;
         struct buf b;
@@ -538,11 +540,16 @@ bool jsonc_remove(struct arena *a, struct str text, const struct str *path, size
             return true;
         buf_init_arena(&b, a, SIZE_MAX / 4);
         cut(&b, *out, &c, i);
-        if (!finish(a, &b, out, e))
-            return false;
+        *out = buf_str(&b);
         if (!c.is_object)
             return true;
     }
+}
+
+bool jsonc_remove(struct arena *a, struct str text, const struct str *path, size_t n,
+                  struct str *out, struct err *e)
+{
+    return parses(a, text, e) && jsonc_cut(a, text, path, n, out, e) && parses(a, *out, e);
 }
 
 bool jsonc_rename(struct arena *a, struct str text, const struct str *path, size_t n,
@@ -562,5 +569,6 @@ bool jsonc_rename(struct arena *a, struct str text, const struct str *path, size
     copy(&b, text, 0, c.items[i].at);
     quoted(&b, name);
     copy(&b, text, c.items[i].at + c.items[i].name_n, text.n);
-    return finish(a, &b, out, e);
+    *out = buf_str(&b);
+    return parses(a, *out, e);
 }

@@ -16,4 +16,8 @@ bool jsonc_set(struct arena *a, struct str text, const struct str *path, size_t 
 bool jsonc_remove(struct arena *a, struct str text, const struct str *path, size_t n, struct str *out, struct err *e) MUST_USE;
 bool jsonc_rename(struct arena *a, struct str text, const struct str *path, size_t n, struct str name, struct str *out,
                   struct err *e) MUST_USE; /* ERR_NOT_FOUND when it is not there */
+/* As jsonc_set() and jsonc_remove(), without a look whether text parses: one of many edits. Parse what comes out of the last. */
+bool jsonc_put(struct arena *a, struct str text, const struct str *path, size_t n, struct str json, struct str *out,
+               struct err *e) MUST_USE;
+bool jsonc_cut(struct arena *a, struct str text, const struct str *path, size_t n, struct str *out, struct err *e) MUST_USE;
 #endif

@@ -265,6 +265,35 @@ def test_references_follow_a_renamed_provider_though_a_chain_bears_the_name(star
     assert explained("c") == [("w", "m")]
 
 
+def test_many_models_follow_and_go_at_once(start_sluice, tmp_path):
+    """Comments, order and what others say of them are as after as many single changes."""
+    lines = ['"m%d": %s, // number %d' % (i, ('"p"', '{"provider": "p", "capabilities": ["text"]}', '{"targets": ["w", "p", {"provider": "p"}]}')[i % 3], i)
+             for i in range(60)]
+    path = tmp_path / "many.jsonc"
+    path.write_text("""{
+  "providers": {"p": {"type": "echo"}, "w": {"type": "echo"}},
+  "models": { // all
+    %s
+    "last": "w"
+  },
+  "combos": {"c": {"members": [{"model": "m0"}, {"model": "m3"}, {"model": "last"}, {"model": "m2"}]}, "d": {"members": [{"model": "m1"}]}},
+  "server": {"api_keys": %s, "global_fallback_model": "m4"}
+}
+""" % ("\n    ".join(lines), json.dumps(KEYS)), encoding="utf-8")
+    s = start_sluice(path.read_text(encoding="utf-8"), key=ADMIN)
+    before = text(s)
+    assert s.call("PATCH", "/sluice/v1/providers/p", {"name": "first"}).status_code == 200
+    assert re.sub(r', "id": "[^"]*"', "", text(s)) == before.replace('"p"', '"first"')
+    assert s.call("DELETE", "/sluice/v1/providers/first?cascade=true").status_code == 204
+    left = ['"m%d": {"targets": ["w"]}, // number %d' % (i, i) for i in range(60) if i % 3 == 2]
+    assert "\n    ".join(["// all", *left, '"last": "w"\n']) in text(s), text(s)
+    assert '"combos": {"c": {"members": [{"model": "last"}, {"model": "m2"}]}}' in text(s) and "global_fallback_model" not in text(s)
+    many = ["n%d" % i for i in range(50)]
+    r = s.post("/admin/api/config/models", {"provider": "w", "models": [*many, "n7", "last"]}).json()
+    assert (r["added"], r["skipped"]) == (many, ["n7", "last"])
+    assert [m for m in s.get("/admin/api/config").json()["models"] if m.startswith("n")] == many
+
+
 def test_a_key_without_an_id_keeps_the_one_that_is_made_for_it(start_sluice):
     """Wherever it stands: who revokes the first twice has not revoked the second."""
     texts = ["sk-one-0123456789abcdef", "sk-two-0123456789abcdef", "sk-three-0123456789abcdef"]

@@ -138,26 +138,6 @@ START_TEST(a_name_changes_in_its_place)
 END_TEST
 /* clang-format on */
 
-START_TEST(what_cannot_be_edited_is_refused)
-{
-    struct arena *a = arena_new();
-    struct str out, path[] = {STR("a"), STR("b")};
-    struct err e = ERR_INIT;
-    ck_assert(!jsonc_set(a, text_of(a, "{'a':1"), path, 1, STR("2"), &out, &e));
-    ck_assert_str_eq(e.code, "invalid_json");
-    err_clear(&e);
-    ck_assert(!jsonc_set(a, text_of(a, "{'a':1}"), path, 2, STR("2"), &out, &e));
-    ck_assert_str_eq(e.code, "not_an_object");
-    err_clear(&e);
-    ck_assert(!jsonc_set(a, text_of(a, "{'a':[]}"), path, 2, STR("2"), &out, &e));
-    ck_assert(!jsonc_set(a, text_of(a, "{}"), path, 1, STR("{"), &out, &e));
-    err_clear(&e);
-    ck_assert(!jsonc_rename(a, text_of(a, "{'b':1}"), path, 1, STR("c"), &out, &e));
-    ck_assert_int_eq(e.kind, ERR_NOT_FOUND);
-    arena_free(a);
-}
-END_TEST
-
 static const char messy[] =
     "// written by hand\r\n"
     "{\n"
@@ -177,6 +157,55 @@ static const char messy[] =
     "  ] }\n"
     "}   \n"
     "// the end\n";
+
+START_TEST(one_of_many_edits_is_as_one_alone)
+{
+    struct arena *a = arena_new();
+    static const struct {
+        const char *path[3];
+        size_t n;
+    } places[] = {{{"models", "a"}, 2},
+                  {{"models", "b", "provider"}, 3},
+                  {{"providers", "oa"}, 2},
+                  {{"providers", "an", "type"}, 3},
+                  {{"server", "api_keys", "0"}, 3},
+                  {{"new", "deep"}, 2}};
+    struct str text = text_of(a, messy), alone, among;
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        struct str path[3];
+        for (size_t k = 0; k < places[i].n; k++)
+            path[k] = str_of(places[i].path[k]);
+        ck_assert(jsonc_set(a, text, path, places[i].n, STR("{\"x\":[1]}"), &alone, &e));
+        ck_assert(jsonc_put(a, text, path, places[i].n, STR("{\"x\":[1]}"), &among, &e));
+        check_str(among, alone);
+        ck_assert(jsonc_remove(a, text, path, places[i].n, &alone, &e));
+        ck_assert(jsonc_cut(a, text, path, places[i].n, &among, &e));
+        check_str(among, alone);
+    }
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(what_cannot_be_edited_is_refused)
+{
+    struct arena *a = arena_new();
+    struct str out, path[] = {STR("a"), STR("b")};
+    struct err e = ERR_INIT;
+    ck_assert(!jsonc_set(a, text_of(a, "{'a':1"), path, 1, STR("2"), &out, &e));
+    ck_assert_str_eq(e.code, "invalid_json");
+    err_clear(&e);
+    ck_assert(!jsonc_set(a, text_of(a, "{'a':1}"), path, 2, STR("2"), &out, &e));
+    ck_assert_str_eq(e.code, "not_an_object");
+    err_clear(&e);
+    ck_assert(!jsonc_set(a, text_of(a, "{'a':[]}"), path, 2, STR("2"), &out, &e));
+    ck_assert(!jsonc_set(a, text_of(a, "{}"), path, 1, STR("{"), &out, &e));
+    err_clear(&e);
+    ck_assert(!jsonc_rename(a, text_of(a, "{'b':1}"), path, 1, STR("c"), &out, &e));
+    ck_assert_int_eq(e.kind, ERR_NOT_FOUND);
+    arena_free(a);
+}
+END_TEST
 
 START_TEST(ten_cycles_leave_the_rest_of_a_messy_file_as_it_was)
 {
@@ -215,4 +244,5 @@ END_TEST
 UNIT_MAIN("jsonc_edit", a_value_is_replaced_where_it_stands,
           a_new_member_comes_last_in_the_manner_of_the_others,
           a_member_goes_with_what_is_said_of_it, a_name_changes_in_its_place,
-          what_cannot_be_edited_is_refused, ten_cycles_leave_the_rest_of_a_messy_file_as_it_was)
+          what_cannot_be_edited_is_refused, one_of_many_edits_is_as_one_alone,
+          ten_cycles_leave_the_rest_of_a_messy_file_as_it_was)
