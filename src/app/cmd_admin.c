@@ -4,6 +4,7 @@
 #include "base/banned.h"
 #include "base/clock.h"
 #include "domain/audit.h"
+#include "gate/peer.h"
 #include <pwd.h>
 #include <termios.h>
 #include <unistd.h>
@@ -243,11 +244,18 @@ int cmd_admin_unlock(struct cli *c)
 {
     static struct shell s;
     struct err e = ERR_INIT;
-    struct str address = c->n_args ? str_of(c->args[0]) : STR_NONE;
-    bool ok = open_shell(c, &s, &e) && db_begin(s.db, &e) &&
-              commit(&s,
-                     lockout_delete(s.db, address, &e) &&
-                         note(&s, "lockout", address.n ? address : STR("*"), &e),
-                     &e);
+    struct arena *a = arena_new();
+    struct str said = c->n_args ? str_of(c->args[0]) : STR_NONE, group = peer_group(a, said),
+               address = group.n ? group : said; /* as they are counted: IPv6 by its /64 */
+    bool ok = open_shell(c, &s, &e) && db_begin(s.db, &e);
+    ok = ok && commit(&s,
+                      lockout_delete(s.db, address, &e) &&
+                          (!c->n_args || db_changes(s.db) > 0 ||
+                           err_set(&e, ERR_NOT_FOUND, "not_found",
+                                   "'" STR_FMT "' is not locked out: it has no failed sign-ins",
+                                   STR_ARG(said))) &&
+                          note(&s, "lockout", address.n ? address : STR("*"), &e),
+                      &e);
+    arena_free(a);
     return close_shell(&s, ok, true, &e);
 }

@@ -157,14 +157,14 @@ static struct str line_end(struct str t, size_t near)
     return at && at > t.p && at[-1] == '\r' ? STR("\r\n") : STR("\n");
 }
 
-/* Behind the comments that follow on the same line, and the spaces between them. */
-static size_t skip_line_comments(struct str t, size_t i)
+/* Behind the comments that follow on the same line, and the spaces between them; of those alone that end on it, as it is asked. */
+static size_t skip_comments(struct str t, size_t i, bool closed_only)
 {
     size_t end = i;
     for (;;) {
         while (i < t.n && is_space(t.p[i]))
             i++;
-        if (i + 1 >= t.n || t.p[i] != '/')
+        if (i + 1 >= t.n || t.p[i] != '/' || (closed_only && t.p[i + 1] == '/'))
             return end;
         if (t.p[i + 1] == '/') {
             while (i < t.n && t.p[i] != '\n' && t.p[i] != '\r')
@@ -177,6 +177,11 @@ static size_t skip_line_comments(struct str t, size_t i)
             i++;
         i = end = i + 2 < t.n ? i + 2 : t.n;
     }
+}
+
+static size_t skip_line_comments(struct str t, size_t i)
+{
+    return skip_comments(t, i, false);
 }
 
 static bool ends_line(struct str t, size_t i)
@@ -330,6 +335,9 @@ static void add_last(struct arena *a, struct buf *b, struct str t, const struct 
         new_line(b, &s, 0);
     } else {
         s.is_inline = true;
+        size_t tail = skip_comments(t, at, true);
+        copy(b, t, at, tail);
+        at = tail;
         buf_char(b, ' ');
     }
     write_new(a, b, c, name, v, &s);

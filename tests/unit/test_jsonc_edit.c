@@ -99,6 +99,8 @@ START_TEST(a_new_member_comes_last_in_the_manner_of_the_others)
         { SET, "l/-", "2", "{'l':[1]}", "{'l':[1, 2]}" },
         { SET, "b", "2", "{\n  'a': 1\n  ,\n}", "{\n  'a': 1\n  ,\n  'b': 2,\n}" },
         { SET, "b", "2", "{ 'a': 1 // one\n}", "{ 'a': 1, 'b': 2 // one\n}" },
+        { SET, "b", "2", "{ 'a': 1 /* one */ }", "{ 'a': 1, /* one */ 'b': 2 }" },
+        { SET, "b", "2", "{ 'a': 1, /* one */ }", "{ 'a': 1, /* one */ 'b': 2, }" },
     };
     check_examples(v, ARRAY_LEN(v));
 }
