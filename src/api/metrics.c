@@ -191,6 +191,7 @@ static struct metrics_gauges shared_gauges(const struct control *k, const struct
         g.hedges[i] = relay_hedges(k->shared, (enum hedge_outcome)i);
     g.budgets = budget_gauges(s, a, &g.n_budgets);
     g.ledger_waiting_bytes = usage_log_waiting_bytes(k->usage);
+    g.ledger_unkept = usage_log_unkept(k->usage);
     metrics_read_process(&g);
     return g;
 }

@@ -1270,6 +1270,22 @@ static bool load_debug(struct loader *l, struct err *e)
     return true;
 }
 
+/* Written wrongly, or of a version that had it: it does nothing, and that is said. */
+static void name_unknown(const struct loader *l, yyjson_val *server)
+{
+    static const char *const others[] = {"api_keys", "admin_password", "request_log"};
+    yyjson_val *k, *v;
+    size_t i, max;
+    yyjson_obj_foreach (server, i, max, k, v) {
+        bool is_known = setting_find(json_str(k)) != NULL;
+        for (size_t n = 0; n < ARRAY_LEN(others); n++)
+            is_known |= str_eq(json_str(k), str_of(others[n]));
+        if (!is_known)
+            log_warn(NULL, "config.unknown_setting", "file=%s setting=" STR_FMT, l->src->file,
+                     STR_ARG(json_str(k)));
+    }
+}
+
 static bool load_settings(struct loader *l, struct db *db, struct err *e)
 {
     struct settings *set = &l->s->settings;
@@ -1282,6 +1298,7 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
     if (!json_absent(server) && !yyjson_is_obj(server))
         return bad(e, "server", "must be an object");
     const struct setting *row;
+    name_unknown(l, server);
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
         yyjson_val *v = setting_in(server, row->name);
         char env[64];

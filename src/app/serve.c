@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "domain/ledger.h"
 #include "meter/body_store.h"
+#include "meter/journal.h"
 #include "meter/totals.h"
 #include "relay/semantic.h"
 #include "store/db.h"
@@ -789,6 +790,18 @@ static void keep_memory_out_of_cores(void)
     (void)close(fd);
 }
 
+/* Before budgets are read from the ledger: what a process that was killed had settled, and not committed. */
+static void recover_ledger(const char *db_path)
+{
+    struct err e = ERR_INIT;
+    struct journal_found found;
+    if (!journal_recover(db_path, &found, &e))
+        log_error(NULL, "ledger.not_recovered", "error=%s", e.message);
+    else if (found.files)
+        log_warn(NULL, "ledger.recovered", "lines=%u added=%u torn=%u", found.lines, found.added,
+                 found.torn);
+}
+
 static bool start(struct server *s, struct err *e)
 {
     struct snapshot *snap;
@@ -798,8 +811,10 @@ static bool start(struct server *s, struct err *e)
                    hex);
     explicit_bzero(hex, sizeof hex);
     keep_memory_out_of_cores();
-    if (!state_open(&s->sources, e) || !config_load(&s->sources, &snap, e) ||
-        !first_key(&s->sources, &snap, e))
+    if (!state_open(&s->sources, e))
+        return false;
+    recover_ledger(s->sources.db_path);
+    if (!config_load(&s->sources, &snap, e) || !first_key(&s->sources, &snap, e))
         return false;
     s->identity = identity_new(s->sources.seal.key);
     if (!operators_refresh(s->identity, &s->sources, snap, e) ||

@@ -151,7 +151,6 @@ static const struct setting rows[] = {
     FLAG(metrics_public, 0, "Show /metrics without a credential to everybody"),
     TEXT(price_feed_url, "", "Price list that POST /api/pricing/sync fetches, http(s)://…; empty: none is asked"),
     FLAG(budget_allow_unpriced, 0, "Whether requests under a budget that stops may go to models whose price is unknown: they count as nothing"),
-    INT(budget_commit_ms, 2000, 0, 60000, "Most that the end of an answer under a budget that stops waits until its ledger line is in the store, so that nothing that was answered is forgotten by a kill; 0: it does not wait"),
     INT(budget_hold_searches, 8, 0, 10000, "Searches of the web held of a budget for a request that may make some and does not say how many"),
     INT(budget_hold_tokens, 4096, 1, 1000000, "Output tokens held of a budget at least, of a stream that may be cut at first, for a request that names no maximum"),
     INT(budget_max_tokens, 32768, 0, 1000000, "Most output tokens of a reply that neither its request nor its model bounds, under a budget that stops: the upstream is told so many, or as many as a quarter of what is left pays for; 0: it is told nothing"),

@@ -476,6 +476,7 @@ ALONE_WRITER(limits_evicted, v->now->limits_evicted)
 ALONE_WRITER(usage_queued, v->now->usage_queued)
 ALONE_WRITER(usage_shed, v->now->usage_shed)
 ALONE_WRITER(ledger_waiting, v->now->ledger_waiting_bytes)
+ALONE_WRITER(ledger_unkept, v->now->ledger_unkept)
 ALONE_WRITER(usage_written, v->now->usage_written)
 ALONE_WRITER(usage_failures, v->now->usage_failures)
 ALONE_WRITER(degraded, v->now->is_degraded)
@@ -526,7 +527,9 @@ static const struct metric rows[] = {
     { "sluice_budget_held_usd", GAUGE, "", "budget", NULL, "What is held of it for requests that run", NULL, 0, budget_held },
     { "sluice_budget_refused_requests", COUNTER, "", "budget", NULL, "Requests that it had no room for", NULL, 0, budget_refused },
     { "sluice_budget_cut_streams", COUNTER, "", "budget", NULL, "Streams that were ended because their hold could not grow", NULL, 0, budget_cut },
-    { "sluice_ledger_waiting_bytes", GAUGE, "bytes", "", NULL, "Memory of ledger lines that wait beside a full log", NULL, 0, ledger_waiting },
+    { "sluice_ledger_waiting_bytes", GAUGE, "bytes", "", NULL, "Memory of ledger lines that wait beside a full journal", NULL, 0, ledger_waiting },
+    { "sluice_ledger_unkept_lines", COUNTER, "", "", NULL,
+      "Ledger lines that were in memory alone until they were in the store: the journal was full, or there is none", NULL, 0, ledger_unkept },
     { "sluice_streams", COUNTER, "", PAIR, NULL, "Requests that asked for a stream", NULL, 0, streams },
     { "sluice_failovers", COUNTER, "", PAIR, NULL, "Further attempts that requests took after their first, by the upstream that ended them", NULL, 0, failovers },
     { "sluice_upstream_attempts", COUNTER, "", "upstream, fault", NULL,

@@ -44,6 +44,7 @@ struct metrics_gauges {             /* what stands so at this moment; filled in 
     const struct budget_gauge *budgets;
     size_t n_budgets;
     int64_t ledger_waiting_bytes;
+    uint64_t ledger_unkept;
     const struct upstream_gauge *upstreams;
     size_t n_upstreams;
     const struct limit_gauge *limits;

@@ -37,6 +37,51 @@ struct usage_vector ledger_parts(const struct usage_record *r)
     return r->money.is_free ? nothing : usage_parts(&r->usage, NULL);
 }
 
+/* ---- a line on its way ---- */
+
+static size_t put_text(char *to, const char *text)
+{
+    size_t n = strlen(text);
+    memcpy(to, text, n + 1);
+    return n;
+}
+
+void settled_fill(struct settled *s, const struct usage_record *r)
+{
+    const char *of[] = {r->key_id, r->model, r->upstream, r->upstream_model};
+    s->id = r->money.id;
+    s->price = r->money.price;
+    s->amount = r->money.cost_nanousd;
+    s->stated = r->usage.cost_nanousd;
+    s->parts = ledger_parts(r);
+    s->end = r->money.end;
+    s->quality = (uint8_t)r->quality;
+    s->service = r->money.service;
+    s->state = r->money.state;
+    size_t n = sizeof r->money.account;
+    memcpy(s->text, &r->money.account, n);
+    for (size_t i = 0; i < ARRAY_LEN(of); i++)
+        n += put_text(s->text + n, of[i]) + 1;
+    s->n_of = (uint16_t)n;
+    s->n_request = (uint16_t)put_text(s->text + n, r->request_id);
+    n += s->n_request;
+    memset(s->text + n, 0, -n % 8); /* up to the end of a word */
+}
+_Static_assert(sizeof(((struct usage_record *)0)->key_id) +
+                       sizeof(((struct usage_record *)0)->model) +
+                       sizeof(((struct usage_record *)0)->upstream) +
+                       sizeof(((struct usage_record *)0)->upstream_model) +
+                       sizeof(((struct usage_record *)0)->request_id) + 8 <=
+                   SETTLED_TEXT,
+               "room for what a line is of, and for its request");
+_Static_assert(offsetof(struct settled, text) % 8 == 0 && SETTLED_TEXT % 8 == 0, "whole words");
+
+size_t settled_size(const struct settled *s)
+{
+    size_t n = (size_t)s->n_of + s->n_request;
+    return offsetof(struct settled, text) + (n + 7) / 8 * 8;
+}
+
 /* ---- accounts ---- */
 
 static int64_t id_of_text(struct str text)
@@ -73,10 +118,8 @@ int64_t ledger_account_id(struct arena *a, struct str org, struct str user, cons
 /* ---- the writer ---- */
 
 struct line {
-    int64_t id, kind, price, amount, stated;
-    int ended, quality, service, state;
-    struct usage_vector parts;
-    char request_id[40];
+    const struct settled *s;
+    int64_t kind, price;
 };
 struct hour {
     int64_t hour, kind, n, unpriced, amount, stated, stated_n, tokens_in, cached, tokens_out;
@@ -95,7 +138,7 @@ struct ledger_writer {
     struct hour *hours; /* of this transaction */
     size_t n_hours, cap_hours;
     struct map kinds, prices; /* -> struct known */
-    char last[512];
+    char last[SETTLED_TEXT];
     size_t last_n;
     int64_t last_kind;
     pthread_mutex_t lock;
@@ -159,13 +202,15 @@ void ledger_writer_free(struct ledger_writer *w)
     free(w);
 }
 
-void ledger_writer_learn(struct ledger_writer *w, int64_t id, struct str text)
+bool ledger_writer_learn(struct ledger_writer *w, int64_t id, struct str text)
 {
     struct str key = str_n((const char *)&id, sizeof id);
     pthread_mutex_lock(&w->lock);
-    if (!map_get(&w->learned, key))
+    bool is_new = !map_get(&w->learned, key);
+    if (is_new)
         (void)keep(&w->learned, key, id, text);
     pthread_mutex_unlock(&w->lock);
+    return is_new;
 }
 
 /* What it stands for, valid for ever; STR_NONE: never heard of. */
@@ -182,13 +227,46 @@ static struct db_value line_value(void *arg, size_t row, unsigned column)
 {
     const struct ledger_writer *w = arg;
     const struct line *l = &w->lines[row];
-    const int64_t numbers[] = {l->id,      0,        LEDGER_SETTLE, l->kind,   l->ended, l->quality,
-                               l->service, l->price, l->state,      l->amount, l->stated};
-    if (column == 1)
-        return (struct db_value){DB_TEXT, 0, str_of(l->request_id)};
-    if (column < ARRAY_LEN(numbers))
-        return (struct db_value){numbers[column] < 0 ? DB_NULL : DB_INT, numbers[column], STR_NONE};
-    return (struct db_value){DB_INT, l->parts.v[column - ARRAY_LEN(numbers)], STR_NONE};
+    const struct settled *s = l->s;
+    int64_t v;
+    switch (column) {
+    case 0:
+        v = s->id;
+        break;
+    case 1:
+        return (struct db_value){DB_TEXT, 0, str_n(s->text + s->n_of, s->n_request)};
+    case 2:
+        v = LEDGER_SETTLE;
+        break;
+    case 3:
+        v = l->kind;
+        break;
+    case 4:
+        v = s->end;
+        break;
+    case 5:
+        v = s->quality;
+        break;
+    case 6:
+        v = s->service;
+        break;
+    case 7:
+        v = l->price;
+        break;
+    case 8:
+        v = s->state;
+        break;
+    case 9:
+        v = s->amount;
+        break;
+    case 10:
+        v = s->stated;
+        break;
+    default:
+        v = s->parts.v[column - 11];
+        break;
+    }
+    return (struct db_value){v < 0 ? DB_NULL : DB_INT, v, STR_NONE};
 }
 
 void ledger_writer_close(struct ledger_writer *w)
@@ -265,63 +343,52 @@ static struct str tags_of(struct arena *a, yyjson_val *account)
     return yyjson_arr_size(tags) ? json_text(a, tags) : STR("");
 }
 
-static bool add_kind(struct ledger_writer *w, const struct usage_record *r, struct str key,
-                     int64_t *id, struct err *e)
+static bool add_kind(struct ledger_writer *w, const struct settled *s, int64_t *id, struct err *e)
 {
     struct arena *a = arena_new();
-    struct str account = r->money.account ? learned(w, r->money.account) : STR_NONE;
+    struct str rest = str_n(s->text, s->n_of), of[4];
+    int64_t account_id;
+    memcpy(&account_id, s->text, sizeof account_id);
+    rest = str_skip(rest, sizeof account_id);
+    for (size_t i = 0; i < ARRAY_LEN(of); i++)
+        rest = str_cut(rest, 0, &of[i]);
+    struct str account = account_id ? learned(w, account_id) : STR_NONE;
     yyjson_val *who = NULL;
     if (account.n && !json_parse(a, account, 8, &who, NULL))
         who = NULL;
     struct str org = json_get_str(who, "org"), user = json_get_str(who, "user");
     const struct str texts[] = {
-        str_of(r->key_id), org.p ? org : STR(""), user.p ? user : STR(""),  tags_of(a, who),
-        str_of(r->model),  str_of(r->upstream),   str_of(r->upstream_model)};
+        of[0], org.p ? org : STR(""), user.p ? user : STR(""), tags_of(a, who), of[1], of[2],
+        of[3]};
     struct stmt *both[] = {w->find_kind, w->add_kind};
-    for (size_t s = 0; s < ARRAY_LEN(both); s++)
+    for (size_t k = 0; k < ARRAY_LEN(both); k++)
         for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-            stmt_bind_str(both[s], (int)i + 1, texts[i]);
+            stmt_bind_str(both[k], (int)i + 1, texts[i]);
     bool ok = find_or_add(w, w->find_kind, w->add_kind, id, e);
     arena_free(a);
     if (ok && w->kinds.n >= MAX_KINDS)
         forget(&w->kinds);
     if (ok)
-        (void)keep(&w->kinds, key, *id, STR_NONE);
+        (void)keep(&w->kinds, str_n(s->text, s->n_of), *id, STR_NONE);
     return ok;
 }
 
-static bool kind_of(struct ledger_writer *w, const struct usage_record *r, int64_t *id,
-                    struct err *e)
+static bool kind_of(struct ledger_writer *w, const struct settled *s, int64_t *id, struct err *e)
 {
-    const char *texts[] = {r->key_id, r->model, r->upstream, r->upstream_model};
-    char bytes[512];
-    size_t n = sizeof r->money.account;
-    memcpy(bytes, &r->money.account, n);
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) { /* the record's texts are bounded */
-        size_t len = strlen(texts[i]) + 1;
-        memcpy(bytes + n, texts[i], len);
-        n += len;
-    }
-    if (n == w->last_n && memcmp(bytes, w->last, n) == 0) {
+    if (s->n_of == w->last_n && memcmp(s->text, w->last, s->n_of) == 0) {
         *id = w->last_kind;
         return true;
     }
-    const struct known *k = map_get(&w->kinds, str_n(bytes, n));
+    const struct known *k = map_get(&w->kinds, str_n(s->text, s->n_of));
     if (k)
         *id = k->id;
-    else if (!add_kind(w, r, str_n(bytes, n), id, e))
+    else if (!add_kind(w, s, id, e))
         return false;
-    memcpy(w->last, bytes, n);
-    w->last_n = n;
+    memcpy(w->last, s->text, s->n_of);
+    w->last_n = s->n_of;
     w->last_kind = *id;
     return true;
 }
-_Static_assert(sizeof(((struct usage_record *)0)->key_id) +
-                       sizeof(((struct usage_record *)0)->model) +
-                       sizeof(((struct usage_record *)0)->upstream) +
-                       sizeof(((struct usage_record *)0)->upstream_model) + 8 <=
-                   512,
-               "room for what a line is of");
 
 /* The short id of a price version; 0: its text is not known, so nothing could be computed from it. */
 static bool price_of(struct ledger_writer *w, int64_t version, int64_t *id, struct err *e)
@@ -365,15 +432,16 @@ static struct hour *hour_of(struct ledger_writer *w, int64_t hour, int64_t kind)
 
 static void add_to_hour(struct ledger_writer *w, const struct line *l)
 {
-    struct hour *h = hour_of(w, (l->id >> LEDGER_LOOP_BITS) / HOUR_US, l->kind);
+    const struct settled *s = l->s;
+    struct hour *h = hour_of(w, (s->id >> LEDGER_LOOP_BITS) / HOUR_US, l->kind);
     h->n++;
-    h->unpriced += l->amount < 0;
-    h->amount += l->amount > 0 ? l->amount : 0;
-    h->stated += l->stated > 0 ? l->stated : 0;
-    h->stated_n += l->stated >= 0;
-    h->tokens_in += usage_parts_in(&l->parts);
-    h->cached += l->parts.v[PRICE_CACHE_READ];
-    h->tokens_out += usage_parts_out(&l->parts);
+    h->unpriced += s->amount < 0;
+    h->amount += s->amount > 0 ? s->amount : 0;
+    h->stated += s->stated > 0 ? s->stated : 0;
+    h->stated_n += s->stated >= 0;
+    h->tokens_in += usage_parts_in(&s->parts);
+    h->cached += s->parts.v[PRICE_CACHE_READ];
+    h->tokens_out += usage_parts_out(&s->parts);
 }
 
 /* Of one hour from its lines: when some of those given were there already. */
@@ -414,26 +482,18 @@ static bool write_lines(struct ledger_writer *w, struct err *e)
         if (!write_hours(w, e))
             return false;
         for (size_t i = 0; i < w->n; i++)
-            if (!redo_hour(w, (w->lines[i].id >> LEDGER_LOOP_BITS) / HOUR_US, e))
+            if (!redo_hour(w, (w->lines[i].s->id >> LEDGER_LOOP_BITS) / HOUR_US, e))
                 return false;
     }
     w->n = 0;
     return true;
 }
 
-bool ledger_writer_add(struct ledger_writer *w, const struct usage_record *r, struct err *e)
+bool ledger_writer_add(struct ledger_writer *w, const struct settled *s, struct err *e)
 {
     struct line *l = &w->lines[w->n];
-    *l = (struct line){.id = r->money.id,
-                       .amount = r->money.cost_nanousd,
-                       .stated = r->usage.cost_nanousd,
-                       .ended = r->money.end,
-                       .quality = (int)r->quality,
-                       .service = r->money.service,
-                       .state = r->money.state,
-                       .parts = ledger_parts(r)};
-    memcpy(l->request_id, r->request_id, sizeof l->request_id);
-    if (!kind_of(w, r, &l->kind, e) || !price_of(w, r->money.price, &l->price, e))
+    l->s = s;
+    if (!kind_of(w, s, &l->kind, e) || !price_of(w, s->price, &l->price, e))
         return false;
     return ++w->n < SLICE || write_lines(w, e);
 }

@@ -48,10 +48,23 @@ struct usage_money {            /* of a request, in its record */
     uint8_t state;              /* enum cost_state */
     uint8_t service;            /* enum price_service */
     uint8_t end;                /* enum money_end */
-    bool is_handed;             /* its line is on its way already: usage_log_put_line() */
+    bool is_handed;             /* its line is on its way: usage_log_put_line() */
     bool is_free;               /* by its rule: nothing of it is on the bill */
 };
 struct usage_vector ledger_parts(const struct usage_record *r); /* what its line says, and its cost is made of */
+
+/* A line on its way to the store: nothing but what it needs, and no pointer, so that it may lie in the journal (meter/journal.h). */
+#define SETTLED_TEXT 312
+struct settled {
+    int64_t id, price, amount, stated; /* as in usage_money and ir_usage */
+    struct usage_vector parts;
+    uint16_t n_of, n_request;   /* bytes of text */
+    uint8_t end, quality, service, state;
+    /* what the line is of: the account (8 bytes), then key, model, upstream and its model, each with its NUL; behind it the request's id */
+    char text[SETTLED_TEXT];
+};
+void settled_fill(struct settled *s, const struct usage_record *r);
+size_t settled_size(const struct settled *s);                 /* bytes of it that say something, in whole words: those behind are not set */
 
 /* ---- writing: on the writer thread, with its handle and inside its transactions ---- */
 struct ledger_writer;
@@ -59,11 +72,11 @@ struct ledger_writer *ledger_writer_new(void);
 void ledger_writer_free(struct ledger_writer *w);             /* NULL is allowed */
 bool ledger_writer_open(struct ledger_writer *w, struct db *db, struct err *e) MUST_USE; /* with a fresh handle: forgets what it held */
 void ledger_writer_close(struct ledger_writer *w);            /* before the handle closes */
-bool ledger_writer_add(struct ledger_writer *w, const struct usage_record *r, struct err *e) MUST_USE; /* r->money.id != 0; not kept */
+bool ledger_writer_add(struct ledger_writer *w, const struct settled *s, struct err *e) MUST_USE; /* s stays there until the flush */
 bool ledger_writer_flush(struct ledger_writer *w, struct err *e) MUST_USE; /* before the transaction is committed */
 void ledger_writer_forget(struct ledger_writer *w);           /* it was rolled back */
-/* What a price version or an account stands for, before the first record with it is put. From any thread; kept once. */
-void ledger_writer_learn(struct ledger_writer *w, int64_t id, struct str text);
+/* What a price version or an account stands for, before the first line with it is put. From any thread; kept once. */
+bool ledger_writer_learn(struct ledger_writer *w, int64_t id, struct str text); /* false: it was known */
 /* {"org":…,"user":…,"tags":[…]} of an account, and its id; 0: nobody's. */
 int64_t ledger_account_id(struct arena *a, struct str org, struct str user, const struct str *tags, size_t n_tags, struct str *text);
 #endif

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "meter/journal.h"
 #include "meter/redact.h"
 #include "meter/usage_block.h"
 #include "meter/usage_retain.h"
@@ -56,12 +57,10 @@ struct posted {
     size_t bytes;
 };
 
-/* A record whose ring was full, of an attempt beside another, or of an answer that waits: its ledger line alone is written. */
+/* A line that found the journal full: in memory alone. */
 struct aside {
     struct aside *next;
-    void (*done)(void *arg);
-    void *arg;
-    struct usage_record r;
+    struct settled s;
 };
 
 struct usage_log {
@@ -75,10 +74,11 @@ struct usage_log {
     unsigned n_posted; /* with those that the writer took */
     size_t posted_bytes;
     atomic_bool is_sleeping, is_stopping, is_degraded;
-    atomic_bool is_awaited; /* somebody waits for what was put aside */
     /* monotonic: when the writer began what it is at; 0: it is at nothing */
     _Atomic uint64_t busy_since_ms;
-    _Atomic uint64_t shed, written, failures;
+    _Atomic uint64_t shed, written, failures, unkept;
+    struct journal *journal; /* of lines, a ring for each loop */
+    pthread_mutex_t learning;
     _Atomic(struct aside *) aside; /* pushed by any thread, taken as a whole: the newest first */
     _Atomic int64_t aside_bytes;
     /* the writer's own */
@@ -214,27 +214,36 @@ void usage_log_end(struct usage_log *u, unsigned loop)
         (void)sched_yield(); /* they may share a core */
 }
 
-void usage_log_put_line(struct usage_log *u, const struct usage_record *r, void (*done)(void *arg),
-                        void *arg)
+static void put_aside(struct usage_log *u, const struct usage_record *r)
 {
     struct aside *a = malloc(sizeof *a);
     if (!a)
         abort();
-    a->r = *r;
-    a->r.extra = NULL;
-    a->done = done;
-    a->arg = arg;
+    settled_fill(&a->s, r);
     a->next = atomic_load_explicit(&u->aside, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&u->aside, &a->next, a, memory_order_release,
+    while (!atomic_compare_exchange_weak_explicit(&u->aside, &a->next, a, memory_order_seq_cst,
                                                   memory_order_relaxed))
         ;
     atomic_fetch_add_explicit(&u->aside_bytes, (int64_t)sizeof *a, memory_order_relaxed);
-    if (!done)
-        return;
-    pthread_mutex_lock(&u->lock);
-    atomic_store_explicit(&u->is_awaited, true, memory_order_relaxed);
-    pthread_cond_signal(&u->wake);
-    pthread_mutex_unlock(&u->lock);
+}
+
+void usage_log_put_line(struct usage_log *u, unsigned loop, const struct usage_record *r)
+{
+    struct settled *s = journal_begin(u->journal, loop);
+    if (s) {
+        settled_fill(s, r);
+        journal_end(u->journal, loop);
+    } else {
+        put_aside(u, r);
+    }
+    if (!s || !journal_is_kept(u->journal))
+        atomic_fetch_add_explicit(&u->unkept, 1, memory_order_relaxed);
+    wake_writer(u, false);
+}
+
+uint64_t usage_log_unkept(const struct usage_log *u)
+{
+    return atomic_load_explicit(&u->unkept, memory_order_relaxed);
 }
 
 int64_t usage_log_waiting_bytes(const struct usage_log *u)
@@ -244,15 +253,18 @@ int64_t usage_log_waiting_bytes(const struct usage_log *u)
 
 void usage_log_learn(struct usage_log *u, int64_t id, struct str text)
 {
-    ledger_writer_learn(u->ledger, id, text);
+    pthread_mutex_lock(&u->learning); /* nobody names it before it is written */
+    if (ledger_writer_learn(u->ledger, id, text))
+        journal_learn(u->journal, id, text);
+    pthread_mutex_unlock(&u->learning);
 }
 
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r)
 {
+    if (r->money.id && !r->money.is_handed)
+        usage_log_put_line(u, loop, r);
     struct usage_record *to = usage_log_begin(u, loop);
     if (!to) {
-        if (r->money.id && !r->money.is_handed)
-            usage_log_put_line(u, r, NULL, NULL);
         free(r->extra);
         return;
     }
@@ -622,7 +634,6 @@ static bool insert_slice(struct usage_log *u, size_t n, struct err *e)
         struct usage_figures f = figures_of(r);
         if (!sum_writer_add(u->sums, u->slice_kinds[i], &f, e) ||
             !block_writer_add(u->blocks, r->seq, u->slice_kinds[i], str_of(r->request_id), e) ||
-            (r->money.id && !r->money.is_handed && !ledger_writer_add(u->ledger, r, e)) ||
             (r->extra && !insert_detail(u, r, e)))
             return false;
     }
@@ -671,7 +682,6 @@ static void let_records_go(struct usage_log *u, struct ring *ring, uint32_t head
 
 static void take_aside(struct usage_log *u)
 {
-    atomic_store_explicit(&u->is_awaited, false, memory_order_seq_cst);
     struct aside *taken = atomic_exchange_explicit(&u->aside, NULL, memory_order_acquire);
     while (taken) {
         struct aside *next = taken->next;
@@ -687,59 +697,73 @@ static void free_aside(struct usage_log *u)
     for (struct aside *a = u->waiting, *next; a; a = next) {
         next = a->next;
         bytes += (int64_t)sizeof *a;
-        if (a->done)
-            a->done(a->arg);
         free(a);
     }
     u->waiting = NULL;
     atomic_fetch_sub_explicit(&u->aside_bytes, bytes, memory_order_relaxed);
 }
 
-static bool write_ledger(struct usage_log *u, struct err *e)
+static bool write_lines(struct usage_log *u, const uint32_t *heads, struct err *e)
 {
+    for (unsigned i = 0; i < u->n_rings; i++)
+        for (uint32_t at = journal_tail(u->journal, i); at != heads[i]; at++)
+            if (!ledger_writer_add(u->ledger, journal_at(u->journal, i, at), e))
+                return false;
     for (const struct aside *a = u->waiting; a; a = a->next)
-        if (!ledger_writer_add(u->ledger, &a->r, e))
+        if (!ledger_writer_add(u->ledger, &a->s, e))
             return false;
     return ledger_writer_flush(u->ledger, e);
 }
 
-/* One group of what the rings hold. Records leave their ring only once they are committed. */
-static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
+struct group { /* up to where it goes, of each ring */
+    uint32_t records[MAX_RINGS], lines[MAX_RINGS];
+};
+
+static bool gather(struct usage_log *u, struct group *g)
 {
-    uint32_t heads[MAX_RINGS];
     bool is_any = false;
     for (unsigned i = 0; i < u->n_rings; i++) {
-        heads[i] = atomic_load_explicit(&u->rings[i].head, memory_order_acquire);
-        is_any |= heads[i] != atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+        g->records[i] = atomic_load_explicit(&u->rings[i].head, memory_order_acquire);
+        g->lines[i] = journal_head(u->journal, i); /* behind it: a record's line is never later */
+        is_any |= g->records[i] != atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed) ||
+                  g->lines[i] != journal_tail(u->journal, i);
     }
     take_aside(u);
-    is_any |= u->waiting != NULL;
-    *wrote = is_any;
-    if (!is_any)
+    return is_any || u->waiting;
+}
+
+static bool insert_group(struct usage_log *u, const struct group *g, bool is_due, struct err *e)
+{
+    for (unsigned i = 0; i < u->n_rings; i++)
+        if (!insert_ring(u, &u->rings[i], g->records[i], e))
+            return false;
+    return write_lines(u, g->lines, e) && (!is_due || sum_writer_flush(u->sums, e));
+}
+
+/* One group of what the rings hold. Records and lines leave their ring only once they are committed. */
+static bool write_group(struct usage_log *u, bool *wrote, struct err *e)
+{
+    struct group g;
+    *wrote = gather(u, &g);
+    if (!*wrote)
         return true;
     if (!db_begin(u->db, e))
         return false;
-    for (unsigned i = 0; i < u->n_rings; i++)
-        if (!insert_ring(u, &u->rings[i], heads[i], e)) {
-            db_rollback(u->db);
-            forget_names(u); /* ids made in this group are gone with it */
-            return false;
-        }
     uint64_t now = clock_mono_ms();
     bool is_due = now - u->summed_ms >= SUM_MS;
-    if (!write_ledger(u, e) || (is_due && !sum_writer_flush(u->sums, e))) {
+    bool ok = insert_group(u, &g, is_due, e);
+    if (!ok)
         db_rollback(u->db);
-        forget_names(u);
+    if (!ok || !db_commit(u->db, e)) {
+        forget_names(u); /* ids made in this group are gone with it */
         return false;
     }
     if (is_due)
         u->summed_ms = now;
-    if (!db_commit(u->db, e)) {
-        forget_names(u);
-        return false;
+    for (unsigned i = 0; i < u->n_rings; i++) {
+        let_records_go(u, &u->rings[i], g.records[i]);
+        journal_let_go(u->journal, i, g.lines[i]);
     }
-    for (unsigned i = 0; i < u->n_rings; i++)
-        let_records_go(u, &u->rings[i], heads[i]);
     free_aside(u);
     if (atomic_load_explicit(&u->is_watched, memory_order_acquire) && u->on_group)
         u->on_group(u->watch_arg);
@@ -874,12 +898,14 @@ static void sleep_a_while(struct usage_log *u, bool is_idle)
     if (is_idle) { /* only an idle writer asks to be woken; a busy one gathers a group meanwhile */
         atomic_store_explicit(&u->is_sleeping, true, memory_order_seq_cst);
         for (unsigned i = 0; i < u->n_rings; i++)
-            is_idle = is_idle && atomic_load_explicit(&u->rings[i].head, memory_order_seq_cst) ==
-                                     atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed);
+            is_idle = is_idle &&
+                      atomic_load_explicit(&u->rings[i].head, memory_order_seq_cst) ==
+                          atomic_load_explicit(&u->rings[i].tail, memory_order_relaxed) &&
+                      journal_head(u->journal, i) == journal_tail(u->journal, i);
+        is_idle = is_idle && !atomic_load_explicit(&u->aside, memory_order_seq_cst);
     }
     /* else they wait for the store: no hurry */
-    bool has_more = (u->first || is_hurried(u) || atomic_load(&u->is_awaited)) &&
-                    !atomic_load(&u->is_degraded);
+    bool has_more = (u->first || is_hurried(u)) && !atomic_load(&u->is_degraded);
     bool skip = atomic_load(&u->is_stopping) || has_more ||
                 (atomic_load(&u->is_sleeping) && !is_idle);
     if (!skip)
@@ -1074,7 +1100,9 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     map_init(&u->names);
     map_init(&u->kinds);
     pthread_mutex_init(&u->lock, NULL);
+    pthread_mutex_init(&u->learning, NULL);
     init_cond(&u->wake);
+    u->journal = journal_new(path, loops);
     for (unsigned i = 0; i < loops; i++)
         u->rings[i].oldest = u->rings[i].newest = new_chunk(&u->rings[i]);
     if (pthread_create(&u->thread, NULL, writer, u) == 0)
@@ -1085,6 +1113,7 @@ struct usage_log *usage_log_new(const char *path, unsigned loops, const struct u
     block_writer_free(u->blocks);
     sum_writer_free(u->sums);
     ledger_writer_free(u->ledger);
+    journal_free(u->journal, true);
     free(u->rings);
     free(u->path);
     free(u);
@@ -1109,6 +1138,14 @@ void usage_log_free(struct usage_log *u)
     if (u->waiting)
         log_error(NULL, "ledger.lost", "bytes=%lld", (long long)usage_log_waiting_bytes(u));
     free_aside(u);
+    bool are_written = true;
+    for (unsigned i = 0; i < u->n_rings; i++)
+        are_written = are_written && journal_head(u->journal, i) == journal_tail(u->journal, i);
+    if (!are_written)
+        log_error(NULL, journal_is_kept(u->journal) ? "ledger.left" : "ledger.lost", "db=%s",
+                  u->path);
+    journal_free(u->journal, are_written);
+    pthread_mutex_destroy(&u->learning);
     redactor_unref(u->redactor);
     take_posted(u);
     if (u->taken) /* the store could not be reached to the end */

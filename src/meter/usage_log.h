@@ -53,10 +53,9 @@ void usage_log_free(struct usage_log *u);                     /* writes what is 
 struct usage_record *usage_log_begin(struct usage_log *u, unsigned loop) MUST_USE;
 void usage_log_end(struct usage_log *u, unsigned loop);       /* it is filled in */
 void usage_log_put(struct usage_log *u, unsigned loop, const struct usage_record *r); /* both at once: copies */
-/* The line of r in the ledger alone, before the record itself is put: of a second attempt at the request, or of an answer that waits for it.
- * Any thread. done (may be NULL) is called on the writer thread once the line is in the store, which is then written at once, or when the
- * log ends without it. */
-void usage_log_put_line(struct usage_log *u, const struct usage_record *r, void (*done)(void *arg), void *arg);
+/* The line of r in the ledger alone (r->money.id != 0), before the record itself is put. From loop `loop` only. From now on no kill of the
+ * process loses it: it is in the journal (meter/journal.h), unless that is full. */
+void usage_log_put_line(struct usage_log *u, unsigned loop, const struct usage_record *r);
 void usage_log_set_limits(struct usage_log *u, const struct usage_limits *limits); /* from any thread; looked at at once */
 void usage_log_tidy(struct usage_log *u);                     /* what may go is looked for now, not within the minute */
 /* Blocks until all that was put before is in the store, or for that long: not for loops. false: not in time. */
@@ -76,8 +75,9 @@ struct usage_log_stats {
 struct usage_log_stats usage_log_stats(const struct usage_log *u);
 /* What an id of a price or an account stands for, before the first record with it. From any thread. */
 void usage_log_learn(struct usage_log *u, int64_t id, struct str text);
-/* Ledger lines are never shed: those of records that found their ring full wait aside, and count against the memory ceiling. */
+/* Ledger lines are never shed: those that found the journal full wait aside, and count against the memory ceiling. */
 int64_t usage_log_waiting_bytes(const struct usage_log *u);
+uint64_t usage_log_unkept(const struct usage_log *u);         /* lines that a kill would have lost until they were in the store */
 /* The store refuses writes at the moment, or has not been done with one for seconds. now_ms: clock_mono_ms(), or a loop's. */
 bool usage_log_is_degraded(const struct usage_log *u, uint64_t now_ms);
 /* Work of other rooms on the same writer thread and connection (stored responses), in the order of posting. It waits in

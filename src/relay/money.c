@@ -484,7 +484,7 @@ static int64_t record_loss(struct relay *rl, const struct usage_record *of,
     m->state = (uint8_t)c.state;
     m->cost_nanousd = c.nanousd;
     name_line(rl, p, m);
-    usage_log_put_line(rl->env->usage, &u, NULL, NULL);
+    usage_log_put_line(rl->env->usage, rl->env->index, &u);
     return c.nanousd > 0 ? c.nanousd : 0;
 }
 

@@ -221,8 +221,8 @@ void relay_reply_json(struct relay *rl, int status, struct str body)
 {
     struct http_header h[40];
     rl->status = status;
-    if (rl->money && commit_reply(rl, status, body))
-        return;
+    if (rl->money)
+        commit_settle(rl);
     size_t n = reply_headers(rl, h, ARRAY_LEN(h), STR("application/json; charset=utf-8"));
     rl->is_head_sent = true;
     http_reply(rl->r, status, h, n, body);
@@ -374,8 +374,9 @@ void relay_finish(struct relay *rl)
     rl->is_ended = true;
     timer_stop(&rl->keepalive);
     timer_stop(&rl->linger);
-    if (!rl->money || !commit_waits(rl, end_reply))
-        end_reply(rl);
+    if (rl->money)
+        commit_settle(rl);
+    end_reply(rl);
 }
 
 void relay_fail(struct relay *rl, const struct err *e)
@@ -451,7 +452,6 @@ static void count_request(const struct relay *rl, const struct usage_record *u, 
 
 void relay_fill_record(struct relay *rl, struct usage_record *u)
 {
-    const struct usage_record *before = commit_record(rl);
     relay_copy_text(u->request_id, sizeof u->request_id, rl->id);
     if (rl->key)
         relay_copy_text(u->key_id, sizeof u->key_id, rl->key->id);
@@ -470,12 +470,8 @@ void relay_fill_record(struct relay *rl, struct usage_record *u)
     u->attempts = (int32_t)rl->attempts;
     u->is_stream = rl->is_stream;
     relay_copy_text(u->error_code, sizeof u->error_code, str_of(rl->error_code));
-    if (before) { /* settled */
-        u->usage = before->usage;
-        u->quality = before->quality;
-        u->money = before->money;
+    if (commit_recall(rl, u))
         return;
-    }
     if (rl->mode == REPLY_PASS) { /* also where it ended before its end */
         rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
         rl->n_images = image_scan_end(&rl->pass.images, rl->up);
@@ -489,12 +485,21 @@ void relay_fill_record(struct relay *rl, struct usage_record *u)
     money_record(rl, u);
 }
 
+void relay_put_line(struct relay *rl, struct usage_record *u)
+{
+    if (!u->money.id || u->money.is_handed)
+        return;
+    usage_log_put_line(rl->env->usage, rl->env->index, u);
+    u->money.is_handed = true;
+}
+
 static void record(struct relay *rl)
 {
     struct usage_record u = {0};
     uint64_t now = clock_mono_ns();
     int64_t duration_us = (int64_t)((now - rl->r->start_ns) / 1000);
     relay_fill_record(rl, &u);
+    relay_put_line(rl, &u); /* the record may wait for its bodies */
     u.start_ms = clock_wall_ms() - duration_us / 1000;
     u.stop = rl->stop;
     u.ttft_us = rl->first_ns ? (int64_t)((rl->first_ns - rl->r->start_ns) / 1000) : -1;

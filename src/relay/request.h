@@ -120,7 +120,7 @@ struct relay {
     uint64_t last_write_ms;
 
     struct money *money;             /* money.c; NULL: no budget holds */
-    struct commit *commit;           /* commit.c; NULL: its end waits for nothing */
+    struct commit *commit;           /* commit.c; NULL: it is settled when it is over */
     enum price_service service;      /* asked for */
     bool is_service_open;            /* it may be priority as well: the upstream chooses */
     int64_t asked_output;            /* most tokens that one answer may have; -1: it does not say */
@@ -197,6 +197,7 @@ void relay_start_keepalive(struct relay *rl);
 void relay_finish(struct relay *rl);                          /* the reply is complete */
 void relay_reply_json(struct relay *rl, int status, struct str body);
 void relay_fill_record(struct relay *rl, struct usage_record *u); /* what it is, and what it cost: settles */
+void relay_put_line(struct relay *rl, struct usage_record *u); /* what it cost is kept: once */
 /* relay/provider.c: the model's name in full where the path names its provider. ERR_INPUT: it is another's. */
 bool relay_hold_to_provider(struct relay *rl, struct err *e) MUST_USE;
 /* choose.c */
@@ -298,12 +299,11 @@ bool money_is_spent(struct relay *rl, const struct ir_event *ev) MUST_USE; /* th
 void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, void *arg);
 void money_record(struct relay *rl, struct usage_record *u);   /* settles, and fills in what it cost */
 bool money_binds(const struct relay *rl) MUST_USE;             /* it is under a budget that stops */
-/* commit.c: the end of an answer waits until what it cost is in the store */
-bool commit_waits(struct relay *rl, void (*then)(struct relay *rl)) MUST_USE; /* true: then(rl) is called once it is, or when that takes too long */
-bool commit_reply(struct relay *rl, int status, struct str body) MUST_USE; /* the same of a whole reply: relay_reply_json() is called again then; body lives as long as rl */
-bool commit_keeps(struct relay *rl, struct str bytes) MUST_USE; /* of a stream's last read: true: they go out in its time */
-void commit_read_end(struct relay *rl);                       /* the read is over: what it brought goes out, or waits if it is the last */
-const struct usage_record *commit_record(const struct relay *rl); /* what was handed over; NULL: nothing */
+/* commit.c: under a budget that stops, the line of an answer is kept before its last bytes go out */
+void commit_settle(struct relay *rl);                         /* the rest of the answer is about to be sent: behind what is held */
+bool commit_recall(const struct relay *rl, struct usage_record *u) MUST_USE; /* what was settled; false: nothing yet */
+bool commit_keeps(struct relay *rl, struct str bytes) MUST_USE; /* of a stream's last read: true: they go out when it is over */
+void commit_read_end(struct relay *rl);                       /* the read is over: what it brought goes out */
 void commit_forget(struct relay *rl);                         /* the request goes away */
 /* live.c */
 int64_t live_tokens_out(const struct relay *rl);               /* of the reply so far, by what was told or by its bytes */
