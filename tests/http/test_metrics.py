@@ -298,6 +298,8 @@ def test_one_that_waits_is_cancelled(node, upstream, model):
     t.start()
     row = wait_for(lambda: [a for a in actives(node) if a["state"] == "waiting"], "it waits")[0]
     assert row["model"] == model and row["ttft_ms"] is None and row["tokens_out"] == 0 and row["stream"] is False
+    if model != "echo":
+        upstream.wait()
     assert node.call("DELETE", "/sluice/v1/requests/active/" + row["id"]).status_code == 204
     t.join(20)
     assert got["r"].status_code == 499 and "cancelled" in got["r"].json()["error"]["message"]
