@@ -4,7 +4,7 @@
 
 /* clang-format off */
 extern const struct endpoint omni_setting_endpoints[], omni_budget_endpoints[];
-extern const struct endpoint omni_combo_endpoints[], omni_figure_endpoints[], omni_way_endpoints[], omni_pricing_endpoints[], omni_resilience_endpoints[], policy_endpoints[], omni_proxy_endpoints[], omni_proxies_endpoints[], proxy_endpoints[], omni_task_endpoints[], omni_export_endpoints[], omni_catalog_endpoints[];
+extern const struct endpoint omni_combo_endpoints[], omni_figure_endpoints[], omni_way_endpoints[], omni_pricing_endpoints[], omni_resilience_endpoints[], policy_endpoints[], omni_proxy_endpoints[], omni_proxies_endpoints[], proxy_endpoints[], omni_task_endpoints[], omni_export_endpoints[], omni_catalog_endpoints[], omni_registered_endpoints[];
 static const struct endpoint *const tables[] = {
     inference_endpoints,
     model_endpoints,
@@ -27,6 +27,7 @@ static const struct endpoint *const tables[] = {
     omni_connection_endpoints,
     omni_node_endpoints,
     omni_key_endpoints,
+    omni_registered_endpoints,
     omni_model_endpoints,
     omni_availability_endpoints, omni_combo_endpoints, omni_figure_endpoints, omni_way_endpoints, omni_pricing_endpoints, omni_resilience_endpoints, policy_endpoints, omni_proxy_endpoints, omni_proxies_endpoints, proxy_endpoints, omni_task_endpoints, omni_export_endpoints, omni_catalog_endpoints,
     admin_config_endpoints,
