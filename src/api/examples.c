@@ -141,7 +141,7 @@ static const struct {
     {NULL, "apiKeyId", "\"0a1b2c3d\""}, {NULL, "key_id", "\"0a1b2c3d\""}, {NULL, "connectionId", "\"5e0b3c1a-7f24-8d11-9c2e-1b7a90f4d6e2\""},
     {NULL, "account", "\"work\""}, {NULL, "connectionName", "\"work\""}, {NULL, "providerId", "\"openai\""}, {NULL, "group", "\"default\""},
     {NULL, "scopes", "[\"inference\"]"}, {NULL, "allowed_models", "[\"gpt-*\"]"}, {NULL, "allowedModels", "[\"gpt-4o\"]"}, {NULL, "tags", "[\"shop\"]"},
-    {NULL, "allowed_ips", "[\"203.0.113.0/24\"]"}, {NULL, "days", "[\"mon\",\"tue\",\"wed\",\"thu\",\"fri\"]"}, {NULL, "time_zone", "\"Europe/Berlin\""},
+    {NULL, "allowed_ips", "[\"203.0.113.0/24\"]"}, {"access_schedule", "days", "[1,2,3,4,5]"}, {NULL, "days", "[\"mon\",\"tue\",\"wed\",\"thu\",\"fri\"]"}, {NULL, "time_zone", "\"Europe/Berlin\""},
     {NULL, "org", "\"acme\""}, {NULL, "user", "\"ada\""}, {NULL, "operator", "\"ada\""}, {NULL, "actor", "\"ada\""}, {NULL, "actor_kind", "\"operator\""}, {NULL, "role", "\"admin\""},
     {NULL, "address", "\"203.0.113.9\""}, {NULL, "ip", "\"203.0.113.9\""}, {NULL, "ip_address", "\"203.0.113.9\""}, {NULL, "client_address", "\"203.0.113.9\""},
     {NULL, "publicIp", "\"203.0.113.9\""}, {NULL, "user_agent", "\"curl/8.5.0\""}, {NULL, "token", "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""},
@@ -258,7 +258,7 @@ static void write_like(const struct shape *s, unsigned depth, bool is_out, struc
 {
     if (s == &json_of_text)
         jw_cstr(w, "gpt-4o");
-    else if (s == &json_of_integer)
+    else if (s == &json_of_integer || s == &json_of_number)
         jw_int(w, 1);
     else
         write_shape(s, depth + 1, is_out, w);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "domain/budget.h"
 #include "gate/budget.h"
+#include "json/shape_json.h"
 
 struct limits_out {
     double dailyLimitUsd, monthlyLimitUsd, warningThreshold;
@@ -42,14 +43,26 @@ static const struct shape check_shape = SHAPE(struct check_out,
     FIELD(struct check_out, dailyUsed, 0, "Spent and held today (UTC), in USD"),
     FIELD(struct check_out, dailyLimit, 0, "0: none"),
     FIELD(struct check_out, warningReached, 0, "Whether the warning level is reached"));
+static const struct shape set_budget_shape = MEMBERS("set_budget",
+    MEMBER("dailyLimitUsd",    SHAPE_DOUBLE, 0, "Limit by the day"),
+    MEMBER("monthlyLimitUsd",  SHAPE_DOUBLE, OMIT_EMPTY, "Limit by the month; absent: none"),
+    MEMBER("warningThreshold", SHAPE_DOUBLE, 0, "Share of it at which it warns"));
+#define CHECK_DOC "Whether it may go on"
+static const struct shape key_budget_shape = MEMBERS("key_budget",
+    MEMBER("apiKeyId",     SHAPE_STR,    0, "The key"),
+    MEMBER("dailyTotal",   SHAPE_DOUBLE, 0, "Spent today (UTC), in USD"),
+    MEMBER("monthlyTotal", SHAPE_DOUBLE, 0, "Spent this month"),
+    MEMBER("totalEntries", SHAPE_INT64,  0, "Requests of this month"),
+    {.name = "budget", .kind = SHAPE_JSON, .flags = NULL_EMPTY, .doc = "Its limits; null: none", .shape = &set_budget_shape},
+    {.name = "budgetCheck", .kind = SHAPE_OBJECT, .doc = CHECK_DOC, .shape = &check_shape});
 static const struct shape budget_shape = SHAPE(struct budget_out,
     FIELD(struct budget_out, apiKeyId, OMIT_EMPTY, "The key; absent where all are listed"),
     FIELD(struct budget_out, dailyTotal, OMIT_EMPTY, "Spent today (UTC), in USD; absent: nothing"),
     FIELD(struct budget_out, monthlyTotal, OMIT_EMPTY, "Spent this month"),
     FIELD(struct budget_out, totalEntries, OMIT_EMPTY, "Requests of this month"),
-    FIELD(struct budget_out, budget, OMIT_EMPTY, "{dailyLimitUsd,monthlyLimitUsd,warningThreshold}; null: no limit"),
-    {FIELD_BASE(struct budget_out, budgetCheck, "budgetCheck", SHAPE_OBJECT, OMIT_EMPTY, "Whether it may go on"), .shape = &check_shape},
-    FIELD(struct budget_out, budgets, OMIT_EMPTY, "Without apiKeyId: the same of every key"));
+    FIELD_JSON(struct budget_out, budget, 0, &set_budget_shape, OMIT_EMPTY | NULL_EMPTY, "Its limits; null: none"),
+    {FIELD_BASE(struct budget_out, budgetCheck, "budgetCheck", SHAPE_OBJECT, OMIT_EMPTY, CHECK_DOC), .shape = &check_shape},
+    FIELD_JSON(struct budget_out, budgets, JSON_LIST, &key_budget_shape, OMIT_EMPTY, "Without apiKeyId: the same of every key"));
 static const struct shape budget_query_shape = SHAPE(struct budget_query,
     FIELD(struct budget_query, apiKeyId, 0, "Client key; absent: all of them"));
 static const struct shape budget_in_shape = SHAPE(struct budget_in,

@@ -6,6 +6,7 @@
 #include "api/test_tasks.h"
 #include "base/clock.h"
 #include "http/fetch.h"
+#include "json/shape_json.h"
 
 #define TEST_TIMEOUT_MS 20000
 #define MAX_ANSWER (1u << 20)
@@ -22,14 +23,28 @@ struct combos_out {
     struct shape_list combos;
 };
 /* clang-format off */
+static const struct shape combo_node_shape = MEMBERS("combo_node",
+    MEMBER("connectionId", SHAPE_STR,   0, "The connection"),
+    MEMBER("weight",       SHAPE_INT64, 0, "Its share under weighted"),
+    MEMBER("priority",     SHAPE_INT64, 0, "Lower ones go first"));
+static const struct shape combo_auto_shape = MEMBERS("combo_auto",
+    {.name = "weights", .kind = SHAPE_JSON, .flags = JSON_MAP, .doc = "By factor, together 1", .shape = &json_of_number},
+    MEMBER("explorationRate", SHAPE_DOUBLE, 0, "Share of requests that go to any member"));
+static const struct shape combo_config_shape = MEMBERS("combo_config",
+    MEMBER("maxRetries",          SHAPE_INT64, OMIT_EMPTY, "Further attempts at one member before the next one's turn"),
+    MEMBER("retryDelayMs",        SHAPE_INT64, OMIT_EMPTY, "Pause before each of them"),
+    MEMBER("timeoutMs",           SHAPE_INT64, OMIT_EMPTY, "Time that one attempt has until its reply begins"),
+    MEMBER("concurrencyPerModel", SHAPE_INT64, OMIT_EMPTY, "Requests that one member serves at once"),
+    MEMBER("queueTimeoutMs",      SHAPE_INT64, OMIT_EMPTY, "Longest wait for a free place at a member"),
+    {.name = "auto", .kind = SHAPE_JSON, .flags = OMIT_EMPTY, .doc = "Of strategy auto", .shape = &combo_auto_shape});
 static const struct shape combo_shape = SHAPE(struct combo_out,
     FIELD(struct combo_out, id, 0, "Stable id: stays when the combo is renamed"),
     FIELD(struct combo_out, name, 0, "Name that clients ask for as a model"),
     FIELD(struct combo_out, models, 0, "Its members: names, or objects with model, weight, connectionId, priority"),
     FIELD(struct combo_out, model, OMIT_EMPTY, "Of a combo of one model at several connections: the model"),
-    FIELD(struct combo_out, nodes, OMIT_EMPTY, "Of such a one: {connectionId,weight,priority} each"),
+    FIELD_JSON(struct combo_out, nodes, JSON_LIST, &combo_node_shape, OMIT_EMPTY, "Of such a one: where it is asked for"),
     FIELD(struct combo_out, strategy, 0, "Who goes first: " STRATEGY_WORDS),
-    FIELD(struct combo_out, config, 0, "What it says itself; the rest is as GET /api/settings/combo-defaults says"),
+    FIELD_JSON(struct combo_out, config, 0, &combo_config_shape, 0, "What it says itself; the rest is as GET /api/settings/combo-defaults says"),
     FIELD_AS(struct combo_out, is_hidden, "isHidden", NULL, 0, "false: what is served is listed"),
     FIELD_AS(struct combo_out, is_active, "isActive", NULL, 0, "Whether it is served"),
     FIELD_AS(struct combo_out, keeps_cache, "context_cache_protection", NULL, 0, "Whether a conversation keeps to one member"),

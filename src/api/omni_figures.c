@@ -4,6 +4,7 @@
 #include "api/omni.h"
 #include "api/omni_usage.h"
 #include "base/map.h"
+#include "json/shape_json.h"
 #include <math.h>
 
 #define FIGURES 4
@@ -116,8 +117,9 @@ struct metrics_out {
 /* clang-format off */
 static const struct shape metrics_query_shape = SHAPE(struct metrics_query,
     FIELD(struct metrics_query, combo, 0, "Only this one: name or id"));
+/* By combo, or of one: what there is differs, so no more is said than that it is an object. */
 static const struct shape metrics_shape = SHAPE(struct metrics_out,
-    FIELD(struct metrics_out, metrics, 0, "By combo, or of the one that was asked for: totalRequests, totalSuccesses, totalFailures, totalFallbacks (more than one attempt), avgLatencyMs, successRate, fallbackRate, byModel, …; null: it had no requests"),
+    FIELD_JSON(struct metrics_out, metrics, 0, &json_of_object, NULL_EMPTY, "By combo, or of the one that was asked for: totalRequests, totalSuccesses, totalFailures, totalFallbacks (more than one attempt), avgLatencyMs, successRate, fallbackRate, byModel, …; null: it had no requests"),
     FIELD(struct metrics_out, message, OMIT_EMPTY, "Why there are none"));
 /* clang-format on */
 
@@ -284,10 +286,15 @@ static bool reset_combos(struct control_call *c, struct err *e)
 struct provider_metrics_out {
     yyjson_val *metrics;
 };
-static const struct shape provider_metrics_shape = SHAPE(
-    struct provider_metrics_out,
-    FIELD(struct provider_metrics_out, metrics, 0,
-          "By provider: totalRequests, totalSuccesses, successRate (percent), avgLatencyMs"));
+/* clang-format off */
+static const struct shape provider_fared_shape = MEMBERS("provider_fared",
+    MEMBER("totalRequests",  SHAPE_INT64, 0, "Requests"),
+    MEMBER("totalSuccesses", SHAPE_INT64, 0, "Those that were answered well"),
+    MEMBER("successRate",    SHAPE_INT64, 0, "Percent"),
+    MEMBER("avgLatencyMs",   SHAPE_INT64, 0, "Milliseconds that one took"));
+static const struct shape provider_metrics_shape = SHAPE(struct provider_metrics_out,
+    FIELD_JSON(struct provider_metrics_out, metrics, JSON_MAP, &provider_fared_shape, 0, "By provider"));
+/* clang-format on */
 
 static void on_provider(void *arg, int64_t at, struct usage_kind *k, const struct usage_figures *f)
 {
@@ -343,6 +350,13 @@ struct prompt_cache_out {
     double cacheHitRatePct;
     yyjson_val *byProvider;
 };
+/* clang-format off */
+static const struct shape prompt_cached_shape = MEMBERS("prompt_cached",
+    MEMBER("requests",            SHAPE_INT64, 0, "Requests"),
+    MEMBER("inputTokens",         SHAPE_INT64, 0, "Their input tokens"),
+    MEMBER("cachedTokens",        SHAPE_INT64, 0, "Of these read from its cache"),
+    MEMBER("cacheCreationTokens", SHAPE_INT64, 0, "Of these written to it"));
+/* clang-format on */
 static const struct shape prompt_cache_shape = SHAPE(
     struct prompt_cache_out,
     FIELD(struct prompt_cache_out, totalRequests, 0, "Requests since they began"),
@@ -350,7 +364,8 @@ static const struct shape prompt_cache_shape = SHAPE(
     FIELD(struct prompt_cache_out, totalCachedTokens, 0, "Of these read from providers' caches"),
     FIELD(struct prompt_cache_out, totalCacheCreationTokens, 0, "Of these written to them"),
     FIELD(struct prompt_cache_out, cacheHitRatePct, 0, "Share of input tokens that were read"),
-    FIELD(struct prompt_cache_out, byProvider, 0, "The same by provider"));
+    FIELD_JSON(struct prompt_cache_out, byProvider, JSON_MAP, &prompt_cached_shape, 0,
+               "The same by provider"));
 
 static void on_cached(void *arg, int64_t at, struct usage_kind *k, const struct usage_figures *f)
 {

@@ -4,6 +4,7 @@
 #include "api/admin.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "json/shape_json.h"
 
 struct when {
     bool enabled;
@@ -56,6 +57,12 @@ struct revealed_out {
 };
 /* clang-format off */
 #define SHOWN(member, name, flags, doc) FIELD_AS(struct key_shown, member, name, NULL, flags, doc)
+static const struct shape access_schedule_shape = MEMBERS("access_schedule",
+    MEMBER("enabled", SHAPE_BOOL, 0, "Whether it is in force"),
+    MEMBER("from",    SHAPE_STR,  0, "HH:MM"),
+    MEMBER("until",   SHAPE_STR,  0, "HH:MM; before from: over midnight"),
+    {.name = "days", .kind = SHAPE_JSON, .flags = JSON_LIST, .doc = "Numbers of days, 0 for Sunday", .shape = &json_of_integer},
+    MEMBER("tz",      SHAPE_STR,  0, "IANA time zone"));
 static const struct shape key_shape = SHAPE(struct key_shown,
     SHOWN(id, "id", 0, "Name of the key in logs and lists"),
     SHOWN(name, "name", 0, "Name for people"),
@@ -68,7 +75,7 @@ static const struct shape key_shape = SHAPE(struct key_shown,
     SHOWN(no_log, "noLog", 0, "Whether its requests' bodies are kept out of the log: false, the log's own settings say"),
     SHOWN(auto_resolve, "autoResolve", 0, "true: names of models are always resolved"),
     SHOWN(is_active, "isActive", 0, "Whether it opens anything"),
-    SHOWN(schedule, "accessSchedule", 0, "When it opens anything; null: always"),
+    {FIELD_BASE(struct key_shown, schedule, "accessSchedule", SHAPE_JSON, NULL_EMPTY, "When it opens anything; null: always"), .shape = &access_schedule_shape},
     SHOWN(max_sessions, "maxSessions", 0, "0: as many as come"),
     SHOWN(per_day, "maxRequestsPerDay", NULL_EMPTY, "Most requests a day"),
     SHOWN(per_minute, "maxRequestsPerMinute", NULL_EMPTY, "Most requests a minute"),

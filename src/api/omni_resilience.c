@@ -8,6 +8,7 @@
 #include "gate/limit.h"
 #include "relay/sessions.h"
 #include "route/live.h"
+#include "json/shape_json.h"
 #include <stdlib.h>
 
 struct limits omni_protected(const struct snapshot *s, const struct upstream *u, bool on)
@@ -146,11 +147,15 @@ static const struct shape protect_shape = SHAPE_STRICT(struct protect,
     FIELD_RANGE(struct protect, requestsPerMinute, 1, 1000000, 0, "Setting protect_requests_per_minute"),
     FIELD_RANGE(struct protect, minTimeBetweenRequests, 0, 60000, 0, "0: windows slide, nothing is spaced"),
     FIELD_RANGE(struct protect, concurrentRequests, 1, 100000, 0, "Setting protect_concurrency"));
+static const struct shape traffic_shape = MEMBERS("traffic",
+    MEMBER("queued",    SHAPE_INT64, 0, "Requests that wait"),
+    MEMBER("running",   SHAPE_INT64, 0, "Requests that run"),
+    MEMBER("executing", SHAPE_INT64, 0, "The same"));
 static const struct shape resilience_shape = SHAPE(struct resilience_out,
     FIELD_OBJECT(struct resilience_out, profiles, &profiles_shape, 0, "How connections are left alone"),
     FIELD_OBJECT(struct resilience_out, defaults, &protect_shape, 0, "What protecting a connection limits it to"),
     FIELD(struct resilience_out, circuitBreakers, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
-    FIELD(struct resilience_out, rateLimitStatus, 0, "Requests waiting and running by provider:connection"));
+    FIELD_JSON(struct resilience_out, rateLimitStatus, JSON_MAP, &traffic_shape, 0, "Requests waiting and running by provider:connection"));
 static const struct shape resilience_in_shape = SHAPE_STRICT(struct resilience_in,
     FIELD(struct resilience_in, profiles, 0, "apikey, oauth, local: each whole; of the first two, those that differ from what holds must agree"),
     FIELD(struct resilience_in, defaults, 0, "requestsPerMinute, concurrentRequests"));
@@ -367,9 +372,24 @@ struct protect_out {
     bool enabled;
 };
 /* clang-format off */
+static const struct shape overview_shape = MEMBERS("overview",
+    MEMBER("connections", SHAPE_INT64, 0, "How many there are"),
+    MEMBER("protected",   SHAPE_INT64, 0, "How many of them are protected"),
+    MEMBER("queued",      SHAPE_INT64, 0, "Requests that wait"),
+    MEMBER("running",     SHAPE_INT64, 0, "Requests that run"));
+static const struct shape guarded_shape = MEMBERS("guarded",
+    MEMBER("connectionId",        SHAPE_STR,    0, "The connection"),
+    MEMBER("provider",            SHAPE_STR,    0, "Its provider"),
+    MEMBER("name",                SHAPE_STR,    0, "Its name for people"),
+    MEMBER("rateLimitProtection", SHAPE_BOOL,   0, "Whether it is protected"),
+    MEMBER("enabled",             SHAPE_BOOL,   0, "The same"),
+    MEMBER("active",              SHAPE_BOOL,   0, "Whether anything runs or waits"),
+    MEMBER("queued",              SHAPE_INT64,  0, "Requests that wait"),
+    MEMBER("running",             SHAPE_INT64,  0, "Requests that run"),
+    {.name = "limits", .kind = SHAPE_OBJECT, .doc = "What limits it", .shape = &limits_shape});
 static const struct shape rates_shape = SHAPE(struct rates_out,
-    FIELD(struct rates_out, connections, 0, "connectionId, provider, name, rateLimitProtection, limits, active, queued, running of each"),
-    FIELD(struct rates_out, overview, 0, "The same summed up"),
+    FIELD_JSON(struct rates_out, connections, JSON_LIST, &guarded_shape, 0, "connectionId, provider, name, rateLimitProtection, limits, active, queued, running of each"),
+    FIELD_JSON(struct rates_out, overview, 0, &overview_shape, 0, "The same summed up"),
     FIELD(struct rates_out, lockouts, 0, "Models and connections that are left alone: provider, connectionId, model, reason, remainingMs"));
 static const struct shape protect_in_shape = SHAPE(struct protect_in,
     FIELD_TEXT(struct protect_in, connectionId, 1, 200, REQUIRED | TRIM, "Which connection"),
@@ -494,10 +514,27 @@ struct policy_done { /* as one or the other */
     yyjson_val *action, *match;
 };
 /* clang-format off */
+static const struct shape lock_shape = MEMBERS("lock",
+    MEMBER("identifier",  SHAPE_STR,   0, "The address"),
+    MEMBER("lockedUntil", SHAPE_INT64, 0, "Milliseconds since 1970"),
+    MEMBER("remainingMs", SHAPE_INT64, 0, "The same from now"));
+static const struct shape match_out_shape = MEMBERS("policy_match",
+    MEMBER("model",    SHAPE_STR, OMIT_EMPTY, "Requests for these models"),
+    MEMBER("apiKeyId", SHAPE_STR, OMIT_EMPTY, "Requests of this key"));
+static const struct shape action_out_shape = MEMBERS("policy_action",
+    MEMBER("type",   SHAPE_STR, 0, "deny or route"),
+    MEMBER("target", SHAPE_STR, OMIT_EMPTY, "Where to"));
+static const struct shape policy_out_shape = MEMBERS("policy",
+    MEMBER("id",       SHAPE_STR,   0, "Stable id"),
+    MEMBER("name",     SHAPE_STR,   0, "Name"),
+    MEMBER("enabled",  SHAPE_BOOL,  0, "Whether it is in force"),
+    MEMBER("priority", SHAPE_INT64, 0, "Lower ones are looked at first"),
+    {.name = "match", .kind = SHAPE_JSON, .doc = "Which requests", .shape = &match_out_shape},
+    {.name = "action", .kind = SHAPE_JSON, .doc = "What is done with them", .shape = &action_out_shape});
 static const struct shape policies_shape = SHAPE(struct policies_out,
     FIELD(struct policies_out, circuitBreakers, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
-    FIELD(struct policies_out, lockedIdentifiers, 0, "Addresses that failed to sign in too often: identifier, lockedUntil, remainingMs"),
-    FIELD(struct policies_out, policies, 0, "What is done with requests before they are led anywhere: id, name, enabled, priority, match, action"));
+    FIELD_JSON(struct policies_out, lockedIdentifiers, JSON_LIST, &lock_shape, 0, "Addresses that failed to sign in too often: identifier, lockedUntil, remainingMs"),
+    FIELD_JSON(struct policies_out, policies, JSON_LIST, &policy_out_shape, 0, "What is done with requests before they are led anywhere: id, name, enabled, priority, match, action"));
 /* In the order of enum policy_bit. */
 static const struct shape policy_in_shape = SHAPE(struct policy_in,
     FIELD_TEXT(struct policy_in, name, 1, 200, TRIM, "A policy is made"),
@@ -737,15 +774,23 @@ struct quotas_one {
     bool limitReached;
 };
 /* clang-format off */
+static const struct shape window_shape = MEMBERS("window",
+    MEMBER("used",                SHAPE_DOUBLE, 0, "Percent"),
+    MEMBER("total",               SHAPE_INT64,  0, "100"),
+    MEMBER("remaining",           SHAPE_DOUBLE, 0, "Percent"),
+    MEMBER("remainingPercentage", SHAPE_DOUBLE, 0, "The same"),
+    MEMBER("forecastPercentage",  SHAPE_DOUBLE, 0, "Used at its end, at the pace so far"),
+    MEMBER("resetAt",             SHAPE_STR,    NULL_EMPTY, "When it begins anew; null: not told"),
+    MEMBER("unlimited",           SHAPE_BOOL,   0, "false"));
 static const struct shape quota_shape = SHAPE(struct quota_out,
     FIELD(struct quota_out, message, OMIT_EMPTY, "Why nothing is known"),
-    FIELD(struct quota_out, quotas, OMIT_EMPTY, "By window: used, total (100), remaining, remainingPercentage, resetAt, unlimited, forecastPercentage"),
+    FIELD_JSON(struct quota_out, quotas, JSON_MAP, &window_shape, OMIT_EMPTY, "By window: used, total (100), remaining, remainingPercentage, resetAt, unlimited, forecastPercentage"),
     FIELD(struct quota_out, limitReached, 0, "Whether a window is used up"));
 static const struct shape quotas_one_shape = SHAPE(struct quotas_one,
     FIELD(struct quotas_one, connectionId, 0, "The connection"),
     FIELD(struct quotas_one, provider, 0, "Its kind or node"),
     FIELD(struct quotas_one, name, 0, "Its name"),
-    FIELD(struct quotas_one, quotas, 0, "By window, as GET /api/usage/{connectionId} shows them"),
+    FIELD_JSON(struct quotas_one, quotas, JSON_MAP, &window_shape, 0, "By window, as GET /api/usage/{connectionId} shows them"),
     FIELD(struct quotas_one, limitReached, 0, "Whether a window is used up"));
 static const struct shape quotas_shape = SHAPE(struct quotas_out,
     FIELD_LIST(struct quotas_out, connections, &quotas_one_shape, 0, "Those of which vendors said something"));
@@ -870,7 +915,7 @@ static const struct shape session_shape = SHAPE(struct session_out,
 static const struct shape sessions_shape = SHAPE(struct sessions_out,
     FIELD(struct sessions_out, count, 0, "How many there are"),
     FIELD_LIST(struct sessions_out, sessions, &session_shape, 0, "Those of the last half hour, the last active first"),
-    FIELD(struct sessions_out, byApiKey, 0, "How many by client key"));
+    FIELD_JSON(struct sessions_out, byApiKey, JSON_MAP, &json_of_integer, 0, "How many by client key"));
 /* clang-format on */
 
 static int last_first(const void *a, const void *b)

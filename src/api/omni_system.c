@@ -8,6 +8,7 @@
 #include "relay/replies.h"
 #include "route/live.h"
 #include "version.h"
+#include "json/shape_json.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -29,15 +30,21 @@ struct telemetry_out {
 static const struct shape telemetry_query_shape = SHAPE(
     struct telemetry_query, FIELD_RANGE(struct telemetry_query, windowMs, 1, 86400000, 0,
                                         "How far back; 300000 when absent"));
+/* clang-format off */
+static const struct shape phase_shape = MEMBERS("phase",
+    MEMBER("count", SHAPE_INT64,  0, "Requests that came so far"),
+    MEMBER("p50",   SHAPE_DOUBLE, 0, "Half of them took at most so many milliseconds"),
+    MEMBER("p95",   SHAPE_DOUBLE, 0, "95 of 100"),
+    MEMBER("avg",   SHAPE_DOUBLE, 0, "Mean"));
+/* clang-format on */
 static const struct shape telemetry_shape = SHAPE(
     struct telemetry_out,
     FIELD(struct telemetry_out, count, 0, "Requests looked at: the newest 1000 of the window"),
     FIELD(struct telemetry_out, p50, 0, "Half of them took at most so many milliseconds"),
     FIELD(struct telemetry_out, p95, 0, "95 of 100"),
     FIELD(struct telemetry_out, p99, 0, "99 of 100"),
-    FIELD(struct telemetry_out, phaseBreakdown, 0,
-          "{count,p50,p95,avg} of connect (until the first byte of the answer) and stream (from "
-          "there to its end), of requests that came so far"));
+    FIELD_JSON(struct telemetry_out, phaseBreakdown, JSON_MAP, &phase_shape, 0,
+               "connect: until the first byte of the answer; stream: from there to its end"));
 
 struct phase {
     double *ms;
@@ -153,17 +160,49 @@ struct health_out {
     bool setupComplete;
 };
 /* clang-format off */
+static const struct shape memory_shape = MEMBERS("memory",
+    MEMBER("rss",          SHAPE_INT64, 0, "Memory of the process, in bytes"),
+    MEMBER("heapTotal",    SHAPE_INT64, 0, "Of bodies that are being served"),
+    MEMBER("heapUsed",     SHAPE_INT64, 0, "The same"),
+    MEMBER("external",     SHAPE_INT64, 0, "0"),
+    MEMBER("arrayBuffers", SHAPE_INT64, 0, "0"));
+static const struct shape process_shape = MEMBERS("process",
+    MEMBER("version",     SHAPE_STR,   0, "Version of sluice"),
+    MEMBER("nodeVersion", SHAPE_STR,   NULL_EMPTY, "null: it is no Node.js"),
+    MEMBER("uptime",      SHAPE_INT64, 0, "Seconds"),
+    {.name = "memoryUsage", .kind = SHAPE_JSON, .doc = "Memory", .shape = &memory_shape},
+    MEMBER("pid",         SHAPE_INT64, 0, "Of the process"),
+    MEMBER("platform",    SHAPE_STR,   0, "linux"));
+static const struct shape provider_state_shape = MEMBERS("provider_state",
+    MEMBER("state",       SHAPE_STR,   0, "OPEN while it is left alone, else CLOSED"),
+    MEMBER("failures",    SHAPE_INT64, 0, "Since the start"),
+    MEMBER("lastFailure", SHAPE_STR,   NULL_EMPTY, "Not kept"));
+static const struct shape provider_sum_shape = MEMBERS("provider_sum",
+    MEMBER("catalogCount",    SHAPE_INT64, 0, "Kinds that are known"),
+    MEMBER("configuredCount", SHAPE_INT64, 0, "Connections"),
+    MEMBER("activeCount",     SHAPE_INT64, 0, "Those that are enabled"),
+    MEMBER("monitoredCount",  SHAPE_INT64, 0, "Those that were asked"));
+static const struct shape local_shape = MEMBERS("local", MEMBER("available", SHAPE_BOOL, 0, "Whether it may be asked now"));
+static const struct shape traffic_shape = MEMBERS("traffic",
+    MEMBER("queued",    SHAPE_INT64, 0, "Requests that wait"),
+    MEMBER("running",   SHAPE_INT64, 0, "Requests that run"),
+    MEMBER("executing", SHAPE_INT64, 0, "The same"));
+static const struct shape locked_shape = MEMBERS("locked",
+    MEMBER("provider",     SHAPE_STR,   0, "Its provider"),
+    MEMBER("connectionId", SHAPE_STR,   0, "The connection"),
+    MEMBER("remainingMs",  SHAPE_INT64, 0, "For how long"));
+static const struct shape dedup_shape = MEMBERS("dedup", MEMBER("inflightRequests", SHAPE_INT64, 0, "Requests that others may wait for"));
 static const struct shape health_shape = SHAPE(struct health_out,
     FIELD(struct health_out, status, 0, "healthy, or degraded while the store takes no writes or the configuration file is at fault"),
     FIELD(struct health_out, timestamp, 0, "Now"),
     FIELD(struct health_out, version, 0, "Which sluice this is"),
-    FIELD(struct health_out, system, OMIT_EMPTY, "The process: version, uptime in seconds, memory, pid. This and what follows only for those who may administer"),
-    FIELD(struct health_out, providerHealth, OMIT_EMPTY, "By connection: state (OPEN while it is left alone), failures since the start"),
-    FIELD(struct health_out, providerSummary, OMIT_EMPTY, "How many kinds are known, and connections configured, enabled and watched"),
-    FIELD(struct health_out, localProviders, OMIT_EMPTY, "Those on this machine or network: whether they may be asked now"),
-    FIELD(struct health_out, rateLimitStatus, OMIT_EMPTY, "Requests waiting and running by connection"),
-    FIELD(struct health_out, lockouts, OMIT_EMPTY, "Connections that are left alone, and for how long"),
-    FIELD(struct health_out, dedup, OMIT_EMPTY, "Requests that others may wait for"),
+    FIELD_JSON(struct health_out, system, 0, &process_shape, OMIT_EMPTY, "The process: version, uptime in seconds, memory, pid. This and what follows only for those who may administer"),
+    FIELD_JSON(struct health_out, providerHealth, JSON_MAP, &provider_state_shape, OMIT_EMPTY, "By connection: state (OPEN while it is left alone), failures since the start"),
+    FIELD_JSON(struct health_out, providerSummary, 0, &provider_sum_shape, OMIT_EMPTY, "How many kinds are known, and connections configured, enabled and watched"),
+    FIELD_JSON(struct health_out, localProviders, JSON_MAP, &local_shape, OMIT_EMPTY, "Those on this machine or network: whether they may be asked now"),
+    FIELD_JSON(struct health_out, rateLimitStatus, JSON_MAP, &traffic_shape, OMIT_EMPTY, "Requests waiting and running by connection"),
+    FIELD_JSON(struct health_out, lockouts, JSON_LIST, &locked_shape, OMIT_EMPTY, "Connections that are left alone, and for how long"),
+    FIELD_JSON(struct health_out, dedup, 0, &dedup_shape, OMIT_EMPTY, "Requests that others may wait for"),
     FIELD(struct health_out, setupComplete, OMIT_EMPTY, "Whether somebody can sign in"));
 /* clang-format on */
 
@@ -356,6 +395,13 @@ static const struct shape forgotten_shape = SHAPE(struct forgotten_out,
     FIELD(struct forgotten_out, invalidated, OMIT_EMPTY, "How many went, of the others; absent: none"),
     FIELD(struct forgotten_out, model, OMIT_EMPTY, "The model"),
     FIELD(struct forgotten_out, maxAgeMs, OMIT_EMPTY, "The age"));
+static const struct shape layer_shape = MEMBERS("layer",
+    MEMBER("size",      SHAPE_INT64,  0, "Answers that are kept"),
+    MEMBER("bytes",     SHAPE_INT64,  0, "Their size"),
+    MEMBER("hits",      SHAPE_INT64,  0, "Requests that got one"),
+    MEMBER("misses",    SHAPE_INT64,  0, "Requests that did not"),
+    MEMBER("evictions", SHAPE_INT64,  0, "Answers that made room"),
+    MEMBER("hitRate",   SHAPE_DOUBLE, 0, "Percent"));
 static const struct shape stats_shape = SHAPE(struct stats_out,
     FIELD(struct stats_out, size, 0, "Answers kept"),
     FIELD(struct stats_out, maxSize, 0, "At most"),
@@ -365,7 +411,7 @@ static const struct shape stats_shape = SHAPE(struct stats_out,
     FIELD(struct stats_out, misses, 0, "Requests that had to be answered"),
     FIELD(struct stats_out, evictions, 0, "Answers that made room before their time"),
     FIELD(struct stats_out, hitRate, 0, "Percent"),
-    FIELD(struct stats_out, layers, 0, "The same of each layer"));
+    FIELD_JSON(struct stats_out, layers, JSON_MAP, &layer_shape, 0, "The same of each layer"));
 static const struct shape done_shape = SHAPE(struct done_out,
     FIELD(struct done_out, success, 0, "true"),
     FIELD(struct done_out, message, 0, "What was done"));

@@ -4,6 +4,7 @@
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "json/shape_json.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -320,17 +321,47 @@ struct analytics_out {
 static const struct shape analytics_query_shape = SHAPE(struct analytics_query,
     FIELD(struct analytics_query, range, 0, "1d, 7d, 30d, 90d, ytd or all; 30d when absent"),
     FIELD(struct analytics_query, period, 0, "The same in other words: day, week, month"));
+#define FIGURES \
+    MEMBER("requests",         SHAPE_INT64,  0, "Requests"), \
+    MEMBER("promptTokens",     SHAPE_INT64,  0, "Their input tokens"), \
+    MEMBER("completionTokens", SHAPE_INT64,  0, "Their output tokens"), \
+    MEMBER("cost",             SHAPE_DOUBLE, NULL_EMPTY, "In USD; null while no price is known")
+#define ALL_FIGURES FIGURES, MEMBER("totalTokens", SHAPE_INT64, 0, "Both together")
+static const struct shape summary_shape = MEMBERS("usage_summary",
+    MEMBER("totalTokens",      SHAPE_INT64,  0, "Tokens"),
+    MEMBER("promptTokens",     SHAPE_INT64,  0, "Input tokens"),
+    MEMBER("completionTokens", SHAPE_INT64,  0, "Output tokens"),
+    MEMBER("totalCost",        SHAPE_DOUBLE, NULL_EMPTY, "In USD; null while no price is known"),
+    MEMBER("totalRequests",    SHAPE_INT64,  0, "Requests"),
+    MEMBER("uniqueModels",     SHAPE_INT64,  0, "Models that took part"),
+    MEMBER("uniqueAccounts",   SHAPE_INT64,  0, "Connections that took part"),
+    MEMBER("uniqueApiKeys",    SHAPE_INT64,  0, "Keys that took part"),
+    MEMBER("streak",           SHAPE_INT64,  0, "Days with requests up to the last one"),
+    MEMBER("fallbackCount",    SHAPE_INT64,  0, "Requests of more than one attempt"),
+    MEMBER("fallbackRatePct",  SHAPE_DOUBLE, 0, "Of all, in percent"),
+    MEMBER("requestedModelCoveragePct", SHAPE_DOUBLE, 0, "Requests that name a model, in percent"));
+static const struct shape day_shape = MEMBERS("usage_day", MEMBER("date", SHAPE_STR, 0, "UTC"), FIGURES);
+static const struct shape by_model_shape = MEMBERS("usage_by_model", MEMBER("model", SHAPE_STR, 0, "The model"),
+    MEMBER("provider", SHAPE_STR, 0, "Its provider"), ALL_FIGURES, MEMBER("pct", SHAPE_STR, 0, "Share of all tokens, in percent"));
+static const struct shape by_account_shape = MEMBERS("usage_by_account", MEMBER("account", SHAPE_STR, 0, "The connection"),
+    MEMBER("totalTokens", SHAPE_INT64, 0, "Tokens"), MEMBER("requests", SHAPE_INT64, 0, "Requests"),
+    MEMBER("cost", SHAPE_DOUBLE, NULL_EMPTY, "In USD; null while no price is known"));
+static const struct shape by_provider_shape = MEMBERS("usage_by_provider", MEMBER("provider", SHAPE_STR, 0, "The provider"), ALL_FIGURES);
+static const struct shape by_key_shape = MEMBERS("usage_by_key", MEMBER("apiKey", SHAPE_STR, 0, "The key"),
+    MEMBER("apiKeyId", SHAPE_STR, 0, "Its id"), MEMBER("apiKeyName", SHAPE_STR, 0, "Its name"), ALL_FIGURES);
+static const struct shape weekday_shape = MEMBERS("usage_weekday", MEMBER("day", SHAPE_STR, 0, "Of the week"),
+    MEMBER("avgTokens", SHAPE_INT64, 0, "On one of them"), MEMBER("totalTokens", SHAPE_INT64, 0, "On all of them"));
 static const struct shape analytics_shape = SHAPE(struct analytics_out,
-    FIELD(struct analytics_out, summary, 0, "Totals of the range, how many models, accounts and keys took part, how many requests fell back, and the streak of days with requests. A cost is null while no price is known"),
-    FIELD(struct analytics_out, dailyTrend, 0, "Requests, tokens and cost by day (UTC)"),
-    FIELD(struct analytics_out, dailyByModel, 0, "Tokens by day and model"),
-    FIELD(struct analytics_out, modelNames, 0, "The models in dailyByModel"),
-    FIELD(struct analytics_out, byModel, 0, "By model and provider; pct: the share of all tokens"),
-    FIELD(struct analytics_out, byAccount, 0, "By connection"),
-    FIELD(struct analytics_out, byProvider, 0, "By provider"),
-    FIELD(struct analytics_out, byApiKey, 0, "By client key"),
-    FIELD(struct analytics_out, activityMap, 0, "Tokens by day of the last 365 days"),
-    FIELD(struct analytics_out, weeklyPattern, 0, "Tokens by day of the week"),
+    FIELD_JSON(struct analytics_out, summary, 0, &summary_shape, 0, "Totals of the range, how many models, accounts and keys took part, how many requests fell back, and the streak of days with requests. A cost is null while no price is known"),
+    FIELD_JSON(struct analytics_out, dailyTrend, JSON_LIST, &day_shape, 0, "Requests, tokens and cost by day (UTC)"),
+    FIELD_JSON(struct analytics_out, dailyByModel, JSON_LIST, &json_of_object, 0, "Tokens by day and model"),
+    FIELD_JSON(struct analytics_out, modelNames, JSON_LIST, &json_of_text, 0, "The models in dailyByModel"),
+    FIELD_JSON(struct analytics_out, byModel, JSON_LIST, &by_model_shape, 0, "By model and provider; pct: the share of all tokens"),
+    FIELD_JSON(struct analytics_out, byAccount, JSON_LIST, &by_account_shape, 0, "By connection"),
+    FIELD_JSON(struct analytics_out, byProvider, JSON_LIST, &by_provider_shape, 0, "By provider"),
+    FIELD_JSON(struct analytics_out, byApiKey, JSON_LIST, &by_key_shape, 0, "By client key"),
+    FIELD_JSON(struct analytics_out, activityMap, JSON_MAP, &json_of_integer, 0, "Tokens by day of the last 365 days"),
+    FIELD_JSON(struct analytics_out, weeklyPattern, JSON_LIST, &weekday_shape, 0, "Tokens by day of the week"),
     FIELD(struct analytics_out, range, 0, "The range that was asked for"));
 /* clang-format on */
 
@@ -601,18 +632,35 @@ struct history_out {
         *activeRequests;
 };
 /* clang-format off */
+static const struct shape minute_shape = MEMBERS("usage_minute", FIGURES);
+static const struct shape used_shape = MEMBERS("usage_of", FIGURES,
+    MEMBER("rawModel",     SHAPE_STR, OMIT_EMPTY, "By model: its name"),
+    MEMBER("provider",     SHAPE_STR, OMIT_EMPTY, "By model: its provider"),
+    MEMBER("connectionId", SHAPE_STR, OMIT_EMPTY, "By connection: its id"),
+    MEMBER("accountName",  SHAPE_STR, OMIT_EMPTY, "By connection: its name"),
+    MEMBER("apiKeyId",     SHAPE_STR, OMIT_EMPTY, "By key: its id"),
+    MEMBER("apiKeyName",   SHAPE_STR, OMIT_EMPTY, "By key: its name"),
+    MEMBER("lastUsed",     SHAPE_STR, OMIT_EMPTY, "When it was used last"));
+static const struct shape pending_shape = MEMBERS("pending",
+    {.name = "byModel", .kind = SHAPE_JSON, .flags = JSON_MAP, .doc = "How many, by model", .shape = &json_of_integer},
+    {.name = "byAccount", .kind = SHAPE_JSON, .flags = JSON_MAP, .doc = "How many, by connection", .shape = &json_of_integer});
+static const struct shape served_shape = MEMBERS("served",
+    MEMBER("model",    SHAPE_STR,   0, "The model"),
+    MEMBER("provider", SHAPE_STR,   0, "Its provider"),
+    MEMBER("account",  SHAPE_STR,   0, "The connection"),
+    MEMBER("count",    SHAPE_INT64, 0, "How many"));
 static const struct shape history_shape = SHAPE(struct history_out,
     FIELD(struct history_out, totalRequests, 0, "Requests of all times"),
     FIELD(struct history_out, totalPromptTokens, 0, "Their input tokens"),
     FIELD(struct history_out, totalCompletionTokens, 0, "Their output tokens"),
     FIELD(struct history_out, totalCost, 0, "In USD; null while no price is known"),
-    FIELD(struct history_out, byProvider, 0, "The same by provider"),
-    FIELD(struct history_out, byModel, 0, "… by model and provider"),
-    FIELD(struct history_out, byAccount, 0, "… by model, provider and connection"),
-    FIELD(struct history_out, byApiKey, 0, "… by client key"),
-    FIELD(struct history_out, last10Minutes, 0, "By minute, oldest first"),
-    FIELD(struct history_out, pending, 0, "Requests being served, by model and by connection"),
-    FIELD(struct history_out, activeRequests, 0, "The same as a list"));
+    FIELD_JSON(struct history_out, byProvider, JSON_MAP, &used_shape, 0, "The same by provider"),
+    FIELD_JSON(struct history_out, byModel, JSON_MAP, &used_shape, 0, "… by model and provider"),
+    FIELD_JSON(struct history_out, byAccount, JSON_MAP, &used_shape, 0, "… by model, provider and connection"),
+    FIELD_JSON(struct history_out, byApiKey, JSON_MAP, &used_shape, 0, "… by client key"),
+    FIELD_JSON(struct history_out, last10Minutes, JSON_LIST, &minute_shape, 0, "By minute, oldest first"),
+    FIELD_JSON(struct history_out, pending, 0, &pending_shape, 0, "Requests being served, by model and by connection"),
+    FIELD_JSON(struct history_out, activeRequests, JSON_LIST, &served_shape, 0, "The same as a list"));
 /* clang-format on */
 
 static void write_map(struct jw *w, const struct control_call *c, const char *name,

@@ -9,7 +9,7 @@ enum json_kind {              /* in struct field's flags, beside enum field_flag
     JSON_LIST = 1u << 17,     /* an array of such */
 };
 /* Shapes of values that are no objects, and of an object of which no more is said. */
-extern const struct shape json_of_text, json_of_integer, json_of_object;
+extern const struct shape json_of_text, json_of_integer, json_of_number, json_of_object;
 const char *json_shape_type(const struct shape *s); /* "string", …; NULL: an object of its fields */
 
 // clang-format off
