@@ -553,7 +553,9 @@ static bool value_of(struct control_call *c, const struct proxy *was, yyjson_val
             return false;
         made = show(c->arena, was, view).created_at;
     }
-    p.type = is_given(c, IN_TYPE) ? in->type : p.type;
+    /* it is shown as socks5, and must not lose where its names are looked up when it is given back so */
+    bool is_kept = str_is(in->type, "socks5") && str_is(p.type, "socks5h");
+    p.type = is_given(c, IN_TYPE) && !is_kept ? in->type : p.type;
     p.host = is_given(c, IN_HOST) ? in->host : p.host;
     p.port = is_given(c, IN_PORT) ? in->port : p.port;
     p.username = is_given(c, IN_USERNAME) ? in->username : p.username;

@@ -24,13 +24,13 @@ enum proxies_bit {
 };
 /* clang-format off */
 static const struct shape proxy_shape = SHAPE(struct omni_proxy,
-    FIELD(struct omni_proxy, type, 0, "http, https or socks5"),
+    FIELD(struct omni_proxy, type, 0, "http, https, socks5, or socks5h: names are looked up behind the proxy"),
     FIELD(struct omni_proxy, host, 0, "Its name or address"),
     FIELD(struct omni_proxy, port, 0, "Its port"),
     FIELD(struct omni_proxy, username, OMIT_EMPTY, "Whom it lets in"),
     FIELD_AS(struct omni_proxy, has_password, "hasPassword", NULL, OMIT_EMPTY, "Whether a password is kept for it: never shown"));
 static const struct shape proxy_in_shape = SHAPE_STRICT(struct omni_proxy,
-    FIELD_TEXT(struct omni_proxy, type, 0, 10, TRIM, "http (when absent), https or socks5"),
+    FIELD_TEXT(struct omni_proxy, type, 0, 10, TRIM, "http (when absent), https, socks5 or socks5h"),
     FIELD_TEXT(struct omni_proxy, host, 1, 253, REQUIRED | TRIM, "Its name or address"),
     FIELD_RANGE(struct omni_proxy, port, 1, 65535, REQUIRED | COERCE, "Its port"),
     FIELD_TEXT(struct omni_proxy, username, 0, 200, 0, "Whom it lets in"),
@@ -104,8 +104,9 @@ static void write_encoded(struct buf *b, struct str s)
 bool omni_proxy_address(struct arena *a, const struct omni_proxy *p, struct str *out, struct err *e)
 {
     struct buf b;
-    if (!str_is(p->type, "http") && !str_is(p->type, "https") && !str_is(p->type, "socks5"))
-        return err_field(e, "type", "'type' must be http, https or socks5");
+    if (!str_is(p->type, "http") && !str_is(p->type, "https") && !str_is(p->type, "socks5") &&
+        !str_is(p->type, "socks5h"))
+        return err_field(e, "type", "'type' must be http, https, socks5 or socks5h");
     for (size_t i = 0; i < p->host.n; i++)
         if ((unsigned char)p->host.p[i] <= ' ' || strchr("/@?#\\", p->host.p[i]))
             return err_field(e, "host", "'host' must be a name or address alone");

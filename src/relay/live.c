@@ -2,6 +2,7 @@
 #include "relay/request.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gate/peer.h"
 
 const struct word relay_state_words[] = {
     {"reading", RELAY_READING}, {"waiting", RELAY_WAITING}, {"answering", RELAY_ANSWERING}, {0}};
@@ -78,7 +79,7 @@ static struct relay_info info_of(const struct relay *rl, struct arena *a, uint64
     struct relay_info i = {
         .id = str_dup(a, rl->id),
         .model = str_dup(a, rl->model),
-        .peer = str_dup(a, rl->r->peer),
+        .peer = str_dup(a, peer_address(rl->r, rl->set->trusted_proxies)),
         .op = rl->spec->op,
         .client = rl->spec->client,
         .state = state_of(rl),

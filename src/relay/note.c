@@ -3,6 +3,7 @@
 #include "relay/request.h"
 #include "base/clock.h"
 #include "gate/auth.h"
+#include "gate/peer.h"
 #include "meter/body_store.h"
 #include "meter/usage_detail.h"
 #include <stdlib.h>
@@ -174,7 +175,7 @@ static struct usage_extra *make_extra(struct relay *rl, bool has_failed)
     if (has_dropped)
         list_dropped(rl, &d.dropped);
     if (rl->set->log_clients) {
-        d.client = rl->r->peer;
+        d.client = peer_address(rl->r, rl->set->trusted_proxies);
         d.agent = str_first(http_req_header(rl->r, "user-agent"), 256);
     }
     if (via.n)

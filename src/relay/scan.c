@@ -84,11 +84,57 @@ static int64_t count_names(enum wire_id id, struct str name, struct str text, si
     return n;
 }
 
+/* Ollama's pictures stand in one list, "images":["…","…"], which may be longer than any read. n is where it stands, tail[0] how much of
+ * the name was seen. Base64 holds no quote, and the name with its quotes stands in no string. */
+enum {
+    OUTSIDE,
+    BEHIND_NAME,
+    BEHIND_COLON,
+    IN_LIST,
+    IN_PICTURE
+};
+
+static void scan_list(struct image_scan *s, struct str bytes)
+{
+    static const char name[] = "\"images\"";
+    for (size_t i = 0; i < bytes.n; i++) {
+        char c = bytes.p[i];
+        bool is_space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+        if (s->n == OUTSIDE) {
+            s->tail[0] = c == name[(size_t)s->tail[0]] ? (char)(s->tail[0] + 1) : c == '"';
+            if (s->tail[0] == sizeof name - 1) {
+                s->tail[0] = 0;
+                s->n = BEHIND_NAME;
+            }
+        } else if (s->n == IN_PICTURE) {
+            const char *end = memchr(bytes.p + i, '"', bytes.n - i);
+            if (!end)
+                return;
+            i = (size_t)(end - bytes.p);
+            s->n = IN_LIST;
+        } else if (s->n == IN_LIST) {
+            s->found += c == '"';
+            s->n = c == '"' ? IN_PICTURE : c == ']' ? OUTSIDE : IN_LIST;
+        } else if (!is_space) {
+            bool goes_on = c == (s->n == BEHIND_NAME ? ':' : '[');
+            s->n = goes_on ? (unsigned char)(s->n + 1) : OUTSIDE;
+            s->tail[0] = !goes_on && c == '"';
+        }
+    }
+}
+
+static bool is_listed(enum wire_id id)
+{
+    return id == WIRE_OLLAMA || id == WIRE_OLLAMA_GENERATE;
+}
+
 void image_scan_push(struct image_scan *s, enum wire_id id, struct str bytes)
 {
     const size_t most = sizeof s->tail;
     struct str name = image_name(id, s->is_whole);
     char seam[2 * sizeof s->tail];
+    if (is_listed(id))
+        scan_list(s, bytes);
     if (!name.n || !bytes.n)
         return;
     size_t n = bytes.n < most ? bytes.n : most, all = s->n + n;

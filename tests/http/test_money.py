@@ -657,6 +657,11 @@ def chat_images(n, stream=False):
         "usage": {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}}
 
 
+def ollama_images(n, done=True):
+    return {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "", "images": [PICTURE] * n},
+            "done": done, **({"done_reason": "stop", "prompt_eval_count": 7, "eval_count": 9} if done else {})}
+
+
 GOOGLE = {"contents": [{"role": "user", "parts": [{"text": "a cat"}]}]}
 TALK = {"messages": [{"role": "user", "content": "a cat"}], "max_tokens": 100}
 DRAWN = [{"type": "response.image_generation_call.completed", "output_index": 0, "item_id": "ig"},
@@ -674,12 +679,15 @@ DRAWN = [{"type": "response.image_generation_call.completed", "output_index": 0,
     ("to-google", CHAT, {**TALK, "stream": True}, lambda: stream(sse(gemini(INLINE), gemini(INLINE))), 2),
     ("to-chat", CHAT, TALK, lambda: http(200, json.dumps(chat_images(3))), 3),
     ("to-chat", CHAT, {**TALK, "stream": True}, lambda: stream(sse(chat_images(1, True), chat_images(1, True), end=b"data: [DONE]\n\n")), 2),
+    ("to-ollama", "/api/chat", {**TALK, "stream": False}, lambda: http(200, json.dumps(ollama_images(2))), 2),
+    ("to-ollama", "/api/chat", TALK, lambda: stream([json.dumps(ollama_images(n, n == 1)).encode() + b"\n" for n in (2, 0, 1)], "application/x-ndjson"), 3),
+    ("to-ollama", "/api/generate", {"prompt": "a cat"}, lambda: stream([json.dumps({**ollama_images(0), "response": "", "images": [PICTURE]}).encode() + b"\n"], "application/x-ndjson"), 1),
     ("to-responses", "/v1/responses", {"input": "a cat", "store": False}, lambda: http(200, json.dumps(DRAWN[2]["response"])), 1),
     ("to-responses", "/v1/responses", {"input": "a cat", "store": False, "stream": True}, lambda: stream(
         [b"event: %s\n" % e["type"].encode() + sse(e)[0] for e in DRAWN]), 1),
 ])
 def test_images_that_a_model_makes_in_a_conversation_are_counted(start, scripted, model, path, body, answer, count):
-    s = start(money_config(scripted, {p + "/*": {"input": 0, "output": 0, "image": 0.04} for p in ("chat", "google", "responses")}))
+    s = start(money_config(scripted, {p + "/*": {"input": 0, "output": 0, "image": 0.04} for p in ("chat", "google", "responses", "ollama")}))
     scripted.play(answer())
     r = s.post(path, body if "v1beta" in path else {"model": model, **body}, headers=s.auth(KEY))
     assert r.status_code == 200, r.text

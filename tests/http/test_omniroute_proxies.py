@@ -1,4 +1,5 @@
 """OmniRoute's surface: the list of proxies, and that requests really go through the one that is assigned."""
+import json
 import re
 import sqlite3
 
@@ -182,3 +183,21 @@ def test_in_the_store_its_address_is_sealed(upstream, calls, tmp_path, real):
         assert running.call("GET", "/sluice/v1/proxies/p 1", **admin).status_code == 404
     finally:
         running.stop()
+
+
+def test_names_that_are_looked_up_behind_the_proxy_stay_so(s):
+    """OmniRoute has no word for it but socks5: what is given back as it was shown is left as it was."""
+    made = ok(s.api("POST", "/settings/proxies", {"name": "far", "type": "socks5h", "host": "proxy.example", "port": 1080}), 201)
+    assert made["type"] == "socks5"
+
+    def url():
+        return json.loads(s.config_path.read_text())["proxies"]["far"]["url"]
+    assert url() == "socks5h://proxy.example:1080"
+    ok(s.api("PATCH", "/settings/proxies", {"id": made["id"], "notes": "n", "type": "socks5", "port": 1081}))
+    ok(s.api("PATCH", "/settings/proxies", {"id": made["id"], "host": "other.example"}))
+    assert url() == "socks5h://other.example:1081"
+    assert ok(s.api("PATCH", "/settings/proxies", {"id": made["id"], "type": "http"}))["type"] == "http" and url() == "http://other.example:1081"
+    ok(s.api("PATCH", "/settings/proxy", {"level": "global", "proxy": {"type": "socks5h", "host": "proxy.example", "port": 1080}}))
+    shown = ok(s.api("GET", "/settings/proxy"))["global"]
+    assert shown["type"] == "socks5h"
+    ok(s.api("PATCH", "/settings/proxy", {"level": "global", "proxy": shown}))

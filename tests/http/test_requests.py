@@ -1,10 +1,10 @@
 """The request log: what stands in it, every filter, pages that join up, and llm-rosetta's view of it."""
-import time
-
+import concurrent.futures
 import json
 import os
 import random
 import sqlite3
+import threading
 
 import pytest
 from conftest import basic_config
@@ -270,6 +270,28 @@ def test_clients_are_logged_where_asked_for(start_sluice, scripted):
     s.post(CHAT, {"model": "echo", "messages": [{"role": "user", "content": "x"}]}, headers={"x-request-id": "r-client00", "User-Agent": "tester/1"})
     row = one(s, "r-client00")
     assert (row["client_address"], row["user_agent"]) == ("127.0.0.1", "tester/1")
+
+
+def test_behind_a_trusted_proxy_it_is_the_clients_address(start_sluice, scripted):
+    config = config_with_keys(scripted.origin)
+    config["server"].update(log_clients=True, trusted_proxies="127.0.0.1")
+    s = start_sluice(config)
+    came = threading.Event()
+
+    async def waits(conn, request):
+        came.set()
+        await conn.until_gone()
+    scripted.play(waits)
+    http = {"x-request-id": "r-behind000", "X-Forwarded-For": "198.51.100.7", **s.auth()}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(s.post, CHAT, {"model": "to-chat", "messages": [{"role": "user", "content": "x"}]}, headers=http)
+        assert came.wait(30)
+        row, = [r for r in s.get("/sluice/v1/requests/active", headers=s.auth(ADMIN)).json()["data"] if r["upstream"]]
+        assert row["address"] == "198.51.100.7", row
+        assert s.call("DELETE", "/sluice/v1/requests/active/" + row["id"], headers=s.auth(ADMIN)).status_code == 204
+        asked.result(30)
+    scripted.reset()
+    assert one(s, "r-behind000")["client_address"] == "198.51.100.7"
 
 
 # Bodies

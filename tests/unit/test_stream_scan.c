@@ -57,20 +57,26 @@ START_TEST(counts_pictures_at_any_cut)
         enum wire_id wire;
         const char *text;
         int64_t found;
-    } rows[] = {{WIRE_CHAT,
-                 "{\"images\":[{\"type\":\"image_url\",\"image_url\" : "
-                 "{\"url\":\"data:AAAA\"}},{\"image_url\":1}]}",
-                 2},
-                {WIRE_CHAT, "{\"content\":\"\\\"image_url\\\": 1\",\"image_url\"", 0},
-                {WIRE_GEMINI,
-                 "[{\"inlineData\":{\"mimeType\" :\n "
-                 "\"image/png\"}},{\"mimeType\":\"audio/wav\"},{\"mimeType\":\"image/jpeg\"}]",
-                 2},
-                {WIRE_RESPONSES,
-                 "event: response.image_generation_call.completed\ndata: "
-                 "{\"type\":\"response.image_generation_call.completed\"}\n\n",
-                 1},
-                {WIRE_ANTHROPIC, "{\"mimeType\":\"image/png\"}", 0}};
+    } rows[] = {
+        {WIRE_CHAT,
+         "{\"images\":[{\"type\":\"image_url\",\"image_url\" : "
+         "{\"url\":\"data:AAAA\"}},{\"image_url\":1}]}",
+         2},
+        {WIRE_CHAT, "{\"content\":\"\\\"image_url\\\": 1\",\"image_url\"", 0},
+        {WIRE_GEMINI,
+         "[{\"inlineData\":{\"mimeType\" :\n "
+         "\"image/png\"}},{\"mimeType\":\"audio/wav\"},{\"mimeType\":\"image/jpeg\"}]",
+         2},
+        {WIRE_RESPONSES,
+         "event: response.image_generation_call.completed\ndata: "
+         "{\"type\":\"response.image_generation_call.completed\"}\n\n",
+         1},
+        {WIRE_OLLAMA,
+         "{\"message\":{\"content\":\"\\\"images\\\":[\\\"a\\\"]\",\"images\" : "
+         "[\"QUFB\", \"QkJC\"]}}\n{\"images\":[]}\n{\"images\":null,\"images\":[\"QQ==\"]}",
+         3},
+        {WIRE_OLLAMA_GENERATE, "{\"response\":\"images\",\"images\":[\"QUFB\"],\"x\":[\"y\"]}", 1},
+        {WIRE_ANTHROPIC, "{\"mimeType\":\"image/png\"}", 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (size_t step = 1; step <= strlen(rows[i].text); step++) {
             struct image_scan s = {0};
