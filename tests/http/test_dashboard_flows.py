@@ -8,4 +8,4 @@ def test_flows(start_sluice):
     """One after the other with one server and one browser: each begins with nothing in the browser, and the last ends the key."""
     s = start_sluice(config())
     assert "root" in s.get("/dashboard/", auth=False).text
-    drive(s.origin, ADMIN, "signing,password,objects,requests,inflight,routing,palette")
+    drive(s.origin, ADMIN, "signing,password,overview,objects,objectsAsSeen,requests,inflight,routing,exact,palette")

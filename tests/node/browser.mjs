@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 export const [origin, key, flow, folder = ''] = process.argv.slice(2);
 export const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 export const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>{{7*7}}\'"';
+const patience = 120_000; // for a machine that does ten other things
 export const title = (name) => name[0].toUpperCase() + name.slice(1);
 
 export async function open(browser, options = {}) {
@@ -14,7 +15,8 @@ export async function open(browser, options = {}) {
   page.on('pageerror', (e) => faults.push(e.message));
   page.on('console', (m) => { if (/Content Security Policy|Refused to/.test(m.text())) faults.push(m.text()); });
   page.on('request', (r) => { if (!r.url().startsWith(origin) && !/^(data|blob):/.test(r.url())) faults.push(`asked ${r.url()}`); });
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(patience);
+  page.setDefaultNavigationTimeout(patience);
   return { context, page, faults };
 }
 
@@ -52,4 +54,12 @@ export const ask = (method, path, body, headers = {}) => fetch(origin + path, {
   method, headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers }, body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
 });
 export const read = async (path) => (await ask('GET', path)).json();
+/** Waits for what the server will say in the end. */
+export async function until(holds) {
+  const end = Date.now() + patience;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`never came true: ${holds}`);
+    await new Promise((done) => { setTimeout(done, 50); });
+  }
+}
 export const say = (model, text, more = {}) => ask('POST', '/v1/chat/completions', { model, messages: [{ role: 'user', content: text }], ...more });

@@ -2,20 +2,28 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
-import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInForGood, title, useKey, visit } from './browser.mjs';
+import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInForGood, title, until, useKey, visit } from './browser.mjs';
 import { cost } from './flows-cost.mjs';
 import { inert } from './flows-inert.mjs';
+import { chinese, keyboard, overview, prefix } from './flows-frame.mjs';
+import { marks, objectsAsSeen } from './flows-objects.mjs';
 import { people } from './flows-people.mjs';
 import { routing } from './flows-routing.mjs';
 import { settings } from './flows-settings.mjs';
 
-const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/trace?model=echo', 'routing/breakers', 'keys', 'keys/0a1b2c3d', 'cost', 'cost/budgets', 'cost/prices', 'cost/reconciliation',
-  'playground', 'settings', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/audit', 'settings/backup', 'start'];
+const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/trace?model=echo', 'routing/breakers', 'models?provider=::aliases&alias=', 'providers?new', 'keys', 'keys?new', 'keys/0a1b2c3d', 'cost', 'cost/budgets', 'cost/prices', 'cost/prices?bring', 'cost/reconciliation',
+  'playground', 'settings', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/operators?own', 'settings/audit', 'settings/backup', 'start'];
 
 const flows = {
+  chinese,
   cost,
   inert,
+  keyboard,
+  marks,
+  objectsAsSeen,
+  overview,
   people,
+  prefix,
   routing,
   settings,
 
@@ -135,6 +143,7 @@ const flows = {
     await page.getByRole('option', { name: 'second-echo' }).click();
     await page.getByRole('textbox', { name: 'Model there 1' }).fill('echo');
     await page.getByRole('dialog').getByRole('button', { name: 'Add', exact: true }).click();
+    assert.equal((await ask('POST', '/sluice/v1/combos', { name: 'with-browser-model', members: [{ model: 'browser-model' }, { model: 'echo' }] })).status, 201);
     await page.getByRole('button', { name: 'Test browser-model' }).click();
     await page.getByText('browser-model: Answered in').waitFor();
     await page.getByRole('tab', { name: /second-echo/ }).click();
@@ -154,13 +163,20 @@ const flows = {
     });
     assert.equal(answer.status, 200);
     await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
+    await until(async () => (await read('/sluice/v1/ledger')).data.some((l) => l.model === 'browser-model'));
+    await page.getByText('from the browser').click(); // what it used
+    await page.getByRole('region', { name: 'Last 30 days' }).getByText(/1 requests/).waitFor();
+    await page.getByRole('region', { name: 'Last 30 days' }).getByRole('link', { name: 'Cost' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Delete from the browser' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
     await page.getByRole('button', { name: 'Delete from the browser' }).waitFor({ state: 'detached' });
 
     await visit(page, 'Providers');
     await page.getByRole('button', { name: 'Delete second-echo' }).click();
-    await page.getByRole('dialog').getByRole('listitem').getByText('browser-model').waitFor();
+    await page.getByRole('dialog').getByRole('region', { name: 'These models have no other provider and go with it:' }).getByText('browser-model').waitFor();
+    await page.getByRole('dialog').getByRole('region', { name: 'It leaves these combos:' }).getByText('with-browser-model').waitFor();
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
     await page.getByRole('button', { name: 'Delete second-echo' }).waitFor({ state: 'detached' });
     await visit(page, 'Models');
@@ -208,6 +224,8 @@ const flows = {
     await page.getByRole('button', { name: 'Parameters' }).click();
     await page.getByRole('textbox', { name: 'System prompt' }).fill('Be brief.');
     await page.getByRole('textbox', { name: 'Tools' }).fill('[{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}]');
+    await page.getByRole('combobox', { name: 'Reasoning effort' }).click();
+    await page.getByRole('option', { name: 'low', exact: true }).click();
     await page.getByRole('button', { name: 'Compare' }).click();
     await page.getByRole('combobox', { name: 'Model 2' }).waitFor();
     const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
@@ -222,19 +240,116 @@ const flows = {
     assert.equal(sent.length, 2);
     assert.ok(sent.every((b) => b.system === 'Be brief.' && b.tools[0].name === 'get_weather' && b.messages[0].content[0].source.data === png));
     await page.getByRole('button', { name: 'Copy as echo' }).first().click();
-    assert.ok((await page.getByRole('dialog').locator('pre').first().innerText()).includes('/v1/messages'));
+    const copy = page.getByRole('dialog');
+    assert.ok((await copy.locator('pre').first().innerText()).includes('/v1/messages'));
+    await copy.getByRole('tab', { name: 'Anthropic SDK' }).click();
+    const code = await copy.locator('pre:visible').first().innerText(); // all of it: what was sent stands in it
+    assert.ok(['from anthropic import', '"get_weather"', png, 'system="Be brief."', 'thinking={'].every((t) => code.includes(t)), code);
+    for (const name of ['Python', 'Node', 'Claude Code', 'Gemini CLI']) await copy.getByRole('tab', { name }).click();
+    await page.keyboard.press('Escape');
+    await copy.waitFor({ state: 'detached' });
+    // what was thought is shown apart
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await page.getByRole('textbox', { name: 'Your message' }).fill('[[reasoning Considered with care]] Hello');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText('Considered with care', { exact: true }).first().waitFor();
+    await page.getByText('Thinking', { exact: true }).first().waitFor();
+    await page.waitForFunction(() => document.body.innerText.match(/Duration/g)?.length === 2);
+    // sound, for formats that have a place for it
+    const wav = { name: 'beep.wav', mimeType: 'audio/wav', buffer: Buffer.from('UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=', 'base64') };
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await page.locator('input[type=file]').setInputFiles(wav);
+    await page.getByText('beep.wav').waitFor();
+    await page.getByRole('textbox', { name: 'Your message' }).fill('What is this?');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByRole('alert').getByText('this format has no place for sound').waitFor();
+    await page.getByRole('combobox', { name: 'Client format' }).click();
+    await page.getByRole('option', { name: 'OpenAI Chat' }).click();
+    const [heard] = await Promise.all([page.waitForRequest((r) => r.url().endsWith('/v1/chat/completions')), page.getByRole('button', { name: 'Send' }).click()]);
+    assert.equal(heard.postDataJSON().messages.at(-1).content[1].input_audio.format, 'wav');
+    assert.equal(heard.postDataJSON().reasoning_effort, 'low');
   },
 
   async palette({ page }) {
-    await signIn(page);
+    for (const [path, body, method] of [['budgets', { name: 'a budget to find', scope: 'all', period: 'month', limit_usd: 9 }], ['aliases', { alias: 'alias-to-find', to: 'echo' }], ['chains/chain-to-find', { chain: [{ provider: 'echo' }] }, 'PUT'],
+      ['orgs', { name: 'org to find' }], ['combos', { name: 'combo-to-find', members: [{ model: 'echo' }] }]]) {
+      const made = await ask(method ?? 'POST', `/sluice/v1/${path}`, body);
+      assert.ok(made.ok, await made.text());
+    }
+    await signInForGood(page);
     await page.keyboard.press('Control+k');
-    await page.getByRole('combobox', { name: 'Go to' }).fill('playg');
+    const box = page.getByRole('combobox', { name: 'Go to' });
+    await box.fill('playg');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Playground' }).waitFor();
     await page.keyboard.press('Control+k');
     await page.keyboard.press('Escape');
     await page.goBack();
     await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
+    // every kind of object leads to where it is changed, actions to where they are done, also from the page that is open already
+    const find = async (text, option) => {
+      await box.waitFor({ state: 'detached' });
+      await page.keyboard.press('Control+k');
+      await box.fill(text);
+      await page.getByRole('option', { name: option, exact: true }).click();
+    };
+    const dialog = page.getByRole('dialog');
+    for (const [text, option, seen] of [['a budget', 'a budget to find Budget', 'Edit: a budget to find'], ['alias-to', 'alias-to-find alias', 'Edit: alias-to-find'], ['chain-to', 'chain-to-find chain', 'chain-to-find'], ['combo-to', 'combo-to-find combo', 'combo-to-find'],
+      ['echo', 'echo Provider', 'echo'], ['echo', 'echo Model', 'Edit: echo'], ['spare', 'spare Key', 'spare'], ['admin', 'admin Operator', 'Edit: admin'], ['create a k', 'Create a key Action', 'Create a key'], ['add an alias', 'Add an alias Action', 'Add an alias'],
+      ['add a chain', 'Add a chain Action', 'Add a chain'], ['set a price', 'Set a price Action', 'Set a price'], ['read a list', 'Read a list in Action', 'Read a list in'], ['add an op', 'Add an operator Action', 'Add an operator'], ['add a prov', 'Add a provider Action', 'Add a provider']]) {
+      await find(text, option);
+      await page.getByRole('dialog', { name: seen, exact: true }).waitFor();
+      await page.keyboard.press('Escape');
+      await dialog.waitFor({ state: 'detached' });
+    }
+    await find('org to find', 'org to find Organisation');
+    await page.getByRole('button', { name: 'Clear Organisation' }).waitFor();
+    await find('max_attempts', 'max_attempts Setting');
+    await page.getByRole('textbox', { name: 'max_attempts', exact: true }).waitFor();
+    await find('echo', 'echo: Where would it go? Action');
+    await page.getByRole('region', { name: 'Decision' }).getByText('is asked').waitFor();
+    await find('ask all', 'Ask all again Action');
+    await page.getByText('Asked again', { exact: true }).waitFor();
+  },
+
+  /* behind "API": what the page asked for, as it asked, and no secret in it */
+  async exact({ page }) {
+    const asked = new Set();
+    page.on('request', (r) => { if (r.method() === 'GET') asked.add(r.url()); });
+    await signIn(page, '/dashboard/requests?status=error');
+    for (const [name, path] of [['Requests', /requests\?status=error&limit=/], ['Dashboard', /metrics\/series\?seconds=300/], ['Models', /models\?limit=10000/], ['Providers'], ['Routing', /combos\?limit=10000/], ['Keys'], ['Cost', /costs\?group_by=model&bucket=day&time_zone=/], ['Settings', /settings/], ['Playground']]) {
+      if (name !== 'Requests') await visit(page, name);
+      await page.getByRole('button', { name: 'API', exact: true }).click();
+      const told = page.getByRole('dialog');
+      let urls = [];
+      await until(async () => { // what is told was asked, to the letter
+        urls = [...(await told.innerText()).matchAll(/curl '([^']+)'/g)].map((m) => m[1]);
+        return !path || urls.some((u) => path.test(u) && asked.has(u));
+      });
+      assert.ok((await told.innerText()).includes('curl '), name);
+      await page.keyboard.press('Escape');
+      await told.waitFor({ state: 'detached' });
+    }
+    assert.equal((await ask('POST', '/sluice/v1/providers', { name: 'to-rename', type: 'echo' })).status, 201);
+    await visit(page, 'Models');
+    await visit(page, 'Providers');
+    await page.getByRole('button', { name: 'Edit to-rename' }).click();
+    await page.getByRole('dialog').getByRole('textbox', { name: 'Name' }).fill('renamed');
+    await Promise.all([page.waitForResponse((r) => r.request().method() === 'PATCH' && r.ok()), page.getByRole('dialog').getByRole('button', { name: 'Save', exact: true }).click()]);
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Add a provider' }).first().click();
+    await page.getByRole('textbox', { name: 'Search the kinds' }).fill('compatible');
+    await page.getByRole('dialog').getByRole('button', { name: /^OpenAI.compatible/i }).click();
+    await page.getByRole('textbox', { name: 'Base URL' }).fill('http://127.0.0.1:9/v1');
+    await page.getByRole('textbox', { name: 'API key' }).fill('sk-typed-into-the-form');
+    await page.getByRole('textbox', { name: 'Proxy' }).fill('http://somebody:word-of-the-proxy@127.0.0.1:9');
+    await Promise.all([page.waitForResponse((r) => r.request().method() === 'POST' && r.url().endsWith('/providers')), page.getByRole('dialog').getByRole('button', { name: 'Add', exact: true }).click()]);
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'API', exact: true }).click();
+    await page.getByRole('dialog').getByText('"api_key":"…"').waitFor();
+    assert.ok(!/sk-typed|word-of-the-proxy/.test(await page.content()));
+    await page.keyboard.press('Escape');
+    for (const name of ['renamed', 'openai-compatible']) assert.equal((await ask('DELETE', `/sluice/v1/providers/${name}?cascade=true`)).status, 204);
   },
 
   /* every page and what opens beside it: nothing serious for those who see or hear it otherwise, in light and dark; nothing too wide */

@@ -1,6 +1,6 @@
 // Settings: what each may be is said while it is typed, where it stands, back to its default; versions compared and gone back to; backups.
 import assert from 'node:assert/strict';
-import { read, signIn, visit } from './browser.mjs';
+import { read, signIn, until, visit } from './browser.mjs';
 
 const value = async (name) => (await read(`/sluice/v1/settings/${name}`)).value;
 
@@ -34,8 +34,7 @@ export async function settings({ page }) {
   await find.fill('max_attempts');
   await page.getByRole('button', { name: 'Back to the default max_attempts' }).click();
   await page.getByText('Saved: max_attempts').last().waitFor();
-  for (let i = 0; (await value('max_attempts')) !== first && i < 100; i++) await page.waitForTimeout(50);
-  assert.equal(await value('max_attempts'), first);
+  await until(async () => (await value('max_attempts')) === first);
 
   // versions: what changed, what differs from now, and the way back
   await page.getByRole('tab', { name: 'History' }).click();

@@ -13,6 +13,7 @@ export const theme = createTheme({
   // Named by their ids, so that the first screen does not carry what it does not draw.
   components: {
     Paper: { defaultProps: { radius: 'md' } },
+    Card: { defaultProps: { bg: 'var(--mantine-color-body)' } },
     Badge: { defaultProps: { radius: 'sm', tt: 'none', fw: 600 } },
     Button: { defaultProps: { fw: 550 } },
     Table: { defaultProps: { highlightOnHoverColor: 'var(--hover)' } },

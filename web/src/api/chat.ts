@@ -4,9 +4,11 @@ import { events } from './sse';
 
 export interface Media { kind: 'image' | 'audio'; type: string; data: string; name: string } // data: base64
 export interface Message { role: 'user' | 'assistant'; content: string; media?: Media[] }
+export const efforts = ['low', 'medium', 'high'] as const;
+export type Effort = (typeof efforts)[number];
 export interface Tool { name: string; description?: string; parameters?: unknown }
 export interface Question {
-  model: string; messages: Message[]; system?: string; maxTokens?: number; temperature?: number; topP?: number; tools?: Tool[]; format?: Format; signal?: AbortSignal;
+  model: string; messages: Message[]; system?: string; maxTokens?: number; temperature?: number; topP?: number; effort?: Effort; tools?: Tool[]; format?: Format; signal?: AbortSignal;
   onText?: (answer: Answer) => void;
 }
 export interface ToolCall { name: string; args: string }
@@ -18,7 +20,9 @@ export type Format = keyof typeof formats;
 interface Piece { text?: string; thinking?: string; input?: number; output?: number; error?: string; call?: { at: number; name?: string; args?: string } }
 interface Dialect { path: (q: Question) => string; body: (q: Question) => Record<string, unknown>; read: (event: Record<string, any>) => Piece }
 
-const longest = (q: Question) => q.maxTokens ?? 2048;
+/** How many tokens may be thought, where a format wants a number: less than the answer may be long. */
+const thoughts = { low: 1024, medium: 4096, high: 16_384 } as const;
+const longest = (q: Question) => q.maxTokens ?? (q.effort ? thoughts[q.effort] : 0) + 2048;
 const defined = (o: Record<string, unknown>) => Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined && v !== ''));
 const schema = (t: Tool) => t.parameters ?? { type: 'object', properties: {} };
 const url = (m: Media) => `data:${m.type};base64,${m.data}`;
@@ -29,7 +33,7 @@ export const formats = {
   'OpenAI Chat': {
     path: () => 'v1/chat/completions',
     body: (q) => defined({
-      model: q.model, stream: true, stream_options: { include_usage: true }, max_tokens: longest(q), temperature: q.temperature, top_p: q.topP,
+      model: q.model, stream: true, stream_options: { include_usage: true }, max_tokens: longest(q), temperature: q.temperature, top_p: q.topP, reasoning_effort: q.effort,
       messages: [...(q.system ? [{ role: 'system', content: q.system }] : []), ...q.messages.map((m) => ({
         role: m.role, content: !m.media?.length ? m.content : [{ type: 'text', text: m.content }, ...m.media.map((x) => (x.kind === 'image' ? { type: 'image_url', image_url: { url: url(x) } } : { type: 'input_audio', input_audio: { data: x.data, format: audioFormat(x) } }))],
       }))],
@@ -47,7 +51,7 @@ export const formats = {
   'OpenAI Responses': {
     path: () => 'v1/responses',
     body: (q) => defined({
-      model: q.model, stream: true, store: false, max_output_tokens: longest(q), temperature: q.temperature, top_p: q.topP, instructions: q.system,
+      model: q.model, stream: true, store: false, max_output_tokens: longest(q), temperature: q.temperature, top_p: q.topP, instructions: q.system, reasoning: q.effort && { effort: q.effort, summary: 'auto' },
       input: q.messages.map((m) => ({
         role: m.role, content: !m.media?.length ? m.content : [{ type: 'input_text', text: m.content }, ...m.media.map((x) => (x.kind === 'image' ? { type: 'input_image', image_url: url(x) } : { type: 'input_audio', input_audio: { data: x.data, format: audioFormat(x) } }))],
       })),
@@ -65,7 +69,7 @@ export const formats = {
   Anthropic: {
     path: () => 'v1/messages',
     body: (q) => defined({
-      model: q.model, stream: true, max_tokens: longest(q), temperature: q.temperature, top_p: q.topP, system: q.system,
+      model: q.model, stream: true, max_tokens: longest(q), temperature: q.temperature, top_p: q.topP, system: q.system, thinking: q.effort && { type: 'enabled', budget_tokens: Math.max(1024, Math.min(thoughts[q.effort], longest(q) - 1)) },
       messages: q.messages.map((m) => ({ role: m.role, content: !m.media?.length ? m.content : [...m.media.filter((x) => x.kind === 'image').map((x) => ({ type: 'image', source: { type: 'base64', media_type: x.type, data: x.data } })), { type: 'text', text: m.content }] })),
       tools: q.tools?.length ? q.tools.map((t) => ({ name: t.name, description: t.description, input_schema: schema(t) })) : undefined,
     }),
@@ -80,7 +84,7 @@ export const formats = {
     path: (q) => `v1beta/models/${encodeURIComponent(q.model)}:streamGenerateContent?alt=sse`,
     body: (q) => defined({
       contents: q.messages.map((m) => ({ role: m.role === 'user' ? 'user' : 'model', parts: [...(m.media ?? []).map((x) => ({ inlineData: { mimeType: x.type, data: x.data } })), { text: m.content }] })),
-      generationConfig: defined({ maxOutputTokens: longest(q), temperature: q.temperature, topP: q.topP }), systemInstruction: q.system ? { parts: [{ text: q.system }] } : undefined,
+      generationConfig: defined({ maxOutputTokens: longest(q), temperature: q.temperature, topP: q.topP, thinkingConfig: q.effort && { includeThoughts: true, thinkingBudget: thoughts[q.effort] } }), systemInstruction: q.system ? { parts: [{ text: q.system }] } : undefined,
       tools: q.tools?.length ? [{ functionDeclarations: q.tools.map((t) => defined({ name: t.name, description: t.description, parameters: t.parameters })) }] : undefined,
     }),
     read: (e) => {
@@ -96,7 +100,7 @@ export const formats = {
   Ollama: {
     path: () => 'api/chat',
     body: (q) => defined({
-      model: q.model, stream: true, options: defined({ num_predict: longest(q), temperature: q.temperature, top_p: q.topP }),
+      model: q.model, stream: true, think: q.effort ? true : undefined, options: defined({ num_predict: longest(q), temperature: q.temperature, top_p: q.topP }),
       messages: [...(q.system ? [{ role: 'system', content: q.system }] : []), ...q.messages.map((m) => defined({ role: m.role, content: m.content || ' ', images: m.media?.length ? m.media.filter((x) => x.kind === 'image').map((x) => x.data) : undefined }))],
       tools: q.tools?.length ? q.tools.map((t) => ({ type: 'function', function: { name: t.name, description: t.description, parameters: schema(t) } })) : undefined,
     }),
@@ -109,6 +113,9 @@ export const formats = {
     },
   },
 } satisfies Record<string, Dialect>;
+
+/** Formats whose requests have no place for sound. */
+export const deaf: readonly Format[] = ['Anthropic', 'Ollama'];
 
 /** What is sent for a question: to be copied. */
 export function requestOf(q: Question): { path: string; body: Record<string, unknown> } {

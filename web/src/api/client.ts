@@ -1,6 +1,7 @@
 // One typed door to the server: paths, parameters and answers come from the OpenAPI document (schema.d.ts is generated).
 import createClient, { type Middleware } from 'openapi-fetch';
 import type { paths } from './schema';
+import { noteCall } from './calls';
 import { noteTag, tagOf } from './tags';
 
 // The page says where it stands; the interface begins one level above the dashboard.
@@ -64,6 +65,7 @@ const door: Middleware = {
     if (key) request.headers.set('authorization', `Bearer ${key}`);
     const tag = request.method === 'GET' ? undefined : tagOf(request.url);
     if (tag) request.headers.set('if-match', tag);
+    noteCall(apiUrl.href, request);
     return request;
   },
   onResponse({ request, response, schemaPath }) {

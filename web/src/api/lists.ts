@@ -52,6 +52,7 @@ export const seriesOf = (by: 'model' | 'upstream' | 'key', label: string) => que
 });
 
 export type Operator = paths['/sluice/v1/operators']['get']['responses']['200']['content']['application/json']['data'][number];
+export type Alias = paths['/sluice/v1/aliases']['get']['responses']['200']['content']['application/json']['data'][number];
 export type Budget = paths['/sluice/v1/budgets']['get']['responses']['200']['content']['application/json']['data'][number];
 
 export type Costs = paths['/sluice/v1/costs']['get']['responses']['200']['content']['application/json'];

@@ -20,3 +20,12 @@ export const bodyOf = (id: string, which: string) => queryOptions({
   queryKey: ['body', id, which], staleTime: Infinity, retry: false,
   queryFn: () => take(api.GET('/sluice/v1/requests/{id}/bodies/{which}', { params: { path: { id, which } } })),
 });
+
+export type Way = paths['/sluice/v1/requests/{id}/translation']['get']['responses']['200']['content']['application/json'];
+export type Fate = Way['values'][number]['fate'];
+
+/** What became of each value of a body on its way to the upstream, or of the answer on its way back. */
+export const wayOf = (id: string, of: 'request' | 'response') => queryOptions({
+  queryKey: ['way', id, of], staleTime: Infinity, retry: false,
+  queryFn: () => take(api.GET('/sluice/v1/requests/{id}/translation', { params: { path: { id }, query: { of } } })),
+});

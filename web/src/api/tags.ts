@@ -2,7 +2,7 @@
 // another meanwhile (412).
 import { useQueryClient } from '@tanstack/react-query';
 import { createContext, useCallback, useContext, useEffect, useState } from 'react';
-import { apiUrl, credentials } from './client';
+import { ApiError, apiUrl, credentials } from './client';
 
 const tags = new Map<string, string>();
 const plain = (url: string) => url.split('?')[0] ?? url;
@@ -25,6 +25,23 @@ async function read(url: string): Promise<string> {
 /** After a change of ours beside the object that its tag follows, such as of a model's price. */
 export async function renewTag(path: string): Promise<void> {
   if (tags.has(urlOf(path))) tags.set(urlOf(path), await read(urlOf(path)));
+}
+
+/** Changes an object that a list shows if it still is what is shown: its tag goes along with the change, as from a form. */
+export async function asSeen<T>(path: string, seen: object, change: () => Promise<T>): Promise<T> {
+  const url = urlOf(path);
+  if (tags.has(url)) return change(); // a form holds it
+  const answer = await fetch(url, { credentials: 'same-origin', headers: credentials(), cache: 'no-store' });
+  const now: unknown = await answer.json().catch(() => null);
+  if (!answer.ok) throw new ApiError(answer.status, now, answer.headers.get('x-request-id') ?? '', url);
+  if (JSON.stringify(now) !== JSON.stringify(seen)) throw new ApiError(412, null, '', url);
+  const tag = answer.headers.get('etag');
+  if (tag) tags.set(url, tag);
+  try {
+    return await change();
+  } finally {
+    tags.delete(url);
+  }
 }
 
 export const Reread = createContext<(() => void) | null>(null);

@@ -22,7 +22,9 @@ const pathOf = (name: string) => `/sluice/v1/budgets/${encodeURIComponent(name)}
 
 export function Budgets() {
   const words = useWords();
-  const [edited, setEdited] = useState<string | null>(useSearchParams()[0].has('new') ? '' : null); // a name, or '' for a new one
+  const [search, setSearch] = useSearchParams();
+  const edited = search.has('new') ? '' : search.get('budget'); // a name, or '' for a new one
+  const setEdited = (name: string | null) => setSearch(name === null ? {} : name === '' ? { new: '' } : { budget: name });
   const budgets = useQuery(lists.budgets);
   const changed = budgets.data?.find((b) => b.name === edited);
   const [doomed, setDoomed] = useState<Budget | null>(null);

@@ -28,8 +28,11 @@ export function Prices() {
   const { language } = useSpeech();
   const [search, setSearch] = useSearchParams();
   const [text, setText] = useState(search.get('q') ?? '');
-  const [edited, setEdited] = useState<Price | 'new' | null>(null);
-  const [isBringing, setBringing] = useState(false);
+  const [changed, setChanged] = useState<Price | null>(null);
+  const edited = search.has('new') ? 'new' : changed;
+  const setEdited = (p: Price | 'new' | null) => { setChanged(p === 'new' ? null : p); if (p === 'new' || search.has('new')) setSearch(p === 'new' ? { new: '' } : {}, { replace: true }); };
+  const isBringing = search.has('bring');
+  const setBringing = (is: boolean) => setSearch(is ? { bring: '' } : {}, { replace: true });
   const all = useQuery(prices);
   const source = search.get('source');
   const wanted = text.trim().toLowerCase();

@@ -95,11 +95,11 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
         {(data) => (
           <>
             <Paper withBorder className="tiles" component="section" aria-label={words.spending}>
-              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={`${count(stated.requests, language)} ${words.requests}`} />
+              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={`${count(stated.requests, language)} ${words.requests.toLowerCase()}`} />
               <Figure name={words.forecast} value={money(data.forecast_nanousd)} note={words.forecastNote} />
               <Figure name={words.tokens} value={`${short(stated.input, language)} → ${short(stated.output, language)}`} note={stated.requests ? `${money(total / stated.requests)} ${words.aRequest}` : undefined} />
               <Figure name={words.unpriced} value={count(data.unpriced, language)} note={words.unpricedNote} is={data.unpriced > 0 ? 'warn' : undefined} />
-              {stated.n > 0 && <Figure name={words.vendorsSay} value={money(stated.cost)} note={`${count(stated.n, language)} ${words.requests}`} />}
+              {stated.n > 0 && <Figure name={words.vendorsSay} value={money(stated.cost)} note={`${count(stated.n, language)} ${words.requests.toLowerCase()}`} />}
             </Paper>
             {data.data.length === 0 ? <Paper withBorder><Empty icon={<IconCoin size={36} />} title={words.noCosts} hint={words.noCostsHint} /></Paper> : (
               <>

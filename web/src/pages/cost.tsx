@@ -2,8 +2,9 @@
 import { Tabs } from '@mantine/core';
 import { useState } from 'react';
 import { useLocation, useParams } from 'wouter';
+import type { Call } from '../api/calls';
 import { useWords } from '../i18n';
-import { type Call, Page } from '../parts/pieces';
+import { Page } from '../parts/pieces';
 import { Budgets } from './cost-budgets';
 import { Prices } from './cost-prices';
 import { Reconciliation } from './cost-reconcile';

@@ -6,13 +6,14 @@ import { IconFileOff, IconRepeat, IconShare } from '@tabler/icons-react';
 import { useMutation, useQueries, useQuery } from '@tanstack/react-query';
 import { Fragment, type ReactNode, useMemo, useState } from 'react';
 import { Link } from 'wouter';
-import { api, take } from '../api/client';
+import { ApiError, api, type Setting, take } from '../api/client';
 import { lists } from '../api/lists';
-import { bodyOf, one, type RequestDetail } from '../api/requests';
+import { bodyOf, one, type RequestDetail, wayOf } from '../api/requests';
+import { asSeen } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
-import { compare, type Fate, type Line, lines, parsed } from '../parts/body-diff';
+import { type Line, lines, type Marks, marksOf, parsed } from '../parts/body-lines';
 import { Copy } from '../parts/dialogs';
-import { count, moment, size, span } from '../parts/format';
+import { count, moment, said, size, span } from '../parts/format';
 import { Empty, Failure, Loaded, StatusBadge, When } from '../parts/pieces';
 import { Price } from '../parts/price';
 import { download, shared } from '../parts/redact';
@@ -76,7 +77,7 @@ function Facts({ r }: { r: RequestDetail }) {
       <Fact name={words.cacheWritten}>{count(r.cache_write_tokens, language)}</Fact>
       <Fact name={words.output}>{count(r.output_tokens, language)}</Fact>
       <Fact name={words.reasoning}>{count(r.reasoning_tokens, language)}</Fact>
-      <Fact name={words.usageFrom}>{r.usage_quality}</Fact>
+      <Fact name={words.usageFrom}>{said(words, 'quality', r.usage_quality)}</Fact>
       <Fact name={words.sizes}>{size(r.bytes_in)} → {size(r.bytes_out)}</Fact>
       {r.client_address && <Fact name={words.address}><span className="mono">{r.client_address}</span></Fact>}
       {r.user_agent && <Fact name={words.client}>{r.user_agent}</Fact>}
@@ -133,22 +134,25 @@ function Bodies({ r }: { r: RequestDetail }) {
   const got = useQueries({ queries: whiches.map((which) => ({ ...bodyOf(r.id, which), enabled: r.has_bodies })) });
   const settings = useQuery({ ...lists.settings, enabled: !r.has_bodies });
   const turnOn = useMutation({
-    mutationFn: () => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: 'log_bodies' } }, body: { value: 'all' } })),
+    mutationFn: (seen: Setting) => asSeen('/sluice/v1/settings/log_bodies', seen, () => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: 'log_bodies' } }, body: { value: 'all' } }))),
+    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
     onSuccess: () => notifications.show({ message: words.bodiesFromNow, color: 'teal' }),
   });
   const values = got.map((q) => parsed(q.data?.text));
-  const sent = useMemo(() => (values[0] && values[1] ? compare(values[0], values[1]) : null), [got[0]?.data, got[1]?.data]); // eslint-disable-line
-  const back = useMemo(() => (values[2] && values[3] ? compare(values[2], values[3]) : null), [got[2]?.data, got[3]?.data]); // eslint-disable-line
+  const sent = useQuery({ ...wayOf(r.id, 'request'), enabled: r.has_bodies });
+  const back = useQuery({ ...wayOf(r.id, 'response'), enabled: r.has_bodies });
+  const marks = useMemo(() => [marksOf(sent.data, 'from'), marksOf(sent.data, 'to'), marksOf(back.data, 'from'), marksOf(back.data, 'to')], [sent.data, back.data]);
+  const uncompared = [sent.error, back.error].find((e) => e && !(e instanceof ApiError && e.code === 'not_comparable')) ?? null;
   if (!r.has_bodies) {
     const kept = settings.data?.find((s) => s.name === 'log_bodies');
     return <Empty icon={<IconFileOff size={36} />} title={words.bodiesNotKept} hint={words.bodiesNotKeptHint}
-      action={kept?.value === 'off' && kept.origin !== 'file' && kept.origin !== 'environment' ? <Button size="xs" loading={turnOn.isPending} onClick={() => turnOn.mutate()}>{words.keepBodies}</Button> : <Button size="xs" variant="default" component={Link} href="/settings?q=log_bodies">{words.settings}</Button>} />;
+      action={kept?.value === 'off' && kept.origin !== 'file' && kept.origin !== 'environment' ? <Button size="xs" loading={turnOn.isPending} onClick={() => turnOn.mutate(kept)}>{words.keepBodies}</Button> : <Button size="xs" variant="default" component={Link} href="/settings?q=log_bodies">{words.settings}</Button>} />;
   }
-  const marks = [sent?.from, sent?.to, back?.from, back?.to];
   return (
     <Stack gap="sm">
       <Group gap="md">{(['kept', 'mapped', 'dropped', 'added'] as const).map((f) => <Group key={f} gap={6}><span style={{ width: 10, height: 10, borderRadius: 2, background: `var(--${f})` }} /><Text size="xs" c="dimmed">{words[`fate_${f}`]}</Text></Group>)}</Group>
       {r.dropped.length > 0 && <Dropped names={r.dropped} />}
+      {uncompared ? <Failure error={uncompared} /> : sent.error ? <Text size="xs" c="dimmed">{sent.error.message}</Text> : back.error && <Text size="xs" c="dimmed">{back.error.message}</Text>}
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="sm">
         {whiches.map((which, i) => {
           const q = got[i];
@@ -159,7 +163,7 @@ function Bodies({ r }: { r: RequestDetail }) {
                 <Group gap={6}>{q?.data && <Text size="xs" c="dimmed">{size(q.data.size)}{q.data.truncated && ` · ${words.cut}`}</Text>}{q?.data && <Copy text={q.data.text} />}</Group>
               </Group>
               <div className="vt" style={{ maxHeight: 460, padding: 10 }} tabIndex={0} role="region" aria-label={`${words[`body_${which.replace('-', '_') as 'client_request'}`]}: ${words.bodies}`}>
-                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} /> : <Body text={q.data?.text ?? ''} value={values[i]} marks={marks[i] ?? undefined} />}
+                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} /> : <Body text={q.data?.text ?? ''} value={values[i]} marks={marks[i]} />}
               </div>
             </Paper>
           );
@@ -171,14 +175,17 @@ function Bodies({ r }: { r: RequestDetail }) {
 
 const mostLines = 1500;
 
-function Body({ text, value, marks }: { text: string; value: unknown; marks: Map<string, Fate> | undefined }) {
+function Body({ text, value, marks }: { text: string; value: unknown; marks: Marks | undefined }) {
   const words = useWords();
   const [hasAll, setAll] = useState(false);
   const all = useMemo<Line[]>(() => (value === undefined ? text.split('\n').map((t) => ({ text: t })) : lines(value)), [text, value]);
   if (text === '') return <Text size="xs" c="dimmed">{words.none}</Text>;
   return (
     <div className="lines">
-      {(hasAll ? all : all.slice(0, mostLines)).map((l, i) => <div key={i} className="line" data-is={l.path !== undefined ? marks?.get(l.path) : undefined}>{l.text || ' '}</div>)}
+      {(hasAll ? all : all.slice(0, mostLines)).map((l, i) => {
+        const mark = l.path !== undefined ? marks?.get(l.path) : undefined;
+        return <div key={i} className="line" data-is={mark?.fate} title={mark?.fate === 'mapped' && mark.other !== l.path ? `↔ ${mark.other}` : undefined}>{l.text || ' '}</div>;
+      })}
       {!hasAll && all.length > mostLines && <Button size="compact-xs" variant="default" mt="xs" onClick={() => setAll(true)}>{words.showAll} ({all.length})</Button>}
     </div>
   );

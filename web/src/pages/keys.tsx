@@ -8,18 +8,20 @@ import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { api, type Key, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
+import { useAsSeen } from '../parts/as-seen';
 import { BudgetOf } from '../parts/budget';
 import { Confirm, Snippet } from '../parts/dialogs';
 import { count, short } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
+import { UsageOfKey } from '../parts/usage';
 import { UseIt } from '../parts/use-it';
 import { type Column, VTable } from '../parts/vtable';
 
-const limitNames = ['requests_per_minute', 'requests_per_day', 'tokens_per_minute', 'tokens_per_day', 'concurrency'] as const;
+const limitNames = ['requests_per_minute', 'requests_per_day', 'tokens_per_minute', 'tokens_per_day', 'concurrency', 'sessions'] as const;
 type Limits = Record<(typeof limitNames)[number], number>;
 const pathOf = (id: string) => `/sluice/v1/keys/${encodeURIComponent(id)}`;
-const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
+const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
 
 export default function Keys() {
   const words = useWords();
@@ -29,7 +31,9 @@ export default function Keys() {
   const keys = useQuery(lists.keys);
   const series = useQuery(lists.series);
   const [text, setText] = useState('');
-  const [isAdding, setAdding] = useState(useSearchParams()[0].has('new'));
+  const [search, setSearch] = useSearchParams();
+  const isAdding = search.has('new');
+  const setAdding = (is: boolean) => setSearch(is ? { new: '' } : {}, { replace: true });
   const [doomed, setDoomed] = useState<Key | null>(null);
   const revoke = useMutation({
     mutationFn: (k: string) => take(api.DELETE('/sluice/v1/keys/{id}', { params: { path: { id: k } } })), onSuccess: () => { setDoomed(null); go('/keys'); },
@@ -76,31 +80,36 @@ export default function Keys() {
 
 function Toggle({ k }: { k: Key }) {
   const words = useWords();
-  const change = useMutation({
-    mutationFn: (enabled: boolean) => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id: k.id } }, body: { enabled } })),
-    onError: (e) => notifications.show({ title: k.label || k.id, message: e.message, color: 'red' }),
+  const { run, dialog } = useAsSeen<Key>({
+    nameOf: (x) => x.label || x.id, pathOf: (x) => pathOf(x.id),
+    change: ({ id }, enabled) => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id } }, body: { enabled } })),
   });
-  return <Switch size="xs" checked={k.enabled} onClick={(e) => e.stopPropagation()} onChange={(e) => change.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${k.label || k.id}`} />;
+  return <span onClick={(e) => e.stopPropagation()}><Switch size="xs" checked={k.enabled} onChange={(e) => run([k], e.currentTarget.checked)} aria-label={`${words.enabled} ${k.label || k.id}`} />{dialog}</span>;
 }
 
 /* ---- what a key may ---- */
 
-interface Draft { label: string; scopes: string[]; allowed: string[]; tags: string[]; org: string; user: string; expires: string; limits: Partial<Record<keyof Limits, number | string>>; days: string[]; from: string; until: string; zone: string }
+interface Draft {
+  label: string; scopes: string[]; allowed: string[]; providers: string[]; addresses: string[]; tags: string[]; org: string; user: string; expires: string; limits: Partial<Record<keyof Limits, number | string>>;
+  days: string[]; from: string; until: string; zone: string; isPaused: boolean; bodies: string; isUnlogged: boolean; isUnprompted: boolean;
+}
 
 const local = (iso: string) => { const at = new Date(iso); return Number.isNaN(at.getTime()) ? '' : new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16); };
 
 function draftOf(k: Key | null): Draft {
   return {
-    label: k?.label ?? '', scopes: k?.scopes ?? ['inference', 'models'], allowed: k?.allowed_models ?? [], tags: k?.tags ?? [], org: k?.org ?? '', user: k?.user ?? '', expires: k?.expires_at ? local(k.expires_at) : '',
-    limits: Object.fromEntries(limitNames.map((n) => [n, k?.limits?.[n] || ''])), days: k?.schedule?.days ?? [], from: k?.schedule?.from ?? '', until: k?.schedule?.until ?? '', zone: k?.schedule?.time_zone ?? '',
+    label: k?.label ?? '', scopes: k?.scopes ?? ['inference', 'models'], allowed: k?.allowed_models ?? [], providers: k?.providers ?? [], addresses: k?.allowed_ips ?? [], tags: k?.tags ?? [], org: k?.org ?? '', user: k?.user ?? '', expires: k?.expires_at ? local(k.expires_at) : '',
+    limits: Object.fromEntries(limitNames.map((n) => [n, k?.limits?.[n] || ''])), days: k?.schedule?.days ?? [], from: k?.schedule?.from ?? '', until: k?.schedule?.until ?? '', zone: k?.schedule?.time_zone ?? '', isPaused: k?.schedule?.paused ?? false,
+    bodies: k?.log_bodies ?? '', isUnlogged: k?.no_log ?? false, isUnprompted: k?.no_system_prompt ?? false,
   };
 }
 
 function bodyOf(d: Draft) {
   return {
-    label: d.label, scopes: d.scopes, allowed_models: d.allowed, tags: d.tags, org: d.org, user: d.user, expires_at: d.expires ? new Date(d.expires).toISOString() : '',
+    label: d.label, scopes: d.scopes, allowed_models: d.allowed, providers: d.providers, allowed_ips: d.addresses, tags: d.tags, org: d.org, user: d.user, expires_at: d.expires ? new Date(d.expires).toISOString() : '',
     limits: Object.fromEntries(limitNames.map((n) => [n, typeof d.limits[n] === 'number' ? d.limits[n] : 0])) as unknown as Limits,
-    schedule: { days: d.days, from: d.from, until: d.until, time_zone: d.zone, paused: false },
+    schedule: { days: d.days, from: d.from, until: d.until, time_zone: d.zone, paused: d.isPaused },
+    log_bodies: d.bodies, no_log: d.isUnlogged, no_system_prompt: d.isUnprompted,
   };
 }
 
@@ -109,7 +118,8 @@ function Fields({ d, put }: { d: Draft; put: (change: Partial<Draft>) => void })
   const models = useQuery(lists.models);
   const orgs = useQuery(lists.orgs);
   const users = useQuery(lists.users);
-  const [hasMore, setMore] = useState(d.days.length > 0 || d.from !== '' || limitNames.some((n) => d.limits[n] !== ''));
+  const providers = useQuery(lists.providers);
+  const [hasMore, setMore] = useState(d.days.length + d.providers.length + d.addresses.length > 0 || d.from !== '' || d.bodies !== '' || d.isUnlogged || d.isUnprompted || limitNames.some((n) => d.limits[n] !== ''));
   return (
     <>
       <TextInput label={words.label} description={words.labelHint} value={d.label} onChange={(e) => put({ label: e.currentTarget.value })} data-autofocus />
@@ -134,11 +144,26 @@ function Fields({ d, put }: { d: Draft; put: (change: Partial<Draft>) => void })
           </Fieldset>
           <Fieldset legend={words.schedule} p="sm">
             <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="xs">
-              <MultiSelect size="xs" label={words.days} data={days} value={d.days} onChange={(v) => put({ days: v })} placeholder={d.days.length ? '' : words.everyDay} />
+              <MultiSelect size="xs" label={words.days} data={days.map((v) => ({ value: v, label: words[`day_${v}`] }))} value={d.days} onChange={(v) => put({ days: v })} placeholder={d.days.length ? '' : words.everyDay} />
               <TextInput size="xs" label={words.timeZone} value={d.zone} onChange={(e) => put({ zone: e.currentTarget.value })} placeholder={Intl.DateTimeFormat().resolvedOptions().timeZone} />
               <TextInput size="xs" type="time" label={words.from} value={d.from} onChange={(e) => put({ from: e.currentTarget.value })} />
               <TextInput size="xs" type="time" label={words.until} value={d.until} onChange={(e) => put({ until: e.currentTarget.value })} />
             </SimpleGrid>
+            <Switch size="xs" mt="xs" label={words.notInForce} checked={d.isPaused} onChange={(e) => put({ isPaused: e.currentTarget.checked })} />
+          </Fieldset>
+          <Fieldset legend={words.fromWhere} p="sm">
+            <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="xs">
+              <MultiSelect size="xs" label={words.onlyProviders} data={[...new Set([...(providers.data ?? []).map((p) => p.name), ...d.providers])]} value={d.providers} onChange={(v) => put({ providers: v })} placeholder={d.providers.length ? '' : words.all} searchable />
+              <TagsInput size="xs" label={words.onlyAddresses} value={d.addresses} onChange={(v) => put({ addresses: v })} placeholder={d.addresses.length ? '' : '10.0.0.0/8'} />
+            </SimpleGrid>
+          </Fieldset>
+          <Fieldset legend={words.whatIsKept} p="sm">
+            <Stack gap="xs">
+              <Select size="xs" label={words.bodiesOfIt} value={d.bodies} onChange={(v) => put({ bodies: v ?? '' })} allowDeselect={false} disabled={d.isUnlogged}
+                data={[{ value: '', label: words.asTheSetting }, { value: 'off', label: words.keep_off }, { value: 'errors', label: words.keep_errors }, { value: 'all', label: words.keep_all }]} />
+              <Switch size="xs" label={words.neverBodies} checked={d.isUnlogged} onChange={(e) => put({ isUnlogged: e.currentTarget.checked })} />
+              <Switch size="xs" label={words.noSystemPrompt} checked={d.isUnprompted} onChange={(e) => put({ isUnprompted: e.currentTarget.checked })} />
+            </Stack>
           </Fieldset>
         </>
       )}
@@ -165,6 +190,7 @@ function Inside({ k, onDelete }: { k: Key; onDelete: () => void }) {
         <div><div className="fact-name">{words.tokens}</div><div className="fact-value num">{short(used?.tokens_in ?? 0, language)} → {short(used?.tokens_out ?? 0, language)}</div></div>
       </div>
       <BudgetOf kind="key" id={k.id} />
+      <UsageOfKey id={k.id} />
       <Group gap="xs">
         <Button size="xs" variant="default" component={Link} href={`/requests?key=${encodeURIComponent(k.id)}`}>{words.itsRequests}</Button>
         <Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.revokeKey}</Button>

@@ -8,10 +8,13 @@ import { useLocation, useParams, useSearchParams } from 'wouter';
 import { ask } from '../api/chat';
 import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
+import { asSeen } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import { Aliases } from '../parts/aliases';
+import { each, Left, useAsSeen } from '../parts/as-seen';
+import { AfterModels } from '../parts/consequences';
 import { Confirm } from '../parts/dialogs';
-import { money, short, span } from '../parts/format';
+import { money, said, short, span } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { PriceFields } from '../parts/price-fields';
@@ -33,13 +36,15 @@ function useKeyless(): Set<string> {
   }, [providers.data, kinds.data]);
 }
 
-/** A change of one model, shown in the list at once and read again when the server has spoken. */
-function useSwitch() {
+/** Switches models on and off, shown in the list at once and read again when the server has spoken. */
+function useSwitch(onDone?: () => void) {
   const queries = useQueryClient();
-  return useMutation({
-    mutationFn: ({ name, enabled }: { name: string; enabled: boolean }) => take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name } }, body: { enabled } })),
-    onMutate: ({ name, enabled }) => queries.setQueryData(lists.models.queryKey, (old) => old?.map((m) => (m.name === name ? { ...m, enabled } : m))),
-    onError: (e, { name }) => { notifications.show({ title: name, message: e.message, color: 'red' }); void queries.invalidateQueries({ queryKey: lists.models.queryKey }); },
+  return useAsSeen<ServedModel>({
+    nameOf: (m) => m.name, pathOf: (m) => pathOf(m.name),
+    change: (m, enabled) => take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: m.name } }, body: { enabled } })),
+    onBegin: ({ name }, enabled) => queries.setQueryData(lists.models.queryKey, (old) => old?.map((m) => (m.name === name ? { ...m, enabled } : m))),
+    onFail: () => void queries.invalidateQueries({ queryKey: lists.models.queryKey }),
+    ...(onDone && { onDone }),
   });
 }
 
@@ -58,12 +63,13 @@ export default function Models() {
   const state = search.get('state');
   const [sort, setSort] = useState<Sort>({ by: 'name', down: false });
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
-  const [isAdding, setAdding] = useState(search.has('new'));
-  const [doomed, setDoomed] = useState<string[]>([]);
+  const isAdding = search.has('new');
+  const [doomed, setDoomed] = useState<ServedModel[]>([]);
   const keyless = useKeyless();
   const query = search.toString();
   const at = (path: string) => `${path}${query ? `?${query}` : ''}`;
   const put = (key: string, value: string | null) => setSearch((old) => { const next = new URLSearchParams(old); if (value && value !== '*') next.set(key, value); else next.delete(key); return next; }, { replace: true });
+  const setAdding = (is: boolean) => put('new', is ? 'model' : null);
   const byProvider = useMemo(() => {
     const found = new Map<string, ServedModel[]>();
     for (const m of models.data ?? [])
@@ -81,6 +87,7 @@ export default function Models() {
   }, [models.data, texts, keyless, tab, type, state, wanted, sort]);
   const pick = useCallback((n: string, isOn: boolean) => setPicked((old) => { const next = new Set(old); if (isOn) next.add(n); else next.delete(n); return next; }), []);
   const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addModel}</Button>;
+  const chosen = useMemo(() => (picked.size ? (models.data ?? []).filter((m) => picked.has(m.name)) : []), [models.data, picked]);
   const edited = name === undefined ? undefined : models.data?.find((m) => m.name === decodeURIComponent(name));
   const columns = useMemo<Column<ServedModel>[]>(() => [
     { id: 'pick', head: <Checkbox size="xs" aria-label={words.pickAll} checked={rows.length > 0 && rows.every((m) => picked.has(m.name))} indeterminate={picked.size > 0 && !rows.every((m) => picked.has(m.name))} onChange={(e) => setPicked(e.currentTarget.checked ? new Set(rows.map((m) => m.name)) : new Set())} />, width: '22px',
@@ -92,7 +99,7 @@ export default function Models() {
     { id: 'in', head: <span title={words.perMillion}>{words.input} $/M</span>, width: '82px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.input_nanousd) },
     { id: 'out', head: <span title={words.perMillion}>{words.output} $/M</span>, width: '86px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.output_nanousd) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (m) => <Toggle m={m} /> },
-    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m.name])} /> },
+    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m])} /> },
   ], [words, rows, picked, keyless, pick]);
   return (
     <Page title={words.models} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
@@ -121,14 +128,14 @@ export default function Models() {
                   sort={sort} onSort={(by) => setSort((old) => ({ by, down: old.by === by && !old.down }))} />
               </Paper>
             )}
-            {picked.size > 0 && <Bulk names={[...picked]} onDone={() => setPicked(new Set())} onDelete={() => setDoomed([...picked])} />}
+            {chosen.length > 0 && <Bulk models={chosen} onDone={() => setPicked(new Set())} onDelete={() => setDoomed(chosen)} />}
             </>}
           </Stack>
         )}
       </Loaded>
       {isAdding && !edited && <ModelForm old={null} onClose={() => setAdding(false)} onDelete={() => undefined} />}
-      {edited && <Edited key={edited.name} path={pathOf(edited.name)}><ModelForm old={edited} onClose={() => { setAdding(false); go(at('/models')); }} onDelete={() => setDoomed([edited.name])} /></Edited>}
-      <Doomed names={doomed} onClose={() => setDoomed([])} onDone={() => { setDoomed([]); setPicked(new Set()); if (name !== undefined) go(at('/models')); }} />
+      {edited && <Edited key={edited.name} path={pathOf(edited.name)}><ModelForm old={edited} onClose={() => go(at('/models'))} onDelete={() => setDoomed([edited])} /></Edited>}
+      <Doomed models={doomed} onClose={() => setDoomed([])} onDone={() => { setDoomed([]); setPicked(new Set()); if (name !== undefined) go(at('/models')); }} />
     </Page>
   );
 }
@@ -146,8 +153,8 @@ function Tally({ of }: { of: ServedModel[] }) {
 
 const Toggle = memo(function Toggle({ m }: { m: ServedModel }) {
   const words = useWords();
-  const change = useSwitch();
-  return <Switch size="xs" checked={m.enabled} onClick={(e) => e.stopPropagation()} onChange={(e) => change.mutate({ name: m.name, enabled: e.currentTarget.checked })} aria-label={`${words.enabled} ${m.name}`} />;
+  const { run, dialog } = useSwitch();
+  return <span onClick={(e) => e.stopPropagation()}><Switch size="xs" checked={m.enabled} onChange={(e) => run([m], e.currentTarget.checked)} aria-label={`${words.enabled} ${m.name}`} />{dialog}</span>;
 });
 
 function Acts({ m, onDelete }: { m: ServedModel; onDelete: () => void }) {
@@ -174,62 +181,70 @@ function Acts({ m, onDelete }: { m: ServedModel; onDelete: () => void }) {
   );
 }
 
-/** Each in turn, a few at a time; says how many could not be changed. */
-async function each(names: string[], change: (name: string) => Promise<unknown>): Promise<void> {
-  const left = [...names];
-  const failed: string[] = [];
-  await Promise.all(Array.from({ length: 4 }, async () => {
-    for (let n = left.pop(); n !== undefined; n = left.pop()) {
-      const name = n;
-      await change(name).catch((e: Error) => failed.push(`${name}: ${e.message}`));
-    }
-  }));
-  if (failed.length) throw new Error(failed.slice(0, 5).join('\n') + (failed.length > 5 ? `\n+ ${failed.length - 5}` : ''));
-}
-
-function Bulk({ names, onDone, onDelete }: { names: string[]; onDone: () => void; onDelete: () => void }) {
+function Bulk({ models, onDone, onDelete }: { models: ServedModel[]; onDone: () => void; onDelete: () => void }) {
   const words = useWords();
-  const change = useMutation({
-    mutationFn: (enabled: boolean) => each(names, (name) => take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name } }, body: { enabled } }))),
-    onSuccess: onDone, onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
-  });
+  const { run, isBusy, dialog } = useSwitch(onDone);
   return (
     <Paper withBorder shadow="md" px="md" py={8} className="bulk" role="toolbar" aria-label={words.actions}>
       <Group gap="xs">
-        <Text size="sm" fw={600}>{names.length} {words.chosen}</Text>
-        <Button size="compact-sm" variant="default" loading={change.isPending} onClick={() => change.mutate(true)}>{words.enable}</Button>
-        <Button size="compact-sm" variant="default" loading={change.isPending} onClick={() => change.mutate(false)}>{words.disable}</Button>
+        <Text size="sm" fw={600}>{models.length} {words.chosen}</Text>
+        <Button size="compact-sm" variant="default" loading={isBusy} onClick={() => run(models, true)}>{words.enable}</Button>
+        <Button size="compact-sm" variant="default" loading={isBusy} onClick={() => run(models, false)}>{words.disable}</Button>
         <Button size="compact-sm" variant="light" color="red" onClick={onDelete}>{words.delete}</Button>
         <Button size="compact-sm" variant="subtle" color="gray" ml="auto" onClick={onDone}>{words.clear}</Button>
       </Group>
+      {dialog}
     </Paper>
   );
 }
 
-function Doomed({ names, onClose, onDone }: { names: string[]; onClose: () => void; onDone: () => void }) {
+/** One goes as it is when the question is asked, many as the list shows them. */
+function Doomed({ models, onClose, onDone }: { models: ServedModel[]; onClose: () => void; onDone: () => void }) {
   const words = useWords();
-  const remove = useMutation({ mutationFn: () => each(names, (name) => take(api.DELETE('/sluice/v1/models/{name}', { params: { path: { name } } }))), onSuccess: onDone });
+  const remove = useMutation({
+    mutationFn: async ({ those, isForced }: { those: ServedModel[]; isForced: boolean }) => {
+      const go = ({ name }: ServedModel) => take(api.DELETE('/sluice/v1/models/{name}', { params: { path: { name }, query: { cascade: true } } }));
+      const [only] = those;
+      if (models.length === 1 && only) await go(only);
+      else await each(those, (m) => m.name, (m) => (isForced ? go(m) : asSeen(pathOf(m.name), m, () => go(m))));
+    },
+    onSuccess: onDone,
+  });
+  const left = remove.error instanceof Left ? (remove.error.left as ServedModel[]) : models;
   return (
-    <Confirm path={names.length === 1 ? pathOf(names[0] ?? '') : undefined} title={words.deleteModel} opened={names.length > 0} busy={remove.isPending} error={remove.error} onClose={onClose} onDo={() => remove.mutate()}>
-      <Text><b>{names.length === 1 ? names[0] : `${names.length} ${words.models}`}</b>: {words.deleteModelHint}</Text>
+    <Confirm path={models.length === 1 ? pathOf(models[0]?.name ?? '') : undefined} title={words.deleteModel} opened={models.length > 0} busy={remove.isPending} error={remove.error} onClose={() => { remove.reset(); onClose(); }}
+      onDo={() => remove.mutate({ those: left, isForced: false })} onOverwrite={() => remove.mutate({ those: left, isForced: true })}>
+      <Text><b>{models.length === 1 ? models[0]?.name : `${models.length} ${words.models}`}</b>: {words.deleteModelHint}</Text>
+      <AfterModels models={models} />
     </Confirm>
   );
 }
+
+/** What a target says besides, such as its weight, stays as it is. */
+type Target = Partial<ServedModel['targets'][number]> & { provider: string; upstream_model: string };
 
 function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClose: () => void; onDelete: () => void }) {
   const words = useWords();
   const providers = useQuery(lists.providers);
   const [name, setName] = useState(old?.name ?? '');
-  const [targets, setTargets] = useState(old?.targets.map((t) => ({ provider: t.provider, upstream_model: t.upstream_model })) ?? [{ provider: '', upstream_model: '' }]);
+  const [targets, setTargets] = useState<Target[]>(old?.targets ?? [{ provider: '', upstream_model: '' }]);
   const [caps, setCaps] = useState(old?.capabilities ?? ['text']);
   const [context, setContext] = useState<number | string>(old && old.context_tokens > 0 ? old.context_tokens : '');
   const [longest, setLongest] = useState<number | string>(old && old.max_output_tokens > 0 ? old.max_output_tokens : '');
   const [showsAlias, setShowsAlias] = useState(old?.show_alias ?? false);
   const isFixed = old?.origin === 'file' || old?.origin === 'environment';
+  /** What is as its provider has it is not written. */
+  const written = (t: Target) => {
+    const usual = providers.data?.find((p) => p.name === t.provider);
+    return {
+      provider: t.provider, upstream_model: t.upstream_model, ...(t.weight && t.weight !== usual?.weight && { weight: t.weight }), ...(t.priority && t.priority !== usual?.priority && { priority: t.priority }),
+      ...(t.price_nanousd !== undefined && t.price_nanousd >= 0 && { price_nanousd: t.price_nanousd }),
+    } as ServedModel['targets'][number];
+  };
   const save = useMutation({
     mutationFn: async () => {
       const body = {
-        targets: targets.filter((t) => t.provider), capabilities: caps, show_alias: showsAlias,
+        targets: targets.filter((t) => t.provider).map(written), capabilities: caps, show_alias: showsAlias,
         ...(typeof context === 'number' && { context_tokens: context }), ...(typeof longest === 'number' && { max_output_tokens: longest }),
       };
       if (old) await take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
@@ -265,7 +280,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
           </Group>
           {old && <PriceFields model={old.name} />}
           <Switch label={words.showAlias} checked={showsAlias} onChange={(e) => setShowsAlias(e.currentTarget.checked)} />
-          {isFixed && <Text size="xs" c="dimmed">{words.stands}: {old.origin}</Text>}
+          {isFixed && <Text size="xs" c="dimmed">{words.stands}: {said(words, 'origin', old.origin)}</Text>}
           {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="space-between">
             {old ? <Button variant="subtle" color="red" onClick={onDelete}>{words.delete}</Button> : <span />}

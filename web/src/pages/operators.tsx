@@ -4,11 +4,13 @@ import { notifications } from '@mantine/notifications';
 import { IconLock, IconPlus } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
+import { useSearchParams } from 'wouter';
 import { ApiError, api, take } from '../api/client';
 import { entry } from '../api/entry';
 import { lists, type Operator } from '../api/lists';
 import { useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
+import { said } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Failure, Loaded, Origin, When } from '../parts/pieces';
 import { Grid } from './record';
@@ -21,8 +23,11 @@ export function Operators() {
   const words = useWords();
   const me = useQuery(entry).data?.who;
   const operators = useQuery(lists.operators);
-  const [edited, setEdited] = useState<string | null>(null); // an id, or '' for a new one
-  const [isOwn, setOwn] = useState(false);
+  const [search, setSearch] = useSearchParams();
+  const edited = search.has('new') ? '' : search.get('operator'); // an id, or '' for a new one
+  const setEdited = (id: string | null) => setSearch(id === null ? {} : id === '' ? { new: '' } : { operator: id });
+  const isOwn = search.has('own');
+  const setOwn = (is: boolean) => setSearch(is ? { own: '' } : {});
   const isOwner = me?.role === 'owner';
   const open = edited === null ? undefined : operators.data?.find((o) => o.id === edited);
   return (
@@ -41,7 +46,7 @@ export function Operators() {
               {all.map((o) => (
                 <Table.Tr key={o.id} className={isOwner ? 'clickable' : undefined} onClick={isOwner ? () => setEdited(o.id) : undefined}>
                   <Table.Td><Group gap={8}>{isOwner ? <button type="button" className="vt-sort"><b style={{ fontWeight: 600 }}>{o.name}</b></button> : <b>{o.name}</b>}<Origin from={o.origin} />{o.id === me?.id && <span className="tag">{words.you}</span>}</Group></Table.Td>
-                  <Table.Td><span className="tag">{o.role}</span></Table.Td>
+                  <Table.Td><span className="tag">{said(words, 'name', o.role)}</span></Table.Td>
                   <Table.Td><span className="status" data-is={o.can_sign_in ? 'fine' : 'warn'}>{o.can_sign_in ? words.enabled : o.enabled ? words.noPassword : words.disabled}</span></Table.Td>
                   <Table.Td><When iso={o.password_changed_at} /></Table.Td>
                   <Table.Td><When iso={o.created_at} /></Table.Td>
@@ -51,9 +56,9 @@ export function Operators() {
           )}
         </Loaded>
       )}
-      <Modal opened={edited === '' || open !== undefined} onClose={() => setEdited(null)} title={open ? `${words.edit}: ${open.name}` : words.addOperator}>
-        {edited === '' ? <Form old={null} onClose={() => setEdited(null)} />
-          : open && <Edited path={operatorPath(open.id)}><Form old={open} onClose={() => setEdited(null)} /></Edited>}
+      <Modal opened={(edited === '' && isOwner) || open !== undefined} onClose={() => setEdited(null)} title={open ? `${words.edit}: ${open.name}` : words.addOperator}>
+        {edited === '' && isOwner ? <Form old={null} onClose={() => setEdited(null)} />
+          : open && isOwner && <Edited path={operatorPath(open.id)}><Form old={open} onClose={() => setEdited(null)} /></Edited>}
       </Modal>
       <Modal opened={isOwn} onClose={() => setOwn(false)} title={words.ownPassword}>{isOwn && <OwnPassword name={me?.name ?? ''} onClose={() => setOwn(false)} />}</Modal>
     </Stack>
@@ -82,7 +87,7 @@ function Form({ old, onClose }: { old: Operator | null; onClose: () => void }) {
       <Stack>
         {place && <Text size="sm" c="dimmed">{words.stands}: <Origin from={place} /> {words.operatorThere}</Text>}
         <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required disabled={place !== ''} autoComplete="off" data-autofocus />
-        <Select label={words.role} value={role} onChange={(r) => r && setRole(r as Role)} data={roles.map((r) => ({ value: r, label: r }))} description={words[`role_${role}`]} allowDeselect={false} disabled={place !== ''} />
+        <Select label={words.role} value={role} onChange={(r) => r && setRole(r as Role)} data={roles.map((r) => ({ value: r, label: words[`name_${r}`] }))} description={words[`role_${role}`]} allowDeselect={false} disabled={place !== ''} />
         <PasswordInput label={old ? words.newPassword : words.password} description={old ? words.newPasswordHint : undefined} value={password} onChange={(e) => setPassword(e.currentTarget.value)} required={!old} disabled={place !== ''} autoComplete="new-password" />
         <Switch label={words.maySignIn} checked={enabled} onChange={(e) => setEnabled(e.currentTarget.checked)} disabled={place !== ''} />
         {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}

@@ -9,7 +9,7 @@ import { useProblems } from '../api/problems';
 import { latest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { Choice } from '../parts/choice';
-import { count, short, span } from '../parts/format';
+import { count, money, short, span } from '../parts/format';
 import { requestIdle } from '../parts/idle';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Loaded, Page, When } from '../parts/pieces';
@@ -107,13 +107,13 @@ function Tiles() {
   }, [series.data]);
   return (
     <section className="card tiles" aria-label={words.now}>
-      <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? `${count(series.data.active_streams, language)} ${words.streams}` : undefined} to="/requests" />
+      <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? `${count(series.data.active_streams, language)} ${words.streams.toLowerCase()}` : undefined} to="/requests" />
       <Tile name={words.requestsAMinute} value={count(sum.minute, language)} note={`${short(sum.requests, language)} ${words.inFiveMinutes}`} />
       <Tile name={words.errorRate} value={sum.requests ? `${((100 * sum.errors) / sum.requests).toFixed(sum.errors ? 1 : 0)} %` : '–'} note={`${count(sum.errors, language)} ${words.inFiveMinutes}`} to="/requests?status=error" {...(sum.errors > 0 && sum.errors / sum.requests > 0.05 && { is: 'bad' as const })} />
       <Tile name={words.ttft} value={sum.answered ? span(Math.round((sum.ttft / sum.answered) * 1000)) : '–'} note={words.mean} />
       <Tile name={words.tokensASecond} value={sum.busy > 0 && sum.out > 0 ? short(Math.round(sum.out / sum.busy), language) : '–'} note={words.perRequest} />
       <Spend />
-      <Tile name={words.models} value={info.data ? short(info.data.models, language) : '–'} note={info.data ? `${count(info.data.providers, language)} ${words.providers}` : undefined} to="/models" />
+      <Tile name={words.models} value={info.data ? short(info.data.models, language) : '–'} note={info.data ? `${count(info.data.providers, language)} ${words.providers.toLowerCase()}` : undefined} to="/models" />
     </section>
   );
 }
@@ -133,9 +133,9 @@ function Figures() {
   const all = useQuery(lists.series);
   const of = useQuery({ ...seriesOf(dim, label ?? ''), enabled: label !== null });
   const data = label === null ? all.data : of.data;
-  const { times, good, bad, ttft, total, tokensIn, tokensOut } = useMemo(() => {
+  const { times, good, bad, ttft, total, tokensIn, tokensOut, cost } = useMemo(() => {
     const n = 300 / step;
-    const buckets = Array.from({ length: n }, () => ({ good: 0, bad: 0, in: 0, out: 0, ttft: 0, answered: 0, ms: 0, all: 0 }));
+    const buckets = Array.from({ length: n }, () => ({ good: 0, bad: 0, in: 0, out: 0, cost: 0, ttft: 0, answered: 0, ms: 0, all: 0 }));
     for (const p of data?.series ?? []) {
       const b = buckets[Math.floor((299 + p.t) / step)];
       if (!b) continue;
@@ -143,6 +143,7 @@ function Figures() {
       b.bad += p.errors;
       b.in += p.tokens_in;
       b.out += p.tokens_out;
+      b.cost += p.cost_nanousd;
       b.ms += p.avg_ms * p.requests;
       b.all += p.requests;
       if (p.ttft_ms > 0) { b.ttft += p.ttft_ms * p.requests; b.answered += p.requests; }
@@ -152,16 +153,17 @@ function Figures() {
       times: buckets.map((_, i) => now - 300 + i * step),
       good: buckets.map((b) => (b.good + b.bad) / step), bad: buckets.map((b) => b.bad / step),
       ttft: buckets.map((b) => (b.answered ? b.ttft / b.answered : null)), total: buckets.map((b) => (b.all ? b.ms / b.all : null)),
-      tokensIn: buckets.map((b) => b.in / step), tokensOut: buckets.map((b) => b.out / step),
+      tokensIn: buckets.map((b) => b.in / step), tokensOut: buckets.map((b) => b.out / step), cost: buckets.map((b) => (b.cost * 60) / step),
     };
   }, [data]);
   const table = all.data ? { model: all.data.models, upstream: all.data.upstreams, key: all.data.keys }[dim] : [];
-  const decimals = (v: number) => (v >= 10 || Number.isInteger(v) ? short(Math.round(v), language) : v.toFixed(1));
+  const decimals = (v: number) => (v >= 10 || Number.isInteger(v) ? short(Math.round(v), language) : String(Number(v.toPrecision(2))));
   const ms = (v: number) => (v === 0 ? '0' : span(Math.round(v * 1000)));
   const charts = [
     { title: words.traffic, show: decimals, lines: [{ name: words.ok, color: '--mapped', values: good, isBar: true }, { name: words.failedOnes, color: '--bad', values: bad, isBar: true }] },
     { title: words.latency, show: ms, lines: [{ name: words.ttft, color: '--fine', values: ttft }, { name: words.duration, color: '--mapped', values: total }] },
     { title: words.tokensASecondAll, show: decimals, lines: [{ name: words.input, color: '--mapped', values: tokensIn, isFilled: true }, { name: words.output, color: '--fine', values: tokensOut, isFilled: true }] },
+    { title: words.costAMinute, show: (v: number) => money(v).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, ''), lines: [{ name: words.cost, color: '--added', values: cost, isBar: true }] },
   ];
   return (
     <section className="card" aria-label={words.lastFive}>
@@ -169,7 +171,7 @@ function Figures() {
         <b>{words.lastFive}{label !== null && <> · <span className="mono">{table.find((r) => r.id === label)?.label || label}</span></>}</b>
         {label !== null && <button type="button" className="quiet" onClick={() => setLabel(null)}>{words.all}</button>}
       </div>
-      <div className="three">
+      <div className="four">
         {charts.map((c) => (
           <div key={c.title}>
             <div className="tile-name">{c.title}</div>
@@ -181,14 +183,14 @@ function Figures() {
       {table.length === 0 ? <p className="card-text">{words.noTraffic}</p> : (
         <div className="scroll" tabIndex={0} role="region" aria-label={words.lastFive}>
           <table className="sheet">
-            <thead><tr><th>{words[dim === 'upstream' ? 'provider' : dim]}</th>{[words.requests, words.errorRate, words.input, words.output, words.ttft, words.duration].map((h) => <th key={h} className="right">{h}</th>)}</tr></thead>
+            <thead><tr><th>{words[dim === 'upstream' ? 'provider' : dim]}</th>{[words.requests, words.errorRate, words.input, words.output, words.cost, words.ttft, words.duration].map((h) => <th key={h} className="right">{h}</th>)}</tr></thead>
             <tbody>
               {table.toSorted((a, b) => b.requests - a.requests).slice(0, 8).map((r) => (
                 <tr key={r.id} className="clickable" aria-selected={label === r.id} onClick={() => setLabel(label === r.id ? null : r.id)}>
                   <td><button type="button" className="vt-sort mono">{r.label || r.id || words.none}</button></td>
                   <td className="right">{count(r.requests, language)}</td>
                   <td className="right" style={r.errors ? { color: 'var(--bad)' } : undefined}>{r.errors ? `${((100 * r.errors) / r.requests).toFixed(1)} %` : '0'}</td>
-                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td>
+                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td><td className="right">{r.unpriced === r.requests ? '–' : money(r.cost_nanousd)}</td>
                   <td className="right">{r.ttft_ms > 0 ? ms(r.ttft_ms) : '–'}</td><td className="right">{ms(r.avg_ms)}</td>
                 </tr>
               ))}

@@ -4,18 +4,19 @@ import { IconAdjustments, IconBulb, IconCode, IconPaperclip, IconPlayerStop, Ico
 import { useQuery } from '@tanstack/react-query';
 import { useRef, useState } from 'react';
 import { Link, useSearchParams } from 'wouter';
-import { type Answer, ask, type Format, formats, type Media, type Message, type Question, requestOf, type Tool } from '../api/chat';
+import { type Answer, ask, deaf, type Effort, efforts, type Format, formats, type Media, type Message, type Question, requestOf, type Tool } from '../api/chat';
 import { apiUrl } from '../api/client';
 import { lists } from '../api/lists';
 import { one } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
+import { copies } from '../parts/copies';
 import { Snippet } from '../parts/dialogs';
 import { count, money, short, span } from '../parts/format';
 import { Loaded, Page } from '../parts/pieces';
 
 interface Turn { question: string; media: Media[]; answer: Answer | null; error: string }
 interface Lane { id: number; model: string; turns: Turn[] }
-interface Knobs { system: string; maxTokens: number | string; temperature: number | string; topP: number | string; tools: string }
+interface Knobs { system: string; maxTokens: number | string; temperature: number | string; topP: number | string; effort: Effort | null; tools: string }
 
 export default function Playground() {
   const words = useWords();
@@ -47,7 +48,7 @@ function Bench({ names }: { names: string[] }) {
   const [search] = useSearchParams();
   const [lanes, setLanes] = useState<Lane[]>([{ id: 1, model: search.get('model') ?? names[0] ?? '', turns: [] }]);
   const [format, setFormat] = useState<Format>('OpenAI Chat');
-  const [knobs, setKnobs] = useState<Knobs>({ system: '', maxTokens: '', temperature: '', topP: '', tools: '' });
+  const [knobs, setKnobs] = useState<Knobs>({ system: '', maxTokens: '', temperature: '', topP: '', effort: null, tools: '' });
   const [hasKnobs, setHasKnobs] = useState(false);
   const [media, setMedia] = useState<Media[]>([]);
   const [text, setText] = useState('');
@@ -67,6 +68,7 @@ function Bench({ names }: { names: string[] }) {
     if (number(knobs.maxTokens) !== undefined) q.maxTokens = Number(knobs.maxTokens);
     if (number(knobs.temperature) !== undefined) q.temperature = Number(knobs.temperature);
     if (number(knobs.topP) !== undefined) q.topP = Number(knobs.topP);
+    if (knobs.effort) q.effort = knobs.effort;
     return q;
   }
   async function run(lane: Lane, q: Question, question: string, added: Media[], signal: AbortSignal) {
@@ -82,6 +84,10 @@ function Bench({ names }: { names: string[] }) {
     const question = text.trim();
     if ((!question && media.length === 0) || running) return;
     setFault('');
+    if (deaf.includes(format) && (media.some((m) => m.kind === 'audio') || lanes.some((l) => l.turns.some((t) => t.media.some((m) => m.kind === 'audio'))))) {
+      setFault(`${format}: ${words.takesNoSound}`);
+      return;
+    }
     let questions: Question[];
     try {
       questions = lanes.map((l) => asked(l, question, media));
@@ -118,8 +124,9 @@ function Bench({ names }: { names: string[] }) {
               <Group grow gap="xs">
                 <NumberInput size="xs" label={words.maxOutput} value={knobs.maxTokens} onChange={(v) => setKnobs({ ...knobs, maxTokens: v })} min={1} placeholder="2048" hideControls />
                 <NumberInput size="xs" label={words.temperature} value={knobs.temperature} onChange={(v) => setKnobs({ ...knobs, temperature: v })} min={0} max={2} step={0.1} decimalScale={2} />
-                <NumberInput size="xs" label="top p" value={knobs.topP} onChange={(v) => setKnobs({ ...knobs, topP: v })} min={0} max={1} step={0.05} decimalScale={2} />
+                <NumberInput size="xs" label={words.topP} value={knobs.topP} onChange={(v) => setKnobs({ ...knobs, topP: v })} min={0} max={1} step={0.05} decimalScale={2} />
               </Group>
+              <Select size="xs" label={words.effort} value={knobs.effort} onChange={(e) => setKnobs({ ...knobs, effort: e as Effort | null })} data={efforts.map((e) => ({ value: e, label: words[`effort_${e}`] }))} clearable placeholder={words.asItLikes} />
             </Stack>
             <JsonInput size="xs" label={words.tools} description={words.toolsHint} value={knobs.tools} onChange={(v) => setKnobs({ ...knobs, tools: v })} validationError={words.noJson} formatOnBlur autosize minRows={5} maxRows={14}
               placeholder={'[{ "name": "get_weather", "description": "…", "parameters": { "type": "object", "properties": { "city": { "type": "string" } } } }]'} classNames={{ input: 'mono' }} />
@@ -208,19 +215,11 @@ function CopyAs({ q, onClose }: { q: Question; onClose: () => void }) {
   const words = useWords();
   const { path, body } = requestOf(q);
   const origin = apiUrl.href.replace(/\/$/, '');
-  const json = JSON.stringify(body, null, 2);
-  const plain = q.messages.at(-1)?.content ?? '';
-  const texts: [string, string][] = [
-    ['curl', `curl -N ${JSON.stringify(`${origin}/${path}`)} \\\n  -H "authorization: Bearer $SLUICE_KEY" -H 'content-type: application/json' \\\n  -d '${json.replace(/'/g, "'\\''")}'`],
-    ['Python', `import json, os, urllib.request\n\nbody = json.loads(r'''${json.replace(/'''/g, "' ''")}''')\nrequest = urllib.request.Request(${JSON.stringify(`${origin}/${path}`)}, json.dumps(body).encode(), {\n    "authorization": "Bearer " + os.environ["SLUICE_KEY"], "content-type": "application/json"})\nfor line in urllib.request.urlopen(request):\n    print(line.decode(), end="")`],
-    ['OpenAI SDK', `from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key="…")\nfor chunk in client.chat.completions.create(stream=True, model=${JSON.stringify(q.model)},\n        messages=[${q.system ? `{"role": "system", "content": ${JSON.stringify(q.system)}}, ` : ''}{"role": "user", "content": ${JSON.stringify(plain)}}]):\n    print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="")`],
-    ['Node', `const answer = await fetch(${JSON.stringify(`${origin}/${path}`)}, {\n  method: 'POST',\n  headers: { authorization: \`Bearer \${process.env.SLUICE_KEY}\`, 'content-type': 'application/json' },\n  body: JSON.stringify(${json.replace(/\n/g, '\n  ')}),\n});\nfor await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) process.stdout.write(chunk);`],
-    ['Claude Code', `ANTHROPIC_BASE_URL=${origin} ANTHROPIC_AUTH_TOKEN=$SLUICE_KEY \\\n  claude --model '${q.model}' -p '${plain.replace(/'/g, "'\\''")}'`],
-  ];
+  const texts = copies(q, origin, path, body);
   return (
     <Modal opened onClose={onClose} title={words.copyAs} size="xl">
       <Tabs defaultValue="curl">
-        <Tabs.List mb="sm">{texts.map(([n]) => <Tabs.Tab key={n} value={n}>{n}</Tabs.Tab>)}</Tabs.List>
+        <Tabs.List mb="sm" className="tabs-row">{texts.map(([n]) => <Tabs.Tab key={n} value={n}>{n}</Tabs.Tab>)}</Tabs.List>
         {texts.map(([n, t]) => <Tabs.Panel key={n} value={n}><Snippet text={t} /></Tabs.Panel>)}
       </Tabs>
     </Modal>

@@ -1,5 +1,5 @@
 // Providers as cards: what they are, where, with which credential, how they do; and each with the models it has.
-import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Drawer, Group, List, Modal, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Drawer, Group, Modal, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconBuildingWarehouse, IconEye, IconEyeOff, IconPencil, IconPlayerPlay, IconPlus, IconRefresh, IconSearch, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
@@ -9,9 +9,11 @@ import { api, type Provider, type ServedModel, take } from '../api/client';
 import { discovered, lists } from '../api/lists';
 import { routing, stateOf } from '../api/routing';
 import { useSpeech, useWords } from '../i18n';
+import { useAsSeen } from '../parts/as-seen';
 import { Catalogue } from '../parts/catalogue';
+import { AfterProvider } from '../parts/consequences';
 import { Confirm } from '../parts/dialogs';
-import { count, span } from '../parts/format';
+import { count, said, span } from '../parts/format';
 import { Mark } from '../parts/mark';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
@@ -27,7 +29,10 @@ export default function Providers() {
   const providers = useQuery(lists.providers);
   const models = useQuery(lists.models);
   const [text, setText] = useState('');
-  const [edited, setEdited] = useState<string | null>(useSearchParams()[0].has('new') ? 'new' : null);
+  const [search, setSearch] = useSearchParams();
+  const isAdding = search.has('new');
+  const setAdding = (is: boolean) => setSearch(is ? { new: '' } : {}, { replace: true });
+  const [edited, setEdited] = useState<string | null>(null); // a name
   const [doomed, setDoomed] = useState<Provider | null>(null);
   const remove = useMutation({
     mutationFn: (n: string) => take(api.DELETE('/sluice/v1/providers/{name}', { params: { path: { name: n }, query: { cascade: true } } })), onSuccess: () => { setDoomed(null); go('/providers'); },
@@ -37,9 +42,8 @@ export default function Providers() {
     for (const m of models.data ?? []) for (const p of new Set(m.targets.map((t) => t.provider))) { const list = found.get(p); if (list) list.push(m); else found.set(p, [m]); }
     return found;
   }, [models.data]);
-  const orphans = (p: Provider) => (served.get(p.name) ?? []).filter((m) => m.targets.every((t) => t.provider === p.name));
-  const changed = edited?.startsWith('is ') ? providers.data?.find((p) => p.name === edited.slice(3)) : undefined;
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addProvider}</Button>;
+  const changed = edited === null ? undefined : providers.data?.find((p) => p.name === edited);
+  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addProvider}</Button>;
   const open = name === undefined ? undefined : providers.data?.find((p) => p.name === decodeURIComponent(name));
   return (
     <Page title={words.providers} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/providers' }, { method: 'POST', path: '/sluice/v1/providers', body: { name: 'work', type: 'openai', api_key: '…' } },
@@ -50,25 +54,19 @@ export default function Providers() {
             {all.length > 9 && <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 240 }} />}
             <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="md">
               {all.filter((p) => `${p.name} ${p.type} ${p.base_url}`.toLowerCase().includes(text.trim().toLowerCase())).map((p) => (
-                <ProviderCard key={p.name} p={p} n={served.get(p.name)?.length ?? 0} onEdit={() => setEdited(`is ${p.name}`)} onDelete={() => setDoomed(p)} />
+                <ProviderCard key={p.name} p={p} n={served.get(p.name)?.length ?? 0} onEdit={() => setEdited(p.name)} onDelete={() => setDoomed(p)} />
               ))}
             </SimpleGrid>
           </Stack>
         )}
       </Loaded>
       <Drawer opened={open !== undefined} onClose={() => go('/providers')} position="right" size="min(860px, 100%)" title={open?.name ?? ''} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
-        {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(`is ${open.name}`)} onDelete={() => setDoomed(open)} />}
+        {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(open.name)} onDelete={() => setDoomed(open)} />}
       </Drawer>
-      {edited === 'new' && <ProviderForm old={null} onClose={() => setEdited(null)} onRenamed={() => undefined} />}
+      {isAdding && <ProviderForm old={null} onClose={() => setAdding(false)} onRenamed={() => undefined} />}
       {changed && <Edited key={changed.name} path={pathOf(changed.name)}><ProviderForm old={changed} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} /></Edited>}
       <Confirm path={doomed ? pathOf(doomed.name) : undefined} title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
-        {doomed && (orphans(doomed).length === 0 ? <Text><b>{doomed.name}</b>: {words.deletesNone}</Text> : (
-          <>
-            <Text><b>{doomed.name}</b>: {words.deletesModels}</Text>
-            <List size="sm" mah={220} style={{ overflow: 'auto' }}>{orphans(doomed).slice(0, 50).map((m) => <List.Item key={m.name}><span className="mono">{m.name}</span></List.Item>)}</List>
-            {orphans(doomed).length > 50 && <Text size="sm" c="dimmed">+ {orphans(doomed).length - 50}</Text>}
-          </>
-        ))}
+        {doomed && <AfterProvider p={doomed} served={served.get(doomed.name) ?? []} />}
       </Confirm>
     </Page>
   );
@@ -120,16 +118,12 @@ function useTest(p: Provider) {
   });
 }
 
-function useToggle(p: Provider) {
-  return useMutation({
-    mutationFn: (enabled: boolean) => take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name: p.name } }, body: { enabled } })),
-    onError: (e) => notifications.show({ title: p.name, message: e.message, color: 'red' }),
-  });
-}
-
 function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEdit: () => void; onDelete: () => void }) {
   const words = useWords();
-  const toggle = useToggle(p);
+  const { run, dialog } = useAsSeen<Provider>({
+    nameOf: (x) => x.name, pathOf: (x) => pathOf(x.name),
+    change: ({ name }, enabled) => take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name } }, body: { enabled } })),
+  });
   const test = useTest(p);
   return (
     <Card withBorder padding="md" pos="relative" className="clickable">
@@ -137,13 +131,13 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
       <Stack gap={10} h="100%" opacity={p.enabled ? 1 : 0.75}>
         <Group justify="space-between" wrap="nowrap">
           <Group gap={10} wrap="nowrap" miw={0}><Mark name={p.name} size={34} /><div style={{ minWidth: 0 }}><Text fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.type}</Text></div></Group>
-          <Switch size="xs" className="over" checked={p.enabled} onChange={(e) => toggle.mutate(e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
+          <Switch size="xs" className="over" checked={p.enabled} onChange={(e) => run([p], e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
         </Group>
         <Health p={p} />
         <Quotas name={p.name} />
         <Text size="xs" c="dimmed" className="mono ell" title={p.base_url}>{p.base_url || words.local}</Text>
         <Group justify="space-between" mt="auto" wrap="nowrap">
-          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : words.noCredential} · {n} {words.models} <Origin from={p.origin} /></Text>
+          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : p.type === 'echo' ? words.noKeyNeeded : words.noCredential} · {n} {words.models.toLowerCase()} <Origin from={p.origin} /></Text>
           <Group gap={0} wrap="nowrap" className="over">
             <Tooltip label={words.test}><ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`}><IconPlayerPlay size={15} /></ActionIcon></Tooltip>
             <ActionIcon variant="subtle" color="gray" size="sm" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={15} /></ActionIcon>
@@ -151,6 +145,7 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
           </Group>
         </Group>
       </Stack>
+      {dialog}
     </Card>
   );
 }
@@ -187,7 +182,7 @@ function Inside({ p, served, onEdit, onDelete }: { p: Provider; served: ServedMo
         <div><div className="fact-name">{words.baseUrl}</div><div className="fact-value mono">{p.base_url || words.local}</div></div>
         <div><div className="fact-name">{words.credential}</div><div className="fact-value"><Reveal p={p} /></div></div>
         {p.proxy && <div><div className="fact-name">{words.proxy}</div><div className="fact-value mono">{p.proxy}</div></div>}
-        <div><div className="fact-name">{words.origin}</div><div className="fact-value">{p.origin}</div></div>
+        <div><div className="fact-name">{words.origin}</div><div className="fact-value">{p.origin === 'api' ? words.madeHere : said(words, 'origin', p.origin)}</div></div>
       </div>
       <Quotas name={p.name} />
       <Tabs defaultValue={hasList ? 'found' : 'custom'} keepMounted={false}>

@@ -7,13 +7,14 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ComponentType, type KeyboardEvent, memo, useEffect, useRef, useState } from 'react';
 import { useLocation, useParams, useSearchParams } from 'wouter';
 import { ApiError, api, type Setting, take } from '../api/client';
+import type { Call } from '../api/calls';
 import { lists } from '../api/lists';
-import { Reread } from '../api/tags';
+import { asSeen, Reread } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import type { Words } from '../i18n/en';
 import { count } from '../parts/format';
 import { Tag } from '../parts/edited';
-import { type Call, Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { Backups } from './backups';
 import { Operators } from './operators';
 import { Audit, History, Sessions } from './record';
@@ -138,13 +139,16 @@ function Editor({ s, locked }: { s: Setting; locked: boolean }) {
     },
   });
   const save = useMutation({
-    mutationFn: (next: Value | null) => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: s.name } }, body: { value: next } })),
+    mutationFn: ({ next, isForced = false }: { next: Value | null; isForced?: boolean }) => {
+      const change = () => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: s.name } }, body: { value: next } }));
+      return isForced ? change() : asSeen(`/sluice/v1/settings/${s.name}`, s, change);
+    },
     onSuccess: () => { setDraft(null); notifications.show({ message: `${words.saved}: ${s.name}`, color: 'teal' }); },
   });
   const conflict = save.error instanceof ApiError && save.error.status === 412 ? save.error : null;
   const wrong = local || (isChanged && asked.data) || (conflict ? '' : save.error?.message) || '';
   const put = (v: Value) => { save.reset(); setDraft(v); };
-  const onKeyDown = (e: KeyboardEvent) => { if (e.key === 'Enter' && isChanged && !wrong) save.mutate(value); };
+  const onKeyDown = (e: KeyboardEvent) => { if (e.key === 'Enter' && isChanged && !wrong) save.mutate({ next: value }); };
   const common = { size: 'xs', 'aria-label': s.name, disabled: locked, error: wrong || undefined, w: { base: '100%', xs: 260 } } as const;
   const reread = () => { setDraft(null); save.reset(); void queries.invalidateQueries(); };
   const backWord = isChanged ? words.undo : words.toDefault;
@@ -152,15 +156,15 @@ function Editor({ s, locked }: { s: Setting; locked: boolean }) {
     <Group gap={6} wrap="nowrap" align="flex-start" className="setting-value">
       {isChanged && <Tag path={`/sluice/v1/settings/${s.name}`} />}
       {locked && <IconLock size={16} aria-label={words.readOnly} style={{ marginTop: 7, flex: 'none' }} />}
-      {s.type === 'boolean' ? <Switch size="sm" aria-label={s.name} disabled={locked} error={save.error?.message} checked={value === true} onChange={(e) => { setDraft(e.currentTarget.checked); save.mutate(e.currentTarget.checked); }} mt={4} />
-        : s.words !== undefined ? <Select {...common} data={s.words} value={String(value)} onChange={(v) => { if (v !== null) { setDraft(v); save.mutate(v); } }} allowDeselect={false} />
+      {s.type === 'boolean' ? <Switch size="sm" aria-label={s.name} disabled={locked} error={save.error?.message} checked={value === true} onChange={(e) => { setDraft(e.currentTarget.checked); save.mutate({ next: e.currentTarget.checked }); }} mt={4} />
+        : s.words !== undefined ? <Select {...common} data={s.words} value={String(value)} onChange={(v) => { if (v !== null) { setDraft(v); save.mutate({ next: v }); } }} allowDeselect={false} />
         : s.type === 'integer' ? <NumberInput {...common} value={value as number} onChange={put} thousandSeparator={isName(s) ? '' : ' '} allowDecimal={false} hideControls onKeyDown={onKeyDown} />
         : <TextInput {...common} value={String(value)} onChange={(e) => put(e.currentTarget.value)} onKeyDown={onKeyDown} />}
       {!locked && s.type !== 'boolean' && s.words === undefined && (
-        <ActionIcon variant={isChanged && !wrong ? 'filled' : 'default'} size={30} disabled={!isChanged || wrong !== ''} loading={save.isPending} onClick={() => save.mutate(value)} aria-label={`${words.save} ${s.name}`} title={words.save}><IconDeviceFloppy size={15} /></ActionIcon>
+        <ActionIcon variant={isChanged && !wrong ? 'filled' : 'default'} size={30} disabled={!isChanged || wrong !== ''} loading={save.isPending} onClick={() => save.mutate({ next: value })} aria-label={`${words.save} ${s.name}`} title={words.save}><IconDeviceFloppy size={15} /></ActionIcon>
       )}
-      {!locked && <ActionIcon variant="default" size={30} disabled={!isChanged && s.origin === 'default'} onClick={() => (isChanged ? put(s.value as Value) : save.mutate(null))} aria-label={`${backWord} ${s.name}`} title={backWord}><IconArrowBackUp size={15} /></ActionIcon>}
+      {!locked && <ActionIcon variant="default" size={30} disabled={!isChanged && s.origin === 'default'} onClick={() => (isChanged ? put(s.value as Value) : save.mutate({ next: null }))} aria-label={`${backWord} ${s.name}`} title={backWord}><IconArrowBackUp size={15} /></ActionIcon>}
     </Group>
   );
-  return conflict ? <Stack gap={6}>{editor}<Reread value={reread}><Failure error={conflict} overwrite={() => save.mutate(value)} /></Reread></Stack> : editor;
+  return conflict ? <Stack gap={6}>{editor}<Reread value={reread}><Failure error={conflict} overwrite={() => save.mutate({ next: save.variables?.next ?? value, isForced: true })} /></Reread></Stack> : editor;
 }

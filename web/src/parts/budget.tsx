@@ -3,7 +3,7 @@ import { Group, Stack, Text } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { type Budget, lists } from '../api/lists';
 import { useWords } from '../i18n';
-import { money } from './format';
+import { money, said } from './format';
 
 export function Meter({ b }: { b: Budget }) {
   const used = (b.spent_nanousd ?? 0) + (b.held_nanousd ?? 0);
@@ -26,7 +26,7 @@ export function BudgetOf({ kind, id }: { kind: 'org' | 'user' | 'key'; id: strin
     <Stack gap="sm">
       {mine.map((b) => (
         <div key={b.name}>
-          <Group justify="space-between" mb={4}><Text size="sm" fw={550}>{b.name}</Text><Text size="sm" c="dimmed" className="num">{money(b.spent_nanousd)} / {money(b.limit_nanousd)} · {b.period}</Text></Group>
+          <Group justify="space-between" mb={4}><Text size="sm" fw={550}>{b.name}</Text><Text size="sm" c="dimmed" className="num">{money(b.spent_nanousd)} / {money(b.limit_nanousd)} · {said(words, 'period', b.period)}</Text></Group>
           <Meter b={b} />
           {(b.held_nanousd ?? 0) > 0 && <Text size="xs" c="dimmed" mt={2}>{words.held} {money(b.held_nanousd)}</Text>}
         </div>

@@ -38,7 +38,7 @@ export default function Chart({ times, lines, height = 150, label, show }: Props
       series: [
         { value: (_, t) => (t === null ? '' : new Date(t * 1000).toLocaleTimeString([], { hour12: false })), label: '' },
         ...lines.map((l): uPlot.Series => ({
-          label: l.name, stroke: plain(l.color), width: l.isBar ? 0 : 1.6, points: { show: false }, value: (_, v) => (v === null ? '–' : showing.current(v)),
+          label: l.name, stroke: plain(l.color), width: l.isBar ? 0 : 1.6, points: { show: false }, value: (_, v, __, at) => (at === null ? '' : v === null ? '–' : showing.current(v)),
           ...((l.isFilled || l.isBar) && { fill: l.isBar ? plain(l.color) : `color-mix(in srgb, ${plain(l.color)} 14%, transparent)` }),
           ...(l.isBar && uPlot.paths.bars && { paths: uPlot.paths.bars({ size: [0.72, 24], align: 1 }) }),
         })),

@@ -1,5 +1,6 @@
 // Numbers, sizes and times for people, in the viewer's language and zone.
 import type { Language } from '../i18n';
+import type { Words } from '../i18n/en';
 
 const locale = (language: Language) => (language === 'zh' ? 'zh-Hans' : 'en-GB');
 
@@ -66,3 +67,6 @@ export function short(n: number | null | undefined, language: Language): string 
   if (n === null || n === undefined || n < 0) return '–';
   return n < 10_000 ? count(n, language) : new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 }).format(n);
 }
+
+/** What the server calls something, in the viewer's language where there is a word for it. */
+export const said = (words: Words, of: 'origin' | 'name' | 'quality' | 'period' | 'state', word: string): string => (words as Record<string, string>)[`${of}_${word}`] ?? word;

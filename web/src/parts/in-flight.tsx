@@ -4,7 +4,7 @@ import { useMutation, useQuery } from '@tanstack/react-query';
 import { api, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
-import { count, money, span } from './format';
+import { count, money, said, span } from './format';
 
 const shown = 50;
 
@@ -36,7 +36,7 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
                   <td><span className="mono">{r.model || '…'}</span></td>
                   <td>{r.upstream ?? '–'}</td>
                   <td className="dim">{r.key_label || r.key_id || '–'}</td>
-                  <td><span className="tag">{r.state}</span></td>
+                  <td><span className="tag">{said(words, 'state', r.state)}</span></td>
                   <td className="right">{span(r.elapsed_ms * 1000)}</td>
                   <td className="right">{r.tokens_estimated ? '≈ ' : ''}{count(r.tokens_out, language)}</td>
                   <td className="right">{r.cost_nanousd === null ? '–' : `≈ ${money(r.cost_nanousd)}`}</td>

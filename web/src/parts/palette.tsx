@@ -2,7 +2,8 @@
 import { Modal, ScrollArea, Text, TextInput, UnstyledButton, useMantineColorScheme } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import {
-  IconAdjustments, IconArrowsSplit2, IconBolt, IconBuildingWarehouse, IconDatabaseExport, IconFileText, IconKey, IconLanguage, IconLogout, IconMoon, IconPlus, IconRefresh, IconRocket, IconRoute, IconSearch, IconStack2, IconSun,
+  IconAdjustments, IconArrowsSplit2, IconBolt, IconBuildingWarehouse, IconCoin, IconDatabaseExport, IconFileText, IconKey, IconLanguage, IconLink, IconListDetails, IconLogout, IconMessages, IconMoon, IconPigMoney, IconPlus, IconRefresh,
+  IconRocket, IconRoute, IconSearch, IconStack2, IconSun, IconTag, IconUpload, IconUserCog, IconUsers,
 } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ComponentType, type KeyboardEvent, useEffect, useMemo, useRef, useState } from 'react';
@@ -13,7 +14,7 @@ import { routing } from '../api/routing';
 import { useSpeech } from '../i18n';
 import { places } from '../places';
 
-interface Goal { label: string; kind: string; more?: string; icon: ComponentType<{ size?: number }>; run: () => void }
+interface Goal { label: string; kind: string; more?: string; icon: ComponentType<{ size?: number }>; run: () => void; /** what can be done with it besides */ acts?: () => Goal[] }
 
 const most = 60;
 
@@ -30,46 +31,66 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
   const keys = useQuery({ ...lists.keys, enabled: opened });
   const settings = useQuery({ ...lists.settings, enabled: opened });
   const combos = useQuery({ ...routing.combos, enabled: opened });
+  const chains = useQuery({ ...routing.chains, enabled: opened });
+  const aliases = useQuery({ ...lists.aliases, enabled: opened });
+  const budgets = useQuery({ ...lists.budgets, enabled: opened });
+  const orgs = useQuery({ ...lists.orgs, enabled: opened });
+  const users = useQuery({ ...lists.users, enabled: opened });
+  const operators = useQuery({ ...lists.operators, enabled: opened, retry: false });
   useEffect(() => { setText(''); setAt(0); }, [opened]);
   useEffect(() => { list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' }); }, [at]);
 
   const all = useMemo<Goal[]>(() => {
     const to = (path: string) => () => go(path);
-    const reload = () => void take(api.POST('/sluice/v1/reload')).then(() => { notifications.show({ message: words.reloaded, color: 'teal' }); void queries.invalidateQueries(); },
+    const told = (done: Promise<unknown>, message: string) => void done.then(() => { notifications.show({ message, color: 'teal' }); void queries.invalidateQueries(); },
       (e: Error) => notifications.show({ title: words.failed, message: e.message, color: 'red' }));
+    const page = (label: string, path: string): Goal => ({ label, kind: words.page, icon: IconFileText, run: to(path) });
+    const act = (label: string, path: string, icon: Goal['icon'] = IconPlus): Goal => ({ label, kind: words.action, icon, run: to(path) });
+    const of = (name: string) => (label: string, path: string, icon: Goal['icon']): Goal => ({ label: `${name}: ${label}`, kind: words.action, icon, run: to(path) });
+    const id = encodeURIComponent;
     return [
       ...places.map((p) => ({ label: words[p.word], kind: words.page, icon: p.icon, run: to(p.path) })),
       { label: words.start, kind: words.page, icon: IconRocket, run: to('/start') },
-      { label: words.addProvider, kind: words.action, icon: IconPlus, run: to('/providers?new') },
-      { label: words.addModel, kind: words.action, icon: IconPlus, run: to('/models?new') },
-      { label: words.addKey, kind: words.action, icon: IconPlus, run: to('/keys?new') },
-      { label: words.addCombo, kind: words.action, icon: IconPlus, run: to('/routing?new=combo') },
-      { label: words.addBudget, kind: words.action, icon: IconPlus, run: to('/cost/budgets?new') },
-      { label: words.whereTo, kind: words.action, icon: IconRoute, run: to('/routing/trace') },
-      { label: words.makeBackup, kind: words.action, icon: IconDatabaseExport, run: to('/settings/backup') },
-      { label: words.seeErrors, kind: words.action, icon: IconBolt, run: to('/requests?status=error') },
-      { label: words.reload, kind: words.action, icon: IconRefresh, run: reload },
+      page(`${words.routing}: ${words.chains}`, '/routing/chains'), page(`${words.routing}: ${words.breakers}`, '/routing/breakers'), page(`${words.models}: ${words.aliases}`, '/models?provider=::aliases'),
+      page(`${words.costs}: ${words.budgets}`, '/cost/budgets'), page(`${words.costs}: ${words.prices}`, '/cost/prices'), page(`${words.costs}: ${words.reconciliation}`, '/cost/reconciliation'),
+      ...([['history', 'history'], ['sessions', 'sessions'], ['operators', 'operators'], ['audit', 'auditLog'], ['backup', 'backup']] as const).map(([path, word]) => page(`${words.settings}: ${words[word]}`, `/settings/${path}`)),
+      act(words.addProvider, '/providers?new'), act(words.addModel, '/models?new'), act(words.addKey, '/keys?new'), act(words.addCombo, '/routing?new=combo'), act(words.addChain, '/routing/chains?new=chain'),
+      act(words.addAlias, '/models?provider=::aliases&alias='), act(words.addBudget, '/cost/budgets?new'), act(words.addPrice, '/cost/prices?new'), act(words.bringPrices, '/cost/prices?bring', IconUpload), act(words.addOperator, '/settings/operators?new'),
+      act(words.ownPassword, '/settings/operators?own', IconKey), act(words.whereTo, '/routing/trace', IconRoute), act(words.seeErrors, '/requests?status=error', IconBolt), act(words.bringExport, '/cost/reconciliation', IconUpload),
+      { label: words.makeBackup, kind: words.action, icon: IconDatabaseExport, run: () => told(take(api.PUT('/api/db-backups')), words.backupMade) },
+      { label: words.askAllAgain, kind: words.action, icon: IconRefresh, run: () => told(take(api.POST('/sluice/v1/breakers/reset', { body: {} })), words.askedAgain) },
+      { label: words.reload, kind: words.action, icon: IconRefresh, run: () => told(take(api.POST('/sluice/v1/reload')), words.reloaded) },
       { label: `${words.scheme}: ${words.light}`, kind: words.action, icon: IconSun, run: () => setColorScheme('light') },
       { label: `${words.scheme}: ${words.dark}`, kind: words.action, icon: IconMoon, run: () => setColorScheme('dark') },
       { label: `${words.scheme}: ${words.system}`, kind: words.action, icon: IconAdjustments, run: () => setColorScheme('auto') },
       { label: language === 'en' ? '中文' : 'English', kind: words.language, icon: IconLanguage, run: () => speak(language === 'en' ? 'zh' : 'en') },
       { label: words.signOut, kind: words.action, icon: IconLogout, run: onSignOut },
-      ...(models.data ?? []).map((m) => ({ label: m.name, kind: words.model, more: m.targets.map((t) => t.provider).join(' '), icon: IconStack2, run: to(`/models/${encodeURIComponent(m.name)}`) })),
-      ...(combos.data ?? []).map((c) => ({ label: c.name, kind: words.combo, more: c.members.map((m) => m.model).join(' '), icon: IconArrowsSplit2, run: to(`/routing?combo=${encodeURIComponent(c.name)}`) })),
-      ...(providers.data ?? []).map((p) => ({ label: p.name, kind: words.provider, more: p.type, icon: IconBuildingWarehouse, run: to(`/providers/${encodeURIComponent(p.name)}`) })),
-      ...(keys.data ?? []).map((k) => ({ label: k.label || k.id, kind: words.key, more: k.id, icon: IconKey, run: to(`/keys/${encodeURIComponent(k.id)}`) })),
-      ...(settings.data ?? []).map((s) => ({ label: s.name, kind: words.setting, more: s.sentence, icon: IconAdjustments, run: to(`/settings?q=${encodeURIComponent(s.name)}`) })),
+      ...(models.data ?? []).map((m): Goal => ({ label: m.name, kind: words.model, more: m.targets.map((t) => t.provider).join(' '), icon: IconStack2, run: to(`/models/${id(m.name)}`), acts: () => {
+        const its = of(m.name);
+        return [its(words.tryIt, `/playground?model=${id(m.name)}`, IconMessages), its(words.whereTo, `/routing/trace?model=${id(m.name)}`, IconRoute), its(words.itsRequests, `/requests?model=${id(m.name)}`, IconListDetails), its(words.costs, `/cost?model=${id(m.name)}&by=key`, IconCoin)];
+      } })),
+      ...(combos.data ?? []).map((c): Goal => ({ label: c.name, kind: words.combo, more: c.members.map((m) => m.model).join(' '), icon: IconArrowsSplit2, run: to(`/routing?combo=${id(c.name)}`), acts: () => [of(c.name)(words.whereTo, `/routing/trace?model=${id(c.name)}`, IconRoute)] })),
+      ...(chains.data ?? []).map((c) => ({ label: c.model, kind: words.kind_chain, more: c.chain.map((l) => l.provider).join(' '), icon: IconLink, run: to(`/routing/chains?chain=${id(c.model)}`) })),
+      ...(aliases.data ?? []).map((a) => ({ label: a.alias, kind: words.alias, more: a.to, icon: IconTag, run: to(`/models?provider=::aliases&alias=${id(a.alias)}`) })),
+      ...(providers.data ?? []).map((p): Goal => ({ label: p.name, kind: words.provider, more: p.type, icon: IconBuildingWarehouse, run: to(`/providers/${id(p.name)}`), acts: () => [of(p.name)(words.itsRequests, `/requests?provider=${id(p.name)}`, IconListDetails), of(p.name)(words.seeErrors, `/requests?provider=${id(p.name)}&status=error`, IconBolt)] })),
+      ...(keys.data ?? []).map((k): Goal => ({ label: k.label || k.id, kind: words.key, more: k.id, icon: IconKey, run: to(`/keys/${id(k.id)}`), acts: () => [of(k.label || k.id)(words.itsRequests, `/requests?key=${id(k.id)}`, IconListDetails), of(k.label || k.id)(words.costs, `/cost?key=${id(k.id)}`, IconCoin)] })),
+      ...(budgets.data ?? []).map((b) => ({ label: b.name, kind: words.budget, more: b.subject, icon: IconPigMoney, run: to(`/cost/budgets?budget=${id(b.name)}`) })),
+      ...(orgs.data ?? []).map((o) => ({ label: o.name || o.id, kind: words.org, more: o.id, icon: IconUsers, run: to(`/cost?org=${id(o.id)}&by=key`) })),
+      ...(users.data ?? []).map((u) => ({ label: u.name || u.id, kind: words.user, more: u.id, icon: IconUsers, run: to(`/cost?user=${id(u.id)}&by=key`) })),
+      ...(operators.data ?? []).map((o) => ({ label: o.name, kind: words.operator, more: o.role, icon: IconUserCog, run: to(`/settings/operators?operator=${id(o.id)}`) })),
+      ...(settings.data ?? []).map((s) => ({ label: s.name, kind: words.setting, more: s.sentence, icon: IconAdjustments, run: to(`/settings?q=${id(s.name)}`) })),
     ];
-  }, [words, language, speak, go, queries, setColorScheme, onSignOut, models.data, combos.data, providers.data, keys.data, settings.data]);
+  }, [words, language, speak, go, queries, setColorScheme, onSignOut, models.data, combos.data, chains.data, aliases.data, providers.data, keys.data, budgets.data, orgs.data, users.data, operators.data, settings.data]);
 
   const goals = useMemo<Goal[]>(() => {
     const wanted = text.trim().toLowerCase();
     const asked: Goal[] = /^req_/.test(wanted) ? [{ label: text.trim(), kind: words.request, icon: IconFileText, run: () => go(`/requests/${encodeURIComponent(text.trim())}`) }]
-      : wanted ? [{ label: `“${text.trim()}”`, kind: words.inTheLog, icon: IconSearch, run: () => go(`/requests?q=${encodeURIComponent(text.trim())}`) }] : [];
+      : wanted ? [{ label: `“${text.trim()}”`, kind: words.inTheLog, icon: IconSearch, run: () => go(`/requests?q=${encodeURIComponent(text.trim())}`) }, { label: `“${text.trim()}”`, kind: words.inPrices, icon: IconSearch, run: () => go(`/cost/prices?q=${encodeURIComponent(text.trim())}`) }] : [];
     if (!wanted) return all.slice(0, most);
     const rank = (g: Goal) => { const l = g.label.toLowerCase(); return l === wanted ? 0 : l.startsWith(wanted) ? 1 : l.includes(wanted) ? 2 : g.more?.toLowerCase().includes(wanted) ? 3 : 9; };
     const ranked = all.map((g) => ({ g, r: rank(g) })).filter((x) => x.r < 9).sort((a, b) => a.r - b.r).map((x) => x.g).slice(0, most);
-    return /^req_/.test(wanted) ? [...asked, ...ranked] : [...ranked, ...asked];
+    const acts = ranked.slice(0, 3).flatMap((g) => g.acts?.() ?? []);
+    return /^req_/.test(wanted) ? [...asked, ...ranked] : [...ranked.slice(0, 8), ...acts, ...ranked.slice(8), ...asked];
   }, [all, text, words, go]);
 
   function follow(goal: Goal | undefined) {

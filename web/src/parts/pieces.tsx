@@ -4,15 +4,14 @@ import { useInterval } from '@mantine/hooks';
 import { IconAlertTriangle, IconCode, IconRefresh } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
 import { type ButtonHTMLAttributes, type ReactNode, type Ref, Suspense, useEffect, useState } from 'react';
+import type { Call } from '../api/calls';
 import { ApiError } from '../api/client';
 import { forgetTag, useReread } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
-import { moment, relative } from './format';
+import { moment, relative, said } from './format';
 import { late } from './late';
 
-export interface Call { method: string; path: string; body?: unknown }
-
-/** A page: its title, what can be done on it, and behind "API" the requests that it makes. */
+/** A page: its title, what can be done on it, and behind "API" the requests that it made and those that it can make. */
 export function Page({ title, note, actions, calls, children }:
   { title: string; note?: ReactNode; actions?: ReactNode; calls?: Call[]; children: ReactNode }) {
   useEffect(() => { document.title = `${title} · sluice`; }, [title]);
@@ -38,9 +37,9 @@ function Calls({ calls }: { calls: Call[] }) {
   return isOpen ? <Suspense fallback={closed}><ApiCalls calls={calls} onClose={() => setOpen(false)} /></Suspense> : closed;
 }
 
-export function ApiButton({ isOpen = false, ref, ...rest }: { isOpen?: boolean; ref?: Ref<HTMLButtonElement> } & ButtonHTMLAttributes<HTMLButtonElement>) {
+export function ApiButton({ isOpen = false, ref, className = '', ...rest }: { isOpen?: boolean; ref?: Ref<HTMLButtonElement> } & ButtonHTMLAttributes<HTMLButtonElement>) {
   const words = useWords();
-  return <button type="button" className="button" title={words.apiHint} aria-haspopup="dialog" aria-expanded={isOpen} {...rest} ref={ref}><IconCode size={14} aria-hidden />{words.api}</button>;
+  return <button type="button" className={`button ${className}`} title={words.apiHint} aria-haspopup="dialog" aria-expanded={isOpen} {...rest} ref={ref}><IconCode size={14} aria-hidden />{words.api}</button>;
 }
 
 /** What went wrong and what can be done about it. `overwrite` does again what was refused because somebody else had changed the object. */
@@ -106,6 +105,8 @@ export function StatusBadge({ status }: { status: number }) {
   return <span className="status" data-is={status >= 500 ? 'bad' : status >= 400 ? 'warn' : 'fine'}>{status}</span>;
 }
 
+/** Where something stands; nothing for what was made here. */
 export function Origin({ from }: { from: string }) {
-  return from === 'api' ? null : <span className="tag">{from}</span>;
+  const words = useWords();
+  return from === 'api' ? null : <span className="tag">{said(words, 'origin', from)}</span>;
 }

@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { lists, spentToday } from '../api/lists';
 import { useWords } from '../i18n';
 import { Meter } from './budget';
-import { money } from './format';
+import { money, said } from './format';
 
 export function Spend() {
   const words = useWords();
@@ -15,7 +15,7 @@ export function Spend() {
     <div className="tile">
       <div className="tile-name">{words.spentToday}</div>
       <div className="tile-value">{money(today.data.total_nanousd)}</div>
-      {all ? <><div className="tile-note">{money(all.spent_nanousd)} {words.ofBudget} {money(all.limit_nanousd)} · {all.period}</div><Meter b={all} /></>
+      {all ? <><div className="tile-note">{money(all.spent_nanousd)} {words.ofBudget} {money(all.limit_nanousd)} · {said(words, 'period', all.period)}</div><Meter b={all} /></>
         : <div className="tile-note">{(today.data.unpriced ?? 0) > 0 ? `${today.data.unpriced} × ${words.unknownPrice}` : ' '}</div>}
     </div>
   );

@@ -1,0 +1,111 @@
+// What holds on every page: the figures of the first one, another language, the keyboard alone, a path prefix.
+import assert from 'node:assert/strict';
+import { createServer, request as ask1 } from 'node:http';
+import { ask, open, origin, read, say, signIn, signInForGood, visit } from './browser.mjs';
+
+/** Requests, times, tokens and cost of the last minutes: of all, and of the model, provider or key that is picked. */
+export async function overview({ page }) {
+  assert.equal((await ask('POST', '/sluice/v1/prices', { provider: 'echo', model: '*', price: { input: 1000, output: 2000 } })).status, 200);
+  for (let i = 0; i < 3; i++) assert.equal((await say('echo', 'Hello')).status, 200);
+  await signIn(page);
+  const figures = page.getByRole('region', { name: 'The last five minutes' }).first();
+  for (const name of ['Requests a second', 'Latency', 'Tokens a second, all together', 'Cost a minute']) await figures.getByRole('img', { name: new RegExp(`^${name}: `) }).waitFor();
+  await page.getByText('Spent today').waitFor();
+  for (const [choice, row] of [['By model', 'echo'], ['By provider', 'echo'], ['By key', 'expiring']]) {
+    await figures.getByText(choice, { exact: true }).click();
+    await figures.getByRole('row').filter({ hasText: row }).getByText(/^\$\d/).waitFor(); // what it cost
+    await figures.getByRole('button', { name: row, exact: true }).click();
+    await figures.getByText(`· ${row}`).waitFor();
+  }
+  const before = await figures.getByRole('row').filter({ hasText: 'expiring' }).getByRole('cell').nth(1).innerText();
+  assert.equal((await say('echo', 'one more')).status, 200);
+  await page.waitForFunction((n) => [...document.querySelectorAll('table.sheet tr')].some((r) => r.cells[0]?.innerText.includes('expiring') && r.cells[1].innerText !== n), before); // by itself
+}
+
+/** Every page in Chinese: no text of the English table is left in it. */
+export async function chinese({ page, context }) {
+  await context.addInitScript(() => localStorage.setItem('language', 'zh'));
+  await page.goto(`${origin}/dashboard/`);
+  await page.locator('input[type=password]').fill('a long enough password');
+  await page.keyboard.press('Enter');
+  await page.getByRole('navigation').waitFor();
+  const left = [];
+  // names of objects, settings, formats and kinds are what they are in every language, and so are the server's own sentences
+  for (const path of ['', 'requests', 'playground', 'models', 'providers', 'routing', 'routing/trace?model=echo', 'routing/breakers', 'keys?new', 'cost', 'cost/budgets?new', 'cost/prices', 'cost/reconciliation', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/audit', 'settings/backup', 'start']) {
+    await page.goto(`${origin}/dashboard/${path}`);
+    await page.getByRole('heading', { level: 1 }).first().waitFor();
+    await page.waitForFunction(() => !document.querySelector('[role=status][aria-label]'));
+    const words = await page.evaluate(() => {
+      const english = /\b(the|and|of|is|are|no|not|for|with|by|in|to|from|add|search|close|save|cancel|enabled|never|none|last|request|requests|cost)\b/i;
+      const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      const found = [];
+      for (let n = walk.nextNode(); n; n = walk.nextNode()) {
+        const box = n.parentElement;
+        if (box.closest('script,noscript,style,code,.step-text,pre,.mono,.changes-what,.changes,textarea,td,[role=cell],.tile-note,[role=option],.kind,select') || !n.data.trim()) continue;
+        if (english.test(n.data)) found.push(n.data.trim().slice(0, 80));
+      }
+      for (const e of document.querySelectorAll('[aria-label],[placeholder],[title]')) for (const a of ['aria-label', 'placeholder', 'title']) { const t = e.getAttribute(a); if (t && english.test(t) && !e.closest('.changes,td,.mono,[role=cell]') && !/^[\w.-]+$/.test(t)) found.push(`${a}: ${t.slice(0, 80)}`); }
+      return found;
+    });
+    left.push(...words.map((w) => `${path}: ${w}`));
+  }
+  assert.deepEqual(left, []);
+}
+
+/** With no mouse: to a page, into a list, through a form and out again, with the focus in sight. */
+export async function keyboard({ page }) {
+  await signInForGood(page);
+  await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('href')), '#content'); // past the menu
+  const to = async (holds) => { for (let i = 0; i < 60; i++) { if (await page.evaluate(holds)) return; await page.keyboard.press('Tab'); } throw new Error(`the focus never came: ${holds}`); };
+  await to(() => document.activeElement.getAttribute('href')?.endsWith('/models'));
+  assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'none');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Models' }).waitFor();
+  await page.getByRole('row').filter({ hasText: 'echo' }).first().waitFor();
+  await to(() => document.activeElement.getAttribute('role') === 'row');
+  await page.keyboard.press('Enter');
+  const form = page.getByRole('dialog');
+  await form.getByRole('textbox', { name: 'Name that clients use' }).waitFor();
+  await page.waitForFunction(() => document.querySelector('[role=dialog]').contains(document.activeElement)); // and stays in it
+  for (let i = 0; i < 30; i++) { await page.keyboard.press('Tab'); assert.ok(await page.evaluate(() => document.querySelector('[role=dialog]').contains(document.activeElement))); }
+  await page.keyboard.press('Escape');
+  await form.waitFor({ state: 'detached' });
+}
+
+/** Behind a reverse proxy that has it below a path. */
+export async function prefix({ browser }) {
+  const proxy = createServer((request, response) => {
+    if (!request.url.startsWith('/llm/gate/')) { response.statusCode = 404; return response.end(); }
+    return request.pipe(ask1(origin + request.url.slice('/llm/gate'.length), { method: request.method, headers: { ...request.headers, host: new URL(origin).host } }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    }).on('error', () => response.destroy()));
+  });
+  await new Promise((done) => { proxy.listen(0, '127.0.0.1', done); });
+  const at = `http://127.0.0.1:${proxy.address().port}`;
+  const { context, page } = await open(browser);
+  const strays = [];
+  page.on('request', (r) => { if (r.url().startsWith('http') && !r.url().startsWith(`${at}/llm/gate/`)) strays.push(r.url()); });
+  await page.goto(`${at}/llm/gate/`);
+  await page.waitForURL(`${at}/llm/gate/dashboard/`);
+  await page.getByText('Admin key').first().click();
+  await page.getByRole('textbox', { name: 'Admin key' }).fill(process.argv[3]);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await visit(page, 'Models');
+  assert.equal(page.url(), `${at}/llm/gate/dashboard/models`);
+  await page.getByRole('cell').getByText('echo').first().click();
+  await page.waitForURL(`${at}/llm/gate/dashboard/models/echo`);
+  await page.getByRole('dialog').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'API', exact: true }).click();
+  await page.getByText(`curl '${at}/llm/gate/sluice/v1/models`).first().waitFor();
+  await page.goto(`${at}/llm/gate/dashboard/settings/history`); // a deep link
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  assert.deepEqual(strays, []);
+  await context.close();
+  proxy.closeAllConnections();
+  proxy.close();
+  await read('/sluice/v1/info');
+}
