@@ -105,16 +105,19 @@ def budget(s):
     return b
 
 
-def books(s, paid, free):
-    """What stands in the ledger, held against what clients were told."""
+def lines_of(s):
     lines, after = [], None
     while True:
         page = admin(s, "/sluice/v1/ledger", limit=1000, **({"after": after} if after else {}))
         lines += page["data"]
         after = page["next"]
         if not page["has_more"]:
-            break
-    by_request = {}
+            return lines
+
+
+def books(s, paid, free):
+    """What stands in the ledger, held against what clients were told."""
+    lines, by_request = lines_of(s), {}
     for x in lines:
         by_request.setdefault(x["request_id"], []).append(x)
         assert x["entry"] == "settle" and x["cost_nanousd"] is not None
@@ -164,8 +167,9 @@ def test_money_is_conserved(scripted, calls, tmp_path, seed):
             s.process.wait(30)
         if life < 2:
             s.http.close()
-    wait_for(lambda: budget(s)["held_nanousd"] == 0, "every hold was settled", 30)
-    wait_for(lambda: budget(s)["spent_nanousd"] == books(s, paid, free), "the last lines are written", 30)
+    wait_for(lambda: budget(s)["held_nanousd"] == 0, "every hold was settled", 60)
+    wait_for(lambda: budget(s)["spent_nanousd"] == sum(x["cost_nanousd"] for x in lines_of(s)), "the last lines are written", 60)
+    assert budget(s)["spent_nanousd"] == books(s, paid, free)
     assert len(paid) >= 16
     s.stop()
     scripted.reset()
