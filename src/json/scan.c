@@ -25,12 +25,16 @@ static bool fail(struct scan *s, const byte *at, const char *why)
     return false;
 }
 
+static inline const byte *past_space(const byte *p, const byte *end)
+{
+    while (p < end && *p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
 static inline void skip_space(struct scan *s)
 {
-    const byte *p = s->at;
-    while (p < s->end && *p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-        p++;
-    s->at = p;
+    s->at = past_space(s->at, s->end);
 }
 
 /* ---- strings ---- */
@@ -181,8 +185,24 @@ static __attribute__((noinline)) bool skip_string_from(struct scan *s, const byt
     }
 }
 
-/* s->at at the opening quote; afterwards behind the closing one. Keys and most values end within sixteen bytes, and are
- * seen with one look. */
+/* Behind the string whose opening quote p is at, if one look at sixteen bytes tells; else NULL. Keys and most values are like this. */
+static inline const byte *behind_short(const byte *p, const byte *end)
+{
+#ifdef __SSE2__
+    if (end - p > 16) {
+        unsigned stops = stops_of_16(p + 1);
+        const byte *stop = p + 1 + (stops ? __builtin_ctz(stops) : 0);
+        if (stops && *stop == '"')
+            return stop + 1;
+    }
+#else
+    (void)p;
+    (void)end;
+#endif
+    return NULL;
+}
+
+/* s->at at the opening quote; afterwards behind the closing one. */
 static inline bool skip_string(struct scan *s)
 {
     const byte *p = s->at + 1;
@@ -266,7 +286,7 @@ static bool skip_scalar(struct scan *s)
 
 /* ---- containers ---- */
 
-static bool skip_key(struct scan *s)
+static __attribute__((noinline)) bool skip_key(struct scan *s)
 {
     if (s->at == s->end)
         return fail(s, s->at, "unclosed object");
@@ -281,75 +301,91 @@ static bool skip_key(struct scan *s)
     return true;
 }
 
-/* One value of any kind, from its first byte to behind its last. One bit a level says whether it is an object. */
+/* From where a key should begin to behind its colon; NULL: it does not, s says why. */
+static inline const byte *behind_key(struct scan *s, const byte *p)
+{
+    const byte *q = p < s->end && *p == '"' ? behind_short(p, s->end) : NULL;
+    if (q && q < s->end && *q == ':')
+        return q + 1;
+    s->at = p;
+    return skip_key(s) ? s->at : NULL;
+}
+
+/* One value of any kind, from its first byte to behind its last. One bit a level says whether it is an object. What is at hand is kept
+ * in registers, and s->at is right only where s is handed on. */
 static bool skip_value(struct scan *s, unsigned max_depth)
 {
     uint64_t objects[DEEPEST / 64];
     unsigned depth = 0;
+    bool in_object = false;
+    const byte *p = s->at, *const end = s->end;
     for (;;) {
-        skip_space(s);
-        if (s->at == s->end)
-            return fail(s, s->at, "unexpected end");
-        byte c = *s->at;
-        if (c == '{' || c == '[') {
+        p = past_space(p, end);
+        if (p == end)
+            return fail(s, p, "unexpected end");
+        byte c = *p;
+        const byte *q = c == '"' ? behind_short(p, end) : NULL;
+        if (q) {
+            p = q;
+        } else if (c == '{' || c == '[') {
             if (depth == max_depth)
-                return fail(s, s->at, "nested too deep");
-            uint64_t bit = (uint64_t)1 << depth % 64;
-            objects[depth / 64] = c == '{' ? (depth % 64 ? objects[depth / 64] : 0) | bit
-                                           : (depth % 64 ? objects[depth / 64] : 0) & ~bit;
-            depth++;
-            s->at++;
-            skip_space(s);
-            if (s->at < s->end && *s->at == (c == '{' ? '}' : ']')) {
-                s->at++;
-                depth--;
-            } else if (c == '{') {
-                if (!skip_key(s))
+                return fail(s, p, "nested too deep");
+            uint64_t bit = (uint64_t)1 << depth % 64, had = depth % 64 ? objects[depth / 64] : 0;
+            objects[depth / 64] = c == '{' ? had | bit : had & ~bit;
+            p = past_space(p + 1, end);
+            if (p < end && *p == (c == '{' ? '}' : ']')) {
+                p++;
+            } else {
+                depth++;
+                in_object = c == '{';
+                if (in_object && !(p = behind_key(s, p)))
                     return false;
                 continue;
-            } else {
-                continue;
             }
-        } else if (!skip_scalar(s)) {
-            return false;
+        } else {
+            s->at = p;
+            if (!skip_scalar(s))
+                return false;
+            p = s->at;
         }
         for (;;) { /* behind a value */
-            if (depth == 0)
+            if (depth == 0) {
+                s->at = p;
                 return true;
-            bool in_object = objects[(depth - 1) / 64] >> (depth - 1) % 64 & 1;
-            skip_space(s);
-            if (s->at == s->end)
-                return fail(s, s->at, in_object ? "unclosed object" : "unclosed array");
-            c = *s->at++;
+            }
+            p = past_space(p, end);
+            if (p == end)
+                return fail(s, p, in_object ? "unclosed object" : "unclosed array");
+            c = *p++;
             if (c == ',') {
-                skip_space(s);
-                if (in_object && !skip_key(s))
+                if (in_object && !(p = behind_key(s, past_space(p, end))))
                     return false;
                 break;
             }
             if (c != (in_object ? '}' : ']'))
-                return fail(s, s->at - 1,
-                            in_object ? "expected ',' or '}'" : "expected ',' or ']'");
-            depth--;
+                return fail(s, p - 1, in_object ? "expected ',' or '}'" : "expected ',' or ']'");
+            if (--depth)
+                in_object = objects[(depth - 1) / 64] >> (depth - 1) % 64 & 1;
         }
     }
 }
 
 /* ---- the object ---- */
 
-/* Whether the inside of a JSON string, escapes undone, is the wanted key. */
-static bool key_is(const byte *p, size_t n, const char *key)
+/* Whether the inside of a JSON string, escapes undone, is the wanted key, which holds no backslash. Most differ soon. */
+static inline bool key_is(const byte *p, size_t n, const char *key)
 {
-    if (n && p[0] != (byte)key[0] && p[0] != '\\') /* most keys differ at once */
-        return false;
-    size_t want = strlen(key);
-    if (n == want)
-        return memcmp(p, key, n) ==
-               0; /* were there an escape, the text would be longer than what it means */
-    if (n < want || !memchr(p, '\\', n))
+    size_t same = 0;
+    while (same < n && p[same] == (byte)key[same]) /* no string holds the zero that ends a key */
+        same++;
+    if (same == n)
+        return key[n] == 0;
+    if (p[same] != '\\')
         return false;
     const byte *end = p + n;
-    const char *key_end = key + want;
+    const char *key_end = key + strlen(key);
+    p += same;
+    key += same;
     while (p < end) {
         char text[4];
         uint32_t c;
@@ -372,10 +408,15 @@ struct member_args {
     size_t n_want;
     json_member_fn *on_member;
     void *arg;
+    /* bits of the first bytes of what is wanted, by their low six bits: most keys have another one */
+    uint64_t firsts;
 };
 
 static void note_member(const struct member_args *m, const byte *text, const struct json_span *span)
 {
+    byte first = text[span->key_at];
+    if (!(m->firsts >> first % 64 & 1) && span->key_n && first != '\\')
+        return;
     for (size_t i = 0; i < m->n_want; i++) {
         if (!key_is(text + span->key_at, span->key_n, m->want[i].key))
             continue;
@@ -471,9 +512,10 @@ static unsigned depth_limit(unsigned max_depth)
 bool json_scan_members(struct str text, struct json_want *want, size_t n_want, unsigned max_depth,
                        json_member_fn *on_member, void *arg, struct json_scan *out, struct err *e)
 {
-    const struct member_args m = {want, n_want, on_member, arg};
+    struct member_args m = {want, n_want, on_member, arg, 0};
     struct scan s = scan_of(text);
     for (size_t i = 0; i < n_want; i++) {
+        m.firsts |= (uint64_t)1 << (byte)want[i].key[0] % 64;
         want[i].span = (struct json_span){0};
         want[i].count = 0;
     }

@@ -704,14 +704,39 @@ static size_t string_end(struct str u, size_t i)
     return u.n;
 }
 
+/* How many objects and lists are open at the start of what is left of a text: as many as it closes. */
+static int open_at(struct str rest)
+{
+    int n = 0;
+    for (size_t i = 0; i < rest.n; i++) {
+        char c = rest.p[i];
+        if (c == '"')
+            i = string_end(rest, i + 1);
+        else if (c == '}' || c == ']')
+            n++;
+        else if (c == '{' || c == '[')
+            n--;
+    }
+    return n;
+}
+
 /* In which it was served: beside the usage, in the reply or in the event's response. Anybody's names may stand further in. */
 static void meter_service(struct str data, struct ir_usage *found)
 {
     struct json_want want[] = {{.key = "service_tier"}, {.key = "response"}};
     struct json_scan scan;
     struct str tier;
-    if (!str_contains(data, STR("\"service_tier\"")))
+    size_t at = wire_last_value(data, STR("service_tier"));
+    if (at == data.n)
         return;
+    /* as a rule it stands near the end: the way from there is the shorter one */
+    if (data.p[at] == '"') {
+        size_t end = string_end(data, at + 1);
+        if (end < data.n && open_at(str_skip(data, end + 1)) == 1) {
+            found->service = ir_service_of(str_n(data.p + at + 1, end - at - 1));
+            return;
+        }
+    }
     for (int depth = 0; depth < 2; depth++) {
         if (!json_scan_object(data, want, ARRAY_LEN(want), 0, &scan, NULL))
             return;

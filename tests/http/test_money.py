@@ -142,7 +142,7 @@ def test_the_service_that_was_given_is_paid_for(start, scripted, is_stream):
         assert got == ({"default": "standard"}.get(given, "priority"), cost)
     response = {"id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "service_tier": "priority",
                 "output": [{"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "hi", "annotations": []}]}],
-                "usage": {"input_tokens": 1000, "output_tokens": 0, "total_tokens": 1000}}
+                "usage": {"input_tokens": 1000, "output_tokens": 0, "total_tokens": 1000}, "metadata": {"service_tier": "flex"}}
     assert paid("/v1/responses", {"model": "to-responses"}, response, [
         event({"type": "response.created", "response": {**response, "status": "in_progress", "usage": None}}, "response.created"),
         event({"type": "response.completed", "response": response}, "response.completed")]) == ("priority", 6_000_000)
