@@ -4,6 +4,7 @@
 #include "api/change_route.h"
 #include "base/clock.h"
 #include "domain/discover.h"
+#include "json/shape_json.h"
 
 #define MODELS_TIMEOUT_MS 15000
 #define MAX_SYNCED 5000
@@ -566,7 +567,7 @@ static const struct shape alias_out_shape = SHAPE(struct alias_out,
     FIELD(struct alias_out, success, 0, "true"),
     FIELD(struct alias_out, model, 0, "What is meant"),
     FIELD(struct alias_out, alias, 0, "The name that clients ask for"));
-static const struct shape aliases_shape = SHAPE(struct aliases_out, FIELD(struct aliases_out, aliases, 0, "What each alias means"));
+static const struct shape aliases_shape = SHAPE(struct aliases_out, FIELD_JSON(struct aliases_out, aliases, JSON_MAP, &json_of_text, 0, "What each alias means"));
 static const struct shape alias_query_shape = SHAPE(struct alias_query, FIELD(struct alias_query, alias, 0, "Which"));
 /* clang-format on */
 

@@ -151,10 +151,16 @@ static const struct shape traffic_shape = MEMBERS("traffic",
     MEMBER("queued",    SHAPE_INT64, 0, "Requests that wait"),
     MEMBER("running",   SHAPE_INT64, 0, "Requests that run"),
     MEMBER("executing", SHAPE_INT64, 0, "The same"));
+static const struct shape breaker_shape = MEMBERS("breaker",
+    MEMBER("name",            SHAPE_STR,   0, "Connection and model"),
+    MEMBER("state",           SHAPE_STR,   0, "CLOSED, OPEN or HALF_OPEN"),
+    MEMBER("failureCount",    SHAPE_INT64, 0, "In a row"),
+    MEMBER("lastFailureTime", SHAPE_STR,   0, "When it failed last"),
+    MEMBER("remainingMs",     SHAPE_INT64, 0, "Until it is asked again"));
 static const struct shape resilience_shape = SHAPE(struct resilience_out,
     FIELD_OBJECT(struct resilience_out, profiles, &profiles_shape, 0, "How connections are left alone"),
     FIELD_OBJECT(struct resilience_out, defaults, &protect_shape, 0, "What protecting a connection limits it to"),
-    FIELD(struct resilience_out, circuitBreakers, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
+    FIELD_JSON(struct resilience_out, circuitBreakers, JSON_LIST, &breaker_shape, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
     FIELD_JSON(struct resilience_out, rateLimitStatus, JSON_MAP, &traffic_shape, 0, "Requests waiting and running by provider:connection"));
 static const struct shape resilience_in_shape = SHAPE_STRICT(struct resilience_in,
     FIELD(struct resilience_in, profiles, 0, "apikey, oauth, local: each whole; of the first two, those that differ from what holds must agree"),
@@ -377,6 +383,12 @@ static const struct shape overview_shape = MEMBERS("overview",
     MEMBER("protected",   SHAPE_INT64, 0, "How many of them are protected"),
     MEMBER("queued",      SHAPE_INT64, 0, "Requests that wait"),
     MEMBER("running",     SHAPE_INT64, 0, "Requests that run"));
+static const struct shape locked_out_shape = MEMBERS("locked_out",
+    MEMBER("provider",     SHAPE_STR,   0, "Its provider"),
+    MEMBER("connectionId", SHAPE_STR,   0, "The connection"),
+    MEMBER("model",        SHAPE_STR,   0, "The model; *: all of them"),
+    MEMBER("reason",       SHAPE_STR,   0, "What failed"),
+    MEMBER("remainingMs",  SHAPE_INT64, 0, "For how long"));
 static const struct shape guarded_shape = MEMBERS("guarded",
     MEMBER("connectionId",        SHAPE_STR,    0, "The connection"),
     MEMBER("provider",            SHAPE_STR,    0, "Its provider"),
@@ -390,7 +402,7 @@ static const struct shape guarded_shape = MEMBERS("guarded",
 static const struct shape rates_shape = SHAPE(struct rates_out,
     FIELD_JSON(struct rates_out, connections, JSON_LIST, &guarded_shape, 0, "connectionId, provider, name, rateLimitProtection, limits, active, queued, running of each"),
     FIELD_JSON(struct rates_out, overview, 0, &overview_shape, 0, "The same summed up"),
-    FIELD(struct rates_out, lockouts, 0, "Models and connections that are left alone: provider, connectionId, model, reason, remainingMs"));
+    FIELD_JSON(struct rates_out, lockouts, JSON_LIST, &locked_out_shape, 0, "Models and connections that are left alone: provider, connectionId, model, reason, remainingMs"));
 static const struct shape protect_in_shape = SHAPE(struct protect_in,
     FIELD_TEXT(struct protect_in, connectionId, 1, 200, REQUIRED | TRIM, "Which connection"),
     FIELD(struct protect_in, enabled, REQUIRED, "true: it gets the limits that GET /api/resilience shows as defaults, where it has none; false: it loses them"));
@@ -532,7 +544,7 @@ static const struct shape policy_out_shape = MEMBERS("policy",
     {.name = "match", .kind = SHAPE_JSON, .doc = "Which requests", .shape = &match_out_shape},
     {.name = "action", .kind = SHAPE_JSON, .doc = "What is done with them", .shape = &action_out_shape});
 static const struct shape policies_shape = SHAPE(struct policies_out,
-    FIELD(struct policies_out, circuitBreakers, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
+    FIELD_JSON(struct policies_out, circuitBreakers, JSON_LIST, &breaker_shape, 0, "Those with a failure to remember: name, state, failureCount, lastFailureTime, remainingMs"),
     FIELD_JSON(struct policies_out, lockedIdentifiers, JSON_LIST, &lock_shape, 0, "Addresses that failed to sign in too often: identifier, lockedUntil, remainingMs"),
     FIELD_JSON(struct policies_out, policies, JSON_LIST, &policy_out_shape, 0, "What is done with requests before they are led anywhere: id, name, enabled, priority, match, action"));
 /* In the order of enum policy_bit. */

@@ -4,6 +4,7 @@
 #include "api/combos.h"
 #include "api/omni.h"
 #include "base/clock.h"
+#include "json/shape_json.h"
 
 struct success_out {
     bool success;
@@ -351,8 +352,8 @@ struct renamed_out {
 /* clang-format off */
 static const struct shape renames_shape = SHAPE(struct renames_out,
     FIELD_AS(struct renames_out, built_in, "builtIn", NULL, 0, "None: sluice renames nothing by itself"),
-    FIELD(struct renames_out, custom, 0, "What each old name stands for"),
-    FIELD(struct renames_out, all, 0, "The same"));
+    FIELD_JSON(struct renames_out, custom, JSON_MAP, &json_of_text, 0, "What each old name stands for"),
+    FIELD_JSON(struct renames_out, all, JSON_MAP, &json_of_text, 0, "The same"));
 static const struct shape renames_in_shape = SHAPE(struct renames_in,
     FIELD(struct renames_in, aliases, REQUIRED, "What each old name stands for: all of them"));
 static const struct shape rename_in_shape = SHAPE(struct rename_in,
