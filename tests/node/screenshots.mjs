@@ -58,6 +58,7 @@ makeUpThePast();
 async function shoot(width, height, scheme, shots) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce' });
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
   await page.goto(`${origin}/dashboard/`);
   await page.getByRole('textbox', { name: 'Password' }).fill('a password for pictures');
   await page.getByRole('button', { name: 'Sign in' }).click();
@@ -65,6 +66,9 @@ async function shoot(width, height, scheme, shots) {
   const cdp = await context.newCDPSession(page);
   for (const [name, path, act] of shots) {
     await page.goto(`${origin}/dashboard/${path}`);
+    await page.getByRole('heading', { level: 1 }).first().waitFor();
+    await page.waitForFunction(() => !document.querySelector('[aria-label="Loading"], .mantine-Loader-root'));
+    if (path === '') await page.locator('.chart canvas').first().waitFor();
     await page.waitForTimeout(2_500);
     if (act) await act(page);
     await page.waitForTimeout(600);
