@@ -459,6 +459,7 @@ static bool build_loop(struct server *s, unsigned i, const struct snapshot *snap
     struct worker_loop *w = &s->loops[i];
     struct http_server_conf sc = server_conf(&snap->settings);
     struct http_client_conf cc = client_conf(&snap->settings);
+    sc.held_bytes = cc.held_bytes = relay_held_bytes(s->shared);
     const char *host = s->options.host ? s->options.host : snap->settings.host.p;
     uint16_t bound;
     w->server = s;

@@ -105,7 +105,7 @@ static const struct setting rows[] = {
     INT(between_timeout_ms, 300000, 1, DAY, "Longest silence inside an upstream's reply"),
     INT(total_timeout_ms, 0, 0, DAY, "Longest time for one upstream reply; 0: no limit"),
     INT(max_json_depth, 128, 8, 2000, "Deepest nesting in JSON"),
-    INT(max_event_bytes, 32 << 20, 4096, 1 * GIB, "Largest event of a stream"),
+    INT(max_event_bytes, 32 << 20, 4096, 1 * GIB, "Largest event of a stream; in another format it may become eight times as large, or 64 MiB"),
     INT(max_reply_bytes, 256 << 20, 65536, 4 * GIB, "Largest reply that is held whole"),
     INT(max_attempts, 4, 1, 100, "Most targets tried for one request"),
     INT(max_memory_bytes, 2 * GIB, 1 << 20, 1024 * GIB, "Held by requests at once: bodies, what is made of them, replies; beyond it new requests get 503"),

@@ -5,6 +5,7 @@
  * A failed write is not reported: the peer may have answered before it stopped listening, and reading tells. */
 #include "http/client.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/banned.h"
@@ -41,6 +42,7 @@ struct outq { /* output that the socket did not take: exists only while there is
     uv_write_t write;
     struct conn *conn;
     struct buf flying, next;
+    size_t counted; /* of them, in conf.held_bytes */
 };
 
 struct pool {
@@ -326,10 +328,20 @@ static void free_client_if_done(struct http_client *c)
     free(c);
 }
 
+static void count_outq(struct conn *conn, size_t n)
+{
+    _Atomic int64_t *held = conn->client->conf.held_bytes;
+    if (held && n != conn->outq->counted)
+        atomic_fetch_add_explicit(held, (int64_t)n - (int64_t)conn->outq->counted,
+                                  memory_order_relaxed);
+    conn->outq->counted = n;
+}
+
 static void free_outq(struct conn *conn)
 {
     if (!conn->outq)
         return;
+    count_outq(conn, 0);
     buf_done(&conn->outq->flying);
     buf_done(&conn->outq->next);
     free(conn->outq);
@@ -448,6 +460,7 @@ static void put_now(struct conn *conn, uv_buf_t *bufs, unsigned n, bool last_sta
     unsigned n_copied = last_stays && is_new ? n - 1 : n;
     for (unsigned i = 0; i < n_copied; i++)
         buf_add(to, bufs[i].base, bufs[i].len);
+    count_outq(conn, q->flying.cap + q->next.cap);
     if (!is_new)
         return;
     uv_buf_t rest[2];

@@ -23,6 +23,7 @@ struct http_client_conf {
     uint64_t idle_timeout_ms;
     size_t max_head_bytes;
     uint64_t dns_ttl_ms;
+    _Atomic int64_t *held_bytes; /* what is queued for servers is added to it, of all loops; NULL: nobody asks */
 };
 extern const struct http_client_conf http_client_conf_default;
 

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,6 +68,7 @@ struct outq { /* output that the socket did not take: exists only while there is
     uv_write_t write;
     struct http_conn *conn;
     struct buf flying, next;
+    size_t counted; /* of them, in conf.held_bytes */
 };
 
 struct listener {
@@ -273,10 +275,20 @@ static void on_write_timer(struct timer *t)
     timer_start(c->server->loop, t, c->server->conf.write_timeout_ms, on_write_timer);
 }
 
+static void count_outq(struct http_conn *c, size_t n)
+{
+    _Atomic int64_t *held = c->server->conf.held_bytes;
+    if (held && n != c->outq->counted)
+        atomic_fetch_add_explicit(held, (int64_t)n - (int64_t)c->outq->counted,
+                                  memory_order_relaxed);
+    c->outq->counted = n;
+}
+
 static void free_outq(struct http_conn *c)
 {
     if (!c->outq)
         return;
+    count_outq(c, 0);
     buf_done(&c->outq->flying);
     buf_done(&c->outq->next);
     free(c->outq);
@@ -375,6 +387,7 @@ static void put_now(struct http_conn *c, uv_buf_t *bufs, unsigned n)
         set_broken(c);
         return;
     }
+    count_outq(c, c->outq->flying.cap + c->outq->next.cap);
     if (is_new)
         send_queue(c);
     if (queued(c) >= c->server->conf.high_water_bytes)

@@ -17,6 +17,7 @@ struct http_server_conf {
     size_t high_water_bytes;    /* queued output at which http_reply_is_full() says so */
     size_t low_water_bytes;     /* on_drain is called when it falls below again */
     size_t max_queued_bytes;    /* beyond it the connection is cut */
+    _Atomic int64_t *held_bytes; /* what is queued for clients is added to it, of all loops; NULL: nobody asks */
     unsigned max_conns;         /* of this loop: further ones get 503 and close */
 };
 extern const struct http_server_conf http_server_conf_default;

@@ -54,6 +54,11 @@ uint64_t relay_active(const struct relay_shared *s)
     return atomic_load_explicit(&s->active, memory_order_relaxed);
 }
 
+_Atomic int64_t *relay_held_bytes(struct relay_shared *s)
+{
+    return &s->held_bytes;
+}
+
 int64_t relay_body_bytes(const struct relay_shared *s)
 {
     return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);

@@ -37,6 +37,7 @@ struct relay_shared *relay_shared_new(const char *db_path, struct usage_log *usa
                                       const char *spool_dir, struct limiter *limiter);
 void relay_shared_free(struct relay_shared *s);
 uint64_t relay_active(const struct relay_shared *s);         /* requests in flight */
+_Atomic int64_t *relay_held_bytes(struct relay_shared *s);   /* the same, for others to add to */
 int64_t relay_body_bytes(const struct relay_shared *s);      /* held in memory, against settings.max_memory_bytes */
 void relay_set_self(struct relay_shared *s, struct str origin, struct secret key); /* before the first request */
 /* The engine of the semantic cache; takes it. NULL: none. */

@@ -175,7 +175,7 @@ struct relay_shared {
     struct relay_self self;
     struct str spool_dir;
     _Atomic uint64_t active;
-    _Atomic int64_t held_bytes;      /* by requests: bodies, what was read from them, replies; against settings.max_memory_bytes */
+    _Atomic int64_t held_bytes;      /* by requests (bodies, what was read from them, replies) and by output that waits for a socket; against settings.max_memory_bytes */
 };
 
 /* relay.c */

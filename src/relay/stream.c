@@ -4,7 +4,7 @@
 #include "wire/common.h"
 
 #define MAX_SCANNED (1u << 20) /* larger frames hold no usage: they pass unread */
-#define MAX_OUT (64u << 20)    /* frames of one read before they are written */
+#define MIN_OUT (64u << 20)
 #define MAX_SPARE (256u << 10)
 
 /* ---- errors inside a stream ---- */
@@ -54,6 +54,14 @@ void write_stream_error(enum wire_id client, const struct err *e, struct str req
 
 /* ---- to the client ---- */
 
+/* What one read became, before it is written. An event that the upstream may send must find room as what it becomes: Responses tell a
+ * text five times (piece, text, part, item, answer), and escapes may be longer. */
+static size_t out_max(const struct relay *rl)
+{
+    size_t event = (size_t)rl->set->max_event_bytes;
+    return event > MIN_OUT / 8 ? event * 8 : MIN_OUT;
+}
+
 /* An idle stream holds nothing for its next read. */
 static void empty_out(struct relay *rl)
 {
@@ -64,7 +72,7 @@ static void empty_out(struct relay *rl)
         rl->out = smaller;
     }
     buf_done(&rl->out);
-    buf_init(&rl->out, MAX_OUT);
+    buf_init(&rl->out, out_max(rl));
 }
 
 /* Growing anew with each read would copy what was written several times. */
@@ -84,7 +92,7 @@ static void shrink_out(struct relay *rl)
     struct buf kept;
     if (rl->out.cap <= 2 * rl->out.n)
         return;
-    buf_init(&kept, MAX_OUT);
+    buf_init(&kept, out_max(rl));
     buf_str_add(&kept, buf_str(&rl->out));
     if (buf_failed(&kept)) {
         buf_done(&kept);
@@ -207,7 +215,7 @@ static bool on_frame(void *arg, struct str event, struct str data, struct err *e
 void stream_start(struct relay *rl)
 {
     const struct wire *up = wire_of(rl->up);
-    buf_init(&rl->out, MAX_OUT);
+    buf_init(&rl->out, out_max(rl));
     if (rl->mode == REPLY_PASS) {
         size_t max = (size_t)rl->set->max_event_bytes;
         if (!rl->kept && max > MAX_SCANNED)
@@ -523,7 +531,7 @@ void stream_replay(struct relay *rl, const struct ir_response *res)
 {
     rl->mode = REPLY_TRANSLATE;
     buf_done(&rl->out);
-    buf_init(&rl->out, MAX_OUT);
+    buf_init(&rl->out, out_max(rl));
     rl->enc = wire_of(rl->spec->client)->encoder_new(&rl->ctx);
     rl->collector = NULL;
     ir_replay(&rl->ctx, res, relay_on_ir_event, rl);

@@ -1,13 +1,15 @@
 """Answers of another shape, size, encoding or end than was asked for, and clients that read slowly."""
 import gzip
 import json
+import re
+import socket
 import zlib
 
 import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn, dump, sse_events
-from gateway import KEY
+from gateway import KEY, read_all, wait_for
 from upstream import http, stream
 
 clients = pytest.mark.parametrize("client", FORMATS)
@@ -246,6 +248,27 @@ def read_late(sluice, upstream, path, body):
 LARGE = "y" * (12 << 20)
 
 
+def test_what_waits_for_slow_clients_counts(start_sluice, scripted, upstream):
+    """An answer that its client does not take is held twice: as it came, and as it waits for the socket."""
+    config = basic_config(scripted.origin)
+    config["server"]["max_memory_bytes"] = 38 << 20
+    s = start_sluice(config, arguments=("--threads", "1"))
+    upstream.next(http(200, dump({"object": "list", "data": [{"embedding": LARGE * 2}]})))
+    data = dump({"model": "to-chat", "input": "x"}).encode()
+
+    def small():
+        return post(s, "chat", "chat", False).status_code
+
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        slow.connect(("127.0.0.1", s.port))
+        slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
+                     b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (KEY.encode(), len(data), data))
+        wait_for(lambda: small() == 503, "its answer counts", 60)
+        assert len(read_all(slow)) > len(LARGE) * 2
+    wait_for(lambda: small() == 200, "it is let go", 60)
+
+
 @pytest.mark.parametrize("path,body,reply", [
     ("/v1/chat/completions", FORMATS["chat"].request(Ask(model="to-chat")), FORMATS["chat"].reply(Turn(text=LARGE), "up")),
     ("/v1/messages", FORMATS["anthropic"].request(Ask(model="to-chat")), FORMATS["chat"].reply(Turn(text=LARGE), "up")),
@@ -293,3 +316,15 @@ def test_an_event_that_is_too_large_once_translated(sluice, upstream):
             assert r.status_code == 502 and "too large" in r.text
     upstream.reset()
     assert FORMATS["responses"].read_stream(post(sluice, "responses", "chat", True).content).text == HELLO
+
+
+def test_an_event_that_may_come_can_be_told(sluice, upstream):
+    """An event below max_event_bytes finds room in another format too, and Responses tell a text five times."""
+    f = FORMATS["chat"]
+    frames = f.events(Turn(text="say"))
+    large = next(i for i, frame in enumerate(frames) if b'"content":"s' in frame.replace(b": ", b":"))
+    frames[large] = re.sub(rb'("content": ?")s', rb"\1" + b"z" * (14 << 20), frames[large])
+    upstream.play(stream(frames, f.stream_type, "whole"))
+    r = post(sluice, "responses", "chat", True)
+    assert r.status_code == 200 and len(r.content) > 5 * (14 << 20)
+    assert r.content.rstrip().rpartition(b"\n\n")[2].startswith(b"event: response.completed\n")

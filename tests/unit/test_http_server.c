@@ -12,6 +12,7 @@
 static struct loop *l;
 static struct arena *a;
 static struct http_server *server;
+static _Atomic int64_t held_out; /* what the server says is queued */
 static uint16_t port;
 /* a letter for each call of the handler: Head, body, Complete, !bad, X closed, A aborted, Drain */
 static struct buf events;
@@ -195,7 +196,9 @@ static const struct http_handler handler = {.on_head = on_head,
 static void serve(const struct http_server_conf *conf)
 {
     struct err e = ERR_INIT;
-    server = http_server_new(l, conf, &handler, &server);
+    struct http_server_conf own = *conf;
+    own.held_bytes = &held_out;
+    server = http_server_new(l, &own, &handler, &server);
     ck_assert_msg(http_server_listen(server, "127.0.0.1", 0, &port, &e), "%s", e.message);
 }
 
@@ -213,6 +216,7 @@ static void teardown(void)
     loop_free(l);
     arena_free(a);
     buf_done(&events);
+    ck_assert_int_eq(held_out, 0);
     arena_thread_done();
 }
 
@@ -978,8 +982,10 @@ START_TEST(what_is_given_at_once_waits_for_its_reader_however_large)
     peer_say(l, fd, "GET /piece HTTP/1.1\r\n" HOST "\r\n");
     for (int i = 0; i < 20; i++)
         net_turn(l);
+    ck_assert_int_gt(held_out, 1 << 20); /* counted where memory is bounded */
     struct str got = body_of(peer_read_message(l, fd, a));
     ck_assert(str_eq(got, big_block));
+    TURN_UNTIL(l, held_out == 0);
     (void)close(fd);
 }
 END_TEST
