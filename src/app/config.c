@@ -1461,6 +1461,7 @@ static bool add_detected(struct loader *l, struct err *e)
         const struct local_server *found = &l->src->local[i];
         struct provider_in in = {.name = str_of(found->kind),
                                  .kind = str_of(found->kind),
+                                 .base_url = str_of(found->base_url),
                                  .is_enabled = true,
                                  .fetch_images = true,
                                  .from = ORIGIN_ENV};

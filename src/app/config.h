@@ -11,6 +11,7 @@
 
 struct local_server {         /* a model server found beside us */
     const char *kind;         /* "ollama"; NULL: none */
+    char base_url[48];
     const char *models[MAX_LOCAL_MODELS];
     size_t n_models;
 };

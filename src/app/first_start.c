@@ -5,15 +5,52 @@
 #include "domain/discover.h"
 #include "domain/noun.h"
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define PROBE_MS 500
 
+/* Where they listen is theirs to say, in the variables that they read themselves. */
 static const struct {
-    const char *kind;
-    uint16_t port;
-} local_kinds[] = {{"ollama", 11434}, {"llamacpp", 8080}};
+    const char *kind, *path;
+    const char *host, *port; /* variables; host may hold a port too */
+    uint16_t usual;
+} local_kinds[] = {{"ollama", "", "OLLAMA_HOST", NULL, 11434},
+                   {"llamacpp", "/v1", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", 8080}};
+
+static bool take_port(struct str text, uint16_t *port)
+{
+    int64_t n;
+    if (!str_to_int(text, &n) || n < 1 || n > 65535)
+        return false;
+    *port = (uint16_t)n;
+    return true;
+}
+
+/* The port on this machine; false: it is said to be elsewhere. "", "host", "host:port", ":port", "http://host:port/": what serves all
+ * addresses is here as well. */
+static bool local_port(size_t i, uint16_t *port)
+{
+    struct str said = str_trim(str_of(getenv(local_kinds[i].host))), host, rest;
+    *port = local_kinds[i].usual;
+    if (local_kinds[i].port && getenv(local_kinds[i].port) &&
+        !take_port(str_trim(str_of(getenv(local_kinds[i].port))), port))
+        return false;
+    if (str_starts_nocase(said, STR("http://")))
+        said = str_skip(said, 7);
+    (void)str_cut(said, '/', &said);
+    if (said.n && said.p[0] == '[') { /* [::1]:11434 */
+        rest = str_cut(str_skip(said, 1), ']', &host);
+        rest = str_skip(rest, rest.n && rest.p[0] == ':');
+    } else {
+        rest = str_cut(said, ':', &host);
+    }
+    if (rest.n && !take_port(rest, port))
+        return false;
+    return host.n == 0 || str_is(host, "0.0.0.0") || str_is(host, "::") ||
+           str_eq_nocase(host, STR("localhost")) || str_starts(host, STR("127."));
+}
 
 /* Loopback answers at once, with a connection or a refusal. */
 static bool is_listening(uint16_t port)
@@ -28,7 +65,7 @@ static bool is_listening(uint16_t port)
 }
 
 /* Anything may listen there: only a server that lists models the way its kind does is taken for one. */
-static void look_at(struct config_sources *s, size_t i)
+static void look_at(struct config_sources *s, size_t i, uint16_t port)
 {
     struct local_server *out = &s->local[i];
     struct arena *a = arena_new();
@@ -38,12 +75,14 @@ static void look_at(struct config_sources *s, size_t i)
     struct upstream u = {
         .name = str_of(kind->id),
         .kind = kind,
-        .origin = {.host = STR("127.0.0.1"), .port = local_kinds[i].port, .allow_private = true},
-        .base_path = strcmp(kind->id, "llamacpp") == 0 ? STR("/v1") : STR_NONE,
+        .origin = {.host = STR("127.0.0.1"), .port = port, .allow_private = true},
+        .base_path = str_of(local_kinds[i].path),
     };
-    u.origin.host_header = str_fmt(a, "127.0.0.1:%u", local_kinds[i].port);
+    u.origin.host_header = str_fmt(a, "127.0.0.1:%u", port);
     if (upstream_models(a, &u, PROBE_MS, &d, &e) && d.n > 0) {
         out->kind = kind->id;
+        (void)snprintf(out->base_url, sizeof out->base_url, "http://127.0.0.1:%u%s", port,
+                       local_kinds[i].path);
         for (size_t j = 0; j < d.n && out->n_models < MAX_LOCAL_MODELS; j++) {
             char *name = strndup(d.models[j].p, d.models[j].n); /* kept as long as the process */
             if (name)
@@ -55,9 +94,11 @@ static void look_at(struct config_sources *s, size_t i)
 
 void detect_local(struct config_sources *s)
 {
-    for (size_t i = 0; i < ARRAY_LEN(local_kinds); i++)
-        if (is_listening(local_kinds[i].port))
-            look_at(s, i);
+    for (size_t i = 0; i < ARRAY_LEN(local_kinds); i++) {
+        uint16_t port;
+        if (local_port(i, &port) && is_listening(port))
+            look_at(s, i, port);
+    }
 }
 
 bool first_key(struct config_sources *s, struct snapshot **snap, struct err *e)

@@ -3,7 +3,8 @@
 #define APP_FIRST_START_H
 #include "app/config.h"
 
-/* Looks for Ollama and llama-server on this machine, for at most half a second each. Fills s->local. */
+/* Looks for Ollama and llama-server on this machine (where OLLAMA_HOST, LLAMA_ARG_HOST and LLAMA_ARG_PORT say), for at most half a second
+ * each. Fills s->local. */
 void detect_local(struct config_sources *s);
 /* At the very first start, when nothing else lets a client in: makes a client key and loads *snap anew. */
 bool first_key(struct config_sources *s, struct snapshot **snap, struct err *e) MUST_USE;

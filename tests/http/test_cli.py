@@ -6,8 +6,14 @@ import select
 import subprocess
 import time
 
+import httpx
 import pytest
+from formats import FORMATS
+from formats.common import Turn
 from gateway import BINARY, Sluice, wait_for
+from upstream import answer, http
+
+NOWHERE = {"OLLAMA_HOST": "127.0.0.1:1", "LLAMA_ARG_PORT": "1"}  # whatever this machine may run
 
 
 class Cli:
@@ -211,6 +217,24 @@ complete_words sluice completion z
     assert r.stdout.split("\n")[:4] == ["provider", "create", "--port --port-file", "zsh"]
 
 
+def test_completion_is_accepted_by_the_other_shells(cli, tmp_path):
+    """zsh parses and autoloads it; fish offers what stands in it."""
+    (tmp_path / "_sluice").write_text(cli.ok("completion", "zsh"))
+    for words in (["-n", str(tmp_path / "_sluice")],
+                  ["-fc", "fpath=(%s $fpath); autoload -Uz compinit _sluice; compinit -D; autoload +X _sluice; print $_comps[sluice]" % tmp_path]):
+        r = subprocess.run(["zsh", *words], capture_output=True, text=True, check=False, env={**cli.env, "HOME": str(tmp_path)})
+        assert (r.returncode, r.stderr) == (0, ""), r
+    assert r.stdout.strip() == "_sluice"
+    (tmp_path / "sluice.fish").write_text(cli.ok("completion", "fish"))
+    subprocess.run(["fish", "-n", str(tmp_path / "sluice.fish")], check=True)
+    script = "source %s/sluice.fish; complete -C 'sluice pro'; complete -C 'sluice key cr'; complete -C 'sluice serve --po'; complete -C 'sluice completion z'"
+    r = subprocess.run(["fish", "--no-config", "-c", script % tmp_path], capture_output=True, text=True, check=False,
+                       env={**cli.env, "HOME": str(tmp_path)})
+    assert (r.returncode, r.stderr) == (0, ""), r
+    offered = [line.split("\t")[0] for line in r.stdout.splitlines()]
+    assert offered == ["provider", "create", "--port", "--port-file", "zsh"]
+
+
 def test_first_start_makes_one_key_and_shows_it_once(start_sluice, tmp_path):
     s = start_sluice({}, key=None, env={"GROQ_API_KEY": "gsk-1"})
     key = re.search(r"^  (sk-sluice-\S+)$", s.output(), re.M)[1]
@@ -247,6 +271,79 @@ def test_without_a_file_the_environment_is_offered(tmp_path):
         assert ("Groq (GROQ_API_KEY): models are named groq/MODEL" in out.read_text()) == offered
         assert "gsk-1" not in out.read_text()
     assert b"gsk-1" not in b"".join(f.read_bytes() for f in cli.data.iterdir())
+
+
+def serve_bare(cli, folder, env, offered=(), probe=lambda origin, key: None):
+    """A first start without a file: its greeting; probe is called while it runs."""
+    port, out = folder / "port", folder / "out"
+    port.unlink(missing_ok=True)
+    with open(out, "wb") as f:
+        p = subprocess.Popen([str(BINARY), "serve", "--port", "0", "--port-file", str(port)], stdout=f, stderr=subprocess.STDOUT,
+                             env={**cli.env, **env}, cwd=folder)
+    try:
+        wait_for(lambda: p.poll() is not None or (port.exists() and port.read_text().strip()
+                                                  and re.search(r"^  (sk-sluice-\S+)$", out.read_text(), re.M)), "it greets", 60)
+        assert p.poll() is None, out.read_text()
+        probe("http://127.0.0.1:" + port.read_text().strip(), re.search(r"^  (sk-sluice-\S+)$", out.read_text(), re.M)[1])
+    finally:
+        p.terminate()
+        assert p.wait(30) == 0
+    return out.read_text()
+
+
+KEYS = {"OPENAI_API_KEY": ("OpenAI", "openai"), "ANTHROPIC_API_KEY": ("Anthropic", "anthropic"), "GEMINI_API_KEY": ("Google Gemini", "google"),
+        "OPENROUTER_API_KEY": ("OpenRouter", "openrouter"), "MISTRAL_API_KEY": ("Mistral", "mistral"), "DEEPSEEK_API_KEY": ("DeepSeek", "deepseek"),
+        "XAI_API_KEY": ("xAI", "xai")}
+
+
+def test_first_start_offers_the_vendors_whose_keys_are_there(tmp_path):
+    cli = Cli(tmp_path)
+    cli.env.update(NOWHERE)
+    secret = "sk-secret-of-the-environment"
+
+    def probe(origin, key):
+        ids = [m["id"] for m in httpx.get(origin + "/v1/models", headers={"Authorization": "Bearer " + key}).json()["data"]]
+        assert ids == ["echo"]  # theirs are asked for as provider/model
+
+    text = serve_bare(cli, tmp_path, {name: secret for name in KEYS} | {"GITHUB_TOKEN": secret}, probe=probe)
+    for name, (title, provider) in KEYS.items():
+        assert "%s (%s): models are named %s/MODEL" % (title, name, provider) in text, text
+    assert "GitHub" not in text and secret not in text  # a token has other purposes
+
+
+@pytest.mark.parametrize("spelling", ["127.0.0.1:%d", "http://127.0.0.1:%d", "0.0.0.0:%d", ":%d", "localhost:%d/"])
+def test_first_start_finds_a_local_ollama(tmp_path, scripted, upstream, spelling):
+    """Where Ollama's own variable says that it listens, else at its usual port."""
+    async def script(conn, request):
+        if request.path == "/api/tags":
+            await http(200, '{"models":[{"name":"qwen3:4b","model":"qwen3:4b"}]}')(conn, request)
+        else:
+            await answer(FORMATS["ollama"], Turn(text="I am local."))(conn, request)
+
+    def probe(origin, key):
+        headers = {"Authorization": "Bearer " + key}
+        assert "ollama/qwen3:4b" in [m["id"] for m in httpx.get(origin + "/v1/models", headers=headers).json()["data"]]
+        r = httpx.post(origin + "/v1/chat/completions", headers=headers, json={"model": "ollama/qwen3:4b", "messages": [{"role": "user", "content": "x"}]})
+        assert r.json()["choices"][0]["message"]["content"] == "I am local."
+        assert upstream.last.json["model"] == "qwen3:4b"
+
+    upstream.play(script)
+    cli = Cli(tmp_path)
+    text = serve_bare(cli, tmp_path, NOWHERE | {"OLLAMA_HOST": spelling % scripted.port}, probe=probe)
+    assert "Ollama (running here): models are named ollama/MODEL" in text
+
+
+def test_first_start_finds_a_local_llama_server(tmp_path, scripted, upstream):
+    """But takes nothing for one that does not list its models as it does."""
+    cli = Cli(tmp_path)
+    env = NOWHERE | {"LLAMA_ARG_HOST": "127.0.0.1", "LLAMA_ARG_PORT": str(scripted.port)}
+    upstream.play(http(200, "<html>another program</html>", "text/html"))
+    assert "llama.cpp" not in serve_bare(cli, tmp_path, env)
+    other = tmp_path / "other"
+    other.mkdir()
+    upstream.play(http(200, '{"object":"list","data":[{"id":"tiny","object":"model"}],"models":[{"name":"tiny"}]}'))
+    text = serve_bare(Cli(other), other, env)
+    assert "llama.cpp (running here): models are named llamacpp/MODEL" in text and upstream.last.path == "/v1/models"
 
 
 def follows(check):
