@@ -3,7 +3,9 @@
 They execute what the model says, so the scripted model says one harmless thing: write `ran` into a file.
 """
 import json
+import os
 import pathlib
+import signal
 import subprocess
 
 from gateway import CACHE
@@ -11,6 +13,17 @@ from node import BIN
 
 # The rule of base URLs differs: Anthropic's and Google's are the origin, OpenAI's end in /v1.
 COMMAND = "echo ran > ran.txt"
+
+
+def end_all_of(home):
+    """Some leave a daemon behind (Cline its hub), in a session of its own: what lives in this home is theirs, and ends with them."""
+    mark = b"HOME=" + str(home).encode()
+    for place in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (place / "environ").read_bytes().split(b"\0"):
+                os.kill(int(place.name), signal.SIGKILL)
+        except OSError:  # it ended meanwhile, or is another user's
+            pass
 
 
 class Agent:
@@ -27,9 +40,12 @@ class Agent:
         place = CACHE / ("clients-more" if self.extra else "clients") / "node_modules/.bin"
         env = {"PATH": "%s:%s:/usr/bin:/bin" % (place, BIN), "HOME": str(home), "TERM": "dumb", "NO_COLOR": "1",
                "TMPDIR": str(folder)}
-        arguments = self.prepare(home, work, env, origin, key, model)
-        done = subprocess.run(arguments, cwd=work, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=100, check=False, start_new_session=True)
+        try:
+            arguments = self.prepare(home, work, env, origin, key, model)
+            done = subprocess.run(arguments, cwd=work, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=100, check=False, start_new_session=True)
+        finally:
+            end_all_of(home)
         self.output = done.stdout + "\n--- stderr\n" + done.stderr
         ran = work / "ran.txt"
         return done, ran.read_text() if ran.exists() else None

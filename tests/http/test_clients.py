@@ -3,6 +3,8 @@ scripted model wants, send the result back and print the answer. Each over its o
 
 Claude Code and Codex run with every `make test`; all six with `make test-clients`.
 """
+import pathlib
+
 import pytest
 from agents import AGENTS
 from conftest import CLIENTS
@@ -36,6 +38,17 @@ def glance(up, request):
     return names, RESULT[up] in dump(body)
 
 
+def living_in(home):
+    mark, found = b"HOME=" + str(home).encode(), []
+    for place in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (place / "environ").read_bytes().split(b"\0") and not (place / "stat").read_text().rpartition(")")[2].startswith(" Z"):
+                found.append(place.name)
+        except OSError:
+            pass
+    return found
+
+
 @pytest.mark.parametrize("name,up", TURNS, ids=["%s-over-%s" % t for t in TURNS])
 def test_turn(sluice, upstream, calls, tmp_path, name, up):
     agent = AGENTS[name]
@@ -56,6 +69,7 @@ def test_turn(sluice, upstream, calls, tmp_path, name, up):
     assert ran == "ran\n", agent.output[-4000:]
     assert SAID in agent.output, agent.output[-4000:]
     assert any(has for _, has in asked), "the result of the tool never came back"
+    assert not living_in(tmp_path / "home")
     calls.note("POST", {"anthropic": "/v1/messages", "responses": "/v1/responses", "chat": "/v1/chat/completions",
                         "google": "/v1beta/models/m:streamGenerateContent"}[agent.surface])
 

@@ -1,8 +1,11 @@
 """The vendors' Node SDKs and Vercel's `ai`, each over each upstream format. `ai` validates every event it reads."""
+import base64
+import struct
+
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from formats.common import HELLO, THINKING, Call, Turn, Usage
+from formats.common import HELLO, THINKING, Call, Turn, Usage, dump
 from node import run_sdk
 from upstream import answer, http, stream
 
@@ -14,12 +17,31 @@ PATHS = {"openai": ["/v1/chat/completions", "/v1/responses"], "anthropic": ["/v1
          "google": []}
 
 
+VECTOR = [1.0, -2.0, 0.5]
+EMBEDDING = ["chat", "responses", "google", "ollama"]  # Anthropic has none
+
+
+def embedded(request):
+    """What the upstream of the path's format answers: OpenAI's in the encoding that is asked for."""
+    ask = request.json
+    if request.path.startswith("/v1beta"):
+        return {"embeddings": [{"values": VECTOR}] * len(ask["requests"])} if "requests" in ask else {"embedding": {"values": VECTOR}}
+    n = len(ask["input"]) if isinstance(ask["input"], list) else 1
+    if request.path == "/api/embed":
+        return {"model": "m", "embeddings": [VECTOR] * n, "prompt_eval_count": 2}
+    data = base64.b64encode(struct.pack("<3f", *VECTOR)).decode() if ask.get("encoding_format") == "base64" else VECTOR
+    return {"object": "list", "data": [{"object": "embedding", "index": i, "embedding": data} for i in range(n)], "model": "m",
+            "usage": {"prompt_tokens": 2, "total_tokens": 2}}
+
+
 @ups
 @pytest.mark.parametrize("sdk", ["openai", "anthropic", "google", "ollama"])
 def test_sdk(sluice, upstream, calls, up, sdk):
     async def script(conn, request):
         if request.path.endswith("count_tokens"):
             await http(200, '{"input_tokens":17}')(conn, request)
+        elif "mbed" in request.path:
+            await http(200, dump(embedded(request)))(conn, request)
         else:
             await answer(FORMATS[up], TURN)(conn, request)
 
@@ -35,6 +57,12 @@ def test_sdk(sluice, upstream, calls, up, sdk):
         assert out["responsesStream"] == {"text": HELLO, "deltas": HELLO, "status": "completed",
                                           "last": "response.completed"}
         assert out["unknown"] == {"name": "NotFoundError", "status": 404, "code": "model_not_found"}
+        if up in EMBEDDING:
+            assert out["embeddings"] == {"vectors": [VECTOR, VECTOR], "usage": 0 if up == "google" else 2}  # Google counts none
+            assert out["embeddingsFloat"] == VECTOR
+            calls.note("POST", "/v1/embeddings")
+        else:
+            assert "404" in out["embeddings"]["error"] or "400" in out["embeddings"]["error"]
     if sdk == "anthropic":
         assert out["count"] == 17 if up == "anthropic" else out["count"] > 0
         assert out["unknown"] == {"name": "NotFoundError", "status": 404}

@@ -83,6 +83,14 @@ const kinds = {
             return { text: r.output_text, status: r.status, last: events.at(-1).type,
                      deltas: events.filter((e) => e.type === "response.output_text.delta").map((e) => e.delta).join("") };
         },
+        // asks for base64 unless told otherwise, and decodes it
+        async embeddings() {
+            const r = await openai().embeddings.create({ model, input: ["Hi", "there"] });
+            return { vectors: r.data.map((d) => Array.from(d.embedding)), usage: r.usage.prompt_tokens };
+        },
+        async embeddingsFloat() {
+            return (await openai().embeddings.create({ model, input: "Hi", encoding_format: "float" })).data[0].embedding;
+        },
         async models() { return (await collect(await openai().models.list())).map((m) => m.id); },
         async unknown() {
             try { await openai().chat.completions.create({ model: "nothing", messages }); } catch (e) {
