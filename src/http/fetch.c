@@ -224,6 +224,56 @@ static bool explain(const struct run *run, CURLcode rc, const char *error, struc
     return err_set(e, ERR_UPSTREAM, "fetch_failed", "%s", text);
 }
 
+/* 127.1, 0x7f.1, 2130706433: what resolvers read as an address though it is not written as one. */
+static bool is_odd_number(struct str host)
+{
+    struct in_addr v4;
+    char z[64];
+    size_t dot = host.n;
+    while (dot > 0 && host.p[dot - 1] != '.')
+        dot--;
+    struct str last = str_skip(host, dot);
+    if (last.n == 0 || last.p[0] < '0' || last.p[0] > '9')
+        return false;
+    if (host.n >= sizeof z)
+        return true;
+    memcpy(z, host.p, host.n);
+    z[host.n] = 0;
+    return inet_pton(AF_INET, z, &v4) != 1;
+}
+
+/* A proxy connects for us, so no address can be looked at: at least no host that says itself that it is a private one. */
+static bool names_private(struct arena *a, struct str text)
+{
+    struct url url;
+    return !url_parse(a, text, &url, NULL) || host_is_private(url.host) || is_odd_number(url.host);
+}
+
+/* The request, and where it is sent on to: through a proxy each hop is looked at before it is asked for. */
+static CURLcode perform(CURL *curl, struct run *run)
+{
+    const struct fetch *f = run->fetch;
+    if (f->allow_private || f->proxy.n == 0)
+        return curl_easy_perform(curl);
+    const char *url = str_z(run->arena, f->url), *next = NULL;
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    for (unsigned hops = 0;; hops++) {
+        if (names_private(run->arena, str_of(url))) {
+            run->is_refused = true;
+            return CURLE_COULDNT_CONNECT;
+        }
+        CURLcode rc = curl_easy_perform(curl);
+        if (rc != CURLE_OK || f->max_redirects == 0 ||
+            curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &next) != CURLE_OK || !next)
+            return rc;
+        if (hops == f->max_redirects)
+            return CURLE_TOO_MANY_REDIRECTS;
+        url = str_z(run->arena, str_of(next)); /* next is the handle's */
+        buf_clear(&run->body);
+        curl_easy_setopt(curl, CURLOPT_URL, url);
+    }
+}
+
 bool fetch_run(struct arena *a, const struct fetch *f, struct fetched *out, struct err *e)
 {
     *out = (struct fetched){.status = 0};
@@ -244,7 +294,7 @@ bool fetch_run(struct arena *a, const struct fetch *f, struct fetched *out, stru
         goto out;
     }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
-    CURLcode rc = curl_easy_perform(curl);
+    CURLcode rc = perform(curl, &run);
     if (rc != CURLE_OK) {
         explain(&run, rc, error, e);
         goto out;

@@ -1,4 +1,5 @@
 """The pitfalls of translation and the defects of other translators, one test each: what must not happen again."""
+import base64
 import json
 
 import pytest
@@ -867,3 +868,94 @@ def test_stop_is_named_where_nobody_heeds_it(sluice, upstream):
     upstream.play(answer(FORMATS["responses"], Turn(text="one END two")))
     r = sluice.post(CHAT, chat(USER, "responses", stop="END"))
     assert r.headers["x-sluice-dropped"] == "stop" and r.json()["choices"][0]["message"]["content"] == "one END two"
+
+
+# What an operator knows of a server
+
+def test_quirks_of_providers_and_of_kinds_of_ones_own(start_sluice, scripted, upstream):
+    """Those of a provider count more than its kind's, and these more than what is known of a model."""
+    config = basic_config(scripted.origin)
+    config["kinds"] = {"mine": {"title": "Mine", "prefix": "m", "base": "openai-compatible", "api": "chat", "base_url": scripted.origin + "/v1",
+                                "quirks": {"no_system_role": True, "max_tokens_old": False}}}
+    config["providers"] |= {
+        "own": {"type": "mine", "api_key": "k"}, "other": {"type": "mine", "api_key": "k", "quirks": {"no_system_role": False}},
+        "old": {"type": "google", "api_key": "k", "base_url": scripted.origin, "quirks": {"https_file_uri": False, "schema_gemini": True}}}
+    s = start_sluice(config)
+    ask = {"max_tokens": 9, "system": "Be brief.", "messages": USER}
+    upstream.play(answer(FORMATS["chat"], Turn(text=HELLO)))
+    assert s.post(MESSAGES, {"model": "own/x", **ask}).status_code == 200
+    assert [m["role"] for m in upstream.last.json["messages"]] == ["user"] and upstream.last.json["max_completion_tokens"] == 9
+    assert s.post(MESSAGES, {"model": "other/x", **ask}).status_code == 200
+    assert [m["role"] for m in upstream.last.json["messages"]] == ["system", "user"] and upstream.last.json["max_completion_tokens"] == 9
+    upstream.play(answer(FORMATS["google"], Turn(text=HELLO)))
+    s.post(CHAT, {"model": "old/gemini-3-pro", "messages": USER, "tools": [FUNCTION | {"function": {"name": "f", "parameters": {
+        "type": "object", "properties": {"a": {"const": 1}}}}}]})
+    assert upstream.last.json["tools"][0]["functionDeclarations"][0]["parameters"]["properties"]["a"] == {"enum": ["1"]}
+    config["providers"]["own"]["quirks"] = {"no_system": True}
+    s.write_config(config)
+    r = s.post("/sluice/v1/reload", {})
+    assert r.status_code == 400 and "'no_system'" in r.text and "providers.own" in r.text
+
+
+# Images that sluice fetches, for formats that take bytes only. Tests have no public server: a proxy stands for all of them
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d")
+
+
+@pytest.fixture
+def fetching(start_sluice, scripted, upstream):
+    """ask(url, up): an answer to a request with that image; upstream also plays the proxy, by the table `files`."""
+    config = basic_config(scripted.origin)
+    config["server"] |= {"proxy": scripted.origin, "image_max_bytes": 100_000, "image_timeout_ms": 2000}
+    files = {"http://images.example/a.png": http(200, PNG, "image/png; charset=binary"),
+             "http://images.example/large.png": http(200, PNG + b"x" * 100_000, "image/png"),
+             "http://images.example/page": http(200, "<html>", "text/html"),
+             "http://images.example/gone.png": http(404, "no", "text/plain"),
+             "http://images.example/slow.png": stream([PNG], "image/png", end="silence"),
+             "http://images.example/moved.png": http(302, "", headers=[("Location", "/a.png")]),
+             "http://images.example/round.png": http(302, "", headers=[("Location", "http://images.example/round.png")]),
+             "http://images.example/inward.png": http(302, "", headers=[("Location", "http://169.254.169.254/latest")])}
+
+    async def script(conn, request):
+        asked = request.target if request.target.startswith("http://") else ""
+        if request.method == "GET":
+            await files.get(asked, http(200, "SECRET", "image/png"))(conn, request)
+        else:
+            await answer(FORMATS["google" if "generateContent" in request.path else "ollama"], Turn(text=HELLO))(conn, request)
+
+    upstream.play(script)
+    s = start_sluice(config)
+
+    def ask(url, up="ollama", **more):
+        upstream.requests.clear()
+        return s.post(CHAT, {"model": "to-" + up, "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": url}}]}], **more})
+
+    return ask
+
+
+@pytest.mark.parametrize("up", ["ollama", "google"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_images_are_fetched_for_formats_that_take_bytes(fetching, upstream, up, streaming):
+    for url in ("http://images.example/a.png", "http://images.example/moved.png"):
+        r = fetching(url, up, stream=streaming)
+        assert r.status_code == 200, r.text
+        FORMATS[up].understand(upstream.last)
+        assert base64.b64encode(PNG).decode() in upstream.last.body.decode()
+
+
+@pytest.mark.parametrize("url,why", [
+    ("http://images.example/large.png", "larger than 100000 bytes"), ("http://images.example/page", "is not an image"),
+    ("http://images.example/gone.png", "HTTP 404"), ("http://images.example/slow.png", "ime"),
+    ("http://images.example/round.png", "edirect"), ("http://images.example/inward.png", "private address"),
+    ("http://127.0.0.1/a.png", "private address"), ("http://127.1/a.png", "private address"), ("http://2130706433/a.png", "private address"),
+    ("http://[::1]/a.png", "private address"), ("http://[::ffff:10.0.0.1]/a.png", "private address"), ("http://router/a.png", "private address"),
+    ("http://metadata.internal/a.png", "private address"), ("ftp://images.example/a.png", "ftp"), ("file:///etc/passwd", "file")])
+def test_what_is_not_fetched_is_a_400_that_names_it(fetching, upstream, url, why):
+    """Also where a proxy would do the connecting; nothing of it reaches the model's upstream."""
+    r = fetching(url)
+    assert r.status_code == 400, r.text
+    message = FORMATS["chat"].read_error(400, r.content).message
+    assert url in message and why in message
+    assert not [q for q in upstream.requests if q.method == "POST"]
+    assert not [q for q in upstream.requests if "169.254" in q.target or "127" in q.target.replace("127.0.0.1:%d" % upstream.port, "")]
