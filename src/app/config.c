@@ -483,6 +483,7 @@ static void describe(struct loader *l, yyjson_val *v, struct upstream *u)
 static bool add_provider(struct loader *l, const struct provider_in *in, struct err *e)
 {
     char where[160];
+    struct err why = ERR_INIT;
     struct upstream *u = ARENA_NEW(l->a, struct upstream);
     (void)snprintf(where, sizeof where, "providers.%.*s", (int)(in->name.n < 64 ? in->name.n : 64),
                    in->name.p);
@@ -501,7 +502,15 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     if (!upstream_id(in->name, &u->id))
         return bad(e, where, "is one provider too many");
     u->next_key = &registry.turns[u->id];
-    u->quirks = u->kind->quirks;
+    if (!provider_quirks_read(json_get(in->more, "quirks"), &u->quirk_edit, &why))
+        return err_field(e, where, "'%s': %s", where, why.message);
+    const struct custom_kind *own = custom_kind_find(l->s, str_of(u->kind->id));
+    if (own) { /* what is said of the kind holds for its providers, unless they say otherwise */
+        struct quirk_edit said = own->quirks;
+        u->quirk_edit.with |= said.with & ~u->quirk_edit.without;
+        u->quirk_edit.without |= said.without & ~u->quirk_edit.with;
+    }
+    u->quirks = provider_quirks_edited(u->kind->quirks, u->quirk_edit);
     u->strip = u->kind->strip;
     u->is_enabled = in->is_enabled;
     u->priority = in->priority;

@@ -106,6 +106,8 @@ bool custom_kind_read(struct arena *a, struct str id, yyjson_val *entry, struct 
             return err_field(e, members[i].name, "'%s' must be a string", members[i].name);
         *members[i].to = str_dup(a, json_str(v));
     }
+    if (!provider_quirks_read(json_get(entry, "quirks"), &out->quirks, e))
+        return false;
     bool is_openai = str_is(out->base, "openai-compatible");
     out->base_url = without_end(out->base_url, is_openai ? "/" : "/messages");
     if (!is_openai)
@@ -134,6 +136,8 @@ void custom_kind_write(struct jw *w, const struct custom_kind *k)
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         if (members[i].text.n)
             jw_key(w, members[i].name), jw_str(w, members[i].text);
+    if (k->quirks.with | k->quirks.without)
+        jw_key(w, "quirks"), provider_quirks_write(w, k->quirks);
     jw_object_end(w);
 }
 

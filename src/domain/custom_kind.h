@@ -11,6 +11,7 @@ struct custom_kind {
     struct str base;          /* openai-compatible or anthropic-compatible */
     struct str api;           /* of the former: chat or responses; else empty */
     struct str base_url, chat_path, models_path; /* paths: behind the base URL; empty: the usual ones */
+    struct quirk_edit quirks; /* of its providers */
     struct str created, updated; /* RFC 3339; may be empty */
     struct provider_kind kind; /* made of the above; id, title and base_url end with a NUL */
     enum origin from;

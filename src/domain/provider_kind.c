@@ -16,6 +16,8 @@
         __VA_ARGS__ \
     }
 #define MANY QUIRK_MAX_TOKENS_OLD /* most compatibles know only the old spelling */
+#define TEXT_ONLY \
+    (MANY | QUIRK_NO_FILES) /* and refuse part types that are not text, image or audio */
 
 /* Where an operation stands behind the base URL, or from its origin where the path starts with ^. OpenAI-like bases end in /v1; the others are the origin. */
 static const struct op_path usual_paths[] = {
@@ -76,64 +78,66 @@ static const struct provider_kind kinds[] = {
       BIT(OP_COUNT_GEMINI) | BIT(OP_EMBED_GEMINI) | BIT(OP_MODELS), QUIRK_DUMMY_SIGNATURE },
     { "ollama", "Ollama", WIRES(WIRE_OLLAMA, WIRE_CHAT), "http://127.0.0.1:11434", NULL, AUTH_BEARER,
       (const struct op_path[]){ {OP_MODELS, "/api/tags"}, {OP_CHAT, "/v1/chat/completions"}, {OP_COMPLETIONS, "/v1/completions"}, {OP_EMBED_OPENAI, "/v1/embeddings"}, {OP_N, NULL} },
-      BIT(OP_OLLAMA_GENERATE) | BIT(OP_EMBED_OLLAMA) | BIT(OP_EMBED_OPENAI) | BIT(OP_COMPLETIONS) | BIT(OP_MODELS), MANY, .is_local = true },
+      BIT(OP_OLLAMA_GENERATE) | BIT(OP_EMBED_OLLAMA) | BIT(OP_EMBED_OPENAI) | BIT(OP_COMPLETIONS) | BIT(OP_MODELS), TEXT_ONLY, .is_local = true },
     { "azure", "Azure OpenAI", WIRES(WIRE_CHAT, WIRE_RESPONSES), NULL, "AZURE_OPENAI_API_KEY", AUTH_API_KEY, azure_paths,
       OPENAI_OPS & ~BIT(OP_MODERATE), QUIRK_DEVELOPER_ROLE | QUIRK_STATEFUL_RESPONSES, .api_version_param = "api-version" },
     { "openrouter", "OpenRouter", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", AUTH_BEARER, messages_behind_v1,
       BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_OLD | QUIRK_DEVELOPER_ROLE | QUIRK_TOP_K | QUIRK_EFFORT_XHIGH | QUIRK_REASONING_NAME },
     { "groq", "Groq", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://api.groq.com/openai/v1", "GROQ_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), 0, STRIP("logprobs", "top_logprobs", "logit_bias") },
+      BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), QUIRK_NO_FILES, STRIP("logprobs", "top_logprobs", "logit_bias") },
     { "mistral", "Mistral", WIRES(WIRE_CHAT), "https://api.mistral.ai/v1", "MISTRAL_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_MODERATE) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_ID_9 | QUIRK_NO_STREAM_OPTIONS | QUIRK_NO_REASONING_EFFORT,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_MODERATE) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_ID_9 | QUIRK_NO_STREAM_OPTIONS | QUIRK_NO_REASONING_EFFORT,
       STRIP("logit_bias", "logprobs", "top_logprobs", "user", "store", "metadata") },
     { "deepseek", "DeepSeek", WIRES(WIRE_CHAT), "https://api.deepseek.com", "DEEPSEEK_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_MODELS), MANY | QUIRK_REASONING_REPLAY | QUIRK_THINKING_FIELD, STRIP("n", "logit_bias", "seed") },
+      BIT(OP_MODELS), TEXT_ONLY | QUIRK_REASONING_REPLAY | QUIRK_THINKING_FIELD, STRIP("n", "logit_bias", "seed") },
     { "xai", "xAI", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://api.x.ai/v1", "XAI_API_KEY", AUTH_BEARER, NULL,
       BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), 0, STRIP("logit_bias") },
     { "together", "Together", WIRES(WIRE_CHAT), "https://api.together.xyz/v1", "TOGETHER_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK) | BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK) | BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K },
     { "fireworks", "Fireworks", WIRES(WIRE_CHAT), "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K },
     { "perplexity", "Perplexity", WIRES(WIRE_CHAT), "https://api.perplexity.ai", "PERPLEXITY_API_KEY", AUTH_BEARER, perplexity_paths,
       0, MANY | QUIRK_NO_STREAM_OPTIONS | QUIRK_NO_PARALLEL_FIELD | QUIRK_TOP_K, STRIP("n", "logit_bias", "seed", "logprobs", "top_logprobs") },
     { "cohere", "Cohere", WIRES(WIRE_CHAT), "https://api.cohere.ai/compatibility/v1", "COHERE_API_KEY", AUTH_BEARER, cohere_paths,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK), MANY | QUIRK_DEVELOPER_ROLE, STRIP("n", "logit_bias", "store", "metadata") },
+      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK), TEXT_ONLY | QUIRK_DEVELOPER_ROLE, STRIP("n", "logit_bias", "store", "metadata") },
     { "nvidia", "NVIDIA", WIRES(WIRE_CHAT), "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY },
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY },
     { "cerebras", "Cerebras", WIRES(WIRE_CHAT), "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_COMPLETIONS) | BIT(OP_MODELS), 0, STRIP("frequency_penalty", "presence_penalty", "logit_bias") },
+      BIT(OP_COMPLETIONS) | BIT(OP_MODELS), QUIRK_NO_FILES, STRIP("frequency_penalty", "presence_penalty", "logit_bias") },
     { "sambanova", "SambaNova", WIRES(WIRE_CHAT), "https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, STRIP("n", "logit_bias", "logprobs", "top_logprobs", "seed", "frequency_penalty", "presence_penalty") },
+      BIT(OP_EMBED_OPENAI) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, STRIP("n", "logit_bias", "logprobs", "top_logprobs", "seed", "frequency_penalty", "presence_penalty") },
     { "kimi", "Kimi (Moonshot outside China)", WIRES(WIRE_CHAT), "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_MODELS), MANY | QUIRK_REASONING_REPLAY, STRIP("logprobs", "top_logprobs", "logit_bias", "seed") },
+      BIT(OP_MODELS), TEXT_ONLY | QUIRK_REASONING_REPLAY, STRIP("logprobs", "top_logprobs", "logit_bias", "seed") },
     { "moonshot", "Moonshot", WIRES(WIRE_CHAT), "https://api.moonshot.cn/v1", "MOONSHOT_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_MODELS), MANY | QUIRK_REASONING_REPLAY, STRIP("logprobs", "top_logprobs", "logit_bias", "seed") },
+      BIT(OP_MODELS), TEXT_ONLY | QUIRK_REASONING_REPLAY, STRIP("logprobs", "top_logprobs", "logit_bias", "seed") },
     { "alibaba", "Qwen (DashScope outside China)", WIRES(WIRE_CHAT), "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
+      BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
     { "qwen", "Qwen (DashScope)", WIRES(WIRE_CHAT), "https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
+      BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
     { "zhipu", "Zhipu", WIRES(WIRE_CHAT), "https://open.bigmodel.cn/api/paas/v4", "ZHIPU_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK), MANY | QUIRK_THINKING_FIELD | QUIRK_NO_STREAM_OPTIONS,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK), TEXT_ONLY | QUIRK_THINKING_FIELD | QUIRK_NO_STREAM_OPTIONS,
       STRIP("n", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias", "seed", "stream_options") },
+    { "qianfan", "Baidu Qianfan", WIRES(WIRE_CHAT), "https://qianfan.baidubce.com/v2", "QIANFAN_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_MODELS), TEXT_ONLY, STRIP("logit_bias") },
     { "minimax", "MiniMax", WIRES(WIRE_CHAT), "https://api.minimaxi.com/v1", "MINIMAX_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_MODELS), MANY | QUIRK_THINK_TAGS | QUIRK_REASONING_SPLIT, STRIP("logprobs", "top_logprobs", "seed", "stop") },
+      BIT(OP_MODELS), TEXT_ONLY | QUIRK_THINK_TAGS | QUIRK_REASONING_SPLIT, STRIP("logprobs", "top_logprobs", "seed", "stop") },
     { "siliconflow", "SiliconFlow", WIRES(WIRE_CHAT), "https://api.siliconflow.cn/v1", "SILICONFLOW_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_IMAGE_GENERATE) | BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+      BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_IMAGE_GENERATE) | BIT(OP_SPEECH) | BIT(OP_TRANSCRIBE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K },
     { "huggingface", "Hugging Face router", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://router.huggingface.co/v1", "HF_TOKEN", AUTH_BEARER, NULL,
-      BIT(OP_MODELS), MANY },
+      BIT(OP_MODELS), TEXT_ONLY },
     { "github", "GitHub Models", WIRES(WIRE_CHAT), "https://models.github.ai/inference", "GITHUB_TOKEN", AUTH_BEARER, github_paths,
-      BIT(OP_EMBED_OPENAI), QUIRK_DEVELOPER_ROLE },
+      BIT(OP_EMBED_OPENAI), QUIRK_DEVELOPER_ROLE | QUIRK_NO_FILES },
     { "volcengine", "Volcengine Ark", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://ark.cn-beijing.volces.com/api/v3", "VOLCENGINE_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), MANY | QUIRK_THINKING_FIELD, STRIP("logprobs", "top_logprobs") },
+      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_THINKING_FIELD, STRIP("logprobs", "top_logprobs") },
     { "argo", "Argo", WIRES(WIRE_CHAT), NULL, "ARGO_API_KEY", AUTH_BEARER, NULL, BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_NEW },
     { "vllm", "vLLM", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), NULL, NULL, AUTH_BEARER, messages_behind_v1,
-      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_OLD | QUIRK_TOP_K, .is_local = true },
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, .is_local = true },
     { "llamacpp", "llama.cpp", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), "http://127.0.0.1:8080/v1", NULL, AUTH_BEARER, messages_behind_v1,
-      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_COUNT_ANTHROPIC) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_OLD | QUIRK_TOP_K | QUIRK_REPAIR_STREAM, .is_local = true },
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_COUNT_ANTHROPIC) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K | QUIRK_REPAIR_STREAM, .is_local = true },
     { "lmstudio", "LM Studio", WIRES(WIRE_CHAT, WIRE_RESPONSES), "http://127.0.0.1:1234/v1", NULL, AUTH_BEARER, NULL,
-      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY | QUIRK_TOP_K, .is_local = true },
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, .is_local = true },
     { "openai-compatible", "OpenAI-compatible", WIRES(WIRE_CHAT), NULL, NULL, AUTH_BEARER, NULL, COMPATIBLE_OPS, MANY },
-    { "openai-responses", "OpenAI Responses-compatible", WIRES(WIRE_RESPONSES), NULL, NULL, AUTH_BEARER, NULL, COMPATIBLE_OPS, QUIRK_DEVELOPER_ROLE },
+    { "openai-responses", "OpenAI Responses-compatible", WIRES(WIRE_RESPONSES), NULL, NULL, AUTH_BEARER, NULL, COMPATIBLE_OPS, 0 },
     { "anthropic-compatible", "Anthropic-compatible", WIRES(WIRE_ANTHROPIC), NULL, NULL, AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), 0 },
     { "google-compatible", "Google GenAI-compatible", WIRES(WIRE_GEMINI), NULL, NULL, AUTH_X_GOOG, google_paths,
       BIT(OP_COUNT_GEMINI) | BIT(OP_EMBED_GEMINI) | BIT(OP_MODELS), 0 },
@@ -204,7 +208,9 @@ static const struct { const char *kind, *model; uint32_t without, with; } model_
     { "anthropic", "claude-*-4-0*",    QUIRK_ADAPTIVE_THINKING | QUIRK_STRUCTURED_OUTPUT, 0 },
     { "anthropic", "claude-*-4-1*",    QUIRK_ADAPTIVE_THINKING, 0 },
     { "anthropic", "claude-*-4-5*",    QUIRK_ADAPTIVE_THINKING, 0 },
-    { "google",    "gemini-3*",        0, QUIRK_THINKING_LEVEL },
+    { "anthropic", "claude-opus-4-8*", 0, QUIRK_MID_SYSTEM },
+    { "anthropic", "claude-opus-5*",   0, QUIRK_MID_SYSTEM },
+    { "google",    "gemini-3*",        0, QUIRK_THINKING_LEVEL | QUIRK_HTTPS_FILE_URI },
     { "google",    "gemini-2*",        QUIRK_DUMMY_SIGNATURE, 0 },
     { "google",    "gemini-1*",        QUIRK_DUMMY_SIGNATURE, QUIRK_SCHEMA_GEMINI },
     { "openai",    "o1*",              QUIRK_EFFORT_XHIGH, 0 },
@@ -215,6 +221,8 @@ static const struct { const char *kind, *model; uint32_t without, with; } model_
     { "openai",    "gpt-4*",           QUIRK_EFFORT_XHIGH, QUIRK_NO_REASONING_EFFORT },
     { "openai",    "gpt-3.5*",         QUIRK_EFFORT_XHIGH, QUIRK_NO_REASONING_EFFORT },
     { "azure",     "gpt-4*",           0, QUIRK_NO_REASONING_EFFORT },
+    { "zhipu",     "glm-*",            0, QUIRK_NO_SYSTEM_ROLE },
+    { "qianfan",   "ernie-*",          0, QUIRK_NO_SYSTEM_ROLE },
     { "deepseek",  "deepseek-reasoner", QUIRK_REASONING_REPLAY, QUIRK_NO_REASONING_HISTORY },
 };
 /* clang-format on */
@@ -242,6 +250,44 @@ uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, s
             model_fits(str_of(model_quirks[i].model), model))
             quirks = (quirks & ~model_quirks[i].without) | model_quirks[i].with;
     return quirks;
+}
+
+bool provider_quirks_read(yyjson_val *v, struct quirk_edit *out, struct err *e)
+{
+    yyjson_val *k, *is;
+    size_t i, n;
+    *out = (struct quirk_edit){0};
+    if (json_absent(v))
+        return true;
+    if (!yyjson_is_obj(v))
+        return err_field(e, "quirks", "'quirks' must be an object of names and truth values");
+    yyjson_obj_foreach (v, i, n, k, is) {
+        struct str name = str_first(json_str(k), 64);
+        uint32_t bit = (uint32_t)word_value(wire_quirk_words, json_str(k), 0);
+        if (!bit)
+            return err_field(e, "quirks", "'quirks': there is none called '" STR_FMT "'",
+                             STR_ARG(name));
+        if (!yyjson_is_bool(is))
+            return err_field(e, "quirks", "'quirks." STR_FMT "' must be true or false",
+                             STR_ARG(name));
+        out->with = yyjson_get_bool(is) ? out->with | bit : out->with & ~bit;
+        out->without = yyjson_get_bool(is) ? out->without & ~bit : out->without | bit;
+    }
+    return true;
+}
+
+void provider_quirks_write(struct jw *w, struct quirk_edit q)
+{
+    jw_object(w);
+    for (const struct word *row = wire_quirk_words; row->text; row++)
+        if ((q.with | q.without) & (uint32_t)row->value)
+            jw_kv_bool(w, row->text, (q.with & (uint32_t)row->value) != 0);
+    jw_object_end(w);
+}
+
+uint32_t provider_quirks_edited(uint32_t quirks, struct quirk_edit q)
+{
+    return (quirks & ~q.without) | q.with;
 }
 
 int64_t provider_model_thinks_most(struct str model)

@@ -43,6 +43,10 @@ struct op_path {
     const char *path; /* behind the base URL; {model} is replaced by the upstream model id, percent-encoded */
 };
 
+struct quirk_edit { /* what an operator knows better than the table; enum wire_quirk */
+    uint32_t with, without;
+};
+
 struct provider_kind {
     const char *id;            /* "openai" */
     const char *title;         /* "OpenAI" */
@@ -67,6 +71,10 @@ const struct provider_kind *provider_kind_find(struct str id); /* also the alias
 const struct provider_kind *provider_kind_home(struct str id);
 /* The quirks of a kind for one of its models, where models of a vendor differ. */
 uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, struct str model);
+/* {"no_files":true,"developer_role":false}: which to set and which to clear. NULL or null: none. ERR_INPUT: none of that name, or no truth value. */
+bool provider_quirks_read(yyjson_val *v, struct quirk_edit *out, struct err *e) MUST_USE;
+void provider_quirks_write(struct jw *w, struct quirk_edit q); /* the same object */
+uint32_t provider_quirks_edited(uint32_t quirks, struct quirk_edit q);
 /* Most tokens that a model thinks with, where its vendor says so; -1: not known. By its name there, or ours. */
 int64_t provider_model_thinks_most(struct str model);
 const struct provider_kind *provider_kind_at(size_t i);       /* NULL past the end */

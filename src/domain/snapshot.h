@@ -27,7 +27,8 @@ struct upstream {               /* one provider entry: a base URL with its crede
     struct secret *keys;        /* rotated, one step a request */
     size_t n_keys;
     _Atomic uint32_t *next_key;
-    uint32_t quirks;
+    uint32_t quirks;            /* of the kind, edited */
+    struct quirk_edit quirk_edit; /* which holds against what is known of a model as well */
     const char *const *strip;
     enum proxy_level proxy_level; /* where origin.proxy stands */
     struct http_header *headers; /* extra ones, sent always */

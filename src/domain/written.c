@@ -14,7 +14,7 @@ static void optional(struct jw *w, const char *name, struct str value)
 
 bool provider_member_is_more(struct str name)
 {
-    static const char *const names[] = {"id", "pool", "label", "default_model", "extra"};
+    static const char *const names[] = {"id", "pool", "label", "default_model", "extra", "quirks"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (str_eq(name, str_of(names[i])))
             return true;

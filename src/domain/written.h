@@ -5,7 +5,7 @@
 #include "json/json.h"
 
 extern const struct word scope_words[];       /* "inference", "models", "admin" */
-/* Members of a provider's entry that the store keeps as they are: id, pool, label, default_model, extra. */
+/* Members of a provider's entry that the store keeps as they are: id, pool, label, default_model, extra, quirks. */
 bool provider_member_is_more(struct str name);
 /* The value of one entry; api_key: what is to stand there, empty: none. */
 void provider_write(struct jw *w, const struct provider_row *p, struct str api_key);

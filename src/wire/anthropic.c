@@ -1352,8 +1352,9 @@ static enum wire_system_mode mid_system(const struct wire_ctx *c, const struct i
 {
     if (c->quirks & QUIRK_HOIST_SYSTEM)
         return WIRE_SYSTEM_HOIST;
-    return c->quirks & QUIRK_MID_SYSTEM || req->origin == WIRE_ANTHROPIC ? WIRE_SYSTEM_KEEP
-                                                                         : WIRE_SYSTEM_FOLD;
+    if (req->origin == WIRE_ANTHROPIC)
+        return WIRE_SYSTEM_KEEP;
+    return c->quirks & QUIRK_MID_SYSTEM ? WIRE_SYSTEM_BEHIND_USER : WIRE_SYSTEM_FOLD;
 }
 
 static bool write_request(struct wire_ctx *c, const struct ir_request *req, struct buf *out,

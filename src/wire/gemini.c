@@ -627,7 +627,7 @@ static bool write_media(struct wire_ctx *c, struct jw *w, const struct ir_part *
         return true;
     case IR_SOURCE_URL:
         if (!wire_is_google_uri(s->url) && !is_video_site(s->url) &&
-            !(c->quirks & QUIRK_HTTPS_FILE_URI))
+            !(c->quirks & QUIRK_HTTPS_FILE_URI && str_starts(s->url, STR("https://"))))
             return wire_refuse_remote(s, e);
         write_file(w, media_of(p), s->url);
         return true;

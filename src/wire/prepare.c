@@ -262,6 +262,13 @@ static void hoist(struct prep *p, const struct ir_message *m)
     add_system(p, &(struct ir_system){.text = text, .is_developer = m->is_developer});
 }
 
+static bool is_folded(const struct prep *p, const struct ir_message *before)
+{
+    enum wire_system_mode mode = p->needs->mid_system;
+    return mode == WIRE_SYSTEM_FOLD ||
+           (mode == WIRE_SYSTEM_BEHIND_USER && (!before || before->role == IR_ASSISTANT));
+}
+
 static void place_systems(struct prep *p)
 {
     struct ir_messages old = p->out->messages;
@@ -272,7 +279,7 @@ static void place_systems(struct prep *p)
             hoist(p, m);
             continue;
         }
-        if (m->role == IR_SYSTEM && p->needs->mid_system == WIRE_SYSTEM_FOLD)
+        if (m->role == IR_SYSTEM && is_folded(p, p->out->messages.last))
             m->role = IR_USER; /* merging joins it to the next user turn */
         push_message(&p->out->messages, m);
     }

@@ -5,6 +5,7 @@
 
 enum wire_system_mode {
     WIRE_SYSTEM_KEEP,  /* later system messages stay where they are, role IR_SYSTEM */
+    WIRE_SYSTEM_BEHIND_USER, /* those directly behind a user turn stay, the others are folded */
     WIRE_SYSTEM_FOLD,  /* they become text of the next user turn */
     WIRE_SYSTEM_HOIST, /* they join the leading system text */
 };

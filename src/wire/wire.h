@@ -23,7 +23,7 @@ enum wire_quirk { /* of an upstream; what its kind's row says (domain/provider_k
     QUIRK_THINKING_LEVEL = 1u << 12,      /* google: thinkingLevel instead of a budget */
     QUIRK_STRUCTURED_OUTPUT = 1u << 13,   /* anthropic: output_config.format is supported */
     QUIRK_ADAPTIVE_THINKING = 1u << 14,   /* anthropic: thinking adaptive + output_config.effort */
-    QUIRK_MID_SYSTEM = 1u << 15,          /* anthropic: role system inside messages is accepted */
+    QUIRK_MID_SYSTEM = 1u << 15,          /* anthropic: role system is accepted behind a user turn */
     QUIRK_HOIST_SYSTEM = 1u << 16,        /* anthropic: all system text to the top (MiniMax) */
     QUIRK_EFFORT_XHIGH = 1u << 17,        /* effort xhigh and max are accepted as such */
     QUIRK_NO_REASONING_EFFORT = 1u << 18, /* chat: reasoning_effort is refused */
@@ -39,6 +39,8 @@ enum wire_quirk { /* of an upstream; what its kind's row says (domain/provider_k
     QUIRK_MAX_TOKENS_NEW = 1u << 29,      /* chat: max_completion_tokens, not max_tokens (Argo) */
     QUIRK_REPAIR_STREAM = 1u << 26,       /* its streams break the grammar (llama-server): decode and encode even in the same format */
 };
+
+extern const struct word wire_quirk_words[]; /* "max_tokens_old": in configuration, lists and golden cases; ends with {0} */
 
 struct wire_dropped { /* what could not be said in the target */
     struct wire_dropped *next;

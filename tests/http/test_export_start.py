@@ -66,7 +66,7 @@ def everything(folder, rng):
     providers = {
         "full": {"type": "openai-compatible", "base_url": "http://10.1.2.3:8000/v1", **some({
             "api_key": secrets[0] + "," + secrets[1], "proxy": "http://user:%s@p.example:8080" % secrets[2], "wire": "openai_responses", "enabled": False, "allow_private": True,
-            "headers": {"x-team": "Grün", "authorization": secrets[3]}, "http2": True, "insecure": True, "fetch_images": False, "map_hosted_tools": True,
+            "headers": {"x-team": "Grün", "authorization": secrets[3]}, "http2": True, "insecure": True, "fetch_images": False, "map_hosted_tools": True, "quirks": {"no_files": True, "top_k": False},
             "connect_timeout_ms": 100, "first_byte_timeout_ms": 200, "between_timeout_ms": 300, "total_timeout_ms": 400, "label": "Voll // \"x\"",
             "id": "0b7e0000-0000-4000-8000-000000000001", "default_model": "m", "priority": -3, "weight": 9, "limits": LIMITS})},
         "shimmed": {"type": "openai_chat", "shim": "deepseek", "base_url": "https://llm.example", "api_key": "${SOME_KEY}", "priority": 7},
@@ -83,7 +83,7 @@ def everything(folder, rng):
     config = {"providers": providers, "models": models, "server": server, "orgs": {"acme": {"name": "Acme", "limits": LIMITS}},
               "users": {"ada": {"org": "acme", "name": "Ada", **some({"enabled": False, "limits": {"concurrency": 3}})}},
               "kinds": {"own-kind": {"title": "Own", "prefix": "mine", "base": "openai-compatible", "api": "responses", "base_url": "https://own.example/v1",
-                                     **some({"chat_path": "/c", "models_path": "/m"})}},
+                                     **some({"chat_path": "/c", "models_path": "/m", "quirks": {"no_files": True, "developer_role": False}})}},
               "combos": {"k0": {"id": "c1", **some(COMBO), "members": COMBO["members"]}, "outer": {"members": ["k0", "m two"]}},
               "chains": {"m1": ["echo", {"provider": "azure", "priority": 3, "enabled": False}]},
               "aliases": {"fast": "m1", "gpt-*": {"to": "k0", "priority": 3, "enabled": False, "id": "a1"}},

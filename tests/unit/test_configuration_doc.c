@@ -114,4 +114,17 @@ START_TEST(kinds_are_documented)
 }
 END_TEST
 
-UNIT_MAIN("configuration_doc", settings_are_documented, kinds_are_documented)
+START_TEST(quirks_are_documented)
+{
+    struct buf b;
+    struct str doc = read_doc(&b);
+    for (const struct word *q = wire_quirk_words; q->text; q++) {
+        char row[64];
+        (void)snprintf(row, sizeof row, "| `%s` |", q->text);
+        ck_assert_msg(str_contains(doc, str_of(row)), DOC " does not say what %s is", q->text);
+    }
+    buf_done(&b);
+}
+END_TEST
+
+UNIT_MAIN("configuration_doc", quirks_are_documented, settings_are_documented, kinds_are_documented)

@@ -12,36 +12,6 @@
 #define ROOT "tests/golden"
 #define MAX_OUT (64u << 20)
 
-static const char *const quirk_names[] = {
-    "max_tokens_old",
-    "developer_role",
-    "top_k",
-    "no_stream_options",
-    "think_tags",
-    "no_system_role",
-    "id_9",
-    "reasoning_replay",
-    "no_reasoning_history",
-    "schema_gemini",
-    "schema_inline_refs",
-    "dummy_signature",
-    "thinking_level",
-    "structured_output",
-    "adaptive_thinking",
-    "mid_system",
-    "hoist_system",
-    "effort_xhigh",
-    "no_reasoning_effort",
-    "thinking_field",
-    "https_file_uri",
-    "no_parallel_field",
-    "text_after_tool",
-    "reasoning_split",
-    "no_files",
-    "alternation_filler",
-    "repair_stream",
-};
-
 struct golden {
     struct arena *a, *scratch;
     const struct wire *from;
@@ -137,10 +107,11 @@ static struct wire_ctx make_ctx(struct golden *g, enum wire_id client, enum wire
     c.max_output_tokens = json_get_int(g->conf, "max_output_tokens", -1);
     c.allow_hosted_tools = json_get_bool(g->conf, "allow_hosted_tools", false);
     c.is_continuation = json_get_bool(g->conf, "is_continuation", false);
-    yyjson_arr_foreach (json_get(g->conf, "quirks"), i, n, v)
-        for (unsigned k = 0; k < ARRAY_LEN(quirk_names); k++)
-            if (str_eq(json_str(v), str_of(quirk_names[k])))
-                c.quirks |= 1u << k;
+    yyjson_arr_foreach (json_get(g->conf, "quirks"), i, n, v) {
+        uint32_t bit = (uint32_t)word_value(wire_quirk_words, json_str(v), 0);
+        ck_assert_msg(bit, "%s: no quirk " STR_FMT, g->dir, STR_ARG(json_str(v)));
+        c.quirks |= bit;
+    }
     return c;
 }
 

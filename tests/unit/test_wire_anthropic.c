@@ -335,10 +335,10 @@ START_TEST(quirks_of_compatible_servers)
     k.ctx.quirks = QUIRK_MID_SYSTEM | QUIRK_ALTERNATION_FILLER;
     kit_expect_at(&k,
                   kit_request(&k, "{'messages':[{'role':'assistant','content':'hi'},{'role':'"
-                                  "system','content':'s'},{'role':'user','content':'x'}]}"),
+                                  "user','content':'x'},{'role':'system','content':'s'}]}"),
                   "messages",
                   "[{'role':'user','content':'.'},{'role':'assistant','content':'hi'},{'role':'"
-                  "system','content':'s'},{'role':'user','content':'x'}]");
+                  "user','content':'x'},{'role':'system','content':'s'}]");
     k.ctx.quirks = QUIRK_HOIST_SYSTEM;
     kit_expect_at(&k,
                   kit_request(&k, "{'messages':[{'role':'user','content':'a'},{'role':'system','"
