@@ -242,25 +242,20 @@ static void list_image(struct api_call *c)
     list_able(c, CAP_IMAGE, "image");
 }
 
-#define NEAR_MODELS 3
-
 static void unknown_model(struct api_call *c, struct str name)
 {
-    struct str near[8];
+    struct str near[3];
     struct err e = ERR_INIT;
     struct buf b;
-    size_t n = snapshot_near(c->snap, name, near, ARRAY_LEN(near)), said = 0;
+    size_t n = snapshot_near(c->snap, c->key, name, near, ARRAY_LEN(near));
     bool is_ollama = c->row->surface == SURFACE_OLLAMA; /* its clients know its words */
     buf_init_arena(&b, c->r->arena, 4096);
-    for (size_t i = 0; i < n && said < NEAR_MODELS; i++) {
-        const struct model *m = snapshot_model(c->snap, near[i]);
-        if (m && is_shown(c, m))
-            buf_fmt(&b, "%s'" STR_FMT "'", said++ ? ", " : ". Did you mean ",
-                    STR_ARG(str_first(near[i], 200)));
-    }
+    for (size_t i = 0; i < n; i++)
+        buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : ". Did you mean ",
+                STR_ARG(str_first(near[i], 200)));
     err_set(&e, ERR_NOT_FOUND, "model_not_found", "%s '" STR_FMT "' %s" STR_FMT "%s",
             is_ollama ? "model" : "The model", STR_ARG(str_first(name, 200)),
-            is_ollama ? "not found" : "does not exist", STR_ARG(buf_str(&b)), said ? "?" : "");
+            is_ollama ? "not found" : "does not exist", STR_ARG(buf_str(&b)), n ? "?" : "");
     (void)snprintf(e.field, sizeof e.field, "model");
     api_fail(c, &e);
 }

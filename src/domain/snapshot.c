@@ -541,14 +541,15 @@ void combo_defaults(struct combo *c, const struct settings *set)
                                                 STRATEGY_PRIORITY);
 }
 
-size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max)
+size_t snapshot_near(const struct snapshot *s, const struct key *key, struct str name,
+                     struct str *out, size_t max)
 {
     size_t score[8], n = 0;
     if (max > ARRAY_LEN(score))
         max = ARRAY_LEN(score);
     for (size_t i = 0; i < s->n_listed; i++) {
         const struct model *m = s->listed[i];
-        if (name.n == 0)
+        if (name.n == 0 || (key && !key_may_use(key, m->name)))
             continue;
         size_t d = str_edit_distance(name, m->name),
                longest = name.n > m->name.n ? name.n : m->name.n;

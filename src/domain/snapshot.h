@@ -249,8 +249,8 @@ void snapshot_thread_done(void);                              /* lets go of what
 struct snapshot *snapshot_new(void);                          /* empty, with its arena and one reference */
 /* Sorts and indexes what the builder filled in; call once, before publishing. */
 void snapshot_index(struct snapshot *s);
-/* Up to max names near to an unknown one, best first; count returned. */
-size_t snapshot_near(const struct snapshot *s, struct str name, struct str *out, size_t max);
+/* Up to max names near to an unknown one that this caller may know of, best first; count returned. key NULL: all. */
+size_t snapshot_near(const struct snapshot *s, const struct key *key, struct str name, struct str *out, size_t max);
 const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind k, struct str id); /* NULL unknown */
 bool name_fits(struct str pattern, struct str name);          /* * stands for any run of characters */
 bool key_may_use(const struct key *k, struct str model) MUST_USE;

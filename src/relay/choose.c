@@ -190,11 +190,12 @@ static bool start_choice(struct relay *rl, const struct model *m)
     return rl->n_order > 0;
 }
 
-static bool unknown_model(const struct snapshot *s, struct arena *a, struct str name, struct err *e)
+static bool unknown_model(const struct snapshot *s, struct arena *a, const struct key *key,
+                          struct str name, struct err *e)
 {
     struct str near[3];
     struct buf b;
-    size_t n = snapshot_near(s, name, near, ARRAY_LEN(near));
+    size_t n = snapshot_near(s, key, name, near, ARRAY_LEN(near));
     buf_init_arena(&b, a, 4096);
     for (size_t i = 0; i < n; i++)
         buf_fmt(&b, "%s'" STR_FMT "'", i ? ", " : "", STR_ARG(near[i]));
@@ -285,7 +286,7 @@ bool relay_find_model(const struct snapshot *s, struct arena *a, struct str name
     if (policy)
         m = snapshot_resolve(s, a, policy->target);
     out->model = m;
-    return (m && m->n_targets > 0) || unknown_model(s, a, name, e);
+    return (m && m->n_targets > 0) || unknown_model(s, a, by->key, name, e);
 }
 
 static void count_tasks(struct relay *rl, uint32_t tasks)
@@ -318,7 +319,7 @@ bool relay_resolve(struct relay *rl, struct err *e)
     bool is_served = m->group ? start_choice(rl, m) : may_serve(rl, m->targets->upstream);
     if (!is_served)
         return only_of(rl->key) ? not_served(rl, e)
-                                : unknown_model(rl->snap, rl->r->arena, rl->model, e);
+                                : unknown_model(rl->snap, rl->r->arena, rl->key, rl->model, e);
     if (m->group)
         return true;
     rl->order = ARENA_NEW(rl->r->arena, const struct target *);

@@ -657,6 +657,14 @@ bool relay_renames_reasoning(const struct relay *rl)
            (rl->target->upstream->quirks & QUIRK_REASONING_NAME) != 0;
 }
 
+/* Nothing but a JSON document answers it: images, speech and transcriptions may come as bytes or events. */
+static bool is_only_json(const struct relay *rl)
+{
+    enum op op = rl->spec->op;
+    return rl->spec->shape == RELAY_EMBED || rl->spec->shape == RELAY_COUNT || op == OP_MODERATE ||
+           op == OP_RERANK || op == OP_COMPACT;
+}
+
 static void on_head(void *arg, int status, const struct http_header *h, size_t n)
 {
     struct relay *rl = arg;
@@ -688,8 +696,12 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
             stream_start(rl);
             return;
         }
-    } else if (rl->spec->shape != RELAY_EMBED && rl->spec->shape != RELAY_COUNT &&
-               (is_sse || !(str_starts_nocase(type, STR("application/json")) || type.n == 0))) {
+    } else if (is_only_json(rl)) {
+        if (is_sse || is_lines || str_starts_nocase(type, STR("text/html"))) {
+            whole_refuse(rl);
+            return;
+        }
+    } else if ((is_sse || !(str_starts_nocase(type, STR("application/json")) || type.n == 0))) {
         struct http_header out[40]; /* audio, text, events: piped */
         int64_t length;
         size_t n_out = reply_headers(rl, out, ARRAY_LEN(out),

@@ -353,6 +353,7 @@ void stream_break(struct relay *rl, const struct err *e);     /* it broke off af
 void stream_replay(struct relay *rl, const struct ir_response *res);
 void write_stream_error(enum wire_id client, const struct err *e, struct str request_id, struct buf *out);
 /* whole.c */
+void whole_refuse(struct relay *rl);                          /* its type is none that an answer to this may have: the attempt failed */
 void whole_reply(struct relay *rl);                           /* REPLY_COLLECT and REPLY_FOLD at their end */
 void loaded_reply(struct relay *rl);                          /* to a request that only asks for its model to be loaded */
 /* embed.c, count in whole.c */

@@ -761,20 +761,35 @@ static void ask_upstream(struct stored_call *c, const struct upstream *u)
     c->call = http_call_start(c->env->client, &out, &native_handler, c);
 }
 
-/* after, limit, order as the vendor has them; every item gets an id. */
-static struct str input_items(struct stored_call *c, const struct stored *s)
+struct items_page { /* after, limit, order as the vendor has them */
+    int64_t limit;
+    bool is_asc;
+    struct str after;
+};
+
+static bool read_page(const struct stored_call *c, struct items_page *out, struct err *e)
+{
+    struct arena *a = c->r->arena;
+    struct str limit = query_get(a, c->r->query, "limit"),
+               order = query_get(a, c->r->query, "order");
+    *out = (struct items_page){
+        .limit = 20, .is_asc = str_is(order, "asc"), .after = query_get(a, c->r->query, "after")};
+    if (limit.n && (!str_to_int(limit, &out->limit) || out->limit < 1 || out->limit > 100))
+        return err_field(e, "limit", "'limit' must be a whole number from 1 to 100");
+    if (order.n && !out->is_asc && !str_is(order, "desc"))
+        return err_field(e, "order", "'order' must be asc or desc");
+    return true;
+}
+
+/* Every item gets an id. */
+static struct str input_items(struct stored_call *c, const struct stored *s,
+                              const struct items_page *page)
 {
     struct arena *a = c->r->arena;
     struct buf b;
     struct jw w;
     yyjson_val *items, *item;
     size_t i, max;
-    int64_t limit = 20;
-    struct str text = query_get(a, c->r->query, "limit"),
-               after = query_get(a, c->r->query, "after");
-    bool is_asc = str_is(query_get(a, c->r->query, "order"), "asc");
-    if (text.n && (!str_to_int(text, &limit) || limit < 1 || limit > 100))
-        limit = 20;
     buf_init_arena(&b, a, s->input.n * 2 + 65536);
     w = jw_on(&b);
     if (!json_parse(a, s->input, 0, &items, NULL))
@@ -783,17 +798,17 @@ static struct str input_items(struct stored_call *c, const struct stored *s)
     yyjson_val **v = ARENA_ARRAY(a, yyjson_val *, n + 1);
     struct str *ids = ARENA_ARRAY(a, struct str, n + 1);
     yyjson_arr_foreach (items, i, max, item) {
-        size_t at = is_asc ? i : n - 1 - i;
+        size_t at = page->is_asc ? i : n - 1 - i;
         v[at] = item;
         ids[at] = json_get_str(item, "id");
         if (ids[at].n == 0)
             ids[at] = str_fmt(a, "item_" STR_FMT "_%zu", STR_ARG(s->id), i);
     }
     size_t from = 0;
-    for (i = 0; after.n && i < n; i++)
-        if (str_eq(ids[i], after))
+    for (i = 0; page->after.n && i < n; i++)
+        if (str_eq(ids[i], page->after))
             from = i + 1;
-    size_t to = from + (size_t)limit < n ? from + (size_t)limit : n;
+    size_t to = from + (size_t)page->limit < n ? from + (size_t)page->limit : n;
     jw_object(&w);
     jw_kv_cstr(&w, "object", "list");
     jw_key(&w, "data");
@@ -854,9 +869,15 @@ static void show_stored(void *owner, struct stored *s)
     case STORED_RESPONSE:
         answer(c, 200, s->response);
         break;
-    case STORED_INPUT_ITEMS:
-        answer(c, 200, input_items(c, s));
+    case STORED_INPUT_ITEMS: {
+        struct items_page page;
+        struct err e = ERR_INIT;
+        if (read_page(c, &page, &e))
+            answer(c, 200, input_items(c, s, &page));
+        else
+            relay_reply_error(c->r, WIRE_RESPONSES, &e, c->request_id, NULL, 0);
         break;
+    }
     case STORED_DELETE: {
         struct buf b;
         buf_init_arena(&b, c->r->arena, 1024);

@@ -3,13 +3,18 @@
 #include "base/clock.h"
 #include "wire/common.h"
 
+static bool misframed(const struct relay *rl, struct err *e)
+{
+    return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply",
+                   "The upstream's reply is of the type '" STR_FMT
+                   "', which its format does not have",
+                   STR_ARG(str_first(rl->up_type, 100)));
+}
+
 static bool read_whole(struct relay *rl, struct ir_response *res, struct err *e)
 {
     if (rl->is_misframed)
-        return err_set(e, ERR_UPSTREAM, "invalid_upstream_reply",
-                       "The upstream's reply is of the type '" STR_FMT
-                       "', which its format does not have",
-                       STR_ARG(str_first(rl->up_type, 100)));
+        return misframed(rl, e);
     struct str body = str_fix_utf8(rl->r->arena, buf_str(&rl->reply));
     yyjson_val *root;
     if (!json_parse(rl->r->arena, body, (unsigned)rl->set->max_json_depth, &root, e)) {
@@ -86,6 +91,13 @@ static void pass_whole(struct relay *rl)
 {
     struct str body = buf_str(&rl->reply);
     struct str start = str_trim(str_first(body, 64));
+    if (rl->spec->shape != RELAY_TALK && start.n && start.p[0] != '{' && start.p[0] != '[') {
+        struct err e = ERR_INIT;
+        err_set(&e, ERR_UPSTREAM, "invalid_upstream_reply",
+                "The upstream's reply is not valid JSON");
+        whole_failed(rl, &e);
+        return;
+    }
     if (str_starts(start, STR("{\"error\":{")) || str_starts(start, STR("{\"error\": {")) ||
         str_starts(start, STR("{\"type\":\"error\""))) {
         struct err e = ERR_INIT;
@@ -107,6 +119,17 @@ static void pass_whole(struct relay *rl)
         body = buf_str(&renamed);
     }
     relay_reply_json(rl, rl->up_status, body);
+}
+
+void whole_refuse(struct relay *rl)
+{
+    struct err e = ERR_INIT;
+    (void)misframed(rl, &e);
+    if (rl->call) {
+        http_call_cancel(rl->call);
+        rl->call = NULL;
+    }
+    whole_failed(rl, &e);
 }
 
 void whole_reply(struct relay *rl)

@@ -241,31 +241,6 @@ static bool read_result_content(struct wire_ctx *c, yyjson_val *content, const c
     return json_absent(content) || read_blocks(c, content, at, &result->content, e);
 }
 
-static void parts_push(struct ir_parts *to, struct ir_part *p)
-{
-    if (to->last)
-        to->last->next = p;
-    else
-        to->first = p;
-    to->last = p;
-    to->n++;
-}
-
-/* Results stand in a user message here; in the IR they are a tool message in front of the rest. */
-static void add_user(struct wire_ctx *c, struct ir_part *first, struct ir_messages *out)
-{
-    struct ir_parts results = {0}, rest = {0};
-    for (struct ir_part *p = first, *next; p; p = next) {
-        next = p->next;
-        p->next = NULL;
-        parts_push(p->kind == IR_TOOL_RESULT ? &results : &rest, p);
-    }
-    if (results.n)
-        ir_message_add(c->arena, out, IR_TOOL)->parts = results;
-    if (rest.n || !results.n)
-        ir_message_add(c->arena, out, IR_USER)->parts = rest;
-}
-
 static bool read_message(struct wire_ctx *c, yyjson_val *v, unsigned i, struct ir_messages *out,
                          struct err *e)
 {
@@ -280,7 +255,7 @@ static bool read_message(struct wire_ctx *c, yyjson_val *v, unsigned i, struct i
     if (!read_blocks(c, json_get(v, "content"), where, &parts, e))
         return false;
     if (str_is(role, "user")) {
-        add_user(c, parts.first, out);
+        wire_add_user(c, parts.first, out);
         return true;
     }
     struct ir_message *m = ir_message_add(c->arena, out,
@@ -462,6 +437,9 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
     ir_request_init(out);
     if (!yyjson_is_obj(root))
         return err_set(e, ERR_INPUT, "invalid_request", "the body must be a JSON object");
+    static const struct wire_member members[] = {{"metadata"}, {"output_config"}, {0}};
+    if (!wire_check_members(root, members, e))
+        return false;
     out->origin = WIRE_ANTHROPIC;
     out->raw = root;
     out->model = json_get_str(root, "model");

@@ -503,6 +503,41 @@ bool wire_answers_with_citation(struct wire_ctx *c, const struct ir_citation *ci
     return false;
 }
 
+bool wire_check_members(yyjson_val *root, const struct wire_member *list, struct err *e)
+{
+    for (; list->name; list++) {
+        yyjson_val *v = json_find(root, list->name, strlen(list->name));
+        if (!json_absent(v) && !(list->is_array ? yyjson_is_arr(v) : yyjson_is_obj(v)))
+            return err_field(e, list->name, "%s: must be %s", list->name,
+                             list->is_array ? "an array" : "an object");
+    }
+    return true;
+}
+
+static void parts_push(struct ir_parts *to, struct ir_part *p)
+{
+    if (to->last)
+        to->last->next = p;
+    else
+        to->first = p;
+    to->last = p;
+    to->n++;
+}
+
+void wire_add_user(struct wire_ctx *c, struct ir_part *first, struct ir_messages *out)
+{
+    struct ir_parts results = {0}, rest = {0};
+    for (struct ir_part *p = first, *next; p; p = next) {
+        next = p->next;
+        p->next = NULL;
+        parts_push(p->kind == IR_TOOL_RESULT ? &results : &rest, p);
+    }
+    if (results.n)
+        ir_message_add(c->arena, out, IR_TOOL)->parts = results;
+    if (rest.n || !results.n)
+        ir_message_add(c->arena, out, IR_USER)->parts = rest;
+}
+
 /* "web_search_call", "server_tool_use", "executableCode" */
 static struct str name_of_raw(yyjson_val *raw)
 {

@@ -64,6 +64,14 @@ int64_t wire_chars(struct str s);                             /* code points */
 struct str wire_chars_between(struct str s, int64_t from, int64_t to); /* empty where it has no such stretch */
 /* Whether the client's format has a place for it in an answer. If not, the loss is noted. */
 bool wire_answers_with_citation(struct wire_ctx *c, const struct ir_citation *cite);
+/* Members of a request that are looked into without being read whole. Ends with {0}; null and absent ones will do. ERR_INPUT naming the member. */
+struct wire_member {
+    const char *name;
+    bool is_array; /* else an object */
+};
+bool wire_check_members(yyjson_val *root, const struct wire_member *list, struct err *e) MUST_USE;
+/* A user turn as some formats say it, with results of tools among its parts: in the IR they are a tool message before the rest. Takes the parts. */
+void wire_add_user(struct wire_ctx *c, struct ir_part *first, struct ir_messages *out);
 /* Notes what of a whole reply the client's format cannot carry: items and blocks of one vendor's own, citations. */
 void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res);
 void wire_drop_foreign_event(struct wire_ctx *c, const struct ir_event *ev); /* the same of a stream, before it is encoded */

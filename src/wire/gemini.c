@@ -227,31 +227,6 @@ static bool read_parts(struct wire_ctx *c, yyjson_val *v, const char *where, str
     return true;
 }
 
-static void parts_push(struct ir_parts *to, struct ir_part *p)
-{
-    if (to->last)
-        to->last->next = p;
-    else
-        to->first = p;
-    to->last = p;
-    to->n++;
-}
-
-/* A turn that holds results and other things is a tool message, then a user message. */
-static void add_user(struct wire_ctx *c, struct ir_part *first, struct ir_messages *out)
-{
-    struct ir_parts results = {0}, rest = {0};
-    for (struct ir_part *p = first, *next; p; p = next) {
-        next = p->next;
-        p->next = NULL;
-        parts_push(p->kind == IR_TOOL_RESULT ? &results : &rest, p);
-    }
-    if (results.n)
-        ir_message_add(c->arena, out, IR_TOOL)->parts = results;
-    if (rest.n)
-        ir_message_add(c->arena, out, IR_USER)->parts = rest;
-}
-
 static bool read_content(struct wire_ctx *c, yyjson_val *v, size_t i, struct ir_messages *out,
                          struct err *e)
 {
@@ -272,7 +247,7 @@ static bool read_content(struct wire_ctx *c, yyjson_val *v, size_t i, struct ir_
         ir_message_add(c->arena, out, IR_SYSTEM)->parts = parts;
     } else if (role.n == 0 || str_is(role, "user") || str_is(role, "function") ||
                str_is(role, "tool")) {
-        add_user(c, parts.first, out);
+        wire_add_user(c, parts.first, out);
     } else {
         wire_place(where, sizeof where, "contents", "[", i, "].role");
         return err_field(e, where, "%s: must be 'user' or 'model'", where);
@@ -523,6 +498,10 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
     ir_request_init(out);
     if (!yyjson_is_obj(root))
         return err_set(e, ERR_INPUT, "invalid_request", "the body must be a JSON object");
+    static const struct wire_member members[] = {
+        {"toolConfig"}, {"tool_config"}, {"safetySettings", true}, {"safety_settings", true}, {0}};
+    if (!wire_check_members(root, members, e))
+        return false;
     out->origin = WIRE_GEMINI;
     out->raw = root;
     out->model = json_get_str(root, "model");

@@ -478,6 +478,10 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
     out->raw = root;
     if (!yyjson_is_obj(root))
         return err_set(e, ERR_INPUT, "invalid_request", "the body must be a JSON object");
+    static const struct wire_member members[] = {
+        {"logit_bias"}, {"modalities", true}, {"audio"}, {"stream_options"}, {0}};
+    if (!wire_check_members(root, members, e))
+        return false;
     yyjson_val *bias = json_get(root, "logit_bias");
     out->logit_bias = json_absent(bias) ? NULL : bias;
     out->modalities = json_absent(json_get(root, "modalities")) ? NULL

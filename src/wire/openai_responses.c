@@ -311,6 +311,9 @@ static bool read_request(struct wire_ctx *c, yyjson_val *root, struct ir_request
     out->include_usage = true;
     if (!yyjson_is_obj(root))
         return err_set(e, ERR_INPUT, "invalid_request", "the body must be a JSON object");
+    static const struct wire_member members[] = {{"text"}, {"include", true}, {0}};
+    if (!wire_check_members(root, members, e))
+        return false;
     if (!json_absent(instructions) && !yyjson_is_str(instructions))
         return err_field(e, "instructions", "'instructions' must be a string");
     if (json_str(instructions).n > 0)

@@ -71,18 +71,22 @@ WRONG = {
              ({"messages": [{"content": "x"}]}, "role"), ({"tools": {"a": 1}}, "tools"),
              ({"max_tokens": "many"}, "max_tokens"),
              ({"max_tokens": -5}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"), ({"stream": "yes"}, "stream"),
-             ({"temperature": "hot"}, "temperature"), ({"stop": 5}, "stop"), ({"n": 0}, "n")],
+             ({"temperature": "hot"}, "temperature"), ({"stop": 5}, "stop"), ({"n": 0}, "n"), ({"stream_options": 5}, "stream_options"),
+             ({"logit_bias": [5]}, "logit_bias"), ({"modalities": "text"}, "modalities"), ({"audio": "loud"}, "audio")],
     "responses": [({"input": 5}, "input"), ({"input": [5]}, "input"), ({"model": None}, "model"),
                   ({"tools": "x"}, "tools"), ({"max_output_tokens": "x"}, "max_output_tokens"),
-                  ({"input": [{"role": "user", "content": 5}]}, "content"), ({"instructions": 5}, "instructions")],
+                  ({"input": [{"role": "user", "content": 5}]}, "content"), ({"instructions": 5}, "instructions"),
+                  ({"text": "json"}, "text"), ({"include": "x"}, "include")],
     "anthropic": [({"messages": "x"}, "messages"), ({"messages": [5]}, "messages"), ({"model": {}}, "model"),
                   ({"messages": [{"role": "user", "content": 5}]}, "content"),
                   ({"messages": [{"role": "wizard", "content": "x"}]}, "role"), ({"system": 5}, "system"),
                   ({"max_tokens": "x"}, "max_tokens"), ({"tools": 5}, "tools"), ({"stop_sequences": "x"}, "stop_sequences"),
-                  ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "source")],
+                  ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "source"), ({"metadata": "x"}, "metadata"),
+                  ({"output_config": []}, "output_config")],
     "google": [({"contents": 5}, "contents"), ({"contents": [5]}, "contents"),
                ({"contents": [{"role": "user", "parts": 5}]}, "parts"), ({"generationConfig": 5}, "generationConfig"),
-               ({"generationConfig": {"maxOutputTokens": "x"}}, "maxOutputTokens"), ({"tools": 5}, "tools")],
+               ({"generationConfig": {"maxOutputTokens": "x"}}, "maxOutputTokens"), ({"tools": 5}, "tools"), ({"toolConfig": []}, "toolConfig"),
+               ({"safetySettings": {}}, "safetySettings")],
     "ollama": [({"messages": "x"}, "messages"), ({"messages": [5]}, "messages"), ({"options": 5}, "options"),
                ({"model": 5}, "model"), ({"options": {"num_predict": "x"}}, "num_predict"), ({"stream": 5}, "stream")],
 }
@@ -152,8 +156,14 @@ def test_show_names_near_models(sluice):
 def test_near_names_are_those_that_a_key_may_use(start_sluice, scripted):
     config = basic_config(scripted.origin)
     config["server"]["api_keys"].append({"id": "0a1b2c3e", "key": "sk-narrow-0123456789", "label": "narrow", "allowed_models": ["to-cha*"]})
+    config["models"]["ta-chat"] = "echo"
     s = start_sluice(config)
     narrow = {"Authorization": "Bearer sk-narrow-0123456789"}
+    for client, f in FORMATS.items():
+        ask = Ask(model="to-cha")
+        r = s.call("POST", f.path(ask), f.request(ask), auth=False, headers=narrow)
+        message = f.read_error(404, r.content).message
+        assert "'to-chat'" in message and "ta-chat" not in message, client
     assert "to-chat" in s.get("/v1/models/to-cha", auth=False, headers=narrow).text
     assert "to-ollama" not in s.get("/v1/models/to-olama", auth=False, headers=narrow).text
 

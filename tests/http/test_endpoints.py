@@ -363,6 +363,9 @@ def test_responses_are_stored_and_read_back(sluice, upstream):
     items = sluice.get("/v1/responses/%s/input_items" % first["id"]).json()
     assert items["object"] == "list"
     assert items["data"][0]["content"][0]["text"] == "My name is Ada"
+    for query, param in (("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("order=up", "order")):
+        r = sluice.get("/v1/responses/%s/input_items?%s" % (first["id"], query))
+        assert (r.status_code, r.json()["error"]["param"]) == (400, param), query
     again = sluice.post("/v1/responses", {"model": "to-anthropic", "input": "And what is it?",
                                           "previous_response_id": first["id"]})
     assert again.status_code == 200, again.text

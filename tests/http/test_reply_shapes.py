@@ -118,6 +118,35 @@ def test_a_stream_of_another_kind(sluice, upstream, path, body, kind, streaming)
     assert kind in r.text
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson", "text/html"])
+def test_events_where_a_document_is_due(sluice, upstream, kind):
+    """What has no stream in any format is not lent the name of JSON: a fault of the upstream, in the words of who asked."""
+    say = [{"role": "user", "content": "Hi"}]
+    for client, path, body in [
+            ("chat", "/v1/embeddings", {"model": "to-chat", "input": "x"}), ("chat", "/v1/embeddings", {"model": "to-google", "input": "x"}),
+            ("google", "/v1beta/models/to-google:embedContent", {"content": {"parts": [{"text": "x"}]}}),
+            ("ollama", "/api/embed", {"model": "to-ollama", "input": "x"}), ("ollama", "/api/embed", {"model": "to-chat", "input": "x"}),
+            ("anthropic", "/v1/messages/count_tokens", {"model": "to-anthropic", "messages": say}),
+            ("google", "/v1beta/models/to-google:countTokens", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
+            ("responses", "/v1/responses/input_tokens", {"model": "to-responses", "input": "x"}),
+            ("responses", "/v1/responses/compact", {"model": "to-responses", "input": "x"}),
+            ("chat", "/v1/moderations", {"model": "to-chat", "input": "x"}),
+            ("chat", "/v1/rerank", {"model": "to-chat", "query": "x", "documents": ["y"]})]:
+        upstream.reset()
+        upstream.play(stream([b'data: {"a":1}\n\n'], kind, end="silence"))  # it may never end
+        r = sluice.post(path, body)
+        assert r.status_code == 502 and r.headers["content-type"].startswith("application/json"), path
+        assert kind in FORMATS[client].read_error(502, r.content).message
+        assert upstream.last.gone.wait(30)
+
+
+def test_a_document_that_is_none(sluice, upstream):
+    upstream.play(http(200, "data: {}\n\n"))
+    for path, body in [("/v1/embeddings", {"model": "to-chat", "input": "x"}), ("/v1/images/generations", {"model": "to-chat", "prompt": "x"})]:
+        r = sluice.post(path, body)
+        assert r.status_code == 502 and "JSON" in FORMATS["chat"].read_error(502, r.content).message, path
+
+
 # A stream for a whole answer whose connection does not end well
 
 @pytest.mark.parametrize("end", ["close", "reset", "half", "silence"])

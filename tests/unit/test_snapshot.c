@@ -36,14 +36,14 @@ START_TEST(names_near_ones)
     struct str near[3];
     struct snapshot *s = state_load(
         "{" PROVIDERS ",'models':{'gpt-5.1':'oa','gpt-5.1-mini':'oa','claude-sonnet':'oa'}}");
-    size_t n = snapshot_near(s, STR("gpt-5"), near, 3);
+    size_t n = snapshot_near(s, NULL, STR("gpt-5"), near, 3);
     ck_assert_uint_ge(n, 2);
     ck_assert(str_starts(near[0], STR("gpt-5.1")));
-    n = snapshot_near(s, STR("claude-sonet"), near, 3);
+    n = snapshot_near(s, NULL, STR("claude-sonet"), near, 3);
     ck_assert_uint_eq(n, 1);
     check_text(near[0], "claude-sonnet");
-    ck_assert_uint_eq(snapshot_near(s, STR("zzzzzzzzzzzz"), near, 3), 0);
-    ck_assert_uint_eq(snapshot_near(s, STR(""), near, 3), 0);
+    ck_assert_uint_eq(snapshot_near(s, NULL, STR("zzzzzzzzzzzz"), near, 3), 0);
+    ck_assert_uint_eq(snapshot_near(s, NULL, STR(""), near, 3), 0);
     snapshot_unref(s);
 }
 END_TEST
