@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROBE_MS 500
+#define PROBE_MS 2000 /* somebody listens: a busy machine needs a while to answer */
 
 /* Where they listen is theirs to say, in the variables that they read themselves. */
 static const struct {

@@ -3,7 +3,7 @@
 #define APP_FIRST_START_H
 #include "app/config.h"
 
-/* Looks for Ollama and llama-server on this machine (where OLLAMA_HOST, LLAMA_ARG_HOST and LLAMA_ARG_PORT say), for at most half a second
+/* Looks for Ollama and llama-server on this machine (where OLLAMA_HOST, LLAMA_ARG_HOST and LLAMA_ARG_PORT say), for at most two seconds
  * each. Fills s->local. */
 void detect_local(struct config_sources *s);
 /* At the very first start, when nothing else lets a client in: makes a client key and loads *snap anew. */

@@ -318,12 +318,13 @@ def test_first_start_finds_a_local_ollama(tmp_path, scripted, upstream, spelling
         if request.path == "/api/tags":
             await http(200, '{"models":[{"name":"qwen3:4b","model":"qwen3:4b"}]}')(conn, request)
         else:
-            await answer(FORMATS["ollama"], Turn(text="I am local."))(conn, request)
+            await answer(FORMATS["chat"], Turn(text="I am local."))(conn, request)  # which it speaks as well
 
     def probe(origin, key):
         headers = {"Authorization": "Bearer " + key}
         assert "ollama/qwen3:4b" in [m["id"] for m in httpx.get(origin + "/v1/models", headers=headers).json()["data"]]
         r = httpx.post(origin + "/v1/chat/completions", headers=headers, json={"model": "ollama/qwen3:4b", "messages": [{"role": "user", "content": "x"}]})
+        assert r.status_code == 200, r.text
         assert r.json()["choices"][0]["message"]["content"] == "I am local."
         assert upstream.last.json["model"] == "qwen3:4b"
 

@@ -10,9 +10,9 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import Turn, dump, sse
-from gateway import KEY, Sluice, provider, wait_for
+from gateway import KEY, Sluice, provider, read_all, wait_for
 from test_forms import SAID, send, upload
-from upstream import answer, cut_stream, failure, http, stream
+from upstream import answer, cut_stream, failure, held_stream, http
 
 ADMIN, OTHER = "sk-admin-0123456789abcdef0123456789", "sk-other-0123456789abcdef0123456789"
 CHAT, LIST = "/v1/chat/completions", "/sluice/v1/requests"
@@ -235,13 +235,19 @@ def test_what_a_stream_loses_is_told(start_sluice, scripted, upstream):
     late = [sse(dump({"type": "content_block_start", "index": 9, "content_block": hosted}), "content_block_start"),
             sse(dump({"type": "content_block_stop", "index": 9}), "content_block_stop")]
     end = next(i for i, f in enumerate(frames) if b"message_delta" in f)
-    upstream.play(stream(frames[:end] + late + frames[end:]))
 
     def streamed(request_id, *more):
         body = dump({"model": "to-anthropic", "stream": True, "seed": 5, "messages": [{"role": "user", "content": "x"}]})
         head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", "Authorization: Bearer " + KEY, "Content-Type: application/json",
                 "X-Request-Id: " + request_id, "Connection: close", "Content-Length: %d" % len(body), *more]
-        answer = s.raw(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+        gate, answer = threading.Event(), b""
+        upstream.play(held_stream(frames[:end], gate, late + frames[end:], "text/event-stream"))
+        with s.connect() as c:
+            c.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+            while b"\r\n\r\n" not in answer:
+                answer += c.recv(65536)
+            gate.set()  # the head is out
+            answer += read_all(c)
         return answer.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n"), answer
 
     def says_seed(head):  # and what was lost of what was read at once with the head
