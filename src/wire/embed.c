@@ -126,6 +126,7 @@ static void write_gemini_item(struct jw *w, const struct embed_request *in, size
         buf_lit(w->b, "\"models/");
         json_escape(w->b, model);
         buf_char(w->b, '"');
+        w->needs_comma = true;
     }
     jw_key(w, "content");
     jw_object(w);
