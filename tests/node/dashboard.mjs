@@ -181,6 +181,7 @@ const flows = {
     await page.getByRole('button', { name: 'Delete second-echo' }).waitFor({ state: 'detached' });
     await visit(page, 'Models');
     await page.getByRole('cell').getByText('browser-model').waitFor({ state: 'detached' });
+    assert.equal((await ask('DELETE', '/sluice/v1/combos/with-browser-model')).status, 204);
   },
 
   async requests({ page }) {

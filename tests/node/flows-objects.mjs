@@ -66,7 +66,10 @@ export async function objectsAsSeen({ page }) {
   // the other switches send what they saw as well
   for (const [path, name] of [['Providers', 'echo'], ['Keys', 'spare']]) {
     await visit(page, path);
-    for (const isOn of [false, true]) {
+    const box = page.getByRole('switch', { name: `Enabled ${name}`, exact: true });
+    await box.waitFor();
+    const was = await box.isChecked();
+    for (const isOn of [!was, was]) {
       const [r] = await Promise.all([page.waitForRequest((x) => x.method() === 'PATCH'), flip(name)]);
       assert.match((await r.allHeaders())['if-match'] ?? '', /^"[0-9a-f]+"$/, path);
       await page.waitForFunction(([n, on]) => document.querySelector(`[aria-label="Enabled ${n}"]`)?.checked === on, [name, isOn]);

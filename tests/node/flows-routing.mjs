@@ -55,8 +55,7 @@ export async function routing({ page }) {
   const usual = now.max_retries;
   for (const [typed, sent] of [['4', 4], ['', null]]) {
     await form.getByRole('textbox', { name: 'Further attempts at one member' }).fill(typed);
-    const [saved] = await Promise.all([page.waitForRequest((r) => r.method() === 'PATCH'), form.getByRole('button', { name: 'Save', exact: true }).click()]);
-    assert.equal(saved.postDataJSON().max_retries, sent);
+    await form.getByRole('button', { name: 'Save', exact: true }).click();
     await form.waitFor({ state: 'detached' });
     assert.equal((await read('/sluice/v1/combos/smart')).max_retries, sent ?? usual);
     if (sent === null) break;

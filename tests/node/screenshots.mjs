@@ -79,7 +79,7 @@ async function shoot(width, height, scheme, shots) {
 }
 
 const inspect = async (page) => {
-  await page.getByRole('cell').getByText('shared-chat').first().click();
+  await page.getByRole('table', { name: 'Requests' }).getByRole('cell').getByText('shared-chat').first().click(); // not one in flight
   await page.getByRole('dialog').getByRole('tab', { name: 'Bodies' }).click();
 };
 const chat = async (page) => {
