@@ -5,6 +5,7 @@ import os
 import random
 import sqlite3
 import threading
+import time
 
 import pytest
 from conftest import basic_config
