@@ -81,9 +81,21 @@ static bool append_all(struct control_call *c, struct db *db, struct control_not
     return append(c, db, n, status, outcome, e);
 }
 
+struct strs control_noted(struct control_call *c)
+{
+    size_t n = 0;
+    for (const struct control_note *one = c->notes; one; one = one->next)
+        n++;
+    struct strs out = {ARENA_ARRAY(c->arena, struct str, n + 1), 0};
+    for (const struct control_note *one = c->notes; one; one = one->next)
+        out.v[out.n++] = one->name;
+    return out;
+}
+
 bool control_audit_write(struct control_call *c, struct db *db, int status, struct err *e)
 {
-    return append_all(c, db, c->notes, status, "ok", false, e);
+    return append_all(c, db, c->notes, status, "ok", false, e) &&
+           idempotency_made(c, db, status, e);
 }
 
 static bool is_left(const struct control_note *n)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/file.h"
+#include "base/placeholder.h"
 #include "domain/config_version.h"
 #include "domain/custom_kind.h"
 #include "domain/org.h"
@@ -154,12 +155,12 @@ static bool find_provider(struct work *w, struct str name, struct place *p,
 
 static bool is_reference(struct str s)
 {
-    return str_contains(s, STR("${")) || str_starts(s, STR("file:"));
+    return placeholder_is_in(s) || str_starts(s, STR("file:"));
 }
 
-static struct str plain(struct str s)
+static struct str plain(struct work *w, struct str s)
 {
-    return str_contains(s, STR("${")) ? STR_NONE : s;
+    return placeholder_is_in(s) ? STR_NONE : placeholder_unescape(w->a, s);
 }
 
 /* Names that a path cannot carry, or that nobody can read. */
@@ -193,9 +194,9 @@ static bool check_file_provider(struct work *w, struct str name, struct err *e)
                              .kind = shim.n   ? shim
                                      : type.n ? type
                                               : name,
-                             .base_url = plain(url),
-                             .proxy = plain(json_get_str(v, "proxy")),
-                             .wire = plain(json_get_str(v, "wire"))};
+                             .base_url = plain(w, url),
+                             .proxy = plain(w, json_get_str(v, "proxy")),
+                             .wire = plain(w, json_get_str(v, "wire"))};
     /* what does not load is saved, and said so; but no secret where it would be shown */
     if (w->is_lenient)
         return check_name(name, e) && check_shown_url(w, url, e);
@@ -501,8 +502,8 @@ static bool rename_provider(struct work *w, const struct place *p, struct str fr
         bool has_kind = json_get_str(p->entry, "type").n || json_get_str(p->entry, "shim").n;
         if (!work_rename(w, PATH(STR("providers"), from), to, e) ||
             /* the old name said the kind */
-            (!has_kind &&
-             !work_set(w, PATH(STR("providers"), to, STR("type")), str_json(w->a, from), e)))
+            (!has_kind && !work_set(w, PATH(STR("providers"), to, STR("type")),
+                                    str_json(w->a, placeholder_escape(w->a, from)), e)))
             return false;
     }
     const struct renaming r = {from, to, true};
@@ -596,6 +597,8 @@ bool change_provider(struct control_call *c, enum change_mode mode,
     struct place p, other = {.entry = NULL};
     bool renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
     struct str from = renames ? in->rename_from : in->name;
+    if (mode == CHANGE_CREATE && control_was_made(c, in->name))
+        return true;
     if (!work_begin(&w, c, e))
         return false;
     bool ok = find_provider(&w, from, &p, &row, e) &&
@@ -813,6 +816,11 @@ bool change_provider_toggle(struct control_call *c, struct str name, bool *is_en
     struct work w;
     struct place p;
     struct provider_row row;
+    const struct upstream *u = snapshot_upstream(c->snap, name);
+    if (u && control_was_made(c, name)) { /* once is enough */
+        *is_enabled = u->is_enabled;
+        return true;
+    }
     if (!work_begin(&w, c, e))
         return false;
     bool ok = find_provider(&w, name, &p, &row, e) &&
@@ -1127,6 +1135,8 @@ bool change_model(struct control_call *c, enum change_mode mode, const struct mo
     struct place p, other = {.entry = NULL};
     bool renames = in->rename_from.n && !str_eq(in->rename_from, in->name);
     struct str from = renames ? in->rename_from : in->name;
+    if (mode == CHANGE_CREATE && control_was_made(c, in->name))
+        return true;
     if (!check_model_name(in->name, e) || !work_begin(&w, c, e))
         return false;
     bool ok = find_model(&w, from, &p, &row, e) &&
@@ -1382,6 +1392,22 @@ static bool is_known_text(struct work *w, struct str text, struct err *e)
            !err_set(e, ERR_CONFLICT, "already_exists", "This key is there already");
 }
 
+static bool was_made(struct control_call *c, struct key_made *out)
+{
+    if (!control_was_made(c, STR_NONE))
+        return false;
+    *out = (struct key_made){c->made.objects.v[0], c->made.text, c->made.at_ms};
+    return true;
+}
+
+/* Remembered with the change, for the same call when it comes again: nothing else knows the text. */
+static void note_made(struct control_call *c, const struct key_made *k)
+{
+    struct str *id = ARENA_NEW(c->arena, struct str);
+    *id = k->id;
+    c->made = (struct call_made){{id, 1}, k->text, k->created_ms};
+}
+
 bool change_key_create(struct control_call *c, const struct key_change *in, struct key_made *out,
                        struct err *e)
 {
@@ -1391,6 +1417,8 @@ bool change_key_create(struct control_call *c, const struct key_change *in, stru
     struct str text = secret_reveal(in->text);
     if (text.n && text.n < 8)
         return err_field(e, "key", "'key' must have at least 8 characters");
+    if (was_made(c, out))
+        return true;
     if (!work_begin(&w, c, e))
         return false;
     if (!check_policy(&w, in, e))
@@ -1401,6 +1429,7 @@ bool change_key_create(struct control_call *c, const struct key_change *in, stru
         text = made;
     keep_text(&w, &k, text);
     *out = (struct key_made){k.id, text, k.created_ms};
+    note_made(c, out);
     bool ok = find_key(&w, k.id, &p, e) && (!key_stands(&p) || taken("key", k.id, e)) &&
               !is_known_text(&w, text, e) && add_key(&w, &k, e);
     return work_end(&w, ok, e);
@@ -1426,11 +1455,14 @@ bool change_key_rotate(struct control_call *c, struct str id, struct secret give
     struct key_place p;
     struct key_row fresh = {.id = id};
     struct str text = secret_reveal(given);
+    if (was_made(c, out))
+        return true;
     if (!work_begin(&w, c, e))
         return false;
     struct str made = key_make(w.a, &fresh);
     if (text.n == 0)
         text = made;
+    note_made(c, &(struct key_made){id, text, fresh.created_ms});
     bool ok = find_key(&w, id, &p, e) && (key_stands(&p) || not_there("not_found", "key", id, e)) &&
               !is_known_text(&w, text, e);
     if (ok && p.at != SIZE_MAX) {

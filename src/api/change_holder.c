@@ -85,6 +85,10 @@ bool change_holder(struct control_call *c, enum change_mode mode, struct holder_
 {
     struct work w;
     struct place p;
+    if (mode == CHANGE_CREATE && control_was_made(c, in->id)) {
+        in->id = c->made.objects.v[0];
+        return true;
+    }
     if (mode == CHANGE_CREATE && in->id.n == 0)
         in->id = random_id(c->arena, "", 8);
     if (!work_begin(&w, c, e))

@@ -976,6 +976,8 @@ bool change_entry(struct control_call *c, enum change_mode mode, const struct en
                   struct err *e)
 {
     struct work w;
+    if (mode == CHANGE_CREATE && control_was_made(c, in->name))
+        return true;
     return check_name(in->name, e) && work_begin(&w, c, e) &&
            work_end(&w, change_one(&w, mode, in, e), e);
 }

@@ -3,8 +3,10 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/placeholder.h"
 #include "domain/audit.h"
 #include "domain/config_version.h"
+#include "domain/written.h"
 #include "json/jsonc_edit.h"
 #include "json/jsonc_place.h"
 
@@ -309,17 +311,15 @@ static struct str dotted(struct work *w, const struct str *path, size_t n)
 
 static bool is_from_environment(struct work *w, const struct str *path, size_t n, struct err *e)
 {
-    struct str was = json_str(work_value(w, path, n));
-    if (!str_contains(was, STR("${")))
+    struct str was = json_str(work_value(w, path, n)), name;
+    size_t at = placeholder_find(was, 0, &name);
+    if (at == was.n)
         return false;
-    const char *at = memmem(was.p, was.n, "${", 2);
-    struct str rest = str_skip(was, (size_t)(at - was.p));
-    size_t end = str_index(rest, '}');
     struct str place = jsonc_where(w->a, w->path, w->text, dotted(w, path, n));
     err_set(e, ERR_CONFLICT, "read_only",
             STR_FMT "'" STR_FMT "' is given by the environment as " STR_FMT ": change it there",
             STR_ARG(place), STR_ARG(str_first(path[n - 1], 100)),
-            STR_ARG(str_first(rest, end < rest.n ? end + 1 : rest.n)));
+            STR_ARG(str_n(was.p + at, name.n + 3)));
     return true;
 }
 
@@ -359,13 +359,21 @@ bool work_settle(struct work *w, struct err *e)
     return !w->path || took(w, w->text, e);
 }
 
+/* Whether a text of the file says this: what was shown, and comes back. */
+static bool says(struct work *w, const struct str *path, size_t n, yyjson_val *was, struct str text)
+{
+    struct str written = json_str(was);
+    return str_contains(written, STR("$${")) && written_may_refer(path, n) &&
+           !placeholder_is_in(written) && str_eq(placeholder_unescape(w->a, written), text);
+}
+
 bool work_set(struct work *w, const struct str *path, size_t n, struct str json, struct err *e)
 {
     yyjson_val *was = work_value(w, path, n), *v;
     struct str text;
     if (!json_parse(w->a, json, 0, &v, e))
         return false;
-    if (was && json_equal(was, v))
+    if (was && (json_equal(was, v) || says(w, path, n, was, json_str(v))))
         return true;
     return may_edit(w, e) && !(was && is_from_environment(w, path, n, e)) &&
            (w->is_deferred ? jsonc_put(next_scratch(w), w->text, path, n, json, &text, e)
@@ -623,26 +631,59 @@ static bool finish(struct work *w, struct err *e)
                    why.message);
 }
 
-static size_t times(struct str text, struct str part)
+static size_t times(struct str text, struct str wanted)
 {
-    size_t n = 0;
-    for (size_t i = 0; i + part.n <= text.n; i++)
-        n += memcmp(text.p + i, part.p, part.n) == 0;
+    struct str name;
+    size_t n = 0, at = 0;
+    for (; (at = placeholder_find(text, at, &name)) < text.n; at += name.n + 3)
+        n += str_eq(name, wanted);
     return n;
 }
 
-/* No more of these references than there were: moving one is free, making one is not. */
-static bool makes_reference(const struct work *w, struct str begin, char end, struct str *made)
+/* No more references to a variable than there were: moving one is free, making one is not. */
+static bool makes_reference(const struct work *w, struct str *made)
 {
-    for (size_t i = 0; i + begin.n <= w->text.n; i++) {
-        struct str rest = str_skip(w->text, i);
-        if (!str_starts(rest, begin))
-            continue;
-        const char *stop = memchr(rest.p + begin.n, end, rest.n - begin.n);
-        if (!stop)
-            return false;
-        *made = str_n(rest.p, (size_t)(stop - rest.p) + 1);
-        if (times(w->text, *made) > times(w->base, *made))
+    struct str name;
+    size_t at = 0;
+    for (; (at = placeholder_find(w->text, at, &name)) < w->text.n; at += name.n + 3) {
+        *made = str_n(w->text.p + at, name.n + 3);
+        if (times(w->text, name) > times(w->base, name))
+            return true;
+    }
+    return false;
+}
+
+static bool is_secret_in_file(yyjson_val *name, yyjson_val *v)
+{
+    struct str member = json_str(name);
+    return str_starts(json_str(v), STR("file:")) &&
+           (str_is(member, "api_key") || str_is(member, "key") || str_is(member, "admin_password"));
+}
+
+static size_t times_read(yyjson_val *v, struct str wanted)
+{
+    size_t i, max, n = 0;
+    yyjson_val *name, *one;
+    yyjson_arr_foreach (v, i, max, one)
+        n += times_read(one, wanted);
+    yyjson_obj_foreach (v, i, max, name, one)
+        n += is_secret_in_file(name, one) ? str_eq(json_str(one), wanted) : times_read(one, wanted);
+    return n;
+}
+
+/* The same of secrets that are read from a file: elsewhere file: is text like any other. */
+static bool makes_file_reference(const struct work *w, yyjson_val *v, struct str *made)
+{
+    size_t i, max;
+    yyjson_val *name, *one;
+    yyjson_arr_foreach (v, i, max, one)
+        if (makes_file_reference(w, one, made))
+            return true;
+    yyjson_obj_foreach (v, i, max, name, one) {
+        *made = json_str(one);
+        if (is_secret_in_file(name, one)
+                ? times_read(w->file, *made) > times_read(w->found.file, *made)
+                : makes_file_reference(w, one, made))
             return true;
     }
     return false;
@@ -654,13 +695,13 @@ static bool may_refer(const struct work *w, struct err *e)
 {
     struct str made;
     if (!w->changes_file || w->c->who.role >= ROLE_OWNER ||
-        (!makes_reference(w, STR("${"), '}', &made) &&
-         !makes_reference(w, STR("\"file:"), '"', &made)))
+        (!makes_reference(w, &made) && !makes_file_reference(w, w->file, &made)))
         return true;
     return err_set(e, ERR_FORBIDDEN, "owner_required",
                    "Only an owner may put a reference to the environment or to a file into the "
-                   "configuration: " STR_FMT,
-                   STR_ARG(str_first(made, 100)));
+                   "configuration: " STR_FMT "%s",
+                   STR_ARG(str_first(made, 100)),
+                   str_starts(made, STR("${")) ? " ($${ is the text ${ itself)" : "");
 }
 
 bool work_end(struct work *w, bool ok, struct err *e)

@@ -90,19 +90,32 @@ bool control_reply_list(struct control_call *c, const struct shape *s, const voi
     return true;
 }
 
+/* What has no ETag here cannot be what the caller says that it is: refused, not passed over. */
+static bool may_match(struct control_call *c, struct err *e)
+{
+    struct str wanted = control_head(c, "if-match");
+    bool changes = c->row->method == HTTP_PUT || c->row->method == HTTP_PATCH ||
+                   c->row->method == HTTP_DELETE;
+    if (!wanted.n || str_is(wanted, "*") || c->row->has_tag || !changes)
+        return true;
+    err_set(e, ERR_CONFLICT, "precondition_failed",
+            "'if-match': there is no ETag here, so nothing has the one that was given");
+    e->status = 412;
+    return false;
+}
+
 static void run(void *arg)
 {
     struct control_job *job = arg;
     struct control_call *c = &job->call;
-    bool is_done;
-    job->ok = idempotency_begin(c, &is_done, &job->err);
+    bool is_done = false;
+    job->ok = may_match(c, &job->err) && idempotency_begin(c, &is_done, &job->err);
     if (job->ok && !is_done) {
-        job->ok = c->row->on_worker(c, &job->err);
-        idempotency_end(c, job->ok);
+        job->ok = idempotency_end(c, c->row->on_worker(c, &job->err), &job->err);
         if (!job->ok && surface_of(c->row->surface)->adapt)
             surface_of(c->row->surface)->adapt(&job->err);
     }
-    if (is_done)
+    if (is_done || (c->is_resumed && job->ok))
         c->failed_as = "replayed"; /* what was made then is shown once more */
     control_audit_finish(c, job->ok, &job->err);
     db_close(job->call.db);

@@ -65,6 +65,13 @@ struct reload_counts {        /* of the configuration */
     _Atomic int64_t last_ms;  /* wall clock: when the one in force was taken up */
 };
 
+/* What a call with an Idempotency-Key made, from when that is committed on. */
+struct call_made {
+    struct strs objects;      /* ids or names; the first is the one that was asked for */
+    struct str text;          /* a new key, which nothing else remembers */
+    int64_t at_ms;
+};
+
 struct control_call {
     struct arena *arena;
     const struct endpoint *row;
@@ -92,6 +99,8 @@ struct control_call {
     bool (*represent)(struct control_call *c, const struct snapshot *s, struct str name, struct buf *out);
     struct str represented;
     bool is_repeatable;       /* came with an Idempotency-Key: the answer is kept */
+    bool is_resumed;          /* the process that ran it before died between its change and its answer: control_was_made() */
+    struct call_made made;
     struct buf out;           /* the answer, JSON */
     const char *failed_as;    /* the code of an error that the handler answers itself, for the audit log; NULL: none */
     struct control_note *notes; /* control_audit */
@@ -108,6 +117,7 @@ void control_header(struct control_call *c, struct str name, struct str value); 
  * empty: nothing. Written with the call's outcome once the handler is done, also when it failed. A changing call that notes nothing
  * is recorded by its row. */
 void control_audit(struct control_call *c, const char *kind, struct str name, struct str before, struct str after);
+struct strs control_noted(struct control_call *c); /* the names of what was noted so far, newest first */
 /* Writes what was noted so far inside the caller's transaction, as done with status: then change and record are one. */
 bool control_audit_write(struct control_call *c, struct db *db, int status, struct err *e) MUST_USE;
 bool control_changed(struct control_call *c, struct err *e) MUST_USE;   /* after a write: publish it. A failure says that it is saved */
@@ -119,9 +129,13 @@ bool control_reply_tagged(struct control_call *c, int status, const struct shape
                           struct str name);
 bool control_has_tag(struct control_call *c, struct str tag); /* a GET's If-None-Match: the caller has what this tag is of */
 bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e) MUST_USE; /* If-Match; else status 412 */
+/* Whether a call that was killed made this already: then it is answered, not made again. Empty: whatever it made. Says so once. */
+bool control_was_made(struct control_call *c, struct str object) MUST_USE;
+/* In the transaction of a change: that it was made, for the same call when it comes again. Refuses a second change of a resumed call. */
+bool idempotency_made(struct control_call *c, struct db *db, int status, struct err *e) MUST_USE;
 /* For control.c: *is_done: this call was made before, and is answered. */
 bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e) MUST_USE;
-void idempotency_end(struct control_call *c, bool ok);
+bool idempotency_end(struct control_call *c, bool ok, struct err *e) MUST_USE; /* ok, or what is to be said instead */
 bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
 /* {"data":[…],"has_more":…,"next":…}, of a row with is_page; true. next: what `after` continues from; p == NULL: nothing follows. */
 bool control_reply_page(struct control_call *c, const struct shape *s, const void *first, size_t n, struct str next);

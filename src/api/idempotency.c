@@ -1,5 +1,9 @@
 /* idempotency.c - Idempotency-Key: a create that is sent again gets the answer of the first time, and makes nothing. Answers are kept for a
- * day, sealed, since new keys are shown in them; ten thousand at most. */
+ * day, sealed, since new keys are shown in them; ten thousand at most.
+ *
+ * A row goes through three states: the call is under way; its change is committed, in one transaction with the change; its answer
+ * is kept. A process that dies leaves one of the first two, and the next one knows it by its mark: what was under way has
+ * changed nothing and may begin again; what was made is answered from what the row says of it. */
 #include "api/control.h"
 #include "base/clock.h"
 #include "base/codec.h"
@@ -10,6 +14,7 @@
 #define MAX_NAME 255
 #define ABANDONED_MS 60000 /* no call takes so long: its process was killed */
 #define UNDER_WAY 0        /* status of a call that has not ended */
+#define MADE 1             /* … whose change is committed */
 #define BOUND_TO STR("idempotency")
 
 struct repetition {
@@ -26,7 +31,10 @@ static void hash_of(struct control_call *c, uint8_t out[SHA256_SIZE])
         buf_fmt(&all, "%zu:" STR_FMT ",", c->params.v[i].value.n, STR_ARG(c->params.v[i].value));
     buf_fmt(&all, "%zu:" STR_FMT ",", c->query.n, STR_ARG(c->query));
     buf_str_add(&all, c->body);
-    sha256(buf_str(&all), out);
+    /* a password in it must not be found by trying */
+    sha256(c->row->takes_password ? seal_tag(c->control->seal, c->arena, buf_str(&all))
+                                  : buf_str(&all),
+           out);
 }
 
 static bool read_key(struct control_call *c, struct repetition *r, struct err *e)
@@ -52,6 +60,58 @@ static struct stmt *prepare(struct db *db, const char *sql, const struct repetit
     return s;
 }
 
+/* ---- what a row says of a call that has no answer yet ---- */
+
+static struct str state_of(struct control_call *c)
+{
+    struct buf b;
+    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_kv_int(&w, "process", c->control->started_ms);
+    jw_kv_int(&w, "at_ms", c->made.at_ms);
+    jw_kv_str(&w, "text", c->made.text);
+    jw_key(&w, "objects");
+    jw_array(&w);
+    for (size_t i = 0; i < c->made.objects.n; i++)
+        jw_str(&w, c->made.objects.v[i]);
+    jw_array_end(&w);
+    jw_object_end(&w);
+    return buf_str(&b);
+}
+
+static void read_state(struct control_call *c, yyjson_val *state)
+{
+    yyjson_val *list = json_get(state, "objects"), *one;
+    size_t i, max;
+    c->made = (struct call_made){
+        .objects = {ARENA_ARRAY(c->arena, struct str, yyjson_arr_size(list) + 1), 0},
+        .text = json_get_str(state, "text"),
+        .at_ms = json_get_int(state, "at_ms", 0)};
+    yyjson_arr_foreach (list, i, max, one)
+        c->made.objects.v[c->made.objects.n++] = json_str(one);
+    c->is_resumed = true;
+}
+
+/* A call without an answer: *is_there when another one runs; resumed when its process died behind its change. */
+static bool find_unanswered(struct control_call *c, int64_t status, struct str kept, int64_t age_ms,
+                            bool *is_there, struct err *e)
+{
+    yyjson_val *state = NULL;
+    int64_t process = 0;
+    if (kept.n && json_parse(c->arena, kept, 8, &state, NULL))
+        process = json_get_int(state, "process", 0);
+    bool is_ours = process == c->control->started_ms;
+    if (status == MADE && !is_ours) {
+        read_state(c, state);
+        return true;
+    }
+    /* one server serves a store: what another process began is over */
+    *is_there = is_ours && (status == MADE || (age_ms < ABANDONED_MS && age_ms > -ABANDONED_MS));
+    return !*is_there || err_set(e, ERR_CONFLICT, "idempotency_under_way",
+                                 "The first call with this Idempotency-Key has not ended yet");
+}
+
 /* What is known of the key, when it still counts. */
 static bool find(struct control_call *c, struct db *db, const struct repetition *r, bool *is_there,
                  struct err *e)
@@ -68,23 +128,21 @@ static bool find(struct control_call *c, struct db *db, const struct repetition 
     if (stmt_step(s, e)) {
         struct str hash = stmt_blob(s, 0), sealed = str_dup(c->arena, stmt_blob(s, 2));
         int64_t status = stmt_int(s, 1), left_ms = stmt_int(s, 3) - clock_wall_ms();
-        int64_t age_ms = KEEP_MS - left_ms; /* below 0: the clock was set back since */
-        bool counts = left_ms > 0 &&
-                      (status != UNDER_WAY || (age_ms < ABANDONED_MS && age_ms > -ABANDONED_MS));
-        *is_there = counts;
-        if (counts && !str_eq(hash, str_n((const char *)r->body_hash, SHA256_SIZE)))
+        bool is_same = str_eq(hash, str_n((const char *)r->body_hash, SHA256_SIZE));
+        ok = left_ms <= 0 || seal_unwrap(c->control->seal, c->arena, sealed, BOUND_TO, &answer, e);
+        if (ok && left_ms > 0 && (status == UNDER_WAY || status == MADE))
+            /* an age below 0: the clock was set back since */
+            ok = find_unanswered(c, status, secret_reveal(answer), KEEP_MS - left_ms, is_there, e);
+        else if (ok && left_ms > 0)
+            *is_there = true;
+        if ((*is_there || c->is_resumed) && !is_same) {
+            err_clear(e);
             ok = err_set(e, ERR_CONFLICT, "idempotency_conflict",
                          "This Idempotency-Key was used for something else");
-        else if (counts && status == UNDER_WAY)
-            ok = err_set(e, ERR_CONFLICT, "idempotency_under_way",
-                         "The first call with this Idempotency-Key has not ended yet");
-        else if (counts) {
-            ok = seal_unwrap(c->control->seal, c->arena, sealed, BOUND_TO, &answer, e);
-            if (ok) {
-                c->status = (int)status;
-                buf_str_add(&c->out, secret_reveal(answer));
-                control_header(c, STR("idempotent-replayed"), STR("true"));
-            }
+        } else if (ok && *is_there) {
+            c->status = (int)status;
+            buf_str_add(&c->out, secret_reveal(answer));
+            control_header(c, STR("idempotent-replayed"), STR("true"));
         }
     }
     stmt_free(s);
@@ -138,7 +196,8 @@ bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e)
     if (!db || !db_begin(db, e))
         return false;
     bool ok = find(c, db, &r, &is_there, e) &&
-              (is_there || (forget_old(db, e) && write_row(c, db, &r, UNDER_WAY, STR_NONE, e)));
+              (is_there || c->is_resumed ||
+               (forget_old(db, e) && write_row(c, db, &r, UNDER_WAY, state_of(c), e)));
     if (!ok) {
         db_rollback(db);
         return false;
@@ -148,22 +207,65 @@ bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e)
     return db_commit(db, e);
 }
 
-void idempotency_end(struct control_call *c, bool ok)
+bool control_was_made(struct control_call *c, struct str object)
+{
+    const struct strs *made = &c->made.objects;
+    size_t i = 0;
+    if (!c->is_resumed || !made->n)
+        return false;
+    while (object.n && i < made->n && !str_eq(made->v[i], object))
+        i++;
+    if (i == made->n)
+        return false;
+    c->made.objects = (struct strs){made->v + i, 1};
+    control_header(c, STR("idempotent-replayed"), STR("true"));
+    return true;
+}
+
+static bool lost(const struct control_call *c, struct err *e)
+{
+    err_clear(e);
+    return err_set(e, ERR_CONFLICT, "idempotency_answer_lost",
+                   "The first call with this Idempotency-Key made '" STR_FMT
+                   "', but its answer was lost: read it",
+                   STR_ARG(str_first(c->made.objects.n ? c->made.objects.v[0] : STR_NONE, 200)));
+}
+
+bool idempotency_made(struct control_call *c, struct db *db, int status, struct err *e)
 {
     struct repetition r;
-    struct err e = ERR_INIT;
-    if (!c->is_repeatable || !read_key(c, &r, &e))
-        return;
-    struct db *db = control_db(c, &e);
+    if (!c->is_repeatable || status >= 400)
+        return true;
+    if (c->is_resumed)
+        return lost(c, e);
+    struct strs *all = &c->made.objects, asked = *all, noted = control_noted(c);
+    *all = (struct strs){ARENA_ARRAY(c->arena, struct str, asked.n + noted.n + 1), 0};
+    for (size_t i = 0; i < asked.n; i++)
+        all->v[all->n++] = asked.v[i];
+    for (size_t i = 0; i < noted.n; i++)
+        all->v[all->n++] = noted.v[i];
+    return read_key(c, &r, e) && write_row(c, db, &r, MADE, state_of(c), e);
+}
+
+bool idempotency_end(struct control_call *c, bool ok, struct err *e)
+{
+    struct repetition r;
+    struct err late = ERR_INIT;
+    if (!c->is_repeatable)
+        return ok;
+    if (!ok && c->is_resumed) /* it stays made */
+        return lost(c, e);
+    struct db *db = read_key(c, &r, &late) ? control_db(c, &late) : NULL;
     if (db && ok) {
-        ok = write_row(c, db, &r, c->status, buf_str(&c->out), &e);
+        (void)write_row(c, db, &r, c->status, buf_str(&c->out), &late);
     } else if (db) { /* what failed may be tried again */
         struct stmt *s = prepare(db, "DELETE FROM idempotency WHERE caller = ?1 AND name = ?2", &r,
-                                 &e);
-        (void)(s && stmt_run(s, &e));
+                                 &late);
+        (void)(s && stmt_run(s, &late));
         stmt_free(s);
     }
-    if (e.kind != ERR_NONE)
+    if (late.kind != ERR_NONE)
         log_error(str_z(c->arena, c->request_id), "idempotency.lost", "path=%s error=%s",
-                  c->row->path, e.message);
+                  c->row->path, late.message);
+    return ok;
 }

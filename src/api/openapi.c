@@ -356,6 +356,9 @@ static void write_responses(struct jw *w, const struct endpoint *e)
         jw_raw(w, STR("{\"description\":\"It is what If-None-Match says\"}"));
     } else if (e->has_tag) {
         write_error_response(w, e, "412", "It is no longer what If-Match says");
+    } else if (e->on_worker &&
+               (e->method == HTTP_PUT || e->method == HTTP_PATCH || e->method == HTTP_DELETE)) {
+        write_error_response(w, e, "412", "If-Match names an ETag, and nothing has one here");
     }
     if (takes_body)
         write_error_response(w, e, "400", "The request is wrong; the message names the field");

@@ -155,6 +155,14 @@ static bool store(struct control_call *c, const struct operator_row *o, bool end
 static bool create(struct control_call *c, struct err *e)
 {
     const struct operator_in *in = c->in;
+    struct operator_row was;
+    if (control_was_made(c, in->name)) {
+        struct db *db = control_db(c, e);
+        if (!db || !operator_get(db, c->arena, in->name, &was, e))
+            return false;
+        struct operator_out made = show(c->arena, &was);
+        return control_reply(c, 201, &operator_shape, &made);
+    }
     struct operator_row o = {.id = random_id(c->arena, "op_", 16),
                              .name = in->name,
                              .role = in->role,
@@ -232,7 +240,7 @@ static bool delete (struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint operator_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "List operators", .on_worker = list, .query = &operator_query_shape, .out = &operator_shape, .is_page = true },
-    { HTTP_POST,   "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "Add an operator", .on_worker = create, .in = &operator_new_shape, .out = &operator_shape, .status = 201, .takes_password = true },
+    { HTTP_POST,   "/sluice/v1/operators",      SURFACE_SLUICE, ACCESS_OWNER, "Add an operator", .on_worker = create, .in = &operator_new_shape, .out = &operator_shape, .status = 201, .takes_password = true, .is_create = true },
     { HTTP_GET,    "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Retrieve an operator, by id or name", .has_tag = true, .on_worker = get, .out = &operator_shape },
     { HTTP_PATCH,  "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Change an operator: name, role, password, whether enabled", .has_tag = true, .on_worker = change, .in = &operator_change_shape, .out = &operator_shape, .takes_password = true },
     { HTTP_DELETE, "/sluice/v1/operators/{id}", SURFACE_SLUICE, ACCESS_OWNER, "Remove an operator, ending their sessions", .has_tag = true, .on_worker = delete, .status = 204 },

@@ -59,6 +59,26 @@ static bool list(struct control_call *c, struct err *e)
     return control_reply_sorted(c, &proxy_shape, v, s->n_proxies, "name", e);
 }
 
+/* With the credentials that are not shown: a change of them is one. */
+static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
+                      struct buf *out)
+{
+    const struct proxy *p = proxy_find(s, name);
+    struct jw w = jw_on(out);
+    if (!p)
+        return false;
+    struct proxy_io shown = show(c->arena, s, p);
+    shape_write(&proxy_shape, &shown, &w);
+    buf_str_add(out, p->url);
+    return true;
+}
+
+static struct str meant(struct control_call *c)
+{
+    c->represent = represent;
+    return c->represented = route_param(&c->params, "name");
+}
+
 static bool reply(struct control_call *c, const struct snapshot *s, struct str name, struct err *e)
 {
     const struct proxy *p = proxy_find(s, name);
@@ -66,12 +86,12 @@ static bool reply(struct control_call *c, const struct snapshot *s, struct str n
         return err_set(e, ERR_NOT_FOUND, "not_found", "No proxy '" STR_FMT "'",
                        STR_ARG(str_first(name, 200)));
     struct proxy_io out = show(c->arena, s, p);
-    return control_reply(c, 200, &proxy_shape, &out);
+    return control_reply_tagged(c, 200, &proxy_shape, &out, s, name);
 }
 
 static bool get(struct control_call *c, struct err *e)
 {
-    return reply(c, c->snap, route_param(&c->params, "name"), e);
+    return reply(c, c->snap, meant(c), e);
 }
 
 /* The body without what is only shown, and with the credentials of an address that was given back. */
@@ -111,8 +131,7 @@ static yyjson_val *value_of(struct control_call *c, struct str name, struct err 
 
 static bool put(struct control_call *c, struct err *e)
 {
-    struct entry_change change = {
-        .section = SECTION_PROXIES, .name = route_param(&c->params, "name"), .replaces = true};
+    struct entry_change change = {.section = SECTION_PROXIES, .name = meant(c), .replaces = true};
     change.value = value_of(c, change.name, e);
     if (!change.value || !change_entry(c, CHANGE_PUT, &change, e))
         return false;
@@ -124,15 +143,15 @@ static bool put(struct control_call *c, struct err *e)
 
 static bool drop(struct control_call *c, struct err *e)
 {
-    return change_entry_gone(c, SECTION_PROXIES, route_param(&c->params, "name"), false, e);
+    return change_entry_gone(c, SECTION_PROXIES, meant(c), false, e);
 }
 
 /* clang-format off */
 const struct endpoint proxy_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/proxies",         SURFACE_SLUICE, ACCESS_VIEWER, "List outbound proxies that have a name", .on_worker = list, .query = &proxy_query_shape, .out = &proxy_shape, .is_page = true },
-    { HTTP_GET,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a proxy", .on_worker = get, .out = &proxy_shape },
-    { HTTP_PUT,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Make or replace a proxy", .on_worker = put, .in = &proxy_in_shape, .out = &proxy_shape },
-    { HTTP_DELETE, "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a proxy that nobody names", .on_worker = drop, .status = 204 },
+    { HTTP_GET,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a proxy", .has_tag = true, .on_worker = get, .out = &proxy_shape },
+    { HTTP_PUT,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Make or replace a proxy", .has_tag = true, .on_worker = put, .in = &proxy_in_shape, .out = &proxy_shape },
+    { HTTP_DELETE, "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a proxy that nobody names", .has_tag = true, .on_worker = drop, .status = 204 },
     {0},
 };
 /* clang-format on */

@@ -75,11 +75,13 @@ static const struct shape request_detail_shape = SHAPE(
 
 struct page_out {
     struct shape_list data;
+    bool has_more;
     int64_t next;
     int64_t total;
 };
 static const struct shape page_shape = SHAPE(
     struct page_out, FIELD_LIST(struct page_out, data, &request_shape, 0, "Requests, newest first"),
+    FIELD(struct page_out, has_more, 0, "Whether more follow"),
     FIELD(struct page_out, next, NULL_EMPTY, "The next page's before; null: this is the last"),
     FIELD(struct page_out, total, NULL_NEGATIVE, "How many fit, where total=true asked for it"));
 
@@ -269,7 +271,8 @@ static bool list(struct control_call *c, struct err *e)
     if (!ok)
         return false;
     out.data = (struct shape_list){v, n < limit ? n : limit};
-    out.next = n > limit ? ids[limit - 1] : 0;
+    out.has_more = n > limit;
+    out.next = out.has_more ? ids[limit - 1] : 0;
     return control_reply(c, 200, &page_shape, &out);
 }
 

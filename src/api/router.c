@@ -57,11 +57,11 @@ size_t endpoint_index(const struct endpoint *wanted)
     return i;
 }
 
-/* Not where a password is in the body: a plain hash of it is no way to keep one, and its answer is a session. */
+/* Not where a password is in the body and the answer is a session. */
 bool endpoint_is_repeatable(const struct endpoint *e)
 {
     return e->on_worker && e->method == HTTP_POST && (e->status == 201 || e->is_create) &&
-           !e->takes_password;
+           (!e->takes_password || e->is_create);
 }
 
 bool endpoint_is_audited(const struct endpoint *e)

@@ -5,6 +5,8 @@
 #include "base/banned.h"
 #include "base/codec.h"
 #include "base/file.h"
+#include "base/placeholder.h"
+#include "domain/written.h"
 #include "json/jsonc_place.h"
 
 #define MAX_FILE (64u << 20)
@@ -22,7 +24,7 @@ struct exporter {
 
 static bool is_reference(struct str s)
 {
-    return str_contains(s, STR("${")) || str_starts(s, STR("file:"));
+    return placeholder_is_in(s) || str_starts(s, STR("file:"));
 }
 
 static void add_word(struct buf *b, struct str s)
@@ -51,15 +53,11 @@ static struct str placeholder(struct exporter *x, const char *what, struct str o
 /* Those of an export before this one are not given twice. */
 static void note_variables(struct exporter *x, struct str text)
 {
-    while (text.n) {
-        const char *at = memmem(text.p, text.n, "${", 2);
-        if (!at)
-            return;
-        text = str_skip(text, (size_t)(at - text.p) + 2);
-        size_t n = str_index(text, '}');
-        if (n < text.n && n > 0)
-            map_set(&x->variables, str_dup(x->a, str_first(text, n)), x);
-    }
+    struct str name;
+    size_t at = 0;
+    for (; (at = placeholder_find(text, at, &name)) < text.n; at += name.n + 3)
+        if (name.n)
+            map_set(&x->variables, str_dup(x->a, name), x);
 }
 
 static bool ends_in(struct str name, const char *end)
@@ -213,6 +211,49 @@ static bool with_legacy_key(struct exporter *x, yyjson_val *file, yyjson_val **r
     return json_parse(x->a, buf_str(&b), 0, root, e);
 }
 
+/* What the store holds is text as it is: where the file would take ${ for a reference, it is written as none. */
+static void write_text_of_store(struct exporter *x, struct jw *w, yyjson_val *v,
+                                const struct str *path, size_t depth)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    struct str here[MAX_DEPTH + 1];
+    if (yyjson_is_str(v) && written_may_refer(path, depth)) {
+        jw_str(w, placeholder_escape(x->a, json_str(v)));
+        return;
+    }
+    if (depth >= MAX_DEPTH || !yyjson_is_ctn(v)) {
+        jw_val(w, v);
+        return;
+    }
+    if (depth)
+        memcpy(here, path, depth * sizeof *here);
+    if (yyjson_is_arr(v)) {
+        here[depth] = STR("[]");
+        jw_array(w);
+        yyjson_arr_foreach (v, i, max, one)
+            write_text_of_store(x, w, one, here, depth + 1);
+        jw_array_end(w);
+        return;
+    }
+    jw_object(w);
+    yyjson_obj_foreach (v, i, max, k, one) {
+        here[depth] = json_str(k);
+        jw_key_str(w, here[depth]);
+        write_text_of_store(x, w, one, here, depth + 1);
+    }
+    jw_object_end(w);
+}
+
+static bool store_as_written(struct exporter *x, yyjson_val **store, struct err *e)
+{
+    struct buf b;
+    buf_init_arena(&b, x->a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    write_text_of_store(x, &w, *store, NULL, 0);
+    return json_parse(x->a, buf_str(&b), 0, store, e);
+}
+
 static bool read_all(struct exporter *x, struct db *db, yyjson_val **root, struct err *e)
 {
     struct config_state state = {.text = STR_NONE};
@@ -224,20 +265,18 @@ static bool read_all(struct exporter *x, struct db *db, yyjson_val **root, struc
             return false;
     }
     return config_store_values(x->a, &x->s->seal, db, &state.store, e) &&
-           config_merged(x->a, &state, db, root, e) && with_legacy_key(x, state.file, root, e);
+           store_as_written(x, &state.store, e) && config_merged(x->a, &state, db, root, e) &&
+           with_legacy_key(x, state.file, root, e);
 }
 
 static void print_variables(struct exporter *x, struct str text)
 {
     struct map said;
     map_init(&said);
-    while (text.n) {
-        const char *at = memmem(text.p, text.n, "${" PREFIX, 2 + strlen(PREFIX));
-        if (!at)
-            break;
-        text = str_skip(text, (size_t)(at - text.p) + 2);
-        struct str name = str_first(text, str_index(text, '}'));
-        if (map_get(&said, name))
+    struct str name;
+    size_t at = 0;
+    for (; (at = placeholder_find(text, at, &name)) < text.n; at += name.n + 3) {
+        if (!str_starts(name, STR(PREFIX)) || map_get(&said, name))
             continue;
         map_set(&said, name, x);
         (void)printf("// set the environment variable " STR_FMT " before it is used\n",

@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/placeholder.h"
 #include "domain/custom_kind.h"
 #include "domain/noun.h"
 #include "domain/ipban.h"
@@ -62,35 +63,28 @@ static bool unset(struct err *e, const char *where, const char *name)
     return false;
 }
 
-/* ${NAME} anywhere in a text. An unset variable is an error: half a configuration is worse than none. */
+/* ${NAME} anywhere in a text of which written_may_refer() is true. An unset variable is an error: half a configuration is worse than none. */
 static bool expand(struct loader *l, struct str text, const char *where, struct str *out,
                    struct err *e)
 {
     struct buf b;
+    struct str said;
+    size_t from = 0, at;
     if (str_index(text, '$') == text.n || !str_contains(text, STR("${"))) {
         *out = text;
         return true;
     }
     buf_init_arena(&b, l->a, 1u << 20);
-    while (text.n) {
-        const char *at = memmem(text.p, text.n, "${", 2);
-        if (!at)
-            break;
-        size_t n = (size_t)(at - text.p);
-        struct str rest = str_skip(text, n + 2);
-        size_t close = str_index(rest, '}');
-        if (close == rest.n)
-            break;
-        const char *name = str_z(l->a, str_first(rest, close)), *value = getenv(name);
+    for (; (at = placeholder_find(text, from, &said)) < text.n; from = at + said.n + 3) {
+        const char *name = str_z(l->a, said), *value = getenv(name);
         if (!value && !l->src->is_elsewhere)
             return unset(e, where, name);
         if (!value) /* a text that fits wherever one may stand */
             value = "http://unset.invalid";
-        buf_add(&b, text.p, n);
+        buf_str_add(&b, placeholder_unescape(l->a, str_n(text.p + from, at - from)));
         buf_str_add(&b, str_of(value));
-        text = str_skip(rest, close + 1);
     }
-    buf_str_add(&b, text);
+    buf_str_add(&b, placeholder_unescape(l->a, str_skip(text, from)));
     *out = str_dup(l->a, buf_str(&b));
     return true;
 }
@@ -1411,6 +1405,9 @@ static bool load_file(struct loader *l, struct err *e)
     if (!yyjson_is_obj(l->root))
         return err_set(e, ERR_INPUT, "invalid_config", "%s: the file must hold a JSON object",
                        l->src->file);
+    struct str twice = jsonc_twice(l->a, l->src->file, l->text);
+    if (twice.n)
+        log_warn(NULL, "config.duplicate_member", "%s", str_z(l->a, twice));
     yyjson_obj_foreach (l->root, i, max, k, v) {
         bool is_known = false;
         for (size_t n = 0; n < ARRAY_LEN(known); n++)
@@ -1621,6 +1618,8 @@ bool state_open(struct config_sources *s, struct err *e)
     s->is_first_start = access(s->db_path, F_OK) != 0;
     if (!seal_open(&s->seal, s->data_dir, e))
         return false;
+    struct err held = ERR_INIT;
+    file_unlock(s->file ? file_lock(s->file, 0, &held) : -1); /* for the drafts that go with it */
     struct arena *a = arena_new();
     struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
     bool ok = db && db_migrate(db, e) && change_recover(a, &s->seal, db, s->file, e);

@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #define LOCK_PAUSE_MS 5
+#define DRAFT ".new-" /* and the number of the process */
 
 bool file_read(struct arena *a, const char *path, size_t max, struct str *out, struct err *e)
 {
@@ -99,7 +101,7 @@ bool file_prepare(struct file_draft *d, const char *path, struct str data, struc
     d->tmp[0] = '\0';
     if (!resolve(d->path, path, e))
         return false;
-    if (snprintf(d->tmp, sizeof d->tmp, "%.4080s.new-%ld", d->path, (long)getpid()) >=
+    if (snprintf(d->tmp, sizeof d->tmp, "%.4080s" DRAFT "%ld", d->path, (long)getpid()) >=
         (int)sizeof d->tmp)
         return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", path);
     (void)unlink(d->tmp); /* of a process of this number that died here */
@@ -144,6 +146,28 @@ void file_discard(struct file_draft *d)
     d->tmp[0] = '\0';
 }
 
+/* Drafts that a killed process left beside the file, with whole configurations in them. Whoever holds the lock is the only one
+ * who has a draft, so every one that is there is such a one. */
+static void drop_drafts(const char *real)
+{
+    char folder[4096], one[4096 + 300];
+    const char *slash = strrchr(real, '/'), *name = slash ? slash + 1 : real;
+    size_t n = strlen(name);
+    folder_of(folder, real);
+    DIR *d = opendir(folder);
+    for (struct dirent *entry; d && (entry = readdir(d));) {
+        struct str rest = str_of(entry->d_name);
+        int64_t process;
+        if (!str_starts(rest, str_n(name, n)) || !str_starts(str_skip(rest, n), STR(DRAFT)) ||
+            !str_to_int(str_skip(rest, n + strlen(DRAFT)), &process))
+            continue;
+        (void)snprintf(one, sizeof one, "%s/%s", folder, entry->d_name);
+        (void)unlink(one);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
 int file_lock(const char *path, int wait_ms, struct err *e)
 {
     char real[4096], name[4096 + 8];
@@ -167,6 +191,7 @@ int file_lock(const char *path, int wait_ms, struct err *e)
         const struct timespec pause = {0, LOCK_PAUSE_MS * 1000000};
         (void)nanosleep(&pause, NULL);
     }
+    drop_drafts(real);
     return fd;
 }
 

@@ -19,7 +19,7 @@ bool file_prepare(struct file_draft *d, const char *path, struct str data, struc
 bool file_commit(struct file_draft *d, struct err *e) MUST_USE;                                     /* in its place */
 void file_discard(struct file_draft *d);                      /* after a prepare that is not wanted */
 
-/* An advisory lock on "<path>.lock" beside the file itself, held by whoever changes the file. The descriptor, closed by file_unlock();
+/* Removes what killed processes left of file_prepare(), too. An advisory lock on "<path>.lock" beside the file itself, held by whoever changes the file. The descriptor, closed by file_unlock();
  * -1: the folder is not writable, so nobody can change the file; -2: another program held it for wait_ms, e is set. */
 int file_lock(const char *path, int wait_ms, struct err *e);
 void file_unlock(int fd);                                     /* -1 is allowed */

@@ -75,21 +75,36 @@ static int by_bytes(const void *a, const void *b)
     return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-/* {"data":[{"id"}]} (OpenAI, Anthropic), {"models":[{"name":"models/…"}]} (Google), {"models":[{"name"}]} (Ollama), [{"id"}] */
-static void read_ids(struct arena *a, yyjson_val *root, struct discovered *out)
+/* Where a kind's list stands, and what names a model in it. */
+struct list_form {
+    const char *kind, *list, *id;
+};
+static const struct list_form forms[] = {{"argo", "data", "internal_id"}, {NULL, NULL, NULL}};
+static const struct list_form usual = {NULL, "data", "id"}, googles = {NULL, "models", "name"};
+
+static const struct list_form *form_of(const struct upstream *u)
 {
-    yyjson_val *list = yyjson_is_arr(root) ? root : json_get(root, "data"), *v;
+    for (const struct list_form *f = forms; f->kind; f++)
+        if (strcmp(f->kind, u->kind->id) == 0)
+            return f;
+    return u->kind->wires[0] == WIRE_GEMINI ? &googles : &usual;
+}
+
+/* {"data":[{"id"}]} (OpenAI, Anthropic), {"models":[{"name":"models/…"}]} (Google), {"models":[{"name"}]} (Ollama), [{"id"}] */
+static void read_ids(struct arena *a, const struct upstream *u, yyjson_val *root,
+                     struct discovered *out)
+{
+    const struct list_form *f = form_of(u);
+    yyjson_val *list = yyjson_is_arr(root) ? root : json_get(root, f->list), *v;
     size_t i, max;
-    if (!yyjson_is_arr(list))
+    if (!yyjson_is_arr(list) && f != &googles)
         list = json_get(root, "models");
     out->models = ARENA_ARRAY(a, struct str, yyjson_arr_size(list) + 1);
     yyjson_arr_foreach (list, i, max, v) {
-        struct str id = json_get_str(v, "internal_id"); /* argo */
-        if (!id.n)
-            id = json_get_str(v, "id");
-        if (!id.n)
+        struct str id = json_get_str(v, f->id);
+        if (!id.n && f == &usual)
             id = json_get_str(v, "name");
-        if (str_starts(id, STR("models/")))
+        if (f == &googles && str_starts(id, STR("models/")))
             id = str_skip(id, 7);
         if (id.n)
             out->models[out->n++] = str_dup(a, id);
@@ -145,7 +160,7 @@ bool upstream_models_until(struct arena *a, const struct upstream *u, uint64_t t
         return err_set(e, ERR_UPSTREAM, "upstream_not_json",
                        STR_FMT " answered %d, but not with a JSON list of models",
                        STR_ARG(out->url), reply.status);
-    read_ids(a, root, out);
+    read_ids(a, u, root, out);
     return true;
 }
 

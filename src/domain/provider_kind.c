@@ -115,7 +115,7 @@ static const struct provider_kind kinds[] = {
     { "qwen", "Qwen (DashScope)", WIRES(WIRE_CHAT), "https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", AUTH_BEARER, NULL,
       BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
     { "zhipu", "Zhipu", WIRES(WIRE_CHAT), "https://open.bigmodel.cn/api/paas/v4", "ZHIPU_API_KEY", AUTH_BEARER, NULL,
-      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK), TEXT_ONLY | QUIRK_THINKING_FIELD | QUIRK_NO_STREAM_OPTIONS,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_RERANK) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_THINKING_FIELD | QUIRK_NO_STREAM_OPTIONS,
       STRIP("n", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias", "seed", "stream_options") },
     { "qianfan", "Baidu Qianfan", WIRES(WIRE_CHAT), "https://qianfan.baidubce.com/v2", "QIANFAN_API_KEY", AUTH_BEARER, NULL,
       BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_MODELS), TEXT_ONLY, STRIP("logit_bias") },
@@ -141,8 +141,8 @@ static const struct provider_kind kinds[] = {
     { "anthropic-compatible", "Anthropic-compatible", WIRES(WIRE_ANTHROPIC), NULL, NULL, AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), 0 },
     { "google-compatible", "Google GenAI-compatible", WIRES(WIRE_GEMINI), NULL, NULL, AUTH_X_GOOG, google_paths,
       BIT(OP_COUNT_GEMINI) | BIT(OP_EMBED_GEMINI) | BIT(OP_MODELS), 0 },
-    { "minimax-anthropic", "MiniMax (Anthropic)", WIRES(WIRE_ANTHROPIC), "https://api.minimaxi.com/anthropic", "MINIMAX_API_KEY", AUTH_X_API_KEY, anthropic_paths, 0, QUIRK_HOIST_SYSTEM },
-    { "argo-anthropic", "Argo (Anthropic)", WIRES(WIRE_ANTHROPIC), NULL, "ARGO_API_KEY", AUTH_X_API_KEY, anthropic_paths, 0, 0 },
+    { "minimax-anthropic", "MiniMax (Anthropic)", WIRES(WIRE_ANTHROPIC), "https://api.minimaxi.com/anthropic", "MINIMAX_API_KEY", AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), QUIRK_HOIST_SYSTEM },
+    { "argo-anthropic", "Argo (Anthropic)", WIRES(WIRE_ANTHROPIC), NULL, "ARGO_API_KEY", AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), 0 },
     { "echo", "Echo (built in)", WIRES(WIRE_NONE), "", NULL, AUTH_NONE, NULL, 0, 0, .is_builtin = true },
 };
 

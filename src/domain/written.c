@@ -21,6 +21,24 @@ bool provider_member_is_more(struct str name)
     return false;
 }
 
+bool written_may_refer(const struct str *path, size_t n)
+{
+    static const char *const names[] = {"type",  "shim",    "base_url", "api_key",
+                                        "proxy", "ca_file", "wire",     "api_version"};
+    if (n < 2)
+        return false;
+    if (str_is(path[0], "server"))
+        return true;
+    if (str_is(path[0], "proxies"))
+        return n == 3 && str_is(path[2], "url");
+    if (!str_is(path[0], "providers") || n < 3)
+        return false;
+    for (size_t i = 0; n == 3 && i < ARRAY_LEN(names); i++)
+        if (str_eq(path[2], str_of(names[i])))
+            return true;
+    return n == 4 && str_is(path[2], "headers");
+}
+
 /* The members of an object, without its braces: JSON that we wrote ourselves. */
 static void members(struct jw *w, struct str object)
 {

@@ -74,7 +74,7 @@ static size_t find_item(struct arena *a, struct str t, const struct container *c
     int64_t at;
     if (!c->is_object)
         return str_to_int(step, &at) && at >= 0 && (uint64_t)at < c->n ? (size_t)at : NOWHERE;
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = c->n; i-- > 0;) {
         struct str name = str_n(t.p + c->items[i].at + 1, c->items[i].name_n - 2);
         if (!memchr(name.p, '\\', name.n)) { /* the usual case: as it stands */
             if (str_eq(name, step))
@@ -536,7 +536,7 @@ bool jsonc_cut(struct arena *a, struct str text, const struct str *path, size_t 
                struct err *e)
 {
     *out = text;
-    for (;;) { /* all of that name: the second would come to the fore */
+    for (;;) { /* all of that name: the one before would come to the fore */
         struct container c;
         struct buf b;
         struct err why = ERR_INIT;
@@ -578,5 +578,8 @@ bool jsonc_rename(struct arena *a, struct str text, const struct str *path, size
     quoted(&b, name);
     copy(&b, text, c.items[i].at + c.items[i].name_n, text.n);
     *out = buf_str(&b);
-    return parses(a, *out, e);
+    if (!parses(a, *out, e))
+        return false;
+    /* one of the same name before it would come to the fore */
+    return str_eq(path[n - 1], name) || jsonc_remove(a, *out, path, n, out, e);
 }

@@ -2,7 +2,7 @@
  * line ends and the habit about trailing commas stay. Text in, text out; no file is touched.
  *
  * A path is a list of names; in an array a step is the decimal place of an element. A step that is not there, all but the last, is
- * made an object. Of members of the same name the first is meant, as readers do. The text must parse (with ${VAR} where a value
+ * made an object. Of members of the same name the last is meant, as readers do. The text must parse (with ${VAR} where a value
  * may stand), and what comes out does. */
 #ifndef JSON_JSONC_EDIT_H
 #define JSON_JSONC_EDIT_H

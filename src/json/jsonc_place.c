@@ -1,5 +1,6 @@
 #include "json/jsonc_place.h"
 #include "base/banned.h"
+#include "base/map.h"
 #include "json/jsonc_lex.h"
 
 static const char *short_name(const char *path)
@@ -45,7 +46,7 @@ static size_t find_member(struct arena *a, struct str t, size_t i, struct str *p
         i = jsonc_skip_blank(t, i);
         i = jsonc_skip_blank(t, i < t.n ? i + 1 : i); /* the colon */
         size_t n = is_name ? taken(*path, name) : 0;
-        if (n > most) {
+        if (n && n >= most) { /* of two of the same name the last one counts */
             most = n;
             found = i;
         }
@@ -90,6 +91,49 @@ struct str jsonc_where(struct arena *a, const char *file, struct str text, struc
         at = next;
     }
     return place(a, file, text, at);
+}
+
+/* In the container at i: the place of the first member whose name was there before; SIZE_MAX: none. */
+static size_t find_twice(struct arena *a, struct str t, size_t i, struct str *name)
+{
+    char closing = t.p[i] == '{' ? '}' : ']';
+    size_t found = SIZE_MAX;
+    struct map seen;
+    map_init(&seen);
+    for (i = jsonc_skip_blank(t, i + 1); i < t.n && t.p[i] != closing; i = jsonc_skip_blank(t, i)) {
+        size_t at = i;
+        if (closing == '}') {
+            i = jsonc_skip_string(t, i);
+            bool is_name = json_unquote(a, str_n(t.p + at, i - at), name);
+            if (is_name && map_get(&seen, *name)) {
+                found = at;
+                break;
+            }
+            if (is_name)
+                map_set(&seen, *name, a);
+            i = jsonc_skip_blank(t, i);
+            i = jsonc_skip_blank(t, i < t.n ? i + 1 : i); /* the colon */
+        }
+        if (i < t.n && (t.p[i] == '{' || t.p[i] == '[') &&
+            (found = find_twice(a, t, i, name)) != SIZE_MAX)
+            break;
+        i = jsonc_skip_blank(t, jsonc_skip_value(t, i));
+        if (i < t.n && t.p[i] == ',')
+            i++;
+    }
+    map_done(&seen);
+    return found;
+}
+
+struct str jsonc_twice(struct arena *a, const char *file, struct str text)
+{
+    struct str name;
+    size_t i = jsonc_skip_blank(text, str_starts(text, STR("\xef\xbb\xbf")) ? 3 : 0);
+    size_t at = i < text.n && text.p[i] == '{' ? find_twice(a, text, i, &name) : SIZE_MAX;
+    if (at == SIZE_MAX)
+        return STR_NONE;
+    return str_fmt(a, STR_FMT "'" STR_FMT "' stands there twice: the last one counts",
+                   STR_ARG(place(a, file, text, at)), STR_ARG(str_first(name, 200)));
 }
 
 /* The next ${VAR} outside strings and comments from i on: its $, the place behind its } in *end. text.n: none. */

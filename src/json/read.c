@@ -1,5 +1,6 @@
 /* read.c - parsing into yyjson trees and reading values out of them. */
 #include "base/banned.h"
+#include "base/map.h"
 #include "json/json.h"
 #include <math.h>
 #ifdef __SSE2__
@@ -107,10 +108,72 @@ bool json_parse_in_place(struct arena *a, char *text, size_t n, yyjson_val **roo
     return *root && is_within_depth(*root, DEFAULT_DEPTH);
 }
 
+/* The last member of each name. */
+static void last_ones(struct map *m, yyjson_val *object)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    map_init(m);
+    yyjson_obj_foreach (object, i, max, k, v)
+        map_set(m, json_str(k), v);
+}
+
+static bool has_twice(yyjson_val *v)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    bool found = false;
+    if (yyjson_is_obj(v) && yyjson_obj_size(v) > 1) {
+        struct map m;
+        last_ones(&m, v);
+        found = m.n < yyjson_obj_size(v);
+        map_done(&m);
+    }
+    yyjson_obj_foreach (v, i, max, k, one)
+        found = found || (yyjson_is_ctn(one) && has_twice(one));
+    yyjson_arr_foreach (v, i, max, one)
+        found = found || (yyjson_is_ctn(one) && has_twice(one));
+    return found;
+}
+
+static void write_last_ones(struct jw *w, yyjson_val *v)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    struct map m;
+    if (yyjson_is_arr(v)) {
+        jw_array(w);
+        yyjson_arr_foreach (v, i, max, one)
+            write_last_ones(w, one);
+        jw_array_end(w);
+    } else if (yyjson_is_obj(v)) {
+        last_ones(&m, v);
+        jw_object(w);
+        yyjson_obj_foreach (v, i, max, k, one) {
+            if (map_get(&m, json_str(k)) != one)
+                continue;
+            jw_key_str(w, json_str(k));
+            write_last_ones(w, one);
+        }
+        jw_object_end(w);
+        map_done(&m);
+    } else {
+        jw_val(w, v);
+    }
+}
+
+/* People repeat themselves in files: every reader finds one member of a name, and the same one. */
 bool jsonc_parse(struct arena *a, struct str text, yyjson_val **root, struct err *e)
 {
-    return parse(a, text, YYJSON_READ_ALLOW_COMMENTS | YYJSON_READ_ALLOW_TRAILING_COMMAS, 0, root,
-                 e);
+    struct buf b;
+    if (!parse(a, text, YYJSON_READ_ALLOW_COMMENTS | YYJSON_READ_ALLOW_TRAILING_COMMAS, 0, root, e))
+        return false;
+    if (!has_twice(*root))
+        return true;
+    buf_init_arena(&b, a, BUF_THEIRS);
+    struct jw w = jw_on(&b);
+    write_last_ones(&w, *root);
+    return json_parse(a, buf_str(&b), 0, root, e);
 }
 
 /* ---- values ---- */

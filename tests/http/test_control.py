@@ -334,6 +334,8 @@ def test_a_change_can_insist_on_what_was_read(admin, path, change):
      {"limit_usd": "6"}, {"limit_usd": "7"}),
     (("PUT", "/sluice/v1/policies/off", {"model": "x", "action": "deny", "enabled": False}), "/sluice/v1/policies/off", "PUT",
      {"model": "y", "action": "deny"}, {"model": "z", "action": "deny"}),
+    (("PUT", "/sluice/v1/proxies/eu", {"url": "http://u:first@p.example:8080"}), "/sluice/v1/proxies/eu", "PUT",
+     {"url": "http://u:other@p.example:8080"}, {"url": "http://p.example"}),  # what is not shown counts
     (None, "/sluice/v1/ip-filter", "PUT", {"deny": ["192.0.2.1"]}, {"deny": []}),
     (None, "/sluice/v1/system-prompt", "PUT", {"prompt": "Be brief."}, {"prompt": "Be long."}),
     (None, "/sluice/v1/thinking-budget", "PUT", {"budget": 77}, {"budget": 78}),
@@ -351,6 +353,34 @@ def test_so_can_changes_of_every_other_object(admin, make, path, method, change,
     if make:
         assert admin.call("DELETE", path, headers={"If-Match": tag}).status_code == 412
         assert admin.call("DELETE", path, headers={"If-Match": changed.headers["etag"]}).status_code == 204
+
+
+NO_OBJECTS = {"/sluice/v1/cache", "/sluice/v1/prices", "/sluice/v1/requests", "/sluice/v1/session", "/sluice/v1/sessions"}  # lists and figures
+
+
+def test_every_object_that_is_read_and_changed_has_a_tag(admin):
+    found = 0
+    for path, item in admin.get("/openapi.json").json()["paths"].items():
+        changes = [m for m in ("put", "patch", "delete") if m in item]
+        if not path.startswith("/sluice/v1/") or path in NO_OBJECTS or "get" not in item or not changes:
+            continue
+        found += 1
+        for method in ("get", *changes):
+            wanted = "if-none-match" if method == "get" else "if-match"
+            assert wanted in [p["name"] for p in item[method].get("parameters", [])], (method, path)
+        assert "etag" in item["get"]["responses"]["200"]["headers"], path
+    assert found >= 12
+
+
+def test_where_there_is_no_tag_nothing_has_the_one_that_is_asked_for(admin):
+    stale = {"If-Match": '"0123456789abcdef"'}
+    r = admin.call("PUT", "/admin/api/config/server", {"proxy": ""}, headers=stale)
+    assert r.status_code == 412 and "if-match" in r.json()["error"], r.text
+    assert admin.call("PUT", "/admin/api/config/server", {"proxy": ""}, headers={"If-Match": "*"}).status_code == 200
+    r = admin.call("PUT", "/api/combos/nobody", {"name": "x"}, headers=stale)
+    assert r.status_code == 412 and r.json()["error"], r.text
+    assert admin.call("DELETE", "/admin/api/config/models/to-chat", headers=stale).status_code == 412
+    assert admin.get("/sluice/v1/models/to-chat", headers=stale).status_code == 200
 
 
 def test_the_tag_changes_with_a_secret_that_is_not_shown(admin):

@@ -9,7 +9,7 @@ import pytest
 from gateway import BINARY
 
 NAMES = ["oa", "an", "a-b", "a_b", "Große Küche", "x.y", "0", "with\"quote", "back\\slash", "${odd", "éclair", "日本", "a" * 60]
-WORDS = ["", "text", "with space", "\u00fcmlaut", "\"", "//no comment", "line\\nbreak", "\U0001F600"]
+WORDS = ["", "text", "$${NO_SUCH}", "$$${A}${", "file:/no/such", "$", "with space", "\u00fcmlaut", "\"", "//no comment", "line\\nbreak", "\U0001F600"]
 
 
 def text_of(rng, value, depth=0):
@@ -59,7 +59,7 @@ def generated(rng, secrets):
     aliases = {"fast": rng.choice(leads), "gpt-*": {"to": rng.choice(leads), **some(priority=lambda: 3, enabled=lambda: False, id=lambda: "mapping_1",
                                                    source=lambda: "renamed", extra=lambda: {"description": "d"})}}
     server = some(max_attempts=lambda: rng.randint(1, 9), log_json=lambda: True, proxy=lambda: "http://u:%s@p:1" % secret("pw-"),
-                  api_key=lambda: secret(), cors_origins=lambda: "https://a.example", x_unknown=lambda: rng.choice(WORDS))
+                  system_prompt=lambda: rng.choice(["Say $${name}.", "For ${SOME_KEY}: $$${x}", "file:x ${"]), api_key=lambda: secret(), cors_origins=lambda: "https://a.example", x_unknown=lambda: rng.choice(WORDS))
     if rng.random() < 0.6:
         server["api_keys"] = [{"id": "f%07x" % i, "key": secret(), "label": rng.choice(WORDS), **some(
             user=lambda: "ada", tags=lambda: ["a", "b"], log_bodies=lambda: "errors", limits=lambda: {"tokens_per_day": 10**6, "sessions": 4},
@@ -77,6 +77,9 @@ def generated(rng, secrets):
                      policies=lambda: {"p 1": {"model": "gpt-*", "action": "deny", **some(key=lambda: "k1", task=lambda: "background", priority=lambda: 2, enabled=lambda: False, x_unknown=lambda: [1])}}),
               **some(debug=lambda: {"verbose": True}, x_section=lambda: [1, {"a": ""}])}
     return {k: config[k] for k in rng.sample(list(config), len(config))}
+
+
+LITERAL = ["${HOME}", "a${NO_SUCH}b", "$${HOME}", "$$${x}${y}", "${", "$$", "file:/etc/hostname", "{$}"]
 
 
 class Home:
@@ -101,6 +104,11 @@ class Home:
 def test_exported_and_loaded_and_exported_it_is_the_same(tmp_path, seed):
     rng, secrets = random.Random(seed), []
     home = Home(tmp_path / "first")
+    if rng.random() < 0.4:  # while there is no file: into the store, where every text is what it is
+        home.run("setting", "set", "otlp_service_name", rng.choice(LITERAL))
+        home.run("setting", "set", "cors_origins", rng.choice(LITERAL))
+        home.run("provider", "add", "odd", "--type", "openai-compatible", "--base-url", "http://llm.example/" + rng.choice(["v1", "${HOME}", "$${HOME}"]),
+                 "--api-key", "sk-odd")
     (home.data / "sluice.jsonc").write_text(text_of(rng, generated(rng, secrets)), encoding="utf-8")
     if rng.random() < 0.7:  # the store has something to say as well
         secrets.append("sk-stored-%d" % seed)
@@ -121,3 +129,26 @@ def test_exported_and_loaded_and_exported_it_is_the_same(tmp_path, seed):
     shown = json.loads(home.run("key", "list", "--json")), json.loads(second.run("key", "list", "--json"))
     assert [{k: v for k, v in row.items() if k not in ("origin", "created_ms")} for row in shown[0]] == \
         [{k: v for k, v in row.items() if k not in ("origin", "created_ms")} for row in shown[1]]
+
+
+@pytest.mark.parametrize("text", LITERAL)
+def test_a_text_of_the_store_means_the_same_in_the_exported_file(tmp_path, text):
+    home, second = Home(tmp_path / "first"), Home(tmp_path / "second")
+    home.run("setting", "set", "otlp_service_name", text)
+    home.run("setting", "set", "system_prompt", "Say " + text)
+    (second.data / "sluice.jsonc").write_bytes(home.export())
+    assert second.export() == (second.data / "sluice.jsonc").read_bytes()
+
+    def values(of):
+        return {line.split()[0]: line for line in of.run("setting", "list").decode().splitlines()}
+    for name in ("otlp_service_name", "system_prompt"):
+        assert text in values(home)[name] and " file " in values(second)[name]
+        assert values(second)[name].replace(" file ", " api  ").split() == values(home)[name].split()
+
+
+def test_what_is_escaped_is_no_reference_that_covers_a_secret(tmp_path):
+    home = Home(tmp_path / "first")
+    (home.data / "sluice.jsonc").write_text(json.dumps({"providers": {"p": {"type": "openai-compatible", "base_url": "https://llm.example/v1",
+                                                                            "api_key": "sk-$${not}-a-reference"}}}))
+    out = home.export()
+    assert b"not}-a-reference" not in out and b'"${SLUICE_KEY_P}"' in out

@@ -1,5 +1,6 @@
 """Operators: the first start, signing in and out, sessions, roles, lock-out, proxies, and what a browser may not be made to do."""
 import concurrent.futures
+import hashlib
 import re
 import sqlite3
 import subprocess
@@ -731,3 +732,21 @@ def test_no_more_passwords_are_hashed_at_once_than_allowed(start_sluice, config)
         assert set(pool.map(sign_in_once, range(5))) == {201}
     assert before > one
     assert peak(s) - before < 1.7 * one, "more than two at once"
+
+
+def test_an_operator_that_is_added_again_is_the_same_one(s):
+    """Of the body with its password the store keeps a hash that is of no use without the master key."""
+    owner, body = bearer(token(s)), {"name": "ann", "role": "viewer", "password": "a good password"}
+
+    def add(**more):
+        return s.post("/sluice/v1/operators", {**body, **more}, auth=False, headers={**owner, "Idempotency-Key": "ann, once"})
+    first, second = add(), add()
+    assert first.status_code == second.status_code == 201 and second.json() == first.json()
+    assert second.headers["idempotent-replayed"] == "true" and "idempotent-replayed" not in first.headers
+    assert add(password="another password").status_code == 409
+    assert [o["name"] for o in s.get("/sluice/v1/operators", auth=False, headers=owner).json()["data"]] == ["admin", "ann"]
+    s.stop()
+    db = sqlite3.connect(s.folder / "data/sluice.db")
+    (kept,) = db.execute("SELECT body_hash FROM idempotency").fetchone()
+    db.close()
+    assert kept != hashlib.sha256(b"0:," + first.request.content).digest() and b"a good password" not in (s.folder / "data/sluice.db").read_bytes()

@@ -231,6 +231,31 @@ def test_only_owners_make_references(start_sluice, tmp_path):
     assert s.call("PATCH", "/sluice/v1/providers/r", {"api_key": "${OTHER}"}, headers=owner(s)).status_code == 200
 
 
+def test_a_text_that_holds_what_a_reference_begins_with(start_sluice):
+    """Escaped it is written by everybody, shown as what it says, and may be changed like any other."""
+    s = start_sluice({"server": {"admin_password": PASSWORD, "api_keys": KEYS, "otlp_service_name": "of ${TEAM}"}}, env={"TEAM": "us", "X": "never"}, key=ADMIN)
+    prompt, said = "/sluice/v1/settings/system_prompt", "Write ${X} and $${X}, file:x"
+    r = s.call("PATCH", prompt, {"value": said})
+    assert r.status_code == 403 and "$${ is the text ${" in r.text
+    assert s.call("PATCH", prompt, {"value": "file:is a text here"}).status_code == 200
+    r = s.call("PATCH", prompt, {"value": "Write $${X} and $$${X}, file:x"})
+    assert r.status_code == 200 and r.json()["value"] == said, r.text
+    before = text(s)
+    assert '"Write $${X} and $$${X}, file:x"' in before
+    for _ in range(2):  # as it was shown
+        r = s.call("PATCH", prompt, {"value": s.get(prompt).json()["value"]})
+        assert r.status_code == 200 and r.json()["value"] == said and text(s) == before, r.text
+    # no way to a reference
+    assert s.call("PATCH", prompt, {"value": "${X} and $$${X}, file:x"}).status_code == 403
+    assert s.call("PATCH", prompt, {"value": "Write $${X"}).status_code == 200
+    assert s.call("PATCH", prompt, {"value": None}).status_code == 200
+    # what an owner names is a reference, and read-only
+    assert s.get("/sluice/v1/settings/otlp_service_name").json()["value"] == "of us"
+    assert s.call("PATCH", "/sluice/v1/settings/otlp_service_name", {"value": "x"}).status_code == 409
+    r = s.call("PATCH", prompt, {"value": "For ${TEAM}, not $${TEAM}"}, headers=owner(s))
+    assert r.status_code == 200 and r.json()["value"] == "For us, not ${TEAM}", r.text
+
+
 def test_models_of_every_form_follow_a_renamed_provider(messy):
     assert messy.call("PATCH", "/sluice/v1/providers/oa", {"name": "first"}).status_code == 200
     assert '{"a":"first", "b": {"provider":"an"} /* b */, "c": {"targets": ["first", {"provider": "an", "upstream_model": "x"}]}}' in text(messy)
@@ -551,3 +576,45 @@ def test_killed_at_any_point_nothing_acknowledged_is_lost_and_nothing_is_half(ca
         s.http.close()
         s.log.close()
     assert len(changes.kept) + len(changes.others) > 3
+
+
+def test_of_a_member_that_stands_twice_the_last_one_counts(start_sluice, scripted, upstream):
+    """For every reader, as llm-rosetta has it, and the log says where; an edit leaves no older one to come to light."""
+    s = start_sluice("""{
+  "providers": {"p": {"type": "openai-compatible", "api_key": "sk-first-of-two",
+                      "base_url": "%s/v1", "api_key": "sk-second-of-two"},
+                "q": {"type": "echo"}, "\\u0071": {"type": "echo", "enabled": false}},
+  "models": {"m": "q", "m": "p"},
+  "server": {"max_attempts": 2, "api_keys": %s, "max_attempts": 5}
+}""" % (scripted.origin, json.dumps(KEYS)), key=ADMIN)
+    assert 'config.duplicate_member' in s.output() and re.search("sluice.jsonc:3:[0-9]+: 'api_key' stands there twice", s.output())
+    s.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    assert upstream.last.header("authorization") == "Bearer sk-second-of-two"
+    assert s.get("/sluice/v1/providers/p").json()["api_key"] == "sk-s***-two"
+    assert s.get("/admin/api/config").json()["providers"]["p"]["api_key"] == "sk-s***-two"
+    assert s.get("/sluice/v1/settings/max_attempts").json()["value"] == 5
+    assert s.get("/sluice/v1/providers/q").json()["enabled"] is False
+    assert s.call("PATCH", "/sluice/v1/settings/max_attempts", {"value": 6}).json()["value"] == 6
+    assert s.call("PATCH", "/sluice/v1/providers/q", {"name": "r"}).status_code == 200
+    assert [p["name"] for p in s.get("/sluice/v1/providers").json()["data"]] == ["echo", "p", "r"]
+    assert s.call("DELETE", "/sluice/v1/models/m").status_code == 204
+    assert "m" not in [m["name"] for m in s.get("/sluice/v1/models").json()["data"]]
+    assert s.call("PATCH", "/sluice/v1/settings/max_attempts", {"value": None}).json()["value"] == 4
+    assert "max_attempts" not in text(s)
+
+
+def test_drafts_of_killed_processes_do_not_stay(start_sluice, tmp_path):
+    """Whole configurations stand in them."""
+    s = start_sluice({"server": {"api_keys": KEYS}}, key=ADMIN)
+    stale = [s.folder / ("sluice.jsonc.new-%d" % n) for n in (1, 99999999, s.process.pid)]
+    kept = [s.folder / name for name in ("sluice.jsonc.new-mine", "sluice.jsonc.new-", "other.jsonc.new-7")]
+    for path in stale + kept:
+        path.write_text("{}")
+    assert s.call("PATCH", "/sluice/v1/settings/max_attempts", {"value": 6}).status_code == 200
+    assert [p.exists() for p in stale + kept] == [False] * 3 + [True] * 3
+    for path in stale:
+        path.write_text("{}")
+    done = subprocess.run([str(BINARY), "setting", "list", "--config", str(s.config_path), "--data", str(tmp_path / "another")],
+                          capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [p.exists() for p in stale + kept] == [False] * 3 + [True] * 3  # at each start, too

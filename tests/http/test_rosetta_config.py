@@ -268,6 +268,12 @@ def test_reveal_only_where_allowed(admin, start_sluice, scripted):
     ("responses", "openai_responses", "/v1", "/v1/models", ("authorization", "Bearer k-1"), {"data": [{"id": "x"}]}, ["x"]),
     ("messages", "anthropic", "", "/v1/models", ("x-api-key", "k-1"), {"data": [{"id": "c-2"}, {"id": "c-1"}]}, ["c-1", "c-2"]),
     ("gemini", "google", "", "/v1beta/models", ("x-goog-api-key", "k-1"), {"models": [{"name": "models/g"}, {"name": "bare"}]}, ["bare", "g"]),
+    ("inner", "openai_chat", "/v1", "/v1/models", ("authorization", "Bearer k-1"), {"data": [{"id": "shown", "internal_id": "hidden"}]}, ["shown"]),
+    ("both", "google", "", "/v1beta/models", ("x-goog-api-key", "k-1"), {"data": [{"id": "no"}], "models": [{"name": "models/g", "id": "no"}]}, ["g"]),
+    ("none", "google", "", "/v1beta/models", ("x-goog-api-key", "k-1"), {"data": [{"id": "no"}]}, []),
+    ("mini", "minimax--anthropic", "", "/v1/models", ("x-api-key", "k-1"), {"data": [{"id": "m"}]}, ["m"]),
+    ("lab-a", "argo--anthropic", "", "/v1/models", ("x-api-key", "k-1"), {"data": [{"id": "Shown", "internal_id": "inner"}]}, ["Shown"]),
+    ("zhipu", "zhipu", "/v4", "/v4/models", ("authorization", "Bearer k-1"), {"data": [{"id": "glm"}]}, ["glm"]),
     ("lab", "argo--openai_chat", "/v1", "/v1/models", ("authorization", "Bearer k-1"), {"data": [{"id": "Shown", "internal_id": "inner"}]}, ["inner"]),
 ])
 def test_upstream_models(start_sluice, scripted, upstream, name, kind, base, path, auth, reply, found):
@@ -275,10 +281,10 @@ def test_upstream_models(start_sluice, scripted, upstream, name, kind, base, pat
                       "server": {"api_keys": [admin_key()]}}, key=ADMIN)
     upstream.play(http(200, json.dumps(reply)))
     got = ok(s.get(CONFIG + "/providers/%s/models" % name))
-    standard = {"argo--openai_chat": "openai_chat"}.get(kind, kind)
+    standard = {"argo--openai_chat": "openai_chat", "zhipu": "openai_chat", "minimax--anthropic": "anthropic", "argo--anthropic": "anthropic"}.get(kind, kind)
     assert got == {"provider": name, "api_standard": standard, "models": found}
     assert (upstream.last.method, upstream.last.path, upstream.last.header(auth[0])) == ("GET", path, auth[1])
-    if kind == "anthropic":
+    if standard == "anthropic":
         assert upstream.last.header("anthropic-version") == "2023-06-01"
 
 

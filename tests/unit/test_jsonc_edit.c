@@ -70,7 +70,7 @@ START_TEST(a_value_is_replaced_where_it_stands)
         { SET, "a", "1.50", "\xef\xbb\xbf{'a': 0}", "\xef\xbb\xbf{'a': 1.50}" },
         { SET, "\xc3\xa9", "1", "{'\\u00e9': 0, 'e': 2}", "{'\\u00e9': 1, 'e': 2}" },
         { SET, "a", "{'x':1,'y':[1,2]}", "{\n\t'a': 0\n}", "{\n\t'a': {\n\t\t'x': 1,\n\t\t'y': [1, 2]\n\t}\n}" },
-        { SET, "a", "1", "{'a':'// no comment','a':2}", "{'a':1,'a':2}" },
+        { SET, "a", "1", "{'a':'// no comment','a':2}", "{'a':'// no comment','a':1}" }, /* the one that counts */
         { SET, "a", "['b','c']", "{'a': ['x']}", "{'a': ['b', 'c']}" },
     };
     check_examples(v, ARRAY_LEN(v));
@@ -132,6 +132,7 @@ END_TEST
 START_TEST(a_name_changes_in_its_place)
 {
     static const struct example v[] = {
+        { RENAME, "a", "c", "{'a':1,'b':2,'a':3}", "{'b':2,'c':3}" },
         { RENAME, "p/a", "z", "{'p':{ /* x */ 'a' : 1, 'b':2}}", "{'p':{ /* x */ 'z' : 1, 'b':2}}" },
         { RENAME, "p", "a\\b'\xc3\xa9", "{'p':1}", "{'a\\\\b\\'\xc3\xa9':1}" },
     };
