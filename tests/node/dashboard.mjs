@@ -318,7 +318,7 @@ const flows = {
     const asked = new Set();
     page.on('request', (r) => { if (r.method() === 'GET') asked.add(r.url()); });
     await signIn(page, '/dashboard/requests?status=error');
-    for (const [name, path] of [['Requests', /requests\?status=error&limit=/], ['Dashboard', /metrics\/series\?seconds=300/], ['Models', /models\?limit=10000/], ['Providers'], ['Routing', /combos\?limit=10000/], ['Keys'], ['Cost', /costs\?group_by=model&bucket=day&time_zone=/], ['Settings', /settings/], ['Playground']]) {
+    for (const [name, path] of [['Requests', /requests\?status=error&limit=/], ['Dashboard', /metrics\/series\?seconds=300/], ['Models'], ['Providers'], ['Routing', /combos\?limit=10000/], ['Keys'], ['Cost', /costs\?group_by=model&bucket=day&time_zone=/], ['Settings', /settings/], ['Playground']]) {
       if (name !== 'Requests') await visit(page, name);
       await page.getByRole('button', { name: 'API', exact: true }).click();
       const told = page.getByRole('dialog');
