@@ -317,6 +317,7 @@ const flows = {
   async exact({ page }) {
     const asked = new Set();
     page.on('request', (r) => { if (r.method() === 'GET') asked.add(r.url()); });
+    assert.equal((await ask('POST', '/sluice/v1/providers', { name: 'to-rename', type: 'echo' })).status, 201);
     await signIn(page, '/dashboard/requests?status=error');
     for (const [name, path] of [['Requests', /requests\?status=error&limit=/], ['Dashboard', /metrics\/series\?seconds=300/], ['Models'], ['Providers'], ['Routing', /combos\?limit=10000/], ['Keys'], ['Cost', /costs\?group_by=model&bucket=day&time_zone=/], ['Settings', /settings/], ['Playground']]) {
       if (name !== 'Requests') await visit(page, name);
@@ -331,8 +332,6 @@ const flows = {
       await page.keyboard.press('Escape');
       await told.waitFor({ state: 'detached' });
     }
-    assert.equal((await ask('POST', '/sluice/v1/providers', { name: 'to-rename', type: 'echo' })).status, 201);
-    await visit(page, 'Models');
     await visit(page, 'Providers');
     await page.getByRole('button', { name: 'Edit to-rename' }).click();
     await page.getByRole('dialog').getByRole('textbox', { name: 'Name' }).fill('renamed');
