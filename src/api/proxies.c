@@ -105,6 +105,10 @@ static yyjson_val *value_of(struct control_call *c, struct str name, struct err 
     yyjson_val *out, *view;
     if (!change_view(c, &view, e))
         return NULL;
+    if (!is_shown && str_contains(in->url, STR("***"))) {
+        err_field(e, "url", "'url' holds *** in the place of its credentials");
+        return NULL;
+    }
     if (is_shown) /* as it is written: with ${…}, if that is so */
         url = json_get_str(json_find(json_get(view, "proxies"), str_z(c->arena, name), name.n),
                            "url");

@@ -172,6 +172,8 @@ def test_in_the_store_its_address_is_sealed(upstream, calls, tmp_path, real):
         assert shown["url"] == "http://***@127.0.0.1:%d" % real[0].server_address[1] and shown["kinds"] == ["deepseek"]
         again = ok(running.call("PUT", "/sluice/v1/proxies/p 1", {**shown, "notes": "n"}, **admin))
         assert again["notes"] == "n" and again["id"] == shown["id"]
+        moved = running.call("PUT", "/sluice/v1/proxies/p 1", {**shown, "url": "http://***@127.0.0.2:1"}, **admin)  # no other place gets it
+        assert moved.status_code == 400 and moved.json()["error"]["param"] == "url", moved.text
         page = ok(running.call("GET", "/sluice/v1/proxies", **admin))
         assert [p["name"] for p in page["data"]] == ["p 1"] and "secretword" not in str(page)
         assert "secretword" not in str(ok(running.call("GET", "/sluice/v1/config/versions", **admin)))
