@@ -277,6 +277,7 @@ const flows = {
       const made = await ask(method ?? 'POST', `/sluice/v1/${path}`, body);
       assert.ok(made.ok, await made.text());
     }
+    await page.emulateMedia({ reducedMotion: 'reduce' }); // what is closed while it still slides in stays for a while
     await signInForGood(page);
     await page.keyboard.press('Control+k');
     const box = page.getByRole('combobox', { name: 'Go to' });
