@@ -54,7 +54,7 @@ static const struct shape key_budget_shape = MEMBERS("key_budget",
     MEMBER("monthlyTotal", SHAPE_DOUBLE, 0, "Spent this month"),
     MEMBER("totalEntries", SHAPE_INT64,  0, "Requests of this month"),
     {.name = "budget", .kind = SHAPE_JSON, .flags = NULL_EMPTY, .doc = "Its limits; null: none", .shape = &set_budget_shape},
-    {.name = "budgetCheck", .kind = SHAPE_OBJECT, .doc = CHECK_DOC, .shape = &check_shape});
+    {.name = "budgetCheck", .kind = SHAPE_OBJECT, .size = sizeof(struct check_out), .doc = CHECK_DOC, .shape = &check_shape});
 static const struct shape budget_shape = SHAPE(struct budget_out,
     FIELD(struct budget_out, apiKeyId, OMIT_EMPTY, "The key; absent where all are listed"),
     FIELD(struct budget_out, dailyTotal, OMIT_EMPTY, "Spent today (UTC), in USD; absent: nothing"),

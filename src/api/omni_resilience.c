@@ -398,7 +398,7 @@ static const struct shape guarded_shape = MEMBERS("guarded",
     MEMBER("active",              SHAPE_BOOL,   0, "Whether anything runs or waits"),
     MEMBER("queued",              SHAPE_INT64,  0, "Requests that wait"),
     MEMBER("running",             SHAPE_INT64,  0, "Requests that run"),
-    {.name = "limits", .kind = SHAPE_OBJECT, .doc = "What limits it", .shape = &limits_shape});
+    {.name = "limits", .kind = SHAPE_OBJECT, .size = sizeof(struct limits), .doc = "What limits it", .shape = &limits_shape});
 static const struct shape rates_shape = SHAPE(struct rates_out,
     FIELD_JSON(struct rates_out, connections, JSON_LIST, &guarded_shape, 0, "connectionId, provider, name, rateLimitProtection, limits, active, queued, running of each"),
     FIELD_JSON(struct rates_out, overview, 0, &overview_shape, 0, "The same summed up"),
