@@ -235,7 +235,7 @@ static bool list(struct control_call *c, struct err *e)
 
 static bool get(struct control_call *c, struct err *e)
 {
-    struct issued_one out;
+    struct issued_one out = {.key = {.id = STR_NONE}};
     return find_by(c, control_db(c, e), BY_ID, route_param(&c->params, "id"), &out.key, e) &&
            control_reply(c, 200, &issued_one_shape, &out);
 }

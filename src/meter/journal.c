@@ -143,11 +143,13 @@ static int create(char path[PATH_MAX], const char *db_path, size_t bytes)
     return -1;
 }
 
-static void *mapped(int fd, size_t bytes)
+static bool map_file(struct journal *j)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
-    return p == MAP_FAILED ? NULL : p;
+    void *p = mmap(NULL, j->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, j->fd, 0);
+    if (p == MAP_FAILED)
+        return false;
+    j->map = p;
+    return true;
 }
 
 struct journal *journal_new(const char *db_path, unsigned rings)
@@ -164,7 +166,7 @@ struct journal *journal_new(const char *db_path, unsigned rings)
     j->map_bytes = texts_at(rings, j->n_slots);
     j->texts_end = (off_t)j->map_bytes;
     j->fd = create(j->path, db_path, j->map_bytes);
-    if (j->fd >= 0 && !(j->map = mapped(j->fd, j->map_bytes))) {
+    if (j->fd >= 0 && !map_file(j)) {
         int why = errno;
         (void)unlink(j->path);
         (void)close(j->fd);
@@ -175,7 +177,8 @@ struct journal *journal_new(const char *db_path, unsigned rings)
         char why[128];
         log_error(NULL, "ledger.no_journal", "file=%s error=%s", j->path,
                   strerror_r(errno, why, sizeof why));
-        if (!(j->map = mapped(-1, j->map_bytes)))
+        j->map = calloc(1, j->map_bytes);
+        if (!j->map)
             abort();
     }
     j->marks = (struct mark *)(void *)(j->map + marks_at());
@@ -192,7 +195,10 @@ void journal_free(struct journal *j, bool are_written)
 {
     if (!j)
         return;
-    (void)munmap(j->map, j->map_bytes);
+    if (j->fd < 0)
+        free(j->map);
+    else
+        (void)munmap(j->map, j->map_bytes);
     if (j->fd >= 0 && are_written)
         (void)unlink(j->path);
     if (j->fd >= 0)

@@ -505,7 +505,7 @@ const flows = {
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.keyboard.press('Control+k');
     await page.getByRole('combobox', { name: 'Go to' }).fill('model-9999');
-    await page.getByRole('option', { name: /^model-9999/ }).click();
+    await page.getByRole('option', { name: 'model-9999 Model' }).click();
     await page.waitForURL(/models\/model-9999/);
   },
 
