@@ -1619,7 +1619,8 @@ bool state_open(struct config_sources *s, struct err *e)
     if (!seal_open(&s->seal, s->data_dir, e))
         return false;
     struct err held = ERR_INIT;
-    file_unlock(s->file ? file_lock(s->file, 0, &held) : -1); /* for the drafts that go with it */
+    if (s->file && file_has_drafts(s->file)) /* they go with the lock */
+        file_unlock(file_lock(s->file, 0, &held));
     struct arena *a = arena_new();
     struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
     bool ok = db && db_migrate(db, e) && change_recover(a, &s->seal, db, s->file, e);

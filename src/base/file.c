@@ -148,8 +148,9 @@ void file_discard(struct file_draft *d)
 
 /* Drafts that a killed process left beside the file, with whole configurations in them. Whoever holds the lock is the only one
  * who has a draft, so every one that is there is such a one. */
-static void drop_drafts(const char *real)
+static bool find_drafts(const char *real, bool removes)
 {
+    bool is_any = false;
     char folder[4096], one[4096 + 300];
     const char *slash = strrchr(real, '/'), *name = slash ? slash + 1 : real;
     size_t n = strlen(name);
@@ -161,11 +162,21 @@ static void drop_drafts(const char *real)
         if (!str_starts(rest, str_n(name, n)) || !str_starts(str_skip(rest, n), STR(DRAFT)) ||
             !str_to_int(str_skip(rest, n + strlen(DRAFT)), &process))
             continue;
+        is_any = true;
         (void)snprintf(one, sizeof one, "%s/%s", folder, entry->d_name);
-        (void)unlink(one);
+        if (removes)
+            (void)unlink(one);
     }
     if (d)
         (void)closedir(d);
+    return is_any;
+}
+
+bool file_has_drafts(const char *path)
+{
+    char real[4096];
+    struct err why = ERR_INIT;
+    return resolve(real, path, &why) && find_drafts(real, false);
 }
 
 int file_lock(const char *path, int wait_ms, struct err *e)
@@ -191,7 +202,7 @@ int file_lock(const char *path, int wait_ms, struct err *e)
         const struct timespec pause = {0, LOCK_PAUSE_MS * 1000000};
         (void)nanosleep(&pause, NULL);
     }
-    drop_drafts(real);
+    (void)find_drafts(real, true);
     return fd;
 }
 

@@ -34,6 +34,7 @@ struct state { /* one reading of the store; replaced whole */
 
 struct identity {
     pthread_mutex_t lock;
+    pthread_mutex_t loading; /* held over reading the store and taking what was read */
     struct state now;
     struct lockout *lockout;
     uint8_t pepper[32];
@@ -42,7 +43,8 @@ struct identity {
 struct identity *identity_new(const uint8_t pepper[32])
 {
     struct identity *id = calloc(1, sizeof *id);
-    if (!id || pthread_mutex_init(&id->lock, NULL) != 0)
+    if (!id || pthread_mutex_init(&id->lock, NULL) != 0 ||
+        pthread_mutex_init(&id->loading, NULL) != 0)
         abort();
     memcpy(id->pepper, pepper, sizeof id->pepper);
     id->lockout = lockout_new(MAX_LOCKOUTS);
@@ -57,6 +59,7 @@ void identity_free(struct identity *id)
     arena_free(id->now.arena);
     lockout_free(id->lockout);
     (void)pthread_mutex_destroy(&id->lock);
+    (void)pthread_mutex_destroy(&id->loading);
     explicit_bzero(id->pepper, sizeof id->pepper);
     free(id);
 }
@@ -125,7 +128,7 @@ static void forget_passwords(struct operator_row *rows)
             explicit_bzero((char *)(uintptr_t)rows->password.p, rows->password.n);
 }
 
-bool identity_load(struct identity *id, struct db *db, struct err *e)
+static bool load(struct identity *id, struct db *db, struct err *e)
 {
     struct state next = {.arena = arena_new()};
     struct operator_row *operators;
@@ -154,6 +157,15 @@ bool identity_load(struct identity *id, struct db *db, struct err *e)
     (void)pthread_mutex_unlock(&id->lock);
     arena_free(old.arena);
     return true;
+}
+
+/* One after the other: who read before a session began must not have the last word on who has one. */
+bool identity_load(struct identity *id, struct db *db, struct err *e)
+{
+    (void)pthread_mutex_lock(&id->loading);
+    bool ok = load(id, db, e);
+    (void)pthread_mutex_unlock(&id->loading);
+    return ok;
 }
 
 bool identity_is_configured(struct identity *id)

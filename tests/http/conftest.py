@@ -141,3 +141,12 @@ def llama_noise():
     """llama-server with random weights: noise with broken UTF-8, and embeddings."""
     with llama_server.Llama("noise", "--embeddings", "--pooling", "mean") as server:
         yield server
+
+
+# Files of few tests that take long: first, so that nobody waits for them at the end.
+LONG = ("test_dashboard_pages", "test_injection_strings", "test_dashboard_flows", "test_faults", "test_dashboard_scale", "test_parallel", "test_dashboard_looks")
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))  # stable: the others keep their order
