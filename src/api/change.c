@@ -523,11 +523,13 @@ static bool keep_shown(const char *field, struct str given, struct str shown, ui
     return true;
 }
 
-static bool current_key(struct work *w, const struct place *p, const struct provider_row *row,
-                        struct secret *key, struct err *e)
+static bool current_key(struct work *w, const struct provider_change *in, const struct place *p,
+                        const struct provider_row *row, struct secret *key, struct err *e)
 {
     *key = secret_of(p->entry ? json_get_str(p->entry, "api_key") : STR_NONE);
-    return p->entry || !p->is_in_store || !row->sealed_key.n ||
+    /* opened for a mask alone: one that cannot be opened may still be replaced */
+    return p->entry || !str_contains(secret_reveal(in->api_key), STR("***")) || !p->is_in_store ||
+           !row->sealed_key.n ||
            seal_unwrap(w->c->control->seal, w->a, row->sealed_key, row->name, key, e);
 }
 
@@ -543,7 +545,7 @@ static bool keep_what_was_shown(struct work *w, struct provider_change *in, cons
         proxy = row->proxy;
         url = row->base_url;
     }
-    return current_key(w, p, row, &key, e) &&
+    return current_key(w, in, p, row, &key, e) &&
            keep_shown("api_key", secret_reveal(in->api_key), secret_mask(w->a, key),
                       PROVIDER_API_KEY, in, e) &&
            keep_shown("proxy", in->proxy, secret_mask_url(w->a, proxy), PROVIDER_PROXY, in, e) &&

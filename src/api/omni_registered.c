@@ -150,11 +150,11 @@ static bool is_live(const struct key *k, int64_t now_ms)
 
 #define COLUMNS "id, prefix, name, provider, account, idempotency, issued_ms, revoked_ms"
 
-static struct issued read_row(struct control_call *c, struct stmt *s, const struct map *keys)
+static struct issued read_row(struct control_call *c, struct stmt *s)
 {
     struct arena *a = c->arena;
     struct str id = str_dup(a, stmt_str(s, 0));
-    const struct key *k = map_get(keys, id);
+    const struct key *k = snapshot_key_by_id(c->snap, id);
     int64_t issued_ms = stmt_int(s, 6), revoked_ms = stmt_int(s, 7);
     struct issued out = {.id = id,
                          .keyPrefix = str_dup(a, stmt_str(s, 1)),
@@ -177,28 +177,17 @@ static struct issued read_row(struct control_call *c, struct stmt *s, const stru
     return out;
 }
 
-static void map_keys(const struct snapshot *s, struct map *out)
-{
-    map_init(out);
-    for (size_t i = 0; i < s->n_keys; i++)
-        map_set(out, s->keys[i]->id, (void *)(uintptr_t)s->keys[i]);
-}
-
 /* The one of this id, or that was issued with this idempotency key. false with e: there is none. */
 static bool find_by(struct control_call *c, struct db *db, const char *sql, struct str by,
                     struct issued *out, struct err *e)
 {
-    struct map keys;
     struct stmt *s = db ? db_prepare(db, sql, e) : NULL;
     if (!s)
         return false;
     stmt_bind_str(s, 1, by);
     bool is_there = stmt_step(s, e);
-    if (is_there) {
-        map_keys(c->snap, &keys);
-        *out = read_row(c, s, &keys);
-        map_done(&keys);
-    }
+    if (is_there)
+        *out = read_row(c, s);
     stmt_free(s);
     return is_there || (e->kind == ERR_NONE && omni_not_found("Key", by, e));
 }
@@ -211,7 +200,6 @@ static bool list(struct control_call *c, struct err *e)
     struct db *db = control_db(c, e);
     struct issued *v = ARENA_ARRAY(c->arena, struct issued, MOST_LISTED);
     size_t n = 0;
-    struct map keys;
     struct stmt *s = db ? db_prepare(db,
                                      "SELECT " COLUMNS
                                      " FROM registered_key WHERE NOT is_deleted AND "
@@ -224,10 +212,8 @@ static bool list(struct control_call *c, struct err *e)
     stmt_bind_str(s, 1, q->provider.n ? q->provider : STR(""));
     stmt_bind_str(s, 2, q->accountId.n ? q->accountId : STR(""));
     stmt_bind_int(s, 3, MOST_LISTED);
-    map_keys(c->snap, &keys);
     while (n < MOST_LISTED && stmt_step(s, e))
-        v[n++] = read_row(c, s, &keys);
-    map_done(&keys);
+        v[n++] = read_row(c, s);
     stmt_free(s);
     struct issued_list out = {{v, n}, (int64_t)n};
     return e->kind == ERR_NONE && control_reply(c, 200, &issued_list_shape, &out);
@@ -292,17 +278,14 @@ static bool count_active(struct db *db, enum issue_scope scope, struct str subje
     int64_t now = clock_wall_ms();
     struct snapshot *newest = snapshot_current();
     struct stmt *s = db_prepare(db, rows[scope], e);
-    struct map keys;
     *out = 0;
-    map_keys(newest, &keys);
     if (s) {
         stmt_bind_str(s, 1, subject);
         while (stmt_step(s, e)) {
-            const struct key *k = map_get(&keys, stmt_str(s, 0));
+            const struct key *k = snapshot_key_by_id(newest, stmt_str(s, 0));
             *out += k ? is_live(k, now) : stmt_int(s, 1) > now - FRESH_MS;
         }
     }
-    map_done(&keys);
     stmt_free(s);
     snapshot_unref(newest);
     return e->kind == ERR_NONE;
@@ -523,10 +506,8 @@ static bool end(struct control_call *c, bool deletes, struct err *e)
     if (!deletes && was.revokedAt.n)
         return err_set(e, ERR_NOT_FOUND, "not_found", "Key not found or already revoked");
     struct key_change off = {.id = was.id, .given = KEY_ENABLED};
-    bool is_there = false;
-    for (size_t i = 0; i < c->snap->n_keys && !is_there; i++)
-        is_there = str_eq(c->snap->keys[i]->id, was.id);
-    if (is_there && !(deletes ? change_key_delete(c, was.id, e) : change_key(c, &off, e)))
+    if (snapshot_key_by_id(c->snap, was.id) &&
+        !(deletes ? change_key_delete(c, was.id, e) : change_key(c, &off, e)))
         return false;
     struct stmt *s = db_prepare(db,
                                 "UPDATE registered_key SET revoked_ms = CASE WHEN revoked_ms = 0 "

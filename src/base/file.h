@@ -19,8 +19,9 @@ bool file_prepare(struct file_draft *d, const char *path, struct str data, struc
 bool file_commit(struct file_draft *d, struct err *e) MUST_USE;                                     /* in its place */
 void file_discard(struct file_draft *d);                      /* after a prepare that is not wanted */
 
-/* Removes what killed processes left of file_prepare(), too. An advisory lock on "<path>.lock" beside the file itself, held by whoever changes the file. The descriptor, closed by file_unlock();
- * -1: the folder is not writable, so nobody can change the file; -2: another program held it for wait_ms, e is set. */
+/* An advisory lock on "<path>.lock" beside the file itself, held by whoever changes the file; what killed processes left of
+ * file_prepare() goes with it. The descriptor, closed by file_unlock(); -1: the folder is not writable, so nobody can change the file;
+ * -2: another program held it for wait_ms, e is set. */
 int file_lock(const char *path, int wait_ms, struct err *e);
 bool file_has_drafts(const char *path);                       /* somebody's who writes it now, or left by one who was killed */
 void file_unlock(int fd);                                     /* -1 is allowed */
