@@ -1,6 +1,6 @@
 // Operators and one's own password; and two who change the same object at the same time.
 import assert from 'node:assert/strict';
-import { choose, open, origin, read, signInForGood } from './browser.mjs';
+import { ask, choose, open, origin, read, signInForGood, until } from './browser.mjs';
 
 export async function people({ page, context, browser }) {
   await signInForGood(page, '/dashboard/settings/operators');
@@ -65,6 +65,7 @@ export async function people({ page, context, browser }) {
     await Promise.all([tab.waitForResponse((r) => r.request().method() === 'GET' && r.url().endsWith(`/sluice/v1/keys/${id}`) && r.headers().etag !== undefined), tab.goto(`${origin}/dashboard/keys/${id}`)]);
     return tab.getByRole('dialog').getByRole('textbox', { name: 'Label' });
   };
+  const holding = (field, text) => until(async () => (await field.inputValue()) === text);
   const save = (tab) => tab.getByRole('dialog').getByRole('button', { name: 'Save', exact: true }).click();
   const [mine, theirs] = [await edit(page), await edit(other)];
   await theirs.fill('theirs');
@@ -74,8 +75,14 @@ export async function people({ page, context, browser }) {
   await save(page);
   await page.getByRole('alert').getByText('Somebody else changed this meanwhile').waitFor();
   assert.equal(await labelled(), 'theirs');
+  const lists = '**/sluice/v1/keys?*';
+  await page.route(lists, async (route) => { // the list comes last of all that is read: the form may not begin before it
+    await new Promise((then) => { setTimeout(then, 1_000); });
+    await route.continue();
+  });
   await page.getByRole('button', { name: 'Read again' }).click();
-  await page.waitForFunction(() => [...document.querySelectorAll('[role=dialog] input')].some((i) => i.value === 'theirs'));
+  await holding(mine, 'theirs');
+  await page.unroute(lists);
   await theirs.fill('theirs again'); // which goes on from what it saved itself
   await save(other);
   await other.getByText('Saved: theirs again').waitFor();
@@ -84,6 +91,16 @@ export async function people({ page, context, browser }) {
   await page.getByRole('button', { name: 'Overwrite' }).click();
   await page.getByText('Saved: mine').waitFor();
   assert.equal(await labelled(), 'mine');
+
+  // a list that was read before somebody changed a key: the form begins with what the key is, not with what the list shows
+  await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.getByRole('row', { name: /mine/ }).waitFor();
+  await page.route(lists, (route) => route.abort());
+  await ask('PATCH', `/sluice/v1/keys/${id}`, { label: 'from elsewhere' });
+  await page.unroute(lists);
+  await page.getByRole('row', { name: /mine/ }).click();
+  await holding(mine, 'from elsewhere');
   await mine.fill(before);
   await save(page);
   await page.getByText(`Saved: ${before}`).waitFor();

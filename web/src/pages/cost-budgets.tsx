@@ -38,7 +38,7 @@ export function Budgets() {
           : <Paper withBorder component="ul" className="rows" aria-label={words.budgets}>{all.map((b) => <li key={b.name}><Row b={b} onOpen={() => setEdited(b.name)} /></li>)}</Paper>}
       </Loaded>
       {edited === '' && <BudgetForm old={null} onClose={() => setEdited(null)} onDelete={() => undefined} />}
-      {changed && <Edited key={changed.name} path={pathOf(changed.name)}><BudgetForm old={changed} onClose={() => setEdited(null)} onDelete={() => { setDoomed(changed); setEdited(null); }} /></Edited>}
+      {changed && <Edited key={changed.name} path={pathOf(changed.name)} seen={changed}><BudgetForm old={changed} onClose={() => setEdited(null)} onDelete={() => { setDoomed(changed); setEdited(null); }} /></Edited>}
       <Confirm path={doomed ? pathOf(doomed.name) : undefined} title={words.deleteBudget} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
         <Text><b>{doomed?.name}</b>: {words.deleteBudgetHint}</Text>
       </Confirm>

@@ -69,7 +69,7 @@ export default function Keys() {
       </Loaded>
       <NewKey opened={isAdding} onClose={() => setAdding(false)} />
       <Drawer opened={open !== undefined} onClose={() => go('/keys')} position="right" size="min(620px, 100%)" title={open?.label || open?.id} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
-        {open && <Edited key={open.id} path={pathOf(open.id)}><Inside k={open} onDelete={() => setDoomed(open)} /></Edited>}
+        {open && <Edited key={open.id} path={pathOf(open.id)} seen={open}><Inside k={open} onDelete={() => setDoomed(open)} /></Edited>}
       </Drawer>
       <Confirm path={doomed ? pathOf(doomed.id) : undefined} title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)} onDo={() => doomed && revoke.mutate(doomed.id)}>
         <Text><b>{doomed?.label || doomed?.id}</b>: {words.deleteKeyHint}</Text>

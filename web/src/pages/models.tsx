@@ -134,7 +134,7 @@ export default function Models() {
         )}
       </Loaded>
       {isAdding && !edited && <ModelForm old={null} onClose={() => setAdding(false)} onDelete={() => undefined} />}
-      {edited && <Edited key={edited.name} path={pathOf(edited.name)}><ModelForm old={edited} onClose={() => go(at('/models'))} onDelete={() => setDoomed([edited])} /></Edited>}
+      {edited && <Edited key={edited.name} path={pathOf(edited.name)} seen={edited}><ModelForm old={edited} onClose={() => go(at('/models'))} onDelete={() => setDoomed([edited])} /></Edited>}
       <Doomed models={doomed} onClose={() => setDoomed([])} onDone={() => { setDoomed([]); setPicked(new Set()); if (name !== undefined) go(at('/models')); }} />
     </Page>
   );

@@ -58,7 +58,7 @@ export function Operators() {
       )}
       <Modal opened={(edited === '' && isOwner) || open !== undefined} onClose={() => setEdited(null)} title={open ? `${words.edit}: ${open.name}` : words.addOperator}>
         {edited === '' && isOwner ? <Form old={null} onClose={() => setEdited(null)} />
-          : open && isOwner && <Edited path={operatorPath(open.id)}><Form old={open} onClose={() => setEdited(null)} /></Edited>}
+          : open && isOwner && <Edited path={operatorPath(open.id)} seen={open}><Form old={open} onClose={() => setEdited(null)} /></Edited>}
       </Modal>
       <Modal opened={isOwn} onClose={() => setOwn(false)} title={words.ownPassword}>{isOwn && <OwnPassword name={me?.name ?? ''} onClose={() => setOwn(false)} />}</Modal>
     </Stack>

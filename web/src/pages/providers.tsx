@@ -64,7 +64,7 @@ export default function Providers() {
         {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(open.name)} onDelete={() => setDoomed(open)} />}
       </Drawer>
       {isAdding && <ProviderForm old={null} onClose={() => setAdding(false)} onRenamed={() => undefined} />}
-      {changed && <Edited key={changed.name} path={pathOf(changed.name)}><ProviderForm old={changed} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} /></Edited>}
+      {changed && <Edited key={changed.name} path={pathOf(changed.name)} seen={changed}><ProviderForm old={changed} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} /></Edited>}
       <Confirm path={doomed ? pathOf(doomed.name) : undefined} title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
         {doomed && <AfterProvider p={doomed} served={served.get(doomed.name) ?? []} />}
       </Confirm>

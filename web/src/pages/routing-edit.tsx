@@ -33,7 +33,7 @@ export function ComboDrawer({ name, isNew, onClose }: { name: string | null; isN
   return (
     <Drawer {...drawer} opened={isNew || name !== null} onClose={onClose} title={isNew ? words.addCombo : name} closeButtonProps={{ 'aria-label': words.close }}>
       {isNew ? <ComboForm key="new" old={null} onClose={onClose} />
-        : <Loaded query={combos}>{() => combo ? <Edited key={combo.name} path={`/sluice/v1/combos/${encodeURIComponent(combo.name)}`}><ComboForm old={combo} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
+        : <Loaded query={combos}>{() => combo ? <Edited key={combo.name} path={`/sluice/v1/combos/${encodeURIComponent(combo.name)}`} seen={combo}><ComboForm old={combo} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
     </Drawer>
   );
 }
@@ -164,7 +164,7 @@ export function ChainDrawer({ model, isNew, onClose }: { model: string | null; i
   return (
     <Drawer {...drawer} opened={isNew || model !== null} onClose={onClose} title={isNew ? words.addChain : model} closeButtonProps={{ 'aria-label': words.close }}>
       {isNew ? <ChainForm key="new" old={null} onClose={onClose} />
-        : <Loaded query={chains}>{() => chain ? <Edited key={chain.model} path={`/sluice/v1/chains/${encodeURIComponent(chain.model)}`}><ChainForm old={chain} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
+        : <Loaded query={chains}>{() => chain ? <Edited key={chain.model} path={`/sluice/v1/chains/${encodeURIComponent(chain.model)}`} seen={chain}><ChainForm old={chain} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
     </Drawer>
   );
 }

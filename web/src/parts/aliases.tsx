@@ -39,7 +39,7 @@ export function Aliases() {
         )}
       </Loaded>
       {asked === '' && <AliasForm old={null} onClose={() => open(null)} />}
-      {edited && <Edited key={edited.alias} path={pathOf(edited.alias)}><AliasForm old={edited} onClose={() => open(null)} /></Edited>}
+      {edited && <Edited key={edited.alias} path={pathOf(edited.alias)} seen={edited}><AliasForm old={edited} onClose={() => open(null)} /></Edited>}
       <Confirm path={doomed ? pathOf(doomed.alias) : undefined} title={words.deleteAlias} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => { remove.reset(); setDoomed(null); }} onDo={() => doomed && remove.mutate(doomed.alias)}>
         <Text><b className="mono">{doomed?.alias}</b> → <span className="mono">{doomed?.to}</span>: {words.deleteModelHint}</Text>
       </Confirm>

@@ -2,9 +2,10 @@
 import { Fragment, type ReactNode } from 'react';
 import { Reread, useTag } from '../api/tags';
 
-export function Edited({ path, children }: { path: string; children: ReactNode }) {
-  const { turn, reread } = useTag(path);
-  return <Reread value={reread}><Fragment key={turn}>{children}</Fragment></Reread>;
+/** `seen` is the object that the form begins with. The form comes when it is known to be what the server has. */
+export function Edited({ path, seen, children }: { path: string; seen: object; children: ReactNode }) {
+  const { isRead, turn, reread } = useTag(path, seen);
+  return isRead && <Reread value={reread}><Fragment key={turn}>{children}</Fragment></Reread>;
 }
 
 /** The same where there is no form to begin anew, as in a question whether to delete it. */
