@@ -10,6 +10,7 @@
 #include "domain/org.h"
 #include "domain/written.h"
 #include "json/jsonc_edit.h"
+#include "vault/entry.h"
 
 #define MAX_FILE (64u << 20)
 #define PATH(...) (const struct str[]){__VA_ARGS__}, ARRAY_LEN(((const struct str[]){__VA_ARGS__}))
@@ -146,6 +147,9 @@ static bool find_provider(struct work *w, struct str name, struct place *p,
         *e = why;
         return false;
     }
+    /* one that does not open stays what it is: it may still be replaced */
+    if (p->is_in_store && !address_opened(w->c->control->seal, w->a, row->proxy, &row->proxy, &why))
+        err_clear(&why);
     if (u && !p->entry && !p->is_in_store && (u->from == ORIGIN_ENV || u->from == ORIGIN_DEFAULT)) {
         p->is_given = true;
         p->from = u->from;
@@ -344,11 +348,19 @@ static bool seal_key(struct work *w, const struct provider_change *in, struct pr
     return true;
 }
 
+static bool put_row(struct work *w, const struct provider_row *p, struct err *e)
+{
+    struct provider_row kept = *p;
+    kept.proxy = address_sealed(w->c->control->seal, w->a, p->proxy);
+    w->changes_store = true;
+    return provider_put(w->db, &kept, e);
+}
+
 static bool put_store_provider(struct work *w, const struct provider_change *in,
                                struct provider_row *p, struct err *e)
 {
     struct str was = p->name;
-    w->changes_store = true;
+    w->changes_store = true; /* by a rename too */
     p->name = in->name;
     if (in->given & PROVIDER_KIND)
         p->kind = in->kind.n ? in->kind : in->name;
@@ -377,8 +389,7 @@ static bool put_store_provider(struct work *w, const struct provider_change *in,
            provider_check(w->a, &meant,
                           in->given & PROVIDER_API_KEY ? in->api_key : secret_of(STR_NONE), e) &&
            (!(in->given & PROVIDER_PROXY) || change_proxy_known(w, in->proxy, e)) &&
-           (str_eq(was, p->name) || provider_rename(w->db, was, p->name, e)) &&
-           provider_put(w->db, p, e);
+           (str_eq(was, p->name) || provider_rename(w->db, was, p->name, e)) && put_row(w, p, e);
 }
 
 /* ---- targets of models ---- */
@@ -833,8 +844,7 @@ bool change_provider_toggle(struct control_call *c, struct str name, bool *is_en
         ok = put_enabled(&w, PATH(STR("providers"), name), *is_enabled, e);
     } else if (ok) {
         *is_enabled = row.is_enabled = !row.is_enabled;
-        w.changes_store = true;
-        ok = provider_put(w.db, &row, e);
+        ok = put_row(&w, &row, e);
     }
     return work_end(&w, ok, e);
 }
@@ -1669,12 +1679,11 @@ static bool put_setting(struct work *w, const enum origin *origins, const struct
         ok = value.p ? work_set(w, path, 2, setting_json(w->a, row, value), e)
                      : work_remove(w, path, 2, e);
     /* not to come to light behind the file's */
-    if (ok && is_in_store && (!value.p || !is_in_file)) {
+    bool drops = is_in_store && !value.p;
+    bool puts = value.p && !is_in_file && (is_in_store || !to_file);
+    if (ok && (drops || puts)) {
         w->changes_store = true;
-        ok = setting_put(w->db, name, value, e);
-    } else if (ok && value.p && !is_in_file && !to_file) {
-        w->changes_store = true;
-        ok = setting_put(w->db, name, value, e);
+        ok = config_setting_put(w->a, w->c->control->seal, w->db, name, value, e);
     }
     return ok;
 }

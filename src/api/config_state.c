@@ -37,6 +37,8 @@ static bool store_providers(struct jw *w, struct arena *a, const struct seal *se
         struct err lost = ERR_INIT; /* a key that does not open shows as none */
         if (p->sealed_key.n && !seal_unwrap(seal, a, p->sealed_key, p->name, &key, &lost))
             key = secret_of(STR_NONE);
+        if (!address_opened(seal, a, p->proxy, &p->proxy, &lost))
+            p->proxy = STR_NONE;
         jw_key_str(w, p->name);
         provider_write(w, p, secret_reveal(key));
     }
@@ -117,18 +119,33 @@ static bool store_entries(struct jw *w, struct arena *a, const struct seal *seal
     return true;
 }
 
+struct setting_walk {
+    struct jw *w;
+    struct arena *a;
+    const struct seal *seal;
+};
+
 static bool store_setting(void *arg, struct str name, struct str value, struct err *e)
 {
+    const struct setting_walk *walk = arg;
     const struct setting *row = setting_find(name);
     struct settings set;
     settings_default(&set);
-    if (!row || !setting_set(&set, row, value, e)) {
-        err_clear(e); /* of another version: it has no effect */
+    if (!row || !address_opened(walk->seal, walk->a, value, &value, e) ||
+        !setting_set(&set, row, value, e)) {
+        err_clear(e); /* of another version or under another key: it has no effect */
         return true;
     }
-    jw_key(arg, row->name);
-    setting_write(&set, row, arg);
+    jw_key(walk->w, row->name);
+    setting_write(&set, row, walk->w);
     return true;
+}
+
+bool config_setting_put(struct arena *a, const struct seal *seal, struct db *db, struct str name,
+                        struct str value, struct err *e)
+{
+    bool is_address = str_is(name, "proxy") && value.p;
+    return setting_put(db, name, is_address ? address_sealed(seal, a, value) : value, e);
 }
 
 bool config_store_values(struct arena *a, const struct seal *seal, struct db *db, yyjson_val **out,
@@ -147,7 +164,8 @@ bool config_store_values(struct arena *a, const struct seal *seal, struct db *db
             return false;
     jw_key(&w, "server");
     jw_object(&w);
-    if (!setting_each(db, a, store_setting, &w, e))
+    struct setting_walk walk = {&w, a, seal};
+    if (!setting_each(db, a, store_setting, &walk, e))
         return false;
     jw_object_end(&w);
     jw_object_end(&w);
@@ -302,7 +320,7 @@ static bool put_provider(struct arena *a, const struct seal *seal, struct db *db
     struct provider_row p = {.name = name,
                              .kind = json_get_str(v, "type"),
                              .base_url = json_get_str(v, "base_url"),
-                             .proxy = json_get_str(v, "proxy"),
+                             .proxy = address_sealed(seal, a, json_get_str(v, "proxy")),
                              .ca_file = json_get_str(v, "ca_file"),
                              .wire = json_get_str(v, "wire"),
                              .api_version = json_get_str(v, "api_version"),
@@ -389,7 +407,8 @@ bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, y
         }
     }
     yyjson_obj_foreach (json_get(values, "server"), i, max, k, v)
-        if (!setting_put(db, json_str(k), yyjson_is_str(v) ? json_str(v) : json_text(a, v), e))
+        if (!config_setting_put(a, seal, db, json_str(k),
+                                yyjson_is_str(v) ? json_str(v) : json_text(a, v), e))
             return false;
     return true;
 }

@@ -21,6 +21,8 @@ bool config_store_values(struct arena *a, const struct seal *seal, struct db *db
 bool config_merged(struct arena *a, const struct config_state *s, struct db *db, yyjson_val **out, struct err *e) MUST_USE;
 /* Makes the store's providers, models, orgs, users and settings those of values. In the caller's transaction. */
 bool config_store_put(struct arena *a, const struct seal *seal, struct db *db, yyjson_val *values, struct err *e) MUST_USE;
+/* setting_put, with a proxy's password sealed. */
+bool config_setting_put(struct arena *a, const struct seal *seal, struct db *db, struct str name, struct str value, struct err *e) MUST_USE;
 
 /* Sealed and compressed, for the table of versions. */
 struct str config_pack(struct arena *a, const struct seal *seal, const struct config_state *s);

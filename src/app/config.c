@@ -674,6 +674,12 @@ static bool store_providers(struct loader *l, struct db *db, struct err *e)
                                  .from = ORIGIN_API};
         struct secret key = {STR_NONE};
         struct err inner = ERR_INIT;
+        if (!address_opened(&l->src->seal, l->a, p->proxy, &in.proxy, &inner)) {
+            log_error(NULL, "provider.proxy_lost", "provider=" STR_FMT " error=%s",
+                      STR_ARG(p->name), inner.message);
+            in.proxy = STR_NONE;
+            in.is_enabled = false; /* it must not go out another way */
+        }
         if (p->more.n && !json_parse(l->a, p->more, 0, &in.more, NULL))
             in.more = NULL;
         if (p->sealed_key.n &&
@@ -1245,7 +1251,8 @@ static bool store_setting(void *arg, struct str name, struct str value, struct e
     const struct setting *row = setting_find(name);
     struct err inner = ERR_INIT;
     (void)e;
-    if (row && !setting_set(&l->s->settings, row, value, &inner))
+    if (row && (!address_opened(&l->src->seal, l->a, value, &value, &inner) ||
+                !setting_set(&l->s->settings, row, value, &inner)))
         log_error(NULL, "setting.skipped", "setting=" STR_FMT " error=%s", STR_ARG(name),
                   inner.message);
     return true;

@@ -202,6 +202,9 @@ def test_what_the_store_holds_is_exported_whole(start_sluice, tmp_path, seed):
         assert '"%s"' % noun in text, noun
     for name in values:
         assert '"%s"' % name in text, name
+    kept = b"".join(f.read_bytes() for f in (folder / "data").rglob("*") if f.is_file())
+    for secret in (key["key"], "sk-of-the-provider-0001", "sk-of-azure-000001", "pw-of-the-proxy"):
+        assert secret.encode() not in kept, "at rest it is sealed"
     for secret in (key["key"], "sk-of-the-provider-0001", "sk-of-azure-000001", "pw-of-the-proxy", ADMIN):
         assert secret not in text
     env = {"SLUICE_KEY_FULL": "sk-of-the-provider-0001", "SLUICE_KEY_AZ": "sk-of-azure-000001", "SLUICE_PROXY_OF_FULL": "http://user:pw-of-the-proxy@p.example:1"}

@@ -16,7 +16,7 @@ from conftest import basic_config
 from faults import preloaded
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn, dump
-from gateway import KEY, wait_for
+from gateway import KEY, Sluice, wait_for
 from upstream import Upstream, answer, chunk, failure, head, held_stream, silence, stream
 
 CHAT = FORMATS["chat"]
@@ -245,6 +245,51 @@ def test_proxy_and_tls(start_sluice, tls_upstream, certificates, proxy):
     if proxy.kind == "http":
         assert proxy.seen[0][0] == "CONNECT"
         assert b"upstream-secret" not in b"".join(h for _, _, h in proxy.seen)
+
+
+def kept(s):
+    return b"".join(f.read_bytes() for f in (s.folder / "data").rglob("*") if f.is_file())
+
+
+def test_a_password_of_a_proxy_is_sealed_and_used(tmp_path, calls, scripted, upstream):
+    """A provider's and the setting's, where the store holds them: through a rename, a switch, another change and a new start."""
+    p = Proxy("http")
+    secret = "http://user:pw-canary-0815@127.0.0.1:%d" % p.server_address[1]
+    (tmp_path / "sluice.jsonc").write_text(dump({"server": {"api_keys": [{"key": KEY, "scopes": ["admin", "inference"]}]}}))
+    (tmp_path / "sluice.jsonc").chmod(0o444)  # what is made over the API stands in the store
+
+    def through(s, model, is_new=True):
+        seen = len(p.seen)
+        assert s.post("/v1/chat/completions", CHAT.request(Ask(model=model))).status_code == 200
+        assert len(p.seen) == seen + is_new and b"proxy-authorization: basic dxnlcjpwdy1jyw5hcnktmdgxnq==" in p.seen[-1][2].lower()
+        assert b"pw-canary" not in kept(s), "at rest it is sealed"
+
+    s = Sluice(tmp_path, None, calls)
+    for name, proxy, origin in (("own", secret, scripted.origin), ("shared", "", scripted.origin.replace("127.0.0.1", "localhost"))):
+        assert s.post("/sluice/v1/providers", {"name": name, "type": "openai-compatible", "base_url": origin + "/v1",
+                                               "api_key": "upstream-secret-chat", "proxy": proxy}).status_code == 201
+        assert s.post("/sluice/v1/models", {"name": "m-" + name, "targets": [{"provider": name}]}).status_code == 201
+    assert s.call("PATCH", "/sluice/v1/settings/proxy", {"value": secret}).status_code == 200
+    through(s, "m-own")
+    through(s, "m-shared")
+    assert s.call("PATCH", "/sluice/v1/providers/own", {"priority": 3, "proxy": secret.replace("user:pw-canary-0815", "***")}).status_code == 200
+    assert s.call("PATCH", "/sluice/v1/providers/own", {"name": "renamed"}).status_code == 200
+    for _ in range(2):
+        assert s.post("/admin/api/config/providers/renamed/toggle").status_code == 200
+    through(s, "m-own", False)
+    s.stop()
+    s = Sluice(tmp_path, None, calls)
+    through(s, "m-own")
+    through(s, "m-shared")
+    assert "***@" in s.get("/sluice/v1/providers/renamed").json()["proxy"]
+    s.stop()
+    (tmp_path / "data/master.key").unlink()  # another installation's: what does not open must not go out another way
+    s = Sluice(tmp_path, None, calls)
+    assert s.post("/v1/chat/completions", CHAT.request(Ask(model="m-own"))).status_code in (404, 503)
+    assert "provider.proxy_lost" in s.output()
+    s.stop()
+    p.shutdown()
+    p.server_close()
 
 
 def test_dead_proxy(start_sluice, scripted, upstream):
