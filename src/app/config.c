@@ -1615,25 +1615,37 @@ bool state_check(const char *path, struct err *e)
     return ok || damaged(path, e);
 }
 
-bool state_open(struct config_sources *s, struct err *e)
+struct db *state_open_held(struct config_sources *s, struct err *e)
 {
     if (!make_folder(s->data_dir, e))
-        return false;
+        return NULL;
     if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >=
-        (int)sizeof s->db_path)
-        return err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
+        (int)sizeof s->db_path) {
+        err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
+        return NULL;
+    }
     s->is_first_start = access(s->db_path, F_OK) != 0;
     if (!seal_open(&s->seal, s->data_dir, e))
-        return false;
+        return NULL;
     struct err held = ERR_INIT;
     if (s->file && file_has_drafts(s->file)) /* they go with the lock */
         file_unlock(file_lock(s->file, 0, &held));
     struct arena *a = arena_new();
     struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
     bool ok = db && db_migrate(db, e) && change_recover(a, &s->seal, db, s->file, e);
-    db_close(db);
     arena_free(a);
-    return ok || damaged(s->db_path, e);
+    if (ok)
+        return db;
+    db_close(db);
+    (void)damaged(s->db_path, e);
+    return NULL;
+}
+
+bool state_open(struct config_sources *s, struct err *e)
+{
+    struct db *db = state_open_held(s, e);
+    db_close(db);
+    return db != NULL;
 }
 
 void state_close(struct config_sources *s)

@@ -33,6 +33,7 @@ struct config_sources {
 /* Makes the data directory (0700), brings the store to the newest schema, opens the master key. */
 bool state_check(const char *path, struct err *e) MUST_USE; /* whether a store can be started with; one that is not there can. Changes nothing */
 bool state_open(struct config_sources *s, struct err *e) MUST_USE;
+struct db *state_open_held(struct config_sources *s, struct err *e) MUST_USE; /* the handle that did it stays open: the caller's */
 void state_close(struct config_sources *s);
 /* Reads everything, checks it whole, builds a snapshot (one reference, the caller's). Nothing is changed on failure:
  * e names the place (line and column for the file's syntax, the member for its content). */

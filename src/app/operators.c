@@ -32,16 +32,22 @@ static bool note_change(struct db *db, bool is_set, enum origin from, struct err
     return audit_append_alone(db, &row, e);
 }
 
-bool operators_refresh(struct identity *id, const struct config_sources *s, struct snapshot *snap,
-                       struct err *e)
+bool operators_refresh_from(struct identity *id, struct db *db, const struct config_sources *s,
+                            struct snapshot *snap, struct err *e)
 {
     bool changed = false, is_set = secret_is_set(snap->admin_password);
     enum origin from = is_set ? snap->admin_password_from : s->file ? ORIGIN_FILE : ORIGIN_ENV;
-    struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
     bool ok = db && identity_adopt(id, db, &snap->settings, snap->admin_password, from,
                                    clock_wall_ms(), &changed, e);
     wipe(snap);
-    ok = ok && identity_load(id, db, e) && (!changed || note_change(db, is_set, from, e));
+    return ok && identity_load(id, db, e) && (!changed || note_change(db, is_set, from, e));
+}
+
+bool operators_refresh(struct identity *id, const struct config_sources *s, struct snapshot *snap,
+                       struct err *e)
+{
+    struct db *db = db_open(s->db_path, DB_READ_WRITE, e);
+    bool ok = operators_refresh_from(id, db, s, snap, e);
     db_close(db);
     return ok;
 }

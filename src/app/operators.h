@@ -6,6 +6,7 @@
 
 /* Takes over the password that file or environment give, wipes it from snap, and reads operators and sessions from the store. */
 bool operators_refresh(struct identity *id, const struct config_sources *s, struct snapshot *snap, struct err *e) MUST_USE;
+bool operators_refresh_from(struct identity *id, struct db *db, const struct config_sources *s, struct snapshot *snap, struct err *e) MUST_USE;
 /* At the first start, when nobody can sign in: makes a claim link, whose token is then in s->claim_token. */
 bool operators_first_claim(struct identity *id, struct config_sources *s, const struct snapshot *snap, struct err *e) MUST_USE;
 /* Writes when sessions were used, ends those that are over, retires old audit rows. Failures are logged. */

@@ -75,7 +75,7 @@ struct server {
     struct worker_loop loops[MAX_LOOPS];
     unsigned n_loops;
     struct usage_log *usage;
-    /* never used: while it is open the journal stays, and readers need no room on a full disk */
+    /* what a start reads by, and nothing afterwards: while it is open the journal stays, and readers need no room on a full disk */
     struct db *anchor;
     struct body_store *bodies;
     struct tail *tail;
@@ -190,15 +190,20 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
 }
 
 /* Records what others than api/change.h did. */
+static void observe_with(struct server *s, struct db *db, const char *actor, struct err *e)
+{
+    struct arena *a = arena_new();
+    if (!db || !change_observe(a, &s->control, db, str_of(actor), e))
+        log_warn(NULL, "config.not_recorded", "error=%s", e->message);
+    arena_free(a);
+}
+
 static void observe(struct server *s, const char *actor)
 {
     struct err e = ERR_INIT;
-    struct arena *a = arena_new();
     struct db *db = db_open(s->sources.db_path, DB_READ_WRITE, &e);
-    if (!db || !change_observe(a, &s->control, db, str_of(actor), &e))
-        log_warn(NULL, "config.not_recorded", "error=%s", e.message);
+    observe_with(s, db, actor, &e);
     db_close(db);
-    arena_free(a);
 }
 
 static bool reload_locked(struct server *s, struct err *e)
@@ -248,10 +253,10 @@ static void observe_start(void *arg)
     struct server *s = arg;
     struct err e = ERR_INIT;
     pthread_mutex_lock(&s->change_lock);
-    s->anchor = db_open(s->sources.db_path, DB_READ_WRITE, &e);
-    if (!s->anchor || !db_exec(s->anchor, "SELECT count(*) FROM setting", &e))
-        log_warn(NULL, "store.not_held", "error=%s", e.message);
-    observe(s, "start");
+    observe_with(s, s->anchor, "start", &e);
+    /* from now on it only stands there */
+    if (!db_exec(s->anchor, "PRAGMA mmap_size=0; PRAGMA shrink_memory;", &e))
+        log_warn(NULL, "store.memory_held", "error=%s", e.message);
     pthread_mutex_unlock(&s->change_lock);
     snapshot_thread_done();
 }
@@ -363,33 +368,19 @@ static bool collect_metrics(void *arg, struct arena *a, struct metrics_view *v)
 }
 
 /* Where the ledger ends: new lines come behind it, also when the clock went back. */
-static int64_t load_last_line(const char *path)
+static int64_t load_last_line(struct db *db)
 {
     struct err e = ERR_INIT;
     int64_t id = 0;
-    struct db *db = db_open(path, DB_READ_ONLY, &e);
-    if (!db || !ledger_last_id(db, &id, &e))
+    if (!ledger_last_id(db, &id, &e))
         log_warn(NULL, "ledger.unread", "error=%s", e.message);
-    db_close(db);
     return id >> LEDGER_LOOP_BITS;
-}
-
-static struct totals_base *load_totals(const char *path)
-{
-    struct err e = ERR_INIT;
-    struct db *db = db_open(path, DB_READ_ONLY, &e);
-    struct totals_base *b = totals_load(db);
-    db_close(db);
-    return b;
 }
 
 static void load_state(struct server *s, const struct snapshot *snap)
 {
-    struct err e = ERR_INIT;
-    struct db *db = db_open(s->sources.db_path, DB_READ_ONLY, &e);
-    breakers_load(relay_live_state(s->shared), snap, db);
-    limits_load(s->limiter, db);
-    db_close(db);
+    breakers_load(relay_live_state(s->shared), snap, s->anchor);
+    limits_load(s->limiter, s->anchor);
 }
 
 static void sweep_on_worker(void *arg)
@@ -589,7 +580,9 @@ static void watch_signal(uv_loop_t *uv, uv_signal_t *h, int number, uv_signal_cb
 static void keep_freed_memory(void)
 {
     /* Streams take and give back tens of kilobytes all the time: a heap that shrinks each time its top is free grows again at
-     * once, page by page. */
+     * once, page by page. So does a large body in a mapping of its own; once one of these is set, the C library no longer finds
+     * out by itself which sizes come back. */
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 16 << 20);
     (void)mallopt(M_TOP_PAD, 256 << 10);
 }
@@ -710,8 +703,8 @@ static bool start_with(struct server *s, const struct snapshot *snap, struct err
     load_state(s, snap);
     s->router = router_new();
     s->metrics = metrics_new(s->n_loops, (unsigned)snap->settings.metrics_max_labels);
-    s->totals = load_totals(s->sources.db_path);
-    s->last_line_us = load_last_line(s->sources.db_path);
+    s->totals = totals_load(s->anchor);
+    s->last_line_us = load_last_line(s->anchor);
     s->otlp = otlp_new(s->n_loops, collect_metrics, s);
     atomic_store(&s->reloads.is_last_ok, true);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
@@ -812,13 +805,15 @@ static bool start(struct server *s, struct err *e)
                    hex);
     explicit_bzero(hex, sizeof hex);
     keep_memory_out_of_cores();
-    if (!state_open(&s->sources, e))
+    s->anchor = state_open_held(&s->sources, e);
+    if (!s->anchor || !db_exec(s->anchor, "PRAGMA mmap_size=268435456;", e))
         return false;
     recover_ledger(s->sources.db_path);
-    if (!config_load(&s->sources, &snap, e) || !first_key(&s->sources, &snap, e))
+    if (!config_build(&s->sources, &(struct config_draft){.db = s->anchor}, &snap, e) ||
+        !first_key(&s->sources, &snap, e))
         return false;
     s->identity = identity_new(s->sources.seal.key);
-    if (!operators_refresh(s->identity, &s->sources, snap, e) ||
+    if (!operators_refresh_from(s->identity, s->anchor, &s->sources, snap, e) ||
         (!s->options.is_quiet && !operators_first_claim(s->identity, &s->sources, snap, e))) {
         snapshot_unref(snap);
         return false;

@@ -3,6 +3,7 @@
 #include "base/codec.h"
 #include "domain/provider_kind.h"
 #include "http/http.h"
+#include <endian.h>
 
 static bool not_found(struct err *e, const char *what, struct str name)
 {
@@ -300,10 +301,40 @@ struct each_packed {
     bool is_broken; /* one could not be taken apart */
 };
 
+/* As all of them begin: fifteen digits, with zeros in front, and a comma. */
+static bool take_padded(struct str *s, int64_t *out)
+{
+    uint64_t v = 0;
+    if (s->n < 16 || s->p[15] != ',')
+        return false;
+    /* eight digits and the last seven, with one of the former before them */
+    for (int half = 0; half < 2; half++) {
+        uint64_t w;
+        memcpy(&w, s->p + half * 7, sizeof w);
+        w = le64toh(w);
+        if ((w & 0xf0f0f0f0f0f0f0f0) != 0x3030303030303030 ||
+            ((w + 0x0606060606060606) & 0xf0f0f0f0f0f0f0f0) != 0x3030303030303030)
+            return false;
+        /* pairs of digits, of pairs, of fours: the least of them stands highest */
+        w = (w & 0x0f0f0f0f0f0f0f0f) * 2561 >> 8;
+        w = (w & 0x00ff00ff00ff00ff) * 6553601 >> 16;
+        w = (w & 0x0000ffff0000ffff) * 42949672960001 >> 32;
+        v = half ? v * 10000000 + w % 10000000 : w;
+    }
+    *out = (int64_t)v;
+    *s = str_skip(*s, 16);
+    return true;
+}
+
 /* Up to a comma. It was written by SQLite, and is read by the hundred thousand: looked at once, judged at its end. */
 static bool take_number(struct str *s, int64_t *out)
 {
     const char *p = s->p, *end = p + s->n;
+    if (s->n >= 2 && p[1] == ',' && p[0] >= '0' && p[0] <= '9') { /* most of them */
+        *out = p[0] - '0';
+        *s = str_n(p + 2, s->n - 2);
+        return true;
+    }
     bool is_negative = p < end && *p == '-';
     uint64_t v = 0;
     p += is_negative;
@@ -332,10 +363,11 @@ static bool unpack(struct str s, struct key_row *k)
     struct str hash;
     k->hint = k->sealed = STR_NONE;
     k->rotated_ms = 0;
-    if (!take_number(&s, &k->created_ms) || !take(&s, sizeof k->hash, &hash) ||
-        !take_number(&s, &k->scopes) || !take_number(&s, &is_enabled) ||
-        !take_number(&s, &k->expires_ms) || !take_number(&s, &id_n) || !take_number(&s, &label_n) ||
-        !take_number(&s, &allowed_n) || !take(&s, id_n, &k->id) || !take(&s, label_n, &k->label) ||
+    if ((!take_padded(&s, &k->created_ms) && !take_number(&s, &k->created_ms)) ||
+        !take(&s, sizeof k->hash, &hash) || !take_number(&s, &k->scopes) ||
+        !take_number(&s, &is_enabled) || !take_number(&s, &k->expires_ms) ||
+        !take_number(&s, &id_n) || !take_number(&s, &label_n) || !take_number(&s, &allowed_n) ||
+        !take(&s, id_n, &k->id) || !take(&s, label_n, &k->label) ||
         !take(&s, allowed_n, &k->allowed_models))
         return false;
     memcpy(k->hash, hash.p, sizeof k->hash);
