@@ -3,6 +3,7 @@
  * what is well-formed. */
 #include "base/banned.h"
 #include "base/utf8.h"
+#include "base/wide.h"
 #include "json/json.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -141,12 +142,106 @@ static const byte *skip_plain(const byte *p, const byte *end)
 }
 #endif
 
+#ifdef WIDE
+static inline WIDE uint64_t bits_of(__m256i low, __m256i high)
+{
+    return (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high)
+                                                     << 32;
+}
+
+static inline WIDE uint64_t equal_to(__m256i low, __m256i high, char c)
+{
+    const __m256i all = _mm256_set1_epi8(c);
+    return bits_of(_mm256_cmpeq_epi8(low, all), _mm256_cmpeq_epi8(high, all));
+}
+
+/* signed: bytes of 0x80 and above are less than all others */
+static inline WIDE uint64_t less_than(__m256i low, __m256i high, char c)
+{
+    const __m256i all = _mm256_set1_epi8(c);
+    return bits_of(_mm256_cmpgt_epi8(all, low), _mm256_cmpgt_epi8(all, high));
+}
+
+/* Set: what may not stand behind a backslash. One bit for each upper half that some of those have that may, in which both halves of a
+ * byte must agree. */
+static inline WIDE __m256i not_escapable(__m256i v)
+{
+    const __m256i nibble = _mm256_set1_epi8(0x0f);
+    const __m256i of_low = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 0, 13, 0, 8, 0, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1));
+    const __m256i of_high = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0));
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), nibble);
+    __m256i both = _mm256_and_si256(_mm256_shuffle_epi8(of_low, _mm256_and_si256(v, nibble)),
+                                    _mm256_shuffle_epi8(of_high, high));
+    return _mm256_cmpeq_epi8(both, _mm256_setzero_si256());
+}
+
+/* Of 64 bytes that lie in a string, or where it ends, all at once: whether escapes and characters of two bytes are as skip_plain goes
+ * over them. Then *n is behind the last of them, 64 or 65, and *end has the bits of what is not escaped and may end the string. */
+static inline WIDE bool judge_block(const byte *p, __m256i low, __m256i high, unsigned *n,
+                                    uint64_t *end)
+{
+    uint64_t slash = equal_to(low, high, '\\'), escaped = slash << 1;
+    uint64_t above = bits_of(low, high), two = 0;
+    if ((slash & escaped) ||
+        (escaped && (escaped & bits_of(not_escapable(low), not_escapable(high)))))
+        return false;
+    if (above) {
+        uint64_t follows = less_than(low, high, (char)0xc0);
+        two = less_than(low, high, (char)0xe0) & ~less_than(low, high, (char)0xc2);
+        if (above != (follows | two) || follows != two << 1)
+            return false;
+    }
+    *n = 64 + (unsigned)((slash | two) >> 63);
+    if ((slash >> 63 && !(p[64] < 128 && short_forms[p[64]])) ||
+        (two >> 63 && (p[64] & 0xc0) != 0x80))
+        return false;
+    *end = (equal_to(low, high, '"') & ~escaped) | (less_than(low, high, 0x20) & ~above);
+    return true;
+}
+
+/* As skip_plain, 64 bytes at once. */
+static WIDE const byte *skip_plain_wide(const byte *p, const byte *end)
+{
+    while (end - p >= 66) {
+        __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)p);
+        __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
+        uint64_t stops = equal_to(low, high, '"') | equal_to(low, high, '\\') |
+                         less_than(low, high, 0x20);
+        unsigned at = 64;
+        if (stops && judge_block(p, low, high, &at, &stops)) {
+            if (stops)
+                return p + __builtin_ctzll(stops);
+        } else if (stops) { /* one by one: the string ends here, or holds something rare */
+            do {
+                at = (unsigned)__builtin_ctzll(stops);
+                byte c = p[at], next = p[at + 1];
+                bool is_escape = c == '\\' && next < 128 && short_forms[next];
+                if (!is_escape && !(c >= 0xc2 && c <= 0xdf && (next & 0xc0) == 0x80))
+                    return p + at;
+                at += 2;
+                stops = at < 64 ? stops & ~(uint64_t)0 << at : 0;
+            } while (stops);
+            at = at > 64 ? at : 64;
+        }
+        p += at;
+    }
+    return p;
+}
+#endif
+
 /* As skip_string, from inside of the string on. */
 static __attribute__((noinline)) bool skip_string_from(struct scan *s, const byte *p)
 {
     const byte *end = s->end;
     for (;;) {
-#ifdef __SSE2__
+#ifdef WIDE
+        if (end - p >= 256 && HAS_WIDE())
+            p = skip_plain_wide(p, end);
+        if (p < end && *p != '"')
+            p = skip_plain(p, end);
+#elif defined(__SSE2__)
         p = skip_plain(p, end);
 #endif
         if (p < end && *p == '"') {

@@ -1,6 +1,39 @@
 #include "relay/scan.h"
+#include "base/wide.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
+#endif
+
+#ifdef WIDE
+/* As far as 64 places can be looked at at once: the needle's place, or from where on it was not looked for. Compares the second
+ * byte and the last but one: where a needle is a name in quotes, these are rarer. */
+static WIDE size_t find_wide(struct str hay, struct str needle, bool *is_found)
+{
+    const __m256i first = _mm256_set1_epi8(needle.p[1]);
+    const __m256i final = _mm256_set1_epi8(needle.p[needle.n - 2]);
+    size_t i = 0;
+    for (; i + 64 + needle.n - 1 <= hay.n; i += 64) {
+        const char *p = hay.p + i + 1, *q = hay.p + i + needle.n - 2;
+        __m256i low = _mm256_and_si256(
+            _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)p), first),
+            _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)q), final));
+        __m256i high = _mm256_and_si256(
+            _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)(p + 32)), first),
+            _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)(q + 32)), final));
+        if (_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_or_si256(low, high)))
+            continue;
+        uint64_t mask = (uint32_t)_mm256_movemask_epi8(low) |
+                        (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
+        for (; mask; mask &= mask - 1) {
+            size_t at = i + (size_t)__builtin_ctzll(mask);
+            if (memcmp(hay.p + at, needle.p, needle.n) == 0) {
+                *is_found = true;
+                return at;
+            }
+        }
+    }
+    return i;
+}
 #endif
 
 /* Compares first and last byte of the needle at 16 places at once. */
@@ -9,6 +42,12 @@ size_t find_bytes(struct str hay, struct str needle)
     if (hay.n < needle.n)
         return hay.n;
     size_t last = hay.n - needle.n, i = 0;
+#ifdef WIDE
+    bool is_found = false;
+    if (hay.n >= 128 && needle.n >= 4 && HAS_WIDE() &&
+        (i = find_wide(hay, needle, &is_found), is_found))
+        return i;
+#endif
 #ifdef __SSE2__
     const __m128i first = _mm_set1_epi8(needle.p[0]);
     const __m128i final = _mm_set1_epi8(needle.p[needle.n - 1]);
@@ -374,6 +413,59 @@ static inline size_t first_mark(struct str text, size_t i, uint32_t bits, const 
     return text.n;
 }
 
+#ifdef WIDE
+static inline WIDE __attribute__((always_inline)) __m256i wide_hits(const char *p, __m256i a,
+                                                                    const struct mark *m)
+{
+    __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(p + m->probe));
+    return _mm256_and_si256(_mm256_cmpeq_epi8(a, _mm256_set1_epi8(m->text.p[0])),
+                            _mm256_cmpeq_epi8(b, _mm256_set1_epi8(m->text.p[m->probe])));
+}
+
+static inline WIDE __attribute__((always_inline)) __m256i wide_block(const char *p,
+                                                                     const struct mark *m)
+{
+    __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i hits = _mm256_or_si256(_mm256_or_si256(wide_hits(p, a, &m[0]), wide_hits(p, a, &m[1])),
+                                   wide_hits(p, a, &m[2]));
+    return m[3].text.n ? _mm256_or_si256(hits, wide_hits(p, a, &m[3])) : hits;
+}
+
+/* As find_mark_of over as many whole blocks of 64 places as there are; *i: from where on nothing was looked at. */
+static inline WIDE __attribute__((always_inline)) size_t
+find_mark_wide(struct str text, const struct mark *marks, size_t *i)
+{
+    size_t at;
+    for (; *i + 64 + MAX_PROBE <= text.n; *i += 64) {
+        __m256i low = wide_block(text.p + *i, marks), high = wide_block(text.p + *i + 32, marks);
+        __m256i both = _mm256_or_si256(low, high);
+        if (_mm256_testz_si256(both, both))
+            continue;
+        uint32_t bits = (uint32_t)_mm256_movemask_epi8(low);
+        if (bits && (at = first_mark(text, *i, bits, marks)) < text.n)
+            return at;
+        bits = (uint32_t)_mm256_movemask_epi8(high);
+        if (bits && (at = first_mark(text, *i + 32, bits, marks)) < text.n)
+            return at;
+    }
+    return text.n;
+}
+/* One for each list, whose marks are then constants. */
+#define WIDE_FINDER(list)                                      \
+    static WIDE size_t find_##list(struct str text, size_t *i) \
+    {                                                          \
+        return find_mark_wide(text, list, i);                  \
+    }
+WIDE_FINDER(chat_marks)
+WIDE_FINDER(anthropic_marks)
+WIDE_FINDER(gemini_marks)
+WIDE_FINDER(responses_marks)
+WIDE_FINDER(ollama_marks)
+#define FIND_MARK(text, list) find_mark_of(text, list, find_##list)
+#else
+#define FIND_MARK(text, list) find_mark_of(text, list, NULL)
+#endif
+
 #ifdef __SSE2__
 static inline __m128i probe_hits(const char *p, __m128i a, const struct mark *m)
 {
@@ -394,10 +486,16 @@ static inline __attribute__((always_inline)) __m128i block_hits(const char *p, c
 
 /* The first place of any mark; text.n when there is none. One pass, 32 places at once. Inlined for each list, so that
  * what its marks have in common is loaded and compared once. */
-static inline __attribute__((always_inline)) size_t find_mark_of(struct str text,
-                                                                 const struct mark *marks)
+static inline __attribute__((always_inline)) size_t
+find_mark_of(struct str text, const struct mark *marks, size_t (*wide)(struct str, size_t *))
 {
     size_t i = 0, at;
+#ifdef WIDE
+    if (text.n >= 128 && HAS_WIDE() && (at = wide(text, &i)) < text.n)
+        return at;
+#else
+    (void)wide;
+#endif
 #ifdef __SSE2__
     for (; i + 32 + MAX_PROBE <= text.n; i += 32) {
         __m128i low = block_hits(text.p + i, marks), high = block_hits(text.p + i + 16, marks);
@@ -428,21 +526,21 @@ static size_t find_mark(struct str text, enum wire_id id)
 {
     switch (id) {
     case WIRE_ANTHROPIC:
-        return find_mark_of(text, anthropic_marks);
+        return FIND_MARK(text, anthropic_marks);
     case WIRE_GEMINI:
-        return find_mark_of(text, gemini_marks);
+        return FIND_MARK(text, gemini_marks);
     case WIRE_RESPONSES:
-        return find_mark_of(text, responses_marks);
+        return FIND_MARK(text, responses_marks);
     case WIRE_OLLAMA:
     case WIRE_OLLAMA_GENERATE:
-        return find_mark_of(text, ollama_marks);
+        return FIND_MARK(text, ollama_marks);
     case WIRE_CHAT:
     case WIRE_COMPLETIONS:
     case WIRE_NONE:
     case WIRE_N:
         break;
     }
-    return find_mark_of(text, chat_marks);
+    return FIND_MARK(text, chat_marks);
 }
 
 /* Up to where the first delta of whole frames was forwarded, with the role that it lacked; 0: it lacks none. */

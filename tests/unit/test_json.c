@@ -100,6 +100,42 @@ START_TEST(reader_and_scanner_agree_on_what_is_json)
 }
 END_TEST
 
+/* Texts long enough for the widest blocks, made of what a block may hold, so that each piece comes to stand at its every place. */
+START_TEST(long_strings_are_judged_as_by_the_reader)
+{
+    static const struct str pieces[] = {
+        STR_INIT("gate "), STR_INIT("\\n"), STR_INIT("\\\""), STR_INIT("\\\\"),
+        STR_INIT("\xc3\xa9"), STR_INIT("\\u00e9"), STR_INIT("\xe2\x82\xac"), STR_INIT("\\/\\t"),
+        STR_INIT("wind, ordinary words without an end of any kind in them, seventy bytes"),
+        STR_INIT("\"}, {\"k\":\""), STR_INIT("\xf0\x9f\x98\x80"), STR_INIT("0"),
+        /* from here on: broken */
+        STR_INIT("\\x"), STR_INIT("\x01"), STR_INIT("\xc3"), STR_INIT("\xa9"), STR_INIT("\xc0\x80"),
+        STR_INIT("\\\xc3\xa9"), STR_INIT("\"x")};
+    static const size_t sound = 12;
+    uint32_t seed = 20261130;
+    for (size_t round = 0; round < 4000; round++) {
+        char text[900];
+        size_t n = 8, at_broken = round % 4 ? SIZE_MAX : 40 + round / 4 % 300;
+        memcpy(text, "[{\"k\":\"", n);
+        while (n < 500) {
+            seed = seed * 1664525 + 1013904223;
+            size_t i = (seed >> 16) % (round % 8 < 4 ? sound : 6);
+            if (n >= at_broken) {
+                i = sound + (seed >> 16) % (ARRAY_LEN(pieces) - sound);
+                at_broken = SIZE_MAX;
+            }
+            memcpy(text + n, pieces[i].p, pieces[i].n);
+            n += pieces[i].n;
+        }
+        memcpy(text + n, "\"}]", 3);
+        struct err e = ERR_INIT, e2 = ERR_INIT;
+        struct str s = str_n(text, n + 3);
+        ck_assert_msg(parses(s, &e) == json_valid(s, 0, &e2), "round %zu: " STR_FMT ": %s / %s",
+                      round, STR_ARG(s), e.message, e2.message);
+    }
+}
+END_TEST
+
 START_TEST(errors_say_where)
 {
     static const struct {
@@ -492,8 +528,9 @@ START_TEST(several_members_are_found_in_one_walk)
 END_TEST
 
 UNIT_MAIN("json", several_members_are_found_in_one_walk, reader_and_scanner_agree_on_what_is_json,
-          errors_say_where, depth_is_bounded, comments_are_read_where_allowed, integers_are_exact,
-          values_are_read_tolerantly, equality_ignores_member_order_only,
-          writer_sets_commas_and_escapes, ill_formed_text_becomes_replacement_characters,
-          doubles_come_back_the_same, writing_beyond_the_limits_fails_once_and_for_all,
-          spans_of_members_are_found, keys_match_only_whole, quoted_text_is_decoded)
+          long_strings_are_judged_as_by_the_reader, errors_say_where, depth_is_bounded,
+          comments_are_read_where_allowed, integers_are_exact, values_are_read_tolerantly,
+          equality_ignores_member_order_only, writer_sets_commas_and_escapes,
+          ill_formed_text_becomes_replacement_characters, doubles_come_back_the_same,
+          writing_beyond_the_limits_fails_once_and_for_all, spans_of_members_are_found,
+          keys_match_only_whole, quoted_text_is_decoded)

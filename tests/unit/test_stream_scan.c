@@ -213,7 +213,7 @@ END_TEST
 
 START_TEST(finds_bytes_wherever_they_stand)
 {
-    char hay[80];
+    char hay[300]; /* several of the widest blocks, and what is left behind them */
     for (size_t n = 5; n <= sizeof hay; n++)
         for (size_t at = 0; at + 5 <= n; at++) {
             memset(hay, '"', sizeof hay);

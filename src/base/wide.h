@@ -1,0 +1,10 @@
+/* wide.h - the processor's instructions on 32 bytes, where it has them: what walks over large texts takes them when asked at run time,
+ * since the program is built for every processor of its kind. */
+#ifndef BASE_WIDE_H
+#define BASE_WIDE_H
+#if defined(__x86_64__) && defined(__SSE2__)
+#include <immintrin.h>
+#define WIDE __attribute__((target("avx2,bmi")))
+#define HAS_WIDE() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
+#endif
+#endif
