@@ -440,6 +440,8 @@ static void on_drain(void *arg, struct http_req *r)
     (void)arg;
     if (c && c->relay)
         relay_drain(c->relay);
+    if (c && c->stored)
+        relay_stored_drain(c->stored);
     if (c && c->tail)
         tail_drain(c->tail);
 }

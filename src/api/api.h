@@ -28,6 +28,7 @@ struct api_call {            /* one request, in its arena */
     struct str path;         /* canonical */
     struct route_params params;
     struct relay *relay;     /* once begun */
+    struct stored_call *stored; /* it reads a stored response */
     struct control_job *job; /* a control handler at work */
     struct tail_client *tail; /* it listens to the request log */
     struct str cors;         /* Access-Control-Allow-Origin; empty: none */

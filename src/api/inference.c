@@ -11,19 +11,19 @@
 static void get_response(struct api_call *c)
 {
     relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"),
-                 STORED_RESPONSE);
+                 STORED_RESPONSE, &c->stored);
 }
 
 static void delete_response(struct api_call *c)
 {
     relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"),
-                 STORED_DELETE);
+                 STORED_DELETE, &c->stored);
 }
 
 static void get_input_items(struct api_call *c)
 {
     relay_stored(c->api->relay, c->r, c->snap, c->key, c->id, route_param(&c->params, "id"),
-                 STORED_INPUT_ITEMS);
+                 STORED_INPUT_ITEMS, &c->stored);
 }
 
 /* clang-format off */
@@ -38,7 +38,7 @@ const struct endpoint inference_endpoints[] = {
     { HTTP_POST, "/v1/chat/completions",         SURFACE_OPENAI,    ACCESS_INFERENCE, "Create a chat completion", .relay = TALK(OP_CHAT, WIRE_CHAT, "authorization") },
     { HTTP_POST, "/v1/completions",              SURFACE_OPENAI,    ACCESS_INFERENCE, "Create a text completion (legacy)", .relay = TALK(OP_COMPLETIONS, WIRE_COMPLETIONS, "authorization") },
     { HTTP_POST, "/v1/responses",                SURFACE_OPENAI,    ACCESS_INFERENCE, "Create a response", .relay = TALK(OP_RESPONSES, WIRE_RESPONSES, "authorization") },
-    { HTTP_GET,  "/v1/responses/{id}",           SURFACE_OPENAI,    ACCESS_INFERENCE, "Retrieve a stored response", .on_loop = get_response },
+    { HTTP_GET,  "/v1/responses/{id}",           SURFACE_OPENAI,    ACCESS_INFERENCE, "Retrieve a stored response, as a stream with ?stream=true", .on_loop = get_response },
     { HTTP_DELETE, "/v1/responses/{id}",         SURFACE_OPENAI,    ACCESS_INFERENCE, "Delete a stored response", .on_loop = delete_response },
     { HTTP_GET,  "/v1/responses/{id}/input_items", SURFACE_OPENAI,  ACCESS_INFERENCE, "List the input items of a stored response", .on_loop = get_input_items },
     { HTTP_POST, "/v1/responses/input_tokens",   SURFACE_OPENAI,    ACCESS_INFERENCE, "Count the input tokens of a response request", .relay = SPEC(RELAY_COUNT, OP_COUNT_RESPONSES, WIRE_RESPONSES, "authorization") },

@@ -102,9 +102,12 @@ void relay_reply_error(struct http_req *r, enum wire_id client, const struct err
 
 /* ---- stored responses (store: true) ---- */
 enum stored_view { STORED_RESPONSE, STORED_INPUT_ITEMS, STORED_DELETE };
-/* Answers GET /v1/responses/{id}, …/input_items and DELETE: what sluice keeps, or asks the upstream that issued the id. */
+struct stored_call;
+/* Answers GET /v1/responses/{id}, …/input_items and DELETE: what sluice keeps, or asks the upstream that issued the id. *call is set
+ * before anything is answered and lives as long as r. */
 void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap, const struct key *key, struct str request_id,
-                  struct str id, enum stored_view view);
+                  struct str id, enum stored_view view, struct stored_call **call);
+void relay_stored_drain(struct stored_call *c);
 
 /* ---- requests being served: on their own loop only ---- */
 enum relay_state { RELAY_READING, RELAY_WAITING, RELAY_ANSWERING }; /* its body; for an upstream; bytes go out */

@@ -397,6 +397,8 @@ bool responses_is_continuation(const struct relay *rl);        /* history was ex
 void responses_plan(struct relay *rl, const struct target *t, bool is_same); /* who will keep the reply: its upstream or sluice */
 void responses_keep_event(struct relay *rl, struct str data);  /* the same from a terminal event's data */
 void responses_keep_frames(struct relay *rl, struct str frames); /* the same from SSE frames that hold response.completed */
+/* The events of a stored response behind number `after` (-1: all of them), appended to out. */
+bool stored_stream(struct arena *a, struct str response, int64_t after, struct buf *out, struct err *e) MUST_USE;
 void responses_keep(struct relay *rl, struct str response_json); /* the final response object, as sent to the client */
 /* images.c */
 void images_forget(struct relay *rl);                         /* the request goes away while a fetch runs */

@@ -667,13 +667,25 @@ struct stored_call {
     struct http_call *call;
     struct buf reply;
     int status;
+    bool is_stream; /* asked for */
+    int64_t after;  /* starting_after; -1: from the start */
+    bool is_piped;  /* the upstream's stream is under way to the client */
 };
+
+static const struct str json_type = STR_INIT("application/json; charset=utf-8"),
+                        event_type = STR_INIT("text/event-stream; charset=utf-8");
+
+static void answer_as(struct stored_call *c, int status, struct str type, struct str body)
+{
+    struct http_header h[] = {{STR("content-type"), type},
+                              {STR("cache-control"), STR("no-cache")},
+                              {STR("x-request-id"), c->request_id}};
+    http_reply(c->r, status, h, ARRAY_LEN(h), body);
+}
 
 static void answer(struct stored_call *c, int status, struct str body)
 {
-    struct http_header h[] = {{STR("content-type"), STR("application/json; charset=utf-8")},
-                              {STR("x-request-id"), c->request_id}};
-    http_reply(c->r, status, h, ARRAY_LEN(h), body);
+    answer_as(c, status, json_type, body);
 }
 
 static void refuse(struct stored_call *c, enum err_kind kind, const char *code, const char *text)
@@ -686,23 +698,44 @@ static void refuse(struct stored_call *c, enum err_kind kind, const char *code, 
 static void native_head(void *arg, int status, const struct http_header *h, size_t n)
 {
     struct stored_call *c = arg;
-    (void)h;
-    (void)n;
+    struct str type = http_header_get(h, n, "content-type");
     c->status = status;
+    if (status < 300 && str_starts_nocase(type, STR("text/event-stream"))) {
+        struct http_header out[] = {{STR("content-type"), event_type},
+                                    {STR("cache-control"), STR("no-cache")},
+                                    {STR("x-request-id"), c->request_id}};
+        c->is_piped = true;
+        http_reply_head(c->r, status, out, ARRAY_LEN(out), -1);
+        return;
+    }
     buf_init_arena(&c->reply, c->r->arena, (size_t)c->snap->settings.max_reply_bytes);
 }
 
 static void native_body(void *arg, struct str bytes)
 {
     struct stored_call *c = arg;
-    buf_str_add(&c->reply, bytes);
+    if (!c->is_piped) {
+        buf_str_add(&c->reply, bytes);
+        return;
+    }
+    http_reply_body(c->r, bytes);
+    if (http_reply_is_full(c->r))
+        http_call_pause(c->call);
+}
+
+void relay_stored_drain(struct stored_call *c)
+{
+    if (c->call)
+        http_call_resume(c->call);
 }
 
 static void native_end(void *arg)
 {
     struct stored_call *c = arg;
     c->call = NULL;
-    if (buf_failed(&c->reply))
+    if (c->is_piped)
+        http_reply_end(c->r);
+    else if (buf_failed(&c->reply))
         refuse(c, ERR_UPSTREAM, "reply_too_large",
                "The upstream's reply is larger than max_reply_bytes");
     else if (c->status == 401 || c->status == 403 ||
@@ -719,6 +752,10 @@ static void native_error(void *arg, enum http_failure f, const struct err *e, bo
     (void)f;
     (void)is_head_seen;
     c->call = NULL;
+    if (c->is_piped) {
+        http_reply_cut(c->r);
+        return;
+    }
     relay_reply_error(c->r, WIRE_RESPONSES, e, c->request_id, NULL, 0);
 }
 
@@ -738,7 +775,8 @@ static void ask_upstream(struct stored_call *c, const struct upstream *u)
     else if (key.n)
         h[n++] = (struct http_header){STR("authorization"),
                                       str_fmt(a, "Bearer " STR_FMT, STR_ARG(key))};
-    h[n++] = (struct http_header){STR("accept"), STR("application/json")};
+    h[n++] = (struct http_header){STR("accept"), c->is_stream ? STR("text/event-stream")
+                                                              : STR("application/json")};
     for (size_t i = 0; i < u->n_headers; i++)
         h[n++] = u->headers[i];
     struct str query = query_without(a, c->r->query, "key");
@@ -782,8 +820,8 @@ static bool read_page(const struct stored_call *c, struct items_page *out, struc
 }
 
 /* Every item gets an id. */
-static struct str input_items(struct stored_call *c, const struct stored *s,
-                              const struct items_page *page)
+static bool input_items(struct stored_call *c, const struct stored *s,
+                        const struct items_page *page, struct str *out, struct err *e)
 {
     struct arena *a = c->r->arena;
     struct buf b;
@@ -808,6 +846,10 @@ static struct str input_items(struct stored_call *c, const struct stored *s,
     for (i = 0; page->after.n && i < n; i++)
         if (str_eq(ids[i], page->after))
             from = i + 1;
+    if (page->after.n && from == 0)
+        return err_field(e, "after",
+                         "Item with id '" STR_FMT "' not found in the input of '" STR_FMT "'",
+                         STR_ARG(str_first(page->after, 80)), STR_ARG(str_first(s->id, 80)));
     size_t to = from + (size_t)page->limit < n ? from + (size_t)page->limit : n;
     jw_object(&w);
     jw_kv_cstr(&w, "object", "list");
@@ -836,7 +878,36 @@ static struct str input_items(struct stored_call *c, const struct stored *s,
         jw_kv_null(&w, "last_id");
     }
     jw_object_end(&w);
-    return buf_str(&b);
+    *out = buf_str(&b);
+    return true;
+}
+
+static bool read_stream_wish(struct stored_call *c, struct err *e)
+{
+    struct str stream = query_get(c->r->arena, c->r->query, "stream"),
+               after = query_get(c->r->arena, c->r->query, "starting_after");
+    c->is_stream = str_is(stream, "true");
+    c->after = -1;
+    if (stream.n && !c->is_stream && !str_is(stream, "false"))
+        return err_field(e, "stream", "'stream' must be true or false");
+    if (after.n && (!str_to_int(after, &c->after) || c->after < 0))
+        return err_field(e, "starting_after", "'starting_after' must be the number of an event");
+    return true;
+}
+
+static void show_response(struct stored_call *c, const struct stored *s)
+{
+    struct err e = ERR_INIT;
+    struct buf b;
+    if (!c->is_stream) {
+        answer(c, 200, s->response);
+        return;
+    }
+    buf_init_arena(&b, c->r->arena, 8 * s->response.n + 65536);
+    if (stored_stream(c->r->arena, s->response, c->after, &b, &e))
+        answer_as(c, 200, event_type, buf_str(&b));
+    else
+        relay_reply_error(c->r, WIRE_RESPONSES, &e, c->request_id, NULL, 0);
 }
 
 static void show_stored(void *owner, struct stored *s)
@@ -867,13 +938,14 @@ static void show_stored(void *owner, struct stored *s)
     }
     switch (c->view) {
     case STORED_RESPONSE:
-        answer(c, 200, s->response);
+        show_response(c, s);
         break;
     case STORED_INPUT_ITEMS: {
         struct items_page page;
+        struct str items;
         struct err e = ERR_INIT;
-        if (read_page(c, &page, &e))
-            answer(c, 200, input_items(c, s, &page));
+        if (read_page(c, &page, &e) && input_items(c, s, &page, &items, &e))
+            answer(c, 200, items);
         else
             relay_reply_error(c->r, WIRE_RESPONSES, &e, c->request_id, NULL, 0);
         break;
@@ -909,9 +981,10 @@ static void stored_call_gone(void *arg)
 
 void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *snap,
                   const struct key *key, struct str request_id, struct str id,
-                  enum stored_view view)
+                  enum stored_view view, struct stored_call **call)
 {
     struct stored_call *c = ARENA_NEW(r->arena, struct stored_call);
+    struct err e = ERR_INIT;
     bool ok;
     *c = (struct stored_call){.env = l,
                               .r = r,
@@ -920,7 +993,12 @@ void relay_stored(struct relay_loop *l, struct http_req *r, struct snapshot *sna
                               .request_id = request_id,
                               .id = str_dup(r->arena, id),
                               .view = view};
+    *call = c;
     arena_on_free(r->arena, stored_call_gone, c);
+    if (view == STORED_RESPONSE && !read_stream_wish(c, &e)) {
+        relay_reply_error(r, WIRE_RESPONSES, &e, request_id, NULL, 0);
+        return;
+    }
     c->lookup = find_stored(l, c->id, c, show_stored, &ok);
     if (!ok)
         refuse(c, ERR_OVERLOADED, "busy", "The store is busy: try again");

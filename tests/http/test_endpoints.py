@@ -4,7 +4,8 @@ import json
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from formats.common import HELLO, Ask, Turn, dump
+from formats.common import HELLO, Ask, Turn, dump, sse_events
+from formats.responses import SKELETON
 from upstream import answer, http, stream
 
 USER = [{"role": "user", "content": "Hi"}]
@@ -385,6 +386,81 @@ def test_streamed_responses_are_stored_too(sluice, upstream):
     r = sluice.post("/v1/responses", {"model": "to-chat", "input": "Hi", "store": True, "stream": True})
     turn = FORMATS["responses"].read_stream(r.content)
     assert sluice.get("/v1/responses/" + turn.id).json()["output"][0]["content"][0]["text"] == HELLO
+
+
+SAID = {"reasoning": {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "first"}, {"type": "summary_text", "text": "then"}]},
+        "text": {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "phase": "final", "content": [
+            {"type": "output_text", "text": "é \"quoted\" \n", "annotations": [], "logprobs": []}, {"type": "output_text", "text": "more", "annotations": [
+                {"type": "url_citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 4}], "logprobs": []}]},
+        "call": {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": '{"a": 1}', "status": "completed"},
+        "hosted": {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}}
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+def test_a_stored_response_is_told_once_more_as_a_stream(start_sluice, scripted, upstream, status):
+    """Whole, and from behind any event: what shows the response or an item shows it as it is stored, whatever else its upstream said of it."""
+    config = basic_config(scripted.origin)
+    config["providers"]["open"] = {"type": "openai-responses", "api_key": "k", "base_url": scripted.origin + "/v1"}  # keeps nothing itself
+    sluice = start_sluice(config)
+    whole = {"id": "resp_of_an_upstream_" + status, "object": "response", "created_at": 1700000000, "status": status, "error": None, "incomplete_details": None,
+             "model": "responses-model", "output": list(SAID.values()), "usage": {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}, "x_more": {"a": [1.50]}}
+    if status != "completed":
+        whole |= {"incomplete_details": {"reason": "max_output_tokens"}, "output": [SAID[k] for k in SAID if k != "hosted"]} if status == "incomplete" else {"error": {"code": "server_error", "message": "oh"}, "output": []}
+    upstream.play(http(200, dump(whole)))
+    assert sluice.post("/v1/responses", {"model": "open/m", "input": "Hi", "store": True}).status_code == 200
+    where = "/v1/responses/" + whole["id"]
+    kept = sluice.get(where).json()
+    r = sluice.get(where + "?stream=true")
+    assert r.status_code == 200 and r.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(data) for _, data in sse_events(r.content)]
+    assert [e["sequence_number"] for e in events] == list(range(len(events)))
+    assert [e["type"] for e in events[:2]] == ["response.created", "response.in_progress"] and events[-1]["type"] == "response." + status
+    assert events[-1]["response"] == kept
+    assert events[0]["response"] == kept | {"status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
+    assert [e["item"] for e in events if e["type"] == "response.output_item.done"] == kept["output"]
+    texts = [e["delta"] for e in events if e["type"] == "response.output_text.delta"]
+    assert texts == (["é \"quoted\" \n", "more"] if status != "failed" else [])
+    if status == "incomplete":
+        FORMATS["responses"].read_stream(b"".join(b"event: %s\ndata: %s\n\n" % (e["type"].encode(), dump(
+            e if "response" not in e else e | {"response": {**dict.fromkeys(SKELETON), **e["response"]}}).encode()) for e in events))
+    for after in (0, 3, len(events) - 1, len(events) + 5):
+        r = sluice.get("%s?stream=true&starting_after=%d" % (where, after))
+        assert r.status_code == 200 and [json.loads(data) for _, data in sse_events(r.content)] == events[after + 1:], after
+    assert sluice.get(where + "?stream=false").json() == kept
+
+
+def test_what_is_wrong_in_the_query_of_a_stored_response_is_named(sluice, upstream):
+    upstream.play(answer(FORMATS["anthropic"], PLAIN))
+    made = sluice.post("/v1/responses", {"model": "to-anthropic", "input": [{"role": "user", "content": str(i)} for i in range(5)]}).json()
+    where = "/v1/responses/" + made["id"]
+    for path, param in (("?stream=yes", "stream"), ("?stream=true&starting_after=-1", "starting_after"), ("?stream=true&starting_after=x", "starting_after"),
+                        ("/input_items?after=item_of_nobody", "after")):
+        r = sluice.get(where + path)
+        assert (r.status_code, r.json()["error"]["param"], r.json()["error"]["type"]) == (400, param, "invalid_request_error"), path
+    seen, after = [], ""
+    while True:
+        page = sluice.get(where + "/input_items?limit=2&order=asc" + after).json()
+        seen += [i["content"] for i in page["data"]]
+        if not page["has_more"]:
+            break
+        after = "&after=" + page["last_id"]
+    assert seen == ["0", "1", "2", "3", "4"]
+
+
+def test_a_stream_of_the_upstreams_own_response_passes(start_sluice, scripted, upstream):
+    config = basic_config(scripted.origin)
+    config["providers"]["own"] = {"type": "openai", "api_key": "k", "base_url": scripted.origin + "/v1", "wire": "openai_responses"}
+    config["models"]["to-own"] = {"provider": "own", "upstream_model": "m"}
+    s = start_sluice(config)
+    upstream.play(answer(FORMATS["responses"], PLAIN))
+    made = s.post("/v1/responses", {"model": "to-own", "input": "Hi"}).json()
+    frames = [b'event: response.created\ndata: {"type":"response.created","sequence_number":4}\n\n', b"data: x\n\n"]
+    upstream.play(stream(frames))
+    r = s.get("/v1/responses/%s?stream=true&starting_after=3" % made["id"])
+    assert r.status_code == 200 and r.content == b"".join(frames) and r.headers["content-type"].startswith("text/event-stream")
+    assert upstream.last.target == "/v1/responses/%s?stream=true&starting_after=3" % made["id"]
+    upstream.play(http(404, '{"error":{"message":"gone","type":"invalid_request_error","param":null,"code":null}}'))
+    assert s.get("/v1/responses/%s?stream=true" % made["id"]).status_code == 404
 
 
 def test_unstored_responses_are_not_kept(sluice, upstream):
