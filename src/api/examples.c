@@ -140,7 +140,7 @@ static const struct {
     {NULL, "label", "\"web shop\""}, {NULL, "api_key_label", "\"web shop\""}, {NULL, "key_label", "\"web shop\""}, {NULL, "apiKeyName", "\"web shop\""},
     {NULL, "apiKeyId", "\"0a1b2c3d\""}, {NULL, "key_id", "\"0a1b2c3d\""}, {NULL, "connectionId", "\"5e0b3c1a-7f24-8d11-9c2e-1b7a90f4d6e2\""},
     {NULL, "account", "\"work\""}, {NULL, "connectionName", "\"work\""}, {NULL, "providerId", "\"openai\""}, {NULL, "group", "\"default\""},
-    {NULL, "scopes", "[\"inference\"]"}, {NULL, "allowed_models", "[\"gpt-*\"]"}, {NULL, "allowedModels", "[\"gpt-4o\"]"}, {NULL, "tags", "[\"shop\"]"},
+    {NULL, "quirks", "{\"developer_role\":true}"}, {NULL, "scopes", "[\"inference\"]"}, {NULL, "allowed_models", "[\"gpt-*\"]"}, {NULL, "allowedModels", "[\"gpt-4o\"]"}, {NULL, "tags", "[\"shop\"]"},
     {NULL, "allowed_ips", "[\"203.0.113.0/24\"]"}, {"access_schedule", "days", "[1,2,3,4,5]"}, {NULL, "days", "[\"mon\",\"tue\",\"wed\",\"thu\",\"fri\"]"}, {NULL, "time_zone", "\"Europe/Berlin\""},
     {NULL, "org", "\"acme\""}, {NULL, "user", "\"ada\""}, {NULL, "operator", "\"ada\""}, {NULL, "actor", "\"ada\""}, {NULL, "actor_kind", "\"operator\""}, {NULL, "role", "\"admin\""},
     {NULL, "address", "\"203.0.113.9\""}, {NULL, "ip", "\"203.0.113.9\""}, {NULL, "ip_address", "\"203.0.113.9\""}, {NULL, "client_address", "\"203.0.113.9\""},
@@ -260,6 +260,8 @@ static void write_like(const struct shape *s, unsigned depth, bool is_out, struc
         jw_cstr(w, "gpt-4o");
     else if (s == &json_of_integer || s == &json_of_number)
         jw_int(w, 1);
+    else if (s == &json_of_truth)
+        jw_bool(w, true);
     else
         write_shape(s, depth + 1, is_out, w);
 }

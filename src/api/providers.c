@@ -1,12 +1,14 @@
 /* providers.c - /sluice/v1/providers: upstreams and their credentials, and the kinds there are. */
 #include "api/change.h"
 #include "domain/noun.h"
+#include "json/shape_json.h"
 
 struct provider_in {
     struct str name, type, base_url, api_key, proxy, ca_file, wire, api_version;
     bool enabled;
     int64_t priority, weight;
     struct limits limits;
+    yyjson_val *quirks;
 };
 struct provider_out {
     struct str name, type, base_url, api_key, proxy;
@@ -14,15 +16,20 @@ struct provider_out {
     bool enabled;
     int64_t priority, weight;
     struct limits limits;
+    yyjson_val *quirks;
+    struct strs quirks_in_force;
     struct str origin;
 };
 struct kind_out {
     struct str id, title, base_url, key_env;
-    struct strs wires;
+    struct strs wires, quirks;
     bool is_local;
 };
 
 #define PRIORITY_DOC "Among providers of one kind, and for models: lower ones go first; usually 0"
+#define QUIRKS_DOC                                                                      \
+    "What is otherwise here than its kind says: names of quirks and true or false, as " \
+    "{\"developer_role\":true}"
 #define WEIGHT_DOC "Its share where requests are spread by weight; usually 1"
 
 /* Behind the name in the order of enum provider_field. */
@@ -44,7 +51,8 @@ static const struct shape provider_in_shape = SHAPE_STRICT(
     FIELD_RANGE(struct provider_in, priority, -1000000, 1000000, 0, PRIORITY_DOC),
     FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC),
     FIELD_OBJECT(struct provider_in, limits, &limits_shape, 0,
-                 "How much it is used at most; then other targets are, or requests wait"));
+                 "How much it is used at most; then other targets are, or requests wait"),
+    FIELD(struct provider_in, quirks, 0, QUIRKS_DOC));
 
 static const struct shape provider_change_shape = SHAPE_STRICT(
     struct provider_in,
@@ -61,7 +69,8 @@ static const struct shape provider_change_shape = SHAPE_STRICT(
     FIELD_RANGE(struct provider_in, priority, -1000000, 1000000, 0, PRIORITY_DOC),
     FIELD_RANGE(struct provider_in, weight, 1, 1000000, 0, WEIGHT_DOC),
     FIELD_OBJECT(struct provider_in, limits, &limits_shape, 0,
-                 "How much it is used at most; {}: no limit"));
+                 "How much it is used at most; {}: no limit"),
+    FIELD(struct provider_in, quirks, 0, QUIRKS_DOC "; {}: nothing"));
 static const struct shape provider_shape = SHAPE(
     struct provider_out, FIELD(struct provider_out, name, 0, "Unique name"),
     FIELD(struct provider_out, type, 0, "Kind of provider"),
@@ -73,6 +82,9 @@ static const struct shape provider_shape = SHAPE(
     FIELD(struct provider_out, priority, 0, PRIORITY_DOC),
     FIELD(struct provider_out, weight, 0, WEIGHT_DOC),
     FIELD_OBJECT(struct provider_out, limits, &limits_shape, 0, "How much it is used at most"),
+    FIELD_JSON(struct provider_out, quirks, JSON_MAP, &json_of_truth, 0, QUIRKS_DOC),
+    FIELD(struct provider_out, quirks_in_force, 0,
+          "Quirks that hold here, of its kind and its own; those of single models come on top"),
     FIELD(struct provider_out, origin, 0, "default, file, environment or api: who may change it"));
 
 static const struct shape kind_shape = SHAPE(
@@ -81,6 +93,7 @@ static const struct shape kind_shape = SHAPE(
     FIELD(struct kind_out, base_url, 0, "Its base URL; empty: must be given"),
     FIELD(struct kind_out, key_env, 0, "Environment variable that usually holds its key"),
     FIELD(struct kind_out, wires, 0, "Formats it speaks, best first"),
+    FIELD(struct kind_out, quirks, 0, "Its quirks, see docs/configuration.md"),
     FIELD(struct kind_out, is_local, 0, "Runs on this machine or network; needs no key"));
 
 static struct strs wire_names(struct arena *a, const enum wire_id *wires)
@@ -89,6 +102,25 @@ static struct strs wire_names(struct arena *a, const enum wire_id *wires)
     for (size_t i = 0; i < 4 && wires[i] != WIRE_NONE; i++)
         s.v[s.n++] = str_of(wire_of(wires[i])->name);
     return s;
+}
+
+static struct strs quirk_names(struct arena *a, uint32_t quirks)
+{
+    struct strs s = {ARENA_ARRAY(a, struct str, 32), 0};
+    for (const struct word *w = wire_quirk_words; w->text; w++)
+        if (quirks & (uint32_t)w->value)
+            s.v[s.n++] = str_of(w->text);
+    return s;
+}
+
+static yyjson_val *quirks_shown(struct arena *a, struct quirk_edit q)
+{
+    struct buf b;
+    yyjson_val *v;
+    buf_init_arena(&b, a, 4096);
+    struct jw w = jw_on(&b);
+    provider_quirks_write(&w, q);
+    return json_parse(a, buf_str(&b), 0, &v, NULL) ? v : NULL;
 }
 
 /* http://user:pw@host:1 without user and password. */
@@ -113,6 +145,8 @@ static struct provider_out show(struct arena *a, const struct upstream *u)
                              .priority = u->priority,
                              .weight = u->weight,
                              .limits = u->limits,
+                             .quirks = quirks_shown(a, u->quirk_said),
+                             .quirks_in_force = quirk_names(a, u->quirks),
                              .proxy = proxy_shown(a, u->origin.proxy),
                              .origin = str_of(origin_name(u->from))};
     if (!u->kind->is_builtin)
@@ -198,9 +232,31 @@ static bool reply_now(struct control_call *c, int status, struct str name, struc
     return ok;
 }
 
+/* in provider_in's order, behind the fields of enum provider_field */
+#define GIVES_QUIRKS (UINT64_C(1) << 12)
+
+/* What is said of them is a member of the entry. Names that are none are refused here: an entry that holds one would not load. */
+static bool take_quirks(struct control_call *c, struct provider_change *p,
+                        struct provider_member *member, struct err *e)
+{
+    const struct provider_in *in = c->in;
+    struct quirk_edit said;
+    p->given &= ~(uint32_t)(GIVES_QUIRKS >> 1);
+    if (!(c->present & GIVES_QUIRKS))
+        return true;
+    if (!provider_quirks_read(in->quirks, &said, e))
+        return false;
+    *member = (struct provider_member){
+        "quirks", said.with | said.without ? json_text(c->arena, in->quirks) : STR_NONE};
+    p->more = member;
+    p->n_more = 1;
+    return true;
+}
+
 static bool create(struct control_call *c, struct err *e)
 {
     const struct provider_in *in = c->in;
+    struct provider_member quirks;
     struct provider_change p = {.name = in->name,
                                 .given = PROVIDER_KIND | (uint32_t)(c->present >> 1),
                                 .kind = in->type,
@@ -214,13 +270,15 @@ static bool create(struct control_call *c, struct err *e)
                                 .is_enabled = in->enabled,
                                 .priority = in->priority,
                                 .weight = in->weight};
-    return change_provider(c, CHANGE_CREATE, &p, e) && reply_now(c, 201, p.name, e);
+    return take_quirks(c, &p, &quirks, e) && change_provider(c, CHANGE_CREATE, &p, e) &&
+           reply_now(c, 201, p.name, e);
 }
 
 static bool change(struct control_call *c, struct err *e)
 {
     const struct provider_in *in = c->in;
     struct str from = route_param(&c->params, "name");
+    struct provider_member quirks;
     struct provider_change p = {.name = c->present & 1 ? in->name : from,
                                 .rename_from = from,
                                 .given = (uint32_t)(c->present >> 1),
@@ -236,7 +294,8 @@ static bool change(struct control_call *c, struct err *e)
                                 .priority = in->priority,
                                 .weight = in->weight};
     meant(c);
-    return change_provider(c, CHANGE_UPDATE, &p, e) && reply_now(c, 200, p.name, e);
+    return take_quirks(c, &p, &quirks, e) && change_provider(c, CHANGE_UPDATE, &p, e) &&
+           reply_now(c, 200, p.name, e);
 }
 
 struct delete_query {
@@ -268,6 +327,7 @@ static bool kinds(struct control_call *c, struct err *e)
                                  .base_url = str_of(k->base_url),
                                  .key_env = str_of(k->key_env),
                                  .wires = wire_names(c->arena, k->wires),
+                                 .quirks = quirk_names(c->arena, k->quirks),
                                  .is_local = k->is_local};
     }
     return control_reply_sorted(c, &kind_shape, v, n, "id", e);

@@ -45,6 +45,7 @@ const struct option_def option_defs[] = {
     TEXT("ca-file", ca_file, "FILE", "PEM certificates to trust instead of the system's"),
     TEXT("wire", wire, "FORMAT", "Format to speak, when not the kind's own: openai_chat, openai_responses, anthropic, google or ollama"),
     TEXT("api-version", api_version, "VERSION", "API version (Azure)"),
+    TEXT("quirks", quirks, "NAMES", "What is otherwise than its kind says: NAME or NAME=false, separated by commas"),
     TEXT("id", id, "ID", "Id of the key; made up when left out"),
     TEXT("label", label, "TEXT", "What the key is for"),
     TEXT("scopes", scopes, "LIST", "Comma list of inference, models, admin (inference,models)"),

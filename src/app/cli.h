@@ -22,7 +22,7 @@ struct cli {                    /* one parsed command line */
     int64_t interval;
     bool once;
     bool no_detect, quiet, json, follow, secrets, all, help;
-    const char *type, *base_url, *api_key, *proxy, *ca_file, *wire, *api_version;
+    const char *type, *base_url, *api_key, *proxy, *ca_file, *wire, *api_version, *quirks;
     const char *id, *label, *scopes, *models, *expires, *upstream_model, *capabilities;
     int64_t max_output_tokens, context_tokens;
     const char *revoke;

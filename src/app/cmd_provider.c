@@ -121,13 +121,46 @@ static uint32_t given(const char *option, enum provider_field field)
     return option ? (uint32_t)field : 0;
 }
 
+/* "no_files=false,id_9" as the entry's member. false: *e names what is no quirk. */
+static bool quirks_json(struct cli *c, struct str list, struct str *out, struct err *e)
+{
+    struct quirk_edit said;
+    struct str one, word;
+    yyjson_val *v;
+    struct buf b;
+    buf_init_arena(&b, c->arena, SIZE_MAX / 2);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    while (list.n) {
+        list = str_cut(list, ',', &one);
+        struct str is = str_cut(str_trim(one), '=', &word);
+        if (word.n == 0)
+            continue;
+        if (is.n && !str_is(is, "true") && !str_is(is, "false"))
+            return err_field(e, "quirks", "'" STR_FMT "' is not NAME, NAME=true or NAME=false",
+                             STR_ARG(one));
+        jw_key_str(&w, word);
+        jw_bool(&w, !str_is(is, "false"));
+    }
+    jw_object_end(&w);
+    *out = buf_str(&b);
+    if (!json_parse(c->arena, *out, 0, &v, e) || !provider_quirks_read(v, &said, e))
+        return false;
+    if (!(said.with | said.without))
+        *out = STR_NONE;
+    return true;
+}
+
 /* One that is there keeps what is not said. */
 int cmd_provider_add(struct cli *c)
 {
     static struct office o;
     struct err e = ERR_INIT;
     struct secret key = {STR_NONE};
+    struct provider_member quirks = {.name = "quirks"};
     int rc = 0;
+    if (c->quirks && !quirks_json(c, str_of(c->quirks), &quirks.json, &e))
+        return cli_usage(c, "%s", e.message);
     if (c->api_key && !cli_secret(c, c->api_key, &key, &e))
         return cli_fail(&e);
     if (c->type && !check_kind(c, str_of(c->type), &rc))
@@ -145,6 +178,8 @@ int cmd_provider_add(struct cli *c)
         .wire = str_of(c->wire),
         .api_version = str_of(c->api_version),
         .api_key = key,
+        .more = &quirks,
+        .n_more = c->quirks != NULL,
     };
     if (!office_open(c, &o, &e))
         return office_done(&o, false, &e);

@@ -22,7 +22,7 @@ const struct command commands[] = {
       "  sluice export > sluice.jsonc\n", cmd_export },
     { "provider", "list", NULL, 0, 0, "List the providers", STORE " json", NULL, cmd_provider_list },
     { "provider", "kinds", NULL, 0, 0, "List the kinds of providers there are", "", NULL, cmd_provider_kinds },
-    { "provider", "add", "NAME", 1, 1, "Add a provider, or change one", STORE " type base-url api-key proxy ca-file wire api-version",
+    { "provider", "add", "NAME", 1, 1, "Add a provider, or change one", STORE " type base-url api-key proxy ca-file wire api-version quirks",
       "NAME may be a kind itself; then --type is not needed. It is written into the configuration file where\n"
       "there is one that can be written, else into the store, where keys are sealed. More than one key,\n"
       "separated by commas, are used in turn. Of a provider that is there, what is not said stays.\n\n"

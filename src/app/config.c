@@ -498,6 +498,7 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     u->next_key = &registry.turns[u->id];
     if (!provider_quirks_read(json_get(in->more, "quirks"), &u->quirk_edit, &why))
         return err_field(e, where, "'%s': %s", where, why.message);
+    u->quirk_said = u->quirk_edit;
     const struct custom_kind *own = custom_kind_find(l->s, str_of(u->kind->id));
     if (own) { /* what is said of the kind holds for its providers, unless they say otherwise */
         struct quirk_edit said = own->quirks;

@@ -28,7 +28,8 @@ struct upstream {               /* one provider entry: a base URL with its crede
     size_t n_keys;
     _Atomic uint32_t *next_key;
     uint32_t quirks;            /* of the kind, edited */
-    struct quirk_edit quirk_edit; /* which holds against what is known of a model as well */
+    struct quirk_edit quirk_said; /* in its own entry */
+    struct quirk_edit quirk_edit; /* the same with its kind's where that is the operator's: it holds against what is known of a model as well */
     const char *const *strip;
     enum proxy_level proxy_level; /* where origin.proxy stands */
     struct http_header *headers; /* extra ones, sent always */

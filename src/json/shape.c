@@ -605,12 +605,13 @@ static void schema_enum(const struct field *f, bool is_nullable, struct jw *w)
 }
 
 const struct shape json_of_text = {.name = "string"}, json_of_integer = {.name = "integer"},
-                   json_of_number = {.name = "number"}, json_of_object = {.name = "object"};
+                   json_of_number = {.name = "number"}, json_of_object = {.name = "object"},
+                   json_of_truth = {.name = "boolean"};
 
 const char *json_shape_type(const struct shape *s)
 {
     bool is_plain = s == &json_of_text || s == &json_of_integer || s == &json_of_number ||
-                    s == &json_of_object;
+                    s == &json_of_object || s == &json_of_truth;
     return is_plain ? s->name : NULL;
 }
 

@@ -8,16 +8,20 @@ struct splice {
 };
 
 struct splices {
-    struct splice v[64];
-    size_t n;
-    bool is_full;
+    struct arena *arena;
+    struct splice *v; /* at first `few`: most bodies need no more */
+    size_t n, cap;
+    struct splice few[8];
 };
 
 static void add_splice(struct splices *s, size_t at, size_t n, struct str with)
 {
-    if (s->n == ARRAY_LEN(s->v)) {
-        s->is_full = true;
-        return;
+    if (s->n == s->cap) {
+        size_t cap = s->cap * 2;
+        struct splice *v = ARENA_ARRAY(s->arena, struct splice, cap);
+        memcpy(v, s->v, s->n * sizeof *v);
+        s->v = v;
+        s->cap = cap;
     }
     s->v[s->n++] = (struct splice){at, n, with};
 }
@@ -88,6 +92,7 @@ struct model_edit {
     struct str with;
 };
 
+/* What is done to a body as it came. Of some the request is written anew, where it has what they are about: edit_rewrites(). */
 #define EDITED_QUIRKS (QUIRK_MAX_TOKENS_OLD | QUIRK_MAX_TOKENS_NEW | QUIRK_REASONING_SPLIT)
 
 enum {
@@ -250,7 +255,7 @@ static void on_stripped(void *arg, size_t which, const struct json_span *span)
         s->out.n = n - 1;
 }
 
-static bool strip_fields(struct relay *rl, const char *const *strip, struct str *body,
+static bool strip_fields(struct relay *rl, const char *const *strip, bool is_loss, struct str *body,
                          struct err *e)
 {
     struct json_want want[MAX_STRIP];
@@ -264,6 +269,8 @@ static bool strip_fields(struct relay *rl, const char *const *strip, struct str 
         return false;
     for (size_t i = 0; i < n; i++) {
         found += want[i].count;
+        if (want[i].count && is_loss && strcmp(strip[i], "stream_options") != 0)
+            relay_note_dropped(rl, strip[i]);
         want[i] = (struct json_want){.key = strip[i]};
     }
     if (found == 0) /* most bodies */
@@ -280,20 +287,89 @@ static bool strip_fields(struct relay *rl, const char *const *strip, struct str 
     return true;
 }
 
+static uint32_t quirks_of(const struct target *t)
+{
+    const struct upstream *u = t->upstream;
+    return provider_quirks_edited(provider_model_quirks(u->kind, u->kind->quirks, t->model),
+                                  u->quirk_edit);
+}
+
+static size_t count_of(struct str text, struct str what)
+{
+    size_t n = 0;
+    for (size_t at = 0; (at += find_bytes(str_skip(text, at), what)) < text.n; at += what.n)
+        n++;
+    return n;
+}
+
+/* Quoted words that a string cannot hold unescaped: what is not found is not there. What is found may be a value of something else;
+ * then the request is written anew without need. */
+bool edit_rewrites(const struct relay *rl, const struct target *t)
+{
+    static const struct {
+        uint32_t quirk;
+        struct str words[2];
+    } rows[] = {
+        {QUIRK_NO_SYSTEM_ROLE, {STR_INIT("\"system\""), STR_INIT("\"developer\"")}},
+        {QUIRK_ID_9, {STR_INIT("\"tool_calls\""), STR_INIT("\"tool_call_id\"")}},
+        {QUIRK_NO_REASONING_HISTORY,
+         {STR_INIT("\"reasoning_content\""), STR_INIT("\"reasoning\"")}},
+        {QUIRK_NO_FILES, {STR_INIT("\"file\""), STR_INIT("\"file\"")}},
+        {QUIRK_SCHEMA_INLINE_REFS, {STR_INIT("\"$ref\""), STR_INIT("\"$defs\"")}},
+    };
+    uint32_t quirks = quirks_of(t);
+    if (rl->up != WIRE_CHAT || rl->spec->op != OP_CHAT)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (size_t k = 0; (quirks & rows[i].quirk) && k < ARRAY_LEN(rows[i].words); k++)
+            if (find_bytes(rl->body, rows[i].words[k]) < rl->body.n)
+                return true;
+    return (quirks & QUIRK_REASONING_REPLAY) &&
+           count_of(rl->body, STR("\"tool_calls\"")) >
+               count_of(rl->body, STR("\"reasoning_content\""));
+}
+
+/* Fields that the upstream refuses, of its row and by its quirks. Those that were there are noted. */
+static bool strip_refused(struct relay *rl, const struct target *t, uint32_t quirks,
+                          struct str *body, struct err *e)
+{
+    static const struct {
+        uint32_t quirk;
+        const char *field;
+    } rows[] = {{QUIRK_NO_STREAM_OPTIONS, "stream_options"},
+                {QUIRK_NO_PARALLEL_FIELD, "parallel_tool_calls"},
+                {QUIRK_NO_REASONING_EFFORT, "reasoning_effort"}};
+    const char *fields[MAX_STRIP + 1];
+    size_t n = 0;
+    for (const char *const *s = t->upstream->strip; s && *s && n < MAX_STRIP; s++)
+        fields[n++] = *s;
+    bool is_chat = rl->up == WIRE_CHAT && rl->spec->op == OP_CHAT;
+    for (size_t i = 0; is_chat && i < ARRAY_LEN(rows); i++) {
+        size_t k = 0;
+        while (k < n && strcmp(fields[k], rows[i].field) != 0)
+            k++;
+        if ((quirks & rows[i].quirk) && k == n && n < MAX_STRIP)
+            fields[n++] = rows[i].field;
+    }
+    fields[n] = NULL;
+    return strip_fields(rl, fields, true, body, e);
+}
+
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e)
 {
     const struct upstream *u = t->upstream;
     struct arena *a = rl->body_arena;
     struct str body = rl->body;
-    struct splices s = {.n = 0};
+    struct splices s = {.arena = a, .cap = ARRAY_LEN(s.few)};
     bool is_chat = rl->up == WIRE_CHAT;
+    uint32_t quirks = is_chat ? quirks_of(t) : u->quirks;
     bool is_path_model = rl->path_model.n > 0;
     bool changes_model = !is_path_model && (rl->is_extended || !str_eq(t->model, rl->model));
-    bool has_quirks = is_chat &&
-                      ((u->quirks & EDITED_QUIRKS) || !(u->quirks & QUIRK_DEVELOPER_ROLE));
+    bool has_quirks = is_chat && ((quirks & EDITED_QUIRKS) || !(quirks & QUIRK_DEVELOPER_ROLE));
     bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT &&
-                      !(u->quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
+                      !(quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
     rl->strip_usage = adds_usage;
+    s.v = s.few;
 
     if (!has_quirks && !adds_usage && rl->model_want.count <= 1) {
         if (changes_model && rl->model_want.count == 1)
@@ -309,17 +385,17 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
         if (!json_scan_members(body, want, N_WANT, (unsigned)rl->set->max_json_depth,
                                changes_model ? on_member : NULL, &m, &scan, e))
             return false;
-        if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_OLD) && want[NEW_MAX].count == 1 &&
+        if (has_quirks && (quirks & QUIRK_MAX_TOKENS_OLD) && want[NEW_MAX].count == 1 &&
             want[OLD_MAX].count == 0)
             add_splice(&s, want[NEW_MAX].span.key_at, want[NEW_MAX].span.key_n, STR("max_tokens"));
-        if (has_quirks && (u->quirks & QUIRK_MAX_TOKENS_NEW) && want[OLD_MAX].count == 1 &&
+        if (has_quirks && (quirks & QUIRK_MAX_TOKENS_NEW) && want[OLD_MAX].count == 1 &&
             want[NEW_MAX].count == 0)
             add_splice(&s, want[OLD_MAX].span.key_at, want[OLD_MAX].span.key_n,
                        STR("max_completion_tokens"));
-        if (has_quirks && (u->quirks & QUIRK_REASONING_SPLIT) && want[THINKING].count > 0 &&
+        if (has_quirks && (quirks & QUIRK_REASONING_SPLIT) && want[THINKING].count > 0 &&
             want[SPLIT].count == 0)
             add_splice(&s, want[THINKING].span.key_at - 1, 0, STR("\"reasoning_split\":true,"));
-        if (has_quirks && !(u->quirks & QUIRK_DEVELOPER_ROLE) && want[MESSAGES].count == 1)
+        if (has_quirks && !(quirks & QUIRK_DEVELOPER_ROLE) && want[MESSAGES].count == 1)
             developer_to_system(&s, body, want[MESSAGES].span);
         if (adds_usage && want[OPTIONS].count > 0)
             add_splice(
@@ -332,12 +408,9 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     }
     if (rl->given_output > 0 && rl->spec->shape == RELAY_TALK && !give_maximum(rl, u, &s, e))
         return false;
-    if (s.is_full)
-        return err_set(e, ERR_INPUT, "invalid_request",
-                       "Too many repeated members in the request body");
     static const char *const ours[] = {"previous_response_id", NULL};
-    return apply(a, body, &s, out, e) && strip_fields(rl, u->strip, out, e) &&
-           (!responses_is_continuation(rl) || strip_fields(rl, ours, out, e));
+    return apply(a, body, &s, out, e) && strip_refused(rl, t, quirks, out, e) &&
+           (!responses_is_continuation(rl) || strip_fields(rl, ours, false, out, e));
 }
 
 /* Raw bytes: a quoted name with a colon behind it stands in no string. Replies that have the new name already keep both. */

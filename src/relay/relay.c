@@ -1019,6 +1019,13 @@ void relay_ready_ctx(struct relay *rl)
     rl->is_ctx_ready = true;
 }
 
+void relay_note_dropped(struct relay *rl, const char *field)
+{
+    if (!rl->is_ctx_ready)
+        relay_ready_ctx(rl);
+    wire_drop(&rl->ctx, "refused by the upstream", "%s", field);
+}
+
 /* Replies echo the request where they can; a request that only its own format understands leaves the defaults. */
 void relay_ready_reply(struct relay *rl)
 {
@@ -1027,6 +1034,7 @@ void relay_ready_reply(struct relay *rl)
         log_debug(str_z(rl->r->arena, rl->id), "relay.no_echo", "error=%s", e.message);
     if (!rl->is_ctx_ready)
         relay_ready_ctx(rl);
+    rl->ctx.req = rl->ir;
 }
 
 const char *upstream_path(struct arena *a, const struct upstream *u, struct str model, enum op op,
@@ -1161,7 +1169,9 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
                        STR_ARG(t->upstream->name));
     rl->strip_usage = false;
     responses_plan(rl, t, rl->is_same);
-    if (rl->is_same) {
+    struct err unread = ERR_INIT; /* what the format's own reader cannot read passes as it came */
+    bool is_rewritten = rl->is_same && edit_rewrites(rl, t) && relay_load_ir(rl, &unread);
+    if (rl->is_same && !is_rewritten) {
         rl->is_ctx_ready = false;
         rl->ctx.dropped = NULL;
         return edit_body(rl, t, body, e);
@@ -1184,6 +1194,12 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
         return err_set(e, ERR_TOO_LARGE, "request_too_large",
                        "The request is too large once translated");
     *body = buf_str(&b);
+    if (is_rewritten) {
+        rl->strip_usage = rl->is_stream && !rl->asked_usage &&
+                          !(rl->ctx.quirks & QUIRK_NO_STREAM_OPTIONS);
+        /* the reply still passes as it comes, unless names in it must be told back */
+        rl->is_same = !rl->ctx.renames && !rl->ctx.is_json_tool;
+    }
     count_held(rl);
     return has_room(rl, e) && (!rl->money || money_covers(rl, rl->ctx.raised_max_tokens, e));
 }

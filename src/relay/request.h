@@ -338,6 +338,9 @@ size_t cache_headers(struct relay *rl, struct http_header *h, size_t max);
 void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), void *arg);
 bool relay_renames_reasoning(const struct relay *rl) MUST_USE;
 bool relay_repairs(const struct relay *rl) MUST_USE; /* the reply is decoded and encoded although it has the caller's format */
+/* Whether a Chat request must be written anew for a Chat upstream: its quirks reach deeper than edit_body does. */
+bool edit_rewrites(const struct relay *rl, const struct target *t);
+void relay_note_dropped(struct relay *rl, const char *field); /* of a request that passes otherwise as it came */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */
 bool header_is_forwarded(struct str name) MUST_USE;           /* of the caller: to upstreams of the same format */

@@ -1,10 +1,15 @@
 """The canonical API under /sluice/v1: who may, what it changes, and that a refused change changes nothing."""
+import json
+import os
 import re
+import subprocess
 
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from formats.common import Ask
+from formats.common import Ask, Turn
+from gateway import BINARY
+from upstream import answer
 
 ADMIN = "sk-admin-0123456789abcdef"
 READS = ["/sluice/v1/info", "/sluice/v1/providers", "/sluice/v1/provider-kinds", "/sluice/v1/models", "/sluice/v1/keys",
@@ -417,3 +422,47 @@ def test_a_create_sent_again_makes_nothing_twice(admin):
         assert r.status_code == 201 and r.headers.get("idempotent-replayed") == replayed, r.text
     stored = b"".join(p.read_bytes() for p in (admin.folder / "data").iterdir())
     assert one.json()["key"].encode() not in stored
+
+
+def test_quirks_of_a_provider_over_the_api(admin, scripted, upstream):
+    """Set, shown, in force with the next request, kept in the file, exported, and taken back; what is none is refused by name."""
+    s = admin
+
+    def call(method, path, body=None):
+        return s.call(method, "/sluice/v1" + path, body)
+
+    def roles():
+        upstream.play(answer(FORMATS["chat"], Turn(text="x")))
+        assert s.post("/v1/chat/completions", {"model": "to-chat", "messages": [{"role": "developer", "content": "b"}, {"role": "user", "content": "a"}]}).status_code == 200
+        return [m["role"] for m in upstream.last.json["messages"]]
+    assert roles() == ["system", "user"] and call("GET", "/providers/chat").json()["quirks"] == {}
+    tag = call("GET", "/providers/chat").headers["etag"]
+    r = call("PATCH", "/providers/chat", {"quirks": {"developer_role": True, "no_files": False}})
+    assert r.status_code == 200 and r.json()["quirks"] == {"developer_role": True, "no_files": False} and r.headers["etag"] != tag
+    assert "developer_role" in r.json()["quirks_in_force"] and "no_files" not in r.json()["quirks_in_force"]
+    assert roles() == ["developer", "user"]
+    assert json.loads(s.config_path.read_text())["providers"]["chat"]["quirks"] == {"developer_role": True, "no_files": False}
+    assert call("PATCH", "/providers/chat", {"weight": 2}).json()["quirks"] == {"developer_role": True, "no_files": False}
+    for bad, word in (({"no_such": True}, "no_such"), ({"no_files": 1}, "no_files"), (["no_files"], "quirks"), ("no_files", "quirks")):
+        r = call("PATCH", "/providers/chat", {"quirks": bad})
+        assert r.status_code == 400 and r.json()["error"]["param"] == "quirks" and word in r.json()["error"]["message"], r.text
+    made = call("POST", "/providers", {"name": "made", "type": "openai-compatible", "base_url": scripted.origin + "/v1", "quirks": {"id_9": True}})
+    assert made.status_code == 201 and made.json()["quirks"] == {"id_9": True}
+    assert call("PATCH", "/providers/made", {"name": "renamed"}).json()["quirks"] == {"id_9": True}
+    assert call("PATCH", "/providers/renamed", {"quirks": {}}).json()["quirks"] == {} and "quirks" not in json.loads(s.config_path.read_text())["providers"]["renamed"]
+    assert call("PATCH", "/providers/chat", {"quirks": {}}).json()["quirks"] == {} and roles() == ["system", "user"]
+    kinds = {k["id"]: k["quirks"] for k in call("GET", "/provider-kinds?limit=200").json()["data"]}
+    assert "id_9" in kinds["mistral"] and kinds["echo"] == []
+
+
+def test_quirks_of_a_provider_of_the_store_are_exported(tmp_path):
+    env = {**os.environ, "SLUICE_DATA": str(tmp_path / "data"), "HOME": str(tmp_path)}
+
+    def run(*args):
+        return subprocess.run([str(BINARY), *args], check=True, capture_output=True, env=env).stdout
+    run("provider", "add", "kept", "--type", "openai-compatible", "--base-url", "http://127.0.0.1:9/v1", "--quirks", "no_files=false,id_9")
+    shown = json.loads(re.sub(rb"(?m)^\s*//.*$", b"", run("export")))["providers"]["kept"]
+    assert shown["quirks"] == {"id_9": True, "no_files": False}
+    bad = subprocess.run([str(BINARY), "provider", "add", "x", "--type", "openai-compatible", "--base-url", "http://127.0.0.1:9/v1", "--quirks", "no_such"],
+                         check=False, capture_output=True, env=env)
+    assert bad.returncode != 0 and b"no_such" in bad.stderr

@@ -41,7 +41,7 @@ def generated(rng, secrets):
                                   headers=lambda: {"x-team": rng.choice(WORDS), "authorization": secret()},
                                   id=lambda: "0b7e0000-0000-4000-8000-%012x" % rng.getrandbits(40), label=lambda: rng.choice(WORDS), pool=lambda: "deepseek",
                                   default_model=lambda: "m", extra=lambda: {"group": "g", "providerSpecificData": {"a": [1]}},
-                                  first_byte_timeout_ms=lambda: rng.randint(1, 10**6), limits=lambda: {"concurrency": 4}, x_unknown=lambda: {"deep": [1.50, None, {"er": True}]})}
+                                  first_byte_timeout_ms=lambda: rng.randint(1, 10**6), limits=lambda: {"concurrency": 4, "requests_per_hour": 9}, quirks=lambda: {rng.choice(["no_files", "id_9"]): rng.random() < 0.5}, x_unknown=lambda: {"deep": [1.50, None, {"er": True}]})}
     models = {}
     for i in range(rng.randint(0, 6)):
         target = rng.choice([*names, "echo"])

@@ -901,6 +901,59 @@ def test_quirks_of_providers_and_of_kinds_of_ones_own(start_sluice, scripted, up
     assert r.returncode != 0 and "'no_system'" in r.stderr and "providers.own" in r.stderr
 
 
+SYSTEM, DEVELOPER = {"role": "system", "content": "Be brief."}, {"role": "developer", "content": "Be kind."}
+CALLED = [*USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "call_abcdefghijkl", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+          {"role": "tool", "tool_call_id": "call_abcdefghijkl", "content": "1"}]
+NOTE = {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGVsbG8="}}
+ADAPTED = {  # quirk: what a Chat client sends, and what of it arrives at a Chat upstream
+    "max_tokens_old": ({"max_completion_tokens": 5}, lambda b: b["max_tokens"] == 5 and "max_completion_tokens" not in b),
+    "max_tokens_new": ({"max_tokens": 5}, lambda b: b["max_completion_tokens"] == 5 and "max_tokens" not in b),
+    "no_stream_options": ({"stream": True, "stream_options": {"include_usage": True}}, lambda b: "stream_options" not in b),
+    "no_parallel_field": ({"tools": [FUNCTION], "parallel_tool_calls": False}, lambda b: "parallel_tool_calls" not in b and b["tools"]),
+    "no_reasoning_effort": ({"reasoning_effort": "low"}, lambda b: "reasoning_effort" not in b),
+    "no_system_role": ({"messages": [SYSTEM, DEVELOPER, *USER]}, lambda b: [m["role"] for m in b["messages"]] == ["user"] and "Be brief." in str(b["messages"]) and "Be kind." in str(b["messages"])),
+    "id_9": ({"messages": CALLED}, lambda b: len(b["messages"][1]["tool_calls"][0]["id"]) == 9 and b["messages"][2]["tool_call_id"] == b["messages"][1]["tool_calls"][0]["id"]),
+    "reasoning_replay": ({"messages": CALLED}, lambda b: "reasoning_content" in b["messages"][1] and b["messages"][2]["tool_call_id"] == "call_abcdefghijkl"),
+    "no_reasoning_history": ({"messages": [*USER, {"role": "assistant", "content": "x", "reasoning_content": "why"}, *USER]}, lambda b: "reasoning_content" not in b["messages"][1]),
+    "no_files": ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Read"}, NOTE]}]}, lambda b: "hello" in str(b["messages"][0]) and "'file'" not in str(b["messages"][0])),
+    "schema_inline_refs": ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {
+        "A": {"type": "string"}}}}}]}, lambda b: b["tools"][0]["function"]["parameters"]["properties"]["a"] == {"type": "string"}),
+}
+
+
+@pytest.mark.parametrize("quirk", ADAPTED)
+def test_a_chat_upstream_gets_what_it_takes_from_chat_clients_too(start_sluice, scripted, upstream, quirk):
+    """The same format on both sides is no reason to send what an upstream refuses. What nobody must change stays, also what is not known here, and
+    the reply passes as it comes."""
+    config = basic_config(scripted.origin)
+    for name, said in (("with", {quirk: True}), ("without", {quirk: False, "max_tokens_old": False, "developer_role": True})):
+        config["providers"][name] = {"type": "openai-compatible", "api_key": "k", "base_url": scripted.origin + "/v1", "quirks": said}
+    s = start_sluice(config)
+    sent, arrived = ADAPTED[quirk]
+    body = {"messages": USER, **sent, "x_unknown": {"a": [1]}}
+    asked = body.get("stream", False)
+    whole = dump({"id": "c-1", "object": "chat.completion", "created": 1, "model": "m", "x_more": 1.50, "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": HELLO}, "finish_reason": "stop"}]})
+    for name in ("with", "without"):
+        upstream.play(answer(FORMATS["chat"], Turn(text=HELLO)) if asked else http(200, whole))
+        r = s.post(CHAT, {"model": name + "/m", **body})
+        assert r.status_code == 200 and (asked or r.text == whole), r.text
+        got = upstream.last.json
+        assert got["model"] == "m" and got["x_unknown"] == {"a": [1]}
+        if name == "with":
+            assert arrived(got), got
+            lost = r.headers.get("x-sluice-dropped", "")
+            assert lost == {"no_parallel_field": "parallel_tool_calls", "no_reasoning_effort": "reasoning_effort"}.get(quirk, ""), lost
+        else:
+            assert {k: v for k, v in got.items() if k not in ("model", "stream_options")} == {k: v for k, v in body.items() if k != "stream_options"}
+
+
+def test_developer_messages_may_be_many(sluice, upstream):
+    upstream.play(answer(FORMATS["chat"], Turn(text=HELLO)))
+    assert sluice.post(CHAT, chat([DEVELOPER, *USER] * 300, "chat")).status_code == 200
+    assert [m["role"] for m in upstream.last.json["messages"]] == ["system", "user"] * 300
+
+
 # Images that sluice fetches, for formats that take bytes only. Tests have no public server: a proxy stands for all of them
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d")
