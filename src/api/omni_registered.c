@@ -69,9 +69,9 @@ static const struct shape issued_shape = SHAPE(struct issued,
     ISSUED(expiresAt,      NULL_EMPTY, "When it ends by itself"),
     ISSUED(idempotencyKey, NULL_EMPTY, "What it was issued with: nothing else is issued with it again"),
     ISSUED(dailyBudget,    NULL_EMPTY, "Most requests in 24 hours"),
-    ISSUED(hourlyBudget,   NULL_EMPTY, "null: there is no limit by the hour"),
+    ISSUED(hourlyBudget,   NULL_EMPTY, "Most requests in an hour"),
     ISSUED(dailyUsed,      0, "Requests that count now; 0 where there is no limit"),
-    ISSUED(hourlyUsed,     0, "0: there is no limit by the hour"),
+    ISSUED(hourlyUsed,     0, "Requests counted in the last hour"),
     ISSUED(createdAt,      0, "When it was issued"),
     ISSUED(updatedAt,      0, "When it was issued or revoked"));
 static const struct shape issued_list_shape = SHAPE(struct issued_list,
@@ -86,7 +86,7 @@ static const struct shape issue_in_shape = SHAPE(struct issue_in,
     FIELD_TEXT(struct issue_in, idempotencyKey, 1, 256, 0, "Nothing is issued with it a second time: 409"),
     FIELD_TEXT(struct issue_in, expiresAt, 1, 64, 0, "When it ends by itself, RFC 3339"),
     FIELD_RANGE(struct issue_in, dailyBudget, 1, 1000000000, 0, "Most requests in 24 hours"),
-    FIELD_RANGE(struct issue_in, hourlyBudget, 1, 1000000000, 0, "Not taken: requests are limited by the minute and the day"));
+    FIELD_RANGE(struct issue_in, hourlyBudget, 1, 1000000000, 0, "Most requests in an hour"));
 static const struct shape issue_out_shape = SHAPE(struct issue_out,
     FIELD(struct issue_out, key, 0, "The key: shown this once"),
     FIELD(struct issue_out, keyId, 0, "Its id"),
@@ -172,8 +172,12 @@ static struct issued read_row(struct control_call *c, struct stmt *s)
     struct limit_place p = {k->gauge, l, LIMIT_KEY, 0};
     out.expiresAt = omni_time(a, k->expires_ms);
     out.dailyBudget = l->requests_per_day;
-    if (k->gauge)
-        out.dailyUsed = limit_view(&p, LIMIT_REQUESTS_DAY, clock_mono_ms()).used;
+    out.hourlyBudget = l->requests_per_hour;
+    if (k->gauge) {
+        uint64_t now = clock_mono_ms();
+        out.dailyUsed = limit_view(&p, LIMIT_REQUESTS_DAY, now).used;
+        out.hourlyUsed = limit_view(&p, LIMIT_REQUESTS_HOUR, now).used;
+    }
     return out;
 }
 
@@ -373,12 +377,9 @@ static bool take(struct control_call *c, struct key_change *k, struct err *e)
     if (in->expiresAt.n &&
         (!clock_parse_rfc3339(in->expiresAt, &k->expires_ms) || k->expires_ms <= clock_wall_ms()))
         return err_field(e, "expiresAt", "'expiresAt' must be an RFC 3339 time to come");
-    if (in->hourlyBudget > 0)
-        return err_field(
-            e, "hourlyBudget",
-            "'hourlyBudget' is not taken: requests are limited by the minute and the day");
     k->given |= in->expiresAt.n ? KEY_EXPIRES : 0u;
-    k->policy.limits = (struct limits){.requests_per_day = in->dailyBudget};
+    k->policy.limits = (struct limits){.requests_per_hour = in->hourlyBudget,
+                                       .requests_per_day = in->dailyBudget};
     if (limits_any(&k->policy.limits))
         k->given |= KEY_POLICY << KEY_POLICY_LIMITS;
     return take_connections(c, in, k, e);

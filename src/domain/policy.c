@@ -10,6 +10,7 @@
 /* clang-format off */
 const struct shape limits_shape = SHAPE_STRICT(struct limits,
     FIELD_RANGE(struct limits, requests_per_minute, 0, MAX_LIMIT, OMIT_EMPTY, "Requests in any 60 seconds; 0: no limit"),
+    FIELD_RANGE(struct limits, requests_per_hour,   0, MAX_LIMIT, OMIT_EMPTY, "Requests in any 60 minutes; 0: no limit"),
     FIELD_RANGE(struct limits, requests_per_day,    0, MAX_LIMIT, OMIT_EMPTY, "Requests in any 24 hours; 0: no limit"),
     FIELD_RANGE(struct limits, tokens_per_minute,   0, MAX_LIMIT, OMIT_EMPTY, "Tokens, in and out, in any 60 seconds; 0: no limit"),
     FIELD_RANGE(struct limits, tokens_per_day,      0, MAX_LIMIT, OMIT_EMPTY, "Tokens, in and out, in any 24 hours; 0: no limit"),

@@ -6,12 +6,12 @@
 #include "json/shape.h"
 
 struct limits { /* 0: none */
-    int64_t requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, concurrency, sessions;
+    int64_t requests_per_minute, requests_per_hour, requests_per_day, tokens_per_minute, tokens_per_day, concurrency, sessions;
 };
 extern const struct shape limits_shape;
 static inline bool limits_any(const struct limits *l)
 {
-    return l->requests_per_minute || l->requests_per_day || l->tokens_per_minute || l->tokens_per_day || l->concurrency || l->sessions;
+    return l->requests_per_minute || l->requests_per_hour || l->requests_per_day || l->tokens_per_minute || l->tokens_per_day || l->concurrency || l->sessions;
 }
 
 struct schedule { /* when a key opens anything; all empty: always */

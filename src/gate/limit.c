@@ -7,7 +7,7 @@
 
 #define SLOTS 32
 #define COUNTED 31 /* slots that count: the window is at least 30 of them long */
-#define WINDOWS 4
+#define WINDOWS 5
 #define SLAB 128  /* gauges that are made at once */
 #define KEPT 4096 /* gauges of places that went */
 #define VALUE_BITS 40
@@ -16,17 +16,17 @@
 #define TOKENS_A_TURN 1000
 #define MAX_TURNS 64
 
-const char *const limit_kind_names[LIMIT_KINDS] = {"requests_per_minute", "requests_per_day",
-                                                   "tokens_per_minute",   "tokens_per_day",
-                                                   "concurrency",         "sessions"};
+const char *const limit_kind_names[LIMIT_KINDS] = {
+    "requests_per_minute", "requests_per_hour", "requests_per_day", "tokens_per_minute",
+    "tokens_per_day",      "concurrency",       "sessions"};
 const char *const limit_of_names[LIMIT_OFS] = {"key", "user", "org", "model", "upstream"};
-static const uint64_t slot_ms[WINDOWS] = {2000, 2880000, 2000, 2880000};
+static const uint64_t slot_ms[WINDOWS] = {2000, 120000, 2880000, 2000, 2880000};
 
 int64_t limit_value(const struct limits *l, enum limit_kind k)
 {
-    const int64_t values[LIMIT_KINDS] = {l->requests_per_minute, l->requests_per_day,
-                                         l->tokens_per_minute,   l->tokens_per_day,
-                                         l->concurrency,         l->sessions};
+    const int64_t values[LIMIT_KINDS] = {
+        l->requests_per_minute, l->requests_per_hour, l->requests_per_day, l->tokens_per_minute,
+        l->tokens_per_day,      l->concurrency,       l->sessions};
     return values[k];
 }
 
@@ -846,6 +846,9 @@ void limiter_bind(struct limiter *l, struct snapshot *s)
 
 /* ---- over a restart ---- */
 
+static const enum limit_kind lasting[] = {LIMIT_REQUESTS_HOUR, LIMIT_REQUESTS_DAY,
+                                          LIMIT_TOKENS_DAY};
+
 #define LOOKED_AT 256 /* places, before others have a turn at the lock */
 
 /* {"place": "key/a", "kind": "tokens_per_day", "used": [[end of the slot, n], …]} */
@@ -884,8 +887,8 @@ void limiter_write(struct limiter *l, uint64_t now_ms, int64_t wall_ms, struct j
     while (goes_on) {
         pthread_mutex_lock(&l->lock);
         for (size_t n = 0; n < LOOKED_AT && i < l->n; n++, i++) {
-            write_window(w, l->entries[i], LIMIT_REQUESTS_DAY, now_ms, wall_ms);
-            write_window(w, l->entries[i], LIMIT_TOKENS_DAY, now_ms, wall_ms);
+            for (size_t k = 0; k < ARRAY_LEN(lasting); k++)
+                write_window(w, l->entries[i], lasting[k], now_ms, wall_ms);
         }
         goes_on = i < l->n;
         pthread_mutex_unlock(&l->lock);
@@ -922,11 +925,13 @@ void limiter_read(struct limiter *l, yyjson_val *v, uint64_t now_ms, int64_t wal
     yyjson_arr_foreach (v, i, max, one) {
         const struct entry *e = map_get(&l->by_name, json_get_str(one, "place"));
         struct str kind = json_get_str(one, "kind");
-        enum limit_kind of = str_eq(kind, str_of(limit_kind_names[LIMIT_TOKENS_DAY]))
-                                 ? LIMIT_TOKENS_DAY
-                                 : LIMIT_REQUESTS_DAY;
-        if (!e || !str_eq(kind, str_of(limit_kind_names[of]))) /* not limited any more */
+        size_t which = 0;
+        while (which < ARRAY_LEN(lasting) &&
+               !str_eq(kind, str_of(limit_kind_names[lasting[which]])))
+            which++;
+        if (!e || which == ARRAY_LEN(lasting)) /* not limited any more */
             continue;
+        enum limit_kind of = lasting[which];
         yyjson_arr_foreach (json_get(one, "used"), k, n, slot)
             read_slot(&e->gauge->windows[of], of, slot, now_ms, wall_ms);
     }

@@ -1,9 +1,9 @@
-/* limit.h - how much may be used: requests and tokens in a minute and a day, requests and conversations at once; and who waits for whom. Knows places (a key, a
+/* limit.h - how much may be used: requests in a minute, an hour and a day, tokens in a minute and a day, requests and conversations at once; and who waits for whom. Knows places (a key, a
  * user, an organisation, a model, an upstream) by their gauges only. Time is an argument.
  *
  * Exactness: what a window counts never exceeds its limit by one, however many threads ask at once: a request is in only when its
- * compare-and-swap on the window's total succeeded. A window is 30 to 31 slots long, of 2 s (minute) or 48 min (day): a request counts for at
- * least the 60 s or 24 h, and for up to one slot more. Taking takes no lock and allocates nothing; only those who must wait meet a lock.
+ * compare-and-swap on the window's total succeeded. A window is 30 to 31 slots long, of 2 s (minute), 2 min (hour) or 48 min (day): a request counts for
+ * at least the 60 s, 60 min or 24 h, and for up to one slot more. Taking takes no lock and allocates nothing; only those who must wait meet a lock.
  * Tokens are reserved as an estimate and settled as they were used: beyond the estimate a window may end above its limit, and lets
  * nobody in until it is below again.
  *
@@ -15,7 +15,7 @@
 #define GATE_LIMIT_H
 #include "domain/snapshot.h"
 
-enum limit_kind { LIMIT_REQUESTS_MINUTE, LIMIT_REQUESTS_DAY, LIMIT_TOKENS_MINUTE, LIMIT_TOKENS_DAY, LIMIT_CONCURRENCY, LIMIT_SESSIONS, LIMIT_KINDS };
+enum limit_kind { LIMIT_REQUESTS_MINUTE, LIMIT_REQUESTS_HOUR, LIMIT_REQUESTS_DAY, LIMIT_TOKENS_MINUTE, LIMIT_TOKENS_DAY, LIMIT_CONCURRENCY, LIMIT_SESSIONS, LIMIT_KINDS };
 enum limit_of { LIMIT_KEY, LIMIT_USER, LIMIT_ORG, LIMIT_MODEL, LIMIT_UPSTREAM, LIMIT_OFS };
 extern const char *const limit_kind_names[LIMIT_KINDS];       /* "requests_per_minute", … */
 extern const char *const limit_of_names[LIMIT_OFS];           /* "key", … */
@@ -27,7 +27,7 @@ void limiter_free(struct limiter *l);                         /* after all snaps
 /* Gives every limited key, user, organisation, model and upstream its gauge; before the snapshot is published. Blocking, short. */
 void limiter_bind(struct limiter *l, struct snapshot *s);
 
-/* What the windows of a day hold, for the next process: an array. The clock of the wall outlives it. */
+/* What the windows of an hour and a day hold, for the next process: an array. The clock of the wall outlives it. */
 void limiter_write(struct limiter *l, uint64_t now_ms, int64_t wall_ms, struct jw *w);
 void limiter_read(struct limiter *l, yyjson_val *v, uint64_t now_ms, int64_t wall_ms); /* after limiter_bind, before the first request; v may be NULL */
 

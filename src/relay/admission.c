@@ -86,9 +86,9 @@ static const char *whose(enum limit_of of)
 static void say_refused(const struct limit_place *p, const struct limit_refusal *why, struct err *e)
 {
     int64_t wait_ms = why->wait_ms >= 0 ? why->wait_ms : RETRY_MS;
-    static const char *const words[LIMIT_KINDS] = {"requests per minute", "requests per day",
-                                                   "tokens per minute",   "tokens per day",
-                                                   "requests at once",    "conversations at once"};
+    static const char *const words[LIMIT_KINDS] = {
+        "requests per minute", "requests per hour", "requests per day",     "tokens per minute",
+        "tokens per day",      "requests at once",  "conversations at once"};
     err_set(e, ERR_RATE_LIMITED, "rate_limit_exceeded",
             "Rate limit reached for %s: %lld %s. Try again in %lld s", whose(p->of),
             (long long)why->limit, words[why->kind], (long long)((wait_ms + 999) / 1000));
@@ -585,12 +585,12 @@ static struct str moment(struct arena *a, int64_t in_ms)
 }
 
 /* The window of requests, or of tokens, that has least left. */
-static bool tightest(const struct admission *a, enum limit_kind minute, uint64_t now,
-                     struct limit_view *out)
+static bool tightest(const struct admission *a, enum limit_kind first, enum limit_kind last,
+                     uint64_t now, struct limit_view *out)
 {
     bool is_any = false;
     for (size_t i = 0; i < a->n; i++)
-        for (enum limit_kind k = minute; k <= minute + 1; k++) {
+        for (enum limit_kind k = first; k <= last; k++) {
             struct limit_view v = limit_view(&a->places[i], k, now);
             if (v.limit == 0 || (is_any && v.limit - v.used >= out->limit - out->used))
                 continue;
@@ -622,16 +622,18 @@ static struct str session_text(const struct relay *rl)
 size_t admission_headers(const struct relay *rl, struct http_header *h)
 {
     static const struct {
-        enum limit_kind minute;
+        enum limit_kind first, last; /* windows */
         struct str openai[3], anthropic[3];
     } rows[] = {
         {LIMIT_REQUESTS_MINUTE,
+         LIMIT_REQUESTS_DAY,
          {STR_INIT("x-ratelimit-limit-requests"), STR_INIT("x-ratelimit-remaining-requests"),
           STR_INIT("x-ratelimit-reset-requests")},
          {STR_INIT("anthropic-ratelimit-requests-limit"),
           STR_INIT("anthropic-ratelimit-requests-remaining"),
           STR_INIT("anthropic-ratelimit-requests-reset")}},
         {LIMIT_TOKENS_MINUTE,
+         LIMIT_TOKENS_DAY,
          {STR_INIT("x-ratelimit-limit-tokens"), STR_INIT("x-ratelimit-remaining-tokens"),
           STR_INIT("x-ratelimit-reset-tokens")},
          {STR_INIT("anthropic-ratelimit-tokens-limit"),
@@ -649,7 +651,7 @@ size_t admission_headers(const struct relay *rl, struct http_header *h)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct limit_view v;
         const struct str *names = is_anthropic ? rows[i].anthropic : rows[i].openai;
-        if (!tightest(rl->admission, rows[i].minute, now, &v))
+        if (!tightest(rl->admission, rows[i].first, rows[i].last, now, &v))
             continue;
         int64_t left = v.limit > v.used ? v.limit - v.used : 0;
         h[n++] = (struct http_header){names[0], number(a, v.limit)};

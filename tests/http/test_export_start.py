@@ -43,7 +43,7 @@ def settings(rng, share):
     return out
 
 
-LIMITS = {"requests_per_minute": 100, "requests_per_day": 1000, "tokens_per_minute": 10**6, "tokens_per_day": 10**9, "concurrency": 7}
+LIMITS = {"requests_per_minute": 100, "requests_per_hour": 500, "requests_per_day": 1000, "tokens_per_minute": 10**6, "tokens_per_day": 10**9, "concurrency": 7}
 POLICY = {"user": "ada", "org": "acme", "tags": ["a", "b c"], "limits": LIMITS, "allowed_ips": ["10.0.0.0/8", "2001:db8::1", "127.0.0.1"],
           "schedule": {"days": ["mon", "sun"], "from": "22:00", "until": "06:30", "time_zone": "Europe/Berlin", "paused": True},
           "no_system_prompt": True, "no_log": True, "log_bodies": "errors"}

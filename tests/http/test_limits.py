@@ -204,18 +204,40 @@ def test_all_upstreams_without_room_are_waited_for(start_sluice):
 
 def test_limits_of_providers_and_models_are_changed_over_the_api(start_sluice):
     s = start_sluice(config())
-    assert admin(s, "PATCH", "/sluice/v1/providers/echo", {"limits": {"requests_per_day": 5}}).json()["limits"] == {"requests_per_day": 5}
+    assert admin(s, "PATCH", "/sluice/v1/providers/echo", {"limits": {"requests_per_hour": 7, "requests_per_day": 5}}).json()["limits"] == {"requests_per_hour": 7, "requests_per_day": 5}
     assert admin(s, "PATCH", "/sluice/v1/models/echo", {"limits": {"tokens_per_day": 9}}).json()["limits"] == {"tokens_per_day": 9}
-    assert [(v["of"], v["kind"], v["limit"]) for v in limits(s)] == [("model", "tokens_per_day", 9), ("upstream", "requests_per_day", 5)]
+    assert [(v["of"], v["kind"], v["limit"]) for v in limits(s)] == [
+        ("model", "tokens_per_day", 9), ("upstream", "requests_per_day", 5), ("upstream", "requests_per_hour", 7)]
     written = json.loads(s.config_path.read_text())
-    assert written["providers"]["echo"]["limits"] == {"requests_per_day": 5} and written["models"]["echo"]["limits"] == {"tokens_per_day": 9}
+    assert written["providers"]["echo"]["limits"] == {"requests_per_hour": 7, "requests_per_day": 5} and written["models"]["echo"]["limits"] == {"tokens_per_day": 9}
     assert admin(s, "PATCH", "/sluice/v1/models/echo", {"limits": {}}).json()["limits"] == {}
-    assert [v["of"] for v in limits(s)] == ["upstream"]
+    assert [v["of"] for v in limits(s)] == ["upstream", "upstream"]
 
 
 def test_without_limits_the_upstreams_own_headers_pass(start_sluice):
     s = start_sluice(config(settings={"limit_headers": False}, limits={"requests_per_minute": 9}))
     assert not [h for h in chat(s).headers if "ratelimit" in h]
+
+
+def test_so_many_an_hour(start_sluice, calls, tmp_path):
+    """A window like the others: counted, told, listed, refused with the time of an hour, and not forgotten by a restart."""
+    from gateway import Sluice
+    shape = config({"requests_per_minute": 50, "requests_per_hour": 3, "requests_per_day": 100}, {"limit_queue_ms": 0})
+    for left in (2, 0):
+        s = Sluice(tmp_path / "again", shape, calls)
+        try:
+            r = chat(s)
+            assert r.status_code == 200 and (r.headers["x-ratelimit-limit-requests"], r.headers["x-ratelimit-remaining-requests"]) == ("3", str(left))
+            if left:
+                assert chat(s).status_code == 200
+                continue
+            refused = chat(s)
+            assert refused.status_code == 429 and 3400 < int(refused.headers["retry-after"]) <= 3840
+            assert "3 requests per hour" in refused.json()["error"]["message"]
+            (seen,) = [v for v in limits(s) if v["kind"] == "requests_per_hour"]
+            assert (seen["limit"], seen["used"], seen["remaining"]) == (3, 3, 0)
+        finally:
+            s.stop()
 
 
 def test_a_restart_forgets_no_day(start_sluice, calls, tmp_path):

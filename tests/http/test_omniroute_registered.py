@@ -69,10 +69,15 @@ def test_its_budgets_and_its_end_hold(s, upstream):
     shown = one(s, made["keyId"])
     assert (shown["dailyBudget"], shown["dailyUsed"], shown["hourlyBudget"]) == (2, 2, None)
     assert shown["expiresAt"].startswith(soon.strftime("%Y-%m-%dT%H:%M:%S"))
-    invalid(s.api("POST", "/v1/registered-keys", {"name": "x", "hourlyBudget": 5}), "hourlyBudget")  # nothing would obey it
+    hourly = issue(s, hourlyBudget=1, dailyBudget=9)
+    r = [use(s, upstream, hourly["key"]) for _ in range(2)]
+    assert [x.status_code for x in r] == [200, 429] and 3400 < int(r[1].headers["retry-after"]) <= 3840
+    shown = one(s, hourly["keyId"])
+    assert (shown["hourlyBudget"], shown["hourlyUsed"], shown["dailyBudget"], shown["dailyUsed"]) == (1, 1, 9, 1)
     s.stop()
     s.__init__(s.folder, None, s.calls)  # what a day's window holds outlives the process
     assert use(s, upstream, made["key"]).status_code == 429 and one(s, made["keyId"])["dailyUsed"] == 2
+    assert use(s, upstream, hourly["key"]).status_code == 429 and one(s, hourly["keyId"])["hourlyUsed"] == 1
 
 
 def test_it_keeps_to_its_provider_and_connection(s, upstream):

@@ -249,6 +249,57 @@ START_TEST(a_day_outlives_the_process)
 }
 END_TEST
 
+START_TEST(hours_slide_and_outlive_the_process)
+{
+    const uint64_t minute = 60000;
+    struct arena *a = arena_new();
+    struct limit_place p = place_of("k", (struct limits){.requests_per_hour = 2});
+    struct limit_refusal why;
+    uint64_t t = 1000 * minute;
+    ck_assert(take(&p, 0, t) && take(&p, 0, t + 10 * minute));
+    ck_assert(!limit_take(limiter, &p, 1, 0, t + 59 * minute, &why));
+    ck_assert_int_eq(why.kind, LIMIT_REQUESTS_HOUR);
+    ck_assert_int_eq(why.limit, 2);
+    /* a slot of two minutes, and 60 behind it */
+    ck_assert_int_eq(why.wait_ms, 3 * (int64_t)minute);
+    ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_HOUR, t + 59 * minute).used, 2);
+    struct str text = written(a, t + 20 * minute, 1700000000000);
+    ck_assert(take(&p, 0, t + 62 * minute) && !take(&p, 0, t + 62 * minute));
+    done();
+    p = place_of("k", (struct limits){.requests_per_hour = 2});
+    /* ten minutes later, on another clock */
+    read_back(a, text, 700 * minute, 1700000000000 + 10 * (int64_t)minute);
+    ck_assert_int_eq(limit_view(&p, LIMIT_REQUESTS_HOUR, 700 * minute).used, 2);
+    ck_assert(!take(&p, 0, 729 * minute) && take(&p, 0, 736 * minute));
+    done();
+    arena_free(a);
+}
+END_TEST
+
+/* Whatever the pattern, no 60 minutes hold more than the limit. */
+START_TEST(no_window_of_an_hour_exceeds_it)
+{
+    enum {
+        LIMIT = 20,
+        N = 4000
+    };
+    struct limit_place p = place_of("k", (struct limits){.requests_per_hour = LIMIT});
+    uint64_t taken[N], t = 777;
+    size_t n = 0;
+    unsigned seed = 1;
+    for (int i = 0; i < N; i++) {
+        seed = seed * 1103515245 + 12345;
+        t += seed >> 16 & 1 ? (seed >> 20 & 255) * 60 : (seed >> 17 & 15) == 0 ? 12000000 : 120;
+        if (take(&p, 0, t))
+            taken[n++] = t;
+    }
+    ck_assert_uint_gt(n, 10 * LIMIT);
+    for (size_t i = LIMIT; i < n; i++)
+        ck_assert_uint_ge(taken[i] - taken[i - LIMIT], 3600000);
+    done();
+}
+END_TEST
+
 START_TEST(days_and_long_pauses)
 {
     struct limit_place p = place_of("k", (struct limits){.requests_per_day = 2});
@@ -487,7 +538,8 @@ START_TEST(an_edit_forgets_nothing_and_the_number_kept_is_bounded)
 }
 END_TEST
 
-UNIT_MAIN("limit", a_conversation_keeps_its_seat_for_half_an_hour, seats_hold_whoever_comes_at_once,
+UNIT_MAIN("limit", hours_slide_and_outlive_the_process, no_window_of_an_hour_exceeds_it,
+          a_conversation_keeps_its_seat_for_half_an_hour, seats_hold_whoever_comes_at_once,
           a_minute_holds_so_many_and_no_more, no_window_of_a_minute_exceeds_it,
           a_day_outlives_the_process, days_and_long_pauses, tokens_are_reserved_and_settled,
           all_places_or_none, ten_thousand_at_once_never_exceed_it_by_one,
