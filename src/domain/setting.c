@@ -152,6 +152,8 @@ static const struct setting rows[] = {
     TEXT(price_feed_url, "", "Price list that POST /api/pricing/sync fetches, http(s)://…; empty: none is asked"),
     FLAG(budget_allow_unpriced, 0, "Whether requests under a budget that stops may go to models whose price is unknown: they count as nothing"),
     INT(budget_hold_searches, 8, 0, 10000, "Searches of the web held of a budget for a request that may make some and does not say how many"),
+    INT(budget_bytes_per_token, 1, 1, 8, "Bytes of a prompt's text for each token that is held of a budget; 1 holds for the densest text that there is"),
+    INT(budget_hold_images, 4, 0, 10000, "Pictures held of a budget, where each has a price, for a conversation that may make some"),
     INT(budget_hold_tokens, 4096, 1, 1000000, "Output tokens held of a budget at least, of a stream that may be cut at first, for a request that names no maximum"),
     INT(budget_max_tokens, 32768, 0, 1000000, "Most output tokens of a reply that neither its request nor its model bounds, under a budget that stops: the upstream is told so many, or as many as a quarter of what is left pays for; 0: it is told nothing"),
     FLAG(cost_client_left_estimate, 1, "Whether a reply whose client left before the upstream told its usage is charged by estimate; else it costs nothing"),

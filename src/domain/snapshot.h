@@ -134,7 +134,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     int64_t otlp_sample_ppm, otlp_interval_ms, otlp_metrics_interval_ms, otlp_timeout_ms;
     int64_t config_versions_kept;
     bool budget_allow_unpriced, cost_client_left_estimate;
-    int64_t budget_hold_tokens, budget_max_tokens, budget_hold_searches;
+    int64_t budget_hold_tokens, budget_max_tokens, budget_hold_searches, budget_hold_images, budget_bytes_per_token;
     bool log_json, cors, credential_visible;
     struct str price_feed_url;  /* empty: none */
     struct str diagnostics_ip_url, diagnostics_connect_url; /* empty: not asked */

@@ -205,7 +205,7 @@ int64_t price_bound(const struct price *p, enum price_service service,
         int64_t quantity;
     } parts[] = {{PRICE_INPUT, PRICE_AUDIO_IN, most->tokens_in},
                  {PRICE_OUTPUT, PRICE_AUDIO_OUT, most->tokens_out},
-                 {PRICE_IMAGE, PRICE_IMAGE, most->images},
+                 {PRICE_IMAGE, PRICE_IMAGE, most->images > 0 ? most->images : 0},
                  {PRICE_SEARCH, PRICE_SEARCH, most->searches > 0 ? most->searches : 0},
                  {PRICE_REQUEST, PRICE_REQUEST, 1}};
     __int128 total = 0;

@@ -15,8 +15,12 @@ enum {
 };
 #define MAX_OUT_TOKENS 1000000
 #define MAX_CHOICES 10000
-#define BLOB_MIN 512     /* a run of so many base64 characters is an image, a file, audio */
-#define BLOB_TOKENS 1000 /* about what one costs */
+#define BLOB_MIN 512         /* a run of so many base64 characters is an image, a file, audio */
+#define BLOB_TOKENS 1000     /* about what one costs */
+#define BLOB_BYTES_A_TOKEN 3 /* and at most, of a document that is text inside */
+/* of a picture, however small it is packed, or known by its address alone */
+#define MEDIA_TOKENS 4096
+#define FRAME_TOKENS 16 /* that a vendor puts around it all */
 
 void asked_wants(struct json_want want[ASKED_WANTS])
 {
@@ -155,10 +159,24 @@ static bool is_base64(unsigned char c)
            c == '/' || c == '=' || c == '-' || c == '_';
 }
 
-/* Four bytes a token, but for what is no text. A long run of base64 covers every BLOB_MIN-th byte: only from those it is looked for. */
-int64_t asked_input(struct str body)
+/* Whether what follows is sent as a picture, sound or document: a text may be as long a word as one. */
+static bool is_media(struct str before)
 {
-    size_t text = body.n + 1;
+    static const struct str ends[] = {STR_INIT(";base64,"), STR_INIT("\"data\":\""),
+                                      STR_INIT("\"data\": \""), STR_INIT("\"images\":[\""),
+                                      STR_INIT("\"images\": [\"")};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (before.n >= ends[i].n &&
+            memcmp(before.p + before.n - ends[i].n, ends[i].p, ends[i].n) == 0)
+            return true;
+    return false;
+}
+
+/* Bytes of a body that are text, and in how many long runs of base64 the others are: such a run covers every BLOB_MIN-th byte, and only
+ * from those it is looked for. */
+static size_t text_bytes(struct str body, bool must_be_media, int64_t *runs)
+{
+    size_t text = body.n;
     int64_t blobs = 0;
     for (size_t i = BLOB_MIN - 1; i < body.n; i += BLOB_MIN) {
         if (!is_base64((unsigned char)body.p[i]))
@@ -168,11 +186,52 @@ int64_t asked_input(struct str body)
             from--;
         while (to < body.n && is_base64((unsigned char)body.p[to]))
             to++;
-        if (to - from >= BLOB_MIN) {
+        if (to - from >= BLOB_MIN && (!must_be_media || is_media(str_first(body, from)))) {
             blobs++;
             text -= to - from;
         }
         i = to - to % BLOB_MIN - 1; /* the next look is behind this run */
     }
-    return (int64_t)(text / 4) + blobs * BLOB_TOKENS;
+    *runs = blobs;
+    return text;
+}
+
+/* Four bytes a token, but for what is no text. */
+int64_t asked_input(struct str body)
+{
+    int64_t blobs;
+    size_t text = text_bytes(body, false, &blobs);
+    return (int64_t)((text + 1) / 4) + blobs * BLOB_TOKENS;
+}
+
+/* Parts that name a picture or a document, sent along or given by its address or id, as the formats call them. */
+static int64_t media_parts(struct str body)
+{
+    static const struct str words[] = {
+        STR_INIT("\"image_url\""), STR_INIT("\"input_image\""), STR_INIT("\"input_file\""),
+        STR_INIT("\"file\""),      STR_INIT("\"image\""),       STR_INIT("\"document\""),
+        STR_INIT("\"fileData\""),  STR_INIT("\"file_data\""),   STR_INIT("\"inlineData\""),
+        STR_INIT("\"images\""),    STR_INIT("\"inline_data\"")};
+    int64_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        struct str rest = body;
+        for (size_t at; (at = find_bytes(rest, words[i])) < rest.n; n++)
+            rest = str_skip(rest, at + words[i].n);
+    }
+    return n;
+}
+
+int64_t asked_input_most(struct str body, int64_t bytes_a_token)
+{
+    int64_t blobs;
+    int64_t text = (int64_t)text_bytes(body, true, &blobs), rest = (int64_t)body.n - text;
+    return (text + bytes_a_token - 1) / bytes_a_token + rest / BLOB_BYTES_A_TOKEN +
+           media_parts(body) * MEDIA_TOKENS + FRAME_TOKENS;
+}
+
+int64_t asked_images(struct str body, int64_t otherwise)
+{
+    bool is_tool = find_bytes(body, STR("\"image_generation\"")) < body.n;
+    int64_t calls = is_tool ? sum_of(body, STR("\"max_tool_calls\"")) : -1;
+    return calls >= 0 ? calls : otherwise;
 }

@@ -5,12 +5,9 @@
 #include "base/clock.h"
 #include "gate/budget.h"
 #include "meter/ledger.h"
+#include "wire/flow.h"
 #include <time.h>
 
-/* of a prompt: fewer than most have, so that a hold is rather too large */
-#define BYTES_A_TOKEN 3
-/* where tokens may be given by their numbers: a digit and a comma */
-#define BYTES_A_TOKEN_ID 2
 #define FORM_TOKENS 4096          /* of an upload, at least: a picture, or some minutes of sound */
 #define FORM_BYTES_A_TOKEN 60     /* of sound as tightly coded as it may be */
 #define FORM_IMAGES 10            /* that an upload may ask for, which says so behind its picture */
@@ -90,18 +87,27 @@ static int64_t form_tokens(const struct relay *rl)
     return by_size > FORM_TOKENS ? by_size : FORM_TOKENS;
 }
 
+/* Tokens may be given by their numbers. */
+static bool has_ids(const struct relay *rl)
+{
+    return rl->spec->shape == RELAY_EMBED || rl->spec->client == WIRE_COMPLETIONS;
+}
+
 static void estimate(struct relay *rl, struct money *m)
 {
     const struct model *model = snapshot_model(rl->snap, rl->model);
-    int64_t asked = asked_tokens(rl), bytes = (int64_t)rl->body.n, known = known_most(rl);
+    int64_t asked = asked_tokens(rl), known = known_most(rl);
     struct price_most *most = &m->most;
-    bool has_ids = rl->spec->shape == RELAY_EMBED || rl->spec->client == WIRE_COMPLETIONS;
     most->tokens_in = rl->form ? form_tokens(rl)
-                               : bytes / (has_ids ? BYTES_A_TOKEN_ID : BYTES_A_TOKEN) + 16;
+                               : asked_input_most(rl->body,
+                                                  has_ids(rl) && rl->set->budget_bytes_per_token > 2
+                                                      ? 2 /* a digit and a comma */
+                                                      : rl->set->budget_bytes_per_token);
     if (model && model->context_tokens > 0 && most->tokens_in > model->context_tokens)
         most->tokens_in = model->context_tokens;
     /* looked for when a price asks: the whole body is read for it */
     most->searches = rl->form ? 0 : -1;
+    most->images = rl->spec->shape == RELAY_TALK ? -1 : 0;
     if (makes_images(rl)) {
         most->images = rl->form ? FORM_IMAGES : rl->asked_choices;
         most->tokens_out = most->images * IMAGE_TOKENS;
@@ -122,6 +128,8 @@ static int64_t bound(const struct relay *rl, const struct price *p, struct price
 {
     if (most->searches < 0 && p && price_has(p, PRICE_SEARCH))
         most->searches = asked_searches(rl->body, rl->set->budget_hold_searches);
+    if (most->images < 0 && p && price_has(p, PRICE_IMAGE))
+        most->images = asked_images(rl->body, rl->set->budget_hold_images) * rl->asked_choices;
     int64_t v = price_bound(p, rl->service, most);
     if (p && p->has_services) {
         int64_t standard = price_bound(p, SERVICE_STANDARD, most),
@@ -221,6 +229,15 @@ static bool take(struct relay *rl, struct money *m, const struct budget *const *
     return hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, by);
 }
 
+/* What would lose something on its way through events is told a maximum instead: the probabilities of older completions, and more answers
+ * than are followed. */
+static bool may_cut(const struct relay *rl)
+{
+    return rl->spec->client != WIRE_COMPLETIONS ||
+           (rl->asked_choices <= FLOW_CHOICES &&
+            find_bytes(rl->body, STR("\"logprobs\"")) == rl->body.n);
+}
+
 bool money_admit(struct relay *rl, struct err *e)
 {
     const struct budget *const *budgets = budgets_of(rl), *by = NULL;
@@ -230,9 +247,7 @@ bool money_admit(struct relay *rl, struct err *e)
         return true;
     struct money *m = ARENA_NEW(rl->r->arena, struct money);
     estimate(rl, m);
-    /* older completions have no events that they could be ended with */
-    m->cuts = !m->is_bounded && rl->is_stream && rl->spec->client != WIRE_COMPLETIONS &&
-              any(budgets, cuts);
+    m->cuts = !m->is_bounded && rl->is_stream && may_cut(rl) && any(budgets, cuts);
     if (!take(rl, m, budgets, now, &by))
         return budget_refusal(by, now, e);
     rl->money = m;

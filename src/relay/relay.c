@@ -640,9 +640,10 @@ static bool takes_array(const struct relay *rl)
 bool relay_repairs(const struct relay *rl)
 {
     uint32_t quirks = rl->target->upstream->quirks;
-    bool is_framed = rl->spec->op == OP_CHAT || rl->spec->op == OP_MESSAGES ||
-                     rl->spec->op == OP_RESPONSES || rl->spec->op == OP_OLLAMA_CHAT ||
-                     rl->spec->op == OP_OLLAMA_GENERATE || rl->spec->op == OP_GEMINI;
+    bool is_framed = rl->spec->op == OP_CHAT || rl->spec->op == OP_COMPLETIONS ||
+                     rl->spec->op == OP_MESSAGES || rl->spec->op == OP_RESPONSES ||
+                     rl->spec->op == OP_OLLAMA_CHAT || rl->spec->op == OP_OLLAMA_GENERATE ||
+                     rl->spec->op == OP_GEMINI;
     if (money_cuts(rl) && is_framed)
         return true; /* it may have to be ended in its midst */
     /* <think> in the text is reasoning, also for those who speak as the upstream does */

@@ -284,6 +284,9 @@ void asked_wants(struct json_want want[ASKED_WANTS]);
 void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS]); /* fills rl->asked_*; the spans are of rl->body */
 /* How often the web may be searched for it: as often as it says, else `otherwise`; 0: nothing in it is of a search. */
 int64_t asked_searches(struct str body, int64_t otherwise);
+int64_t asked_images(struct str body, int64_t otherwise);      /* pictures that a conversation may make */
+/* Tokens that a prompt comes to at most, where a token has at least so many bytes of text. */
+int64_t asked_input_most(struct str body, int64_t bytes_a_token);
 int64_t asked_input(struct str body);                          /* tokens by its size: four bytes each; a run of base64 counts as one picture */
 /* money.c */
 bool money_admit(struct relay *rl, struct err *e) MUST_USE;    /* once, before the first attempt: takes the hold */

@@ -362,6 +362,66 @@ def test_so_are_googles_and_ollamas_own(start, scripted, path, piece, kind, end)
     assert lines(s, 1)[0]["ended"] == "cut"
 
 
+def test_an_older_completion_is_ended_well_when_its_hold_is_spent(start, scripted):
+    """On an upstream that has them itself, and on one that has conversations only."""
+    config = money_config(scripted, {p + "/*": {"input": 3, "output": 15} for p in ("chat", "anthropic")}, {"b": {"scope": "all", "limit_usd": 0.01, "cut_streams": True}},
+                          budget_hold_tokens=100)
+    s = start(config)
+    text = "word " * 40
+    own = [b"data: " + json.dumps({"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "m", "choices": [
+        {"index": 0, "text": text, "logprobs": None, "finish_reason": None}]}).encode() + b"\n\n"] * 200
+    other = [b"event: message_start\ndata: " + json.dumps({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": [], "model": "m",
+             "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 1}}}).encode() + b"\n\n",
+             b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n'] + [
+        b"event: content_block_delta\ndata: " + json.dumps({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}).encode() + b"\n\n"] * 200
+    for n, (model, frames) in enumerate((("to-chat", own), ("to-anthropic", other))):
+        scripted.play(stream(frames))
+        with s.stream("/v1/completions", {"model": model, "stream": True, "prompt": "tell me", "stream_options": {"include_usage": True}}) as r:
+            got = r.read().decode()
+        assert r.status_code == 200, got
+        chunks = [json.loads(x[6:]) for x in got.split("\n\n") if x.startswith("data: {")]
+        assert 0 < got.count("word word") < 200 and got.rstrip().endswith("[DONE]"), got[-500:]
+        assert [c["finish_reason"] for x in chunks for c in x["choices"]][-1] == "length" and chunks[-1]["usage"]["completion_tokens"] > 0
+        line = lines(s, n + 1)[0]
+        assert line["ended"] == "cut" and line["cost_nanousd"] > 0
+        assert budget(s)["spent_nanousd"] + budget(s)["held_nanousd"] <= (n + 1) * 10_000_000
+        assert admin(s, "PATCH", "/sluice/v1/budgets/b", {"limit_usd": 0.02}).status_code == 200
+
+
+def test_the_densest_prompt_passes_no_limit(start, scripted):
+    """Of every byte of text a token, as no tokenizer makes more: what was spent stays below the limit to the last request that is let in."""
+    s = start(money_config(scripted, {"chat/*": {"input": 3, "output": 15}}, {"b": {"scope": "all", "limit_usd": 0.02, "period": "ever"}}))
+    refused = answered = 0
+    for n in range(12):
+        text = "~" * (700 + 100 * (n % 3))
+        reply(scripted, {"prompt_tokens": len(text), "completion_tokens": 1})
+        r = s.post(CHAT, {"model": "to-chat", "max_tokens": 1, "messages": [{"role": "user", "content": text}]}, headers=s.auth(KEY))
+        answered, refused = answered + (r.status_code == 200), refused + (r.status_code == 402)
+        wait_for(lambda: budget(s)["held_nanousd"] == 0, "settled")
+        assert budget(s)["spent_nanousd"] <= 20_000_000
+    assert answered >= 5 and refused >= 1
+
+
+def test_pictures_that_a_conversation_may_make_are_held_for(start, scripted):
+    config = money_config(scripted, {"chat/*": {"input": 3, "output": 15, "image": 0.04}, "responses/*": {"input": 3, "output": 15, "image": 0.04}},
+                          {"b": {"scope": "all", "limit_usd": 0.1, "period": "ever"}})
+    s = start(config)
+    reply(scripted, {"prompt_tokens": 3, "completion_tokens": 1})
+    talk = {"model": "to-chat", "max_tokens": 5, "messages": [{"role": "user", "content": "draw"}]}
+    r = s.post(CHAT, talk, headers=s.auth(KEY))
+    assert r.status_code == 402 and r.json()["error"]["code"] == "budget_exceeded"  # four of them are 0.16 USD
+    tool = {"model": "to-responses", "max_output_tokens": 5, "input": "draw", "store": False, "tools": [{"type": "image_generation"}]}
+    assert s.post("/v1/responses", {**tool, "max_tool_calls": 3}, headers=s.auth(KEY)).status_code == 402
+    scripted.play(http(200, json.dumps(answer_of("responses", 3))))
+    assert s.post("/v1/responses", {**tool, "max_tool_calls": 1}, headers=s.auth(KEY)).status_code == 200
+    s.stop()
+    config["server"]["budget_hold_images"] = 1
+    s = start(config, "one")
+    reply(scripted, {"prompt_tokens": 3, "completion_tokens": 1})
+    assert s.post(CHAT, talk, headers=s.auth(KEY)).status_code == 200
+    assert s.post(CHAT, {**talk, "n": 3}, headers=s.auth(KEY)).status_code == 402
+
+
 def test_budgets_are_objects_of_the_configuration(start, scripted):
     s = start(money_config(scripted))
     made = admin(s, "POST", "/sluice/v1/budgets", {"name": "x", "scope": "key", "subject": "0b000000", "limit_usd": 1.25, "time_zone": "Europe/Berlin"})
@@ -797,7 +857,7 @@ def test_what_is_known_of_a_model_is_held_and_nothing_is_told(start, scripted):
 
 
 def test_a_stream_that_is_not_cut_is_told_its_maximum_and_so_is_an_older_completion(start, scripted):
-    for cuts, path, body in ((False, CHAT, SAY), (True, "/v1/completions", {"prompt": "x"})):
+    for cuts, path, body in ((False, CHAT, SAY), (True, "/v1/completions", {"prompt": "x", "logprobs": 1})):
         s = start(money_config(scripted, budgets={"b": {"scope": "all", "limit_usd": 0.1, "cut_streams": cuts}}, budget_hold_tokens=100), "cuts%d" % cuts)
         chunk = {"id": "c", "object": "x", "created": 1, "model": "m", "choices": [
             {"index": 0, "text": "hi", "finish_reason": "stop"} if cuts else {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}

@@ -57,4 +57,42 @@ START_TEST(runs_at_the_edges)
 }
 END_TEST
 
-UNIT_MAIN("asked", input_is_counted_as_letter_by_letter, runs_at_the_edges)
+/* What a prompt comes to at most: each byte of text may be a token, also of a word as long as a picture; what is sent as one is not text. */
+START_TEST(no_text_is_denser_than_what_is_held_for)
+{
+    static char blob[3001], body[8000];
+    memset(blob, 'Q', 3000);
+    static const struct {
+        const char *before;
+        bool is_media;
+    } rows[] = {{"{\"content\":\"", false},
+                {"{\"content\":\"data: ", false},
+                {"{\"image_url\":{\"url\":\"data:image/png;base64,", true},
+                {"{\"source\":{\"type\":\"base64\",\"data\":\"", true},
+                {"{\"inlineData\":{\"data\": \"", true},
+                {"{\"images\":[\"", true}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int n = snprintf(body, sizeof body, "%s%s\"}", rows[i].before, blob);
+        int64_t text = n - 3000, most = asked_input_most(str_n(body, (size_t)n), 1);
+        if (rows[i].is_media) {
+            ck_assert_int_ge(most, text + 1000);
+            ck_assert_int_lt(most, text + 1000 + 3 * 4096);
+        } else {
+            ck_assert_int_ge(most, n);
+            ck_assert_int_lt(most, n + 100);
+        }
+    }
+    ck_assert_int_ge(
+        asked_input_most(STR("{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://a/b\"}}"),
+                         1),
+        4096);
+    ck_assert_int_lt(asked_input_most(STR("{\"content\":\"abcdefghijkl\"}"), 3), 30);
+    ck_assert_int_eq(asked_images(STR("{\"max_tool_calls\":3}"), 7), 7);
+    ck_assert_int_eq(
+        asked_images(STR("{\"tools\":[{\"type\":\"image_generation\"}],\"max_tool_calls\":3}"), 7),
+        3);
+}
+END_TEST
+
+UNIT_MAIN("asked", no_text_is_denser_than_what_is_held_for, input_is_counted_as_letter_by_letter,
+          runs_at_the_edges)

@@ -342,7 +342,84 @@ START_TEST(no_crowd_passes_a_limit)
 }
 END_TEST
 
-UNIT_MAIN("budget", what_is_not_enabled_counts_and_refuses_nothing,
-          a_clock_set_back_forgets_nothing, periods_begin_where_the_calendar_says,
-          entries_are_checked_and_read_back, a_hold_is_taken_on_all_or_none,
-          refusals_say_when_to_come_back, no_crowd_passes_a_limit)
+/* The same with tries for less, as for requests that name no maximum: whatever the room looked like, what is held fits what is left. */
+static void *try_shares(void *arg)
+{
+    struct worker *w = arg;
+    struct crowd *c = w->c;
+    for (int i = 0; i < 4000; i++) {
+        struct hold h;
+        int64_t room = budget_room(c->budgets, 1000),
+                share = room / (int64_t)(1 + next(&w->seed) % 4);
+        if (room < 0)
+            atomic_store(&c->is_over, true);
+        if (!hold_try(&h, c->budgets, share, 1000)) { /* others were faster */
+            if (h.is_taken || !hold_try(&h, c->budgets, share / 8, 1000))
+                continue;
+        }
+        for (size_t b = 0; c->budgets[b]; b++)
+            if (atomic_load(&c->budgets[b]->state->committed) > c->budgets[b]->limit_nanousd)
+                atomic_store(&c->is_over, true);
+        int64_t cost = next(&w->seed) % 3
+                           ? 0
+                           : (int64_t)(next(&w->seed) % (uint64_t)(h.amount / 64 + 1));
+        hold_settle(&h, cost, 1000);
+        atomic_fetch_add(&c->settled, cost);
+    }
+    return NULL;
+}
+
+START_TEST(shares_of_what_is_left_never_come_to_more)
+{
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        struct arena *a = arena_new();
+        struct budgets *r = budgets_new();
+        struct budget all = budget_of(a, "{'scope':'all','limit_usd':0.004}"),
+                      warns = budget_of(
+                          a, "{'scope':'org','subject':'o','limit_usd':0.000001,'action':'warn'}"),
+                      key = budget_of(a, "{'subject':'k','limit_usd':0.002}");
+        struct crowd c = {.budgets = {&all, &key, NULL}};
+        struct worker w[4];
+        all.state = budgets_state(r, &all);
+        warns.state = budgets_state(r, &warns);
+        key.state = budgets_state(r, &key);
+        for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+            w[i] = (struct worker){&c, seed * 1000 + i, 0};
+            ck_assert_int_eq(pthread_create(&w[i].thread, NULL, try_shares, &w[i]), 0);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(w); i++)
+            pthread_join(w[i].thread, NULL);
+        ck_assert(!atomic_load(&c.is_over));
+        int64_t settled = atomic_load(&c.settled);
+        for (size_t b = 0; c.budgets[b]; b++) {
+            struct budget_view v = budget_look(c.budgets[b], 1000);
+            ck_assert_int_eq(v.spent, settled);
+            ck_assert_int_eq(v.held, 0);
+            ck_assert_uint_eq(v.refused, 0); /* a try is no refusal */
+        }
+        /* room is what the tightest that stops has left, to the unit; one that only warns has as much as one likes */
+        const struct budget *three[] = {&all, &warns, &key, NULL}, *one[] = {&warns, NULL},
+                            *none[] = {NULL};
+        int64_t left = budget_room(three, 1000);
+        struct hold h, more;
+        ck_assert_int_eq(left, 2000000 - settled);
+        ck_assert(!hold_try(&h, three, left + 1, 1000) && !h.is_taken);
+        ck_assert_int_eq(budget_look(&warns, 1000).held, 0); /* given back */
+        ck_assert(left == 0 || hold_try(&h, three, left, 1000));
+        ck_assert_int_eq(budget_room(three, 1000), 0);
+        ck_assert(!hold_try(&more, three, 1, 1000));
+        ck_assert_int_eq(budget_room(one, 1000), INT64_MAX);
+        ck_assert_int_eq(budget_room(none, 1000), INT64_MAX);
+        ck_assert_int_eq(budget_room(NULL, 1000), INT64_MAX);
+        hold_settle(&h, 0, 1000);
+        ck_assert_int_eq(budget_room(three, 1000), left);
+        budgets_free(r);
+        arena_free(a);
+    }
+}
+END_TEST
+
+UNIT_MAIN("budget", shares_of_what_is_left_never_come_to_more,
+          what_is_not_enabled_counts_and_refuses_nothing, a_clock_set_back_forgets_nothing,
+          periods_begin_where_the_calendar_says, entries_are_checked_and_read_back,
+          a_hold_is_taken_on_all_or_none, refusals_say_when_to_come_back, no_crowd_passes_a_limit)
