@@ -731,6 +731,10 @@ static int on_headers_complete(llhttp_t *p)
         c->headers_cap = h->n;
     }
     (void)head_copy(h, NULL, c->headers);
+    for (size_t i = 0; i < h->n; i++) /* a body inside another coding is not what it looks like */
+        if (str_is(c->headers[i].name, "transfer-encoding") &&
+            !str_eq_nocase(c->headers[i].value, STR("chunked")))
+            return HPE_USER;
     conn->is_in_head = false;
     call->is_head_seen = true;
     bool is_head = call->out.method == HTTP_HEAD;
@@ -870,7 +874,8 @@ static void on_bytes(struct conn *conn, const char *p, size_t n)
     struct err e = ERR_INIT;
     const char *reason = llhttp_get_error_reason(&conn->parser);
     if (error == HPE_USER)
-        reason = call->is_head_seen ? "bad framing" : "its head is too large or not for us";
+        reason = call->is_head_seen ? "bad framing"
+                                    : "its head is too large, or asks for what was not offered";
     (void)err_set(&e, ERR_UPSTREAM, "upstream_protocol", "the upstream does not speak HTTP/1.1: %s",
                   reason && *reason ? reason : "unexpected bytes");
     fail(call, HTTP_FAIL_PROTOCOL, &e);

@@ -1139,6 +1139,18 @@ static int on_body(llhttp_t *p, const char *at, size_t n)
     return c->n_taken > DRAIN_BYTES ? HPE_USER : 0;
 }
 
+/* A chunk that is announced as more than there is room for is refused before it comes. */
+static int on_chunk_header(llhttp_t *p)
+{
+    struct http_conn *c = parsing(p);
+    bool is_taken = c->mode == BODY_COLLECT || c->mode == BODY_STREAM;
+    if (is_taken && p->content_length > c->body_max - c->req->bytes_in) {
+        set_too_large(c);
+        return HPE_USER;
+    }
+    return 0;
+}
+
 static const llhttp_settings_t parser_settings = {
     .on_url = on_url,
     .on_header_field = on_field,
@@ -1146,6 +1158,7 @@ static const llhttp_settings_t parser_settings = {
     .on_header_value_complete = on_value_complete,
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
+    .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name = on_extension,
     .on_chunk_extension_value = on_extension,
     .on_message_complete = on_message_complete,

@@ -11,6 +11,7 @@
 #define PART_HEAD_MAX 8192
 #define MODEL_MAX 256
 #define PIECE 65536
+#define PADDING_MAX 1024 /* spaces behind a boundary */
 
 enum form_state {
     FORM_PREAMBLE,
@@ -38,20 +39,93 @@ struct form {
     bool is_started, is_sent, is_paused;
 };
 
+/* ---- parameters of a header's value ---- */
+
+/* A token or a quoted text from the front of s; the latter is put together in room. *has_escape: a backslash stood in it, and readers differ in what that means. */
+static bool take_value(char *room, struct str *s, struct str *out, bool *has_escape)
+{
+    *has_escape = false;
+    if (!str_starts(*s, STR("\""))) {
+        size_t n = 0;
+        while (n < s->n && s->p[n] != ';' && s->p[n] != '"')
+            n++;
+        *out = str_trim(str_first(*s, n));
+        *s = str_skip(*s, n);
+        return out->n > 0;
+    }
+    size_t n = 0;
+    for (size_t i = 1; i < s->n; i++) {
+        if (s->p[i] == '"') {
+            *out = str_n(room, n);
+            *s = str_skip(*s, i + 1);
+            return true;
+        }
+        if (s->p[i] == '\\' && i + 1 < s->n) {
+            *has_escape = true;
+            i++;
+        }
+        room[n++] = s->p[i];
+    }
+    return false;
+}
+
+/* ill: said twice, or in words that readers understand differently */
+enum found {
+    FOUND_NOT,
+    FOUND,
+    FOUND_ILL
+};
+
+/* The parameter of that name behind the first word of a header's value; its text may stand in room. RFC 9110, 5.6.6; spaces around = are
+ * tolerated, as many do. */
+static enum found param_of(struct str value, struct str name, char room[PART_HEAD_MAX],
+                           struct str *out)
+{
+    enum found found = FOUND_NOT;
+    char other[PART_HEAD_MAX];
+    if (value.n > PART_HEAD_MAX)
+        return FOUND_ILL;
+    size_t at = str_index(value, ';');
+    for (value = str_skip(value, at); value.n; value = str_trim(value)) {
+        struct str one, said;
+        bool has_escape;
+        if (value.p[0] != ';')
+            return FOUND_ILL;
+        value = str_trim(str_skip(value, 1));
+        if (value.n == 0)
+            break;
+        size_t n = 0;
+        while (n < value.n && !strchr("=; \t\"", value.p[n]))
+            n++;
+        one = str_first(value, n);
+        value = str_trim(str_skip(value, n));
+        if (!str_starts(value, STR("="))) /* a word without a value */
+            continue;
+        value = str_trim(str_skip(value, 1));
+        bool is_it = str_eq_nocase(one, name);
+        if (!take_value(is_it ? room : other, &value, &said, &has_escape)) {
+            if (value.n && value.p[0] == '"')
+                return FOUND_ILL; /* no end */
+            said = STR_NONE;
+        }
+        /* name*=, name*0=: RFC 7578 has no such */
+        bool is_extended = one.n > name.n && one.p[name.n] == '*' &&
+                           str_eq_nocase(str_first(one, name.n), name);
+        if (is_extended || (is_it && (found == FOUND || (has_escape && str_is(said, "model")))))
+            return FOUND_ILL;
+        if (!is_it)
+            continue;
+        found = FOUND;
+        *out = said;
+    }
+    return found;
+}
+
 static struct str boundary_of(struct arena *a, struct str type)
 {
-    size_t at = 0;
-    struct str lower = str_lower(a, type);
-    at = find_bytes(lower, STR("boundary="));
-    if (at == lower.n)
-        return STR_NONE;
-    struct str b = str_skip(type, at + 9), head;
-    if (b.n && b.p[0] == '"') {
-        (void)str_cut(str_skip(b, 1), '"', &head);
-        return head;
-    }
-    (void)str_cut(b, ';', &head);
-    return str_trim(head);
+    char room[PART_HEAD_MAX];
+    struct str b;
+    return param_of(type, STR("boundary"), room, &b) == FOUND ? str_dup(a, b) : STR_NONE;
 }
 
 static void fail(struct relay *rl, enum err_kind kind, const char *code, const char *field,
@@ -60,6 +134,9 @@ static void fail(struct relay *rl, enum err_kind kind, const char *code, const c
     struct err e = ERR_INIT;
     err_set(&e, kind, code, "%s", text);
     (void)snprintf(e.field, sizeof e.field, "%s", field);
+    if (rl->call) /* it got what went before */
+        http_call_cancel(rl->call);
+    rl->call = NULL;
     relay_fail(rl, &e);
 }
 
@@ -99,21 +176,72 @@ void form_close(struct relay *rl)
     f->spool = -1;
 }
 
-static bool is_model_part(struct arena *a, struct str head)
+/* What a part's head says of it. Who reads it behind us must find the same: what may be read in two ways is refused. */
+enum part {
+    PART_OTHER,
+    PART_MODEL,
+    PART_MODEL_FILE,
+    PART_ILL
+};
+
+static enum part part_of(struct str head)
 {
-    struct str lower = str_lower(a, head);
-    size_t at = find_bytes(lower, STR("content-disposition"));
-    if (at == lower.n || find_bytes(lower, STR("filename")) < lower.n)
-        return false;
-    struct str rest = str_skip(lower, at);
-    return find_bytes(rest, STR("name=\"model\"")) < rest.n ||
-           find_bytes(rest, STR("name=model")) < rest.n;
+    char room[PART_HEAD_MAX];
+    const struct str field = STR("content-disposition:");
+    enum part part = PART_OTHER;
+    bool is_said = false;
+    while (head.n) {
+        size_t end = find_bytes(head, STR("\r\n"));
+        struct str line = str_first(head, end), name = STR_NONE, file;
+        head = str_skip(head, end < head.n ? end + 2 : end);
+        for (size_t i = 0; i < line.n; i++)
+            if (line.p[i] == '\r' || line.p[i] == '\n' || line.p[i] == 0)
+                return PART_ILL;
+        if (line.n && (line.p[0] == ' ' || line.p[0] == '\t'))
+            return PART_ILL; /* goes on from the line before */
+        size_t colon = str_index(line, ':');
+        if (colon == line.n ||
+            !str_eq_nocase(str_trim(str_first(line, colon)), str_first(field, field.n - 1)))
+            continue;
+        struct str value = str_skip(line, colon + 1);
+        enum found found = param_of(value, STR("name"), room, &name);
+        if (found == FOUND_ILL || is_said)
+            return PART_ILL;
+        is_said = true;
+        if (found == FOUND && str_is(name, "model"))
+            part = param_of(value, STR("filename"), room, &file) == FOUND_NOT ? PART_MODEL
+                                                                              : PART_MODEL_FILE;
+    }
+    return part;
 }
 
 static void consume(struct form *f, size_t n)
 {
     buf_consume(&f->window, n);
     f->parsed += n;
+}
+
+enum mark {    /* what the delimiter that stands there is */
+    MARK_OPEN, /* not known yet */
+    MARK_NEXT,
+    MARK_LAST,
+    MARK_TEXT, /* a text that only begins like it */
+};
+
+static enum mark mark_at(const struct form *f, size_t at, size_t *pad)
+{
+    struct str after = str_skip(buf_str(&f->window), at + f->delimiter.n);
+    size_t n = 0; /* RFC 2046, 5.1.1: transport padding */
+    while (n < after.n && (after.p[n] == ' ' || after.p[n] == '\t'))
+        n++;
+    *pad = n;
+    if (str_starts(after, STR("--")))
+        return MARK_LAST;
+    if (n > PADDING_MAX)
+        return MARK_TEXT;
+    if (after.n < n + 2)
+        return MARK_OPEN;
+    return str_starts(str_skip(after, n), STR("\r\n")) ? MARK_NEXT : MARK_TEXT;
 }
 
 /* Reads on in the window; false: the form is malformed (already answered). */
@@ -131,24 +259,41 @@ static bool parse(struct relay *rl)
                     consume(f, w.n - f->delimiter.n);
                 return true;
             }
-            if (w.n < at + f->delimiter.n + 2)
+            size_t pad;
+            enum mark mark = mark_at(f, at, &pad);
+            if (mark == MARK_OPEN) {
+                consume(f, at);
                 return true;
-            struct str after = str_skip(w, at + f->delimiter.n);
-            f->state = str_starts(after, STR("--")) ? FORM_EPILOGUE : FORM_HEAD;
-            consume(f, at + f->delimiter.n);
+            }
+            if (mark == MARK_TEXT) {
+                consume(f, at + 2);
+                break;
+            }
+            f->state = mark == MARK_LAST ? FORM_EPILOGUE : FORM_HEAD;
+            consume(f, at + f->delimiter.n + (f->state == FORM_HEAD ? pad : 0));
             break;
         }
         case FORM_HEAD: {
             size_t end = find_bytes(w, STR("\r\n\r\n"));
-            if (end == w.n) {
-                if (w.n <= PART_HEAD_MAX)
-                    return true;
+            if (end == w.n && w.n <= PART_HEAD_MAX)
+                return true;
+            if (end == w.n || end > PART_HEAD_MAX) {
                 fail(rl, ERR_INPUT, "invalid_multipart", "",
                      "A part of the multipart body has no end of its headers");
                 return false;
             }
-            f->state = !f->has_model && is_model_part(rl->r->arena, str_first(w, end)) ? FORM_MODEL
-                                                                                       : FORM_VALUE;
+            enum part part = part_of(str_skip(str_first(w, end), 2));
+            if (part == PART_ILL || part == PART_MODEL_FILE ||
+                (part == PART_MODEL && f->has_model)) {
+                fail(rl, ERR_INPUT, "invalid_multipart", part == PART_ILL ? "" : "model",
+                     part == PART_ILL ? "A part of the multipart body has headers that can be read "
+                                        "in more than one way"
+                     : part == PART_MODEL_FILE
+                         ? "The part 'model' must be a text, not a file"
+                         : "The part 'model' stands in the form more than once");
+                return false;
+            }
+            f->state = part == PART_MODEL ? FORM_MODEL : FORM_VALUE;
             if (f->state == FORM_MODEL) {
                 consume(f, end + 4);
                 f->model_at = f->parsed;
@@ -162,8 +307,14 @@ static bool parse(struct relay *rl)
             size_t at = find_bytes(w, f->delimiter);
             if (at == w.n && w.n <= MODEL_MAX + f->delimiter.n)
                 return true;
-            if (at == w.n || at > MODEL_MAX) {
-                fail(rl, ERR_INPUT, "invalid_value", "model", "The part 'model' is too long");
+            size_t pad;
+            enum mark mark = at < w.n ? mark_at(f, at, &pad) : MARK_TEXT;
+            if (mark == MARK_OPEN && at <= MODEL_MAX)
+                return true;
+            if (at == w.n || at > MODEL_MAX || mark == MARK_TEXT) {
+                fail(rl, ERR_INPUT, "invalid_value", "model",
+                     mark == MARK_TEXT && at < w.n ? "The part 'model' is no name of a model"
+                                                   : "The part 'model' is too long");
                 return false;
             }
             rl->model = str_dup(rl->r->arena, str_trim(str_first(w, at)));
@@ -305,6 +456,17 @@ void form_body(struct relay *rl, struct str chunk)
     f->total += chunk.n;
     if (rl->capture)
         capture_request(rl, chunk);
+    if (rl->is_ended)
+        return;
+    /* to its end: no second model may follow the one that was asked about */
+    buf_str_add(&f->window, chunk);
+    if (buf_failed(&f->window)) {
+        fail(rl, ERR_TOO_LARGE, "request_too_large", "",
+             "A part of the multipart body is too large to look at");
+        return;
+    }
+    if (!parse(rl))
+        return;
     if (f->is_started) {
         if (!rl->call)
             return; /* answered early, or between attempts: the rest is not wanted */
@@ -322,15 +484,6 @@ void form_body(struct relay *rl, struct str chunk)
         }
         f->is_paused = true;
         http_req_pause(rl->r);
-    } else {
-        buf_str_add(&f->window, chunk);
-        if (buf_failed(&f->window)) {
-            fail(rl, ERR_TOO_LARGE, "request_too_large", "",
-                 "A part of the multipart body is too large to look at");
-            return;
-        }
-        if (!parse(rl))
-            return;
     }
     if (f->held.n + chunk.n > HELD_MAX) {
         if (!write_spool(rl, buf_str(&f->held)) || !write_spool(rl, chunk)) {
@@ -351,6 +504,11 @@ void form_complete(struct relay *rl)
     if (!f->has_model) {
         fail(rl, ERR_INPUT, "missing_required_parameter", "model",
              "Missing 'model' in the multipart form");
+        return;
+    }
+    if (f->state != FORM_EPILOGUE && !rl->is_ended) {
+        fail(rl, ERR_INPUT, "invalid_multipart", "",
+             "The multipart body ends before its last boundary");
         return;
     }
     if (f->is_started && rl->echo)

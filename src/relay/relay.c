@@ -670,6 +670,8 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
 {
     struct relay *rl = arg;
     struct str type = http_header_get(h, n, "content-type");
+    if (status > 599)
+        status = 502; /* RFC 9110, 15: as a failure of the server */
     rl->up_status = status;
     rl->up_type = str_dup(rl->r->arena, type);
     keep_reply_headers(rl->r->arena, h, n, &rl->out_headers);

@@ -87,11 +87,23 @@ static void append(void *arg, struct str bytes)
     buf_str_add(arg, bytes);
 }
 
+/* An object from its first byte to its last: not a page, nothing, or one that breaks off. What is inside passes unread. */
+static bool looks_whole(struct str body)
+{
+    if (str_starts(body, STR("\xef\xbb\xbf")))
+        body = str_skip(body, 3);
+    body = str_trim(body);
+    return body.n >= 2 && body.p[0] == '{' && body.p[body.n - 1] == '}';
+}
+
 static void pass_whole(struct relay *rl)
 {
     struct str body = buf_str(&rl->reply);
     struct str start = str_trim(str_first(body, 64));
-    if (rl->spec->shape != RELAY_TALK && start.n && start.p[0] != '{' && start.p[0] != '[') {
+    bool is_sane = rl->spec->shape == RELAY_TALK
+                       ? looks_whole(body)
+                       : start.n == 0 || start.p[0] == '{' || start.p[0] == '[';
+    if (!is_sane) {
         struct err e = ERR_INIT;
         err_set(&e, ERR_UPSTREAM, "invalid_upstream_reply",
                 "The upstream's reply is not valid JSON");

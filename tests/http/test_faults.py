@@ -181,11 +181,28 @@ def test_cut_character_is_whole_elsewhere(sluice, upstream):
     ("json-array", http(200, "[]")), ("json-number", http(200, "1")), ("empty-object", http(200, "{}")),
     ("not-utf-8", http(200, b'{"id":"\xff\xfe"}'))], ids=lambda v: v if isinstance(v, str) else "")
 def test_nonsense_answers(sluice, upstream, client, up, what, script):
-    """Across formats a nonsensical 200 is a 502 in the client's envelope; the same format would pass it as it is."""
+    """Across formats a nonsensical 200 is a 502 in the client's envelope."""
     upstream.play(script)
     r = post(sluice, client, up)
     assert r.status_code == 502, r.text
     assert problem(r, client).message
+
+
+@pytest.mark.parametrize("client", FORMATS)
+def test_nonsense_in_the_same_format_is_left_for_the_next_target(sluice, upstream, client):
+    """Bytes pass unread, but a page, nothing at all, or half an object is no answer: 502, not a success."""
+    for what, script in {"html": http(200, "<html>busy</html>", "text/html"), "empty": http(200, ""), "blank": http(200, "  \n"), "no-content": http(204, ""),
+                         "reset-content": http(205, ""), "null": http(200, "null"), "array": http(200, "[{}]"), "cut": http(200, '{"id":"x","choices":[{"index":0'),
+                         "status-999": http(999, "{}"), "status-600": http(600, "{}"), "other-coding": raw(
+                             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "close"),
+                         "two-codings": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "close")}.items():
+        upstream.play(script)
+        r = post(sluice, client, client)
+        assert r.status_code == 502, (what, r.status_code, r.text)
+        if not what.startswith("status"):  # an error in the upstream's own words passes
+            assert problem(r, client).message, what
+    upstream.play(answer(FORMATS[client], Turn(text=HELLO)))
+    assert post(sluice, client, client).status_code == 200
 
 
 @foreign

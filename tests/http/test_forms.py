@@ -100,6 +100,61 @@ def test_bad_forms(sluice, upstream, body, type_, status):
     assert not upstream.requests
 
 
+DISPOSITION = b'Content-Disposition: form-data; name="model"'
+TWICE = {  # heads of a second part that some reader behind us may take for the model
+    "once-more": DISPOSITION, "no-quotes": b"Content-Disposition: form-data; name=model", "spaces": b'content-disposition :form-data ; name = "model" ; x=y',
+    "extended": b"Content-Disposition: form-data; name*=UTF-8''model", "escaped": b'Content-Disposition: form-data; name="mo\\del"',
+    "two-names": b'Content-Disposition: form-data; name="x"; name="model"', "two-headers": b'Content-Disposition: form-data; name="x"\r\n' + DISPOSITION,
+    "folded": b'Content-Disposition: form-data;\r\n name="model"', "line-feed": b"X: y\n" + DISPOSITION, "a-file": DISPOSITION + b'; filename="m"',
+    "open-quote": b'Content-Disposition: form-data; x="; name="model"',
+}
+
+
+@pytest.mark.parametrize("size", [10, 2 << 20])
+@pytest.mark.parametrize("what", TWICE)
+def test_no_second_model_reaches_the_upstream(sluice, upstream, what, size):
+    """What is allowed and priced is the first one: another behind it, also behind a large file that is under way already, is refused."""
+    upstream.play(SAID)
+    second = TWICE[what] + b"\r\n\r\ndearer-model"
+    body = form(part(b"model", b"to-chat"), part(b"file", b"x" * size, b"a.mp3"), second)
+    r = send(sluice, body, "chunked")
+    assert r.status_code == 400 and r.json()["error"]["code"] == "invalid_multipart", r.text
+    assert not [q for q in upstream.requests if b"dearer-model" in q.body]
+    upstream.play(SAID)
+    assert send(sluice, upload("before", sound=b"la")).status_code == 200
+
+
+@pytest.mark.parametrize("head", [b"Content-Disposition: form-data; name=model", b'CONTENT-DISPOSITION: form-data ; Name = "model"; charset=utf-8',
+                                  b'Content-Type: text/plain; x="a;b"\r\nContent-Disposition: form-data; x="y;\\"z"; name="model"'])
+def test_spellings_of_the_models_part(sluice, upstream, head):
+    upstream.play(SAID)
+    odd = b"\r\n--" + BOUNDARY + b"x\r\n" + DISPOSITION + b"\r\n\r\nno-part\r\n--" + BOUNDARY + b"-\r\n"  # only begins like a boundary
+    body = form(b'Content-Disposition: form-data; name="model2"\r\n\r\nother', part(b"file", odd, b"name=\\\"model\\\";.mp3"), head + b"\r\n\r\nto-chat")
+    body = body.replace(b"--" + BOUNDARY + b"\r\n", b"--" + BOUNDARY + b" \t\r\n", 1)
+    assert send(sluice, body, "chunked", 13).status_code == 200
+    assert upstream.last.body == body.replace(b"\r\n\r\nto-chat", b"\r\n\r\nchat-model")
+
+
+@pytest.mark.parametrize("size", [10, 2 << 20])
+def test_a_form_that_does_not_end_is_refused(sluice, upstream, size):
+    """Its length is right, its last boundary is not there: the end of the file may be missing."""
+    upstream.play(SAID)
+    body = form(part(b"model", b"to-chat"), part(b"file", b"x" * size, b"a.mp3"))
+    for cut in (len(BOUNDARY) + 8, len(BOUNDARY) + 2, 4, 3):
+        r = send(sluice, body[:-cut], "chunked")
+        assert r.status_code == 400 and r.json()["error"]["code"] == "invalid_multipart", (cut, r.text)
+    assert send(sluice, body[:-2], "chunked").status_code == 200  # only a line end is missing
+
+
+def test_the_boundary_is_the_parameter_of_that_name(sluice, upstream):
+    upstream.play(SAID)
+    body = upload("before", sound=b"la")
+    for type_, status in (('multipart/form-data; x="boundary=other"; boundary="%s"' % BOUNDARY.decode(), 200), ("Multipart/Form-Data;BOUNDARY = %s ;x" % BOUNDARY.decode(), 200),
+                          ("multipart/form-data; boundary=%s; boundary=other" % BOUNDARY.decode(), 400), ("multipart/form-data; xboundary=%s" % BOUNDARY.decode(), 400)):
+        r = sluice.http.post(PATH, content=body, headers={**sluice.auth(), "Content-Type": type_})
+        assert r.status_code == status, (type_, r.text)
+
+
 def test_a_compressed_form_is_refused_by_name(sluice, upstream):
     r = send(sluice, gzip.compress(upload("before", sound=b"x")), **{"Content-Encoding": "gzip"})
     assert r.status_code == 415 and r.json()["error"]["code"] == "unsupported_content_encoding"

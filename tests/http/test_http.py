@@ -185,6 +185,13 @@ def test_body_in_single_bytes(sluice):
         assert read_answer(s)[0] == 200
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/sluice/v1/session"])
+@pytest.mark.parametrize("size", [b"ffffffffffffffff", b"7fffffffffffffff", b"0000000040000000"])
+def test_a_chunk_larger_than_a_body_may_be_is_refused_before_it_comes(sluice, path, size):
+    answer = sluice.raw(request(sluice, size + b"\r\n{", path, framing="Transfer-Encoding: chunked"))
+    assert status_of(answer) == 413, answer[:300]
+
+
 def test_chunked_request_with_extensions_and_trailers(sluice):
     body = b"".join(b"%x;a=b\r\n%s\r\n" % (len(p), p) for p in (BODY[:7], BODY[7:30], BODY[30:])) + b"0\r\nX-T: 1\r\n\r\n"
     with sluice.connect() as s:
