@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "domain/discover.h"
 #include "http/fetch.h"
+#include "json/shape_json.h"
 
 #define KEPT_MS 86400000
 #define TIMEOUT_MS 15000
@@ -34,7 +35,7 @@ static const struct shape catalog_meta_shape = SHAPE(struct catalog_meta,
     FIELD(struct catalog_meta, error, OMIT_EMPTY, "Why it could not be asked now"));
 static const struct shape catalog_shape = SHAPE(struct catalog_out,
     FIELD(struct catalog_out, object, 0, "list"),
-    FIELD(struct catalog_out, data, 0, "The models, as OpenRouter describes them"),
+    FIELD_JSON(struct catalog_out, data, JSON_LIST, &json_of_object, 0, "The models, as OpenRouter describes them"),
     FIELD_OBJECT(struct catalog_out, meta, &catalog_meta_shape, 0, "Where they come from"));
 /* clang-format on */
 

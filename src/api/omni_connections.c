@@ -6,6 +6,7 @@
 #include "domain/audit.h"
 #include "domain/connection.h"
 #include "domain/discover.h"
+#include "json/shape_json.h"
 #include <pthread.h>
 
 #define MAX_LISTED 20000
@@ -44,7 +45,7 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     OMIT(health_check_interval, "healthCheckInterval", "Minutes between health checks; absent: none"),
     SHOW(rate_limit_protection, "rateLimitProtection", "Whether its requests per minute, or at once, are limited: others wait"),
     OMIT(url, "url", "Base URL; absent: the kind's own"),
-    OMIT(data, "providerSpecificData", "baseUrl, and what its node says"),
+    FIELD_AS_JSON(struct connection_out, data, "providerSpecificData", 0, &json_of_object, OMIT_EMPTY, "baseUrl, and what its node says"),
     OMIT(created_at, "createdAt", "When it was added"),
     OMIT(updated_at, "updatedAt", "When it was changed"));
 struct connections_out { struct shape_list connections; };
@@ -924,7 +925,7 @@ struct behind_out {
 static const struct shape behind_shape = SHAPE(struct behind_out,
     FIELD(struct behind_out, provider, 0, "Its kind or node"),
     FIELD_AS(struct behind_out, id, "connectionId", NULL, 0, "The connection's id"),
-    FIELD(struct behind_out, models, 0, "id and name of each"),
+    FIELD_JSON(struct behind_out, models, JSON_LIST, &json_of_object, 0, "id and name of each"),
     FIELD(struct behind_out, source, 0, "api: the upstream's list; local_catalog: what is configured for it"),
     FIELD(struct behind_out, warning, OMIT_EMPTY, "Why the upstream's list is not it"));
 /* clang-format on */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log_recent.h"
 #include "domain/proxy.h"
+#include "json/shape_json.h"
 #include "meter/body_store.h"
 
 #define MOST_ROWS 1000
@@ -102,7 +103,7 @@ static const struct shape call_detail_shape = SHAPE(struct call_out, CALL_FIELDS
     FIELD(struct call_out, connectionId, NULL_EMPTY, "Its connection"),
     FIELD(struct call_out, requestBody, 0, "JSON, or text; {_truncated,_originalSize,_preview} of what was too large to keep; null: not kept"),
     FIELD(struct call_out, responseBody, 0, "The answer in the same way"),
-    FIELD(struct call_out, pipelinePayloads, OMIT_EMPTY, "The four bodies: clientRequest, providerRequest, providerResponse, clientResponse"));
+    FIELD_JSON(struct call_out, pipelinePayloads, 0, &json_of_object, OMIT_EMPTY | NULL_EMPTY, "The four bodies: clientRequest, providerRequest, providerResponse, clientResponse"));
 struct calls_query {
     struct str status, model, provider, account, apiKey, search, combo;
     int64_t limit, offset;
@@ -374,7 +375,7 @@ static const struct shape proxy_log_shape = SHAPE(struct proxy_log_out,
     FIELD(struct proxy_log_out, id, 0, "Place in the log"),
     FIELD(struct proxy_log_out, timestamp, 0, "When the request ended"),
     FIELD(struct proxy_log_out, status, 0, "success, error or timeout"),
-    FIELD(struct proxy_log_out, proxy, 0, "{type,host,port}; null: none was used"),
+    FIELD_JSON(struct proxy_log_out, proxy, 0, &json_of_object, NULL_EMPTY, "{type,host,port}; null: none was used"),
     FIELD(struct proxy_log_out, level, 0, "Where the proxy stands: direct (none), provider or global"),
     FIELD(struct proxy_log_out, levelId, NULL_EMPTY, "The provider it belongs to"),
     FIELD(struct proxy_log_out, provider, 0, "Provider that was called"),
@@ -662,7 +663,8 @@ static const struct shape export_shape = SHAPE(
     FIELD(struct export_out, hours, 0, "How far back"),
     FIELD(struct export_out, count, 0, "How many requests"),
     FIELD(struct export_out, truncated, 0, "Whether older ones were left out: there were too many"),
-    FIELD(struct export_out, logs, 0, "Newest first, as the view of that name shows them"));
+    FIELD_JSON(struct export_out, logs, JSON_LIST, &json_of_object, 0,
+               "Newest first, as the view of that name shows them"));
 
 struct exporting {
     struct control_call *c;

@@ -101,8 +101,8 @@ struct catalog_out {
 };
 static const struct shape catalog_shape = SHAPE(
     struct catalog_out,
-    FIELD(struct catalog_out, catalog, 0,
-          "By prefix: provider, active, and models with id, name, type, custom"));
+    FIELD_JSON(struct catalog_out, catalog, JSON_MAP, &json_of_object, 0,
+               "By prefix: provider, active, and models with id, name, type, custom"));
 
 static void write_entry(struct jw *w, struct arena *a, struct str prefix, const struct model *m,
                         struct str id)

@@ -4,6 +4,7 @@
 #include "api/omni_proxy.h"
 #include "base/clock.h"
 #include "base/codec.h"
+#include "json/shape_json.h"
 
 struct assignment {
     struct str id, proxy_id, scope, scope_id;
@@ -70,7 +71,7 @@ static const struct shape proxy_shape = SHAPE(struct proxy_out,
     FIELD(struct proxy_out, status, 0, "active"),
     FIELD_AS(struct proxy_out, created_at, "createdAt", NULL, OMIT_EMPTY, "When it was made, as far as that was here"),
     FIELD_AS(struct proxy_out, updated_at, "updatedAt", NULL, OMIT_EMPTY, "When it was changed last, as far as that was here"),
-    FIELD(struct proxy_out, assignment, OMIT_EMPTY, "The assignment that was made with it"));
+    FIELD_JSON(struct proxy_out, assignment, 0, &json_of_object, OMIT_EMPTY | NULL_EMPTY, "The assignment that was made with it"));
 static const struct shape assignment_shape = SHAPE(struct assignment,
     FIELD(struct assignment, id, 0, "scope:scopeId"),
     FIELD_AS(struct assignment, proxy_id, "proxyId", NULL, 0, "Which proxy"),
@@ -106,7 +107,7 @@ struct listed {
     yyjson_val *assignments;
 };
 static const struct shape listed_shape = SHAPE(struct listed,
-    FIELD(struct listed, items, OMIT_EMPTY, "The proxies, without passwords"),
+    FIELD_JSON(struct listed, items, JSON_LIST, &json_of_object, OMIT_EMPTY, "The proxies, without passwords"),
     FIELD(struct listed, total, OMIT_EMPTY, "How many"),
     FIELD_AS(struct listed, socks5, "socks5Enabled", NULL, OMIT_EMPTY, "true"),
     FIELD(struct listed, id, OMIT_EMPTY, "With id: stable id"),
@@ -122,7 +123,7 @@ static const struct shape listed_shape = SHAPE(struct listed,
     FIELD_AS(struct listed, created_at, "createdAt", NULL, OMIT_EMPTY, "With id: when it was made"),
     FIELD_AS(struct listed, updated_at, "updatedAt", NULL, OMIT_EMPTY, "With id: when it was changed last"),
     FIELD(struct listed, count, OMIT_EMPTY, "With whereUsed: how many go through it"),
-    FIELD(struct listed, assignments, OMIT_EMPTY, "With whereUsed: who"));
+    FIELD_JSON(struct listed, assignments, JSON_LIST, &json_of_object, OMIT_EMPTY, "With whereUsed: who"));
 static const struct shape proxies_shape = SHAPE(struct proxies_out,
     FIELD_LIST(struct proxies_out, items, &proxy_shape, 0, "All of them, without passwords"),
     FIELD(struct proxies_out, total, 0, "How many"),
@@ -374,7 +375,8 @@ struct assigned_out {
 };
 static const struct shape assigned_shape = SHAPE(
     struct assigned_out, FIELD(struct assigned_out, success, 0, "true"),
-    FIELD(struct assigned_out, assignment, 0, "id, proxyId, scope, scopeId; null: none any more"));
+    FIELD_JSON(struct assigned_out, assignment, 0, &json_of_object, NULL_EMPTY,
+               "id, proxyId, scope, scopeId; null: none any more"));
 
 static bool assign(struct control_call *c, struct err *e)
 {
@@ -461,9 +463,9 @@ static const struct shape assigned_query_shape = SHAPE(struct assigned_query,
 static const struct shape resolved_shape = SHAPE(struct resolved_out,
     FIELD_LIST(struct resolved_out, items, &assignment_shape, OMIT_EMPTY, "Who goes through which"),
     FIELD(struct resolved_out, total, OMIT_EMPTY, "How many"),
-    FIELD(struct resolved_out, proxy, OMIT_EMPTY, "With resolveConnectionId: type, host, port; null: none"),
+    FIELD_JSON(struct resolved_out, proxy, 0, &json_of_object, OMIT_EMPTY | NULL_EMPTY, "With resolveConnectionId: type, host, port; null: none"),
     FIELD(struct resolved_out, level, OMIT_EMPTY, "The same: account, provider, global or direct"),
-    FIELD_AS(struct resolved_out, level_id, "levelId", NULL, OMIT_EMPTY, "The same: of the connection or provider"),
+    FIELD_AS_JSON(struct resolved_out, level_id, "levelId", 0, &json_of_text, OMIT_EMPTY | NULL_EMPTY, "The same: of the connection or provider"),
     FIELD_AS(struct resolved_out, proxy_id, "proxyId", NULL, OMIT_EMPTY, "The same: where it is one of the list"));
 /* clang-format on */
 

@@ -3,6 +3,7 @@
 #include "api/omni_proxy.h"
 #include "base/clock.h"
 #include "http/fetch.h"
+#include "json/shape_json.h"
 
 #define TEST_TIMEOUT_MS 10000
 #define MAX_ANSWER 65536
@@ -37,10 +38,10 @@ static const struct shape proxy_in_shape = SHAPE_STRICT(struct omni_proxy,
     FIELD_TEXT(struct omni_proxy, password, 0, 200, 0, "Their password"),
     FIELD_AS(struct omni_proxy, has_password, "hasPassword", NULL, READ_ONLY, "As it was shown"));
 static const struct shape proxies_shape = SHAPE(struct proxies_out,
-    FIELD(struct proxies_out, global, 0, "For connections without their own: type, host, port, username, hasPassword; null: none"),
-    FIELD(struct proxies_out, providers, 0, "Those that all connections of a provider have"),
-    FIELD(struct proxies_out, combos, 0, "None: proxies are connections'"),
-    FIELD(struct proxies_out, keys, 0, "By connection"));
+    FIELD_JSON(struct proxies_out, global, 0, &json_of_object, NULL_EMPTY, "For connections without their own: type, host, port, username, hasPassword; null: none"),
+    FIELD_JSON(struct proxies_out, providers, JSON_MAP, &json_of_object, 0, "Those that all connections of a provider have"),
+    FIELD_JSON(struct proxies_out, combos, JSON_MAP, &json_of_object, 0, "None: proxies are connections'"),
+    FIELD_JSON(struct proxies_out, keys, JSON_MAP, &json_of_object, 0, "By connection"));
 /* In the order of enum proxies_bit. */
 static const struct shape proxies_in_shape = SHAPE_STRICT(struct proxies_in,
     FIELD(struct proxies_in, proxy, 0, "With level and id; alone: the global one. null: none"),
@@ -319,14 +320,14 @@ struct shown {
 };
 /* clang-format off */
 static const struct shape shown_shape = SHAPE(struct shown,
-    FIELD(struct shown, global, OMIT_EMPTY, "For connections without their own: type, host, port, username, hasPassword; null: none"),
-    FIELD(struct shown, providers, OMIT_EMPTY, "Those that all connections of a provider have"),
-    FIELD(struct shown, combos, OMIT_EMPTY, "None: proxies are connections'"),
-    FIELD(struct shown, keys, OMIT_EMPTY, "By connection"),
-    FIELD(struct shown, proxy, OMIT_EMPTY, "With level or resolve: the one that was asked for; null: none"),
+    FIELD_JSON(struct shown, global, 0, &json_of_object, OMIT_EMPTY | NULL_EMPTY, "For connections without their own: type, host, port, username, hasPassword; null: none"),
+    FIELD_JSON(struct shown, providers, JSON_MAP, &json_of_object, OMIT_EMPTY, "Those that all connections of a provider have"),
+    FIELD_JSON(struct shown, combos, JSON_MAP, &json_of_object, OMIT_EMPTY, "None: proxies are connections'"),
+    FIELD_JSON(struct shown, keys, JSON_MAP, &json_of_object, OMIT_EMPTY, "By connection"),
+    FIELD_JSON(struct shown, proxy, 0, &json_of_object, OMIT_EMPTY | NULL_EMPTY, "With level or resolve: the one that was asked for; null: none"),
     FIELD(struct shown, level, OMIT_EMPTY, "The same: global, provider, key or direct"),
-    FIELD(struct shown, id, OMIT_EMPTY, "With level: of the provider or connection"),
-    FIELD(struct shown, levelId, OMIT_EMPTY, "With resolve: of the connection whose own it is, or of its provider"));
+    FIELD_JSON(struct shown, id, 0, &json_of_text, OMIT_EMPTY | NULL_EMPTY, "With level: of the provider or connection"),
+    FIELD_JSON(struct shown, levelId, 0, &json_of_text, OMIT_EMPTY | NULL_EMPTY, "With resolve: of the connection whose own it is, or of its provider"));
 /* clang-format on */
 
 static bool get(struct control_call *c, struct err *e)

@@ -571,7 +571,7 @@ static const struct shape policy_done_shape = SHAPE(struct policy_done,
     FIELD(struct policy_done, enabled, OMIT_EMPTY, "Whether it counts"),
     FIELD(struct policy_done, priority, OMIT_EMPTY, "Of those that fit, the highest counts"),
     FIELD(struct policy_done, action, 0, "unlocked; or what the policy does: {type,target}"),
-    FIELD(struct policy_done, match, OMIT_EMPTY, "Which requests it holds for"));
+    FIELD_JSON(struct policy_done, match, 0, &json_of_object, OMIT_EMPTY, "Which requests it holds for"));
 /* clang-format on */
 
 static void write_locked(struct jw *w, const struct lockout_row *row, int64_t now_ms)

@@ -7,6 +7,7 @@
 #include "domain/ipban.h"
 #include "gate/ipfilter.h"
 #include "http/cidr.h"
+#include "json/shape_json.h"
 
 #define MAX_VALUES 8
 
@@ -234,7 +235,7 @@ static const struct shape combo_defaults_shape = SHAPE(struct combo_defaults_io,
     FIELD(struct combo_defaults_io, trackMetrics, 0, "true: they come from the request log"));
 static const struct shape defaults_shape = SHAPE(struct defaults_out,
     FIELD_OBJECT(struct defaults_out, comboDefaults, &combo_defaults_shape, 0, "What combos are unless they say otherwise"),
-    FIELD(struct defaults_out, providerOverrides, 0, "None: a combo says what is its own"));
+    FIELD_JSON(struct defaults_out, providerOverrides, JSON_MAP, &json_of_object, 0, "None: a combo says what is its own"));
 static const struct shape defaults_in_shape = SHAPE_STRICT(struct defaults_in,
     FIELD(struct defaults_in, comboDefaults, 0, "What combos are unless they say otherwise: all of it, the rest goes back to sluice's defaults"),
     FIELD(struct defaults_in, providerOverrides, 0, "Must be empty"));

@@ -553,7 +553,8 @@ static const struct shape audit_shape = SHAPE(
     FIELD(struct audit_out, action, 0, "What was done"),
     FIELD(struct audit_out, actor, 0, "Who did it"),
     FIELD(struct audit_out, target, NULL_EMPTY, "To what"),
-    FIELD(struct audit_out, details, 0, "Outcome, and what it was and became, without secrets"),
+    FIELD_JSON(struct audit_out, details, 0, &json_of_object, NULL_EMPTY,
+               "Outcome, and what it was and became, without secrets"),
     FIELD(struct audit_out, ip_address, NULL_EMPTY, "From where"));
 
 /* OmniRoute's names for what the chain records by kind and method. */

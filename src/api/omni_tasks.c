@@ -4,6 +4,7 @@
 #include "api/omni.h"
 #include "domain/route_policy.h"
 #include "domain/setting.h"
+#include "json/shape_json.h"
 #include "route/task.h"
 
 #define MOST_PHRASES 100
@@ -213,9 +214,9 @@ static const struct shape degradation_in_shape = SHAPE(struct degradation_in,
 static const struct shape degradation_shape = SHAPE(struct degradation_out,
     FIELD(struct degradation_out, success, OMIT_EMPTY, "true, of a change"),
     FIELD(struct degradation_out, enabled, 0, "Whether requests in the background go to other models"),
-    FIELD_AS(struct degradation_out, map, "degradationMap", NULL, 0, "Which model takes which one's place"),
+    FIELD_AS_JSON(struct degradation_out, map, "degradationMap", JSON_MAP, &json_of_text, 0, "Which model takes which one's place"),
     FIELD_AS(struct degradation_out, patterns, "detectionPatterns", NULL, 0, "What system prompts of such requests hold"),
-    FIELD(struct degradation_out, stats, 0, "detected: such requests, where a policy asks; redirected: led to another model; tokensSaved: what those took of its tokens"));
+    FIELD_JSON(struct degradation_out, stats, 0, &json_of_object, 0, "detected: such requests, where a policy asks; redirected: led to another model; tokensSaved: what those took of its tokens"));
 static const struct shape action_shape = SHAPE(struct action_in,
     FIELD(struct action_in, action, REQUIRED | NOT_EMPTY, "reset-stats"));
 static const struct shape task_action_shape = SHAPE(struct action_in,
@@ -223,10 +224,10 @@ static const struct shape task_action_shape = SHAPE(struct action_in,
     FIELD(struct action_in, body, 0, "With detect: a request as a client would send it"));
 static const struct shape reset_shape = SHAPE(struct reset_out,
     FIELD(struct reset_out, success, 0, "true"),
-    FIELD(struct reset_out, stats, 0, "The figures, which begin anew"));
+    FIELD_JSON(struct reset_out, stats, 0, &json_of_object, 0, "The figures, which begin anew"));
 static const struct shape detected_shape = SHAPE(struct detected_out,
     FIELD(struct detected_out, success, OMIT_EMPTY, "true, of reset-stats"),
-    FIELD(struct detected_out, stats, OMIT_EMPTY, "The figures, which begin anew"),
+    FIELD_JSON(struct detected_out, stats, 0, &json_of_object, OMIT_EMPTY, "The figures, which begin anew"),
     FIELD_AS(struct detected_out, type, "taskType", NULL, OMIT_EMPTY, "With detect: what the request is for"),
     FIELD_AS(struct detected_out, model, "preferredModel", NULL, OMIT_EMPTY, "With detect: where such requests go; " NO_OVERRIDE ": where they ask for"));
 /* clang-format on */
@@ -393,9 +394,9 @@ static const struct shape routing_shape = SHAPE(struct routing_out,
     FIELD(struct routing_out, success, OMIT_EMPTY, "true, of a change"),
     FIELD(struct routing_out, enabled, 0, "Whether tasks choose models"),
     FIELD_AS(struct routing_out, detects, "detectionEnabled", NULL, 0, "true"),
-    FIELD_AS(struct routing_out, map, "taskModelMap", NULL, 0, "Which model requests for a task get; empty: what they ask for"),
-    FIELD(struct routing_out, stats, 0, "detected: requests whose task was told, where a policy asks; routed: led to another model. Without those in the background"),
-    FIELD_AS(struct routing_out, defaults, "defaultTaskModelMap", NULL, 0, "None: sluice chooses no model by itself"));
+    FIELD_AS_JSON(struct routing_out, map, "taskModelMap", JSON_MAP, &json_of_text, 0, "Which model requests for a task get; empty: what they ask for"),
+    FIELD_JSON(struct routing_out, stats, 0, &json_of_object, 0, "detected: requests whose task was told, where a policy asks; routed: led to another model. Without those in the background"),
+    FIELD_AS_JSON(struct routing_out, defaults, "defaultTaskModelMap", JSON_MAP, &json_of_text, 0, "None: sluice chooses no model by itself"));
 /* clang-format on */
 enum {
     IN_ON,

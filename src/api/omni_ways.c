@@ -351,7 +351,7 @@ struct renamed_out {
 };
 /* clang-format off */
 static const struct shape renames_shape = SHAPE(struct renames_out,
-    FIELD_AS(struct renames_out, built_in, "builtIn", NULL, 0, "None: sluice renames nothing by itself"),
+    FIELD_AS_JSON(struct renames_out, built_in, "builtIn", JSON_MAP, &json_of_text, 0, "None: sluice renames nothing by itself"),
     FIELD_JSON(struct renames_out, custom, JSON_MAP, &json_of_text, 0, "What each old name stands for"),
     FIELD_JSON(struct renames_out, all, JSON_MAP, &json_of_text, 0, "The same"));
 static const struct shape renames_in_shape = SHAPE(struct renames_in,
