@@ -617,16 +617,13 @@ static bool put_server(struct control_call *c, struct err *e)
     if (proxy_is_name(in->proxy) && !str_contains(in->proxy, STR("${")) &&
         !proxy_find(c->snap, in->proxy))
         return proxy_unknown(in->proxy, e);
-    bool is_given = yyjson_obj_get(c->root, "proxy");
-    if (str_contains(in->proxy, STR("***"))) { /* as it is shown: kept */
-        if (!admin_view(c, &root, e))
-            return false;
-        struct str is = json_get_str(json_get(root, "server"), "proxy");
-        if (!str_eq(in->proxy, secret_mask_url(c->arena, is)))
-            return err_field(e, "proxy", "'proxy' holds *** in the place of its credentials");
-        is_given = false;
-    }
-    if (is_given) {
+    if (!admin_view(c, &root, e))
+        return false;
+    struct str is = json_get_str(json_get(root, "server"), "proxy");
+    bool is_kept;
+    if (!secret_is_kept("proxy", in->proxy, secret_mask_url(c->arena, is), &is_kept, e))
+        return false;
+    if (yyjson_obj_get(c->root, "proxy") && !is_kept) {
         if (!change_setting(c, setting_find(STR("proxy")), in->proxy.n ? in->proxy : STR_NONE, e))
             return false;
     } else if (!control_changed(c, e)) {

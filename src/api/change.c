@@ -522,15 +522,13 @@ static bool rename_provider(struct work *w, const struct place *p, struct str fr
            rename_in_keys(w, &r, e) && refs_rename(w, REFERENT_PROVIDER, from, to, e);
 }
 
-/* A value that comes back as it was shown, *** in the place of what is secret, is no change; any other with *** is a mistake. */
 static bool keep_shown(const char *field, struct str given, struct str shown, uint32_t bit,
                        struct provider_change *in, struct err *e)
 {
-    if (!(in->given & bit) || !str_contains(given, STR("***")))
-        return true;
-    if (!str_eq(given, shown))
-        return err_field(e, field, "'%s' holds *** in the place of what is secret", field);
-    in->given &= ~bit;
+    bool is_kept = false;
+    if ((in->given & bit) && !secret_is_kept(field, given, shown, &is_kept, e))
+        return false;
+    in->given &= is_kept ? ~bit : UINT32_MAX;
     return true;
 }
 

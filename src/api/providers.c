@@ -123,19 +123,6 @@ static yyjson_val *quirks_shown(struct arena *a, struct quirk_edit q)
     return json_parse(a, buf_str(&b), 0, &v, NULL) ? v : NULL;
 }
 
-/* http://user:pw@host:1 without user and password. */
-static struct str proxy_shown(struct arena *a, struct str proxy)
-{
-    size_t at = proxy.n;
-    while (at > 0 && proxy.p[at - 1] != '@')
-        at--;
-    const char *scheme = at > 0 ? memmem(proxy.p, proxy.n, "://", 3) : NULL;
-    if (!scheme)
-        return proxy;
-    return str_fmt(a, STR_FMT "://***@" STR_FMT, (int)(scheme - proxy.p), proxy.p,
-                   STR_ARG(str_skip(proxy, at)));
-}
-
 static struct provider_out show(struct arena *a, const struct upstream *u)
 {
     struct provider_out p = {.name = u->name,
@@ -147,7 +134,7 @@ static struct provider_out show(struct arena *a, const struct upstream *u)
                              .limits = u->limits,
                              .quirks = quirks_shown(a, u->quirk_said),
                              .quirks_in_force = quirk_names(a, u->quirks),
-                             .proxy = proxy_shown(a, u->origin.proxy),
+                             .proxy = secret_mask_url(a, u->origin.proxy),
                              .origin = str_of(origin_name(u->from))};
     if (!u->kind->is_builtin)
         p.base_url = str_fmt(a, "%s://" STR_FMT STR_FMT, u->origin.is_tls ? "https" : "http",

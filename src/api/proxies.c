@@ -99,17 +99,13 @@ static yyjson_val *value_of(struct control_call *c, struct str name, struct err 
 {
     const struct proxy_io *in = c->in;
     const struct proxy *was = proxy_find(c->snap, name);
-    bool is_shown = was && str_eq(secret_mask_url(c->arena, was->url), in->url);
-    struct str url = in->url;
+    struct str shown = was ? secret_mask_url(c->arena, was->url) : STR_NONE, url = in->url;
+    bool is_kept;
     struct buf b;
     yyjson_val *out, *view;
-    if (!change_view(c, &view, e))
+    if (!secret_is_kept("url", in->url, shown, &is_kept, e) || !change_view(c, &view, e))
         return NULL;
-    if (!is_shown && str_contains(in->url, STR("***"))) {
-        err_field(e, "url", "'url' holds *** in the place of its credentials");
-        return NULL;
-    }
-    if (is_shown) /* as it is written: with ${…}, if that is so */
+    if (was && str_eq(in->url, shown)) /* as it is written: with ${…}, if that is so */
         url = json_get_str(json_find(json_get(view, "proxies"), str_z(c->arena, name), name.n),
                            "url");
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);

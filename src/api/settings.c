@@ -138,21 +138,32 @@ static struct str text_of(struct control_call *c, yyjson_val *value)
     return yyjson_is_str(value) ? json_str(value) : json_text(c->arena, value);
 }
 
+/* An address that comes back as it is shown stays as it is. */
+static bool is_kept(struct control_call *c, const struct setting *row, struct str text, bool *keeps,
+                    struct err *e)
+{
+    *keeps = false;
+    if (row->kind != SETTING_TEXT || !str_contains(text, STR("://")))
+        return true;
+    const void *at = (const char *)&c->snap->settings + row->offset;
+    struct str shown = *(const struct str *)at;
+    return secret_is_kept("value", text, secret_mask_url(c->arena, shown), keeps, e);
+}
+
 static bool change(struct control_call *c, struct err *e)
 {
     const struct setting_in *in = c->in;
     struct str text = STR_NONE;
     const struct setting *row = find(c, e);
     struct setting_out out;
+    bool keeps;
     if (!row)
         return false;
     c->represent = represent;
     c->represented = str_of(row->name);
     if (!json_absent(in->value))
         text = text_of(c, in->value);
-    if (str_contains(text, STR("://***@")))
-        return err_field(e, "value", "'value' holds *** where credentials belong");
-    if (!change_setting(c, row, text, e))
+    if (!is_kept(c, row, text, &keeps, e) || (!keeps && !change_setting(c, row, text, e)))
         return false;
     struct snapshot *now = snapshot_current();
     bool ok = show(c, &now->settings, row, origins(c), &out, e) &&
@@ -167,10 +178,11 @@ static bool check(struct control_call *c, struct err *e)
     const struct setting_in *in = c->in;
     const struct setting *row = find(c, e);
     struct settings probe;
+    bool keeps;
     settings_default(&probe);
-    if (!row)
+    if (!row || !is_kept(c, row, text_of(c, in->value), &keeps, e))
         return false;
-    if (!json_absent(in->value) && !setting_set(&probe, row, text_of(c, in->value), e))
+    if (!keeps && !json_absent(in->value) && !setting_set(&probe, row, text_of(c, in->value), e))
         return false;
     struct str proxy = str_is(str_of(row->name), "proxy") ? text_of(c, in->value) : STR_NONE;
     if (proxy_is_name(proxy) && !str_contains(proxy, STR("${")) && !proxy_find(c->snap, proxy))

@@ -81,3 +81,12 @@ struct str secret_mask_url(struct arena *a, struct str s)
     }
     return is_any ? buf_str(&b) : s;
 }
+
+bool secret_is_kept(const char *field, struct str given, struct str shown, bool *is_kept,
+                    struct err *e)
+{
+    bool is_masked = str_contains(given, STR("***"));
+    *is_kept = is_masked && str_eq(given, shown);
+    return !is_masked || *is_kept ||
+           err_field(e, field, "'%s' holds *** in the place of what is secret", field);
+}

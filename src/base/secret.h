@@ -2,6 +2,7 @@
  * secret_reveal() is the one word to search for in a review. */
 #ifndef BASE_SECRET_H
 #define BASE_SECRET_H
+#include "base/err.h"
 #include "base/str.h"
 
 struct secret {
@@ -13,5 +14,8 @@ static inline bool secret_is_set(struct secret s) { return s.hidden.n > 0; }
 /* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces); of nothing, nothing */
 struct str secret_mask(struct arena *a, struct secret s);
 struct str secret_mask_url(struct arena *a, struct str s); /* an address with *** for its user name, password and keys in its query; else s */
+/* Whether a text that was given is kept as it is, since it comes back as it was shown, *** in the place of what is secret. Any other with
+ * *** is a mistake: false, ERR_INPUT naming the field. */
+bool secret_is_kept(const char *field, struct str given, struct str shown, bool *is_kept, struct err *e) MUST_USE;
 bool secret_is_parameter(struct str name);                 /* of a query: "key", "token", … */
 #endif
