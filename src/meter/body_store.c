@@ -213,10 +213,14 @@ static bool write_bodies(struct body_store *s, const struct job *j, struct redac
     for (size_t i = 0; i < BODY_N; i++) {
         size_t from = all.n;
         redact(r, buf_str(&j->bodies->v[i]), j->bodies->secrets, j->bodies->n_secrets, &all);
+        bool is_whole = j->bodies->size[i] <= j->bodies->v[i].n &&
+                        all.n - from <= (size_t)limits->each_bytes;
         if (all.n - from > (size_t)limits->each_bytes)
             all.n = from + (size_t)limits->each_bytes;
         h.kept[i] = (uint32_t)(all.n - from);
-        h.size[i] = j->bodies->size[i];
+        /* what lost its secrets has another length: whole is what says so */
+        bool says_cut = j->bodies->size[i] > h.kept[i];
+        h.size[i] = is_whole ? h.kept[i] : says_cut ? j->bodies->size[i] : h.kept[i] + 1u;
     }
     memcpy(h.request_id, j->record.request_id, sizeof h.request_id);
     uLongf packed = compressBound(all.n);

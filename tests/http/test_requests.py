@@ -529,6 +529,16 @@ def test_sending_again_in_googles_format(start_sluice, scripted):
     assert "data: {" in replay(s, "r-google00", {"stream": True}).json()["body"]
 
 
+def test_what_was_redacted_is_whole_without_it(start_sluice, scripted):
+    s = start_sluice(with_bodies(scripted.origin))
+    ask(s, "my key is sk-abcdef0123456789abcdef0123456789abcd, keep it", request_id="r-redacted")
+    kept = body_when(s, "r-redacted", "client-request")
+    assert "sk-abcdef" not in kept["text"] and kept["text"].endswith("}") and kept["truncated"] is False
+    assert kept["size"] == len(kept["text"])
+    again = replay(s, "r-redacted")
+    assert again.status_code == 200 and "my key is" in json.dumps(again.json()), again.text
+
+
 def test_what_was_not_kept_cannot_be_sent_again(start_sluice, scripted, logged):
     r = replay(logged, "r-00000001")
     assert r.status_code == 409 and r.json()["error"]["code"] == "bodies_not_kept"
