@@ -471,7 +471,9 @@ void relay_fill_record(struct relay *rl, struct usage_record *u)
     if (rl->up != WIRE_NONE)
         relay_copy_text(u->upstream_format, sizeof u->upstream_format,
                         str_of(wire_of(rl->up)->name));
-    u->status = rl->r->is_aborted && !rl->is_done ? 499 : rl->status;
+    bool has_left = rl->r->is_aborted && !rl->is_done;
+    bool is_cancelled = strcmp(rl->error_code, "cancelled") == 0; /* its head may have said 200 */
+    u->status = has_left || is_cancelled ? 499 : rl->status;
     u->attempts = (int32_t)rl->attempts;
     u->is_stream = rl->is_stream;
     relay_copy_text(u->error_code, sizeof u->error_code, str_of(rl->error_code));
@@ -595,9 +597,11 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     rl->last_failed_status = rl->up_status;
     choice_report(rl, f, retry_after_ms);
     trace_attempt_end(rl, fault_name(f));
+    /* what an upstream says may repeat the prompt: the request log has it */
     RELAY_LOG(log_info, rl, "upstream.failed",
-              "upstream=" STR_FMT " attempt=%u fault=%s status=%d message=%s", STR_ARG(u->name),
-              rl->attempts, fault_name(f), rl->up_status, e->message);
+              "upstream=" STR_FMT " attempt=%u fault=%s status=%d code=%s%s%s", STR_ARG(u->name),
+              rl->attempts, fault_name(f), rl->up_status, e->code,
+              rl->up_status ? "" : " message=", rl->up_status ? "" : e->message);
     rl->last_headers = rl->out_headers;
     relay_drop_attempt(rl);
     bool may_follow = fault_is_retryable(f) &&

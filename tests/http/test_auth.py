@@ -3,6 +3,7 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import Ask
+from upstream import failure
 
 clients = pytest.mark.parametrize("client", FORMATS)
 SPELLINGS = ["bearer", "x-api-key", "x-goog-api-key", "query"]
@@ -72,6 +73,8 @@ def test_prompts_are_not_logged(start_sluice, scripted, upstream):
     for client, f in FORMATS.items():
         s.post(f.path(Ask(model="to-" + client)), f.request(Ask(model="to-" + client, messages=[
             ("user", "a very private sentence")])))
+    upstream.play(failure(FORMATS["chat"], 400, "The text 'a very private sentence' is flagged"))  # some repeat it
+    assert s.post("/v1/chat/completions", FORMATS["chat"].request(Ask(model="to-chat"))).status_code == 400
     s.stop()
     assert "very private" not in s.log_path.read_text(errors="replace")
 

@@ -284,6 +284,10 @@ def test_a_stream_is_seen_and_cancelled(node, upstream, client, up):
     assert node.call("DELETE", "/sluice/v1/requests/active/req-of-the-test").status_code == 404
     m = settle(node, 1)
     assert total(m, "sluice_request_errors_total", error_type="cancelled") == 1
+    assert total(m, "sluice_requests_total", code="499") == 1 and total(m, "sluice_requests_total", code="200") == 0
+    row = wait_for(lambda: node.get("/sluice/v1/requests?status=error").json()["data"], "its record says so, though its head said 200")[0]
+    assert row["status"] == 499 and row["error"] == "cancelled"
+    assert not node.get("/sluice/v1/requests?status=ok").json()["data"]
 
 
 @pytest.mark.parametrize("model", ["to-chat", "to-google", "echo"])
