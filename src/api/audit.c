@@ -131,7 +131,7 @@ static const char *code_of(const struct err *e)
 static void write_refusals(void *arg)
 {
     const struct control *k = arg;
-    refusals_write(k->refusals, k->db_path.p, clock_mono_ms());
+    refusals_write(k->refusals, k->db_path.p, false, clock_mono_ms());
 }
 
 void control_audit_refused(struct api_call *c, const struct err *e)
@@ -161,6 +161,17 @@ static void refuse_stranger(const struct control_call *c, const char *outcome, i
                         c->snap->settings.audit_refusals_per_minute, clock_mono_ms());
 }
 
+/* Oldest first. */
+static void owe_all(const struct control_call *c, const struct control_note *n, int status,
+                    const char *outcome)
+{
+    if (!n || !c->control->refusals)
+        return;
+    owe_all(c, n->next, status, outcome);
+    struct audit_row row = row_of(c, n, status, outcome);
+    refusals_owe(c->control->refusals, &row);
+}
+
 static void finish(struct control_call *c, bool ok, const struct err *e)
 {
     struct err inner = ERR_INIT;
@@ -187,9 +198,11 @@ static void finish(struct control_call *c, bool ok, const struct err *e)
         db_rollback(db);
         done = false;
     }
-    if (!done)
-        log_error(str_z(c->arena, c->request_id), "audit.lost", "method=%s path=%s error=%s",
-                  http_method_name(c->row->method), c->row->path, inner.message);
+    if (done)
+        return;
+    log_error(str_z(c->arena, c->request_id), "audit.delayed", "method=%s path=%s error=%s",
+              http_method_name(c->row->method), c->row->path, inner.message);
+    owe_all(c, c->notes, status, outcome);
 }
 
 void control_audit_finish(struct control_call *c, bool ok, const struct err *e)

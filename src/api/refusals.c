@@ -30,6 +30,8 @@ struct refusals {
     pthread_mutex_t lock; /* of all but the counts; held for moments only */
     struct minute minutes[GROUPS];
     struct refusal *first, **end;
+    size_t n_waiting;
+    uint64_t try_again_ms; /* the store took nothing: not before */
     _Atomic bool has_some;
     _Atomic uint64_t left_out;
 };
@@ -71,7 +73,7 @@ static struct refusal *copy_of(const struct audit_row *row)
     struct str *const texts[] = {&one->row.actor_kind, &one->row.actor_id,   &one->row.actor,
                                  &one->row.address,    &one->row.request_id, &one->row.method,
                                  &one->row.path,       &one->row.kind,       &one->row.object,
-                                 &one->row.outcome,    &one->row.after};
+                                 &one->row.outcome,    &one->row.before,     &one->row.after};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         *texts[i] = str_dup(a, *texts[i]);
     return one;
@@ -79,6 +81,12 @@ static struct refusal *copy_of(const struct audit_row *row)
 
 static void push(struct refusals *r, struct refusal *one)
 {
+    if (r->n_waiting >= REFUSALS_WAITING) {
+        atomic_fetch_add(&r->left_out, 1);
+        arena_free(one->arena);
+        return;
+    }
+    r->n_waiting++;
     *r->end = one;
     r->end = &one->next;
     atomic_store(&r->has_some, true);
@@ -122,24 +130,54 @@ bool refusals_note(struct refusals *r, const struct audit_row *row, bool is_know
     return is_kept;
 }
 
-static struct refusal *take_all(struct refusals *r, uint64_t now_mono_ms)
+void refusals_owe(struct refusals *r, const struct audit_row *row)
+{
+    struct refusal *one = copy_of(row);
+    (void)pthread_mutex_lock(&r->lock);
+    push(r, one);
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+/* Before what was noted since. */
+static void put_back(struct refusals *r, struct refusal *first, size_t n, uint64_t again_ms)
+{
+    struct refusal *last = first;
+    while (last->next)
+        last = last->next;
+    (void)pthread_mutex_lock(&r->lock);
+    last->next = r->first;
+    if (!r->first)
+        r->end = &last->next;
+    r->first = first;
+    r->n_waiting += n;
+    r->try_again_ms = again_ms;
+    atomic_store(&r->has_some, true);
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+static struct refusal *take_all(struct refusals *r, bool is_last, uint64_t now_mono_ms)
 {
     (void)pthread_mutex_lock(&r->lock);
+    if (!is_last && now_mono_ms < r->try_again_ms) {
+        (void)pthread_mutex_unlock(&r->lock);
+        return NULL;
+    }
     for (int group = 0; group < GROUPS; group++)
         settle(r, group, now_mono_ms);
     struct refusal *first = r->first;
     r->first = NULL;
     r->end = &r->first;
+    r->n_waiting = 0;
     atomic_store(&r->has_some, false);
     (void)pthread_mutex_unlock(&r->lock);
     return first;
 }
 
-void refusals_write(struct refusals *r, const char *db_path, uint64_t now_mono_ms)
+void refusals_write(struct refusals *r, const char *db_path, bool is_last, uint64_t now_mono_ms)
 {
     struct err e = ERR_INIT;
-    struct refusal *first = take_all(r, now_mono_ms);
-    unsigned n = 0;
+    struct refusal *first = take_all(r, is_last, now_mono_ms);
+    size_t n = 0;
     if (!first)
         return;
     struct db *db = db_open(db_path, DB_READ_WRITE, &e);
@@ -151,9 +189,12 @@ void refusals_write(struct refusals *r, const char *db_path, uint64_t now_mono_m
     else if (has_begun)
         db_rollback(db);
     db_close(db);
-    if (!ok)
-        log_error(NULL, "audit.lost", "refusals=%u error=%s", n, e.message);
-    free_list(first);
+    if (ok) {
+        free_list(first);
+        return;
+    }
+    log_error(NULL, "audit.delayed", "rows=%zu error=%s", n, e.message);
+    put_back(r, first, n, now_mono_ms + REFUSALS_PAUSE_MS);
 }
 
 bool refusals_wait(const struct refusals *r)

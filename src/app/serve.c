@@ -387,7 +387,7 @@ static void sweep_on_worker(void *arg)
 {
     struct server *s = arg;
     operators_sweep(s->identity, &s->sources);
-    refusals_write(s->control.refusals, s->sources.db_path, clock_mono_ms());
+    refusals_write(s->control.refusals, s->sources.db_path, false, clock_mono_ms());
     snapshot_thread_done();
 }
 
@@ -843,7 +843,7 @@ static void stop(struct server *s)
     if (s->identity && s->loops[0].loop)
         operators_sweep(s->identity, &s->sources); /* when sessions were used last */
     if (s->control.refusals)
-        refusals_write(s->control.refusals, s->sources.db_path, clock_mono_ms());
+        refusals_write(s->control.refusals, s->sources.db_path, true, clock_mono_ms());
     atomic_store(&s->are_loops_gone, true);
     if (s->shared)
         live_on_change(relay_live_state(s->shared), NULL, NULL);
@@ -904,6 +904,8 @@ int serve_run(const struct serve_options *options, const struct config_sources *
     pthread_mutex_init(&s->fault.lock, NULL);
     pthread_mutex_init(&s->change_lock, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    /* a file at its limit is a write that fails, as on a full disk */
+    (void)signal(SIGXFSZ, SIG_IGN);
     raise_file_limit();
     keep_freed_memory();
     hold_signals(true);

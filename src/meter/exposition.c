@@ -573,7 +573,7 @@ static const struct metric rows[] = {
     { "sluice_config_reloads", COUNTER, "", "result", NULL, "Times the configuration was read again", NULL, 0, reloads },
     { "sluice_config_last_reload_successful", GAUGE, "", "", NULL, "0 when the newest configuration was refused and the one before is in force", NULL, 0, last_reload_ok },
     { "sluice_config_last_reload_timestamp_seconds", GAUGE, "seconds", "", NULL, "When the configuration in force was taken up", NULL, 0, last_reload },
-    { "sluice_audit_left_out", COUNTER, "", "", NULL, "Refused administrative calls that were only counted, beyond audit_refusals_per_minute", NULL, 0, audit_left_out },
+    { "sluice_audit_left_out", COUNTER, "", "", NULL, "Refused administrative calls that were only counted, beyond audit_refusals_per_minute, and rows that the store could not take and memory no longer", NULL, 0, audit_left_out },
     { "sluice_metric_labels_beyond", COUNTER, "", "", NULL, "Requests counted under `other` because metrics_max_labels names were known already", NULL, 0, labels_beyond },
     { "sluice_otlp_sent", COUNTER, "", "signal", NULL, "Spans and data points that the OpenTelemetry collector took", NULL, 0, otlp_sent },
     { "sluice_otlp_dropped", COUNTER, "", "signal", NULL, "Spans and data points lost on the way to it: no room, or refused for too long", NULL, 0, otlp_dropped },

@@ -56,7 +56,7 @@ START_TEST(so_many_a_minute_are_kept)
     ck_assert(note("ada", true, 100003)); /* room of their own */
     ck_assert_uint_eq(refusals_left_out(r), 2);
     ck_assert(refusals_wait(r));
-    refusals_write(r, path, 159999);
+    refusals_write(r, path, false, 159999);
     ck_assert(!refusals_wait(r));
     ck_assert_uint_eq(rows(&v), 3);
     check_str(v[2].actor, STR("a"));
@@ -73,32 +73,55 @@ START_TEST(what_was_left_out_is_said_when_the_minute_is_over)
     begin();
     for (int i = 0; i < 7; i++)
         (void)note("x", false, 100000);
-    refusals_write(r, path, 100001);
+    refusals_write(r, path, false, 100001);
     ck_assert_uint_eq(rows(&v), 2);
-    refusals_write(r, path, 160000); /* nobody else came */
+    refusals_write(r, path, false, 160000); /* nobody else came */
     ck_assert_uint_eq(rows(&v), 3);
     check_str(v[0].kind, STR("refusals"));
     check_str(v[0].object, STR("unknown callers"));
     check_str(v[0].after, STR("{\"left_out\":5}"));
-    refusals_write(r, path, 300000); /* said once */
+    refusals_write(r, path, false, 300000); /* said once */
     ck_assert_uint_eq(rows(&v), 3);
     ck_assert(note("y", false, 300001));
-    refusals_write(r, path, 300002);
+    refusals_write(r, path, false, 300002);
     ck_assert_uint_eq(rows(&v), 4);
     end();
 }
 END_TEST
 
-START_TEST(a_store_that_fails_loses_rows_and_nothing_else)
+START_TEST(what_the_store_cannot_take_waits_for_it)
 {
+    struct audit_row *v;
+    struct audit_row owed = {.at_ms = 2,
+                             .actor_kind = STR("operator"),
+                             .kind = STR("provider"),
+                             .before = STR("{\"enabled\":true}"),
+                             .outcome = STR("ok")};
     begin();
     ck_assert(note("a", false, 100000));
-    refusals_write(r, "/nowhere/at/all.db", 100001); /* logged */
+    refusals_owe(r, &owed);
+    refusals_write(r, "/nowhere/at/all.db", false, 100001); /* logged */
+    ck_assert(refusals_wait(r));
+    ck_assert(note("b", false, 100002));
+    refusals_write(r, path, false, 100003); /* not so soon again */
+    ck_assert_uint_eq(rows(&v), 0);
+    refusals_write(r, path, false, 100001 + REFUSALS_PAUSE_MS);
     ck_assert(!refusals_wait(r));
-    ck_assert(note("b", false, 100002)); /* freed, unwritten */
+    ck_assert_uint_eq(rows(&v), 3);
+    check_str(v[2].actor, STR("a"));
+    check_str(v[1].before, STR("{\"enabled\":true}"));
+    check_str(v[0].actor, STR("b"));
+    ck_assert(note("c", true, 200000));
+    refusals_write(r, "/nowhere/at/all.db", false, 200001);
+    refusals_write(r, path, true, 200002); /* the end does not wait */
+    ck_assert_uint_eq(rows(&v), 4);
+    for (int i = 0; i < REFUSALS_WAITING + 3; i++) /* nor does memory grow */
+        refusals_owe(r, &owed);
+    ck_assert_uint_eq(refusals_left_out(r), 3);
+    ck_assert(note("d", false, 300000)); /* freed, unwritten */
     end();
 }
 END_TEST
 
 UNIT_MAIN("refusals", so_many_a_minute_are_kept, what_was_left_out_is_said_when_the_minute_is_over,
-          a_store_that_fails_loses_rows_and_nothing_else)
+          what_the_store_cannot_take_waits_for_it)
