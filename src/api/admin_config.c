@@ -212,7 +212,9 @@ static void write_provider(struct jw *w, struct arena *a, struct str name, yyjso
         jw_key_str(w, key);
         if (str_is(key, "api_key") && yyjson_is_str(v))
             jw_str(w, admin_mask(a, json_str(v)));
-        else if ((str_is(key, "proxy") || str_is(key, "base_url")) && yyjson_is_str(v))
+        else if (str_is(key, "proxy") && yyjson_is_str(v))
+            jw_str(w, secret_mask_proxy(a, json_str(v)));
+        else if (str_is(key, "base_url") && yyjson_is_str(v))
             jw_str(w, secret_mask_url(a, json_str(v)));
         else if (str_is(key, "headers")) /* which may carry credentials */
             write_masked_members(w, a, v);
@@ -307,7 +309,7 @@ static yyjson_val *masked_server(struct control_call *c, yyjson_val *root)
         else if (is_secret_setting(key) && yyjson_is_str(v))
             jw_str(&w, str_is(key, "api_key") ? admin_mask(c->arena, json_str(v)) : STR("***"));
         else if (str_is(key, "proxy") && yyjson_is_str(v))
-            jw_str(&w, secret_mask_url(c->arena, json_str(v)));
+            jw_str(&w, secret_mask_proxy(c->arena, json_str(v)));
         else
             jw_val(&w, v);
     }
@@ -608,12 +610,9 @@ static bool add_models(struct control_call *c, struct err *e)
 static bool put_server(struct control_call *c, struct err *e)
 {
     const struct server_in *in = c->in;
-    struct url url;
-    struct err why = ERR_INIT;
     yyjson_val *root;
-    if (str_contains(in->proxy, STR("://")) && !str_contains(in->proxy, STR("${")) &&
-        !url_parse(c->arena, in->proxy, &url, &why))
-        return err_field(e, "proxy", "'proxy': %s", why.message);
+    if (!proxy_check(c->arena, in->proxy, e))
+        return false;
     if (proxy_is_name(in->proxy) && !str_contains(in->proxy, STR("${")) &&
         !proxy_find(c->snap, in->proxy))
         return proxy_unknown(in->proxy, e);
@@ -621,7 +620,7 @@ static bool put_server(struct control_call *c, struct err *e)
         return false;
     struct str is = json_get_str(json_get(root, "server"), "proxy");
     bool is_kept;
-    if (!secret_is_kept("proxy", in->proxy, secret_mask_url(c->arena, is), &is_kept, e))
+    if (!secret_is_kept("proxy", in->proxy, secret_mask_proxy(c->arena, is), &is_kept, e))
         return false;
     if (yyjson_obj_get(c->root, "proxy") && !is_kept) {
         if (!change_setting(c, setting_find(STR("proxy")), in->proxy.n ? in->proxy : STR_NONE, e))

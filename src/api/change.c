@@ -8,6 +8,7 @@
 #include "domain/config_version.h"
 #include "domain/custom_kind.h"
 #include "domain/org.h"
+#include "domain/proxy.h"
 #include "domain/written.h"
 #include "json/jsonc_edit.h"
 #include "vault/entry.h"
@@ -119,6 +120,10 @@ struct renaming {
     struct str from, to;
     bool is_provider; /* else a model */
 };
+struct renamings {
+    struct renaming *v;
+    size_t n;
+};
 static bool rename_in_keys(struct work *w, const struct renaming *r, struct err *e);
 
 /* ---- providers ---- */
@@ -203,7 +208,7 @@ static bool check_file_provider(struct work *w, struct str name, struct err *e)
                              .wire = plain(w, json_get_str(v, "wire"))};
     /* what does not load is saved, and said so; but no secret where it would be shown */
     if (w->is_lenient)
-        return check_name(name, e) && check_shown_url(w, url, e);
+        return check_name(name, e) && check_shown_url(w, url, e) && proxy_check(w->a, p.proxy, e);
     if (is_reference(p.kind))
         return true;
     if (url.n && !p.base_url.n)
@@ -557,7 +562,7 @@ static bool keep_what_was_shown(struct work *w, struct provider_change *in, cons
     return current_key(w, in, p, row, &key, e) &&
            keep_shown("api_key", secret_reveal(in->api_key), secret_mask(w->a, key),
                       PROVIDER_API_KEY, in, e) &&
-           keep_shown("proxy", in->proxy, secret_mask_url(w->a, proxy), PROVIDER_PROXY, in, e) &&
+           keep_shown("proxy", in->proxy, secret_mask_proxy(w->a, proxy), PROVIDER_PROXY, in, e) &&
            keep_shown("base_url", in->base_url, secret_mask_url(w->a, url), PROVIDER_BASE_URL, in,
                       e);
 }
@@ -1547,54 +1552,88 @@ static bool has_models_below(struct work *w, struct str provider)
     return false;
 }
 
-/* The names that a key may use, with those that begin with `from` (or are it) spelled anew; false: none does. Where other models begin
- * with it too, the old one stays beside. */
-static bool spelled_anew(struct work *w, const struct key *k, const struct renaming *r,
+static bool is_meant(const struct renaming *r, struct str one)
+{
+    return r->is_provider ? str_starts(one, r->from) && str_index(one, '/') == r->from.n
+                          : str_eq(one, r->from);
+}
+
+static const struct renaming *renaming_of(const struct renamings *all, struct str one)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (is_meant(&all->v[i], one))
+            return &all->v[i];
+    return NULL;
+}
+
+/* The names that a key may use, with those that are meant spelled anew; false: none is. Where other models begin with a provider's old
+ * name too, that stays beside. */
+static bool spelled_anew(struct work *w, const struct key *k, const struct renamings *all,
                          struct strs *out)
 {
     bool is_any = false;
     *out = (struct strs){ARENA_ARRAY(w->a, struct str, 2 * k->n_allowed + 1), 0};
     for (size_t i = 0; i < k->n_allowed; i++) {
         struct str one = k->allowed_models[i];
-        bool is_it = r->is_provider ? str_starts(one, r->from) && str_index(one, '/') == r->from.n
-                                    : str_eq(one, r->from);
-        if (is_it && r->is_provider && has_models_below(w, r->from))
+        const struct renaming *r = renaming_of(all, one);
+        if (r && r->is_provider && has_models_below(w, r->from))
             out->v[out->n++] = one;
-        out->v[out->n++] = !is_it ? one
-                                  : str_fmt(w->a, STR_FMT STR_FMT, STR_ARG(r->to),
-                                            STR_ARG(str_skip(one, r->from.n)));
-        is_any |= is_it;
+        out->v[out->n++] = !r ? one
+                              : str_fmt(w->a, STR_FMT STR_FMT, STR_ARG(r->to),
+                                        STR_ARG(str_skip(one, r->from.n)));
+        is_any |= r != NULL;
     }
     return is_any;
 }
 
-/* The providers that a key may be served by, with a renamed one under its new name. */
-static bool providers_anew(struct work *w, const struct key *k, const struct renaming *r,
+/* The providers that a key may be served by, with renamed ones under their new names. */
+static bool providers_anew(struct work *w, const struct key *k, const struct renamings *all,
                            struct strs *out)
 {
     const struct strs *is = &k->policy->providers;
     bool is_any = false;
-    if (!r->is_provider || is->n == 0)
-        return false;
-    *out = (struct strs){ARENA_ARRAY(w->a, struct str, is->n), is->n};
+    *out = (struct strs){ARENA_ARRAY(w->a, struct str, is->n + 1), is->n};
     for (size_t i = 0; i < is->n; i++) {
-        bool is_it = str_eq(is->v[i], r->from);
-        out->v[i] = is_it ? r->to : is->v[i];
-        is_any |= is_it;
+        out->v[i] = is->v[i];
+        for (size_t n = 0; n < all->n; n++) {
+            const struct renaming *r = &all->v[n];
+            if (!r->is_provider || !str_eq(is->v[i], r->from))
+                continue;
+            out->v[i] = r->to;
+            is_any = true;
+        }
     }
     return is_any;
 }
 
-/* Keys that may use a renamed model, or what a renamed provider has, may still. */
-static bool rename_in_keys(struct work *w, const struct renaming *r, struct err *e)
+static void note_renaming(struct work *w, const struct renaming *r)
 {
-    for (size_t i = 0; i < w->now->n_keys; i++) {
+    struct config_change *one = ARENA_NEW(w->a, struct config_change);
+    struct buf b;
+    buf_init_arena(&b, w->a, SIZE_MAX / 4);
+    struct jw j = jw_on(&b);
+    jw_object(&j);
+    jw_kv_cstr(&j, "of", r->is_provider ? "provider" : "model");
+    jw_kv_str(&j, "to", r->to);
+    jw_object_end(&j);
+    *one = (struct config_change){.next = w->renamings, .kind = "renaming", .name = r->from};
+    if (!json_parse(w->a, buf_str(&b), 4, &one->after, NULL))
+        one->after = NULL;
+    w->renamings = one;
+}
+
+/* Keys that may use a renamed model, or what a renamed provider has, may still. */
+static bool rename_all_in_keys(struct work *w, const struct renamings *all, struct err *e)
+{
+    for (size_t i = 0; i < all->n; i++)
+        note_renaming(w, &all->v[i]);
+    for (size_t i = 0; all->n && i < w->now->n_keys; i++) {
         const struct key *k = w->now->keys[i];
         struct key_change change = {.id = k->id};
         struct key_place p;
-        if (k->n_allowed && spelled_anew(w, k, r, &change.allowed_models))
+        if (k->n_allowed && spelled_anew(w, k, all, &change.allowed_models))
             change.given |= KEY_ALLOWED;
-        if (providers_anew(w, k, r, &change.policy.providers))
+        if (k->policy->providers.n && providers_anew(w, k, all, &change.policy.providers))
             change.given |= KEY_POLICY << KEY_POLICY_PROVIDERS;
         if (!change.given)
             continue;
@@ -1602,6 +1641,12 @@ static bool rename_in_keys(struct work *w, const struct renaming *r, struct err 
             return false;
     }
     return true;
+}
+
+static bool rename_in_keys(struct work *w, const struct renaming *r, struct err *e)
+{
+    struct renaming one = *r;
+    return rename_all_in_keys(w, &(struct renamings){&one, 1}, e);
 }
 
 bool work_put_key(struct work *w, const struct key_change *in, struct err *e)
@@ -1670,7 +1715,7 @@ static bool put_setting(struct work *w, const enum origin *origins, const struct
     bool is_in_store = json_get(json_get(w->found.store, "server"), row->name) != NULL;
     bool ok = from != ORIGIN_ENV || control_may_change(w->c, from, "setting", name, e);
     if (ok && str_is(name, "proxy"))
-        ok = change_proxy_known(w, value, e);
+        ok = proxy_check(w->a, value, e) && change_proxy_known(w, value, e);
     if (ok && value.p && !is_in_file && !is_in_store)
         ok = work_prefers_file(w, &to_file, e);
     if (ok && (is_in_file || to_file))
@@ -1775,6 +1820,54 @@ static bool restore_file(struct work *w, const struct config_state *to, struct e
     return work_replace(w, text, e);
 }
 
+/* What was renamed since, the other way round: newest first, so that of a -> b -> c comes c -> a. */
+static void add_reversed(struct work *w, struct str changes, struct renamings *all)
+{
+    yyjson_val *list, *one;
+    size_t i, max;
+    if (!json_parse(w->a, changes, 0, &list, NULL))
+        return;
+    yyjson_arr_foreach (list, i, max, one) {
+        yyjson_val *how = json_get(one, "after");
+        if (!str_is(json_get_str(one, "kind"), "renaming") || !how)
+            continue;
+        struct renaming r = {.from = json_get_str(how, "to"),
+                             .to = json_get_str(one, "name"),
+                             .is_provider = str_is(json_get_str(how, "of"), "provider")};
+        size_t at = 0;
+        while (at < all->n &&
+               !(all->v[at].is_provider == r.is_provider && str_eq(all->v[at].to, r.from)))
+            at++;
+        if (at < all->n) {
+            all->v[at].to = r.to;
+            continue;
+        }
+        all->v = arena_realloc(w->a, all->v, all->n * sizeof r, (all->n + 1) * sizeof r);
+        all->v[all->n++] = r;
+    }
+}
+
+/* Keys stay as they are but for the names: what they name must be found under the one that it has again. */
+static bool rename_back(struct work *w, int64_t id, struct err *e)
+{
+    struct renamings all = {NULL, 0};
+    int64_t before = 0;
+    for (bool is_more = true; is_more;) {
+        struct version_row *v;
+        size_t n;
+        if (!version_list(w->db, w->a, before, 100, &v, &n, e))
+            return false;
+        is_more = n == 100;
+        for (size_t i = 0; i < n; i++) {
+            if (v[i].id <= id)
+                return rename_all_in_keys(w, &all, e);
+            add_reversed(w, v[i].changes, &all);
+            before = v[i].id;
+        }
+    }
+    return rename_all_in_keys(w, &all, e);
+}
+
 bool change_rollback(struct control_call *c, int64_t id, struct err *e)
 {
     struct work w;
@@ -1784,7 +1877,8 @@ bool change_rollback(struct control_call *c, int64_t id, struct err *e)
     if (!work_begin(&w, c, e))
         return false;
     bool ok = version_get(w.db, w.a, id, &v, e) && config_unpack(w.a, seal, v.state, &to, e) &&
-              restore_file(&w, &to, e) && config_store_put(w.a, seal, w.db, to.store, e);
+              restore_file(&w, &to, e) && config_store_put(w.a, seal, w.db, to.store, e) &&
+              rename_back(&w, v.id, e);
     w.changes_store = ok;
     w.what = str_fmt(w.a, "rolled back to version %lld", (long long)id);
     return work_end(&w, ok, e);

@@ -86,6 +86,8 @@ static struct str summary(struct arena *a, const struct config_change *list)
     buf_init_arena(&b, a, 4096);
     for (const struct config_change *c = list; c; c = c->next) {
         int this_how = !c->before ? 1 : !c->after ? 2 : 3;
+        if (strcmp(c->kind, "renaming") == 0)
+            continue; /* what was renamed stands there too */
         if (this_how != how || strcmp(kind, c->kind) != 0) {
             if (how)
                 buf_fmt(&b, " %s; ", word_text(changed_words, how, ""));
@@ -504,6 +506,15 @@ static bool audit(struct work *w, const struct config_change *list, struct err *
 }
 
 /* The differences, the keys of the store behind them. */
+static struct config_change *and_then(struct config_change *list, struct config_change *more)
+{
+    struct config_change **last = &list;
+    while (*last)
+        last = &(*last)->next;
+    *last = more;
+    return list;
+}
+
 static bool differences(struct work *w, struct config_state *is, struct config_change **list,
                         struct err *e)
 {
@@ -514,10 +525,7 @@ static bool differences(struct work *w, struct config_state *is, struct config_c
         !config_merged(w->a, is, NULL, &after, e))
         return false;
     *list = config_compare(w->a, before, after);
-    struct config_change **last = list;
-    while (*last)
-        last = &(*last)->next;
-    *last = w->extra;
+    *list = and_then(*list, w->extra);
     return true;
 }
 
@@ -534,7 +542,7 @@ static bool record(struct work *w, struct version_row *v, struct err *e)
                               .is_written = !w->changes_file};
     return observe(w->a, seal, w->db, &w->found, STR("file"), keep, e) &&
            differences(w, &is, &list, e) && audit(w, list, e) &&
-           add_version(w->a, seal, w->db, &is, v, list, keep, e);
+           add_version(w->a, seal, w->db, &is, v, and_then(list, w->renamings), keep, e);
 }
 
 static bool put_keys_back(struct work *w, struct err *e)

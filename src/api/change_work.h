@@ -32,6 +32,7 @@ struct work {
     struct arena *scratch[2]; /* of texts meanwhile: the one that stands and the one before */
     bool is_lenient;          /* what does not load is saved all the same (llm-rosetta) */
     struct config_change *extra; /* of client keys in the store, which config_state leaves out */
+    struct config_change *renamings; /* told in the version, so that going back behind it renames the other way round */
     struct key_was *keys;     /* those as they were, the last one first */
     struct str what;          /* a sentence for the list of versions; empty: made of the differences */
     int lock;

@@ -32,7 +32,7 @@ extern const char *const entry_kinds[]; /* what one entry of each of entry_secti
 
 struct config_change {        /* of one object */
     struct config_change *next;
-    const char *kind;         /* "provider", "model", "org", "user", "combo", "chain", "alias", "key", "setting", "section" */
+    const char *kind;         /* "provider", "model", "org", "user", "combo", "chain", "alias", "key", "setting", "section", "renaming" */
     struct str name;
     yyjson_val *before, *after; /* NULL: it was not there, it is not there any more */
 };

@@ -1,14 +1,23 @@
 /* cmd_setting.c - sluice setting …: the table of settings, with what is in force and where it comes from. */
 #include "app/office.h"
 #include "base/banned.h"
+#include "base/secret.h"
 #include "domain/setting.h"
+
+static struct str shown(struct arena *a, const struct setting *row, struct str value)
+{
+    return str_is(str_of(row->name), "proxy") ? secret_mask_proxy(a, value) : value;
+}
 
 static struct str value_text(struct arena *a, const struct settings *set, const struct setting *row)
 {
     struct buf b;
     buf_init_arena(&b, a, 1u << 20);
     struct jw w = jw_on(&b);
-    setting_write(set, row, &w);
+    if (row->kind == SETTING_TEXT) /* a proxy's credentials are for nobody's eyes */
+        jw_str(&w, shown(a, row, *(const struct str *)((const char *)set + row->offset)));
+    else
+        setting_write(set, row, &w);
     return buf_str(&b);
 }
 
@@ -64,6 +73,8 @@ int cmd_setting_set(struct cli *c)
         return cli_usage(c, "%s", e.message);
     bool ok = office_open(c, &o, &e) && change_setting(&o.call, row, value, &e);
     if (ok)
-        (void)printf("%s is %s.\n", row->name, c->n_args > 1 ? c->args[1] : "back at its default");
+        (void)printf(
+            "%s is " STR_FMT ".\n", row->name,
+            STR_ARG(c->n_args > 1 ? shown(c->arena, row, value) : STR("back at its default")));
     return office_done(&o, ok, &e);
 }

@@ -188,6 +188,7 @@ static bool find_proxy(struct loader *l, const struct provider_in *in, struct up
                        struct str *url, struct err *e)
 {
     char where[128];
+    struct err why = ERR_INIT;
     (void)snprintf(where, sizeof where, "providers.%.*s.proxy",
                    (int)(in->name.n < 64 ? in->name.n : 64), in->name.p);
     struct str global = l->s->settings.proxy;
@@ -198,6 +199,8 @@ static bool find_proxy(struct loader *l, const struct provider_in *in, struct up
                                  : PROXY_NONE;
     if (!u->proxy && proxy_is_name(in->proxy))
         return bad(e, where, "names no proxy that there is");
+    if (in->proxy.n && !u->proxy && !proxy_check(l->a, in->proxy, &why))
+        return bad(e, where, why.message);
     if (u->proxy_level == PROXY_GLOBAL)
         u->proxy = proxy_find(l->s, global);
     *url = u->proxy                         ? u->proxy->url
@@ -440,15 +443,17 @@ static bool store_proxies(struct loader *l, struct db *db, struct err *e)
 static bool load_proxies(struct loader *l, struct db *db, struct err *e)
 {
     struct settings *set = &l->s->settings;
+    struct err why = ERR_INIT;
     if (!file_proxies(l, e) || (db && !store_proxies(l, db, e)))
         return false;
     const struct proxy *p = proxy_find(l->s, set->proxy);
     set->proxy_url = p ? p->url : set->proxy;
-    if (p || !proxy_is_name(set->proxy))
+    if (p || (!proxy_is_name(set->proxy) && proxy_check(l->a, set->proxy, &why)))
         return true;
     if (!json_absent(setting_in(json_get(l->root, "server"), "proxy")) || getenv("SLUICE_PROXY"))
-        return bad(e, "server.proxy", "names no proxy that there is");
-    log_error(NULL, "config.proxy_lost", "proxy=" STR_FMT, STR_ARG(set->proxy));
+        return bad(e, "server.proxy", *why.message ? why.message : "names no proxy that there is");
+    log_error(NULL, "config.proxy_lost", "proxy=" STR_FMT,
+              STR_ARG(secret_mask_proxy(l->a, set->proxy)));
     set->proxy_url = STR("http://lost.invalid:9");
     return true;
 }

@@ -82,6 +82,16 @@ struct str secret_mask_url(struct arena *a, struct str s)
     return is_any ? buf_str(&b) : s;
 }
 
+struct str secret_mask_proxy(struct arena *a, struct str said)
+{
+    size_t at = said.n;
+    if (str_contains(said, STR("://")))
+        return secret_mask_url(a, said);
+    while (at > 0 && said.p[at - 1] != '@')
+        at--;
+    return at > 0 ? str_cat(a, STR("***@"), str_skip(said, at)) : said;
+}
+
 bool secret_is_kept(const char *field, struct str given, struct str shown, bool *is_kept,
                     struct err *e)
 {

@@ -14,6 +14,7 @@ static inline bool secret_is_set(struct secret s) { return s.hidden.n > 0; }
 /* "sk-a***wxyz", "***" up to 8 characters, ${VAR} as it is (contracts of the admin surfaces); of nothing, nothing */
 struct str secret_mask(struct arena *a, struct secret s);
 struct str secret_mask_url(struct arena *a, struct str s); /* an address with *** for its user name, password and keys in its query; else s */
+struct str secret_mask_proxy(struct arena *a, struct str s); /* the same of what a member `proxy` says, which may lack its scheme */
 /* Whether a text that was given is kept as it is, since it comes back as it was shown, *** in the place of what is secret. Any other with
  * *** is a mistake: false, ERR_INPUT naming the field. */
 bool secret_is_kept(const char *field, struct str given, struct str shown, bool *is_kept, struct err *e) MUST_USE;

@@ -378,6 +378,8 @@ static void write_masked(struct jw *w, struct arena *a, yyjson_val *v, bool is_s
             jw_key_str(w, name);
             if (is_password(name) && yyjson_is_str(member))
                 jw_str(w, STR("***")); /* too short to show a part of it */
+            else if (str_is(name, "proxy") && yyjson_is_str(member))
+                jw_str(w, secret_mask_proxy(a, json_str(member)));
             else
                 write_masked(w, a, member, deep || is_secret_name(name));
         }

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "domain/provider_kind.h"
+#include "domain/proxy.h"
 #include "http/http.h"
 #include <endian.h>
 
@@ -140,8 +141,8 @@ bool provider_check(struct arena *a, const struct provider_row *p, struct secret
         return err_field(e, "base_url", "'base_url' is required for type %s", kind->id);
     if (p->base_url.n && !url_parse_address(a, p->base_url, &url, &why))
         return err_field(e, "base_url", "'base_url': %s", why.message);
-    if (p->proxy.n && str_contains(p->proxy, STR("://")) && !url_parse(a, p->proxy, &url, &why))
-        return err_field(e, "proxy", "'proxy': %s", why.message);
+    if (!proxy_check(a, p->proxy, e))
+        return false;
     if (p->wire.n && !wire_by_name(p->wire))
         return err_field(
             e, "wire", "'wire' must be openai_chat, openai_responses, anthropic, google or ollama");

@@ -7,26 +7,43 @@ bool proxy_is_name(struct str said)
     return said.n && !str_contains(said, STR("://"));
 }
 
+#define WHAT_IT_IS \
+    "'proxy' must be an address (http://, socks5://), or the name of a proxy that there is"
+
 bool proxy_unknown(struct str said, struct err *e)
 {
-    return err_field(e, "proxy",
-                     "'proxy' must be an address (http://, socks5://), or the name of a proxy that "
-                     "there is, not '" STR_FMT "'",
-                     STR_ARG(str_first(said, 100)));
+    return str_contains(said, STR("@"))
+               ? err_field(e, "proxy", WHAT_IT_IS) /* an address without its scheme: a secret */
+               : err_field(e, "proxy", WHAT_IT_IS ", not '" STR_FMT "'",
+                           STR_ARG(str_first(said, 100)));
 }
 
-bool proxy_check_url(struct arena *a, struct str url, struct err *e)
+static bool check_url(struct arena *a, const char *field, struct str url, struct err *e)
 {
     static const char *const schemes[] = {"http", "https", "socks5", "socks5h"};
     struct err why = ERR_INIT;
     struct url parts;
     size_t at = 0;
     if (!url_parse(a, url, &parts, &why))
-        return err_field(e, "url", "'url': %s", why.message);
+        return err_field(e, field, "'%s': %s", field, why.message);
     while (at < ARRAY_LEN(schemes) && !str_eq_nocase(parts.scheme, str_of(schemes[at])))
         at++;
     return at < ARRAY_LEN(schemes) ||
-           err_field(e, "url", "'url' must begin with http://, https://, socks5:// or socks5h://");
+           err_field(e, field, "'%s' must begin with http://, https://, socks5:// or socks5h://",
+                     field);
+}
+
+bool proxy_check_url(struct arena *a, struct str url, struct err *e)
+{
+    return check_url(a, "url", url, e);
+}
+
+bool proxy_check(struct arena *a, struct str said, struct err *e)
+{
+    if (!said.n || str_contains(said, STR("${")))
+        return true;
+    return proxy_is_name(said) ? !str_contains(said, STR("@")) || proxy_unknown(said, e)
+                               : check_url(a, "proxy", said, e);
 }
 
 static const struct shape proxy_shape = SHAPE(

@@ -14,6 +14,9 @@ struct proxy {
 bool proxy_is_name(struct str said);          /* no address: it names one of "proxies" */
 bool proxy_unknown(struct str said, struct err *e);    /* false: the refusal of a name that leads nowhere */
 bool proxy_check_url(struct arena *a, struct str url, struct err *e) MUST_USE;
+/* What a member or setting `proxy` says: nothing, an address, what may be a name, or text with ${…}. ERR_INPUT of "proxy", which repeats nothing
+ * of it: it may be a secret. */
+bool proxy_check(struct arena *a, struct str said, struct err *e) MUST_USE;
 /* The value of an entry of "proxies". ERR_INPUT names the field. An address with ${…} in it is for proxy_check_url() once that is filled in. */
 bool proxy_read(struct arena *a, struct str name, yyjson_val *v, struct proxy *out, struct err *e) MUST_USE;
 const struct proxy *proxy_find(const struct snapshot *s, struct str name);     /* NULL: there is none */

@@ -430,7 +430,9 @@ static void end_call(struct curl_call *call)
     else
         (void)err_set(&e, how == HTTP_FAIL_TIMEOUT_CONNECT ? ERR_TIMEOUT : ERR_UPSTREAM,
                       "upstream_failed", "%s",
-                      *call->error ? call->error : curl_easy_strerror(call->result));
+                      *call->error && !strchr(call->error, '@') /* an address, with a password */
+                          ? call->error
+                          : curl_easy_strerror(call->result));
     fail(call, how, &e);
 }
 

@@ -6,13 +6,15 @@
 #include "gate/peer.h"
 #include "meter/body_store.h"
 #include "meter/usage_detail.h"
+#include <ctype.h>
 #include <stdlib.h>
 
 #define MAX_TRIES 32
 #define MAX_ERROR_TEXT 4096
 #define MAX_DROPPED 64
 #define MAX_DETAIL (1u << 20)
-#define MARGIN 512 /* more of a body than is kept: a secret at the cut is seen whole */
+#define LONG_HEADER 20 /* bytes of a header's value that are no longer taken for a word */
+#define MARGIN 512     /* more of a body than is kept: a secret at the cut is seen whole */
 
 struct notes {
     struct usage_attempt tries[MAX_TRIES];
@@ -97,31 +99,59 @@ static bool is_credential(struct str header)
     return false;
 }
 
-#define MAX_KNOWN 64
-static size_t secrets_of(const struct upstream *u, struct str known[MAX_KNOWN], size_t n)
+/* Headers are where credentials belong that are no key, under whatever name: all but what a word or a number could be. */
+static bool may_be_secret(const struct http_header *h)
 {
-    for (size_t k = 0; k < u->n_keys && n < MAX_KNOWN; k++)
+    bool has_digit = false, has_letter = false;
+    for (size_t i = 0; i < h->value.n; i++) {
+        has_digit |= isdigit((unsigned char)h->value.p[i]) != 0;
+        has_letter |= isalpha((unsigned char)h->value.p[i]) != 0;
+    }
+    return is_credential(h->name) || (has_digit && has_letter) || h->value.n >= LONG_HEADER;
+}
+
+static size_t count_secrets(const struct upstream *u)
+{
+    return u->n_keys + u->n_headers;
+}
+
+static size_t secrets_of(const struct upstream *u, struct str *known)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < u->n_keys; k++)
         known[n++] = secret_reveal(u->keys[k]);
-    for (size_t k = 0; k < u->n_headers && n < MAX_KNOWN; k++)
-        if (is_credential(u->headers[k].name))
+    for (size_t k = 0; k < u->n_headers; k++)
+        if (may_be_secret(&u->headers[k]))
             known[n++] = u->headers[k].value;
     return n;
 }
 
 struct str note_mask(struct relay *rl, struct str text)
 {
-    struct str known[MAX_KNOWN];
-    return redact_known(rl->r->arena, text, known, secrets_of(rl->target->upstream, known, 0));
+    const struct upstream *u = rl->target->upstream;
+    struct str *known = ARENA_ARRAY(rl->r->arena, struct str, count_secrets(u) + 1);
+    return redact_known(rl->r->arena, text, known, secrets_of(u, known));
+}
+
+/* Those of all that may have been asked. */
+static struct str *secrets_asked(struct relay *rl, size_t *n)
+{
+    size_t all = 0;
+    *n = 0;
+    for (size_t i = 0; i < rl->n_order; i++)
+        all += count_secrets(rl->order[i]->upstream);
+    struct str *known = ARENA_ARRAY(rl->r->arena, struct str, all + 1);
+    for (size_t i = 0; i < rl->n_order; i++)
+        *n += secrets_of(rl->order[i]->upstream, known + *n);
+    return known;
 }
 
 /* The error without the credentials of those who were asked; other secrets are the writer's matter. */
 static struct str without_keys(struct relay *rl, struct str text)
 {
     struct buf b;
-    struct str known[MAX_KNOWN];
-    size_t n = 0;
-    for (size_t i = 0; i < rl->n_order; i++)
-        n = secrets_of(rl->order[i]->upstream, known, n);
+    size_t n;
+    struct str *known = secrets_asked(rl, &n);
     buf_init_arena(&b, rl->r->arena, text.n * 4 + 64);
     redact(NULL, text, known, n, &b);
     return buf_str(&b);
@@ -289,10 +319,8 @@ static void add_secret(struct body_set *b, struct str s)
 
 static void add_secrets(struct relay *rl, struct body_set *b)
 {
-    struct str known[MAX_KNOWN];
-    size_t n = 0;
-    for (size_t i = 0; i < rl->n_order; i++)
-        n = secrets_of(rl->order[i]->upstream, known, n);
+    size_t n;
+    struct str *known = secrets_asked(rl, &n);
     for (size_t i = 0; i < n; i++)
         add_secret(b, known[i]);
     add_secret(b, auth_presented(rl->r->arena, rl->r, rl->spec->native_auth));

@@ -10,7 +10,7 @@ from agents import AGENTS
 from conftest import CLIENTS
 from formats import FORMATS
 from formats.common import Call, Turn, dump
-from gateway import KEY
+from gateway import KEY, wait_for
 from llama import TEXT, Llama, make_model
 from upstream import answer
 
@@ -69,7 +69,7 @@ def test_turn(sluice, upstream, calls, tmp_path, name, up):
     assert ran == "ran\n", agent.output[-4000:]
     assert SAID in agent.output, agent.output[-4000:]
     assert any(has for _, has in asked), "the result of the tool never came back"
-    assert not living_in(tmp_path / "home")
+    wait_for(lambda: not living_in(tmp_path / "home"), "all that the agent started ends")
     calls.note("POST", {"anthropic": "/v1/messages", "responses": "/v1/responses", "chat": "/v1/chat/completions",
                         "google": "/v1beta/models/m:streamGenerateContent"}[agent.surface])
 

@@ -428,6 +428,34 @@ def test_every_change_is_a_version_that_can_be_gone_back_to(start_sluice, script
         assert secret not in everything + s.output() and secret.encode() not in stored
 
 
+def test_keys_follow_names_back_and_forth(start_sluice):
+    """Keys are not rolled back, but what they may use must be found: renamed twice, and back behind it, and forth again."""
+    config = {"providers": {"oa": {"type": "echo"}}, "models": {"m": "oa", "other": "oa"},
+              "server": {"api_keys": [{"key": ADMIN, "scopes": ["admin"]}, {"id": "0a1b2c3d", "key": KEY, "allowed_models": ["m", "oa/*"], "providers": ["oa"]}]}}
+    s = start_sluice(config, key=ADMIN)
+    added = s.post("/sluice/v1/keys", {"label": "of the store", "allowed_models": ["m"]}).json()
+    first = versions(s)[0]["id"]
+    assert s.call("PATCH", "/sluice/v1/models/m", {"name": "mm"}).status_code == 200
+    assert s.call("PATCH", "/sluice/v1/providers/oa", {"name": "noa"}).status_code == 200
+    assert s.call("PATCH", "/sluice/v1/models/mm", {"name": "mmm"}).status_code == 200
+    assert s.post("/sluice/v1/keys", {"label": "made since", "allowed_models": ["mmm"]}).status_code == 201
+    last = versions(s)[0]["id"]
+
+    def state():
+        keys = {k["label"]: k for k in s.get("/sluice/v1/keys").json()["data"] if k["allowed_models"]}
+        served = [m for m in ("m", "mm", "mmm") if s.post("/v1/chat/completions", {"model": m, "messages": [{"role": "user", "content": "x"}]},
+                                                          headers=s.auth(KEY), auth=False).status_code == 200]
+        return served, keys[""]["allowed_models"], keys[""]["providers"], [keys[x]["allowed_models"] for x in ("of the store", "made since")]
+    renamed = (["mmm"], ["mmm", "noa/*"], ["noa"], [["mmm"], ["mmm"]])
+    assert state() == renamed
+    assert s.post("%s/%d/rollback" % (VERSIONS, first)).status_code == 200
+    assert state() == (["m"], ["m", "oa/*"], ["oa"], [["m"], ["m"]])
+    assert s.post("%s/%d/rollback" % (VERSIONS, last)).status_code == 200
+    assert state() == renamed
+    assert s.post("%s/%d/rollback" % (VERSIONS, first)).status_code == 200
+    assert state() == (["m"], ["m", "oa/*"], ["oa"], [["m"], ["m"]]) and added["id"]
+
+
 def test_a_rollback_mends_a_broken_file(start_sluice):
     s = start_sluice({"models": {"m": "echo"}, "server": {"api_keys": KEYS}}, key=ADMIN)
     wait_for(lambda: versions(s), "the version of the start")
