@@ -190,7 +190,8 @@ static void finish(struct control_call *c, bool ok, const struct err *e)
     if (!c->notes || (ok && !is_left(c->notes)))
         return;
     /* A handler's transaction that failed took its records with it: they are written again, with the error. */
-    struct db *db = control_db(c, &inner);
+    struct refusals *later = c->control->refusals;
+    struct db *db = later && refusals_are_stuck(later) ? NULL : control_db(c, &inner);
     bool done = db && db_begin(db, &inner);
     if (done && append_all(c, db, c->notes, status, outcome, !ok, &inner)) {
         done = db_commit(db, &inner);
@@ -201,7 +202,8 @@ static void finish(struct control_call *c, bool ok, const struct err *e)
     if (done)
         return;
     log_error(str_z(c->arena, c->request_id), "audit.delayed", "method=%s path=%s error=%s",
-              http_method_name(c->row->method), c->row->path, inner.message);
+              http_method_name(c->row->method), c->row->path,
+              *inner.message ? inner.message : "others wait already");
     owe_all(c, c->notes, status, outcome);
 }
 

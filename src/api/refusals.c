@@ -32,7 +32,7 @@ struct refusals {
     struct refusal *first, **end;
     size_t n_waiting;
     uint64_t try_again_ms; /* the store took nothing: not before */
-    _Atomic bool has_some;
+    _Atomic bool has_some, is_stuck;
     _Atomic uint64_t left_out;
 };
 
@@ -181,7 +181,10 @@ void refusals_write(struct refusals *r, const char *db_path, bool is_last, uint6
     if (!first)
         return;
     struct db *db = db_open(db_path, DB_READ_WRITE, &e);
-    bool has_begun = db && db_begin(db, &e), ok = has_begun;
+    bool may_wait = is_last || !refusals_are_stuck(r);
+    bool has_begun = db && (may_wait || db_exec(db, "PRAGMA busy_timeout=0", &e)) &&
+                     db_begin(db, &e);
+    bool ok = has_begun;
     for (struct refusal *one = first; one; one = one->next, n++)
         ok = ok && audit_append(db, &one->row, &e);
     if (ok)
@@ -189,12 +192,18 @@ void refusals_write(struct refusals *r, const char *db_path, bool is_last, uint6
     else if (has_begun)
         db_rollback(db);
     db_close(db);
+    atomic_store(&r->is_stuck, !ok);
     if (ok) {
         free_list(first);
         return;
     }
     log_error(NULL, "audit.delayed", "rows=%zu error=%s", n, e.message);
     put_back(r, first, n, now_mono_ms + REFUSALS_PAUSE_MS);
+}
+
+bool refusals_are_stuck(const struct refusals *r)
+{
+    return atomic_load(&r->is_stuck);
 }
 
 bool refusals_wait(const struct refusals *r)

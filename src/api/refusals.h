@@ -15,9 +15,10 @@ bool refusals_note(struct refusals *r, const struct audit_row *row, bool is_know
 /* A row of what was done though the store could not take it. */
 void refusals_owe(struct refusals *r, const struct audit_row *row);
 /* On a worker: writes what waits, and how many were left out of the minutes that are over. What fails is logged, and tried
- * again after REFUSALS_PAUSE_MS at the earliest; is_last: now, whenever it was tried. */
-#define REFUSALS_PAUSE_MS 5000
+ * again after REFUSALS_PAUSE_MS at the earliest, without waiting for a store that is locked; is_last: now, and waiting. */
+#define REFUSALS_PAUSE_MS 1000
 void refusals_write(struct refusals *r, const char *db_path, bool is_last, uint64_t now_mono_ms);
+bool refusals_are_stuck(const struct refusals *r);            /* the store took nothing when it was tried last */
 bool refusals_wait(const struct refusals *r);                 /* there are some to write */
 uint64_t refusals_left_out(const struct refusals *r);         /* since the start */
 #endif

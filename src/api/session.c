@@ -184,6 +184,8 @@ static bool end_session(struct control_call *c, struct str id, struct err *e)
 {
     struct db *db = control_db(c, e);
     control_audit(c, "session", id, STR_NONE, STR_NONE);
+    if (db && identity_forget_owed(c->control->identity, id))
+        return ended(c, db, true, e);
     return db && ended(c, db, session_delete(db, id, e), e);
 }
 
@@ -322,7 +324,8 @@ static bool revoke_one(struct control_call *c, struct err *e)
     struct str id = route_param(&c->params, "id");
     struct session_row *rows;
     struct db *db = control_db(c, e);
-    if (!db || !session_list(db, c->arena, &rows, e))
+    if (!db || !identity_settle(c->control->identity, db, e) ||
+        !session_list(db, c->arena, &rows, e))
         return false;
     while (rows && !(str_eq(rows->id, id) && (sees_all(c) || str_eq(rows->operator_id, c->who.id))))
         rows = rows->next;
@@ -356,7 +359,7 @@ static bool revoke_all(struct control_call *c, struct err *e)
     control_audit(c, "sessions", whose.n ? whose : STR("*"), STR_NONE, STR_NONE);
     if (!sees_all(c) && whose.n == 0)
         return err_set(e, ERR_INPUT, "no_session", "There are no sessions of a key");
-    return db &&
+    return db && identity_settle(c->control->identity, db, e) &&
            ended(c, db,
                  session_delete_all(db, whose, q->keep_current ? c->who.session : STR_NONE,
                                     &out.revoked, e),

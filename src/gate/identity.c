@@ -11,6 +11,7 @@
 #define MAX_LOCKOUTS 10000
 #define TOKEN_BYTES (SESSION_TOKEN_DIGITS / 2)
 #define MAX_AGENT 200
+#define MAX_OWED 64
 
 struct person { /* an operator, in memory */
     struct str id, name;
@@ -32,11 +33,19 @@ struct state { /* one reading of the store; replaced whole */
     size_t n_sessions;
 };
 
+struct owed { /* a session that the store could not take yet */
+    struct owed *next;
+    struct arena *arena; /* of itself and its texts */
+    struct session_row row;
+};
+
 struct identity {
     pthread_mutex_t lock;
     pthread_mutex_t loading; /* held over reading the store and taking what was read */
     struct state now;
     struct lockout *lockout;
+    struct owed *owed;
+    size_t n_owed;
     uint8_t pepper[32];
 };
 
@@ -52,12 +61,22 @@ struct identity *identity_new(const uint8_t pepper[32])
     return id;
 }
 
+static void drop_owed(struct identity *id, struct owed **at)
+{
+    struct owed *one = *at;
+    *at = one->next;
+    id->n_owed--;
+    arena_free(one->arena);
+}
+
 void identity_free(struct identity *id)
 {
     if (!id)
         return;
     arena_free(id->now.arena);
     lockout_free(id->lockout);
+    while (id->owed)
+        drop_owed(id, &id->owed);
     (void)pthread_mutex_destroy(&id->lock);
     (void)pthread_mutex_destroy(&id->loading);
     explicit_bzero(id->pepper, sizeof id->pepper);
@@ -128,6 +147,55 @@ static void forget_passwords(struct operator_row *rows)
             explicit_bzero((char *)(uintptr_t)rows->password.p, rows->password.n);
 }
 
+static struct session_row copy_row(struct arena *a, const struct session_row *r)
+{
+    struct session_row out = *r;
+    out.next = NULL;
+    out.id = str_dup(a, r->id);
+    out.operator_id = str_dup(a, r->operator_id);
+    out.address = str_dup(a, r->address);
+    out.agent = str_dup(a, r->agent);
+    return out;
+}
+
+static bool is_among(const struct session_row *rows, const struct session_row *r)
+{
+    for (; rows; rows = rows->next)
+        if (memcmp(rows->hash, r->hash, sizeof r->hash) == 0)
+            return true;
+    return false;
+}
+
+/* Whose operator is as it was when it began: another password since then ended it. */
+static bool still_holds(const struct operator_row *all, const struct session_row *r)
+{
+    for (; all; all = all->next)
+        if (str_eq(all->id, r->operator_id))
+            return all->is_enabled && all->changed_ms <= r->created_ms;
+    return false;
+}
+
+/* Those that the store lacks before those that it has. */
+static struct session_row *with_owed(struct identity *id, struct arena *a,
+                                     struct session_row *stored, const struct operator_row *people)
+{
+    struct session_row *all = stored;
+    (void)pthread_mutex_lock(&id->lock);
+    for (struct owed **at = &id->owed; *at;) {
+        if (is_among(stored, &(*at)->row) || !still_holds(people, &(*at)->row)) {
+            drop_owed(id, at);
+            continue;
+        }
+        struct session_row *copy = ARENA_NEW(a, struct session_row);
+        *copy = copy_row(a, &(*at)->row);
+        copy->next = all;
+        all = copy;
+        at = &(*at)->next;
+    }
+    (void)pthread_mutex_unlock(&id->lock);
+    return all;
+}
+
 static bool load(struct identity *id, struct db *db, struct err *e)
 {
     struct state next = {.arena = arena_new()};
@@ -140,8 +208,8 @@ static bool load(struct identity *id, struct db *db, struct err *e)
         return false;
     }
     fill_people(&next, operators);
+    fill_sessions(&next, with_owed(id, next.arena, sessions, operators));
     forget_passwords(operators);
-    fill_sessions(&next, sessions);
     (void)pthread_mutex_lock(&id->lock);
     for (size_t i = 0; i < id->now.n_sessions; i++) { /* uses that were not written yet */
         const struct session *old = &id->now.sessions[i];
@@ -443,10 +511,9 @@ static bool look_up(struct db *db, struct arena *a, struct str name, struct oper
     return true;
 }
 
-static bool open_session(struct identity *id, struct db *db, struct arena *a,
-                         const struct settings *set, const struct operator_row *o,
-                         const struct sign_in *in, int64_t now_ms, struct signed_in *out,
-                         struct err *e)
+static struct session_row make_session(struct arena *a, const struct settings *set,
+                                       const struct operator_row *o, const struct sign_in *in,
+                                       int64_t now_ms, struct signed_in *out)
 {
     char *token = arena_zalloc(a, SESSION_TOKEN_DIGITS + 1);
     random_hex(token, SESSION_TOKEN_DIGITS);
@@ -458,9 +525,6 @@ static bool open_session(struct identity *id, struct db *db, struct arena *a,
                               .address = in->address,
                               .agent = str_fix_utf8(a, str_first(in->agent, MAX_AGENT))};
     sha256(str_n(token, SESSION_TOKEN_DIGITS), row.hash);
-    if (!session_delete_over(db, now_ms, now_ms - set->session_idle_ms, e) ||
-        !session_insert(db, &row, e) || !session_delete_excess(db, set->max_sessions, e))
-        return false;
     *out = (struct signed_in){.token = str_n(token, SESSION_TOKEN_DIGITS),
                               .session = row.id,
                               .expires_ms = row.expires_ms,
@@ -469,8 +533,14 @@ static bool open_session(struct identity *id, struct db *db, struct arena *a,
                                       .id = o->id,
                                       .name = o->name,
                                       .session = row.id}};
-    (void)id;
-    return true;
+    return row;
+}
+
+static bool put_session(struct db *db, const struct settings *set, const struct session_row *row,
+                        int64_t now_ms, struct err *e)
+{
+    return session_delete_over(db, now_ms, now_ms - set->session_idle_ms, e) &&
+           session_insert(db, row, e) && session_delete_excess(db, set->max_sessions, e);
 }
 
 /* Everything or nothing, then memory follows. */
@@ -511,6 +581,22 @@ static bool check(struct identity *id, struct db *db, struct arena *a, const str
     return try_end(id, db, group, set, now_ms, right, e);
 }
 
+/* A fault of the store is none of the operator's, who may be coming to mend it: the session lives in memory until it can be stored. */
+static bool owe(struct identity *id, const struct session_row *row)
+{
+    (void)pthread_mutex_lock(&id->lock);
+    bool may = id->n_owed < MAX_OWED;
+    if (may) {
+        struct arena *own = arena_new();
+        struct owed *one = ARENA_NEW(own, struct owed);
+        *one = (struct owed){.next = id->owed, .arena = own, .row = copy_row(own, row)};
+        id->owed = one;
+        id->n_owed++;
+    }
+    (void)pthread_mutex_unlock(&id->lock);
+    return may;
+}
+
 bool identity_sign_in(struct identity *id, struct db *db, struct arena *a,
                       const struct settings *set, const struct sign_in *in, int64_t now_ms,
                       struct signed_in *out, struct err *e)
@@ -520,10 +606,55 @@ bool identity_sign_in(struct identity *id, struct db *db, struct arena *a,
         return err_set(e, ERR_INPUT, "not_configured", "Admin password not configured");
     if (!check(id, db, a, set, in->name, in, now_ms, &o, e))
         return false;
-    renew_hash(db, a, set, in->password, &o);
-    if (!db_begin(db, e))
-        return false;
-    return in_transaction(id, db, open_session(id, db, a, set, &o, in, now_ms, out, e), e);
+    struct session_row row = make_session(a, set, &o, in, now_ms, out);
+    struct err why = ERR_INIT;
+    bool is_stored = db_begin(db, &why) &&
+                     in_transaction(id, db, put_session(db, set, &row, now_ms, &why), &why);
+    if (is_stored) {
+        renew_hash(db, a, set, in->password, &o);
+        return true;
+    }
+    if (owe(id, &row)) {
+        log_warn(NULL, "session.not_stored", "session=" STR_FMT " error=%s", STR_ARG(row.id),
+                 why.message);
+        return identity_load(id, db, e);
+    }
+    *e = why;
+    return false;
+}
+
+bool identity_settle(struct identity *id, struct db *db, struct err *e)
+{
+    struct arena *a = arena_new();
+    struct session_row *rows = NULL;
+    (void)pthread_mutex_lock(&id->lock);
+    for (const struct owed *one = id->owed; one; one = one->next) {
+        struct session_row *copy = ARENA_NEW(a, struct session_row);
+        *copy = copy_row(a, &one->row);
+        copy->next = rows;
+        rows = copy;
+    }
+    (void)pthread_mutex_unlock(&id->lock);
+    bool ok = true, is_any = rows != NULL;
+    for (; ok && rows; rows = rows->next)
+        ok = session_insert(db, rows, e);
+    arena_free(a);
+    return ok && (!is_any || identity_load(id, db, e)); /* which drops what is stored now */
+}
+
+bool identity_forget_owed(struct identity *id, struct str session)
+{
+    bool was_there = false;
+    (void)pthread_mutex_lock(&id->lock);
+    for (struct owed **at = &id->owed; *at && !was_there;) {
+        was_there = str_eq((*at)->row.id, session);
+        if (was_there)
+            drop_owed(id, at);
+        else
+            at = &(*at)->next;
+    }
+    (void)pthread_mutex_unlock(&id->lock);
+    return was_there;
 }
 
 bool identity_check_password(struct identity *id, struct db *db, struct arena *a,
@@ -578,8 +709,9 @@ bool identity_claim(struct identity *id, struct db *db, struct arena *a, const s
         try_undecided(id, group);
         return false;
     }
+    struct session_row row = make_session(a, set, &o, in, now_ms, out);
     bool ok = claim_take(db, hash, now_ms, &inner) && operator_put(db, &o, &inner) &&
-              open_session(id, db, a, set, &o, in, now_ms, out, &inner);
+              put_session(db, set, &row, now_ms, &inner);
     if (in_transaction(id, db, ok, &inner))
         return try_end(id, db, group, set, now_ms, true, e);
     if (inner.kind == ERR_UNAUTHENTICATED)
@@ -614,7 +746,7 @@ static bool write_uses(struct identity *id, struct db *db, struct arena *a, stru
 static bool has_work(struct identity *id, const struct settings *set, int64_t now_ms)
 {
     (void)pthread_mutex_lock(&id->lock);
-    bool found = lockout_size(id->lockout) > 0;
+    bool found = lockout_size(id->lockout) > 0 || id->owed;
     for (size_t i = 0; !found && i < id->now.n_sessions; i++) {
         const struct session *s = &id->now.sessions[i];
         found = s->is_dirty || s->expires_ms <= now_ms ||
@@ -629,7 +761,7 @@ bool identity_sweep(struct identity *id, struct db *db, const struct settings *s
 {
     if (!has_work(id, set, now_ms))
         return true;
-    if (!db_begin(db, e))
+    if (!identity_settle(id, db, e) || !db_begin(db, e))
         return false;
     struct arena *a = arena_new();
     bool ok = write_uses(id, db, a, e) &&

@@ -52,6 +52,10 @@ bool identity_unlock(struct identity *id, struct db *db, struct arena *a, struct
  * retry_after_ms >= 0 says that it locked the address. */
 bool identity_sign_in(struct identity *id, struct db *db, struct arena *a, const struct settings *set, const struct sign_in *in,
                       int64_t now_ms, struct signed_in *out, struct err *e) MUST_USE;
+/* A session that began while the store took nothing lives in memory alone, 64 of them at most. Before sessions are ended in the store: puts
+ * them there. */
+bool identity_settle(struct identity *id, struct db *db, struct err *e) MUST_USE;
+bool identity_forget_owed(struct identity *id, struct str session); /* false: it is none of those */
 /* A password that an operator gives again, to change it: as signing in, without a session. */
 bool identity_check_password(struct identity *id, struct db *db, struct arena *a, const struct settings *set, struct str operator_id,
                              const struct sign_in *in, int64_t now_ms, struct err *e) MUST_USE;

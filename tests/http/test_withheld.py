@@ -113,3 +113,28 @@ def test_a_limit_of_file_sizes_is_a_full_disk(start_sluice, scripted):
     resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, was)
     assert s.call("PUT", "/admin/api/config/providers/large", provider, **admin).status_code == 200
     assert s.process.poll() is None
+
+
+def test_an_operator_signs_in_while_the_store_takes_nothing(start_sluice, scripted):
+    """Who comes to mend the disk must get in: the session lives in memory, and is stored when that works again."""
+    s = start_sluice(config_for(scripted, admin_password="a long enough password"))
+    holder = sqlite3.connect(s.folder / "data/sluice.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    def sign_in():
+        s.http.cookies.clear()
+        r = s.post("/sluice/v1/session", {"password": "a long enough password"}, auth=False)
+        assert r.status_code in (200, 201), r.text
+        s.http.cookies.clear()
+        return {"auth": False, "headers": {"Authorization": "Bearer " + r.json()["token"]}}
+
+    kept, left = sign_in(), sign_in()
+    assert s.post("/sluice/v1/session", {"password": "another one altogether"}, auth=False).status_code == 401
+    for one in (kept, left):
+        assert s.get("/sluice/v1/settings", **one).status_code == 200
+    assert s.call("DELETE", "/sluice/v1/session", **left).status_code == 204
+    assert s.get("/sluice/v1/settings", **left).status_code == 401
+    holder.execute("ROLLBACK")
+    holder.close()
+    [row] = wait_for(lambda: (r := s.get("/sluice/v1/sessions", **kept)).status_code == 200 and r.json()["data"], "the store has it")
+    assert row["is_current"] is True
