@@ -21,6 +21,7 @@
 #include "json/json.h"
 #include "vault/entry.h"
 #include "wire/common.h"
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -279,6 +280,18 @@ static bool timeouts(struct loader *l, yyjson_val *obj, struct upstream *u, cons
     return true;
 }
 
+/* RFC 9110, 5.1 and 5.5: a token, and no control characters. */
+static bool can_be_header(struct str name, struct str value)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    bool ok = name.n > 0;
+    for (size_t i = 0; ok && i < name.n; i++)
+        ok = isalnum((unsigned char)name.p[i]) || (name.p[i] && strchr(marks, name.p[i]));
+    for (size_t i = 0; ok && i < value.n; i++)
+        ok = (unsigned char)value.p[i] >= ' ' ? value.p[i] != 127 : value.p[i] == '\t';
+    return ok;
+}
+
 static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u, const char *where,
                           struct err *e)
 {
@@ -293,6 +306,8 @@ static bool extra_headers(struct loader *l, yyjson_val *obj, struct upstream *u,
         struct str value;
         if (!yyjson_is_str(v) || !expand(l, json_str(v), where, &value, e))
             return e->kind != ERR_NONE ? false : bad(e, where, "has a header that is no string");
+        if (!can_be_header(json_str(k), value))
+            return bad(e, where, "has a header that no request can carry");
         u->headers[u->n_headers++] = (struct http_header){str_lower(l->a, json_str(k)),
                                                           str_dup(l->a, value)};
     }

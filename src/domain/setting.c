@@ -149,7 +149,7 @@ static const struct setting rows[] = {
     INT(otlp_metrics_interval_ms, 60000, 50, 3600000, "Time between two sendings of metrics"),
     INT(otlp_timeout_ms, 10000, 100, 600000, "Time the collector has to answer"),
     FLAG(metrics_public, 0, "Show /metrics without a credential to everybody"),
-    TEXT(price_feed_url, "", "Price list that POST /api/pricing/sync fetches, http(s)://…; empty: none is asked"),
+    CHECKED(price_feed_url, "", check_address, "Price list that POST /api/pricing/sync fetches, http(s)://…; empty: none is asked"),
     FLAG(budget_allow_unpriced, 0, "Whether requests under a budget that stops may go to models whose price is unknown: they count as nothing"),
     INT(budget_hold_searches, 8, 0, 10000, "Searches of the web held of a budget for a request that may make some and does not say how many"),
     INT(budget_bytes_per_token, 1, 1, 8, "Bytes of a prompt's text for each token that is held of a budget; 1 holds for the densest text that there is"),
@@ -234,7 +234,7 @@ static const struct setting rows[] = {
     INT(thinking_budget, 10240, 0, 131072, "Tokens of thinking under custom; 0: none"),
     WORD(thinking_effort, "medium", "none|low|medium|high", "Where adaptive begins: no tokens, 1024, 10240 or 131072"),
     FLAG(limit_headers, 1, "Tell clients what is left of their limits, in the headers that their format's vendor uses"),
-    TEXT(log_level, "info", "debug, info, warn or error"),
+    WORD(log_level, "info", "debug|info|warn|warning|error", "From which on lines are logged: debug, info, warn or error"),
 };
 /* clang-format on */
 

@@ -138,3 +138,21 @@ def test_an_operator_signs_in_while_the_store_takes_nothing(start_sluice, script
     holder.close()
     [row] = wait_for(lambda: (r := s.get("/sluice/v1/sessions", **kept)).status_code == 200 and r.json()["data"], "the store has it")
     assert row["is_current"] is True
+
+
+@pytest.mark.parametrize("name,value", [("x-a", "one\r\nx-evil: two"), ("x a", "one"), ("", "one"), ("x-a:", "one"), ("x-a", "nul\0")])
+def test_headers_that_no_request_can_carry(start_sluice, scripted, name, value):
+    s = start_sluice(config_for(scripted))
+    config = config_for(scripted)
+    config["providers"]["chat"]["headers"] = {name: value}
+    s.write_config(config)
+    r = s.post("/admin/api/config/reload", headers=s.auth(ADMIN))
+    assert r.status_code >= 400 and "has a header that no request can carry" in r.text, r.text
+    assert s.post("/v1/chat/completions", CHAT.request(Ask(model="echo"))).status_code == 200
+
+
+@pytest.mark.parametrize("setting,value", [("log_level", "bogus"), ("price_feed_url", "no address"), ("price_feed_url", "http://user:pw@a.example/")])
+def test_settings_that_say_nothing(start_sluice, scripted, setting, value):
+    s = start_sluice(config_for(scripted))
+    r = s.call("PATCH", "/sluice/v1/settings/" + setting, {"value": value}, headers=s.auth(ADMIN))
+    assert r.status_code == 400 and setting in r.text, r.text
