@@ -78,20 +78,35 @@ static const struct {
     {CAP_EMBEDDING, "embedding"}, {CAP_REASONING, "reasoning"}, {CAP_AUDIO, "audio"},
     {CAP_IMAGE, "image"},         {CAP_RERANK, "rerank"},       {CAP_MODERATION, "moderation"}};
 
+static struct target_io show_target(const struct target *t)
+{
+    return (struct target_io){t->upstream->name, t->model, t->weight, t->priority,
+                              t->price_nanousd};
+}
+
+/* As they are written: those at providers that are switched off in their places. */
+static struct shape_list show_targets(struct arena *a, const struct model *m)
+{
+    struct target_io *v = ARENA_ARRAY(a, struct target_io, m->n_targets + m->n_resting + 1);
+    size_t n = 0, rest = 0;
+    for (size_t i = 0; i <= m->n_targets; i++) {
+        for (; rest < m->n_resting && m->resting[rest].behind == i; rest++)
+            v[n++] = show_target(&m->resting[rest].target);
+        if (i < m->n_targets)
+            v[n++] = show_target(&m->targets[i]);
+    }
+    return (struct shape_list){v, n};
+}
+
 static struct model_out show(struct arena *a, const struct model *m)
 {
-    struct target_io *targets = ARENA_ARRAY(a, struct target_io, m->n_targets + 1);
     struct strs caps = {ARENA_ARRAY(a, struct str, ARRAY_LEN(capabilities)), 0};
-    for (size_t i = 0; i < m->n_targets; i++)
-        targets[i] = (struct target_io){m->targets[i].upstream->name, m->targets[i].model,
-                                        m->targets[i].weight, m->targets[i].priority,
-                                        m->targets[i].price_nanousd};
     for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
         if (m->capabilities & capabilities[i].bit)
             caps.v[caps.n++] = str_of(capabilities[i].name);
     const struct price *p = m->n_targets ? price_at(m->targets[0].prices, clock_wall_ms()) : NULL;
     return (struct model_out){.name = m->name,
-                              .targets = {targets, m->n_targets},
+                              .targets = show_targets(a, m),
                               .capabilities = caps,
                               .max_output_tokens = m->max_output_tokens,
                               .context_tokens = m->context_tokens,
@@ -139,6 +154,9 @@ static bool is_of(const struct model *m, struct str provider)
 {
     for (size_t i = 0; i < m->n_targets; i++)
         if (str_eq(m->targets[i].upstream->name, provider))
+            return true;
+    for (size_t i = 0; i < m->n_resting; i++)
+        if (str_eq(m->resting[i].target.upstream->name, provider))
             return true;
     return provider.n == 0;
 }

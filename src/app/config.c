@@ -750,6 +750,19 @@ static uint32_t capabilities_of(yyjson_val *list)
     return bits;
 }
 
+static struct target target_at(struct loader *l, const struct model *m, const struct upstream *u,
+                               struct str upstream_model, yyjson_val *more)
+{
+    struct str model = upstream_model.n ? upstream_model : m->name;
+    return (struct target){.upstream = u,
+                           .model = model,
+                           .served = m,
+                           .weight = json_get_int(more, "weight", u->weight),
+                           .priority = json_get_int(more, "priority", u->priority),
+                           .price_nanousd = json_get_int(more, "price_nanousd", -1),
+                           .prices = snapshot_prices(l->s, l->a, u, model)};
+}
+
 static void add_target(struct loader *l, struct model *m, size_t *room, struct str provider,
                        struct str upstream_model, yyjson_val *more)
 {
@@ -766,8 +779,13 @@ static void add_target(struct loader *l, struct model *m, size_t *room, struct s
                  STR_ARG(m->name), STR_ARG(provider));
         return;
     }
-    if (n == 0 && !u->is_enabled)
+    if (n == 0 && !u->is_enabled) {
+        size_t was = m->n_resting++;
+        m->resting = arena_realloc(l->a, m->resting, was * sizeof *m->resting,
+                                   m->n_resting * sizeof *m->resting);
+        m->resting[was] = (struct resting){target_at(l, m, u, upstream_model, more), m->n_targets};
         return;
+    }
     if (n == 0) {
         pool = &u;
         n = 1;
@@ -777,15 +795,7 @@ static void add_target(struct loader *l, struct model *m, size_t *room, struct s
         *room += n;
     }
     for (size_t i = 0; i < n; i++)
-        m->targets[m->n_targets++] = (struct target){
-            .upstream = pool[i],
-            .model = upstream_model.n ? upstream_model : m->name,
-            .served = m,
-            .weight = json_get_int(more, "weight", pool[i]->weight),
-            .priority = json_get_int(more, "priority", pool[i]->priority),
-            .price_nanousd = json_get_int(more, "price_nanousd", -1),
-            .prices = snapshot_prices(l->s, l->a, pool[i],
-                                      upstream_model.n ? upstream_model : m->name)};
+        m->targets[m->n_targets++] = target_at(l, m, pool[i], upstream_model, more);
 }
 
 static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where,

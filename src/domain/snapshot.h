@@ -54,10 +54,16 @@ struct upstream {               /* one provider entry: a base URL with its crede
 
 enum capability { CAP_TEXT = 1, CAP_VISION = 2, CAP_TOOLS = 4, CAP_EMBEDDING = 8, CAP_REASONING = 16, CAP_AUDIO = 32, CAP_IMAGE = 64,
                   CAP_RERANK = 128, CAP_MODERATION = 256 };
+struct resting {
+    struct target target;
+    size_t behind;              /* how many of the model's targets stand before it */
+};
 struct model {
     struct str name;            /* as clients call it */
     struct target *targets;     /* tried in order, unless strategy says otherwise */
     size_t n_targets;
+    struct resting *resting;    /* those at providers that are switched off: for surfaces that show what is written */
+    size_t n_resting;
     enum strategy strategy;     /* STRATEGY_DEFAULT: as the setting target_strategy says */
     const struct combo *group;  /* what there is to choose from; NULL: one target at most */
     enum { MODEL_SERVED, MODEL_OF_COMBO, MODEL_OF_ALIAS, MODEL_OF_CHAIN } face; /* others than the first are only in listed */
