@@ -110,6 +110,8 @@ struct control_call {
 };
 
 int64_t control_uptime_ms(const struct control *k);
+/* What is wrong with the configuration file while an older one serves, in the call's arena; false: nothing is. */
+bool control_config_fault(struct control_call *c, struct str *message, int64_t *since_ms) MUST_USE;
 struct db *control_db(struct control_call *c, struct err *e) MUST_USE;  /* read-write, closed after the call; NULL with e set */
 struct str control_head(const struct control_call *c, const char *lower_name); /* a header of the request; STR_NONE */
 void control_header(struct control_call *c, struct str name, struct str value); /* one more of the answer; texts live as long as the call */

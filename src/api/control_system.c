@@ -35,23 +35,29 @@ static const struct shape reload_shape = SHAPE(
     struct reload_out, FIELD(struct reload_out, ok, 0, "true"),
     FIELD(struct reload_out, config_version, 0, "The configuration now in force"));
 
+bool control_config_fault(struct control_call *c, struct str *message, int64_t *since_ms)
+{
+    struct config_fault *f = c->control->fault;
+    pthread_mutex_lock(&f->lock);
+    bool is_set = atomic_load(&f->is_set);
+    *message = is_set ? str_dup(c->arena, str_of(f->message)) : STR_NONE;
+    *since_ms = f->since_ms;
+    pthread_mutex_unlock(&f->lock);
+    return is_set;
+}
+
 /* The one fault there may be; empty: none. */
 static struct shape_list faults(struct control_call *c)
 {
-    struct config_fault *f = c->control->fault;
     struct fault_out *out = ARENA_NEW(c->arena, struct fault_out);
     struct buf at;
-    bool is_set;
+    int64_t since_ms;
+    if (!control_config_fault(c, &out->message, &since_ms))
+        return (struct shape_list){0};
     buf_init_arena(&at, c->arena, 64);
-    pthread_mutex_lock(&f->lock);
-    is_set = atomic_load(&f->is_set);
-    if (is_set) {
-        clock_rfc3339(&at, f->since_ms);
-        out->message = str_dup(c->arena, str_of(f->message));
-        out->since = buf_str(&at);
-    }
-    pthread_mutex_unlock(&f->lock);
-    return (struct shape_list){out, is_set};
+    clock_rfc3339(&at, since_ms);
+    out->since = buf_str(&at);
+    return (struct shape_list){out, 1};
 }
 
 static bool info(struct control_call *c, struct err *e)

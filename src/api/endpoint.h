@@ -51,7 +51,7 @@ struct endpoint {
 /* The tables, one a file of resources; ends with path NULL. */
 extern const struct endpoint inference_endpoints[], model_endpoints[], system_endpoints[], control_endpoints[];
 extern const struct endpoint provider_endpoints[], served_model_endpoints[], key_endpoints[], org_endpoints[], limit_endpoints[], filter_endpoints[], setting_endpoints[];
-extern const struct endpoint combo_endpoints[], route_endpoints[];
+extern const struct endpoint combo_endpoints[], route_endpoints[], problem_endpoints[];
 extern const struct endpoint price_endpoints[], budget_endpoints[], ledger_endpoints[], reconcile_endpoints[];
 extern const struct endpoint audit_endpoints[], config_version_endpoints[];
 extern const struct endpoint session_endpoints[], operator_endpoints[];

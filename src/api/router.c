@@ -12,7 +12,7 @@ static const struct endpoint *const tables[] = {
     dashboard_endpoints,
     control_endpoints,
     provider_endpoints,
-    served_model_endpoints, combo_endpoints, route_endpoints,
+    served_model_endpoints, combo_endpoints, route_endpoints, problem_endpoints,
     key_endpoints,
     org_endpoints,
     limit_endpoints,

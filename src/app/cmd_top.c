@@ -21,8 +21,8 @@
 struct top {
     struct arena *arena; /* of one round */
     struct str url, key;
-    yyjson_val *info, *series, *active;
-    struct str texts[3]; /* of these, as they came */
+    yyjson_val *info, *series, *active, *problems;
+    struct str texts[4]; /* of these, as they came */
     int width, height;
     double span;   /* seconds that rates are means of */
     bool is_plain; /* no terminal: no colours, no limit of lines */
@@ -72,7 +72,8 @@ static bool read_all(struct top *t, struct err *e)
 {
     return get(t, "/sluice/v1/info", &t->info, &t->texts[0], e) &&
            get(t, "/sluice/v1/metrics/series?seconds=60", &t->series, &t->texts[1], e) &&
-           get(t, "/sluice/v1/requests/active", &t->active, &t->texts[2], e);
+           get(t, "/sluice/v1/requests/active", &t->active, &t->texts[2], e) &&
+           get(t, "/sluice/v1/problems?sort=severity&limit=100", &t->problems, &t->texts[3], e);
 }
 
 static double number(yyjson_val *object, const char *key)
@@ -231,6 +232,25 @@ static void summary(struct top *t)
     end_line(t);
 }
 
+/* What is broken, the worst first. */
+static void problems(struct top *t)
+{
+    yyjson_val *all = json_get(t->problems, "data"), *p;
+    size_t i, n, most = t->is_plain ? SIZE_MAX : 3;
+    yyjson_arr_foreach (all, i, n, p) {
+        bool is_grave = str_is(json_get_str(p, "severity"), "error");
+        if (i == most || !has_room(t, 1))
+            break;
+        style(t, is_grave ? "31" : "33");
+        cell(t,
+             str_fmt(t->arena, "%s " STR_FMT, is_grave ? "!!" : " !",
+                     STR_ARG(json_get_str(p, "message"))),
+             t->width);
+        style(t, "0");
+        end_line(t);
+    }
+}
+
 /* A second a column, the newest at the right. */
 static void curve(struct top *t)
 {
@@ -339,6 +359,7 @@ static void draw(struct top *t)
     t->line = 0;
     head(t);
     summary(t);
+    problems(t);
     curve(t);
     table(t, "MODEL", "models", rows);
     table(t, "UPSTREAM", "upstreams", rows);
@@ -357,7 +378,7 @@ static void draw_failure(struct top *t, const struct err *e)
 
 static void draw_json(struct top *t)
 {
-    static const char *const names[] = {"info", "series", "active"};
+    static const char *const names[] = {"info", "series", "active", "problems"};
     struct jw w = jw_on(&t->out);
     jw_object(&w);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

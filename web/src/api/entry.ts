@@ -2,9 +2,8 @@
 import { type QueryClient, queryOptions } from '@tanstack/react-query';
 import { ApiError, api, hasKey, take } from './client';
 import { lists, spentToday } from './lists';
-import { health } from './problems';
+import { problems } from './problems';
 import { latest } from './requests';
-import { routing } from './routing';
 import { hasSession, noteSession } from './session';
 
 export const entry = queryOptions({
@@ -23,7 +22,7 @@ export const entry = queryOptions({
 });
 
 /** What the first screen shows. */
-const first = [lists.info, lists.series, health, latest(50), lists.active, lists.providers, lists.kinds, lists.models, lists.keys, lists.budgets, routing.breakers, spentToday, lists.versions];
+const first = [lists.info, lists.series, problems, latest(50), lists.active, lists.budgets, spentToday, lists.versions];
 
 /** Asks at once; resolves when all is there, or when it takes so long that a page without figures is better than none. */
 export async function begin(queries: QueryClient, isFirstScreen: boolean): Promise<void> {

@@ -5,14 +5,14 @@ import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { lists, seriesOf } from '../api/lists';
-import { useProblems } from '../api/problems';
+import { problems, told } from '../api/problems';
 import { latest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { Choice } from '../parts/choice';
-import { count, money, short, span } from '../parts/format';
+import { count, counted, money, short, span } from '../parts/format';
 import { requestIdle } from '../parts/idle';
 import { InFlight } from '../parts/in-flight';
-import { Empty, Loaded, Page, When } from '../parts/pieces';
+import { Empty, Failure, Loaded, Page, When } from '../parts/pieces';
 import { Spend } from '../parts/spend';
 
 // What draws, and what only shows when something failed, comes after the figures.
@@ -26,7 +26,7 @@ export default function Overview() {
   const requests = useQuery(latest(50));
   const isNew = requests.data?.length === 0;
   return (
-    <Page title={words.dashboard} calls={[{ method: 'GET', path: '/sluice/v1/info' }, { method: 'GET', path: '/readyz' }, { method: 'GET', path: '/sluice/v1/metrics/series?seconds=300' },
+    <Page title={words.dashboard} calls={[{ method: 'GET', path: '/sluice/v1/info' }, { method: 'GET', path: '/sluice/v1/problems?sort=severity' }, { method: 'GET', path: '/sluice/v1/metrics/series?seconds=300' },
       { method: 'GET', path: '/sluice/v1/requests/active' }, { method: 'GET', path: '/sluice/v1/requests?limit=50' }]}
       note={info.data ? `${words.version} ${info.data.version} · ${words.uptime} ${span(info.data.uptime_seconds * 1e6)}` : undefined}>
       <Problems />
@@ -61,24 +61,30 @@ function Newcomer() {
   return <div className="card"><Empty icon={<IconRocket size={36} />} title={words.noRequests} hint={words.startHint} action={<Link href="/start" className="button" data-is="main">{words.start}</Link>} /></div>;
 }
 
-const mostProblems = 6;
+const few = 6;
 
 function Problems() {
   const words = useWords();
-  const { problems, isKnown } = useProblems(words);
-  if (!isKnown) return null;
+  const [isWhole, setWhole] = useState(false);
+  const found = useQuery(problems);
+  if (found.error && !found.data) return <Failure error={found.error} retry={() => void found.refetch()} />;
+  if (!found.data) return null;
+  const all = found.data.data;
   return (
     <section className="card" aria-label={words.brokenNow} aria-live="polite">
-      {problems.length === 0
+      {all.length === 0
         ? <div className="problem"><IconCircleCheck size={19} color="var(--fine)" aria-hidden /><b>{words.nothingBroken}</b><span className="dim">{words.allWell}</span></div>
-        : problems.slice(0, mostProblems).map((p) => (
-          <div key={p.id} className="problem">
-            <IconAlertTriangle size={18} color={p.isGrave ? 'var(--bad)' : 'var(--warn)'} aria-hidden />
-            <div className="problem-text"><b>{p.title}</b> <span className="dim">{p.text}</span></div>
-            <Link href={p.to} className="button" data-small>{words[p.action]}</Link>
-          </div>
-        ))}
-      {problems.length > mostProblems && <p className="card-text">+ {problems.length - mostProblems}</p>}
+        : (isWhole ? all : all.slice(0, few)).map((p) => {
+          const { title, text, action, to } = told(p, words);
+          return (
+            <div key={p.id} className="problem">
+              <IconAlertTriangle size={18} color={p.severity === 'error' ? 'var(--bad)' : 'var(--warn)'} aria-hidden />
+              <div className="problem-text"><b>{title}</b> <span className="dim">{text}</span></div>
+              <Link href={to} className="button" data-small>{words[action]}</Link>
+            </div>
+          );
+        })}
+      {all.length > few && !isWhole && <div className="problem"><button type="button" className="quiet" onClick={() => setWhole(true)}>{words.showAll} ({all.length}{found.data.has_more && '+'})</button></div>}
     </section>
   );
 }
@@ -107,13 +113,13 @@ function Tiles() {
   }, [series.data]);
   return (
     <section className="card tiles" aria-label={words.now}>
-      <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? `${count(series.data.active_streams, language)} ${words.streams.toLowerCase()}` : undefined} to="/requests" />
+      <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? counted(series.data.active_streams, words.stream, words.streams, language) : undefined} to="/requests" />
       <Tile name={words.requestsAMinute} value={count(sum.minute, language)} note={`${short(sum.requests, language)} ${words.inFiveMinutes}`} />
       <Tile name={words.errorRate} value={sum.requests ? `${((100 * sum.errors) / sum.requests).toFixed(sum.errors ? 1 : 0)} %` : '–'} note={`${count(sum.errors, language)} ${words.inFiveMinutes}`} to="/requests?status=error" {...(sum.errors > 0 && sum.errors / sum.requests > 0.05 && { is: 'bad' as const })} />
       <Tile name={words.ttft} value={sum.answered ? span(Math.round((sum.ttft / sum.answered) * 1000)) : '–'} note={words.mean} />
       <Tile name={words.tokensASecond} value={sum.busy > 0 && sum.out > 0 ? short(Math.round(sum.out / sum.busy), language) : '–'} note={words.perRequest} />
       <Spend />
-      <Tile name={words.models} value={info.data ? short(info.data.models, language) : '–'} note={info.data ? `${count(info.data.providers, language)} ${words.providers.toLowerCase()}` : undefined} to="/models" />
+      <Tile name={words.models} value={info.data ? short(info.data.models, language) : '–'} note={info.data ? counted(info.data.providers, words.provider, words.providers, language) : undefined} to="/models" />
     </section>
   );
 }

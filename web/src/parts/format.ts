@@ -8,6 +8,9 @@ export function count(n: number | null | undefined, language: Language): string 
   return n === null || n === undefined || n < 0 ? '–' : new Intl.NumberFormat(locale(language)).format(n);
 }
 
+/** 1 model, 2 models. */
+export const counted = (n: number, one: string, many: string, language: Language): string => `${count(n, language)} ${(n === 1 ? one : many).toLowerCase()}`;
+
 /** Microseconds as the unit that reads best: 850 µs, 12 ms, 3.4 s, 2 min 5 s. */
 export function span(us: number | null | undefined): string {
   if (us === null || us === undefined || us < 0) return '–';
