@@ -165,7 +165,7 @@ const flows = {
     await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
     await until(async () => (await read('/sluice/v1/ledger')).data.some((l) => l.model === 'browser-model'));
     await page.getByText('from the browser').click(); // what it used
-    await page.getByRole('region', { name: 'Last 30 days' }).getByText(/1 requests/).waitFor();
+    await page.getByRole('region', { name: 'Last 30 days' }).getByText(/1 request ·/).waitFor();
     await page.getByRole('region', { name: 'Last 30 days' }).getByRole('link', { name: 'Cost' }).waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -277,7 +277,6 @@ const flows = {
       const made = await ask(method ?? 'POST', `/sluice/v1/${path}`, body);
       assert.ok(made.ok, await made.text());
     }
-    await page.emulateMedia({ reducedMotion: 'reduce' }); // what is closed while it still slides in stays for a while
     await signInForGood(page);
     await page.keyboard.press('Control+k');
     const box = page.getByRole('combobox', { name: 'Go to' });

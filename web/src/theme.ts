@@ -19,13 +19,16 @@ export const theme = createTheme({
     Table: { defaultProps: { highlightOnHoverColor: 'var(--hover)' } },
     TableScrollContainer: { defaultProps: { scrollAreaProps: { viewportProps: { tabIndex: 0 } } } }, // what scrolls is reached with the keyboard
     Tooltip: { defaultProps: { openDelay: 250, withArrow: true, multiline: true, maw: 360 } },
-    Modal: { defaultProps: { overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120 } } },
+    // What is closed is gone at once, and does not wait for the frames of a slide: closed while it opened, it would stay in the way, unseen.
+    Modal: { defaultProps: { overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120, exitDuration: 0 } } },
+    Drawer: { defaultProps: { overlayProps: { backgroundOpacity: 0.25 }, transitionProps: { duration: 120, exitDuration: 0 } } },
   },
 });
 
 // The library's quiet texts are too pale for WCAG AA (4.5 : 1): dimmed ones, and those on a light tint of their own colour.
 export const variables: CSSVariablesResolver = (t) => {
   const tinted = (make: (name: string) => string) => Object.fromEntries(Object.keys(t.colors).map((name) => [`--mantine-color-${name}-light-color`, make(name)]));
+  const grounds = (end: string, percent: number) => Object.fromEntries(Object.keys(t.colors).map((name) => [`--mantine-color-${name}-light${end}`, `color-mix(in srgb, var(--mantine-color-${name}-6) ${percent}%, transparent)`]));
   const series = (colors: string[], rest: string) => Object.fromEntries([...colors.map((c, i) => [`--series-${i + 1}`, c]), ['--series-rest', rest]]);
   return {
     variables: {},
@@ -42,6 +45,7 @@ export const variables: CSSVariablesResolver = (t) => {
       '--fine': '#3bc9a7', '--bad': '#ff8787', '--warn': '#ffc078', '--fine-text': '#3bc9a7', '--bad-text': '#ff8787', '--warn-text': '#ffc078', '--kept': '#3bc9a7', '--mapped': '#74c0fc', '--dropped': '#ff8787', '--added': '#e599f7',
       ...series(['#4dabf7', '#38d9a9', '#ff922b', '#da77f2', '#ffd43b', '#f783ac', '#91a7ff', '#a9e34b'], '#868e96'),
       ...tinted((name) => `var(--mantine-color-${name}-2)`),
+      ...grounds('', 18), ...grounds('-hover', 25),
     },
   };
 };

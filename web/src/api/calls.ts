@@ -15,21 +15,17 @@ function masked(value: unknown, name = ''): unknown {
   return value;
 }
 
-/** Requests that differ only in what they look for count as one: the latest is shown, where the first stood. */
-export function noteCall(base: string, request: Request): void {
+/** Requests that differ only in what they look for count as one: the latest is shown, where the first stood. The body is what it was written from. */
+export function noteCall(base: string, request: Request, body?: unknown): void {
   const url = new URL(request.url);
   const path = `/${request.url.slice(base.length)}`;
   const id = `${request.method} ${url.pathname} ${[...url.searchParams.keys()].sort().join()}`;
   const at = page();
-  const put = (body?: unknown) => {
-    const calls = made.get(at) ?? new Map<string, Call>();
-    made.set(at, calls);
-    calls.set(id, { method: request.method, path, ...(body !== undefined && { body }) });
-    const [oldest] = calls.keys();
-    if (calls.size > most && oldest !== undefined) calls.delete(oldest);
-  };
-  if (request.method === 'GET' || request.method === 'DELETE') put();
-  else request.clone().text().then((text) => put(text.length < 10_000 && text ? masked(JSON.parse(text)) : undefined)).catch(() => undefined);
+  const calls = made.get(at) ?? new Map<string, Call>();
+  made.set(at, calls);
+  calls.set(id, { method: request.method, path, ...(body !== undefined && { body: masked(body) }) });
+  const [oldest] = calls.keys();
+  if (calls.size > most && oldest !== undefined) calls.delete(oldest);
 }
 
 /** What the open page asked for so far, and of what it can ask besides what was not. */

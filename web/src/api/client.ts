@@ -57,6 +57,10 @@ export function credentials(): Record<string, string> {
   return key ? { authorization: `Bearer ${key}` } : {};
 }
 
+// What the request that is being made was written from: it is written just before the middleware sees it, with nothing between them.
+let written: unknown;
+const longest = 10_000; // of a body that is shown
+
 const door: Middleware = {
   onError({ error }) {
     if (!(error instanceof DOMException && error.name === 'AbortError')) missed.forEach((callback) => callback());
@@ -65,7 +69,8 @@ const door: Middleware = {
     if (key) request.headers.set('authorization', `Bearer ${key}`);
     const tag = request.method === 'GET' ? undefined : tagOf(request.url);
     if (tag) request.headers.set('if-match', tag);
-    noteCall(apiUrl.href, request);
+    noteCall(apiUrl.href, request, written);
+    written = undefined;
     return request;
   },
   onResponse({ request, response, schemaPath }) {
@@ -74,7 +79,14 @@ const door: Middleware = {
   },
 };
 
-export const api = createClient<paths>({ baseUrl: apiUrl.href.replace(/\/$/, ''), credentials: 'same-origin' });
+export const api = createClient<paths>({
+  baseUrl: apiUrl.href.replace(/\/$/, ''), credentials: 'same-origin',
+  bodySerializer(body) {
+    const text = JSON.stringify(body);
+    written = text.length < longest ? body : undefined;
+    return text;
+  },
+});
 api.use(door);
 
 /** The data of an answer, or an ApiError thrown. */

@@ -25,10 +25,11 @@ export function Backups() {
     mutationFn: (id: string) => take(api.POST('/api/db-backups', { body: { backupId: id } })),
     onSuccess: () => { setChosen(null); notifications.show({ message: words.restored, color: 'teal' }); },
   });
+  const made = useQuery(backups);
   const add = <Button size="xs" leftSection={<IconDatabaseExport size={14} />} loading={make.isPending} onClick={() => make.mutate()}>{words.makeBackup}</Button>;
   return (
     <Stack gap="sm">
-      <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={220}>{words.backupHint}</Text>{add}</Group>
+      <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={220}>{words.backupHint}</Text>{made.data?.length !== 0 && add}</Group>
       {make.error && <Failure error={make.error} />}
       {store.data && (
         <Paper withBorder className="tiles" component="section" aria-label={words.store}>
@@ -36,7 +37,7 @@ export function Backups() {
           <div className="tile"><div className="tile-name">{words.lastBackup}</div><div className="tile-value">{store.data.lastBackupAt ? <When iso={store.data.lastBackupAt} /> : '–'}</div><div className="tile-note">{store.data.backupCount} {words.copies}</div></div>
         </Paper>
       )}
-      <Loaded query={useQuery(backups)}>
+      <Loaded query={made}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconArchive size={36} />} title={words.noBackups} hint={words.noBackupsHint} action={add} /></Paper> : (
           <Paper withBorder>
             <Table.ScrollContainer minWidth={620}>

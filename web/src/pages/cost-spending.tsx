@@ -8,7 +8,7 @@ import { useLocation, useSearchParams } from 'wouter';
 import { ApiError, apiUrl, credentials } from '../api/client';
 import { beginnings, bounds, type Bucket, type CostRow, type Dim, dims, type Span, spans, summed, useNames, zone } from '../api/costs';
 import { useSpeech, useWords } from '../i18n';
-import { count, money, short } from '../parts/format';
+import { count, counted, money, short } from '../parts/format';
 import { Empty, Loaded } from '../parts/pieces';
 import { download } from '../parts/redact';
 import { type Part, Stacked } from '../parts/stacked';
@@ -95,11 +95,11 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
         {(data) => (
           <>
             <Paper withBorder className="tiles" component="section" aria-label={words.spending}>
-              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={`${count(stated.requests, language)} ${words.requests.toLowerCase()}`} />
+              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={counted(stated.requests, words.request, words.requests, language)} />
               <Figure name={words.forecast} value={money(data.forecast_nanousd)} note={words.forecastNote} />
               <Figure name={words.tokens} value={`${short(stated.input, language)} → ${short(stated.output, language)}`} note={stated.requests ? `${money(total / stated.requests)} ${words.aRequest}` : undefined} />
               <Figure name={words.unpriced} value={count(data.unpriced, language)} note={words.unpricedNote} is={data.unpriced > 0 ? 'warn' : undefined} />
-              {stated.n > 0 && <Figure name={words.vendorsSay} value={money(stated.cost)} note={`${count(stated.n, language)} ${words.requests.toLowerCase()}`} />}
+              {stated.n > 0 && <Figure name={words.vendorsSay} value={money(stated.cost)} note={counted(stated.n, words.request, words.requests, language)} />}
             </Paper>
             {data.data.length === 0 ? <Paper withBorder><Empty icon={<IconCoin size={36} />} title={words.noCosts} hint={words.noCostsHint} /></Paper> : (
               <>

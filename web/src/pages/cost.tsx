@@ -5,6 +5,7 @@ import { useLocation, useParams } from 'wouter';
 import type { Call } from '../api/calls';
 import { useWords } from '../i18n';
 import { Page } from '../parts/pieces';
+import { TabList } from '../parts/tab-list';
 import { Budgets } from './cost-budgets';
 import { Prices } from './cost-prices';
 import { Reconciliation } from './cost-reconcile';
@@ -24,7 +25,7 @@ export default function Cost() {
   return (
     <Page title={words.costs} calls={calls[tab] ?? calls.spending}>
       <Tabs value={tab} onChange={(t) => go(t && t !== 'spending' ? `/cost/${t}` : '/cost')} keepMounted={false}>
-        <Tabs.List mb="md" className="tabs-row"><Tabs.Tab value="spending">{words.spending}</Tabs.Tab><Tabs.Tab value="budgets">{words.budgets}</Tabs.Tab><Tabs.Tab value="prices">{words.prices}</Tabs.Tab><Tabs.Tab value="reconciliation">{words.reconciliation}</Tabs.Tab></Tabs.List>
+        <TabList mb="md" at={tab}><Tabs.Tab value="spending">{words.spending}</Tabs.Tab><Tabs.Tab value="budgets">{words.budgets}</Tabs.Tab><Tabs.Tab value="prices">{words.prices}</Tabs.Tab><Tabs.Tab value="reconciliation">{words.reconciliation}</Tabs.Tab></TabList>
         <Tabs.Panel value="spending"><Spending onAsk={setAsked} /></Tabs.Panel>
         <Tabs.Panel value="budgets"><Budgets /></Tabs.Panel>
         <Tabs.Panel value="prices"><Prices /></Tabs.Panel>

@@ -44,12 +44,12 @@ export default function Keys() {
   const rows = useMemo(() => (keys.data ?? []).filter((k) => `${k.label} ${k.id} ${k.org} ${k.user} ${k.tags.join(' ')}`.toLowerCase().includes(wanted)), [keys.data, wanted]);
   const used = useMemo(() => new Map(series.data?.keys.map((k) => [k.id, k])), [series.data]);
   const columns = useMemo<Column<Key>[]>(() => [
-    { id: 'label', head: words.label, width: 'minmax(130px, 1.6fr)', cell: (k) => <><b style={{ fontWeight: 600 }}>{k.label || '–'}</b> <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }}>{k.id}</span> <Origin from={k.origin} /></> },
+    { id: 'label', head: words.label, width: 'minmax(130px, 2.4fr)', cell: (k) => <><b style={{ fontWeight: 600 }}>{k.label || '–'}</b> <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }}>{k.id}</span> <Origin from={k.origin} /></> },
     { id: 'owner', head: words.owner, width: 'minmax(90px, 1fr)', from: 900, cell: (k) => <>{[k.org, k.user].filter(Boolean).join(' / ') || <span style={{ color: 'var(--mantine-color-dimmed)' }}>–</span>} {k.tags.map((t) => <span key={t} className="tag">{t}</span>)}</> },
-    { id: 'scopes', head: words.scopes, width: 'minmax(120px, 1fr)', from: 640, cell: (k) => k.scopes.map((s) => (s === 'admin' ? <span key={s} className="status" data-is="warn">{s}</span> : <span key={s} className="tag">{s}</span>)) },
+    { id: 'scopes', head: words.scopes, width: 'minmax(190px, 1fr)', from: 640, cell: (k) => k.scopes.map((s) => (s === 'admin' ? <span key={s} className="status" data-is="warn">{s}</span> : <span key={s} className="tag">{s}</span>)) },
     { id: 'models', head: words.allowedModels, width: 'minmax(90px, 1fr)', from: 1060, cell: (k) => k.allowed_models.join(', ') || words.all },
     { id: 'limits', head: words.limits, width: 'minmax(90px, 1fr)', from: 960, cell: (k) => limitNames.filter((n) => (k.limits?.[n] ?? 0) > 0).map((n) => `${short(k.limits?.[n], language)} ${words[`short_${n}`]}`).join(', ') || '–' },
-    { id: 'used', head: words.lastFive, width: '110px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests, language)}{u.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors}</span>}</> : '–'; } },
+    { id: 'used', head: words.inFiveMinutes, width: '90px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests, language)}{u.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors}</span>}</> : '–'; } },
     { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? <When iso={k.expires_at} /> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (k) => <Toggle k={k} /> },
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (k) => <ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); setDoomed(k); }} aria-label={`${words.delete} ${k.label || k.id}`}><IconTrash size={15} /></ActionIcon> },
@@ -68,7 +68,7 @@ export default function Keys() {
         )}
       </Loaded>
       <NewKey opened={isAdding} onClose={() => setAdding(false)} />
-      <Drawer opened={open !== undefined} onClose={() => go('/keys')} position="right" size="min(620px, 100%)" title={open?.label || open?.id} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
+      <Drawer opened={open !== undefined} onClose={() => go('/keys')} position="right" size="min(620px, 100%)" title={open?.label || open?.id} closeButtonProps={{ 'aria-label': words.close }}>
         {open && <Edited key={open.id} path={pathOf(open.id)} seen={open}><Inside k={open} onDelete={() => setDoomed(open)} /></Edited>}
       </Drawer>
       <Confirm path={doomed ? pathOf(doomed.id) : undefined} title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)} onDo={() => doomed && revoke.mutate(doomed.id)}>
@@ -139,7 +139,7 @@ function Fields({ d, put }: { d: Draft; put: (change: Partial<Draft>) => void })
         <>
           <Fieldset legend={words.limits} p="sm">
             <SimpleGrid cols={{ base: 2, xs: 3 }} spacing="xs">
-              {limitNames.map((n) => <NumberInput key={n} size="xs" label={words[`limit_${n}`]} value={d.limits[n] ?? ''} onChange={(v) => put({ limits: { ...d.limits, [n]: v } })} min={0} placeholder={words.none} thousandSeparator=" " hideControls />)}
+              {limitNames.map((n) => <NumberInput key={n} size="xs" label={words[`limit_${n}`]} value={d.limits[n] ?? ''} onChange={(v) => put({ limits: { ...d.limits, [n]: v } })} min={0} placeholder={words.none} thousandSeparator="," hideControls />)}
             </SimpleGrid>
           </Fieldset>
           <Fieldset legend={words.schedule} p="sm">
@@ -186,7 +186,7 @@ function Inside({ k, onDelete }: { k: Key; onDelete: () => void }) {
       <div className="facts">
         <div><div className="fact-name">Id</div><div className="fact-value mono">{k.id}</div></div>
         <div><div className="fact-name">{words.created}</div><div className="fact-value">{k.created_at ? <When iso={k.created_at} /> : '–'}</div></div>
-        <div><div className="fact-name">{words.requests} ({words.lastFive})</div><div className="fact-value num">{count(used?.requests ?? 0, language)}{used && used.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {used.errors} {words.errorsShort}</span>}</div></div>
+        <div><div className="fact-name">{words.requests} {words.inFiveMinutes}</div><div className="fact-value num">{count(used?.requests ?? 0, language)}{used && used.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {used.errors} {words.errorsShort}</span>}</div></div>
         <div><div className="fact-name">{words.tokens}</div><div className="fact-value num">{short(used?.tokens_in ?? 0, language)} → {short(used?.tokens_out ?? 0, language)}</div></div>
       </div>
       <BudgetOf kind="key" id={k.id} />

@@ -18,6 +18,7 @@ import { money, said, short, span } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { PriceFields } from '../parts/price-fields';
+import { TabList } from '../parts/tab-list';
 import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const capabilities = ['text', 'vision', 'tools', 'reasoning', 'embedding', 'audio', 'image', 'rerank', 'moderation'];
@@ -102,18 +103,18 @@ export default function Models() {
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m])} /> },
   ], [words, rows, picked, keyless, pick]);
   return (
-    <Page title={words.models} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
+    <Page title={words.models} actions={tab === aliasTab ? undefined : add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
       { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } },
       { method: 'PATCH', path: '/sluice/v1/models/coder', body: { enabled: false } }, { method: 'GET', path: '/sluice/v1/prices/lookup?model=coder' }]}>
       <Loaded query={models}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconStack2 size={36} />} title={words.noModels} hint={words.noModelsHint} action={add} /></Paper> : (
           <Stack gap="sm">
             <Tabs value={tab} onChange={(t) => put('provider', t)} keepMounted={false}>
-              <Tabs.List className="tabs-row">
+              <TabList at={tab}>
                 <Tabs.Tab value="*" rightSection={<Tally of={all} />}>{words.all}</Tabs.Tab>
                 {byProvider.map(([p, list]) => <Tabs.Tab key={p} value={p} rightSection={<Tally of={list} />}>{p}</Tabs.Tab>)}
                 <Tabs.Tab value={aliasTab} ml="auto">{words.aliases}</Tabs.Tab>
-              </Tabs.List>
+              </TabList>
             </Tabs>
             {tab === aliasTab ? <Aliases /> : <>
             <Group gap={8}>
@@ -275,8 +276,8 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
           </Stack>
           <MultiSelect label={words.capabilities} data={capabilities} value={caps} onChange={setCaps} />
           <Group grow>
-            <NumberInput label={words.context} value={context} onChange={setContext} min={1} thousandSeparator=" " hideControls />
-            <NumberInput label={words.maxOutput} value={longest} onChange={setLongest} min={1} thousandSeparator=" " hideControls />
+            <NumberInput label={words.context} value={context} onChange={setContext} min={1} thousandSeparator="," hideControls />
+            <NumberInput label={words.maxOutput} value={longest} onChange={setLongest} min={1} thousandSeparator="," hideControls />
           </Group>
           {old && <PriceFields model={old.name} />}
           <Switch label={words.showAlias} checked={showsAlias} onChange={(e) => setShowsAlias(e.currentTarget.checked)} />

@@ -197,7 +197,7 @@ function TurnView({ t, isRunning }: { t: Turn; isRunning: boolean }) {
       {a?.calls.map((c, i) => <Paper key={i} p="xs" withBorder><Group gap={6} mb={4}><IconTool size={14} aria-hidden /><Text size="xs" fw={600} className="mono">{c.name}</Text></Group><Code block fz="xs">{c.args}</Code></Paper>)}
       {t.error && <Text size="sm" c="var(--mantine-color-error)" role="alert" className="said">{t.error}</Text>}
       {a && a.totalUs > 0 && (
-        <Group gap={0}>
+        <Group gap="4px 0">
           <span className="tag">{words.ttft} {span(a.firstUs)}</span>
           <span className="tag">{words.duration} {span(a.totalUs)}</span>
           <span className="tag">{words.tokens} {count(a.input, language)} → {count(a.output, language)}</span>

@@ -13,7 +13,7 @@ import { useAsSeen } from '../parts/as-seen';
 import { Catalogue } from '../parts/catalogue';
 import { AfterProvider } from '../parts/consequences';
 import { Confirm } from '../parts/dialogs';
-import { count, said, span } from '../parts/format';
+import { count, counted, said, span } from '../parts/format';
 import { Mark } from '../parts/mark';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
@@ -60,7 +60,7 @@ export default function Providers() {
           </Stack>
         )}
       </Loaded>
-      <Drawer opened={open !== undefined} onClose={() => go('/providers')} position="right" size="min(860px, 100%)" title={open?.name ?? ''} closeButtonProps={{ 'aria-label': words.close }} overlayProps={{ backgroundOpacity: 0.25 }}>
+      <Drawer opened={open !== undefined} onClose={() => go('/providers')} position="right" size="min(860px, 100%)" title={open?.name ?? ''} closeButtonProps={{ 'aria-label': words.close }}>
         {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(open.name)} onDelete={() => setDoomed(open)} />}
       </Drawer>
       {isAdding && <ProviderForm old={null} onClose={() => setAdding(false)} onRenamed={() => undefined} />}
@@ -105,7 +105,7 @@ function Quotas({ name }: { name: string }) {
 }
 
 function useTest(p: Provider) {
-  const words = useWords();
+  const { words, language } = useSpeech();
   const queries = useQueryClient();
   return useMutation({
     mutationFn: async () => {
@@ -113,13 +113,20 @@ function useTest(p: Provider) {
       const found = await queries.fetchQuery({ ...discovered(p.name), staleTime: 0 });
       return { n: found.length, us: Math.round((performance.now() - begun) * 1000) };
     },
-    onSuccess: ({ n, us }) => notifications.show({ title: `${p.name}: ${words.answered} ${span(us)}`, message: `${n} ${words.models}`, color: 'teal' }),
+    onSuccess: ({ n, us }) => notifications.show({ title: `${p.name}: ${words.answered} ${span(us)}`, message: counted(n, words.model, words.models, language), color: 'teal' }),
     onError: (e) => notifications.show({ title: p.name, message: e.message, color: 'red' }),
   });
 }
 
+/** Whether its vendor asks for a key. */
+function useNeedsKey(p: Provider): boolean {
+  return useQuery(lists.kinds).data?.find((k) => k.id === p.type)?.key_env !== '';
+}
+
 function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEdit: () => void; onDelete: () => void }) {
   const words = useWords();
+  const { language } = useSpeech();
+  const needsKey = useNeedsKey(p);
   const { run, dialog } = useAsSeen<Provider>({
     nameOf: (x) => x.name, pathOf: (x) => pathOf(x.name),
     change: ({ name }, enabled) => take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name } }, body: { enabled } })),
@@ -137,7 +144,7 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
         <Quotas name={p.name} />
         <Text size="xs" c="dimmed" className="mono ell" title={p.base_url}>{p.base_url || words.local}</Text>
         <Group justify="space-between" mt="auto" wrap="nowrap">
-          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : p.type === 'echo' ? words.noKeyNeeded : words.noCredential} · {n} {words.models.toLowerCase()} <Origin from={p.origin} /></Text>
+          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : needsKey ? words.noCredential : words.noKeyNeeded} · {counted(n, words.model, words.models, language)} <Origin from={p.origin} /></Text>
           <Group gap={0} wrap="nowrap" className="over">
             <Tooltip label={words.test}><ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`}><IconPlayerPlay size={15} /></ActionIcon></Tooltip>
             <ActionIcon variant="subtle" color="gray" size="sm" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={15} /></ActionIcon>
@@ -152,8 +159,9 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
 
 function Reveal({ p }: { p: Provider }) {
   const words = useWords();
+  const needsKey = useNeedsKey(p);
   const show = useMutation({ mutationFn: () => take(api.GET('/admin/api/config/providers/{name}/key', { params: { path: { name: p.name } } })), gcTime: 0 });
-  if (!p.api_key) return <>{words.noCredential}</>;
+  if (!p.api_key) return <>{needsKey ? words.noCredential : words.noKeyNeeded}</>;
   return (
     <Group gap={4} wrap="nowrap">
       <span className="mono">{show.data ? show.data.api_key : p.api_key}</span>
@@ -179,7 +187,7 @@ function Inside({ p, served, onEdit, onDelete }: { p: Provider; served: ServedMo
         </Group>
       </Group>
       <div className="facts">
-        <div><div className="fact-name">{words.baseUrl}</div><div className="fact-value mono">{p.base_url || words.local}</div></div>
+        <div style={{ gridColumn: '1 / -1' }}><div className="fact-name">{words.baseUrl}</div><div className="fact-value mono">{p.base_url || words.local}</div></div>
         <div><div className="fact-name">{words.credential}</div><div className="fact-value"><Reveal p={p} /></div></div>
         {p.proxy && <div><div className="fact-name">{words.proxy}</div><div className="fact-value mono">{p.proxy}</div></div>}
         <div><div className="fact-name">{words.origin}</div><div className="fact-value">{p.origin === 'api' ? words.madeHere : said(words, 'origin', p.origin)}</div></div>

@@ -120,7 +120,7 @@ function Beside({ id, onClose }: { id: string | null; onClose: () => void }) {
   const isNarrow = useMediaQuery('(max-width: 700px)');
   return (
     <Drawer opened={id !== null} onClose={onClose} position="right" size={isNarrow ? '100%' : 'min(1240px, 94vw)'} title={words.request} closeButtonProps={{ 'aria-label': words.close }}
-      overlayProps={{ backgroundOpacity: 0.25 }} transitionProps={{ duration: 120 }} styles={{ header: { minHeight: 48, padding: '8px 20px' }, body: { padding: '0 20px 24px' } }}>
+      styles={{ header: { minHeight: 48, padding: '8px 20px' }, body: { padding: '0 20px 24px' } }}>
       {id !== null && <Inspector key={id} id={id} />}
     </Drawer>
   );

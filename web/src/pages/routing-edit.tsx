@@ -14,7 +14,7 @@ import { Edited } from '../parts/edited';
 import { Failure, Loaded, Origin } from '../parts/pieces';
 import { moved, Sortable } from '../parts/sortable';
 
-const drawer = { position: 'right', size: 'min(680px, 100%)', overlayProps: { backgroundOpacity: 0.25 } } as const;
+const drawer = { position: 'right', size: 'min(680px, 100%)' } as const;
 const knobs = ['max_retries', 'retry_delay_ms', 'timeout_ms', 'concurrency', 'queue_timeout_ms', 'patience_ms', 'sticky_limit'] as const;
 const factors = ['quota', 'health', 'cost', 'latency', 'fit', 'stability', 'priority', 'explore'] as const;
 /** The setting that holds where a combo says nothing. */

@@ -7,6 +7,7 @@ import { type Chain, type Combo, routing, stateOf, type Strategy } from '../api/
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
 import { Empty, Loaded, Origin, Page } from '../parts/pieces';
+import { TabList } from '../parts/tab-list';
 import { Breakers } from './routing-breakers';
 import { ChainDrawer, ComboDrawer } from './routing-edit';
 import { Decision } from './routing-trace';
@@ -32,10 +33,10 @@ export default function Routing() {
       actions={tab === 'combos' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('combo')}>{words.addCombo}</Button>
         : tab === 'chains' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('chain')}>{words.addChain}</Button> : undefined}>
       <Tabs value={tab} onChange={(t) => go(t && t !== 'combos' ? `/routing/${t}` : '/routing')} keepMounted={false}>
-        <Tabs.List mb="md" className="tabs-row">
+        <TabList mb="md" at={tab}>
           <Tabs.Tab value="combos">{words.combos}</Tabs.Tab><Tabs.Tab value="chains">{words.chains}</Tabs.Tab><Tabs.Tab value="trace">{words.decision}</Tabs.Tab>
           <Tabs.Tab value="breakers" rightSection={open > 0 ? <Badge size="xs" variant="light" color="red">{open}</Badge> : undefined}>{words.breakers}</Tabs.Tab>
-        </Tabs.List>
+        </TabList>
         <Tabs.Panel value="combos"><Combos onAdd={() => add('combo')} onOpen={(c) => setSearch(new URLSearchParams({ combo: c.name }))} /></Tabs.Panel>
         <Tabs.Panel value="chains"><Chains onAdd={() => add('chain')} onOpen={(c) => setSearch(new URLSearchParams({ chain: c.model }))} /></Tabs.Panel>
         <Tabs.Panel value="trace"><Decision /></Tabs.Panel>

@@ -15,6 +15,7 @@ import type { Words } from '../i18n/en';
 import { count } from '../parts/format';
 import { Tag } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { TabList } from '../parts/tab-list';
 import { Backups } from './backups';
 import { Operators } from './operators';
 import { Audit, History, Sessions } from './record';
@@ -42,9 +43,9 @@ export default function Settings() {
       actions={<Button variant="default" size="xs" leftSection={<IconRefresh size={14} />} loading={reload.isPending}
         onClick={() => reload.mutate()}>{words.reload}</Button>}>
       <Tabs value={rest ?? 'values'} onChange={(t) => go(t && t !== 'values' ? `/settings/${t}` : '/settings')} keepMounted={false}>
-        <Tabs.List mb="md" className="tabs-row">
+        <TabList mb="md" at={rest ?? 'values'}>
           {panels.map(({ name, word }) => <Tabs.Tab key={name} value={name}>{words[word]}</Tabs.Tab>)}
-        </Tabs.List>
+        </TabList>
         {panels.map(({ name, panel: Panel }) => <Tabs.Panel key={name} value={name}><Panel /></Tabs.Panel>)}
       </Tabs>
     </Page>
@@ -158,7 +159,7 @@ function Editor({ s, locked }: { s: Setting; locked: boolean }) {
       {locked && <IconLock size={16} aria-label={words.readOnly} style={{ marginTop: 7, flex: 'none' }} />}
       {s.type === 'boolean' ? <Switch size="sm" aria-label={s.name} disabled={locked} error={save.error?.message} checked={value === true} onChange={(e) => { setDraft(e.currentTarget.checked); save.mutate({ next: e.currentTarget.checked }); }} mt={4} />
         : s.words !== undefined ? <Select {...common} data={s.words} value={String(value)} onChange={(v) => { if (v !== null) { setDraft(v); save.mutate({ next: v }); } }} allowDeselect={false} />
-        : s.type === 'integer' ? <NumberInput {...common} value={value as number} onChange={put} thousandSeparator={isName(s) ? '' : ' '} allowDecimal={false} hideControls onKeyDown={onKeyDown} />
+        : s.type === 'integer' ? <NumberInput {...common} value={value as number} onChange={put} thousandSeparator={isName(s) ? '' : ','} allowDecimal={false} hideControls onKeyDown={onKeyDown} />
         : <TextInput {...common} value={String(value)} onChange={(e) => put(e.currentTarget.value)} onKeyDown={onKeyDown} />}
       {!locked && s.type !== 'boolean' && s.words === undefined && (
         <ActionIcon variant={isChanged && !wrong ? 'filled' : 'default'} size={30} disabled={!isChanged || wrong !== ''} loading={save.isPending} onClick={() => save.mutate({ next: value })} aria-label={`${words.save} ${s.name}`} title={words.save}><IconDeviceFloppy size={15} /></ActionIcon>

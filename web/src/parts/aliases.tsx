@@ -1,6 +1,6 @@
 // Other names for models: exact ones and patterns, in the order in which they are tried.
 import { ActionIcon, Button, Group, Modal, NumberInput, Paper, Stack, Switch, Table, Text, TextInput } from '@mantine/core';
-import { IconPlus, IconTrash } from '@tabler/icons-react';
+import { IconPlus, IconTag, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useSearchParams } from 'wouter';
@@ -10,7 +10,7 @@ import { useWords } from '../i18n';
 import { useAsSeen } from './as-seen';
 import { Confirm } from './dialogs';
 import { Edited } from './edited';
-import { Failure, Loaded, Origin } from './pieces';
+import { Empty, Failure, Loaded, Origin } from './pieces';
 
 const pathOf = (alias: string) => `/sluice/v1/aliases/${encodeURIComponent(alias)}`;
 
@@ -27,7 +27,7 @@ export function Aliases() {
     <Stack gap="sm">
       <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={200}>{words.aliasesHint}</Text><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => open('')}>{words.addAlias}</Button></Group>
       <Loaded query={aliases}>
-        {(all) => all.length === 0 ? null : (
+        {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconTag size={36} />} title={words.noAliases} hint={words.noAliasesHint} /></Paper> : (
           <Paper withBorder>
             <Table.ScrollContainer minWidth={420}>
               <Table fz="sm" verticalSpacing={6}>

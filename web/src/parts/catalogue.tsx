@@ -17,12 +17,12 @@ export function Catalogue({ title, picked, withEcho, onPick }: { title: string; 
     <Stack gap={6}>
       <Group justify="space-between" gap="xs">
         <Text size="sm" c="dimmed">{title}</Text>
-        <TextInput size="xs" w={200} placeholder={words.search} aria-label={words.searchKinds} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} />
+        <TextInput size="xs" w={200} placeholder={words.search} aria-label={words.searchKinds} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} data-autofocus />
       </Group>
       <Loaded query={useQuery(lists.kinds)}>
         {(all) => (
           <div className="kinds">
-            {all.filter((k) => (withEcho || k.id !== 'echo') && `${k.id} ${k.title}`.toLowerCase().includes(wanted)).map((k) => (
+            {all.filter((k) => (withEcho || k.id !== 'echo') && `${k.id} ${k.title}`.toLowerCase().includes(wanted)).sort((a, b) => a.title.localeCompare(b.title)).map((k) => (
               <UnstyledButton key={k.id} className="kind" aria-pressed={k.id === picked} onClick={() => onPick(k)}>
                 <Mark name={k.title} size={28} /><Text size="sm" fw={500} className="ell" title={k.title}>{k.title}</Text>
               </UnstyledButton>

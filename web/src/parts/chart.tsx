@@ -5,6 +5,13 @@ import { useElementSize, useMergedRef } from '@mantine/hooks';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 
+/** Values between two gaps: no line goes through them. */
+function alone(u: uPlot, series: number): number[] {
+  const values = u.data[series] ?? [];
+  const is = (i: number) => values[i] !== null && values[i] !== undefined;
+  return Array.from(values, (_, i) => i).filter((i) => is(i) && !is(i - 1) && !is(i + 1));
+}
+
 export interface Line { name: string; color: string; values: (number | null)[]; isFilled?: boolean; isBar?: boolean }
 
 interface Props { times: number[]; lines: Line[]; height?: number; label: string; show: (value: number) => string }
@@ -38,7 +45,7 @@ export default function Chart({ times, lines, height = 150, label, show }: Props
       series: [
         { value: (_, t) => (t === null ? '' : new Date(t * 1000).toLocaleTimeString([], { hour12: false })), label: '' },
         ...lines.map((l): uPlot.Series => ({
-          label: l.name, stroke: plain(l.color), width: l.isBar ? 0 : 1.6, points: { show: false }, value: (_, v, __, at) => (at === null ? '' : v === null ? '–' : showing.current(v)),
+          label: l.name, stroke: plain(l.color), width: l.isBar ? 0 : 1.6, points: { show: !l.isBar && !l.isFilled, size: 4, filter: alone }, value: (_, v, __, at) => (at === null ? '' : v === null ? '–' : showing.current(v)),
           ...((l.isFilled || l.isBar) && { fill: l.isBar ? plain(l.color) : `color-mix(in srgb, ${plain(l.color)} 14%, transparent)` }),
           ...(l.isBar && uPlot.paths.bars && { paths: uPlot.paths.bars({ size: [0.72, 24], align: 1 }) }),
         })),

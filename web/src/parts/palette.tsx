@@ -71,7 +71,7 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
       } })),
       ...(combos.data ?? []).map((c): Goal => ({ label: c.name, kind: words.combo, more: c.members.map((m) => m.model).join(' '), icon: IconArrowsSplit2, run: to(`/routing?combo=${id(c.name)}`), acts: () => [of(c.name)(words.whereTo, `/routing/trace?model=${id(c.name)}`, IconRoute)] })),
       ...(chains.data ?? []).map((c) => ({ label: c.model, kind: words.kind_chain, more: c.chain.map((l) => l.provider).join(' '), icon: IconLink, run: to(`/routing/chains?chain=${id(c.model)}`) })),
-      ...(aliases.data ?? []).map((a) => ({ label: a.alias, kind: words.alias, more: a.to, icon: IconTag, run: to(`/models?provider=::aliases&alias=${id(a.alias)}`) })),
+      ...(aliases.data ?? []).map((a) => ({ label: a.alias, kind: words.kind_alias, more: a.to, icon: IconTag, run: to(`/models?provider=::aliases&alias=${id(a.alias)}`) })),
       ...(providers.data ?? []).map((p): Goal => ({ label: p.name, kind: words.provider, more: p.type, icon: IconBuildingWarehouse, run: to(`/providers/${id(p.name)}`), acts: () => [of(p.name)(words.itsRequests, `/requests?provider=${id(p.name)}`, IconListDetails), of(p.name)(words.seeErrors, `/requests?provider=${id(p.name)}&status=error`, IconBolt)] })),
       ...(keys.data ?? []).map((k): Goal => ({ label: k.label || k.id, kind: words.key, more: k.id, icon: IconKey, run: to(`/keys/${id(k.id)}`), acts: () => [of(k.label || k.id)(words.itsRequests, `/requests?key=${id(k.id)}`, IconListDetails), of(k.label || k.id)(words.costs, `/cost?key=${id(k.id)}`, IconCoin)] })),
       ...(budgets.data ?? []).map((b) => ({ label: b.name, kind: words.budget, more: b.subject, icon: IconPigMoney, run: to(`/cost/budgets?budget=${id(b.name)}`) })),
@@ -112,8 +112,8 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
         <TextInput value={text} onChange={(e) => { setText(e.currentTarget.value); setAt(0); }} onKeyDown={onKeyDown} placeholder={words.commands}
           aria-label={words.commands} leftSection={<IconSearch size={16} />} size="md" variant="unstyled" px="xs" data-autofocus
           role="combobox" aria-expanded aria-controls="goals" aria-activedescendant={goals.length ? `goal-${at}` : undefined} />
-        <ScrollArea.Autosize mah="52vh" type="auto" style={{ borderTop: '1px solid var(--mantine-color-default-border)' }}>
-          <div id="goals" role="listbox" aria-label={words.commands} ref={list} style={{ padding: '4px 0' }}>
+        <ScrollArea.Autosize mah="52vh" type="auto" scrollbars="y" style={{ borderTop: '1px solid var(--mantine-color-default-border)' }}>
+          <div id="goals" role="listbox" aria-label={words.commands} ref={list} style={{ padding: '4px 0', width: 0, minWidth: '100%' }}>
             {goals.map((g, i) => (
               <UnstyledButton key={`${g.kind} ${g.label} ${i}`} id={`goal-${i}`} role="option" aria-selected={i === at} className="goal" onClick={() => follow(g)} onMouseMove={() => setAt(i)} tabIndex={-1}>
                 <g.icon size={16} /><Text span size="sm" className="ell">{g.label}</Text><Text span size="xs" className="goal-kind">{g.kind}</Text>

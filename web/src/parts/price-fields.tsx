@@ -33,9 +33,11 @@ function Target({ t, onDone }: { t: Priced; onDone: () => void }) {
     <Stack gap={4}>
       <Group gap={6} align="center">
         <Text size="xs" flex="1 1 160px" miw={0} className="ell"><span className="mono">{t.provider}/{t.upstream_model}</span> <Text span size="xs" c="dimmed">· {t.source === null ? words.unknownPrice : words[`source_${t.source as 'list'}`]}</Text></Text>
-        <NumberInput size="xs" w={92} aria-label={`${words.inputPrice}: ${t.provider}`} placeholder={words.input} value={input} onChange={setInput} min={0} decimalScale={6} hideControls />
-        <NumberInput size="xs" w={92} aria-label={`${words.outputPrice}: ${t.provider}`} placeholder={words.output} value={output} onChange={setOutput} min={0} decimalScale={6} hideControls />
-        <Button size="xs" variant="default" disabled={!isChanged || input === '' || output === ''} loading={set.isPending} onClick={() => set.mutate()} aria-label={`${words.setPrice}: ${t.provider}`}>{words.setPrice}</Button>
+        <Group gap={6} wrap="nowrap">
+          <NumberInput size="xs" w={92} aria-label={`${words.inputPrice}: ${t.provider}`} placeholder={words.input} value={input} onChange={setInput} min={0} decimalScale={6} hideControls />
+          <NumberInput size="xs" w={92} aria-label={`${words.outputPrice}: ${t.provider}`} placeholder={words.output} value={output} onChange={setOutput} min={0} decimalScale={6} hideControls />
+          <Button size="xs" variant="default" disabled={!isChanged || input === '' || output === ''} loading={set.isPending} onClick={() => set.mutate()} aria-label={`${words.setPrice}: ${t.provider}`}>{words.setPrice}</Button>
+        </Group>
       </Group>
       {t.source === 'override' && !isChanged && <Button size="compact-xs" variant="subtle" color="gray" style={{ alignSelf: 'flex-end' }} loading={drop.isPending} onClick={() => drop.mutate()}>{words.dropPrice}</Button>}
       {(set.error ?? drop.error) && <Failure error={(set.error ?? drop.error) as Error} />}

@@ -27,7 +27,7 @@ export function Price({ r }: { r: RequestDetail }) {
           </Table.Tbody>
         </Table>
       )}
-      {bill.data?.line?.price_version && <Text size="xs" c="dimmed" className="mono">{bill.data.line.price_version}</Text>}
+      {bill.data?.line?.price_version && <Text size="xs" c="dimmed">{words.price} · {words.version} <span className="mono">{bill.data.line.price_version}</span></Text>}
     </Stack>
   );
 }

@@ -6,7 +6,6 @@ export interface Part { name: string; color: string; values: number[] }
 
 interface Props { times: number[]; parts: Part[]; expected?: (number | null)[]; label: string; show: (value: number) => string; dated: (time: number) => string; height?: number }
 
-const left = 56;
 const bottom = 24;
 
 /** Round values that divide the height well. */
@@ -23,6 +22,7 @@ export function Stacked({ times, parts, expected, label, show, dated, height = 2
   const [at, setAt] = useState<number | null>(null);
   const sums = times.map((_, i) => parts.reduce((sum, p) => sum + Math.max(0, p.values[i] ?? 0), 0));
   const top = Math.max(...sums, ...(expected ?? []).map((v) => v ?? 0), 0) * 1.06;
+  const left = 14 + 6.6 * Math.max(5, ...ticks(top).map((t) => show(t).length)); // what the longest figure takes
   const high = height - bottom - 8;
   const y = (v: number) => 8 + high - (top > 0 ? (v / top) * high : 0);
   const band = times.length > 0 ? Math.max(0, width - left) / times.length : 0;
