@@ -82,7 +82,7 @@ static enum found param_of(struct str value, struct str name, char room[PART_HEA
                            struct str *out)
 {
     enum found found = FOUND_NOT;
-    char other[PART_HEAD_MAX];
+    char other[PART_HEAD_MAX] = "";
     if (value.n > PART_HEAD_MAX)
         return FOUND_ILL;
     size_t at = str_index(value, ';');
