@@ -663,8 +663,7 @@ static const struct shape export_shape = SHAPE(
     FIELD(struct export_out, hours, 0, "How far back"),
     FIELD(struct export_out, count, 0, "How many requests"),
     FIELD(struct export_out, truncated, 0, "Whether older ones were left out: there were too many"),
-    FIELD_JSON(struct export_out, logs, JSON_LIST, &json_of_object, 0,
-               "Newest first, as the view of that name shows them"));
+    FIELD(struct export_out, logs, 0, "Newest first, as the view of that name shows them"));
 
 struct exporting {
     struct control_call *c;

@@ -265,7 +265,7 @@ ANYTHING = {
 # OmniRoute's that are of one type here and of another there, as its contract has them.
 SEVERAL = {
     "models": "names, or objects with name and weight; of custom models a list, or lists by provider", "action": "a word, or what a policy does",
-    "requestBody": "JSON as it was, a text, or null", "responseBody": "the same",
+    "logs": "objects, of request-logs lines of text", "requestBody": "JSON as it was, a text, or null", "responseBody": "the same",
 }
 
 
