@@ -204,7 +204,7 @@ def test_text_logs_show_what_is_pending_first(serve, upstream):
     slow = threading.Thread(target=lambda: chat(s, "m", "slow"))
     slow.start()
     try:
-        lines = wait_for(lambda: (lambda v: v if "PENDING" in v[0] else None)(ok(admin(s, "/api/usage/logs"))), "a pending line")
+        lines = wait_for(lambda: (lambda v: v if "| main |" in v[0] and "PENDING" in v[0] else None)(ok(admin(s, "/api/usage/logs"))), "a pending line")
         assert len(lines) == 2
         assert re.fullmatch(r"\d\d-\d\d-\d{4} \d\d:\d\d:\d\d \| vendor/gpt-x \| OPENAI-COMPATIBLE \| main \| 0 \| 0 \| PENDING", lines[0])
         assert re.fullmatch(r"\d\d-\d\d-\d{4} \d\d:\d\d:\d\d \| vendor/gpt-x \| OPENAI-COMPATIBLE \| main \| 30 \| 5 \| 200 OK", lines[1])
