@@ -182,7 +182,8 @@ static void of_breakers(struct found *f, const struct upstream *u, const struct 
         return;
     struct problem_out *p = add(f, is_open ? PROBLEM_LEFT_ALONE : PROBLEM_PROBATION,
                                 is_open && is_whole, u->name);
-    p->models = is_whole ? (struct strs){0} : models;
+    if (!is_whole)
+        p->models = models;
     p->fault = str_of(fault);
     p->wait_ms = (int64_t)wait_ms;
     p->message = str_fmt(f->c->arena, "Provider '" STR_FMT "' %s (%s)", STR_ARG(u->name),
