@@ -403,7 +403,9 @@ def test_a_stored_response_is_told_once_more_as_a_stream(start_sluice, scripted,
     config["providers"]["open"] = {"type": "openai-responses", "api_key": "k", "base_url": scripted.origin + "/v1"}  # keeps nothing itself
     sluice = start_sluice(config)
     whole = {"id": "resp_of_an_upstream_" + status, "object": "response", "created_at": 1700000000, "status": status, "error": None, "incomplete_details": None,
-             "model": "responses-model", "output": list(SAID.values()), "usage": {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}, "x_more": {"a": [1.50]}}
+             "model": "responses-model", "output": list(SAID.values()),
+             "usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 8},
+             "x_more": {"a": [1.50]}}
     if status != "completed":
         whole |= {"incomplete_details": {"reason": "max_output_tokens"}, "output": [SAID[k] for k in SAID if k != "hosted"]} if status == "incomplete" else {"error": {"code": "server_error", "message": "oh"}, "output": []}
     upstream.play(http(200, dump(whole)))
