@@ -21,13 +21,18 @@ export async function objectsAsSeen({ page }) {
   assert.equal((await model('seen-1')).enabled, true);
   await page.getByRole('button', { name: 'Read again' }).click();
   await row('seen-1').getByText('5000').or(row('seen-1').getByText('5,000')).waitFor();
-  const [sent] = await Promise.all([page.waitForRequest((r) => r.method() === 'PATCH'), flip('seen-1')]);
+  const isOff = async (r) => r.request().method() === 'GET' && r.url().includes('/sluice/v1/models?') && r.ok() && (await r.json()).data.some((m) => m.name === 'seen-1' && !m.enabled);
+  const [sent, listed] = await Promise.all([page.waitForRequest((r) => r.method() === 'PATCH'), page.waitForResponse(isOff), flip('seen-1')]);
   assert.match((await sent.allHeaders())['if-match'], /^"[0-9a-f]+"$/);
   await until(async () => !(await model('seen-1')).enabled);
+  const lists = '**/sluice/v1/models?*'; // as it was read so far, however often it is read until then
+  const seen = await listed.text();
+  await page.route(lists, (route) => route.fulfill({ contentType: 'application/json', body: seen }));
   await change('seen-1', { context_tokens: 6000 });
   await page.waitForFunction(() => !document.querySelector('[aria-label="Enabled seen-1"]').checked);
   await flip('seen-1');
   await refused.waitFor();
+  await page.unroute(lists);
   await page.getByRole('button', { name: 'Overwrite' }).click();
   await until(async () => (await model('seen-1')).enabled);
   await refused.waitFor({ state: 'detached' });
