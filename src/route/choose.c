@@ -73,16 +73,27 @@ static bool stands_better(const struct standing *x, const struct standing *y)
     return x->kind != y->kind ? x->kind < y->kind : x->wait_ms < y->wait_ms;
 }
 
-/* The best target behind a member; NULL: none that may be tried. */
-static const struct target *best_of(const struct chooser *c, const struct member *m,
-                                    struct standing *standing)
+/* As a combo's own strategy sees it. */
+static struct standing standing_in(const struct chooser *c, const struct combo *combo,
+                                   const struct target *t)
+{
+    struct standing s = live_standing(c->live, t, c->ask->set, c->ask->now_ms);
+    /* filled until it is used up */
+    if (combo->strategy == STRATEGY_FILL_FIRST && s.kind == STANDING_STRAINED)
+        s.kind = STANDING_READY;
+    return s;
+}
+
+/* The best target behind a member of the combo; NULL: none that may be tried. */
+static const struct target *best_of(const struct chooser *c, const struct combo *combo,
+                                    const struct member *m, struct standing *standing)
 {
     const struct target *best = NULL;
     if (m->combo) {
         for (size_t i = 0; i < m->combo->n_members; i++) {
             struct standing s = {0};
             const struct target *t = m->combo->members[i].is_enabled
-                                         ? best_of(c, &m->combo->members[i], &s)
+                                         ? best_of(c, m->combo, &m->combo->members[i], &s)
                                          : NULL;
             if (t && (!best || stands_better(&s, standing))) {
                 best = t;
@@ -95,7 +106,7 @@ static const struct target *best_of(const struct chooser *c, const struct member
         const struct target *t = &m->targets[i];
         if (is_down(c->ask, t) || is_excluded(c->ask, t))
             continue;
-        struct standing s = live_standing(c->live, t, c->ask->set, c->ask->now_ms);
+        struct standing s = standing_in(c, combo, t);
         if (!best || stands_better(&s, standing)) {
             best = t;
             *standing = s;
@@ -113,7 +124,7 @@ static size_t options_of(struct chooser *c, const struct combo *combo, struct op
             continue;
         struct option *o = &v[n++];
         *o = (struct option){.member = m, .price = -1, .why = ""};
-        const struct target *t = best_of(c, m, &o->standing);
+        const struct target *t = best_of(c, combo, m, &o->standing);
         if (!t) {
             o->is_gone = true;
             continue;
@@ -125,11 +136,33 @@ static size_t options_of(struct chooser *c, const struct combo *combo, struct op
     return n;
 }
 
-static bool is_ready(const struct combo *combo, const struct option *o)
+/* What is asked before what, whatever their order: those that can be tried, those whose quota is strained, those that cool. */
+static int class_of(bool is_gone, const struct standing *s)
 {
-    enum standing_kind worst = combo->strategy == STRATEGY_FILL_FIRST ? STANDING_STRAINED
-                                                                      : STANDING_PROBE;
-    return !o->is_gone && o->standing.kind <= worst;
+    if (is_gone)
+        return 3;
+    return s->kind == STANDING_COOLING ? 2 : s->kind == STANDING_STRAINED ? 1 : 0;
+}
+
+static bool class_before(int a, uint64_t wait_a, int b, uint64_t wait_b)
+{
+    return a != b ? a < b : a == 2 && wait_a < wait_b;
+}
+
+static bool is_ready(const struct option *o)
+{
+    return class_of(o->is_gone, &o->standing) == 0;
+}
+
+/* The place of the one that is asked first in the end. */
+static size_t leader_of(const struct option *v, size_t n)
+{
+    size_t first = 0;
+    for (size_t i = 1; i < n; i++)
+        if (class_before(class_of(v[i].is_gone, &v[i].standing), v[i].standing.wait_ms,
+                         class_of(v[first].is_gone, &v[first].standing), v[first].standing.wait_ms))
+            first = i;
+    return first;
 }
 
 /* ---- orders ---- */
@@ -203,9 +236,11 @@ static void by_weight(struct chooser *c, struct option *v, size_t n, size_t read
     }
 }
 
-static void in_turn(struct chooser *c, const struct combo *combo, struct option *v, size_t n)
+/* takes: whoever's turn it is has had it then. */
+static void in_turn(struct chooser *c, const struct combo *combo, bool takes, struct option *v,
+                    size_t n)
 {
-    uint64_t turn = live_turn(c->live, combo->index, c->ask->is_real);
+    uint64_t turn = live_turn(c->live, combo->index, takes);
     uint64_t limit = combo->sticky_limit > 0 ? (uint64_t)combo->sticky_limit : 1;
     size_t start = n ? (size_t)(turn / limit % n) : 0;
     struct option *was = ARENA_ARRAY(c->a, struct option, n + 1);
@@ -219,9 +254,10 @@ static void in_turn(struct chooser *c, const struct combo *combo, struct option 
 
 /* Every one once a round in an order of its own, and never the last of a round first in the next. The order of a round is made of its
  * number, so that nothing is kept. */
-static void in_rounds(struct chooser *c, const struct combo *combo, struct option *v, size_t n)
+static void in_rounds(struct chooser *c, const struct combo *combo, bool takes, struct option *v,
+                      size_t n)
 {
-    uint64_t turn = live_turn(c->live, combo->index, c->ask->is_real), round = n ? turn / n : 0;
+    uint64_t turn = live_turn(c->live, combo->index, takes), round = n ? turn / n : 0;
     size_t at = n ? (size_t)(turn % n) : 0, *deck = ARENA_ARRAY(c->a, size_t, n + 1),
            last = SIZE_MAX;
     uint64_t base = (uint64_t)c->ask->set->route_seed * 0x9e3779b97f4a7c15u + combo->index;
@@ -307,10 +343,10 @@ static void score_each(struct option *v, size_t n, enum strategy s)
     }
 }
 
-static double quota_left(const struct chooser *c, const struct option *o)
+static double quota_left(const struct chooser *c, const struct combo *combo, const struct option *o)
 {
     struct standing s = {0};
-    const struct target *t = best_of(c, o->member, &s);
+    const struct target *t = best_of(c, combo, o->member, &s);
     double left = 1;
     for (uint32_t k = 0; t && k < (t->upstream->n_keys ? t->upstream->n_keys : 1); k++) {
         struct quota_window v[QUOTA_WINDOWS];
@@ -350,7 +386,7 @@ static void by_merit(struct chooser *c, const struct combo *combo, struct option
         double rank = highest > lowest
                           ? (double)(highest - o->member->priority) / (double)(highest - lowest)
                           : 1;
-        double merit = w->quota * quota_left(c, o) + w->health * health + w->cost * cost +
+        double merit = w->quota * quota_left(c, combo, o) + w->health * health + w->cost * cost +
                        w->latency * latency + w->fit * fit + w->stability / (1 + o->load.failures) +
                        w->priority * rank;
         o->score = -merit;
@@ -366,16 +402,17 @@ static void by_merit(struct chooser *c, const struct combo *combo, struct option
 }
 
 /* Those that can be tried first, in the order that they stand in. */
-static size_t ready_first(const struct combo *combo, struct option *v, size_t n)
+static size_t ready_first(struct option *v, size_t n)
 {
     size_t ready = 0;
     for (size_t i = 0; i < n; i++)
-        if (is_ready(combo, &v[i]))
+        if (is_ready(&v[i]))
             move(v, i, ready++);
     return ready;
 }
 
-static void order(struct chooser *c, const struct combo *combo, struct option *v, size_t n)
+static void order(struct chooser *c, const struct combo *combo, bool takes, struct option *v,
+                  size_t n)
 {
     size_t ready;
     switch (combo->strategy) {
@@ -385,14 +422,14 @@ static void order(struct chooser *c, const struct combo *combo, struct option *v
         by_priority(v, n);
         break;
     case STRATEGY_WEIGHTED:
-        ready = ready_first(combo, v, n);
+        ready = ready_first(v, n);
         by_weight(c, v, n, ready);
         break;
     case STRATEGY_ROUND_ROBIN:
-        in_turn(c, combo, v, n);
+        in_turn(c, combo, takes, v, n);
         break;
     case STRATEGY_STRICT_RANDOM:
-        in_rounds(c, combo, v, n);
+        in_rounds(c, combo, takes, v, n);
         break;
     case STRATEGY_RANDOM:
         shuffle(v, n, &c->random);
@@ -406,14 +443,14 @@ static void order(struct chooser *c, const struct combo *combo, struct option *v
         break;
     case STRATEGY_P2C:
     case STRATEGY_LATENCY:
-        ready = ready_first(combo, v, n);
+        ready = ready_first(v, n);
         score_each(v, n, combo->strategy);
         by_score(v, ready);
         two_choices(c, v, ready, ready);
         by_score(v + ready, n - ready);
         break;
     case STRATEGY_AUTO:
-        ready = ready_first(combo, v, n);
+        ready = ready_first(v, n);
         by_merit(c, combo, v, ready, ready);
         by_merit(c, combo, v + ready, n - ready, 0);
         break;
@@ -455,39 +492,37 @@ static void add_candidate(struct chooser *c, const struct combo *by, const struc
                             .hedge = hedge,
                             .hedge_after_ms = hedge_after(c->live, hedge, t),
                             .why = o->why};
-    k->standing = live_standing(c->live, t, c->ask->set, c->ask->now_ms);
-    /* filled until it is used up */
-    if (by->strategy == STRATEGY_FILL_FIRST && k->standing.kind == STANDING_STRAINED)
-        k->standing.kind = STANDING_READY;
+    k->standing = standing_in(c, by, t);
 }
 
-/* hedge: of the targets of a served model, the combo that it is a member of. */
-static void expand(struct chooser *c, const struct combo *combo, const struct combo *hedge)
+/* hedge: of the targets of a served model, the combo that it is a member of. leads: one of this combo's is asked first, so its turn counts;
+ * in a combo that is only there in case, nobody's turn passes. */
+static void expand(struct chooser *c, const struct combo *combo, const struct combo *hedge,
+                   bool leads)
 {
     struct option *v = ARENA_ARRAY(c->a, struct option, combo->n_members + 1);
     size_t n = options_of(c, combo, v);
-    order(c, combo, v, n);
+    order(c, combo, leads && c->ask->is_real, v, n);
+    size_t leader = leader_of(v, n);
     for (size_t i = 0; i < n; i++) {
         const struct member *m = v[i].member;
         if (m->combo)
-            expand(c, m->combo, m->combo->of ? hedge : m->combo);
+            expand(c, m->combo, m->combo->of ? hedge : m->combo, leads && i == leader);
         else
             for (size_t t = 0; t < m->n_targets; t++)
                 add_candidate(c, combo, hedge, &v[i], &m->targets[t]);
     }
 }
 
-static int class_of(const struct candidate *k)
+static int class_of_candidate(const struct candidate *k)
 {
-    if (k->is_down || k->is_excluded)
-        return 3;
-    return k->standing.kind == STANDING_COOLING ? 2 : k->standing.kind == STANDING_STRAINED ? 1 : 0;
+    return class_of(k->is_down || k->is_excluded, &k->standing);
 }
 
 static bool goes_before(const struct candidate *x, const struct candidate *y)
 {
-    int a = class_of(x), b = class_of(y);
-    return a != b ? a < b : a == 2 && x->standing.wait_ms < y->standing.wait_ms;
+    return class_before(class_of_candidate(x), x->standing.wait_ms, class_of_candidate(y),
+                        y->standing.wait_ms);
 }
 
 static void move_candidate(struct plan *p, size_t from, size_t to)
@@ -507,15 +542,38 @@ static void partition(struct plan *p)
         move_candidate(p, i, at);
     }
     p->n_ready = 0;
-    while (p->n_ready < p->n && class_of(&p->v[p->n_ready]) < 2)
+    while (p->n_ready < p->n && class_of_candidate(&p->v[p->n_ready]) < 2)
         p->n_ready++;
-    p->wait_ms = p->n_ready == 0 && p->n && class_of(&p->v[0]) == 2 ? p->v[0].standing.wait_ms : 0;
+    p->wait_ms = p->n_ready == 0 && p->n && class_of_candidate(&p->v[0]) == 2
+                     ? p->v[0].standing.wait_ms
+                     : 0;
 }
 
-static void keep_to_pin(struct chooser *c)
+/* Whether the lane can be asked. */
+static bool has_lane(const struct chooser *c, const struct combo *combo, uint64_t lane)
+{
+    for (size_t i = 0; i < combo->n_members; i++) {
+        const struct member *m = &combo->members[i];
+        if (!m->is_enabled)
+            continue;
+        if (m->combo && has_lane(c, m->combo, lane))
+            return true;
+        for (size_t k = 0; k < m->n_targets; k++) {
+            const struct target *t = &m->targets[k];
+            struct standing s;
+            if (live_lane(t) != lane)
+                continue;
+            s = standing_in(c, combo, t);
+            if (class_of(is_down(c->ask, t) || is_excluded(c->ask, t), &s) < 2)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void keep_to_pin(struct chooser *c, uint64_t lane)
 {
     struct plan *p = c->out;
-    uint64_t lane = c->ask->sticky ? live_pin(c->live, c->ask->sticky, c->ask->now_ms) : 0;
     for (size_t i = 0; lane && i < p->n_ready; i++)
         if (live_lane(p->v[i].target) == lane) {
             move_candidate(p, i, 0);
@@ -528,8 +586,11 @@ static void keep_to_pin(struct chooser *c)
 void choose(struct arena *a, struct live *l, const struct choose_ask *ask, struct plan *out)
 {
     struct chooser c = {.a = a, .live = l, .ask = ask, .random = ask->seed, .out = out};
-    *out = (struct plan){.strategy = ask->model->group->strategy};
-    expand(&c, ask->model->group, ask->model->group);
+    const struct combo *group = ask->model->group;
+    uint64_t lane = ask->sticky ? live_pin(l, ask->sticky, ask->now_ms) : 0;
+    *out = (struct plan){.strategy = group->strategy};
+    /* who stays where it was takes nobody's turn */
+    expand(&c, group, group, !lane || !has_lane(&c, group, lane));
     partition(out);
-    keep_to_pin(&c);
+    keep_to_pin(&c, lane);
 }

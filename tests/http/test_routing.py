@@ -343,6 +343,20 @@ def test_round_robin_and_strict_random_share_evenly(start_sluice, scripted):
     assert all(x != y for x, y in zip(order, order[1:]))
 
 
+def test_combos_in_combos_and_models_of_several_accounts_share_evenly(start_sluice, scripted):
+    config = config_of(scripted.origin)
+    config["server"]["target_strategy"] = "round-robin"
+    config["models"]["ab"] = {"targets": ["a", "b"]}
+    config["models"]["cb"] = {"targets": ["c", "b"]}
+    config["combos"] = {"k": {"strategy": "round-robin", "members": ["ab", "cb"]},
+                        "inner": {"strategy": "round-robin", "members": ["ma", "mb"]},
+                        "outer": {"strategy": "strict-random", "members": ["inner", "mc"]}}
+    s = start_sluice(config)
+    assert counts(s, 12) == {"a": 3, "b": 6, "c": 3}
+    seen = [who(s, "outer") for _ in range(12)]
+    assert {n: seen.count(n) for n in "abc"} == {"a": 3, "b": 3, "c": 6}
+
+
 def test_weighted_and_random_draw(start_sluice, scripted):
     s = routed(start_sluice, scripted, members=[{"model": "ma", "weight": 8}, {"model": "mb", "weight": 2}, {"model": "mc", "weight": 0}], strategy="weighted")
     seen = counts(s, 100)

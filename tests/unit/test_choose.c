@@ -620,6 +620,148 @@ START_TEST(a_million_requests)
 }
 END_TEST
 
+/* ---- combos in combos ---- */
+
+/* k over two combos: the first two providers and the last two. */
+struct nest {
+    struct rig r;
+    struct combo inner[2];
+    struct member outer[3];
+};
+
+static void nest_init(struct nest *x, enum strategy outer, enum strategy inner)
+{
+    rig_init(&x->r, outer, MEMBERS);
+    for (size_t i = 0; i < 2; i++) {
+        x->inner[i] = x->r.combo;
+        x->inner[i].name = i ? STR("k2") : STR("k1");
+        x->inner[i].strategy = inner;
+        x->inner[i].index = (uint32_t)(70 + i);
+        x->inner[i].members = x->r.m + 2 * i;
+        x->inner[i].n_members = 2;
+        x->outer[i] = (struct member){.model = x->inner[i].name,
+                                      .weight = 1,
+                                      .price_nanousd = -1,
+                                      .is_enabled = true,
+                                      .combo = &x->inner[i]};
+    }
+    x->r.combo.index = 69;
+    x->r.combo.members = x->outer;
+    x->r.combo.n_members = 2;
+}
+
+static void share(struct nest *x, size_t requests, size_t asked[MEMBERS])
+{
+    for (size_t i = 0; i < MEMBERS; i++)
+        asked[i] = 0;
+    for (size_t i = 0; i < requests; i++) {
+        (void)plan_with(&x->r, false, 0); /* looking on changes nobody's share */
+        asked[first(&x->r)]++;
+        x->r.now += i % 2;
+        if (i % 64 == 0)
+            arena_reset(x->r.plans);
+    }
+}
+
+START_TEST(nested_shares_are_those_of_each_level)
+{
+    enum {
+        REQUESTS = 4000
+    };
+    static const enum strategy turns[] = {STRATEGY_ROUND_ROBIN, STRATEGY_STRICT_RANDOM};
+    static const enum strategy outers[] = {STRATEGY_ROUND_ROBIN, STRATEGY_STRICT_RANDOM,
+                                           STRATEGY_WEIGHTED, STRATEGY_RANDOM, STRATEGY_PRIORITY};
+    size_t asked[MEMBERS];
+    for (size_t k = 0; k < ARRAY_LEN(outers); k++)
+        for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+            struct nest x;
+            bool is_drawn = outers[k] == STRATEGY_WEIGHTED || outers[k] == STRATEGY_RANDOM;
+            nest_init(&x, outers[k], turns[i]);
+            share(&x, REQUESTS, asked);
+            /* within a combo to the request, whatever share of all it has */
+            for (size_t m = 0; m < MEMBERS; m += 2)
+                ck_assert_int_le(labs((long)asked[m] - (long)asked[m + 1]), 1);
+            if (outers[k] == STRATEGY_PRIORITY)
+                ck_assert_uint_eq(asked[0] + asked[1], REQUESTS);
+            else if (is_drawn) /* five standard deviations */
+                ck_assert_int_le(labs((long)(asked[0] + asked[1]) - REQUESTS / 2), 158);
+            else
+                ck_assert_uint_eq(asked[0] + asked[1], REQUESTS / 2);
+            /* one of the first combo is left alone: the other one has its share, and the second combo's stay even */
+            tell(&x.r, 0, FAULT_QUOTA_WINDOW, 429, 3600000);
+            share(&x, REQUESTS, asked);
+            ck_assert_uint_eq(asked[0], 0);
+            ck_assert_int_le(labs((long)asked[2] - (long)asked[3]), 1);
+            if (outers[k] != STRATEGY_PRIORITY && !is_drawn)
+                ck_assert_uint_eq(asked[1], REQUESTS / 2);
+            /* both: what is listed before the second combo, but cannot be asked, takes nobody's turn */
+            tell(&x.r, 1, FAULT_QUOTA_WINDOW, 429, 3600000);
+            share(&x, REQUESTS, asked);
+            ck_assert(asked[0] == 0 && asked[1] == 0);
+            ck_assert_uint_eq(asked[2], REQUESTS / 2);
+            /* all: the nearest recovery is waited for, and told of as it is */
+            tell(&x.r, 2, FAULT_QUOTA_WINDOW, 429, 3600000);
+            tell(&x.r, 3, FAULT_QUOTA_WINDOW, 429, 60000);
+            ck_assert_uint_eq(plan_with(&x.r, true, 0).wait_ms, 60000);
+            rig_done(&x.r);
+        }
+}
+END_TEST
+
+START_TEST(a_combo_beside_a_provider_shares_its_half)
+{
+    struct nest x;
+    size_t asked[MEMBERS];
+    nest_init(&x, STRATEGY_ROUND_ROBIN, STRATEGY_ROUND_ROBIN);
+    x.outer[1] = x.r.m[2];
+    share(&x, 400, asked);
+    ck_assert(asked[0] == 100 && asked[1] == 100 && asked[2] == 200);
+    x.inner[0].sticky_limit = 2; /* counts its own requests */
+    share(&x, 400, asked);
+    ck_assert(asked[0] == 100 && asked[1] == 100 && asked[2] == 200);
+    /* one level more */
+    struct member deep[] = {x.r.m[0], {.weight = 1, .is_enabled = true, .combo = &x.inner[1]}};
+    x.inner[0].sticky_limit = 1;
+    x.inner[0].members = deep;
+    x.outer[1] = x.r.m[1];
+    share(&x, 800, asked);
+    ck_assert(asked[1] == 400 && asked[0] == 200 && asked[2] == 100 && asked[3] == 100);
+    rig_done(&x.r);
+}
+END_TEST
+
+START_TEST(a_conversation_that_stays_takes_nobodys_turn)
+{
+    struct rig r;
+    size_t asked[2] = {0};
+    rig_init(&r, STRATEGY_ROUND_ROBIN, 2);
+    live_set_pin(r.l, 77, live_lane(&r.t[0]), r.now);
+    for (int i = 0; i < 100; i++) {
+        ck_assert(plan_with(&r, true, 77).is_pinned);
+        asked[first(&r)]++;
+    }
+    ck_assert(asked[0] == 50 && asked[1] == 50);
+    tell(&r, 0, FAULT_OVERLOAD, 503, 3600000); /* where it was cannot be asked */
+    ck_assert(!plan_with(&r, true, 77).is_pinned);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(a_strained_member_of_a_combo_that_is_filled_is_ready_there)
+{
+    struct nest x;
+    size_t asked[MEMBERS];
+    nest_init(&x, STRATEGY_ROUND_ROBIN, STRATEGY_FILL_FIRST);
+    x.inner[1].strategy = STRATEGY_ROUND_ROBIN;
+    for (size_t i = 0; i < 2; i++)
+        live_note_quota(x.r.l, &x.r.t[i], 0, &(struct quota_window){QUOTA_SESSION, 0.92, 9000000},
+                        1, x.r.now);
+    share(&x, 400, asked);
+    ck_assert(asked[0] == 200 && asked[1] == 0 && asked[2] == 100 && asked[3] == 100);
+    rig_done(&x.r);
+}
+END_TEST
+
 START_TEST(no_herd_at_a_recovery)
 {
     struct rig r;
@@ -758,6 +900,10 @@ int main(void)
     tcase_add_test(t, conversations_keep_to_where_they_were);
     tcase_add_test(t, nested_combos_are_opened_in_place_and_what_if_is_answered);
     tcase_add_test(t, a_million_requests);
+    tcase_add_test(t, nested_shares_are_those_of_each_level);
+    tcase_add_test(t, a_combo_beside_a_provider_shares_its_half);
+    tcase_add_test(t, a_conversation_that_stays_takes_nobodys_turn);
+    tcase_add_test(t, a_strained_member_of_a_combo_that_is_filled_is_ready_there);
     tcase_add_test(t, no_herd_at_a_recovery);
     tcase_add_test(t, the_same_seed_makes_the_same_choices);
     tcase_add_test(t, hedging_follows_the_targets_own_times_within_its_share);
