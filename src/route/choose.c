@@ -115,6 +115,15 @@ static const struct target *best_of(const struct chooser *c, const struct combo 
     return best;
 }
 
+/* Of a member that cannot be asked: what is known of it all the same. */
+static const struct target *any_of(const struct member *m)
+{
+    const struct target *t = m->n_targets ? &m->targets[0] : NULL;
+    for (size_t i = 0; !t && m->combo && i < m->combo->n_members; i++)
+        t = m->combo->members[i].is_enabled ? any_of(&m->combo->members[i]) : NULL;
+    return t;
+}
+
 static size_t options_of(struct chooser *c, const struct combo *combo, struct option *v)
 {
     size_t n = 0;
@@ -125,11 +134,13 @@ static size_t options_of(struct chooser *c, const struct combo *combo, struct op
         struct option *o = &v[n++];
         *o = (struct option){.member = m, .price = -1, .why = ""};
         const struct target *t = best_of(c, combo, m, &o->standing);
-        if (!t) {
-            o->is_gone = true;
+        o->is_gone = !t;
+        if (t)
+            o->load = live_load(c->live, t, c->ask->now_ms);
+        else
+            t = any_of(m);
+        if (!t)
             continue;
-        }
-        o->load = live_load(c->live, t, c->ask->now_ms);
         o->price = price_of(c, t, m->price_nanousd);
         o->capabilities = t->served ? t->served->capabilities : 0;
     }

@@ -731,6 +731,10 @@ def test_explained_before_and_after(start_sluice, scripted):
     assert [(c["provider"], c["state"], c.get("chosen", False)) for c in down] == [("b", "ready", True), ("a", "down", False)]
     assert explain(s, "k", exclude=["b"])["candidates"][1]["state"] == "excluded"
     assert explain(s, "ma")["candidates"][0]["why"] == "the only one"
+    by_cost = routed(start_sluice, scripted, members=[{"model": "ma", "price_nanousd": 3000}, {"model": "mb"}], strategy="cost-optimized")
+    down = explain(by_cost, "k", down=["a"])["candidates"]  # what is known of one that is down stays known
+    assert [(c["provider"], c["why"], c["score"], c.get("price_nanousd")) for c in down] == \
+        [("b", "of unknown price", -1, None), ("a", "by price", 3000000000, 3000)]
     assert asked(scripted) == []  # nothing was sent
     assert s.post("/sluice/v1/route/explain", {"model": "nope"}).status_code == 400
     assert s.post("/sluice/v1/route/explain", {"model": "k", "down": ["zz"]}).status_code == 400

@@ -472,6 +472,10 @@ START_TEST(nested_combos_are_opened_in_place_and_what_if_is_answered)
     choose(r.a, r.l, &ask, &p);
     ck_assert(p.n == 4 && p.n_ready == 3 && p.v[0].target == &in.t[0] &&
               p.v[3].target == &in.t[1] && p.v[3].is_down);
+    /* its price is known all the same, and what it was ordered by */
+    ck_assert(p.v[3].price_nanousd == 1000000 && p.v[3].score == 1000000.0);
+    ck_assert_str_eq(p.v[3].why, "by price");
+    ck_assert_str_eq(p.v[0].why, "of unknown price");
     rig_done(&in);
     rig_done(&r);
 }
