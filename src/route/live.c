@@ -410,6 +410,12 @@ static struct patience patience_with(const struct upstream *u, const struct sett
                              set->rate_limit_cooldown_max_ms};
 }
 
+/* Not every account may use every model: 403 is of this one alone at first. */
+static bool is_forbidden(const struct outcome *o)
+{
+    return o->fault == FAULT_AUTH && o->status == 403;
+}
+
 static struct rule rule_for(const struct target *t, uint32_t key, const struct outcome *o,
                             const struct settings *set)
 {
@@ -417,7 +423,7 @@ static struct rule rule_for(const struct target *t, uint32_t key, const struct o
     switch (o->fault) {
     case FAULT_AUTH:
     case FAULT_QUOTA_MONEY:
-        return (struct rule){key, false, 1, AUTH_COOL_MS, 0};
+        return (struct rule){key, is_forbidden(o), 1, AUTH_COOL_MS, 0};
     case FAULT_MODEL:
         return (struct rule){key, true, 1,
                              t->upstream->kind->is_local ? LOCAL_MODEL_COOL_MS : MODEL_COOL_MS, 0};
@@ -469,6 +475,33 @@ static bool is_news(const struct slot *s, const struct ticket *p)
     return GET(s->until_ms) == 0 || p->at_ms > GET(s->last_ms);
 }
 
+/* In the breaker that the rule names. true: that breaker had no failure of this kind to remember. */
+static bool note_failure(struct live *l, const struct target *t, const struct rule *r,
+                         const struct outcome *o, const struct settings *set, uint64_t now)
+{
+    uint32_t upstream = t->upstream->id;
+    struct str model = r->is_of_model ? t->model : STR_NONE;
+    uint64_t lane = r->is_of_model ? live_lane(t) : lane_of(upstream, STR_NONE),
+             tag = slot_tag(lane, r->key);
+    struct slot *s = find_slot(l, tag);
+    if (!s)
+        s = make_slot(l, tag, upstream, r->key, model);
+    bool is_new = !atomic_exchange(&s->is_dirty, 1);
+    if (is_new)
+        (void)atomic_fetch_add(&l->troubles[upstream], 1);
+    uint64_t last = GET(s->last_ms);
+    if (last && now > last + (uint64_t)set->breaker_quiet_ms) { /* long ago: as new */
+        PUT(s->level, 0);
+        PUT(s->failures, 0);
+    }
+    PUT(s->last_ms, now);
+    is_new |= atomic_exchange(&s->fault, (uint32_t)o->fault) != (uint32_t)o->fault;
+    /* a failed probe needs no further failure to be believed */
+    if (ADD(s->failures, 1) + 1 >= r->threshold || o->retry_after_ms >= 0 || GET(s->until_ms) != 0)
+        open_slot(l, s, r, o, now);
+    return is_new;
+}
+
 void live_report(struct live *l, const struct target *t, struct ticket *p, const struct outcome *o,
                  const struct settings *set, uint64_t now)
 {
@@ -487,24 +520,11 @@ void live_report(struct live *l, const struct target *t, struct ticket *p, const
         return;
     }
     struct rule r = rule_for(t, p->key, o, set);
-    struct str model = r.is_of_model ? t->model : STR_NONE;
-    uint64_t lane = r.is_of_model ? live_lane(t) : lane_of(u->id, STR_NONE),
-             tag = slot_tag(lane, r.key);
-    struct slot *s = find_slot(l, tag);
-    if (!s)
-        s = make_slot(l, tag, u->id, r.key, model);
-    if (!atomic_exchange(&s->is_dirty, 1))
-        (void)atomic_fetch_add(&l->troubles[u->id], 1);
-    uint64_t last = GET(s->last_ms);
-    if (last && now > last + (uint64_t)set->breaker_quiet_ms) { /* long ago: as new */
-        PUT(s->level, 0);
-        PUT(s->failures, 0);
+    /* of a second model, with no answer of any between, it is the credential's; how long the model is to be left alone says nothing of that */
+    if (note_failure(l, t, &r, o, set, now) && is_forbidden(o)) {
+        const struct rule of_key = {p->key, false, 2, r.base, r.max};
+        (void)note_failure(l, t, &of_key, &(struct outcome){o->fault, o->status, -1}, set, now);
     }
-    PUT(s->last_ms, now);
-    PUT(s->fault, (uint32_t)o->fault);
-    /* a failed probe needs no further failure to be believed */
-    if (ADD(s->failures, 1) + 1 >= r.threshold || o->retry_after_ms >= 0 || GET(s->until_ms) != 0)
-        open_slot(l, s, &r, o, now);
     changed(l);
 }
 

@@ -666,6 +666,21 @@ def test_credentials_of_one_provider_take_turns_around_a_refused_one(start_sluic
     assert seen.count(502) == 1 and seen.count(200) == 5, seen
 
 
+def test_what_an_account_may_not_use_is_not_the_other_models_fault(start_sluice, scripted):
+    config = config_of(scripted.origin)
+    config["models"]["t"] = {"targets": ["a", "b"]}
+    s = start_sluice(config)
+    s.key = ADMIN
+    plays(scripted, a=failing_first(scripted, broken(403)))
+    assert ask(s, "a/forbidden").status_code == 403
+    assert who(s, "t") == "a"  # whoever else uses this account
+    open_ones = [(b["provider"], b["model"], b["fault"]) for b in s.get("/sluice/v1/breakers").json()["data"] if b["state"] == "open"]
+    assert open_ones == [("a", "forbidden", "auth")]
+    plays(scripted, a=broken(403))  # two that it may not use, and nothing answered between them: so it is the account
+    assert ask(s, "a/another").status_code == 403 and ask(s, "a/third").status_code == 403
+    assert who(s, "t") == "b"
+
+
 def test_quota_windows_are_obeyed(start_sluice, scripted):
     s = routed(start_sluice, scripted)
     body = json.dumps(CHAT.reply(Turn(text="x"), "ma")).encode()

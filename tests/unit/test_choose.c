@@ -343,6 +343,44 @@ START_TEST(what_a_fault_concerns)
 }
 END_TEST
 
+START_TEST(a_403_is_of_its_model_and_of_a_second_one_the_credentials)
+{
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 2);
+    struct target second = r.t[0], third = r.t[0];
+    second.model = STR("second");
+    third.model = STR("third");
+    second.lane = third.lane = 0;
+    const struct outcome refused = {FAULT_AUTH, 403, -1}, well = {FAULT_NONE, 200, -1};
+    const struct settings *set = &r.s->settings;
+    for (int i = 0; i < 5; i++) { /* however often */
+        r.now += 130000;
+        live_report(r.l, &r.t[0], &r.ticket[0], &refused, set, r.now);
+        ck_assert_uint_eq(wait_of(&r, 0), 120000);
+        ck_assert_int_eq(live_standing(r.l, &second, set, r.now).kind, STANDING_READY);
+    }
+    /* an answer in between: the credential is good */
+    r.ticket[0].at_ms = r.now + 1;
+    live_report(r.l, &third, &r.ticket[0], &well, set, r.now + 2);
+    live_report(r.l, &second, &r.ticket[0], &refused, set, r.now + 3);
+    ck_assert_int_eq(live_standing(r.l, &third, set, r.now + 3).kind, STANDING_READY);
+    live_report(r.l, &second, &r.ticket[0], &refused, set, r.now + 4);
+    ck_assert_int_eq(live_standing(r.l, &third, set, r.now + 4).kind, STANDING_READY);
+    /* of two in a row: every model of it */
+    (void)live_reset(r.l, UINT32_MAX, STR_NONE, r.now);
+    live_report(r.l, &r.t[0], &r.ticket[0], &(struct outcome){FAULT_AUTH, 403, 60000}, set, r.now);
+    ck_assert_uint_eq(wait_of(&r, 0), 60000);
+    ck_assert_int_eq(live_standing(r.l, &third, set, r.now).kind, STANDING_READY);
+    live_report(r.l, &second, &r.ticket[0], &refused, set, r.now);
+    ck_assert_uint_eq(live_standing(r.l, &third, set, r.now).wait_ms, 120000);
+    /* a key that is refused as such needs no second one */
+    live_report(r.l, &r.t[1], &r.ticket[1], &(struct outcome){FAULT_AUTH, 401, -1}, set, r.now);
+    third.upstream = r.t[1].upstream;
+    ck_assert_uint_eq(live_standing(r.l, &third, set, r.now).wait_ms, 120000);
+    rig_done(&r);
+}
+END_TEST
+
 START_TEST(breakers_outlive_the_process)
 {
     struct rig r;
@@ -899,6 +937,7 @@ int main(void)
     tcase_add_test(t, everybody_has_counters_of_their_own);
     tcase_add_test(t, a_models_place_in_its_round_is_the_same_in_every_process);
     tcase_add_test(t, what_a_fault_concerns);
+    tcase_add_test(t, a_403_is_of_its_model_and_of_a_second_one_the_credentials);
     tcase_add_test(t, breakers_outlive_the_process);
     tcase_add_test(t, quota_windows_are_read_foreseen_and_obeyed);
     tcase_add_test(t, conversations_keep_to_where_they_were);
