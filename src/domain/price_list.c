@@ -68,7 +68,8 @@ static const struct {
 static const struct {
     const char *name;
     enum price_part part;
-    int shift; /* USD for one becomes nano-USD for a million, or for one */
+    int shift;         /* USD for one becomes nano-USD for a million, or for one */
+    bool is_of_images; /* counts where nothing else prices what a model of images gives */
 } their_rates[] = {
     {"input_cost_per_token", PRICE_INPUT, 15},
     {"output_cost_per_token", PRICE_OUTPUT, 15},
@@ -80,6 +81,7 @@ static const struct {
     {"output_cost_per_image", PRICE_IMAGE, 9},
     {"input_cost_per_request", PRICE_REQUEST, 9},
     {"input_cost_per_query", PRICE_REQUEST, 9},
+    {"output_cost_per_image_token", PRICE_OUTPUT, 15, true},
 };
 /* clang-format on */
 
@@ -137,15 +139,15 @@ static bool read_suffix(struct str rest, enum price_part *part, enum price_servi
     return true;
 }
 
-/* false: the number makes no sense. Members of other meaning are passed over. */
-static bool take_rate(struct price *p, struct str name, yyjson_val *v)
+/* Of requests of more tokens than `from`. false: the number makes no sense. Members of other meaning are passed over. */
+static bool take_rate(struct price *p, struct str name, yyjson_val *v, int64_t from, bool of_images)
 {
     for (size_t i = 0; i < ARRAY_LEN(their_rates); i++) {
         struct str base = str_of(their_rates[i].name);
         enum price_part part = their_rates[i].part;
         enum price_service service = SERVICE_STANDARD;
-        int64_t above = 0, rate;
-        if (!str_starts(name, base) ||
+        int64_t above = from, rate;
+        if (their_rates[i].is_of_images != of_images || !str_starts(name, base) ||
             !read_suffix(str_skip(name, base.n), &part, &service, &above))
             continue;
         if (json_absent(v))
@@ -169,14 +171,48 @@ static struct str our_provider(struct str theirs)
     return k ? str_of(k->id) : theirs;
 }
 
+/* A model's own members, or those of one of its tiers. */
+static bool take_rates(struct arena *a, struct price *p, struct str model, yyjson_val *entry,
+                       int64_t from, bool of_images, struct price_rows *out)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (entry, i, max, k, v)
+        if (!take_rate(p, json_str(k), v, from, of_images)) {
+            skip(a, out, model,
+                 str_fmt(a, "'" STR_FMT "' is no usable price", STR_ARG(json_str(k))));
+            return false;
+        }
+    return true;
+}
+
+/* "tiered_pricing": [ { "range": [32000, 128000], "input_cost_per_token": … } ]: by the input tokens of a request, which is priced as a whole;
+ * beyond the last range as in it. */
+static bool take_tiers(struct arena *a, struct price *p, struct str model, yyjson_val *tiers,
+                       struct price_rows *out)
+{
+    size_t i, max;
+    yyjson_val *tier;
+    int64_t from;
+    yyjson_arr_foreach (tiers, i, max, tier) {
+        yyjson_val *low = yyjson_arr_get_first(json_get(tier, "range"));
+        if (!decimal_parse(lexeme_of(low), 0, &from)) {
+            skip(a, out, model, STR("has a tier without a usable range"));
+            return false;
+        }
+        if (!take_rates(a, p, model, tier, from, false, out))
+            return false;
+    }
+    return true;
+}
+
 static void read_public(struct arena *a, struct str key, yyjson_val *entry,
                         const struct price_import *how, struct price_rows *out)
 {
     struct str theirs = json_get_str(entry, "litellm_provider"), head;
     struct price_variant room[PRICE_MAX_VARIANTS];
     struct price *p = new_price(a, how, room);
-    size_t i, max;
-    yyjson_val *k, *v;
+    bool makes_images = str_starts(json_get_str(entry, "mode"), STR("image_"));
     int64_t search;
     if (str_is(key, "sample_spec"))
         return;
@@ -184,15 +220,17 @@ static void read_public(struct arena *a, struct str key, yyjson_val *entry,
         skip(a, out, key, STR("names no provider"));
         return;
     }
-    yyjson_obj_foreach (entry, i, max, k, v)
-        if (!take_rate(p, json_str(k), v)) {
-            skip(a, out, key, str_fmt(a, "'" STR_FMT "' is no usable price", STR_ARG(json_str(k))));
-            return;
-        }
+    if (!take_rates(a, p, key, entry, 0, false, out) ||
+        !take_tiers(a, p, key, json_get(entry, "tiered_pricing"), out))
+        return;
     yyjson_val *image = json_get(entry, "input_cost_per_image");
-    if (str_is(json_get_str(entry, "mode"), "image_generation") && p->base.v[PRICE_IMAGE] < 0 &&
-        image && !decimal_parse(lexeme_of(image), 9, &p->base.v[PRICE_IMAGE]))
+    if (makes_images && p->base.v[PRICE_IMAGE] < 0 && image &&
+        !decimal_parse(lexeme_of(image), 9, &p->base.v[PRICE_IMAGE]))
         p->base.v[PRICE_IMAGE] = -1;
+    /* what such a model gives is tokens of images, unless each image has its price */
+    if (p->base.v[PRICE_IMAGE] < 0 && (makes_images || p->base.v[PRICE_OUTPUT] < 0) &&
+        !take_rates(a, p, key, entry, 0, true, out))
+        return;
     yyjson_val *searches = json_get(entry, "search_context_cost_per_query"),
                *medium = json_get(searches, "search_context_size_medium");
     if (medium && decimal_parse(lexeme_of(medium), 9, &search)) /* what vendors do unasked */

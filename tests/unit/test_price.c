@@ -191,14 +191,29 @@ START_TEST(reads_the_public_list)
         ":9e-07},"
         "'dall-e':{'litellm_provider':'openai','mode':'image_generation','input_cost_per_image':0."
         "04},"
+        "'gpt-image':{'litellm_provider':'openai','mode':'image_generation','input_cost_per_token':"
+        "5e-06,'output_cost_per_token':1e-05,'output_cost_per_image_token':4e-05},"
+        "'g-image':{'litellm_provider':'gemini','mode':'image_generation','output_cost_per_token':"
+        "2.5e-06,'output_cost_per_image':0.039,'output_cost_per_image_token':3e-05},"
+        "'sees-and-draws':{'litellm_provider':'openai','mode':'chat','input_cost_per_token':1e-06,"
+        "'output_cost_per_token':2e-06,'output_cost_per_image_token':4e-05},"
+        "'draws':{'litellm_provider':'openai','mode':'chat','input_cost_per_token':1e-06,"
+        "'output_cost_per_image_token':4e-05},"
+        "'dashscope/qwen-x':{'litellm_provider':'dashscope','mode':'chat','tiered_pricing':["
+        "{'range':[0,32000.0],'input_cost_per_token':1e-06,'output_cost_per_token':5e-06},"
+        "{'range':[32000.0,128000.0],'input_cost_per_token':2e-06,'output_cost_per_token':1e-05,"
+        "'cache_read_input_token_cost':2e-07},"
+        "{'range':[128000.0,1000000.0],'input_cost_per_token':3e-06,'output_cost_per_token':"
+        "1.5e-05}]},"
+        "'odd-tier':{'litellm_provider':'dashscope','tiered_pricing':[{'input_cost_per_token':1}]},"
         "'rank':{'litellm_provider':'cohere','mode':'rerank','input_cost_per_query':0.002},"
         "'whisper':{'litellm_provider':'openai','input_cost_per_second':0.0001},"
         "'odd':{'litellm_provider':'openai','input_cost_per_token':'-3'},"
         "'nobody':{'input_cost_per_token':1e-06}}");
     ck_assert_msg(price_list_read(a, root, &how, &rows, &e), "%s", e.message);
     ck_assert_str_eq(rows.format, "litellm");
-    ck_assert_uint_eq(rows.n, 7);
-    ck_assert_uint_eq(rows.n_skipped, 3);
+    ck_assert_uint_eq(rows.n, 12);
+    ck_assert_uint_eq(rows.n_skipped, 4);
     const struct price *p = row_named(&rows, "openai", "gpt-x");
     ck_assert_int_eq(p->base.v[PRICE_INPUT], 1250000000);
     ck_assert_int_eq(p->base.v[PRICE_CACHE_READ], 125000000);
@@ -222,6 +237,24 @@ START_TEST(reads_the_public_list)
                      900000000);
     ck_assert_int_eq(row_named(&rows, "openai", "dall-e")->base.v[PRICE_IMAGE], 40000000);
     ck_assert_int_eq(row_named(&rows, "cohere", "rank")->base.v[PRICE_REQUEST], 2000000);
+    /* what a model of images gives is counted in their tokens, unless each image has its price */
+    ck_assert_int_eq(row_named(&rows, "openai", "gpt-image")->base.v[PRICE_OUTPUT], 40000000000);
+    ck_assert_int_eq(row_named(&rows, "openai", "draws")->base.v[PRICE_OUTPUT], 40000000000);
+    p = row_named(&rows, "google", "g-image");
+    ck_assert(p->base.v[PRICE_OUTPUT] == 2500000000 && p->base.v[PRICE_IMAGE] == 39000000);
+    ck_assert_int_eq(row_named(&rows, "openai", "sees-and-draws")->base.v[PRICE_OUTPUT],
+                     2000000000);
+    /* tiers: the whole request at the price of the range that its input is in */
+    p = row_named(&rows, "alibaba", "qwen-x");
+    static const struct {
+        int64_t tokens, nanousd;
+    } tiers[] = {{32000, 32000000}, {32001, 64002000}, {128001, 384003000}, {2000000, 6000000000}};
+    for (size_t i = 0; i < ARRAY_LEN(tiers); i++) {
+        struct usage_vector in = {{[PRICE_INPUT] = tiers[i].tokens}};
+        ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &in).nanousd, tiers[i].nanousd);
+    }
+    struct usage_vector both = {{[PRICE_INPUT] = 40000, [PRICE_OUTPUT] = 1000}};
+    ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &both).nanousd, 90000000);
     arena_free(a);
 }
 END_TEST
