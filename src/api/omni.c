@@ -17,11 +17,23 @@ struct str omni_provider_of(const struct upstream *u)
     return u->pool.n ? u->pool : str_of(u->kind->id);
 }
 
+/* What OmniRoute calls by the name of another kind of ours. */
+static const struct provider_kind *built_in(struct str provider)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } rows[] = {{"glm", "zai"}, {"minimax", "minimax-intl"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (str_eq(provider, str_of(rows[i].theirs)))
+            return provider_kind_find(str_of(rows[i].ours));
+    return provider_kind_find(provider);
+}
+
 const struct provider_kind *omni_kind(const struct snapshot *s, struct str provider,
                                       const struct custom_kind **custom)
 {
     *custom = custom_kind_find(s, provider);
-    return *custom ? &(*custom)->kind : provider_kind_find(provider);
+    return *custom ? &(*custom)->kind : built_in(provider);
 }
 
 bool omni_is_of(const struct snapshot *s, const struct upstream *u, struct str provider)
@@ -30,7 +42,7 @@ bool omni_is_of(const struct snapshot *s, const struct upstream *u, struct str p
     const struct provider_kind *kind = omni_kind(s, provider, &custom);
     if (str_eq(omni_provider_of(u), provider) || custom || !kind)
         return u->kind == kind || str_eq(omni_provider_of(u), provider);
-    return provider_kind_find(omni_provider_of(u)) == kind;
+    return built_in(omni_provider_of(u)) == kind;
 }
 
 struct str omni_prefix_of(const struct snapshot *s, const struct upstream *u)

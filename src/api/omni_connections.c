@@ -556,6 +556,32 @@ static bool make_entry(struct control_call *c, const struct upstream *was, struc
     return true;
 }
 
+static bool is_id_char(char ch)
+{
+    return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+           ch == '-' || ch == '_';
+}
+
+/* Of a kind whose address only lacks the account. */
+static bool make_account_url(struct control_call *c, const struct provider_kind *kind,
+                             struct entry *entry, struct err *e)
+{
+    const struct connection_in *in = c->in;
+    struct str id = HAS(c, IN_DATA) ? str_trim(json_get_str(in->data, "accountId")) : STR_NONE;
+    if (!kind->account_url[0] || entry->p.base_url.n)
+        return true;
+    for (size_t i = 0; i < id.n; i++)
+        if (!is_id_char(id.p[i]))
+            id.n = 0;
+    if (!id.n)
+        return err_field(e, "providerSpecificData.accountId",
+                         "'%s' needs the account's id in 'accountId', or a 'url'", kind->id);
+    entry->p.given |= PROVIDER_BASE_URL;
+    entry->p.base_url = str_fmt(c->arena, "%s" STR_FMT "%s", kind->account_url[0], STR_ARG(id),
+                                kind->account_url[1]);
+    return true;
+}
+
 static bool update(struct control_call *c, const struct upstream *u, int status, struct err *e)
 {
     struct entry entry = {.p = {.name = u->name}};
@@ -588,9 +614,11 @@ static bool create(struct control_call *c, struct err *e)
                                 .kind = str_of(kind->id)}};
     if (!make_entry(c, NULL, &entry, e))
         return false;
-    bool has_address = entry.p.base_url.n || kind->is_local || kind->is_builtin;
+    bool has_address = entry.p.base_url.n || kind->is_local || kind->is_builtin || kind->is_keyless;
     if (!secret_is_set(entry.p.api_key) && !has_address)
         return err_field(e, "apiKey", "'apiKey' or 'url' is required");
+    if (!make_account_url(c, kind, &entry, e))
+        return false;
     struct provider_member *more = ARENA_ARRAY(c->arena, struct provider_member,
                                                entry.p.n_more + 3);
     memcpy(more, entry.more, entry.p.n_more * sizeof *more);

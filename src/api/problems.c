@@ -237,7 +237,8 @@ static void of_providers(struct found *f)
         const struct upstream *u = s->upstreams[i];
         of_breakers(f, u, b, n);
         of_quotas(f, u);
-        if (u->is_enabled && !u->n_keys && u->kind->key_env && is_in_use(s, u))
+        if (u->is_enabled && !u->n_keys && u->kind->key_env && !u->kind->is_keyless &&
+            is_in_use(s, u))
             add(f, PROBLEM_CREDENTIAL, true, u->name)->message = str_fmt(
                 f->c->arena, "Models use the provider '" STR_FMT "', but it has no credential",
                 STR_ARG(u->name));

@@ -1,6 +1,7 @@
 #include "app/config_route.h"
 #include "base/codec.h"
 #include "base/log.h"
+#include "domain/custom_kind.h"
 #include "domain/route_policy.h"
 #include "json/json.h"
 #include <stdlib.h>
@@ -530,11 +531,10 @@ static bool policies(struct router_builder *b, const struct entry *v, size_t n, 
 
 /* ---- accounts of one kind ---- */
 
-static void add_to_pool(struct router_builder *b, const struct upstream *u)
+static void add_to_pool(struct router_builder *b, const struct upstream *u, struct str kind)
 {
     struct routing *r = b->r;
     struct pool *p = NULL;
-    struct str kind = str_of(u->kind->id);
     if (!u->is_enabled || u->kind->is_builtin || map_get(b->upstreams, kind))
         return;
     for (size_t i = 0; i < r->n_pools; i++)
@@ -553,9 +553,15 @@ static void add_to_pool(struct router_builder *b, const struct upstream *u)
 
 static void pools(struct router_builder *b)
 {
-    b->r->pools = ARENA_ARRAY(b->a, struct pool, b->s->n_upstreams + 1);
-    for (size_t i = 0; i < b->s->n_upstreams; i++)
-        add_to_pool(b, b->s->upstreams[i]);
+    b->r->pools = ARENA_ARRAY(b->a, struct pool, 2 * b->s->n_upstreams + 1);
+    for (size_t i = 0; i < b->s->n_upstreams; i++) {
+        const struct upstream *u = b->s->upstreams[i];
+        struct str kind = str_of(u->kind->id),
+                   made_as = u->pool.n ? pool_kind(b->s, u->pool) : kind;
+        add_to_pool(b, u, kind);
+        if (!str_eq(made_as, kind)) /* a surface calls it by the name of another kind */
+            add_to_pool(b, u, made_as);
+    }
 }
 
 /* ---- all of it ---- */

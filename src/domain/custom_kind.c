@@ -218,7 +218,9 @@ size_t pool_find(const struct snapshot *s, struct arena *a, struct str head,
     size_t n = 0;
     for (size_t i = 0; i < s->n_upstreams; i++) {
         const struct upstream *u = s->upstreams[i];
-        if (!u->is_enabled || !str_eq(str_of(u->kind->id), kind))
+        bool is_of = str_eq(str_of(u->kind->id), kind) ||
+                     (u->pool.n && str_eq(pool_kind(s, u->pool), kind));
+        if (!u->is_enabled || !is_of)
             continue;
         if (!v)
             v = ARENA_ARRAY(a, const struct upstream *, s->n_upstreams);

@@ -30,6 +30,6 @@ bool custom_kind_each(struct db *db, struct arena *a, bool (*each)(void *arg, st
 /* ---- pools ---- */
 /* The kind whose providers head/model names go to: head is its id, another name of it, or the prefix of a custom one; else head itself. */
 struct str pool_kind(const struct snapshot *s, struct str head);
-/* The enabled providers of that kind, by priority; 0: there is none. For the loader: the relay asks snapshot_of_provider(). */
+/* The enabled providers of that kind, or that were made under a name of it, by priority; 0: there is none. For the loader: the relay asks snapshot_of_provider(). */
 size_t pool_find(const struct snapshot *s, struct arena *a, struct str head, const struct upstream ***out);
 #endif

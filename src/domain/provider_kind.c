@@ -47,6 +47,12 @@ static const struct op_path usual_paths[] = {
 
 static const struct op_path anthropic_paths[] = {{OP_MODELS, "/v1/models"}, {OP_N, NULL}};
 static const struct op_path google_paths[] = {{OP_MODELS, "/v1beta/models"}, {OP_N, NULL}};
+/* API keys of the express mode need no project; other bases end in /v1/projects/PROJECT/locations/PLACE */
+static const struct op_path vertex_paths[] = {
+    {OP_GEMINI, "publishers/google/models/{model}"},
+    {OP_COUNT_GEMINI, "publishers/google/models/{model}"},
+    {OP_N, NULL},
+};
 /* api-version goes into the query; the deployment is the model id */
 static const struct op_path azure_paths[] = {
     {OP_CHAT, "/openai/deployments/{model}/chat/completions"},
@@ -129,6 +135,43 @@ static const struct provider_kind kinds[] = {
       BIT(OP_EMBED_OPENAI), QUIRK_DEVELOPER_ROLE | QUIRK_NO_FILES },
     { "volcengine", "Volcengine Ark", WIRES(WIRE_CHAT, WIRE_RESPONSES), "https://ark.cn-beijing.volces.com/api/v3", "VOLCENGINE_API_KEY", AUTH_BEARER, NULL,
       BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_THINKING_FIELD, STRIP("logprobs", "top_logprobs") },
+    { "nebius", "Nebius Token Factory", WIRES(WIRE_CHAT), "https://api.tokenfactory.nebius.com/v1", "NEBIUS_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_IMAGE_GENERATE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K },
+    { "hyperbolic", "Hyperbolic", WIRES(WIRE_CHAT), "https://api.hyperbolic.xyz/v1", "HYPERBOLIC_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K },
+    { "alicode", "Alibaba Coding Plan", WIRES(WIRE_CHAT), "https://coding.dashscope.aliyuncs.com/v1", "BAILIAN_CODING_PLAN_API_KEY", AUTH_BEARER, NULL,
+      0, TEXT_ONLY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
+    { "alicode-intl", "Alibaba Coding Plan outside China", WIRES(WIRE_CHAT), "https://coding-intl.dashscope.aliyuncs.com/v1", "BAILIAN_CODING_PLAN_API_KEY", AUTH_BEARER, NULL,
+      0, TEXT_ONLY | QUIRK_TOP_K, STRIP("frequency_penalty", "logit_bias") },
+    { "blackbox", "Blackbox", WIRES(WIRE_CHAT), "https://api.blackbox.ai/v1", "BLACKBOX_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), TEXT_ONLY },
+    { "ollama-cloud", "Ollama's cloud", WIRES(WIRE_CHAT), "https://ollama.com/v1", "OLLAMA_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), TEXT_ONLY },
+    { "synthetic", "Synthetic", WIRES(WIRE_CHAT), "https://api.synthetic.new/openai/v1", "SYNTHETIC_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K },
+    { "kilo-gateway", "Kilo gateway", WIRES(WIRE_CHAT), "https://api.kilo.ai/api/gateway", "KILO_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), MANY },
+    { "opencode-zen", "OpenCode Zen", WIRES(WIRE_CHAT), "https://opencode.ai/zen/v1", "OPENCODE_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), TEXT_ONLY },
+    { "opencode-go", "OpenCode Go", WIRES(WIRE_CHAT), "https://opencode.ai/zen/go/v1", "OPENCODE_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), TEXT_ONLY },
+    { "longcat", "LongCat", WIRES(WIRE_CHAT), "https://api.longcat.chat/openai/v1", "LONGCAT_API_KEY", AUTH_BEARER, NULL,
+      0, TEXT_ONLY },
+    { "pollinations", "Pollinations", WIRES(WIRE_CHAT), "https://text.pollinations.ai/openai", "POLLINATIONS_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_MODELS), TEXT_ONLY, .is_keyless = true },
+    { "puter", "Puter", WIRES(WIRE_CHAT), "https://api.puter.com/puterai/openai/v1", "PUTER_API_KEY", AUTH_BEARER, NULL,
+      0, TEXT_ONLY },
+    { "cloudflare-ai", "Cloudflare Workers AI", WIRES(WIRE_CHAT), NULL, "CLOUDFLARE_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI), TEXT_ONLY | QUIRK_TOP_K, .account_url = { "https://api.cloudflare.com/client/v4/accounts/", "/ai/v1" } },
+    { "scaleway", "Scaleway", WIRES(WIRE_CHAT), "https://api.scaleway.ai/v1", "SCALEWAY_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), TEXT_ONLY },
+    { "aimlapi", "AI/ML API", WIRES(WIRE_CHAT), "https://api.aimlapi.com/v1", "AIMLAPI_API_KEY", AUTH_BEARER, NULL,
+      BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), MANY | QUIRK_TOP_K },
+    { "vertex", "Google Vertex AI (express mode)", WIRES(WIRE_GEMINI), "https://aiplatform.googleapis.com/v1", "VERTEX_API_KEY", AUTH_X_GOOG, vertex_paths,
+      BIT(OP_COUNT_GEMINI), QUIRK_DUMMY_SIGNATURE },
+    { "zai", "Z.AI", WIRES(WIRE_ANTHROPIC), "https://api.z.ai/api/anthropic", "ZAI_API_KEY", AUTH_X_API_KEY, NULL, 0, 0 },
+    { "bailian-coding-plan", "Alibaba Coding Plan (Anthropic)", WIRES(WIRE_ANTHROPIC), "https://coding-intl.dashscope.aliyuncs.com/apps/anthropic", "BAILIAN_CODING_PLAN_API_KEY",
+      AUTH_X_API_KEY, NULL, 0, 0 },
     { "argo", "Argo", WIRES(WIRE_CHAT), NULL, "ARGO_API_KEY", AUTH_BEARER, NULL, BIT(OP_EMBED_OPENAI) | BIT(OP_MODELS), QUIRK_MAX_TOKENS_NEW },
     { "vllm", "vLLM", WIRES(WIRE_CHAT, WIRE_RESPONSES, WIRE_ANTHROPIC), NULL, NULL, AUTH_BEARER, messages_behind_v1,
       BIT(OP_COMPLETIONS) | BIT(OP_EMBED_OPENAI) | BIT(OP_RERANK) | BIT(OP_TRANSCRIBE) | BIT(OP_TRANSLATE) | BIT(OP_MODELS), TEXT_ONLY | QUIRK_TOP_K, .is_local = true },
@@ -142,11 +185,12 @@ static const struct provider_kind kinds[] = {
     { "google-compatible", "Google GenAI-compatible", WIRES(WIRE_GEMINI), NULL, NULL, AUTH_X_GOOG, google_paths,
       BIT(OP_COUNT_GEMINI) | BIT(OP_EMBED_GEMINI) | BIT(OP_MODELS), 0 },
     { "minimax-anthropic", "MiniMax (Anthropic)", WIRES(WIRE_ANTHROPIC), "https://api.minimaxi.com/anthropic", "MINIMAX_API_KEY", AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), QUIRK_HOIST_SYSTEM },
+    { "minimax-intl", "MiniMax outside China (Anthropic)", WIRES(WIRE_ANTHROPIC), "https://api.minimax.io/anthropic", "MINIMAX_INTL_API_KEY", AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), QUIRK_HOIST_SYSTEM },
     { "argo-anthropic", "Argo (Anthropic)", WIRES(WIRE_ANTHROPIC), NULL, "ARGO_API_KEY", AUTH_X_API_KEY, anthropic_paths, BIT(OP_MODELS), 0 },
     { "echo", "Echo (built in)", WIRES(WIRE_NONE), "", NULL, AUTH_NONE, NULL, 0, 0, .is_builtin = true },
 };
 
-/* llm-rosetta's types and shims, and names that people type */
+/* llm-rosetta's types and shims, OmniRoute's short names, and names that people type */
 static const struct { const char *alias, *id, *home; } aliases[] = {
     { "openai_chat", "openai-compatible", "openai" }, { "openai_responses", "openai-responses", "openai" },
     { "open_responses", "openai-responses", "openai" },
@@ -156,6 +200,9 @@ static const struct { const char *alias, *id, *home; } aliases[] = {
     { "anthropic_compatible", "anthropic-compatible" }, { "volcengine--openai_chat", "volcengine" },
     { "volcengine--openai_responses", "openai-responses", "volcengine" }, { "minimax--openai_chat", "minimax" }, { "minimax--anthropic", "minimax-anthropic" },
     { "openrouter--openai_chat", "openrouter" }, { "argo--openai_chat", "argo" }, { "argo--anthropic", "argo-anthropic" },
+    { "ds", "deepseek" }, { "pplx", "perplexity" }, { "bb", "blackbox" }, { "hyp", "hyperbolic" }, { "cf", "cloudflare-ai" }, { "ali", "alibaba" },
+    { "kg", "kilo-gateway" }, { "lc", "longcat" }, { "pol", "pollinations" }, { "pu", "puter" }, { "scw", "scaleway" }, { "aiml", "aimlapi" },
+    { "bcp", "bailian-coding-plan" }, { "ollamacloud", "ollama-cloud" }, { "minimax-cn", "minimax-anthropic" },
 };
 
 static const char *const op_names[OP_N] = {
@@ -212,6 +259,8 @@ static const struct { const char *kind, *model; uint32_t without, with; } model_
     { "anthropic", "claude-opus-5*",   0, QUIRK_MID_SYSTEM },
     { "google",    "gemini-3*",        0, QUIRK_THINKING_LEVEL | QUIRK_HTTPS_FILE_URI },
     { "google",    "gemini-2*",        QUIRK_DUMMY_SIGNATURE, 0 },
+    { "vertex",    "gemini-3*",        0, QUIRK_THINKING_LEVEL | QUIRK_HTTPS_FILE_URI },
+    { "vertex",    "gemini-2*",        QUIRK_DUMMY_SIGNATURE, 0 },
     { "google",    "gemini-1*",        QUIRK_DUMMY_SIGNATURE, QUIRK_SCHEMA_GEMINI },
     { "openai",    "o1*",              QUIRK_EFFORT_XHIGH, 0 },
     { "openai",    "o3*",              QUIRK_EFFORT_XHIGH, 0 },

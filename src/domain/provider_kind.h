@@ -60,12 +60,14 @@ struct provider_kind {
     const char *const *strip;  /* top-level request fields it refuses; NULL-terminated or NULL */
     const char *const *headers; /* "name: value" sent always; NULL-terminated or NULL */
     const char *api_version_param; /* azure: "api-version" query parameter */
+    const char *account_url[2]; /* before and behind the account's id: the base URL of who gives just that; NULL: none */
+    bool is_keyless;           /* answers without a key as well */
     bool is_local;             /* private addresses are what it is for; no key needed */
     bool is_builtin;           /* echo: answered inside */
 };
 /* Other names of kinds: *alias is set; NULL past the end. */
 const struct provider_kind *provider_alias_at(size_t i, const char **alias);
-const struct provider_kind *provider_kind_find(struct str id); /* also the aliases of llm-rosetta's types and shims; NULL unknown */
+const struct provider_kind *provider_kind_find(struct str id); /* also the names that llm-rosetta and OmniRoute have for them; NULL unknown */
 /* Of a type that is a format at a vendor's ("openai_chat"): the vendor's kind, whose base URL and key variable stand in
  * for missing ones. NULL: of other names. */
 const struct provider_kind *provider_kind_home(struct str id);

@@ -74,6 +74,28 @@ def test_what_a_connection_needs(s, upstream):
     assert made["url"] == upstream.origin
 
 
+def test_every_provider_of_the_registry(s, upstream):
+    """Where they lead is shown by the unit tests of the table."""
+    for name, base, path in (("synthetic", "/openai/v1", "/openai/v1/chat/completions"), ("bcp", "/apps/anthropic", "/apps/anthropic/v1/messages"),
+                             ("vertex", "/v1", "/v1/publishers/google/models/model-1:generateContent"), ("glm", "", "/v1/messages"),
+                             ("minimax", "", "/v1/messages")):  # these two lead elsewhere outside this surface
+        s.add(provider=name, name="mine", apiKey="k-1234567890", url=upstream.origin + base)
+        assert ask(s, name + "/model-1").status_code == 200, name
+        assert upstream.last.path == path, (name, upstream.last.path)
+        assert [c["name"] for c in connections(s, name)] == ["mine"]
+    for name in ("nebius hyperbolic zai minimax-cn alicode alicode-intl blackbox ollama-cloud kilo-gateway opencode-zen opencode-go longcat puter scaleway "
+                 "aimlapi ds pplx").split():
+        assert s.add(provider=name, name="n-" + name, apiKey="k-1234567890")["provider"] == name
+    invalid(s.api("POST", "/providers", {"provider": "cloudflare-ai", "name": "n", "apiKey": "k-1234567890"}), "providerSpecificData.accountId")
+    invalid(s.api("POST", "/providers", {"provider": "cf", "name": "n", "apiKey": "k-1234567890", "providerSpecificData": {"accountId": "../x"}}),
+            "providerSpecificData.accountId")
+    made = s.add(provider="cf", name="n", apiKey="k-1234567890", providerSpecificData={"accountId": "a1b2"})
+    assert made["url"] == "https://api.cloudflare.com/client/v4/accounts/a1b2/ai/v1"
+    assert s.add(provider="pollinations", name="free")["provider"] == "pollinations"  # answers without a key as well
+    for name in ("cc", "codex", "gemini-cli", "antigravity", "kiro", "cursor", "iflow", "cline", "kilocode", "kimi-coding"):
+        refused(s.api("POST", "/providers", {"provider": name, "apiKey": "k-1234567890"}), 400)
+
+
 def test_the_same_name_again_changes_the_connection(s):
     first = s.add(provider="groq", name="one", apiKey="k-1111111111", providerSpecificData={"a": 1, "b": 2})
     second = s.add(provider="groq", name="one", apiKey="k-2222222222", providerSpecificData={"b": 3})

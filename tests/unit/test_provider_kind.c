@@ -105,6 +105,68 @@ START_TEST(knows_every_vendor_and_every_spelling)
 }
 END_TEST
 
+/* OmniRoute's registry, which has whole addresses of conversations. */
+START_TEST(leads_where_omniroutes_registry_leads)
+{
+    static const struct {
+        const char *name, *alias, *address;
+        enum wire_id wire;
+        enum auth_style auth;
+    } rows[] = {
+        /* clang-format off */
+        { "openai", NULL, "https://api.openai.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "anthropic", NULL, "https://api.anthropic.com/v1/messages", WIRE_ANTHROPIC, AUTH_X_API_KEY },
+        { "gemini", "google", "https://generativelanguage.googleapis.com/v1beta/models/{model}", WIRE_GEMINI, AUTH_X_GOOG },
+        { "openrouter", NULL, "https://openrouter.ai/api/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "groq", NULL, "https://api.groq.com/openai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "xai", NULL, "https://api.x.ai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "mistral", NULL, "https://api.mistral.ai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "perplexity", "pplx", "https://api.perplexity.ai/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "together", NULL, "https://api.together.xyz/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "fireworks", NULL, "https://api.fireworks.ai/inference/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "cerebras", NULL, "https://api.cerebras.ai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "nvidia", NULL, "https://integrate.api.nvidia.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "nebius", NULL, "https://api.tokenfactory.nebius.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "hyperbolic", "hyp", "https://api.hyperbolic.xyz/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "huggingface", "hf", "https://router.huggingface.co/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "kimi", NULL, "https://api.moonshot.ai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "zai", NULL, "https://api.z.ai/api/anthropic/v1/messages", WIRE_ANTHROPIC, AUTH_X_API_KEY },
+        { "minimax-intl", NULL, "https://api.minimax.io/anthropic/v1/messages", WIRE_ANTHROPIC, AUTH_X_API_KEY },
+        { "minimax-cn", NULL, "https://api.minimaxi.com/anthropic/v1/messages", WIRE_ANTHROPIC, AUTH_X_API_KEY },
+        { "alicode", NULL, "https://coding.dashscope.aliyuncs.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "alicode-intl", NULL, "https://coding-intl.dashscope.aliyuncs.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "bailian-coding-plan", "bcp", "https://coding-intl.dashscope.aliyuncs.com/apps/anthropic/v1/messages", WIRE_ANTHROPIC, AUTH_X_API_KEY },
+        { "alibaba", "ali", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "blackbox", "bb", "https://api.blackbox.ai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "ollama-cloud", "ollamacloud", "https://ollama.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "synthetic", NULL, "https://api.synthetic.new/openai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "kilo-gateway", "kg", "https://api.kilo.ai/api/gateway/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "opencode-zen", NULL, "https://opencode.ai/zen/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "opencode-go", NULL, "https://opencode.ai/zen/go/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "longcat", "lc", "https://api.longcat.chat/openai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "pollinations", "pol", "https://text.pollinations.ai/openai/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "puter", "pu", "https://api.puter.com/puterai/openai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "scaleway", "scw", "https://api.scaleway.ai/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "aimlapi", "aiml", "https://api.aimlapi.com/v1/chat/completions", WIRE_CHAT, AUTH_BEARER },
+        { "vertex", NULL, "https://aiplatform.googleapis.com/v1/publishers/google/models/{model}", WIRE_GEMINI, AUTH_X_GOOG },
+        /* clang-format on */
+    };
+    struct arena *a = arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct provider_kind *k = provider_kind_find(str_of(rows[i].name));
+        ck_assert_msg(k != NULL, "%s", rows[i].name);
+        ck_assert_msg(!rows[i].alias || provider_kind_find(str_of(rows[i].alias)) == k, "%s",
+                      rows[i].alias);
+        const char *path = provider_kind_path(k, wire_op(rows[i].wire));
+        ck_assert_msg(path && k->wires[0] == rows[i].wire && k->auth == rows[i].auth, "%s", k->id);
+        struct str address = str_fmt(a, "%s%s%s", k->base_url, path[0] == '/' ? "" : "/", path);
+        ck_assert_msg(str_eq(address, str_of(rows[i].address)), "%s: " STR_FMT, k->id,
+                      STR_ARG(address));
+    }
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(names_every_operation)
 {
     for (int op = 0; op < OP_N; op++)
@@ -152,4 +214,5 @@ START_TEST(models_of_a_vendor_differ)
 END_TEST
 
 UNIT_MAIN("provider_kind", models_of_a_vendor_differ, every_row_is_sound,
-          knows_every_vendor_and_every_spelling, names_every_operation, serves_only_what_is_there)
+          knows_every_vendor_and_every_spelling, leads_where_omniroutes_registry_leads,
+          names_every_operation, serves_only_what_is_there)
