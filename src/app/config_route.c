@@ -161,6 +161,15 @@ static const struct model *usable(const struct router_builder *b, struct str nam
     return m && m->is_enabled ? m : NULL;
 }
 
+/* provider/model, or a vendor's model by its bare name. */
+static const struct model *of_provider(const struct router_builder *b, struct str name)
+{
+    const char *kinds[PROVIDER_MAKERS];
+    size_t n;
+    const struct model *m = snapshot_of_provider(b->s, b->a, name);
+    return m ? m : snapshot_of_vendor(b->s, b->a, name, kinds, &n);
+}
+
 static void lead(struct member *m, const struct model *to)
 {
     m->combo = to->group;
@@ -181,7 +190,7 @@ static void resolve_member(struct router_builder *b, struct member *m)
     } else if (served) {
         lead(m, served);
     } else {
-        const struct model *made = snapshot_of_provider(b->s, b->a, m->model);
+        const struct model *made = of_provider(b, m->model);
         if (made)
             lead(m, made);
     }
@@ -445,7 +454,7 @@ static void serve_alias(struct router_builder *b, const struct alias *alias)
     if (!to)
         to = usable(b, alias->to);
     if (!to)
-        to = snapshot_of_provider(b->s, b->a, alias->to);
+        to = of_provider(b, alias->to);
     if (!to || to->n_targets == 0) {
         log_warn(NULL, "config.alias_leads_nowhere", "alias=" STR_FMT " to=" STR_FMT,
                  STR_ARG(alias->name), STR_ARG(alias->to));

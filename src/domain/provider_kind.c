@@ -301,6 +301,43 @@ uint32_t provider_model_quirks(const struct provider_kind *k, uint32_t quirks, s
     return quirks;
 }
 
+/* Whose a bare name is; the first row that fits says it. What anybody may serve (open weights) is nobody's. */
+/* clang-format off */
+static const struct { const char *model, *kinds[PROVIDER_MAKERS]; } makers[] = {
+    { "gpt-oss*",             { NULL } },
+    { "gpt-*",                { "openai" } }, { "chatgpt-*",      { "openai" } }, { "codex-*",           { "openai" } }, { "computer-use-*",  { "openai" } },
+    { "o1",                   { "openai" } }, { "o1-*",           { "openai" } }, { "o3",                { "openai" } }, { "o3-*",            { "openai" } },
+    { "o4-*",                 { "openai" } }, { "dall-e-*",       { "openai" } }, { "whisper-1",         { "openai" } }, { "tts-1*",          { "openai" } },
+    { "text-embedding-3-*",   { "openai" } }, { "text-embedding-ada-*", { "openai" } }, { "*-moderation-*", { "openai" } }, { "sora-*",       { "openai" } },
+    { "claude-*",             { "anthropic" } },
+    { "gemini-*",             { "google" } }, { "gemma-*",        { "google" } },
+    { "deepseek-*",           { "deepseek" } },
+    { "grok-*",               { "xai" } },
+    { "mistral-*",            { "mistral" } }, { "codestral*",    { "mistral" } }, { "ministral-*",      { "mistral" } }, { "magistral-*",    { "mistral" } },
+    { "devstral-*",           { "mistral" } }, { "pixtral-*",     { "mistral" } }, { "open-mi*tral-*",   { "mistral" } },
+    { "command-*",            { "cohere" } },
+    { "sonar",                { "perplexity" } }, { "sonar-*",    { "perplexity" } },
+    { "kimi-*",               { "kimi", "moonshot" } }, { "moonshot-*", { "kimi", "moonshot" } },
+    { "glm-*",                { "zai", "zhipu" } },
+    { "MiniMax-*",            { "minimax-intl", "minimax", "minimax-anthropic" } },
+    { "qwen-*",               { "alibaba", "qwen" } }, { "qwen3-*", { "alibaba", "qwen" } }, { "qwq-*",  { "alibaba", "qwen" } },
+    { "ernie-*",              { "qianfan" } }, { "doubao-*",      { "volcengine" } }, { "LongCat-*",     { "longcat" } },
+};
+/* clang-format on */
+
+size_t provider_makers(struct str model, const char *out[PROVIDER_MAKERS])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+        if (!model_fits(str_of(makers[i].model), model))
+            continue;
+        for (; n < PROVIDER_MAKERS && makers[i].kinds[n]; n++)
+            out[n] = makers[i].kinds[n];
+        break;
+    }
+    return n;
+}
+
 bool provider_quirks_read(yyjson_val *v, struct quirk_edit *out, struct err *e)
 {
     yyjson_val *k, *is;

@@ -79,6 +79,9 @@ void provider_quirks_write(struct jw *w, struct quirk_edit q); /* the same objec
 uint32_t provider_quirks_edited(uint32_t quirks, struct quirk_edit q);
 /* Most tokens that a model thinks with, where its vendor says so; -1: not known. By its name there, or ours. */
 int64_t provider_model_thinks_most(struct str model);
+/* The kinds whose own a model of this bare name is ("gpt-4o": openai), of its families alone; count returned. */
+#define PROVIDER_MAKERS 3
+size_t provider_makers(struct str model, const char *out[PROVIDER_MAKERS]);
 const struct provider_kind *provider_kind_at(size_t i);       /* NULL past the end */
 const char *op_usual_path(enum op op);                        /* where most upstreams have it */
 /* Path behind the base URL for op (from the origin when it starts with ^), NULL when the kind does not serve it. */

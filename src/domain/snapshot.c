@@ -402,6 +402,7 @@ static const struct model *of_pool(const struct snapshot *s, struct arena *a, st
                                    size_t slash)
 {
     const struct routing *r = s->routing;
+    const struct custom_kind *custom = custom_kind_find(s, str_first(name, slash));
     struct str kind = pool_kind(s, str_first(name, slash));
     const struct pool *p = NULL;
     for (size_t i = 0; r && i < r->n_pools; i++)
@@ -409,7 +410,10 @@ static const struct model *of_pool(const struct snapshot *s, struct arena *a, st
             p = &r->pools[i];
     if (!p)
         return NULL;
-    struct model *made = unknown_model(a, name, p->upstreams[0]->from, p->n);
+    /* by whichever name of the kind it was asked for, rules see one */
+    struct str head = custom ? custom->prefix : str_of(p->upstreams[0]->kind->id),
+               full = str_fmt(a, STR_FMT STR_FMT, STR_ARG(head), STR_ARG(str_skip(name, slash)));
+    struct model *made = unknown_model(a, full, p->upstreams[0]->from, p->n);
     for (size_t i = 0; i < p->n; i++)
         made->targets[i] = (struct target){
             .upstream = p->upstreams[i],
@@ -421,6 +425,50 @@ static const struct model *of_pool(const struct snapshot *s, struct arena *a, st
     if (p->n > 1)
         made->group = combo_of_targets(a, made, &s->settings);
     return made;
+}
+
+/* Something of the configuration, be it switched off. */
+static bool is_called(const struct snapshot *s, struct str name)
+{
+    const struct routing *r = s->routing;
+    for (size_t i = 0; i < s->n_models; i++)
+        if (str_eq(s->models[i]->name, name))
+            return true;
+    for (size_t i = 0; r && i < r->n_combos; i++)
+        if (str_eq(r->combos[i]->name, name))
+            return true;
+    for (size_t i = 0; r && i < r->n_aliases; i++)
+        if (str_eq(r->aliases[i]->name, name))
+            return true;
+    for (size_t i = 0; r && i < r->n_chains; i++)
+        if (str_eq(r->chains[i]->model, name))
+            return true;
+    return false;
+}
+
+const struct model *snapshot_of_vendor(const struct snapshot *s, struct arena *a, struct str name,
+                                       const char *kinds[PROVIDER_MAKERS], size_t *count)
+{
+    const struct model *found = NULL;
+    size_t n = provider_makers(name, kinds), used = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct model *m = snapshot_of_provider(
+            s, a, str_fmt(a, "%s/" STR_FMT, kinds[i], STR_ARG(name)));
+        /* an entry may be called like a kind and be of another one */
+        if (!m || strcmp(m->targets[0].upstream->kind->id, kinds[i]) != 0)
+            continue;
+        found = m;
+        kinds[used++] = kinds[i];
+    }
+    *count = used && is_called(s, name) ? 0 : used;
+    return *count == 1 ? found : NULL;
+}
+
+static const struct model *of_vendor(const struct snapshot *s, struct arena *a, struct str name)
+{
+    const char *kinds[PROVIDER_MAKERS];
+    size_t n;
+    return snapshot_of_vendor(s, a, name, kinds, &n);
 }
 
 static const struct model *by_pattern(const struct snapshot *s, struct arena *a, struct str name,
@@ -437,6 +485,8 @@ static const struct model *by_pattern(const struct snapshot *s, struct arena *a,
             continue;
         if (!m)
             m = snapshot_of_provider(s, a, p->to);
+        if (!m)
+            m = of_vendor(s, a, p->to);
         if (m)
             return m;
     }
@@ -449,8 +499,15 @@ const struct model *snapshot_of_provider(const struct snapshot *s, struct arena 
     if (slash == name.n || slash + 1 == name.n)
         return NULL;
     const struct upstream *u = snapshot_upstream(s, str_first(name, slash));
+    if (!u) { /* another name of a kind, one of which has the kind's own */
+        struct str kind = pool_kind(s, str_first(name, slash));
+        u = str_eq(kind, str_first(name, slash)) ? NULL : snapshot_upstream(s, kind);
+        if (u)
+            name = str_fmt(a, STR_FMT STR_FMT, STR_ARG(kind), STR_ARG(str_skip(name, slash)));
+    }
     if (!u)
         return of_pool(s, a, name, slash);
+    slash = u->name.n;
     if (!u->is_enabled)
         return NULL;
     struct model *made = unknown_model(a, name, u->from, 1);
@@ -468,7 +525,9 @@ const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, 
         if (other)
             return other;
     }
-    return m ? m : snapshot_of_provider(s, a, name);
+    if (!m)
+        m = snapshot_of_provider(s, a, name);
+    return m ? m : of_vendor(s, a, name);
 }
 
 bool snapshot_cut_extended(const struct snapshot *s, struct str *name)

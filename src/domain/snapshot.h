@@ -239,13 +239,15 @@ const struct key *const *snapshot_keys_by_id(const struct snapshot *s);
 size_t snapshot_keys_from(const struct snapshot *s, struct str id); /* of these, the place of the first that is not before id */
 const struct key *snapshot_key_by_id(const struct snapshot *s, struct str id); /* NULL unknown */
 const struct model *snapshot_model(const struct snapshot *s, struct str name);  /* an enabled one by its name; NULL */
-/* The same, what patterns of aliases make of it, and "provider/model-id" of any enabled provider or kind of provider, made in the arena;
- * NULL unknown. */
-/* The same, and "provider/model-id" of any enabled provider, or of all of a pool, made in the arena; NULL unknown. */
+/* The same, what patterns of aliases make of it, "provider/model-id" of any enabled provider or kind of provider, and the bare name of a
+ * vendor's model, made in the arena; NULL unknown. */
 const struct model *snapshot_resolve(const struct snapshot *s, struct arena *a, struct str name);
 /* "x[1m]", which is x with its extended context, where nothing is served by that name: true, and *name is x. */
 bool snapshot_cut_extended(const struct snapshot *s, struct str *name);
 const struct model *snapshot_of_provider(const struct snapshot *s, struct arena *a, struct str name); /* provider/model-id alone */
+/* A vendor's model by its bare name, where nothing is called so and one of the kinds that have it is configured: kind/name. NULL: none is, or
+ * several are: of these the names are in kinds, and count says how many. */
+const struct model *snapshot_of_vendor(const struct snapshot *s, struct arena *a, struct str name, const char *kinds[PROVIDER_MAKERS], size_t *count);
 void combo_defaults(struct combo *c, const struct settings *set); /* what is below 0 as the settings say */
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set); /* what there is to choose from */
 /* What a model of an upstream costs, as target.prices has it; made in the arena. */

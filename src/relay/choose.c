@@ -190,9 +190,27 @@ static bool start_choice(struct relay *rl, const struct model *m)
     return rl->n_order > 0;
 }
 
+/* Of several vendors that all have it, the caller says which. */
+static bool is_of_several(const struct snapshot *s, struct arena *a, struct str name, struct err *e)
+{
+    const char *kinds[PROVIDER_MAKERS];
+    size_t n;
+    (void)snapshot_of_vendor(s, a, name, kinds, &n);
+    if (n < 2)
+        return false;
+    err_set(e, ERR_INPUT, "ambiguous_model",
+            "Model '" STR_FMT "' is had by several providers: '%s/" STR_FMT "' or '%s/" STR_FMT "'",
+            STR_ARG(str_first(name, 100)), kinds[0], STR_ARG(str_first(name, 100)), kinds[1],
+            STR_ARG(str_first(name, 100)));
+    (void)snprintf(e->field, sizeof e->field, "model");
+    return true;
+}
+
 static bool unknown_model(const struct snapshot *s, struct arena *a, const struct key *key,
                           struct str name, struct err *e)
 {
+    if (is_of_several(s, a, name, e))
+        return false;
     struct str near[3];
     struct buf b;
     size_t n = snapshot_near(s, key, name, near, ARRAY_LEN(near));
@@ -246,8 +264,8 @@ const struct model *served_model(const struct snapshot *s, const struct target *
     return found;
 }
 
-/* Of the name that was asked for, else of the combo or served model behind it: aliases, patterns and provider/model are other names of
- * what they lead to, and no way around what is said of that. */
+/* Of the name that was asked for, else of the combo or served model behind it, or of kind/model: aliases, patterns, provider/model and bare
+ * names are other names of what they lead to, and no way around what is said of that. */
 static const struct route_policy *policy_of(const struct snapshot *s, struct str name,
                                             const struct model *m, const struct asker *by)
 {
@@ -257,7 +275,7 @@ static const struct route_policy *policy_of(const struct snapshot *s, struct str
         return p;
     bool is_combo = m->group && !m->group->of;
     const struct model *served = is_combo ? NULL : served_model(s, &m->targets[0]);
-    struct str behind = is_combo ? m->group->name : served ? served->name : name;
+    struct str behind = is_combo ? m->group->name : served ? served->name : m->name;
     return str_eq(behind, name) ? NULL : route_policy_for(s->policies, behind, id, by->tasks);
 }
 

@@ -194,23 +194,23 @@ def test_check_27_metrics_come_from_the_request_log(s, upstream):
 def test_patterns_lead_models_to_combos(s, upstream):
     combo = ok(s.api("POST", "/combos", {"name": "c", "models": ["one/a"]}), 201)
     other = ok(s.api("POST", "/combos", {"name": "d", "models": ["two/b"]}), 201)
-    m = ok(s.api("POST", "/model-combo-mappings", {"pattern": "gpt-4*", "comboId": combo["id"], "description": "old names"}), 201)["mapping"]
+    m = ok(s.api("POST", "/model-combo-mappings", {"pattern": "mine-4*", "comboId": combo["id"], "description": "old names"}), 201)["mapping"]
     assert (m["pattern"], m["comboId"], m["comboName"], m["priority"], m["enabled"], m["description"]) == (
-        "gpt-4*", combo["id"], "c", 0, True, "old names")
-    ok(s.api("POST", "/model-combo-mappings", {"pattern": "gpt-4-x*", "comboId": "d", "priority": -1}), 201)
-    ok(ask(s, "GPT-4-xl"))  # the higher priority counts, whatever the case
+        "mine-4*", combo["id"], "c", 0, True, "old names")
+    ok(s.api("POST", "/model-combo-mappings", {"pattern": "mine-4-x*", "comboId": "d", "priority": -1}), 201)
+    ok(ask(s, "MINE-4-xl"))  # the higher priority counts, whatever the case
     path = "/model-combo-mappings/" + m["id"]
-    changed = ok(s.api("PUT", path, {"pattern": "gpt-5*", "priority": 3}))["mapping"]
-    assert (changed["id"], changed["pattern"], changed["priority"], changed["description"]) == (m["id"], "gpt-5*", 3, "old names")
-    ok(ask(s, "gpt-4-xl"))
+    changed = ok(s.api("PUT", path, {"pattern": "mine-5*", "priority": 3}))["mapping"]
+    assert (changed["id"], changed["pattern"], changed["priority"], changed["description"]) == (m["id"], "mine-5*", 3, "old names")
+    ok(ask(s, "mine-4-xl"))
     assert asked(upstream) == [("one", "a"), ("two", "b")]
     assert ok(s.api("PUT", path, {"enabled": False, "comboId": other["id"]}))["mapping"]["enabled"] is False
-    assert ask(s, "gpt-5").status_code == 404
-    assert {x["pattern"] for x in ok(s.api("GET", "/model-combo-mappings"))["mappings"]} == {"gpt-5*", "gpt-4-x*"}
+    assert ask(s, "mine-5").status_code == 404
+    assert {x["pattern"] for x in ok(s.api("GET", "/model-combo-mappings"))["mappings"]} == {"mine-5*", "mine-4-x*"}
     assert ok(s.api("GET", path))["mapping"]["comboName"] == "d"
     invalid(s.api("POST", "/model-combo-mappings", {"pattern": "x", "comboId": "nobody"}), "comboId")
     invalid(s.api("PUT", path, {}), "body")
-    refused(s.api("POST", "/model-combo-mappings", {"pattern": "gpt-5*", "comboId": "c"}), 400)
+    refused(s.api("POST", "/model-combo-mappings", {"pattern": "mine-5*", "comboId": "c"}), 400)
     ok(s.api("DELETE", path))
     refused(s.api("GET", path), 404)
     ok(s.api("DELETE", "/combos/d"))  # takes what leads to it along
@@ -256,12 +256,12 @@ def test_fallback_chains_bind(s, upstream):
 def test_renamed_models(s, upstream):
     assert ok(s.api("GET", "/settings/model-aliases")) == {"builtIn": {}, "custom": {}, "all": {}}
     ok(s.api("POST", "/models/alias", {"alias": "stays", "model": "one/z"}))
-    ok(s.api("POST", "/settings/model-aliases", {"from": "gpt-old", "to": "one/gpt-new"}))
-    ok(ask(s, "gpt-old"))
+    ok(s.api("POST", "/settings/model-aliases", {"from": "mine-old", "to": "one/gpt-new"}))
+    ok(ask(s, "mine-old"))
     assert asked(upstream) == [("one", "gpt-new")]
     got = ok(s.api("PUT", "/settings/model-aliases", {"aliases": {"a": "two/b", "c": "two/d"}}))
     assert got["custom"] == got["all"] == {"a": "two/b", "c": "two/d"}
-    assert ask(s, "gpt-old").status_code == 404
+    assert ask(s, "mine-old").status_code == 404
     ok(ask(s, "c"))
     ok(ask(s, "stays"))  # an alias of another making
     assert asked(upstream)[1:] == [("two", "d"), ("one", "z")]

@@ -275,6 +275,48 @@ def test_names_lead_where_they_should(start_sluice, scripted):
     assert {"ma/b", "one", "ma"} <= set(names) and not {"off", "gpt-*"} & set(names) and len(names) == len(set(names))
 
 
+def vendors(origin, **more):
+    """An OpenAI account under a name of its own, a DeepSeek entry called so, and two kinds that have the same models."""
+    config = config_of(origin, **more)
+    config["providers"] = {"oa": provider("chat", origin + "/oa", type="openai"), "deepseek": provider("chat", origin + "/ds", type="deepseek"),
+                           "cn": provider("chat", origin + "/cn", type="moonshot"), "out": provider("chat", origin + "/out", type="kimi"),
+                           "anthropic": provider("chat", origin + "/not", type="openai-compatible")}
+    config["models"] = {"gpt-off": {"provider": "oa", "enabled": False}, "plain": "cn"}
+    return config
+
+
+def test_a_vendors_model_by_its_bare_name(start_sluice, scripted):
+    config = vendors(scripted.origin, aliases={"fast": "gpt-4o-mini", "gpt-x*": "deepseek-chat"}, combos={"k": {"members": ["deepseek-reasoner"]}},
+                     chains={"gpt-chained": ["cn"]})
+    s = start_sluice(config)
+    for name, at, sent in (("gpt-4o", "oa", "gpt-4o"), ("o3", "oa", "o3"), ("deepseek-chat", "deepseek", "deepseek-chat"), ("openai/gpt-4o", "oa", "gpt-4o"),
+                           ("ds/deepseek-chat", "deepseek", "deepseek-chat"), ("fast", "oa", "gpt-4o-mini"), ("gpt-x1", "deepseek", "deepseek-chat"),
+                           ("k", "deepseek", "deepseek-reasoner"), ("gpt-chained", "cn", "gpt-chained"), ("gpt-4o[1m]", "oa", "gpt-4o")):
+        assert who(s, name) == at and scripted.last.json["model"] == sent, name
+    # what is switched off, whose vendor is not there (an entry that is only called so is another kind's), and what is nobody's
+    for name in ("gpt-off", "claude-sonnet-4-5", "gemini-2.5-pro", "gpt-oss-120b", "whatever"):
+        r = ask(s, name)
+        assert r.status_code == 404 and r.json()["error"]["code"] == "model_not_found", name
+    r = ask(s, "kimi-k2-thinking")
+    assert r.status_code == 400 and r.json()["error"]["code"] == "ambiguous_model", r.text
+    assert "'kimi/kimi-k2-thinking' or 'moonshot/kimi-k2-thinking'" in r.json()["error"]["message"]
+    s.key = ADMIN
+    assert explain(s, "gpt-4o")["model"] == "openai/gpt-4o"
+
+
+def test_rules_see_which_vendors_model_a_name_means(start_sluice, scripted):
+    scripted.reset()
+    config = vendors(scripted.origin, policies={"no": {"model": "deepseek/deepseek-chat", "action": "deny"}, "not that": {"model": "openai/gpt-4o", "action": "deny"}})
+    config["server"]["api_keys"][0]["allowed_models"] = ["openai/gpt-4*", "deepseek/*", "plain", "o3"]
+    s = start_sluice(config)
+    for name, code in (("gpt-4o", "policy_denied"), ("openai/gpt-4o", "policy_denied"), ("deepseek-chat", "policy_denied"), ("ds/deepseek-chat", "policy_denied"),
+                       ("gpt-5", "model_not_allowed"), ("o1", "model_not_allowed")):
+        r = ask(s, name)
+        assert r.status_code == 403 and r.json()["error"]["code"] == code, (name, r.text)
+    assert asked(scripted) == []
+    assert [who(s, name) for name in ("gpt-4o-mini", "o3", "deepseek-reasoner", "ds/deepseek-reasoner", "plain")] == ["oa", "oa", "deepseek", "deepseek", "cn"]
+
+
 def test_a_kind_of_provider_is_a_pool_of_accounts(start_sluice, scripted):
     config = config_of(scripted.origin)
     config["providers"]["b"]["priority"] = -1

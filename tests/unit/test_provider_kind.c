@@ -167,6 +167,36 @@ START_TEST(leads_where_omniroutes_registry_leads)
 }
 END_TEST
 
+START_TEST(a_familys_name_says_whose_it_is)
+{
+    static const struct {
+        const char *model, *kind;
+        size_t n;
+    } rows[] = {{"gpt-4o", "openai", 1},
+                {"o1", "openai", 1},
+                {"o1x", NULL, 0},
+                {"text-embedding-3-small", "openai", 1},
+                {"claude-sonnet-4-5", "anthropic", 1},
+                {"gemini-2.5-pro", "google", 1},
+                {"gemma-3-27b-it", "google", 1},
+                {"deepseek-chat", "deepseek", 1},
+                {"open-mixtral-8x22b", "mistral", 1},
+                {"glm-4.6", "zai", 2},
+                {"MiniMax-M2", "minimax-intl", 3},
+                {"gpt-oss-120b", NULL, 0},
+                {"llama-3.3-70b-versatile", NULL, 0},
+                {"", NULL, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *kinds[PROVIDER_MAKERS];
+        size_t n = provider_makers(str_of(rows[i].model), kinds);
+        ck_assert_msg(n == rows[i].n, "%s: %zu", rows[i].model, n);
+        for (size_t k = 0; k < n; k++)
+            ck_assert_ptr_nonnull(provider_kind_find(str_of(kinds[k])));
+        ck_assert(n == 0 || strcmp(kinds[0], rows[i].kind) == 0);
+    }
+}
+END_TEST
+
 START_TEST(names_every_operation)
 {
     for (int op = 0; op < OP_N; op++)
@@ -215,4 +245,4 @@ END_TEST
 
 UNIT_MAIN("provider_kind", models_of_a_vendor_differ, every_row_is_sound,
           knows_every_vendor_and_every_spelling, leads_where_omniroutes_registry_leads,
-          names_every_operation, serves_only_what_is_there)
+          a_familys_name_says_whose_it_is, names_every_operation, serves_only_what_is_there)
