@@ -4,7 +4,8 @@
 #include "relay/request.h"
 
 struct commit {
-    struct buf held; /* what the present read brought */
+    struct buf held;      /* what the present read brought */
+    size_t about_to_send; /* behind it, while it is settled */
     bool is_settled;
     struct ir_usage usage;
     enum usage_quality quality;
@@ -29,19 +30,26 @@ static void send_held(struct relay *rl, struct commit *c)
     buf_init(&c->held, SIZE_MAX / 4);
 }
 
-void commit_settle(struct relay *rl)
+void commit_settle(struct relay *rl, size_t about_to_send)
 {
     struct commit *c = commit_of(rl);
     if (!c || c->is_settled)
         return;
     struct usage_record u = {0};
+    c->about_to_send = about_to_send;
     relay_fill_record(rl, &u);
     relay_put_line(rl, &u);
     c->is_settled = true;
     c->usage = u.usage;
     c->quality = u.quality;
     c->money = u.money;
+    c->about_to_send = 0;
     send_held(rl, c);
+}
+
+size_t commit_unsent(const struct relay *rl)
+{
+    return rl->commit ? rl->commit->held.n + rl->commit->about_to_send : 0;
 }
 
 bool commit_recall(const struct relay *rl, struct usage_record *u)
@@ -72,7 +80,7 @@ void commit_read_end(struct relay *rl)
     if (!c || !c->held.n)
         return;
     if (rl->is_done)
-        commit_settle(rl);
+        commit_settle(rl, 0);
     else
         send_held(rl, c);
 }

@@ -67,9 +67,9 @@ static int64_t tokens_so_far(const struct relay *rl, bool *is_estimate)
 
 int64_t live_tokens_out(const struct relay *rl)
 {
+    int64_t bytes = (int64_t)(rl->r->bytes_out + commit_unsent(rl));
     int64_t n = rl->mode == REPLY_PASS ? rl->pass.usage.output_total : rl->usage.output_total;
-    int64_t guess = (int64_t)rl->r->bytes_out /
-                    (rl->is_stream ? bytes_a_token(rl->spec->client) : 4);
+    int64_t guess = bytes / (rl->is_stream ? bytes_a_token(rl->spec->client) : 4);
     return n > guess ? n : guess;
 }
 

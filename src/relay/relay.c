@@ -227,7 +227,7 @@ void relay_reply_json(struct relay *rl, int status, struct str body)
     struct http_header h[40];
     rl->status = status;
     if (rl->money)
-        commit_settle(rl);
+        commit_settle(rl, body.n);
     size_t n = reply_headers(rl, h, ARRAY_LEN(h), STR("application/json; charset=utf-8"));
     rl->is_head_sent = true;
     http_reply(rl->r, status, h, n, body);
@@ -380,7 +380,7 @@ void relay_finish(struct relay *rl)
     timer_stop(&rl->keepalive);
     timer_stop(&rl->linger);
     if (rl->money)
-        commit_settle(rl);
+        commit_settle(rl, 0);
     end_reply(rl);
 }
 

@@ -303,7 +303,8 @@ void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, 
 void money_record(struct relay *rl, struct usage_record *u);   /* settles, and fills in what it cost */
 bool money_binds(const struct relay *rl) MUST_USE;             /* it is under a budget that stops */
 /* commit.c: under a budget that stops, the line of an answer is kept before its last bytes go out */
-void commit_settle(struct relay *rl);                         /* the rest of the answer is about to be sent: behind what is held */
+void commit_settle(struct relay *rl, size_t about_to_send);   /* the rest of the answer, so many bytes, is about to be sent: behind what is held */
+size_t commit_unsent(const struct relay *rl);                 /* bytes of the answer that are known, and have not gone out */
 bool commit_recall(const struct relay *rl, struct usage_record *u) MUST_USE; /* what was settled; false: nothing yet */
 bool commit_keeps(struct relay *rl, struct str bytes) MUST_USE; /* of a stream's last read: true: they go out when it is over */
 void commit_read_end(struct relay *rl);                       /* the read is over: what it brought goes out */
