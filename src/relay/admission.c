@@ -51,7 +51,7 @@ static int64_t estimate(struct relay *rl)
 {
     if (rl->spec->shape == RELAY_COUNT || rl->spec->shape == RELAY_FORM)
         return 0;
-    int64_t output = rl->asked_output > 0 ? rl->asked_output : USUAL_OUTPUT;
+    int64_t output = (rl->asked_output > 0 ? rl->asked_output : USUAL_OUTPUT) * rl->asked_choices;
     return asked_input(rl->body) + (rl->spec->shape == RELAY_TALK ? output : 0);
 }
 
@@ -63,15 +63,26 @@ static bool counts_tokens(const struct limit_place *p, size_t n)
     return false;
 }
 
-/* What it really used; what nobody reported stays as it was estimated, where it was answered at all. */
+/* Its client left, or the operator ended it, while its upstream worked for it. */
+static bool was_ended_early(const struct relay *rl)
+{
+    return rl->sent_ns && !rl->is_done &&
+           (rl->r->is_aborted || strcmp(rl->error_code, "cancelled") == 0);
+}
+
+/* What it really used; what nobody reported stays as it was estimated, where it was answered, or an upstream was at it. */
 static int64_t used_tokens(const struct relay *rl, int64_t reserved)
 {
     const struct ir_usage *u = &rl->usage;
     int64_t in = u->input_total, out = u->output_total;
-    if (in >= 0 || out >= 0)
-        return (in > 0 ? in : 0) + (out > 0 ? out : 0);
-    bool is_answered = rl->is_head_sent && rl->status < 400;
-    return is_answered ? reserved : 0;
+    if (in < 0 && out < 0)
+        return (rl->is_head_sent && rl->status < 400) || was_ended_early(rl) ? reserved : 0;
+    /* of its reply only the beginning was told */
+    if (rl->is_stream && rl->is_head_sent && !rl->is_done) {
+        int64_t so_far = live_tokens_out(rl);
+        out = so_far > out ? so_far : out;
+    }
+    return (in > 0 ? in : 0) + (out > 0 ? out : 0);
 }
 
 /* ---- refusing ---- */

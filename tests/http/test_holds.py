@@ -36,3 +36,50 @@ def test_a_reply_without_usage_costs_the_same_under_a_budget(start, scripted, pa
         out.append(line["output_tokens"])
         s.stop()
     assert out[0] == out[1] > 20, out
+
+
+def used(s, key="k0000001"):
+    rows = s.get("/sluice/v1/limits", headers={"Authorization": "Bearer " + LIMITS_ADMIN}, auth=False).json()["data"]
+    return next(r["used"] for r in rows if r["id"] == key)
+
+
+def test_token_limits_count_every_answer(start_sluice):
+    s = start_sluice(limits_config({"tokens_per_minute": 1000}, {"limit_queue_ms": 0}))
+    assert chat(s, body={"model": "echo", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5}).status_code == 200
+    for n in (3, 50, "3", 3.0):
+        r = chat(s, body={"model": "echo", "messages": [{"role": "user", "content": "x"}], "max_tokens": 400, "n": n})
+        assert r.status_code == 429 and "tokens per minute" in r.text, (n, r.text)
+
+
+async def silent(conn, request):
+    await conn.until_gone()
+
+
+def test_tokens_of_who_leaves_are_counted(start, scripted):
+    config = money_config(scripted)
+    config["server"]["api_keys"].append({"id": "k0000001", "key": "sk-tokens-0123456789abcdef", "limits": {"tokens_per_minute": 5000}})
+    s = start(config)
+
+    def so_far():
+        return next(r["used"] for r in admin(s, "GET", "/sluice/v1/limits").json()["data"] if r["id"] == "k0000001")
+    body = json.dumps({"model": "to-chat", "max_tokens": 900, **SAY}).encode()
+    for n in (1, 2):
+        seen = len(scripted.requests)
+        scripted.play(silent)
+        with s.connect() as c:
+            c.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-tokens-0123456789abcdef\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
+            scripted.wait(seen + 1)
+        lines(s, n)  # it was noticed
+        wait_for(lambda n=n: n * 900 < so_far() < n * 1000, "all that it may have come to counts")
+    # so does what the operator ended
+    scripted.play(silent)
+    t = threading.Thread(target=lambda: s.call("POST", CHAT, body, headers=s.auth("sk-tokens-0123456789abcdef"), timeout=60))
+    t.start()
+    row = wait_for(lambda: [a for a in admin(s, "GET", "/sluice/v1/requests/active").json()["data"] if a["upstream"]], "it waits")[0]
+    assert admin(s, "DELETE", "/sluice/v1/requests/active/" + row["id"]).status_code == 204
+    t.join(60)
+    wait_for(lambda: 2700 < so_far() < 3000, "it counts")
+    # what failed does not
+    scripted.play(http(400, '{"error":{"message":"no"}}'))
+    assert s.call("POST", CHAT, body, headers=s.auth("sk-tokens-0123456789abcdef")).status_code == 400
+    wait_for(lambda: 2700 < so_far() < 3000, "a failure costs nothing")
