@@ -172,9 +172,35 @@ static bool get(struct control_call *c, struct err *e)
     return reply(c, 200, c->snap, route_param(&c->params, "name"), e);
 }
 
+/* A budget of nobody would hold nothing, and say that it does. A tag may be given to keys later. */
+static bool is_of_somebody(struct control_call *c, enum change_mode mode, struct str from,
+                           struct err *e)
+{
+    const struct budget_in *in = c->in;
+    struct err none = ERR_INIT; /* whether there is one to be changed is found out behind this */
+    const struct budget *was = mode == CHANGE_UPDATE ? find(c->snap, from, &none) : NULL;
+    int scope = in->scope.n ? word_value(budget_scope_words, in->scope, -1)
+                : was       ? (int)was->scope
+                            : BUDGET_KEY;
+    struct str subject = in->subject.n ? in->subject : was ? was->subject : STR_NONE;
+    bool is_there = true;
+    if (subject.n && (in->scope.n || in->subject.n)) {
+        if (scope == BUDGET_KEY)
+            is_there = snapshot_key_by_id(c->snap, subject) != NULL;
+        else if (scope == BUDGET_ORG || scope == BUDGET_USER)
+            is_there = snapshot_holder(c->snap, scope == BUDGET_ORG ? HOLDER_ORG : HOLDER_USER,
+                                       subject) != NULL;
+    }
+    return is_there ||
+           err_field(e, "subject", "There is no %s '" STR_FMT "'",
+                     word_text(budget_scope_words, scope, ""), STR_ARG(str_first(subject, 100)));
+}
+
 static bool put(struct control_call *c, enum change_mode mode, struct str from, struct err *e)
 {
     const struct budget_in *in = c->in;
+    if (!is_of_somebody(c, mode, from, e))
+        return false;
     struct entry_change change = {.section = SECTION_BUDGETS,
                                   .name = c->present & 1 ? in->name : from,
                                   .rename_from = from,

@@ -83,3 +83,20 @@ def test_tokens_of_who_leaves_are_counted(start, scripted):
     scripted.play(http(400, '{"error":{"message":"no"}}'))
     assert s.call("POST", CHAT, body, headers=s.auth("sk-tokens-0123456789abcdef")).status_code == 400
     wait_for(lambda: 2700 < so_far() < 3000, "a failure costs nothing")
+
+
+def test_a_budget_is_of_somebody(start, scripted):
+    s = start(money_config(scripted))
+    for scope, there in (("key", "0b000000"), ("org", "acme"), ("user", "ann"), ("tag", None)):
+        body = {"name": scope, "scope": scope, "subject": "nobody", "limit_usd": 1}
+        r = admin(s, "POST", "/sluice/v1/budgets", body)
+        if there is None:
+            assert r.status_code == 201, r.text  # keys may get it later
+            continue
+        assert r.status_code == 400 and r.json()["error"]["param"] == "subject" and "no %s 'nobody'" % scope in r.text, r.text
+        assert admin(s, "POST", "/sluice/v1/budgets", {**body, "subject": there}).status_code == 201
+        r = admin(s, "PATCH", "/sluice/v1/budgets/" + scope, {"subject": "nobody"})
+        assert r.status_code == 400 and r.json()["error"]["param"] == "subject", r.text
+        assert admin(s, "PATCH", "/sluice/v1/budgets/" + scope, {"limit_usd": 2}).status_code == 200
+    r = admin(s, "PATCH", "/sluice/v1/budgets/key", {"scope": "org"})  # a key's id is no organisation
+    assert r.status_code == 400, r.text
