@@ -26,7 +26,8 @@ struct import_out {
     int64_t rows;
 };
 static const struct shape import_shape = SHAPE(
-    struct import_out, FIELD(struct import_out, format, 0, "Which export it was"),
+    struct import_out,
+    FIELD(struct import_out, format, 0, "Which export it was; empty: one that tells of nothing"),
     FIELD(struct import_out, rows, 0, "Days and models that it tells of"),
     FIELD(struct import_out, from, NULL_EMPTY, "The first day"),
     FIELD(struct import_out, to, NULL_EMPTY, "The last day"));

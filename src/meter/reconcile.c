@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #define DAY_S 86400
-#define CENT 10000000 /* nano-USD: what bills are rounded to */
+#define CENT 10000000              /* nano-USD: what bills are rounded to */
+#define MAX_COUNT 1000000000000000 /* of a day and a model; a million USD as well */
 
 const char *const drift_cause_names[DRIFT_CAUSES] = {
     [DRIFT_MISSING] = "missing_requests", [DRIFT_DUPLICATE] = "duplicate",
@@ -62,6 +63,34 @@ static void add(int64_t *to, int64_t v)
         *to = (*to > 0 ? *to : 0) + v;
 }
 
+/* What is there and no count, or no amount, would be missing from the comparison without a word: the export is refused. */
+static int64_t bad(struct day_uses *out, const char *what)
+{
+    if (!out->bad) {
+        out->bad = what;
+        out->bad_row = out->row;
+    }
+    return -1;
+}
+
+/* -1: it does not tell. */
+static int64_t count_of(struct day_uses *out, yyjson_val *r, const char *name)
+{
+    yyjson_val *v = json_get(r, name);
+    int64_t n;
+    if (json_absent(v))
+        return -1;
+    return json_int(v, &n) && n >= 0 && n <= MAX_COUNT ? n : bad(out, name);
+}
+
+static int64_t amount_of(struct day_uses *out, struct str text, int shift, const char *name)
+{
+    int64_t n;
+    if (text.n == 0)
+        return -1;
+    return decimal_parse(text, shift, &n) && n <= MAX_COUNT ? n : bad(out, name);
+}
+
 /* A number of seconds, an RFC 3339 time, or a date. */
 static bool day_of(struct arena *a, yyjson_val *v, int64_t *day)
 {
@@ -85,20 +114,19 @@ static struct str lexeme_of(yyjson_val *v)
 static void openai_result(struct arena *a, struct day_uses *out, int64_t day, yyjson_val *r)
 {
     yyjson_val *amount = json_get(r, "amount");
-    int64_t nanousd;
     if (yyjson_is_obj(amount)) { /* "gpt-4o-mini, input" */
         struct str model, item = json_get_str(r, "line_item");
         (void)str_cut(item, ',', &model);
-        if (decimal_parse(lexeme_of(json_get(amount, "value")), 9, &nanousd))
-            add(&use_of(a, out, day, str_trim(model))->nanousd, nanousd);
+        add(&use_of(a, out, day, str_trim(model))->nanousd,
+            amount_of(out, lexeme_of(json_get(amount, "value")), 9, "amount.value"));
         out->format = "openai_costs";
         return;
     }
     struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
-    add(&u->requests, json_get_int(r, "num_model_requests", -1));
-    add(&u->input, json_get_int(r, "input_tokens", -1));
-    add(&u->cached, json_get_int(r, "input_cached_tokens", -1));
-    add(&u->output, json_get_int(r, "output_tokens", -1));
+    add(&u->requests, count_of(out, r, "num_model_requests"));
+    add(&u->input, count_of(out, r, "input_tokens"));
+    add(&u->cached, count_of(out, r, "input_cached_tokens"));
+    add(&u->output, count_of(out, r, "output_tokens"));
     out->format = "openai_usage";
 }
 
@@ -106,20 +134,22 @@ static void anthropic_result(struct arena *a, struct day_uses *out, int64_t day,
 {
     struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
     yyjson_val *created = json_get(r, "cache_creation");
-    int64_t nanousd, cached = json_get_int(r, "cache_read_input_tokens", -1),
-                     written = json_get_int(created, "ephemeral_5m_input_tokens", 0) +
-                               json_get_int(created, "ephemeral_1h_input_tokens", 0),
-                     plain = json_get_int(r, "uncached_input_tokens", -1);
+    int64_t cached = count_of(out, r, "cache_read_input_tokens"), written = 0,
+            plain = count_of(out, r, "uncached_input_tokens");
+    static const char *const writes[] = {"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"};
+    for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
+        int64_t n = count_of(out, created, writes[i]);
+        written += n > 0 ? n : 0;
+    }
     if (json_get(r, "amount")) { /* in cents */
-        if (decimal_parse(lexeme_of(json_get(r, "amount")), 7, &nanousd))
-            add(&u->nanousd, nanousd);
+        add(&u->nanousd, amount_of(out, lexeme_of(json_get(r, "amount")), 7, "amount"));
         out->format = "anthropic_costs";
         return;
     }
     add(&u->input, plain < 0 ? -1 : plain + (cached > 0 ? cached : 0) + written);
     add(&u->cached, cached);
     add(&u->cache_write, created ? written : -1);
-    add(&u->output, json_get_int(r, "output_tokens", -1));
+    add(&u->output, count_of(out, r, "output_tokens"));
     out->format = "anthropic_usage";
 }
 
@@ -128,12 +158,10 @@ static void anthropic_result(struct arena *a, struct day_uses *out, int64_t day,
 static void openrouter_row(struct arena *a, struct day_uses *out, int64_t day, yyjson_val *r)
 {
     struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
-    int64_t nanousd;
-    add(&u->requests, json_get_int(r, "requests", -1));
-    add(&u->input, json_get_int(r, "prompt_tokens", -1));
-    add(&u->output, json_get_int(r, "completion_tokens", -1));
-    if (decimal_parse(lexeme_of(json_get(r, "usage")), 9, &nanousd))
-        add(&u->nanousd, nanousd);
+    add(&u->requests, count_of(out, r, "requests"));
+    add(&u->input, count_of(out, r, "prompt_tokens"));
+    add(&u->output, count_of(out, r, "completion_tokens"));
+    add(&u->nanousd, amount_of(out, lexeme_of(json_get(r, "usage")), 9, "usage"));
     out->format = "openrouter_activity";
 }
 
@@ -186,6 +214,21 @@ static bool csv_cell(struct arena *a, struct str *text, struct str *cell)
     return has_more;
 }
 
+static int64_t cell_count(struct day_uses *out, struct str cell, const char *name)
+{
+    int64_t n;
+    if (cell.n == 0)
+        return -1;
+    return str_to_int(cell, &n) && n >= 0 && n <= MAX_COUNT ? n : bad(out, name);
+}
+
+static bool no_bad(const struct day_uses *out, struct err *e)
+{
+    return !out->bad ||
+           err_field(e, out->bad, "Row %zu of the export: '%s' is not readable, or below 0",
+                     out->bad_row, out->bad);
+}
+
 static bool read_csv(struct arena *a, struct str text, struct day_uses *out, struct err *e)
 {
     int columns[64];
@@ -204,31 +247,37 @@ static bool read_csv(struct arena *a, struct str text, struct day_uses *out, str
                        "model_permaslug and cost_total, as OpenRouter's activity has");
     while (text.n) {
         struct str cells[CSV_N] = {STR_NONE};
-        int64_t v, ms;
+        int64_t ms, requests;
         has_more = true;
+        out->row++;
         for (size_t i = 0; has_more; i++) {
             has_more = csv_cell(a, &text, &cell);
             if (i < n && columns[i] >= 0)
                 cells[columns[i]] = cell;
         }
         struct str when = str_first(cells[CSV_DATE], 10);
-        if (!clock_parse_rfc3339(str_cat(a, when, STR("T00:00:00Z")), &ms))
+        if (when.n == 0) /* an empty line */
             continue;
+        if (!clock_parse_rfc3339(str_cat(a, when, STR("T00:00:00Z")), &ms)) {
+            (void)bad(out, "date");
+            continue;
+        }
         struct day_use *u = use_of(a, out, ms / 1000 / DAY_S, cells[CSV_MODEL]);
-        add(&u->requests, str_to_int(cells[CSV_REQUESTS], &v) ? v : 1);
-        add(&u->input, str_to_int(cells[CSV_IN], &v) ? v : -1);
-        add(&u->output, str_to_int(cells[CSV_OUT], &v) ? v : -1);
-        add(&u->cached, str_to_int(cells[CSV_CACHED], &v) ? v : -1);
-        add(&u->nanousd, decimal_parse(cells[CSV_COST], 9, &v) ? v : -1);
+        requests = cell_count(out, cells[CSV_REQUESTS], "requests");
+        add(&u->requests, requests >= 0 ? requests : 1);
+        add(&u->input, cell_count(out, cells[CSV_IN], "prompt_tokens"));
+        add(&u->output, cell_count(out, cells[CSV_OUT], "completion_tokens"));
+        add(&u->cached, cell_count(out, cells[CSV_CACHED], "tokens_cached"));
+        add(&u->nanousd, amount_of(out, cells[CSV_COST], 9, "usage"));
     }
     out->format = "openrouter_csv";
-    return true;
+    return no_bad(out, e);
 }
 
 bool vendor_read(struct arena *a, struct str text, struct day_uses *out, struct err *e)
 {
     yyjson_val *root, *bucket, *r, *data;
-    size_t i, n, k, m;
+    size_t i, n, k, m, n_known = 0;
     int64_t day;
     *out = (struct day_uses){.n = 0};
     text = str_trim(text);
@@ -241,8 +290,15 @@ bool vendor_read(struct arena *a, struct str text, struct day_uses *out, struct 
         yyjson_val *results = json_get(bucket, "results"),
                    *seconds = json_get(bucket, "start_time"),
                    *starting = json_get(bucket, "starting_at"), *date = json_get(bucket, "date");
-        if (!day_of(a, seconds ? seconds : starting ? starting : date, &day))
+        yyjson_val *when = seconds ? seconds : starting ? starting : date;
+        out->row++;
+        if (!when)
             continue;
+        n_known++;
+        if (!day_of(a, when, &day)) {
+            (void)bad(out, seconds ? "start_time" : starting ? "starting_at" : "date");
+            continue;
+        }
         if (date)
             openrouter_row(a, out, day, bucket);
         yyjson_arr_foreach (results, k, m, r) {
@@ -252,6 +308,10 @@ bool vendor_read(struct arena *a, struct str text, struct day_uses *out, struct 
                 anthropic_result(a, out, day, r);
         }
     }
+    if (!no_bad(out, e))
+        return false;
+    if (!out->format && yyjson_is_arr(data) && n_known == yyjson_arr_size(data))
+        out->format = "empty"; /* a page, or days, of which nothing is told */
     return out->format ||
            err_set(e, ERR_INPUT, "unknown_export",
                    "This is none of the known usage exports: OpenAI's usage and costs, "

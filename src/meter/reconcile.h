@@ -18,9 +18,12 @@ struct day_use {                /* of one model on one day, UTC; -1: not told */
 struct day_uses {               /* in an arena; one for each day and model, in their order */
     struct day_use *v;
     size_t n, cap;
-    const char *format;
+    const char *format;         /* "empty": an export of nothing, whosever it is */
+    const char *bad;            /* the first member that is there and no count, amount or day; NULL: none */
+    size_t row, bad_row;        /* while it is read; of bad. From 1 on */
 };
-/* OpenAI's usage and costs, Anthropic's usage and cost reports, OpenRouter's activity (JSON or CSV): which it is shows. */
+/* OpenAI's usage and costs, Anthropic's usage and cost reports, OpenRouter's activity (JSON or CSV): which it is shows. ERR_INPUT names a row
+ * that cannot be read. */
 bool vendor_read(struct arena *a, struct str text, struct day_uses *out, struct err *e) MUST_USE;
 /* Keeps them beside what other exports told of the same days; what they tell takes the place of what was told before. In the caller's
  * transaction. */

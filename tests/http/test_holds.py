@@ -85,6 +85,28 @@ def test_tokens_of_who_leaves_are_counted(start, scripted):
     wait_for(lambda: 2700 < so_far() < 3000, "a failure costs nothing")
 
 
+def test_exports_that_cannot_be_read_are_refused_and_empty_ones_are_not(start, scripted):
+    s = start(money_config(scripted))
+
+    def imported(data):
+        return admin(s, "POST", "/sluice/v1/reconciliation/import", data, params={"provider": "chat"})
+    row = {"date": "2026-01-02", "model": "m", "usage": 1, "requests": 1, "prompt_tokens": 5}
+    openai = {"object": "bucket", "start_time": 1767312000, "results": [{"input_tokens": 1, "output_tokens": 1, "num_model_requests": 1, "model": "m"}]}
+    for data, name in (({"data": [row, {**row, "usage": -1e308}]}, "usage"), ({"data": [row, {**row, "requests": -5}]}, "requests"),
+                       ({"data": [row, {**row, "prompt_tokens": 1e300}]}, "prompt_tokens"), ({"data": [row, {**row, "date": "2026-13-45"}]}, "date"),
+                       ({"data": [openai, {**openai, "results": [{**openai["results"][0], "output_tokens": -1}]}]}, "output_tokens"),
+                       ({"data": [openai, {**openai, "results": [{"amount": {"value": -0.5}, "line_item": "m"}]}]}, "amount.value"),
+                       ({"data": [openai, {"starting_at": "2026-01-02T00:00:00Z", "results": [{"amount": "-3", "model": "m"}]}]}, "amount"),
+                       (b"date,model,usage,requests\n2026-01-02,m,0.5,1\n2026-01-02,m,0.5,-3\n", "requests")):
+        r = imported(data)
+        assert r.status_code == 400 and "Row 2" in r.text and "'%s'" % name in r.text, (data, r.text)
+    assert admin(s, "GET", "/sluice/v1/reconciliation", params={"provider": "chat"}).json()["data"] == []
+    for data in ({"data": []}, [], {"object": "page", "data": [{**openai, "results": []}], "has_more": False}):
+        r = imported(data)
+        assert r.status_code == 200 and (r.json()["format"], r.json()["rows"]) == ("empty", 0), r.text
+    assert imported({"data": [{"x": 1}]}).status_code == imported({"x": 1}).status_code == 400
+
+
 def test_a_budget_is_of_somebody(start, scripted):
     s = start(money_config(scripted))
     for scope, there in (("key", "0b000000"), ("org", "acme"), ("user", "ann"), ("tag", None)):

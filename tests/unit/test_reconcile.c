@@ -68,7 +68,11 @@ START_TEST(exports_of_each_vendor_are_read)
     }
     struct err e = ERR_INIT;
     struct day_uses all;
-    ck_assert(!vendor_read(a, STR("{\"data\":[]}"), &all, &e));
+    ck_assert(vendor_read(a, STR("{\"data\":[]}"), &all, &e));
+    ck_assert(all.n == 0 && strcmp(all.format, "empty") == 0);
+    ck_assert(!vendor_read(
+        a, STR("{\"data\":[{\"date\":\"1970-01-02\",\"model\":\"m\",\"usage\":-1}]}"), &all, &e));
+    ck_assert_str_eq(e.field, "usage");
     err_clear(&e);
     ck_assert(!vendor_read(a, STR("a,b\n1,2\n"), &all, &e));
     arena_free(a);
