@@ -353,28 +353,48 @@ static struct str tags_json(struct arena *a, const struct strs *tags)
     return buf_str(&b);
 }
 
-static bool has_tag(struct arena *a, struct str tags, struct str tag)
+static bool has_tag(struct str tags, struct str tag)
 {
+    struct arena *a = arena_new();
     struct strs list = tags_of(a, tags);
-    for (size_t i = 0; i < list.n; i++)
-        if (str_eq(list.v[i], tag))
-            return true;
-    return false;
+    bool has = false;
+    for (size_t i = 0; i < list.n && !has; i++)
+        has = str_eq(list.v[i], tag);
+    arena_free(a);
+    return has;
 }
 
-/* Budgets hear of it at once, not with the next start. */
-static void tell_budgets(struct control_call *c, const struct ledger_line *l)
+/* Budgets hear of corrections once they are committed, not with the next start. */
+struct told {
+    const struct snapshot *snap;
+    int64_t *nanousd; /* of each of its budgets */
+};
+
+static struct told told_new(struct control_call *c)
 {
-    for (size_t i = 0; i < c->snap->n_budgets; i++) {
-        const struct budget *b = c->snap->budgets[i];
+    return (struct told){c->snap, ARENA_ARRAY(c->arena, int64_t, c->snap->n_budgets + 1)};
+}
+
+static void tell(void *arg, const struct ledger_line *l)
+{
+    struct told *t = arg;
+    for (size_t i = 0; i < t->snap->n_budgets; i++) {
+        const struct budget *b = t->snap->budgets[i];
         bool is_its = b->scope == BUDGET_ALL ||
                       (b->scope == BUDGET_KEY && str_eq(b->subject, l->key)) ||
                       (b->scope == BUDGET_ORG && str_eq(b->subject, l->org)) ||
                       (b->scope == BUDGET_USER && str_eq(b->subject, l->user)) ||
-                      (b->scope == BUDGET_TAG && has_tag(c->arena, l->tags, b->subject));
+                      (b->scope == BUDGET_TAG && l->tags.n && has_tag(l->tags, b->subject));
         if (is_its)
-            budget_adjust(b, l->amount, ledger_id_ms(l->id));
+            t->nanousd[i] += l->amount;
     }
+}
+
+static void told_all(const struct told *t, int64_t at_ms)
+{
+    for (size_t i = 0; i < t->snap->n_budgets; i++)
+        if (t->nanousd[i])
+            budget_adjust(t->snap->budgets[i], t->nanousd[i], at_ms);
 }
 
 static bool add(struct control_call *c, struct err *e)
@@ -436,7 +456,9 @@ static bool add(struct control_call *c, struct err *e)
     }
     if (!db_commit(db, e))
         return false;
-    tell_budgets(c, &l);
+    struct told told = told_new(c);
+    tell(&told, &l);
+    told_all(&told, ledger_id_ms(l.id));
     return control_reply(c, 201, &line_shape, &out);
 }
 
@@ -523,12 +545,13 @@ static bool reprice(struct control_call *c, struct err *e)
     const struct reprice_in *in = c->in;
     bool is_dry = !(c->present >> 3 & 1) || in->dry_run;
     struct ledger_reprice r;
-    int64_t from, to;
+    int64_t from, to, now = clock_wall_ms();
+    struct told told = told_new(c);
     struct db *db = control_db(c, e);
     if (!db || !time_of(in->from, "from", &from, e) || !time_of(in->to, "to", &to, e) ||
         !db_begin(db, e))
         return false;
-    if (!ledger_reprice(db, c->snap, from, to, in->model, is_dry, clock_wall_ms(), &r, e)) {
+    if (!ledger_reprice(db, c->snap, from, to, in->model, is_dry, now, tell, &told, &r, e)) {
         db_rollback(db);
         return false;
     }
@@ -537,7 +560,10 @@ static bool reprice(struct control_call *c, struct err *e)
         control_audit(c, "ledger", STR("reprice"), STR_NONE,
                       str_fmt(c->arena, "{\"changed\":%lld,\"difference_nanousd\":%lld}",
                               (long long)r.changed, (long long)(r.after - r.before)));
-    return db_commit(db, e) && control_reply(c, 200, &reprice_shape, &out);
+    if (!db_commit(db, e))
+        return false;
+    told_all(&told, now);
+    return control_reply(c, 200, &reprice_shape, &out);
 }
 
 /* ---- sums ---- */

@@ -82,7 +82,7 @@ bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, 
         db,
         "SELECT " LINE_COLUMNS LINE_FROM "WHERE l.id >= ?1 AND l.id < ?2 AND " KIND_FITS
         " AND (?9 IS NULL OR l.request_id = ?9) AND (?10 = 0 OR l.entry = ?10) AND "
-        "(?11 = 0 OR l.amount IS NULL) ORDER BY l.id DESC LIMIT ?12",
+        "(?11 = 0 OR " LEDGER_IS_UNPRICED ") ORDER BY l.id DESC LIMIT ?12",
         e);
     int64_t to = f->to_ms ? ledger_id_at(f->to_ms) : INT64_MAX;
     *n = 0;

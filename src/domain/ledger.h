@@ -38,8 +38,15 @@ bool ledger_get(struct db *db, struct arena *a, int64_t id, struct ledger_line *
 bool ledger_each(struct db *db, int64_t from_ms, int64_t to_ms, bool (*each)(void *arg, const struct ledger_line *l, struct err *e), void *arg,
                  struct err *e) MUST_USE;
 /* A correction or a credit, with the hour's sums, in the caller's transaction. line->id: when, and is made unique; its kind is that of the
- * texts, found or made. */
+ * texts, found or made. Its parts are added to the hour's tokens: of most they are all 0. */
 bool ledger_append(struct db *db, struct ledger_line *line, struct err *e) MUST_USE;
+
+#define LEDGER_REPRICED "priced again" /* the note of these corrections, and of no others */
+#define LEDGER_TOLD_LATE "usage told when it was over" /* and of these: they have parts, which are added to those of their line */
+/* SQL: whether the settled line l has no known cost, also after it was priced again. */
+#define LEDGER_IS_UNPRICED \
+    "(l.entry = 1 AND l.amount IS NULL AND NOT EXISTS (SELECT 1 FROM ledger p WHERE " \
+    "p.corrects = l.id AND p.entry = 2 AND p.note = '" LEDGER_REPRICED "'))"
 
 /* ---- sums ---- */
 struct ledger_sum {

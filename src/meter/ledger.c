@@ -306,11 +306,11 @@ bool ledger_writer_open(struct ledger_writer *w, struct db *db, struct err *e)
         {&w->redo_hour,
          "INSERT OR REPLACE INTO ledger_hour(hour,kind,n,unpriced,amount,stated,stated_n,tokens_in,"
          "cached,tokens_out) SELECT ?1, kind, coalesce(sum(entry = 1), 0), "
-         "coalesce(sum(entry = 1 AND amount IS NULL), 0), coalesce(sum(amount), 0), "
+         "coalesce(sum(" LEDGER_IS_UNPRICED "), 0), coalesce(sum(amount), 0), "
          "coalesce(sum(stated), 0), count(stated), "
          "coalesce(sum(input + cache_read + cache_write_5m + cache_write_1h + audio_in), 0), "
          "coalesce(sum(cache_read), 0), coalesce(sum(output + reasoning + audio_out), 0) "
-         "FROM ledger WHERE id >= ?2 AND id < ?3 GROUP BY kind"},
+         "FROM ledger l WHERE id >= ?2 AND id < ?3 GROUP BY kind"},
     };
     ledger_writer_forget(w);
     w->db = db;

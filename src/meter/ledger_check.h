@@ -2,6 +2,7 @@
  * span would have cost at other prices. Pure of anything but the store that it reads. */
 #ifndef METER_LEDGER_CHECK_H
 #define METER_LEDGER_CHECK_H
+#include "domain/ledger.h"
 #include "domain/snapshot.h"
 #include "meter/price.h"
 
@@ -20,9 +21,9 @@ struct ledger_reprice {
     int64_t unknown;            /* of these: left as they stand, since no price is known for them */
     int64_t before, after;      /* their cost, with what was made of it by this before */
 };
-#define LEDGER_REPRICED "priced again" /* the note of these lines, and of no others */
+typedef void ledger_line_fn(void *arg, const struct ledger_line *l);
 /* What settled lines cost at the prices that the snapshot has for their moment. is_dry: only computed; else each difference becomes a line
- * that corrects the first, once however often it is done, in the caller's transaction. */
+ * that corrects the first, once however often it is done, in the caller's transaction; appended (may be NULL) is called with each. */
 bool ledger_reprice(struct db *db, const struct snapshot *s, int64_t from_ms, int64_t to_ms, struct str model, bool is_dry, int64_t now_ms,
-                    struct ledger_reprice *out, struct err *e) MUST_USE;
+                    ledger_line_fn *appended, void *arg, struct ledger_reprice *out, struct err *e) MUST_USE;
 #endif

@@ -85,6 +85,49 @@ def test_tokens_of_who_leaves_are_counted(start, scripted):
     wait_for(lambda: 2700 < so_far() < 3000, "a failure costs nothing")
 
 
+def test_budgets_hear_of_it_when_the_past_is_priced_again(start, scripted):
+    config = money_config(scripted, {"chat/*": {"input": 3, "output": 15}}, {"b": {"scope": "tag", "subject": "red", "limit_usd": 0.02}, "other": {"scope": "key", "subject": "ad000000", "limit_usd": 1}})
+    s = start(config)
+    reply(scripted, {"prompt_tokens": 200, "completion_tokens": 50})
+    assert ask(s, "sk-budget-0123456789abcdef").status_code == 200
+    lines(s, 1)
+    s.stop()
+    config["prices"]["chat/*"] = {"input": 60, "output": 300}
+    s = start(config)
+    assert budget(s)["spent_nanousd"] == 1_350_000
+    for dry, total in ((True, 1_350_000), (False, 27_000_000), (False, 27_000_000)):
+        r = admin(s, "POST", "/sluice/v1/ledger/reprice", {**ALL, "dry_run": dry})
+        assert r.json()["after_nanousd"] == 27_000_000, r.text
+        assert budget(s)["spent_nanousd"] == admin(s, "GET", "/sluice/v1/costs").json()["total_nanousd"] == total
+    assert budget(s, "other")["spent_nanousd"] == 0
+    assert ask(s, "sk-budget-0123456789abcdef", max_tokens=1).status_code == 429  # at once, not with the next start
+    s.stop()
+    s = start(config)
+    assert budget(s)["spent_nanousd"] == 27_000_000
+
+
+def test_what_has_a_price_by_now_is_unpriced_no_more(start, scripted):
+    config = money_config(scripted, {"chat/*": {"output": 15}})
+    del config["prices"]["chat/*"]
+    s = start(config)
+    for tokens in (1000, 0):
+        reply(scripted, {"prompt_tokens": tokens, "completion_tokens": 0})
+        assert ask(s).status_code == 200
+    lines(s, 2)
+
+    def unpriced():
+        costs = admin(s, "GET", "/sluice/v1/costs", params={"bucket": "total"}).json()
+        check = admin(s, "GET", "/sluice/v1/ledger/verify").json()
+        assert check["ok"], check
+        return costs["unpriced"], costs["data"][0]["unpriced"], check["unpriced"], len(lines(s, unpriced="true")), costs["total_nanousd"]
+    assert unpriced() == (2, 2, 2, 2, None)
+    assert admin(s, "POST", "/sluice/v1/prices", {"provider": "chat", "model": "*", "price": {"input": 2, "output": 10}}).status_code == 200
+    for changed in (2, 0):  # what comes to nothing is known as well
+        r = admin(s, "POST", "/sluice/v1/ledger/reprice", {**ALL, "dry_run": False}).json()
+        assert (r["changed"], r["unknown"]) == (changed, 0), r
+        assert unpriced() == (0, 0, 0, 0, 2_000_000)
+
+
 def test_exports_that_cannot_be_read_are_refused_and_empty_ones_are_not(start, scripted):
     s = start(money_config(scripted))
 
