@@ -1,6 +1,7 @@
 /* asked.c - how much a JSON request brings and lets come back: the latter read with its model, in the one look at its members that every
  * request gets. */
 #include "relay/request.h"
+#include "base/decimal.h"
 
 enum {
     OLD,
@@ -11,8 +12,15 @@ enum {
     OLLAMA,
     CHOICES,
     BEST_OF,
-    PROMPT
+    PROMPT,
+    CONVERSATION,
+    CACHED,
+    CACHED_SNAKE
 };
+#define ABSENT (-1)
+#define UNREADABLE (-2)
+#define LARGE 1000000000000 /* of what is larger than any count: more than every cap below */
+#define ANY_DEPTH 1024      /* what lies in a body was scanned with it */
 #define MAX_OUT_TOKENS 1000000
 #define MAX_CHOICES 10000
 #define BLOB_MIN 512         /* a run of so many base64 characters is an image, a file, audio */
@@ -32,28 +40,72 @@ void asked_wants(struct json_want want[ASKED_WANTS])
                                                   [OLLAMA] = "options",
                                                   [CHOICES] = "n",
                                                   [BEST_OF] = "best_of",
-                                                  [PROMPT] = "prompt"};
+                                                  [PROMPT] = "prompt",
+                                                  [CONVERSATION] = "conversation",
+                                                  [CACHED] = "cachedContent",
+                                                  [CACHED_SNAKE] = "cached_content"};
     for (size_t i = 0; i < ASKED_WANTS; i++)
         want[i] = (struct json_want){.key = keys[i]};
 }
 
-/* A member of a JSON object; -1: absent, no integer, no object. */
-static int64_t int_in(struct str object, const char *name)
+/* As upstreams read a count: any JSON number, or one in quotes, as lenient ones take it. */
+static int64_t count_in(struct str text)
 {
-    struct json_scan scan;
-    struct json_want want[] = {{.key = name}};
     int64_t v;
-    if (!object.n || object.p[0] != '{' || !json_scan_object(object, want, 1, 0, &scan, NULL) ||
-        !str_to_int(str_n(object.p + want[0].span.at, want[0].span.n), &v))
-        return -1;
-    return v;
+    if (text.n == 0 || str_is(text, "null"))
+        return ABSENT;
+    if (text.n >= 2 && text.p[0] == '"')
+        text = str_trim(str_n(text.p + 1, text.n - 2));
+    if (text.n > 1 && text.p[0] == '-' && text.p[1] >= '0' && text.p[1] <= '9')
+        return ABSENT; /* "no maximum", or none at all */
+    if (decimal_parse(text, 0, &v))
+        return v < LARGE ? v : LARGE;
+    return text.n && text.p[0] >= '0' && text.p[0] <= '9' ? LARGE : UNREADABLE;
 }
 
-/* Of Google's configuration, which may be written in either way. */
-static int64_t config_int(struct str object, const char *camel, const char *snake)
+static int64_t larger(int64_t a, int64_t b)
 {
-    int64_t v = int_in(object, camel);
-    return v >= 0 ? v : int_in(object, snake);
+    return a > b ? a : b;
+}
+
+bool asked_once(const struct json_want *want, const char *of, struct err *e)
+{
+    return want->count <= 1 ||
+           err_field(e, want->key, "'%s%s' stands in the request more than once", of, want->key);
+}
+
+static bool choices_in(struct str text, const char *name, int64_t *n, struct err *e)
+{
+    int64_t v = count_in(text);
+    if (v == UNREADABLE)
+        return err_field(e, name, "'%s' must be a number", name);
+    *n = larger(*n, v);
+    return true;
+}
+
+/* Google's configuration, each member of which may be written in either way; Ollama's options. */
+static bool config_in(struct str object, const char *of, int64_t *most, int64_t *choices,
+                      struct err *e)
+{
+    struct json_scan scan;
+    struct json_want want[] = {{.key = "maxOutputTokens"},
+                               {.key = "max_output_tokens"},
+                               {.key = "num_predict"},
+                               {.key = "candidateCount"},
+                               {.key = "candidate_count"}};
+    if (!object.n || object.p[0] != '{' ||
+        !json_scan_object(object, want, ARRAY_LEN(want), ANY_DEPTH, &scan, NULL))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        struct str text = str_n(object.p + want[i].span.at, want[i].span.n);
+        if (!asked_once(&want[i], of, e))
+            return false;
+        if (i < 3)
+            *most = larger(*most, count_in(text));
+        else if (!choices_in(text, want[i].key, choices, e))
+            return false;
+    }
+    return true;
 }
 
 /* Older completions take several prompts at once, each with answers of its own. One of token ids is a single one. */
@@ -82,49 +134,39 @@ static int64_t prompts_in(struct str prompt)
     return n;
 }
 
-void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS])
+static bool is_said(struct str text)
 {
-    int64_t v[ASKED_WANTS], most = -1;
-    struct str google = STR_NONE;
-    for (size_t i = 0; i < ASKED_WANTS; i++) {
-        struct str text = str_n(rl->body.p + want[i].span.at, want[i].span.n);
-        if (i == GOOGLE || i == GOOGLE_SNAKE) {
-            google = text.n ? text : google;
-            v[i] = config_int(text, "maxOutputTokens", "max_output_tokens");
-        } else if (i == OLLAMA)
-            v[i] = int_in(text, "num_predict");
-        else if (!text.n || !str_to_int(text, &v[i]))
-            v[i] = -1;
-        if (i < CHOICES && v[i] > most)
-            most = v[i];
-    }
-    int64_t n = v[CHOICES], many = config_int(google, "candidateCount", "candidate_count");
-    n = many > n ? many : n;
-    n = v[BEST_OF] > n ? v[BEST_OF] : n; /* all of them are billed */
-    if (rl->spec->client == WIRE_COMPLETIONS) {
-        int64_t prompts = prompts_in(str_n(rl->body.p + want[PROMPT].span.at, want[PROMPT].span.n));
-        n = (n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES) * prompts;
-    }
-    rl->asked_output = most < MAX_OUT_TOKENS ? most : MAX_OUT_TOKENS;
-    rl->asked_choices = n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES;
+    return text.n > 0 && !str_is(text, "null");
 }
 
-/* What follows each place where a member of that name stands, added up; -1: it stands nowhere. */
-static int64_t sum_of(struct str body, struct str quoted)
+bool asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS], struct err *e)
 {
-    int64_t total = -1, v;
-    for (size_t at; (at = find_bytes(body, quoted)) < body.n;) {
-        body = str_trim(str_skip(body, at + quoted.n));
-        if (!str_starts(body, STR(":")))
-            continue;
-        struct str rest = str_trim(str_skip(body, 1));
-        size_t n = 0;
-        while (n < rest.n && n < 9 && rest.p[n] >= '0' && rest.p[n] <= '9')
-            n++;
-        if (str_to_int(str_first(rest, n), &v))
-            total = (total > 0 ? total : 0) + v;
+    int64_t most = ABSENT, n = ABSENT;
+    struct str text[ASKED_WANTS];
+    for (size_t i = 0; i < ASKED_WANTS; i++) {
+        if (!asked_once(&want[i], "", e))
+            return false;
+        text[i] = str_n(rl->body.p + want[i].span.at, want[i].span.n);
     }
-    return total;
+    most = larger(larger(count_in(text[OLD]), count_in(text[NEW])), count_in(text[RESPONSES]));
+    if (!config_in(text[GOOGLE], "generationConfig.", &most, &n, e) ||
+        !config_in(text[GOOGLE_SNAKE], "generation_config.", &most, &n, e) ||
+        !config_in(text[OLLAMA], "options.", &most, &n, e) ||
+        !choices_in(text[CHOICES], "n", &n, e) || !choices_in(text[BEST_OF], "best_of", &n, e))
+        return false; /* of best_of all are billed */
+    n = n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES;
+    if (rl->spec->client == WIRE_COMPLETIONS)
+        n *= prompts_in(text[PROMPT]);
+    else if (most == 0) /* servers that take it for "not said" answer at length */
+        most = ABSENT;
+    rl->asked_output = most < 0 ? -1 : most < MAX_OUT_TOKENS ? most : MAX_OUT_TOKENS;
+    rl->asked_choices = n < MAX_CHOICES ? n : MAX_CHOICES;
+    rl->has_far_context = rl->spec->client == WIRE_GEMINI
+                              ? is_said(text[CACHED]) || is_said(text[CACHED_SNAKE])
+                              : rl->spec->client == WIRE_RESPONSES &&
+                                    (is_said(text[CONVERSATION]) ||
+                                     (text[PROMPT].n && text[PROMPT].p[0] == '{'));
+    return true;
 }
 
 /* As the formats call it, in a tool, a member or a model's name. A name may be written with escapes where nothing asks for one. */
@@ -144,13 +186,61 @@ static bool may_search(struct str body)
     return false;
 }
 
-int64_t asked_searches(struct str body, int64_t otherwise)
+/* Members of a request that bound what its tools do. */
+struct tools {
+    struct arena *arena;
+    yyjson_val *list; /* NULL: none */
+    int64_t calls;    /* of all tools together; -1: it does not say */
+};
+
+static struct tools tools_of(struct str body)
+{
+    struct json_want want[] = {{.key = "tools"}, {.key = "max_tool_calls"}};
+    struct json_scan scan;
+    struct tools t = {.arena = arena_new(), .calls = -1};
+    if (!json_scan_object(body, want, ARRAY_LEN(want), ANY_DEPTH, &scan, NULL))
+        return t;
+    if (want[0].count != 1 || !json_parse(t.arena, str_n(body.p + want[0].span.at, want[0].span.n),
+                                          ANY_DEPTH, &t.list, NULL))
+        t.list = NULL;
+    if (want[1].count == 1)
+        t.calls = count_in(str_n(body.p + want[1].span.at, want[1].span.n));
+    return t;
+}
+
+/* How often a tool of the vendor's may be used: the largest, where it says so twice. -1: it does not say. */
+static int64_t uses_of(yyjson_val *tool)
+{
+    int64_t most = -1, v;
+    size_t i, max;
+    yyjson_val *key, *value;
+    yyjson_obj_foreach (tool, i, max, key, value)
+        if (str_is(json_str(key), "max_uses"))
+            most = json_int(value, &v) && v >= 0 ? larger(most, v) : INT64_MAX;
+    return most == INT64_MAX ? -1 : most;
+}
+
+int64_t asked_searches(struct str body, enum wire_id client, int64_t otherwise)
 {
     if (!may_search(body))
         return 0;
-    int64_t uses = sum_of(body, STR("\"max_uses\"")),
-            calls = sum_of(body, STR("\"max_tool_calls\""));
-    return uses >= 0 ? uses : calls >= 0 ? calls : otherwise;
+    struct tools t = tools_of(body);
+    int64_t uses = 0, n = 0;
+    size_t i, max;
+    yyjson_val *tool;
+    yyjson_arr_foreach (t.list, i, max, tool) {
+        struct str type = json_get_str(tool, "type");
+        if (find_bytes(type, STR("web_search")) == type.n)
+            continue;
+        int64_t one = uses_of(tool);
+        n++;
+        uses = one < 0 || uses < 0 ? -1 : uses + one;
+    }
+    arena_free(t.arena);
+    if (client == WIRE_ANTHROPIC && n > 0 && uses >= 0)
+        return uses;
+    /* in other formats nobody heeds it */
+    return client == WIRE_RESPONSES && t.calls >= 0 ? t.calls : otherwise;
 }
 
 static bool is_base64(unsigned char c)
@@ -229,9 +319,11 @@ int64_t asked_input_most(struct str body, int64_t bytes_a_token)
            media_parts(body) * MEDIA_TOKENS + FRAME_TOKENS;
 }
 
-int64_t asked_images(struct str body, int64_t otherwise)
+int64_t asked_images(struct str body, enum wire_id client, int64_t otherwise)
 {
-    bool is_tool = find_bytes(body, STR("\"image_generation\"")) < body.n;
-    int64_t calls = is_tool ? sum_of(body, STR("\"max_tool_calls\"")) : -1;
-    return calls >= 0 ? calls : otherwise;
+    if (client != WIRE_RESPONSES || find_bytes(body, STR("\"image_generation\"")) == body.n)
+        return otherwise;
+    struct tools t = tools_of(body);
+    arena_free(t.arena);
+    return t.calls >= 0 ? t.calls : otherwise;
 }

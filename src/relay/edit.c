@@ -371,7 +371,7 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     rl->strip_usage = adds_usage;
     s.v = s.few;
 
-    if (!has_quirks && !adds_usage && rl->model_want.count <= 1) {
+    if (!has_quirks && !adds_usage) {
         if (changes_model && rl->model_want.count == 1)
             add_splice(&s, rl->model_want.span.at, rl->model_want.span.n, quoted(a, t->model));
     } else {
@@ -381,7 +381,6 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
             {.key = "reasoning_split"}};
         struct model_edit m = {&s, quoted(a, t->model)};
         struct json_scan scan;
-        /* Every occurrence of model: parsers differ in which of duplicates wins. */
         if (!json_scan_members(body, want, N_WANT, (unsigned)rl->set->max_json_depth,
                                changes_model ? on_member : NULL, &m, &scan, e))
             return false;

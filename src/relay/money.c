@@ -127,9 +127,10 @@ static void estimate(struct relay *rl, struct money *m)
 static int64_t bound(const struct relay *rl, const struct price *p, struct price_most *most)
 {
     if (most->searches < 0 && p && price_has(p, PRICE_SEARCH))
-        most->searches = asked_searches(rl->body, rl->set->budget_hold_searches);
+        most->searches = asked_searches(rl->body, rl->spec->client, rl->set->budget_hold_searches);
     if (most->images < 0 && p && price_has(p, PRICE_IMAGE))
-        most->images = asked_images(rl->body, rl->set->budget_hold_images) * rl->asked_choices;
+        most->images = asked_images(rl->body, rl->spec->client, rl->set->budget_hold_images) *
+                       rl->asked_choices;
     int64_t v = price_bound(p, rl->service, most);
     if (p && p->has_services) {
         int64_t standard = price_bound(p, SERVICE_STANDARD, most),

@@ -1434,8 +1434,16 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     if (!json_scan_object(rl->body, want, is_response ? ARRAY_LEN(want) : N + ASKED_WANTS,
                           (unsigned)rl->set->max_json_depth, &rl->scan, e))
         return false;
+    static const unsigned char once[] = {MODEL, STREAM, OPTIONS, SERVICE};
+    for (size_t i = 0; i < ARRAY_LEN(once); i++)
+        if (!asked_once(&want[once[i]], "", e))
+            return false;
+    for (size_t i = 0; is_response && i < RESPONSES_WANTS; i++)
+        if (!asked_once(&of_response[i], "", e))
+            return false;
     rl->model_want = want[MODEL];
-    asked_take(rl, want + N);
+    if (!asked_take(rl, want + N, e))
+        return false;
     rl->says_level = want[LEVEL].count + want[LEVEL_SNAKE].count > 0;
     rl->says_thinking = want[THINKING].count + want[EFFORT].count > 0;
     if (want[SERVICE].span.n > 2) {

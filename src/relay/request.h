@@ -125,6 +125,10 @@ struct relay {
     bool is_service_open;            /* it may be priority as well: the upstream chooses */
     int64_t asked_output;            /* most tokens that one answer may have; -1: it does not say */
     int64_t asked_choices;           /* how many answers, at least 1 */
+    bool has_far_context;            /* its upstream adds what it keeps to the prompt: a conversation, a stored prompt, a cache */
+    bool is_background;              /* the upstream is to go on with it by itself */
+    bool is_open;                    /* … and does: the reply says nothing yet */
+    int64_t line_id;                 /* of its ledger line, known before that is made; 0: not */
     int64_t given_output;            /* what a budget lets one answer have, where the request does not say: the upstream is told; 0: nothing */
     int64_t lost_nanousd;            /* of the attempt that hedge_loss() tells of */
     bool is_money_asked, is_cut;     /* whether a budget was asked; it ended the stream */
@@ -279,12 +283,15 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
             log(str_z((rl)->r->arena, (rl)->id), event, fmt, __VA_ARGS__); \
     } while (0)
 /* asked.c */
-enum { ASKED_WANTS = 9 };
+enum { ASKED_WANTS = 12 };
 void asked_wants(struct json_want want[ASKED_WANTS]);
-void asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS]); /* fills rl->asked_*; the spans are of rl->body */
-/* How often the web may be searched for it: as often as it says, else `otherwise`; 0: nothing in it is of a search. */
-int64_t asked_searches(struct str body, int64_t otherwise);
-int64_t asked_images(struct str body, int64_t otherwise);      /* pictures that a conversation may make */
+/* Fills rl->asked_*; the spans are of rl->body. false: something that decides stands there twice, or is no number. */
+bool asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS], struct err *e) MUST_USE;
+/* Parsers differ in which of duplicates wins: what decides may stand there once. of: what goes before its name, "" or "options." */
+bool asked_once(const struct json_want *want, const char *of, struct err *e) MUST_USE;
+/* How often the web may be searched for it: as often as it says in its format's way, else `otherwise`; 0: nothing in it is of a search. */
+int64_t asked_searches(struct str body, enum wire_id client, int64_t otherwise);
+int64_t asked_images(struct str body, enum wire_id client, int64_t otherwise); /* pictures that a conversation may make */
 /* Tokens that a prompt comes to at most, where a token has at least so many bytes of text. */
 int64_t asked_input_most(struct str body, int64_t bytes_a_token);
 int64_t asked_input(struct str body);                          /* tokens by its size: four bytes each; a run of base64 counts as one picture */

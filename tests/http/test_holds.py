@@ -38,6 +38,105 @@ def test_a_reply_without_usage_costs_the_same_under_a_budget(start, scripted, pa
     assert out[0] == out[1] > 20, out
 
 
+@pytest.mark.parametrize("path, body, member", [
+    (CHAT, '"messages":[{"role":"user","content":"x"}],"max_tokens":600,"n":%s', "n"),
+    ("/v1/completions", '"prompt":"x","max_tokens":600,"best_of":%s', "best_of"),
+    ("/v1beta/models/to-google:generateContent", '"contents":[{"role":"user","parts":[{"text":"x"}]}],"generationConfig":{"maxOutputTokens":600,"candidateCount":%s}', "candidateCount"),
+    ("/v1beta/models/to-chat:generateContent", '"contents":[{"role":"user","parts":[{"text":"x"}]}],"generation_config":{"max_output_tokens":600,"candidate_count":%s}', "candidate_count"),
+    ("/v1/images/generations", '"prompt":"x","n":%s', "n")])
+def test_as_many_answers_are_held_for_as_an_upstream_reads(start, scripted, path, body, member):
+    limit = 0.2 if "images" in path else 0.05  # four answers cost less, eight do not
+    s = start(money_config(scripted, {p + "/*": {"input": 1, "output": 15, "image": 0} for p in ("chat", "google")}, {"b": {**EVER, "limit_usd": limit}},
+                           budget_bytes_per_token=4))
+    model = "" if "v1beta" in path else '"model":"to-chat",'
+
+    def post(text):
+        return s.post(path, "{%s%s}" % (model, body % text), headers=s.auth(KEY))
+    for text in ("8", "8.0", "8e0", "0.8e1", '"8"', "80e-1", "99999999999999999999"):
+        r = post(text)
+        assert r.status_code == 402 and "has no room" in r.text, (text, r.text)
+    for text in ("[8]", '"many"', "true"):
+        r = post(text)
+        assert r.status_code == 400 and member in r.text, (text, r.text)
+    assert not scripted.requests and budget(s)["refused"] == 7
+
+
+def test_a_maximum_is_read_as_upstreams_read_it(start, scripted):
+    s = start(money_config(scripted, budgets={"b": {**EVER, "limit_usd": 0.02}}, budget_hold_tokens=100))
+    for path, most in ((CHAT, {"max_tokens": 2000.0}), (CHAT, {"max_completion_tokens": "2000"}), (CHAT, {"max_tokens": 1, "max_completion_tokens": 2000}),
+                       ("/api/chat", {"stream": False, "options": {"num_predict": 2e3}})):
+        r = s.post(path, json.dumps({"model": "to-chat", **SAY, **most}), headers=s.auth(KEY))
+        assert r.status_code == 402, (most, r.text)
+    assert not scripted.requests
+    # no maximum is one that the budget can pay for, also where it is called 0
+    reply(scripted, {"prompt_tokens": 10, "completion_tokens": 5})
+    r = ask(s, max_tokens=0)
+    assert r.status_code == 200 and 16 < scripted.last.json["max_tokens"] == int(r.headers["x-sluice-budget-max-tokens"])
+
+
+TWICE = [(CHAT, '"messages":[{"role":"user","content":"x"}],"max_tokens":5', 'model max_tokens max_completion_tokens n stream stream_options service_tier'),
+         ("/v1/completions", '"prompt":"x","max_tokens":5', "model max_tokens n best_of stream prompt"),
+         ("/v1/messages", '"messages":[{"role":"user","content":"x"}],"max_tokens":5', "model max_tokens stream service_tier"),
+         ("/v1/responses", '"input":"x","max_output_tokens":5', "model max_output_tokens stream previous_response_id store background conversation input"),
+         ("/v1beta/models/to-google:generateContent", '"contents":[{"role":"user","parts":[{"text":"x"}]}]', "generationConfig generationConfig.maxOutputTokens generation_config.candidate_count cachedContent"),
+         ("/api/chat", '"messages":[{"role":"user","content":"x"}]', "model stream options options.num_predict"),
+         ("/api/generate", '"prompt":"x"', "model stream options"),
+         ("/v1/embeddings", '"input":"x"', "model"), ("/v1/images/generations", '"prompt":"x"', "model n")]
+
+
+@pytest.mark.parametrize("path, body, names", TWICE)
+def test_what_decides_stands_in_a_request_once(sluice, upstream, path, body, names):
+    """Parsers differ in which of duplicates wins: what was let in, held and counted for must be what the upstream reads."""
+    for name in names.split():
+        outer, _, inner = name.rpartition(".")
+        members = [] if "v1beta" in path else ['"model":"to-chat"']
+        members.append(body)
+        for spelled in ('"%s":%%s' % inner, '"%s\\u00%02x":%%s' % (inner[:-1], ord(inner[-1]))):
+            member = spelled % ('"to-chat"' if name == "model" else "1")
+            if outer:
+                twice = ['"%s":{"%s":1,%s}' % (outer, inner, member)]
+            else:
+                twice = [member] if '"%s":' % name in ",".join(members) else ['"%s":1' % name, member]
+            r = sluice.post(path, "{%s}" % ",".join(members + twice))
+            assert r.status_code == 400 and "'%s' stands in the request more than once" % name in r.text, (name, r.status_code, r.text)
+    assert not upstream.requests
+
+
+def test_no_model_is_reached_by_a_second_name(start, scripted):
+    config = money_config(scripted)
+    config["models"]["dear"] = {"targets": [{"provider": "chat", "upstream_model": "dear"}]}
+    config["server"]["api_keys"].append({"id": "cc000000", "key": "sk-narrow-0123456789abcdef", "allowed_models": ["to-chat"]})
+    s = start(config)
+    for first, second in (("dear", "to-chat"), ("to-chat", "dear")):
+        r = s.post(CHAT, '{"model":"%s","messages":[{"role":"user","content":"x"}],"model":"%s"}' % (first, second), headers=s.auth("sk-narrow-0123456789abcdef"))
+        assert r.status_code == 400 and r.json()["error"]["param"] == "model", r.text
+    assert not scripted.requests
+
+
+def test_uses_that_no_tool_is_bounded_by_take_no_search_away(start, scripted):
+    price = {"input": 1, "output": 1, "search": 0.01}
+    s = start(money_config(scripted, {p + "/*": price for p in ("chat", "anthropic", "responses")}, {"b": {**EVER, "limit_usd": 0.025}}, budget_hold_searches=3))
+    search = {"type": "web_search_20250305", "name": "web_search"}
+
+    def post(path, body):
+        return s.post(path, {"max_tokens": 10, **body}, headers=s.auth(KEY))
+    refused = [
+        ("/v1/messages", {"model": "to-anthropic", **SAY, "tools": [search], "metadata": {"max_uses": 0}}),
+        ("/v1/messages", {"model": "to-anthropic", **SAY, "tools": [search], "max_tool_calls": 0}),
+        ("/v1/messages", {"model": "to-anthropic", **SAY, "tools": [search, {"name": "f", "max_uses": 0, "input_schema": {"type": "object"}}]}),
+        ("/v1/messages", {"model": "to-anthropic", **SAY, "tools": [{**search, "max_uses": 1}, search]}),
+        (CHAT, {"model": "to-chat", **SAY, "web_search_options": {}, "tools": [{"type": "web_search", "max_uses": 0}]}),
+        (CHAT, {"model": "to-chat", **SAY, "web_search_options": {}, "max_tool_calls": 0}),
+        ("/v1/responses", {"model": "to-responses", "input": "x", "tools": [{"type": "web_search"}], "metadata": {"max_tool_calls": "0"}})]
+    for path, body in refused:
+        r = post(path, body)
+        assert r.status_code == 402 and "has no room" in r.text, (body, r.text)
+    assert not scripted.requests and budget(s)["refused"] == len(refused)
+    for path, body in (("/v1/messages", {"model": "to-anthropic", **SAY, "tools": [{**search, "max_uses": 2}]}),
+                       ("/v1/responses", {"model": "to-responses", "input": "x", "store": False, "max_output_tokens": 9, "tools": [{"type": "web_search"}], "max_tool_calls": 1})):
+        assert post(path, body).status_code == 200, body
+
+
 def used(s, key="k0000001"):
     rows = s.get("/sluice/v1/limits", headers={"Authorization": "Bearer " + LIMITS_ADMIN}, auth=False).json()["data"]
     return next(r["used"] for r in rows if r["id"] == key)

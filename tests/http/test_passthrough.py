@@ -112,14 +112,6 @@ def test_chat_stream_options_of_the_client_stay(sluice, upstream):
     assert upstream.last.json["stream_options"]["x"] == 1
 
 
-def test_duplicate_model_members_are_all_edited(sluice, upstream):
-    """The last one decides, and none of them leaks the served name."""
-    text = '{"model":"nobody","messages":[{"role":"user","content":"x"}],"model":"to-chat"}'
-    r = sluice.post("/v1/chat/completions", text.encode())
-    assert r.status_code == 200, r.text
-    assert upstream.last.body.decode().count('"chat-model"') == 2
-
-
 def test_headers_to_the_upstream(sluice, upstream):
     """Forwarded by an allow-list: the vendor's headers go, credentials and hop-by-hop headers never."""
     upstream.play(answer(FORMATS["anthropic"], Turn(text=HELLO)))
