@@ -172,6 +172,14 @@ static bool find_kind(struct db *db, const struct ledger_line *l, int64_t *kind,
     return one_int(s[1], kind, e);
 }
 
+static int64_t sum_of(const struct ledger_line *l, enum price_part from, enum price_part to)
+{
+    int64_t n = 0;
+    for (int i = (int)from; i <= (int)to; i++)
+        n += l->parts[i];
+    return n;
+}
+
 bool ledger_append(struct db *db, struct ledger_line *l, struct err *e)
 {
     int64_t kind, price = 0, taken = 1;
@@ -196,7 +204,7 @@ bool ledger_append(struct db *db, struct ledger_line *l, struct err *e)
                    "INSERT INTO ledger(id,request_id,entry,kind,ended,quality,service,price,state,"
                    "amount,stated,input,cache_read,cache_write_5m,cache_write_1h,audio_in,output,"
                    "reasoning,audio_out,image,search,request,corrects,note) VALUES(?1,?2,?3,?4,0,"
-                   "?5,?6,?7,?8,?9,NULL,0,0,0,0,0,0,0,0,0,0,0,?10,?11)",
+                   "?5,?6,?7,?8,?9,NULL,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?10,?11)",
                    e);
     if (!s)
         return false;
@@ -208,11 +216,14 @@ bool ledger_append(struct db *db, struct ledger_line *l, struct err *e)
     if (l->corrects > 0)
         stmt_bind_int(s, 10, l->corrects);
     stmt_bind_str(s, 11, l->note.n ? l->note : STR_NONE);
+    for (int i = 0; i < PRICE_PARTS; i++)
+        stmt_bind_int(s, 12 + i, l->parts[i]);
     bool ok = stmt_run(s, e);
     stmt_free(s);
     s = ok ? db_prepare(db,
-                        "INSERT INTO ledger_hour VALUES(?1,?2,0,0,?3,0,0,0,0,0) ON CONFLICT "
-                        "(hour, kind) DO UPDATE SET amount = amount + ?3",
+                        "INSERT INTO ledger_hour VALUES(?1,?2,0,0,?3,0,0,?4,?5,?6) ON CONFLICT "
+                        "(hour, kind) DO UPDATE SET amount = amount + ?3, tokens_in = tokens_in + "
+                        "?4, cached = cached + ?5, tokens_out = tokens_out + ?6",
                         e)
            : NULL;
     if (!s)
@@ -220,6 +231,9 @@ bool ledger_append(struct db *db, struct ledger_line *l, struct err *e)
     stmt_bind_int(s, 1, ledger_id_ms(l->id) / HOUR_MS);
     stmt_bind_int(s, 2, kind);
     stmt_bind_int(s, 3, l->amount);
+    stmt_bind_int(s, 4, sum_of(l, PRICE_INPUT, PRICE_AUDIO_IN));
+    stmt_bind_int(s, 5, l->parts[PRICE_CACHE_READ]);
+    stmt_bind_int(s, 6, sum_of(l, PRICE_OUTPUT, PRICE_AUDIO_OUT));
     ok = stmt_run(s, e);
     stmt_free(s);
     return ok;

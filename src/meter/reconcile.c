@@ -1,6 +1,7 @@
 #include "meter/reconcile.h"
 #include "base/clock.h"
 #include "base/decimal.h"
+#include "domain/ledger.h"
 #include <stdlib.h>
 
 #define DAY_S 86400
@@ -398,14 +399,15 @@ bool ledger_days(struct db *db, struct arena *a, struct str provider, int64_t fr
 {
     return read_days(
         db, a,
-        "SELECT (l.id >> 9) / 86400000000, k.upstream_model, count(*), sum(l.input + l.cache_read "
-        "+ "
-        "l.cache_write_5m + l.cache_write_1h + l.audio_in), sum(l.cache_read), "
-        "sum(l.cache_write_5m + "
-        "l.cache_write_1h), sum(l.output + l.reasoning + l.audio_out), coalesce(sum(l.amount), 0), "
-        "count(*) - count(DISTINCT l.request_id), sum(l.amount IS NULL), coalesce(v.version, 0) "
+        "SELECT (l.id >> 9) / 86400000000, k.upstream_model, sum(l.entry = 1), "
+        "sum(l.input + l.cache_read + l.cache_write_5m + l.cache_write_1h + l.audio_in), "
+        "sum(l.cache_read), sum(l.cache_write_5m + l.cache_write_1h), "
+        "sum(l.output + l.reasoning + l.audio_out), coalesce(sum(l.amount), 0), "
+        "sum(l.entry = 1) - count(DISTINCT CASE l.entry WHEN 1 THEN l.request_id END), "
+        "sum(l.amount IS NULL), coalesce(v.version, 0) "
         "FROM ledger l CROSS JOIN ledger_kind k ON k.id = l.kind "
-        "LEFT JOIN price_version v ON v.id = l.price WHERE l.entry = 1 AND "
+        "LEFT JOIN price_version v ON v.id = l.price WHERE (l.entry = 1 OR l.note = "
+        "'" LEDGER_TOLD_LATE "') AND "
         "l.id >= (?2 * 86400000000) << 9 AND l.id < (?3 * 86400000000) << 9 AND k.upstream = ?1 "
         "GROUP BY 1, 2, 11 ORDER BY 1, 2",
         provider, from_day, to_day, out, e);

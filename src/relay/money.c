@@ -26,6 +26,7 @@ struct money {
     const struct budget *warning;
     struct price_most most; /* that the hold is large enough for */
     size_t out_bytes;       /* of text so far */
+    bool lacks_context;     /* nobody knows how much of it the upstream adds */
     bool is_bounded;        /* the request says how much may come: nothing has to grow */
     bool cuts;              /* some budget ends streams */
     bool is_spent;          /* it could not grow any more */
@@ -93,18 +94,48 @@ static bool has_ids(const struct relay *rl)
     return rl->spec->shape == RELAY_EMBED || rl->spec->client == WIRE_COMPLETIONS;
 }
 
+/* The longest prompt that any of its targets takes; -1: not known. */
+static int64_t context_of(const struct relay *rl)
+{
+    const struct model *m = snapshot_model(rl->snap, rl->model);
+    int64_t most = -1;
+    if (m && m->context_tokens > 0)
+        return m->context_tokens;
+    for (size_t i = 0; i < rl->n_order; i++) {
+        m = served_model(rl->snap, rl->order[i]);
+        if (!m || m->context_tokens <= 0)
+            return -1;
+        most = m->context_tokens > most ? m->context_tokens : most;
+    }
+    return most;
+}
+
+/* What upstreams that are asked in the client's own format put before the prompt. -1: not known. */
+static int64_t far_context(const struct relay *rl)
+{
+    for (size_t i = 0; i < rl->n_order; i++) {
+        const enum wire_id *wires = rl->order[i]->upstream->wires;
+        for (size_t k = 0; k < ARRAY_LEN(rl->order[i]->upstream->wires); k++)
+            if (wires[k] == rl->spec->client)
+                return rl->has_far_context ? -1 : responses_context(rl);
+    }
+    return 0;
+}
+
 static void estimate(struct relay *rl, struct money *m)
 {
-    const struct model *model = snapshot_model(rl->snap, rl->model);
-    int64_t asked = asked_tokens(rl), known = known_most(rl);
+    int64_t asked = asked_tokens(rl), known = known_most(rl), context = context_of(rl),
+            far = far_context(rl);
     struct price_most *most = &m->most;
     most->tokens_in = rl->form ? form_tokens(rl)
                                : asked_input_most(rl->body,
                                                   has_ids(rl) && rl->set->budget_bytes_per_token > 2
                                                       ? 2 /* a digit and a comma */
                                                       : rl->set->budget_bytes_per_token);
-    if (model && model->context_tokens > 0 && most->tokens_in > model->context_tokens)
-        most->tokens_in = model->context_tokens;
+    most->tokens_in += far > 0 ? far : 0;
+    m->lacks_context = far < 0 && context < 0;
+    if (context > 0 && (far < 0 || most->tokens_in > context))
+        most->tokens_in = context;
     /* looked for when a price asks: the whole body is read for it */
     most->searches = rl->form ? 0 : -1;
     most->images = rl->spec->shape == RELAY_TALK ? -1 : 0;
@@ -248,7 +279,13 @@ bool money_admit(struct relay *rl, struct err *e)
         return true;
     struct money *m = ARENA_NEW(rl->r->arena, struct money);
     estimate(rl, m);
-    m->cuts = !m->is_bounded && rl->is_stream && may_cut(rl) && any(budgets, cuts);
+    if (m->lacks_context && any(budgets, stops))
+        return err_set(e, ERR_NO_FUNDS, "context_unknown",
+                       "How much the upstream adds to this request is not known, and a budget must "
+                       "hold: the model's context_tokens must be set");
+    /* what goes on by itself cannot be ended here */
+    m->cuts = !m->is_bounded && rl->is_stream && !rl->is_background && may_cut(rl) &&
+              any(budgets, cuts);
     if (!take(rl, m, budgets, now, &by))
         return budget_refusal(by, now, e);
     rl->money = m;
@@ -400,11 +437,29 @@ static int64_t prompt_tokens(const struct relay *rl)
     return rl->form ? FORM_TOKENS : (prompt_bytes(rl) + 3) / 4;
 }
 
+/* The upstream goes on with it, whoever listens: what it comes to is told later, to who asks for it. */
+static bool runs_on(const struct relay *rl)
+{
+    return rl->is_background && rl->is_same && rl->up == WIRE_RESPONSES &&
+           (rl->is_open || !rl->is_done);
+}
+
+/* Of what runs on: as much as it may come to. */
+static int64_t most_out(const struct relay *rl)
+{
+    int64_t asked = asked_tokens(rl), known = known_most(rl);
+    return rl->money    ? rl->money->most.tokens_out
+           : asked >= 0 ? asked
+           : known > 0  ? known
+                        : rl->set->budget_hold_tokens;
+}
+
 static void estimate_usage(const struct relay *rl, struct usage_record *u)
 {
+    bool is_most = runs_on(rl);
     if (u->usage.input_total < 0)
-        u->usage.input_total = prompt_tokens(rl);
-    int64_t out = has_output(rl) ? live_tokens_out(rl) : 0;
+        u->usage.input_total = is_most && rl->money ? rl->money->most.tokens_in : prompt_tokens(rl);
+    int64_t out = is_most ? most_out(rl) : has_output(rl) ? live_tokens_out(rl) : 0;
     if (rl->spec->op == OP_SPEECH) { /* how tightly its sound is coded says nothing */
         out = prompt_bytes(rl) * SPOKEN_TOKENS;
         u->usage.audio_out = out;
@@ -427,6 +482,13 @@ static int64_t next_id(struct relay_loop *l)
     int64_t us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     l->last_line_us = us > l->last_line_us ? us : l->last_line_us + 1;
     return ledger_id(l->last_line_us, l->index);
+}
+
+int64_t money_line_id(struct relay *rl)
+{
+    if (!rl->line_id)
+        rl->line_id = next_id(rl->env);
+    return rl->line_id;
 }
 
 /* What the writer will want to know of an id, said once a loop for each place of a small table. */
@@ -545,6 +607,7 @@ void money_record(struct relay *rl, struct usage_record *u)
     m->state = (uint8_t)c.state;
     m->cost_nanousd = c.nanousd;
     name_line(rl, p, m);
+    m->id = rl->line_id ? rl->line_id : m->id;
     if (rl->money)
         hold_settle(&rl->money->hold, lost + (c.nanousd > 0 ? c.nanousd : 0), now);
 }

@@ -1430,7 +1430,8 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     of_response[WANT_STORE].key = "store";
     of_response[WANT_PREVIOUS].key = "previous_response_id";
     of_response[WANT_INPUT].key = "input";
-    bool is_response = rl->spec->client == WIRE_RESPONSES && rl->spec->shape == RELAY_TALK;
+    of_response[WANT_BACKGROUND].key = "background";
+    bool is_response = rl->spec->client == WIRE_RESPONSES;
     if (!json_scan_object(rl->body, want, is_response ? ARRAY_LEN(want) : N + ASKED_WANTS,
                           (unsigned)rl->set->max_json_depth, &rl->scan, e))
         return false;
@@ -1451,7 +1452,12 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         rl->service = price_service_of(tier);
         rl->is_service_open = str_is(tier, "auto");
     }
-    if (is_response) {
+    /* nothing that sluice keeps is read for it */
+    if (is_response && rl->spec->shape != RELAY_TALK) {
+        rl->has_far_context |= of_response[WANT_PREVIOUS].count > 0;
+    } else if (is_response) {
+        struct json_span background = of_response[WANT_BACKGROUND].span;
+        rl->is_background = str_is(str_n(rl->body.p + background.at, background.n), "true");
         rl->responses_want = ARENA_ARRAY(rl->r->arena, struct json_want, RESPONSES_WANTS);
         memcpy(rl->responses_want, of_response, RESPONSES_WANTS * sizeof want[0]);
     }

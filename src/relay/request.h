@@ -160,7 +160,7 @@ struct relay {
 };
 
 /* Further members of a Responses request, read with model and stream. */
-enum { WANT_STORE, WANT_PREVIOUS, WANT_INPUT, RESPONSES_WANTS };
+enum { WANT_STORE, WANT_PREVIOUS, WANT_INPUT, WANT_BACKGROUND, RESPONSES_WANTS };
 
 struct relay_shared {
     struct limiter *limiter;
@@ -307,6 +307,7 @@ bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may
 void money_passed(struct relay *rl, int64_t tokens);           /* rl->money is there: so many came so far; the hold grows */
 bool money_is_spent(struct relay *rl, const struct ir_event *ev) MUST_USE; /* the same of an event; true: end it here */
 void money_cut(struct relay *rl, const struct ir_event *ev, wire_sink_fn *emit, void *arg);
+int64_t money_line_id(struct relay *rl);                       /* what its line will be called */
 void money_record(struct relay *rl, struct usage_record *u);   /* settles, and fills in what it cost */
 bool money_binds(const struct relay *rl) MUST_USE;             /* it is under a budget that stops */
 /* commit.c: under a budget that stops, the line of an answer is kept before its last bytes go out */
@@ -408,6 +409,9 @@ void responses_free(struct responses *s);
 bool responses_prepare(struct relay *rl);
 void responses_forget(struct relay *rl);                      /* the request goes away */
 bool responses_is_continuation(const struct relay *rl);        /* history was expanded here: previous_response_id is for us alone */
+/* Tokens of what the upstream keeps and puts before the request; 0: nothing, or it stands in the body; -1: not known. */
+int64_t responses_context(const struct relay *rl);
+bool responses_runs_on(const struct relay *rl, struct str reply); /* the upstream goes on with it behind this reply */
 void responses_plan(struct relay *rl, const struct target *t, bool is_same); /* who will keep the reply: its upstream or sluice */
 void responses_keep_event(struct relay *rl, struct str data);  /* the same from a terminal event's data */
 void responses_keep_frames(struct relay *rl, struct str frames); /* the same from SSE frames that hold response.completed */

@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
+#include "domain/ledger.h"
+#include "gate/budget.h"
+#include "meter/price.h"
 #include "store/db.h"
 #include "wire/common.h"
 #include <pthread.h>
@@ -13,14 +16,19 @@
 #define CACHE_MAX 4096
 #define CACHE_BYTES (64u << 20)
 #define PRUNE_MS 60000u
+#define MAX_TOLD (4u << 20) /* the last event of a stream holds all that was said */
+#define MAX_TRIES 1000      /* for a line that is on its way to the store */
 
-struct stored { /* one response; immutable, ref-counted */
+struct stored { /* one response; ref-counted */
     _Atomic int refs;
     /* input: JSON array of items; response: the object. Behind the struct */
     struct str id, key_id, upstream, input, response;
     struct responses *owner; /* of one that is to be written */
     bool is_native;          /* kept by the upstream: input and response are empty */
     bool is_deleted;         /* stands in memory until the store has forgotten it, too */
+    /* of its prompt and its output; -1: not known (yet). The only members that change */
+    _Atomic int64_t tokens;
+    _Atomic int64_t line; /* of the ledger, where its usage is not told yet; 0: it is */
     int64_t created_ms, expires_ms;
 };
 
@@ -58,7 +66,7 @@ static struct stored *stored_new(struct str id, struct str key_id, struct str up
     if (!s)
         abort();
     char *p = (char *)(s + 1);
-    *s = (struct stored){.refs = 1};
+    *s = (struct stored){.refs = 1, .tokens = -1};
     struct str from[] = {id, key_id, upstream, input, response};
     struct str *to[] = {&s->id, &s->key_id, &s->upstream, &s->input, &s->response};
     for (size_t i = 0; i < ARRAY_LEN(from); i++) {
@@ -190,8 +198,8 @@ static bool db_insert(void *arg, struct db *db, struct err *e)
     struct stored *s = arg;
     struct stmt *st = db_prepare(db,
                                  "INSERT OR REPLACE INTO response(id, key_id, upstream, is_native, "
-                                 "created_ms, expires_ms, input, reply)"
-                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+                                 "created_ms, expires_ms, input, reply, tokens, line)"
+                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
                                  e);
     if (!st)
         return false;
@@ -203,6 +211,11 @@ static bool db_insert(void *arg, struct db *db, struct err *e)
     stmt_bind_int(st, 6, s->expires_ms);
     stmt_bind_str(st, 7, s->input);
     stmt_bind_str(st, 8, s->response);
+    int64_t tokens = atomic_load(&s->tokens), line = atomic_load(&s->line);
+    if (tokens >= 0)
+        stmt_bind_int(st, 9, tokens);
+    if (line)
+        stmt_bind_int(st, 10, line);
     bool ok = stmt_run(st, e);
     stmt_free(st);
     return ok;
@@ -283,7 +296,8 @@ static void lookup_run(void *arg)
     struct db *db = db_open(str_z(l->arena, l->rs->db_path), DB_READ_ONLY, &e);
     struct stmt *st = db ? db_prepare(db,
                                       "SELECT key_id, upstream, is_native, created_ms, expires_ms, "
-                                      "input, reply FROM response"
+                                      "input, reply, coalesce(tokens, -1), coalesce(line, 0) "
+                                      "FROM response"
                                       " WHERE id = ?1 AND expires_ms >= ?2",
                                       &e)
                          : NULL;
@@ -296,6 +310,8 @@ static void lookup_run(void *arg)
             l->found->is_native = stmt_int(st, 2) != 0;
             l->found->created_ms = stmt_int(st, 3);
             l->found->expires_ms = stmt_int(st, 4);
+            atomic_store(&l->found->tokens, stmt_int(st, 7));
+            atomic_store(&l->found->line, stmt_int(st, 8));
         }
         stmt_free(st);
     }
@@ -561,6 +577,30 @@ bool responses_is_continuation(const struct relay *rl)
     return rl->kept && rl->kept->previous && !rl->kept->previous->is_native;
 }
 
+int64_t responses_context(const struct relay *rl)
+{
+    const struct kept *k = rl->kept;
+    if (!k || !k->previous_id.n || responses_is_continuation(rl))
+        return 0;
+    return k->previous ? atomic_load(&k->previous->tokens) : -1;
+}
+
+/* Its end has not come. */
+static bool is_open(struct str response)
+{
+    struct json_want want = {.key = "status"};
+    struct json_scan scan;
+    if (!json_scan_object(response, &want, 1, 0, &scan, NULL))
+        return false;
+    struct str status = str_n(response.p + want.span.at, want.span.n);
+    return str_is(status, "\"queued\"") || str_is(status, "\"in_progress\"");
+}
+
+bool responses_runs_on(const struct relay *rl, struct str reply)
+{
+    return rl->is_background && is_open(reply);
+}
+
 void responses_plan(struct relay *rl, const struct target *t, bool is_same)
 {
     if (rl->kept)
@@ -610,6 +650,11 @@ void responses_keep(struct relay *rl, struct str response)
     s->is_native = k->is_native;
     s->created_ms = clock_wall_ms();
     s->expires_ms = s->created_ms + rl->set->response_ttl_ms;
+    const struct ir_usage *u = &rl->usage;
+    if (u->input_total >= 0 && u->output_total >= 0)
+        atomic_store(&s->tokens, u->input_total + u->output_total);
+    if (k->is_native && rl->is_open)
+        atomic_store(&s->line, money_line_id(rl));
     s->owner = rs;
     cache_put(rs, s);
     if (!write_soon(rs, &insert_work, s))
@@ -654,6 +699,116 @@ void responses_forget(struct relay *rl)
     rl->kept->previous = NULL;
 }
 
+/* ---- what ran on in the background, when its end is heard of ---- */
+
+struct late { /* on its way to the writer */
+    struct responses *rs;
+    struct snapshot *snap;
+    const struct key *key; /* of snap; NULL: anonymous */
+    struct stored *s;
+    struct ir_usage usage;
+    unsigned tries;
+    bool is_settled, waits; /* of the last run: done; the line was not there yet */
+    int64_t difference;
+};
+
+static struct usage_vector parts_told(const struct late *t)
+{
+    static const struct usage_vector nothing; /* it failed, and nobody says that it is billed */
+    return ir_usage_known(&t->usage) ? usage_parts(&t->usage, NULL) : nothing;
+}
+
+/* The difference to what was estimated, as a correction of that line. */
+static bool correct(struct late *t, struct db *db, struct ledger_line l, struct err *e)
+{
+    struct arena *a = arena_new();
+    struct err gone = ERR_INIT;
+    struct price p;
+    struct usage_vector parts = parts_told(t);
+    bool is_priced = l.price && price_version_get(db, a, l.price, &p, &gone), differs = false;
+    enum price_service service = t->usage.service >= 0 ? (enum price_service)t->usage.service
+                                                       : (enum price_service)l.service;
+    struct cost c = price_cost(is_priced ? &p : NULL, service, &parts);
+    int64_t estimated = l.amount > 0 ? l.amount : 0;
+    l.amount = c.nanousd >= 0 ? c.nanousd - estimated : 0;
+    for (int i = 0; i < PRICE_PARTS; i++) {
+        l.parts[i] = parts.v[i] - l.parts[i];
+        differs |= l.parts[i] != 0;
+    }
+    l.corrects = l.id;
+    l.id = ledger_id_at(clock_wall_ms());
+    l.entry = LEDGER_ADJUST;
+    l.quality = USAGE_REPORTED;
+    l.service = (int)service;
+    l.state = (int)c.state;
+    l.note = STR(LEDGER_TOLD_LATE);
+    t->difference = l.amount;
+    bool ok = (!differs && l.amount == 0) || ledger_append(db, &l, e);
+    arena_free(a);
+    return ok;
+}
+
+static bool late_run(void *arg, struct db *db, struct err *e)
+{
+    struct late *t = arg;
+    struct ledger_line l;
+    struct err missing = ERR_INIT;
+    t->is_settled = t->waits = false;
+    t->difference = 0;
+    struct stmt *s = db_prepare(db, "SELECT line FROM response WHERE id = ?1 AND line IS NOT NULL",
+                                e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, t->s->id);
+    bool has_line = stmt_step(s, e);
+    int64_t line = has_line ? stmt_int(s, 0) : 0;
+    stmt_free(s);
+    if (!has_line) { /* told before */
+        t->is_settled = e->kind == ERR_NONE;
+        return t->is_settled;
+    }
+    struct arena *a = arena_new();
+    bool ok = ledger_get(db, a, line, &l, &missing);
+    t->waits = !ok && missing.kind == ERR_NOT_FOUND;
+    if (!ok)
+        *e = t->waits ? *e : missing;
+    ok = ok && correct(t, db, l, e);
+    arena_free(a);
+    if (!ok)
+        return t->waits;
+    s = db_prepare(db, "UPDATE response SET line = NULL, tokens = ?2 WHERE id = ?1", e);
+    if (!s)
+        return false;
+    stmt_bind_str(s, 1, t->s->id);
+    if (ir_usage_known(&t->usage))
+        stmt_bind_int(s, 2, t->usage.input_total + t->usage.output_total);
+    t->is_settled = stmt_run(s, e);
+    stmt_free(s);
+    return t->is_settled;
+}
+
+static void late_done(void *arg);
+static const struct usage_work late_work = {late_run, late_done};
+
+/* Committed, or the program ends. */
+static void late_done(void *arg)
+{
+    struct late *t = arg;
+    int64_t now = clock_wall_ms();
+    if (t->waits && t->tries++ < MAX_TRIES) {
+        t->waits = false;
+        if (usage_log_post(t->rs->shared->usage, &late_work, t, sizeof *t))
+            return;
+    }
+    const struct budget *const *budgets = t->key && t->key->budgets ? t->key->budgets
+                                                                    : t->snap->common_budgets;
+    for (size_t i = 0; t->is_settled && t->difference && budgets && budgets[i]; i++)
+        budget_adjust(budgets[i], t->difference, now);
+    snapshot_unref(t->snap);
+    stored_unref(t->s);
+    free(t);
+}
+
 /* ---- GET and DELETE ---- */
 
 struct stored_call {
@@ -667,10 +822,57 @@ struct stored_call {
     struct http_call *call;
     struct buf reply;
     int status;
-    bool is_stream; /* asked for */
-    int64_t after;  /* starting_after; -1: from the start */
-    bool is_piped;  /* the upstream's stream is under way to the client */
+    bool is_stream;          /* asked for */
+    int64_t after;           /* starting_after; -1: from the start */
+    bool is_piped;           /* the upstream's stream is under way to the client */
+    struct stored *open;     /* a reference, of one whose usage is not told yet; NULL: it is */
+    struct stream_scan scan; /* of its stream */
 };
+
+/* The upstream told how it ended: once, whoever asks for it how often. */
+static void told_end(struct stored_call *c, const struct ir_usage *usage)
+{
+    struct responses *rs = c->env->shared->responses;
+    int64_t line = atomic_exchange(&c->open->line, 0);
+    if (!line)
+        return;
+    if (ir_usage_known(usage))
+        atomic_store(&c->open->tokens, usage->input_total + usage->output_total);
+    struct late *t = calloc(1, sizeof *t);
+    if (!t)
+        abort();
+    *t = (struct late){.rs = rs,
+                       .snap = snapshot_ref(c->snap),
+                       .key = c->key,
+                       .s = stored_ref(c->open),
+                       .usage = *usage};
+    if (usage_log_post(rs->shared->usage, &late_work, t, sizeof *t))
+        return;
+    atomic_store(&c->open->line, line); /* too much waits already: the next time */
+    late_done(t);
+}
+
+/* What was cancelled without a word of its usage stays as it was estimated: it may have come to anything. */
+static void told_whole(struct stored_call *c, struct str response)
+{
+    struct ir_usage usage = IR_USAGE_NONE;
+    enum ir_stop stop = IR_STOP_NONE;
+    struct json_want want = {.key = "status"};
+    struct json_scan scan;
+    if (!json_scan_object(response, &want, 1, 0, &scan, NULL) || is_open(response))
+        return;
+    (void)wire_of(WIRE_RESPONSES)->meter(STR_NONE, response, &usage, &stop);
+    bool has_failed = str_is(str_n(response.p + want.span.at, want.span.n), "\"failed\"");
+    if ((usage.input_total >= 0 && usage.output_total >= 0) ||
+        (has_failed && !ir_usage_known(&usage)))
+        told_end(c, &usage);
+}
+
+static void unheard(void *arg, struct str bytes)
+{
+    (void)arg;
+    (void)bytes;
+}
 
 static const struct str json_type = STR_INIT("application/json; charset=utf-8"),
                         event_type = STR_INIT("text/event-stream; charset=utf-8");
@@ -705,6 +907,8 @@ static void native_head(void *arg, int status, const struct http_header *h, size
                                     {STR("cache-control"), STR("no-cache")},
                                     {STR("x-request-id"), c->request_id}};
         c->is_piped = true;
+        if (c->open)
+            stream_scan_init(&c->scan, wire_of(WIRE_RESPONSES), false, MAX_TOLD);
         http_reply_head(c->r, status, out, ARRAY_LEN(out), -1);
         return;
     }
@@ -718,6 +922,8 @@ static void native_body(void *arg, struct str bytes)
         buf_str_add(&c->reply, bytes);
         return;
     }
+    if (c->open)
+        stream_scan_push(&c->scan, bytes, unheard, NULL);
     http_reply_body(c->r, bytes);
     if (http_reply_is_full(c->r))
         http_call_pause(c->call);
@@ -733,6 +939,14 @@ static void native_end(void *arg)
 {
     struct stored_call *c = arg;
     c->call = NULL;
+    if (c->open && c->is_piped) {
+        stream_scan_end(&c->scan, unheard, NULL);
+        if (c->scan.is_terminal && c->scan.usage.input_total >= 0 &&
+            c->scan.usage.output_total >= 0)
+            told_end(c, &c->scan.usage);
+    } else if (c->open && c->status == 200 && !buf_failed(&c->reply)) {
+        told_whole(c, buf_str(&c->reply));
+    }
     if (c->is_piped)
         http_reply_end(c->r);
     else if (buf_failed(&c->reply))
@@ -928,6 +1142,8 @@ static void show_stored(void *owner, struct stored *s)
     }
     if (s->is_native) {
         const struct upstream *u = snapshot_upstream(c->snap, s->upstream);
+        if (c->view == STORED_RESPONSE && atomic_load(&s->line))
+            c->open = stored_ref(s);
         if (u && u->is_enabled)
             ask_upstream(c, u);
         else
@@ -976,6 +1192,8 @@ static void stored_call_gone(void *arg)
         c->lookup->owner = NULL;
     if (c->call)
         http_call_cancel(c->call);
+    stored_unref(c->open);
+    stream_scan_done(&c->scan);
     snapshot_unref(c->snap);
 }
 

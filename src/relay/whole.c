@@ -120,6 +120,7 @@ static void pass_whole(struct relay *rl)
         return;
     }
     meter_whole(rl, body);
+    rl->is_open = responses_runs_on(rl, body);
     rl->is_done = true;
     rl->is_ended = true;
     if (rl->kept)
@@ -178,6 +179,7 @@ void whole_reply(struct relay *rl)
             whole_failed(rl, &e);
             return;
         }
+        rl->is_open = responses_runs_on(rl, buf_str(&rl->reply));
         if (rl->ctx.cuts_stop && rl->ir)
             stop_cut_response(&rl->ir->stop, &res);
     }

@@ -137,6 +137,141 @@ def test_uses_that_no_tool_is_bounded_by_take_no_search_away(start, scripted):
         assert post(path, body).status_code == 200, body
 
 
+# ---- what the upstream keeps ----
+
+def native(scripted, limit, **model):
+    """A model `r` of an upstream that keeps responses itself, one `g` of Google's."""
+    config = money_config(scripted, {"oai/*": {"input": 3, "output": 15}, "google/*": {"input": 3, "output": 15}},
+                          {"b": {**EVER, "limit_usd": limit}} if limit else {})
+    config["providers"]["oai"] = {"type": "openai", "api_key": "k", "base_url": scripted.origin + "/v1", "allow_private": True, "wire": "openai_responses"}
+    config["models"]["r"] = {"targets": [{"provider": "oai", "upstream_model": "gpt-x"}], **model}
+    config["models"]["g"] = {"targets": [{"provider": "google", "upstream_model": "gemini-x"}], **model}
+    return config
+
+
+def response(name, tokens_in=0, tokens_out=0, status="completed"):
+    usage = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out} if status in ("completed", "incomplete") else None
+    return {"id": name, "object": "response", "created_at": 1, "status": status, "model": "gpt-x", "background": True, "usage": usage,
+            "output": [{"type": "message", "id": "m", "status": "completed", "role": "assistant", "content": [{"type": "output_text", "text": "hi", "annotations": []}]}] if usage else []}
+
+
+def respond(s, **more):
+    return s.post("/v1/responses", {"model": "r", "input": "hi", "max_output_tokens": 50, **more}, headers=s.auth(KEY))
+
+
+def spent(s, nanousd):
+    return wait_for(lambda: (lambda b: (b["spent_nanousd"], b["held_nanousd"]) == (nanousd, 0))(budget(s)), "%d are spent" % nanousd)
+
+
+def test_context_that_the_upstream_keeps_is_held_for(start, scripted):
+    s = start(native(scripted, 0.05), "native")
+    scripted.play(http(200, json.dumps(response("resp_a", 4000, 50))))
+    assert respond(s).status_code == 200
+    spent(s, 4000 * 3000 + 50 * 15000)
+    # what its conversation comes to is known: 4050 tokens, and what is new
+    scripted.play(http(200, json.dumps(response("resp_b", 12000, 50))))
+    assert respond(s, previous_response_id="resp_a").status_code == 200
+    spent(s, 16000 * 3000 + 100 * 15000)
+    s.stop()
+    s = start(None, "native")  # that is kept
+    seen = len(scripted.requests)
+    r = respond(s, previous_response_id="resp_b")
+    assert r.status_code == 402 and r.json()["error"]["code"] == "budget_exceeded", r.text
+    # of other things nothing is known
+    google = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 5}}
+
+    def unknown():
+        yield respond(s, previous_response_id="resp_of_before")
+        yield respond(s, conversation="conv_1")
+        yield respond(s, prompt={"id": "pmpt_1"})
+        for name in ("cachedContent", "cached_content"):
+            yield s.post("/v1beta/models/g:generateContent", {**google, name: "cachedContents/a"}, headers=s.auth(KEY))
+        yield s.post("/v1/responses/compact", {"model": "r", "input": "x", "previous_response_id": "resp_a"}, headers=s.auth(KEY))
+    for r in unknown():
+        assert r.status_code == 402 and "context_tokens must be set" in r.text, r.text
+    s.stop()
+    s = start(native(scripted, 1, context_tokens=400000), "context")  # as much as the model takes
+    for r in unknown():
+        assert r.status_code == 402 and "has no room" in r.text, r.text
+    assert len(scripted.requests) == seen
+    s.stop()
+    s = start(native(scripted, 2, context_tokens=400000), "room")
+    scripted.play(http(200, json.dumps(response("resp_c", 300000, 50))))
+    assert respond(s, conversation="conv_1").status_code == 200
+    spent(s, 300000 * 3000 + 50 * 15000)
+
+
+def ended(s, name):
+    return s.get("/v1/responses/" + name, headers=s.auth(KEY))
+
+
+@pytest.mark.parametrize("limit", [5, None], ids=["budget", "none"])
+@pytest.mark.parametrize("how", ["whole", "stream"])
+def test_what_goes_on_in_the_background_is_corrected_once_its_end_is_told(start, scripted, limit, how):
+    s = start(native(scripted, limit), "background")
+    scripted.play(http(200, json.dumps(response("resp_bg", status="queued"))))
+    assert respond(s, background=True, store=True, max_output_tokens=50000).json()["status"] == "queued"
+    line = lines(s, 1)[0]
+    assert (line["output_tokens"], line["usage_quality"], line["ended"]) == (50000, "estimated", "done")
+    assert line["cost_nanousd"] == line["input_tokens"] * 3000 + 50000 * 15000
+    if limit:
+        spent(s, line["cost_nanousd"])
+    scripted.play(http(200, json.dumps(response("resp_bg", status="in_progress"))))
+    assert ended(s, "resp_bg").json()["status"] == "in_progress"
+    s.stop()
+    s = start(None, "background")  # what has yet to be told is known after a restart, too
+    assert len(lines(s)) == 1
+    over = response("resp_bg", 10, 20000)
+    if how == "whole":
+        scripted.play(http(200, json.dumps(over)))
+        for _ in range(3):
+            assert ended(s, "resp_bg").json()["usage"]["output_tokens"] == 20000
+    else:
+        scripted.play(stream([b"event: response.completed\ndata: " + json.dumps({"type": "response.completed", "sequence_number": 3, "response": over}).encode() + b"\n\n"]))
+        assert "20000" in s.get("/v1/responses/resp_bg?stream=true", headers=s.auth(KEY)).text
+    cost = 10 * 3000 + 20000 * 15000
+    adjust, settle = lines(s, 2)
+    assert (settle["entry"], adjust["entry"], adjust["corrects"]) == ("settle", "adjust", line["id"])
+    assert settle["cost_nanousd"] + adjust["cost_nanousd"] == cost
+    assert (settle["output_tokens"] + adjust["output_tokens"], settle["input_tokens"] + adjust["input_tokens"]) == (20000, 10)
+    if limit:
+        spent(s, cost)
+
+    def once():
+        scripted.play(http(200, json.dumps(over)))
+        assert ended(s, "resp_bg").status_code == 200
+        check = admin(s, "GET", "/sluice/v1/ledger/verify").json()  # waits for what is on its way
+        assert check["ok"] and (check["lines"], check["corrections"]) == (1, 1), check
+        costs = admin(s, "GET", "/sluice/v1/costs", params={"bucket": "total"}).json()
+        row = costs["data"][0]
+        assert costs["total_nanousd"] == cost and (row["requests"], row["input_tokens"], row["output_tokens"]) == (1, 10, 20000)
+        if limit:
+            spent(s, cost)
+    once()
+    # prices of the past are of what was used, not of what was estimated
+    assert admin(s, "POST", "/sluice/v1/prices", {"provider": "oai", "model": "*", "price": {"input": 3, "output": 30}}).status_code in (200, 400)
+    s.stop()
+    s = start(None, "background")
+    once()
+
+
+def test_a_background_response_that_failed_costs_nothing_and_one_that_was_cancelled_stays_as_estimated(start, scripted):
+    s = start(native(scripted, 5), "ends")
+    for name, status in (("resp_f", "failed"), ("resp_c", "cancelled")):
+        scripted.play(http(200, json.dumps(response(name, status="queued"))))
+        assert respond(s, background=True, max_output_tokens=1000).status_code == 200
+    most = sum(x["cost_nanousd"] for x in lines(s, 2))
+    for name, status in (("resp_f", "failed"), ("resp_c", "cancelled")):
+        scripted.play(http(200, json.dumps(response(name, status=status))))
+        assert ended(s, name).json()["status"] == status
+    adjust = lines(s, 3)[0]
+    assert adjust["entry"] == "adjust" and adjust["cost_nanousd"] == -most // 2
+    spent(s, most // 2)
+    assert admin(s, "GET", "/sluice/v1/ledger/verify").json()["ok"]
+
+
+# ---- token limits ----
+
 def used(s, key="k0000001"):
     rows = s.get("/sluice/v1/limits", headers={"Authorization": "Bearer " + LIMITS_ADMIN}, auth=False).json()["data"]
     return next(r["used"] for r in rows if r["id"] == key)
@@ -183,6 +318,8 @@ def test_tokens_of_who_leaves_are_counted(start, scripted):
     assert s.call("POST", CHAT, body, headers=s.auth("sk-tokens-0123456789abcdef")).status_code == 400
     wait_for(lambda: 2700 < so_far() < 3000, "a failure costs nothing")
 
+
+# ---- the books ----
 
 def test_budgets_hear_of_it_when_the_past_is_priced_again(start, scripted):
     config = money_config(scripted, {"chat/*": {"input": 3, "output": 15}}, {"b": {"scope": "tag", "subject": "red", "limit_usd": 0.02}, "other": {"scope": "key", "subject": "ad000000", "limit_usd": 1}})
