@@ -33,8 +33,29 @@ struct range {
     unsigned bits;
 };
 
+/* "192.168.*.*" is 192.168.0.0/16: stars for the last parts of an IPv4 address. */
+static bool wildcards_parse(struct str text, struct range *out)
+{
+    char plain[16];
+    size_t at = str_index(text, '*'), stars = 0;
+    if (text.n >= sizeof plain || (at > 0 && text.p[at - 1] != '.'))
+        return false;
+    if (text.n)
+        memcpy(plain, text.p, text.n);
+    for (size_t i = at; i < text.n; i++) {
+        if (text.p[i] != ((i - at) % 2 ? '.' : '*'))
+            return false;
+        plain[i] = text.p[i] == '*' ? '0' : '.';
+        stars += text.p[i] == '*';
+    }
+    out->bits = 128 - 8 * (unsigned)stars;
+    return stars <= 4 && address_parse(str_n(plain, text.n), out->base) && address_is_v4(out->base);
+}
+
 static bool range_parse(struct str text, struct range *out)
 {
+    if (str_index(text, '*') < text.n)
+        return wildcards_parse(text, out);
     struct str base, bits = str_cut(text, '/', &base);
     int64_t n;
     bool has_bits = text.n != base.n;
@@ -75,7 +96,8 @@ bool cidr_list_check(struct str list, struct err *e)
         one = str_trim(one);
         if (one.n && !range_parse(one, &r))
             return err_set(e, ERR_INPUT, "invalid_value",
-                           "'" STR_FMT "' is no address and no range: 10.0.0.0/8, 2001:db8::/32",
+                           "'" STR_FMT
+                           "' is no address and no range: 10.0.0.0/8, 192.168.*.*, 2001:db8::/32",
                            STR_ARG(str_first(one, 60)));
     }
     return true;

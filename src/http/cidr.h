@@ -1,4 +1,4 @@
-/* cidr.h - lists of address ranges: "10.0.0.0/8, 192.0.2.7, 2001:db8::/32". */
+/* cidr.h - lists of address ranges: "10.0.0.0/8, 192.168.*.*, 192.0.2.7, 2001:db8::/32". */
 #ifndef HTTP_CIDR_H
 #define HTTP_CIDR_H
 #include "base/err.h"

@@ -61,6 +61,8 @@ def test_check_59_filter_prompt_and_thinking_bind_at_once_and_last(s, upstream):
     assert upstream.last.json.get("reasoning_effort") != "high"
     assert field_of(admin(s, "/api/settings/thinking-budget", "PUT", {"mode": "strange"})) == "mode"
     assert field_of(admin(s, "/api/settings/thinking-budget", "PUT", {"customBudget": 131073})) == "customBudget"
+    for name in ("baseBudget", "complexityMultiplier"):  # which nothing would obey
+        assert field_of(admin(s, "/api/settings/thinking-budget", "PUT", {"mode": "adaptive", name: 5})) == name
     got = ok(admin(s, "/api/settings/ip-filter", "PUT", {"enabled": True, "mode": "blacklist", "blacklist": ["203.0.113.0/24"],
                                                         "tempBan": {"ip": "198.51.100.7", "durationMs": 60000}}))
     assert (got["enabled"], got["mode"], got["blacklist"], got["whitelist"]) == (True, "blacklist", ["203.0.113.0/24"], [])
@@ -69,7 +71,9 @@ def test_check_59_filter_prompt_and_thinking_bind_at_once_and_last(s, upstream):
     got = ok(admin(s, "/api/settings/ip-filter", "PUT", {"addBlacklist": "2001:db8::/32", "addWhitelist": "192.0.2.1"}))
     assert (got["blacklist"], got["whitelist"]) == (["203.0.113.0/24", "2001:db8::/32"], ["192.0.2.1"])
     assert ok(admin(s, "/api/settings/ip-filter", "PUT", {"removeBlacklist": "203.0.113.0/24"}))["blacklist"] == ["2001:db8::/32"]
-    for bad in ({"mode": "grey"}, {"blacklist": ["nowhere"]}, {"tempBan": {"ip": "x"}}, {"tempBan": {}}):
+    assert ok(admin(s, "/api/settings/ip-filter", "PUT", {"addBlacklist": "192.168.*.*"}))["blacklist"] == ["2001:db8::/32", "192.168.*.*"]
+    assert ok(admin(s, "/api/settings/ip-filter", "PUT", {"removeBlacklist": "192.168.*.*"}))["blacklist"] == ["2001:db8::/32"]
+    for bad in ({"mode": "grey"}, {"blacklist": ["nowhere"]}, {"addBlacklist": "192.*.1.1"}, {"tempBan": {"ip": "x"}}, {"tempBan": {}}):
         assert admin(s, "/api/settings/ip-filter", "PUT", bad).status_code == 400, bad
     s.stop()
     again = type(s)(s.folder, None)

@@ -59,14 +59,36 @@ START_TEST(ranges_of_addresses)
         {"10.0.0.0/8", "", false},
         {"10.0.0.0/8", "10.0.0.1.evil", false},
         {"nonsense, 10.0.0.0/8", "10.0.0.1", true},
+        {"192.168.*.*", "192.168.255.1", true},
+        {"192.168.*.*", "192.169.0.1", false},
+        {"192.168.*.*", "::ffff:192.168.3.4", true},
+        {"203.0.113.*", "203.0.113.0", true},
+        {"203.0.113.*", "203.0.114.0", false},
+        {"*.*.*.*", "8.8.8.8", true},
+        {"*.*.*.*", "2001:db8::1", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         ck_assert_msg(cidr_list_has(str_of(cases[i].list), str_of(cases[i].address)) ==
                           cases[i].is_in,
                       "%s in %s", cases[i].address, cases[i].list);
-    static const char *const bad[] = {
-        "10.0.0.0/33",  "10.0.0.0/-1",           "10.0.0.0/",  "10.0.0", "::/129",
-        "host.example", "10.0.0.0/8 11.0.0.0/8", "1.2.3.4/8/9"};
+    static const char *const bad[] = {"10.0.0.0/33",
+                                      "10.0.0.0/-1",
+                                      "10.0.0.0/",
+                                      "10.0.0",
+                                      "::/129",
+                                      "host.example",
+                                      "10.0.0.0/8 11.0.0.0/8",
+                                      "1.2.3.4/8/9",
+                                      "*",
+                                      "10.*",
+                                      "10.*.1.*",
+                                      "10.1*.*.*",
+                                      "10.1.2.*.*",
+                                      "10.1.*.",
+                                      "*.*.*.*.*",
+                                      "10.1.*.*/16",
+                                      "2001:db8::*",
+                                      "10.1.*.*.0"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err e = ERR_INIT;
         ck_assert_msg(!cidr_list_check(str_of(bad[i]), &e), "%s", bad[i]);
