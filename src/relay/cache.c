@@ -551,13 +551,15 @@ size_t cache_headers(struct relay *rl, struct http_header *h, size_t max)
     size_t n = 0;
     if (!c || max < 5)
         return 0;
-    if (c->is_bypassed || c->has_key[REPLIES_EXACT]) {
-        bool is_hit = c->how && strcmp(c->how, "idempotent") != 0;
+    bool is_repeated = c->how && strcmp(c->how, "idempotent") == 0;
+    /* what is known by its Idempotency-Key passes no cache, and nobody is asked */
+    if ((c->is_bypassed && !is_repeated) || c->has_key[REPLIES_EXACT]) {
+        bool is_hit = c->how && !is_repeated;
         struct str word = c->is_bypassed ? STR("BYPASS") : is_hit ? STR("HIT") : STR("MISS");
         h[n++] = (struct http_header){STR("x-sluice-cache"), word};
         h[n++] = (struct http_header){STR("x-omniroute-cache"), word};
     }
-    if (c->how && strcmp(c->how, "idempotent") == 0) {
+    if (is_repeated) {
         h[n++] = (struct http_header){STR("x-sluice-idempotent"), STR("true")};
         h[n++] = (struct http_header){STR("x-omniroute-idempotent"), STR("true")};
     }

@@ -368,6 +368,16 @@ def test_a_request_sent_again_is_not_asked_again(sluice, upstream, client, strea
     assert second.headers["x-sluice-idempotent"] == second.headers["x-omniroute-idempotent"] == "true"
 
 
+def test_a_fresh_answer_is_not_a_second_one(cached, upstream):
+    """What was sent with an Idempotency-Key is not done again, whatever is said of caches; and no header claims that it was."""
+    path, b = body(temperature=None)
+    k = {**key(), "Cache-Control": "no-cache"}
+    first, second = cached.post(path, b, headers=k), cached.post(path, b, headers=k)
+    assert first.headers["x-sluice-cache"] == "BYPASS" and "x-sluice-idempotent" not in first.headers
+    assert second.headers["x-sluice-idempotent"] == "true" and "x-sluice-cache" not in second.headers and "x-omniroute-cache" not in second.headers
+    assert len(upstream.requests) == 1 and first.content == second.content
+
+
 def test_another_body_path_or_caller(start_sluice, upstream):
     s = start_sluice(config(upstream.origin, response_cache=False))
     path, b = body()
