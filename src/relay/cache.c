@@ -60,7 +60,7 @@ static void add_tenant(struct relay *rl, struct buf *b)
     add_text(b, of ? of->id : rl->key->id);
 }
 
-/* Members by name, so that their order makes no difference; of numbers and texts the value as it was written. */
+/* Members by name, so that their order makes no difference. */
 static int by_name(const void *a, const void *b)
 {
     yyjson_val *x = *(yyjson_val *const *)a, *y = *(yyjson_val *const *)b;
@@ -79,6 +79,45 @@ struct canonical {
     const char *left_out; /* a text of the tree that is not written; NULL: none */
     bool was_left_out;
 };
+
+static bool is_digit(char ch)
+{
+    return ch >= '0' && ch <= '9';
+}
+
+/* 0.50, 5e-1 and 0.5 are one number: its digits without zeros at either end, and where the point stands. No floating point, in which
+ * large integers that differ are equal. What nobody writes stays as it is. */
+static void write_number(struct jw *w, struct str text)
+{
+    char digits[40], out[80];
+    size_t n = 0, i = text.n && text.p[0] == '-';
+    int64_t exponent = 0, behind_point = 0;
+    bool is_behind = false;
+    if (text.n > sizeof digits) {
+        jw_raw(w, text);
+        return;
+    }
+    for (; i < text.n && (is_digit(text.p[i]) || text.p[i] == '.'); i++) {
+        bool is_point = text.p[i] == '.';
+        is_behind |= is_point;
+        behind_point += is_behind && !is_point;
+        if (!is_point && (n || text.p[i] != '0'))
+            digits[n++] = text.p[i];
+    }
+    struct str power = str_skip(text, i + (i < text.n)); /* behind e */
+    if (power.n && power.p[0] == '+')
+        power = str_skip(power, 1);
+    if (power.n && (power.n > 9 || !str_to_int(power, &exponent))) {
+        jw_raw(w, text);
+        return;
+    }
+    exponent -= behind_point;
+    for (; n && digits[n - 1] == '0'; n--)
+        exponent++;
+    int length = snprintf(out, sizeof out, "%s%.*se%lld", text.p[0] == '-' ? "-" : "", (int)n,
+                          digits, (long long)exponent);
+    jw_raw(w, n ? str_n(out, (size_t)length) : STR("0"));
+}
 
 static void write_canonical(struct canonical *c, yyjson_val *v)
 {
@@ -106,6 +145,8 @@ static void write_canonical(struct canonical *c, yyjson_val *v)
     } else if (c->left_out && yyjson_is_str(v) && yyjson_get_str(v) == c->left_out) {
         c->was_left_out = true;
         jw_str(w, STR_NONE);
+    } else if (json_is_number(v)) {
+        write_number(w, json_lexeme(v));
     } else {
         jw_val(w, v);
     }

@@ -71,12 +71,30 @@ def test_the_order_of_members_makes_no_difference_and_everything_else_does(cache
     assert cached.post(path, b).status_code == 200
     turned = dict(reversed(list(b.items())))
     assert cached.post(path, json.dumps(turned, indent=3)).headers["x-sluice-cache"] == "HIT"
-    for n, change in enumerate([{"max_tokens": 7}, {"seed": 1}, {"top_p": 0.5}, {"user": "u"}, {"stop": ["x"]}, {"temperature": 0.0},
+    for n, change in enumerate([{"max_tokens": 7}, {"seed": 1}, {"top_p": 0.5}, {"user": "u"}, {"stop": ["x"]}, {"seed": 9007199254740992}, {"seed": 9007199254740993},
                                 {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]},
                                 {"messages": [{"role": "system", "content": "s"}, *b["messages"]]},
                                 {"response_format": {"type": "json_object"}}, {"model": "to-anthropic"}]):
         assert cached.post(path, {**b, **change}).headers["x-sluice-cache"] == "MISS", change
         assert len(upstream.requests) == n + 2
+
+
+def test_numbers_are_what_they_say(cached, upstream):
+    path, b = body()
+    text = json.dumps({**b, "temperature": 0, "top_p": 0.5, "max_tokens": 1200, "seed": -70})
+
+    def told(name, number):
+        was = json.dumps({name: json.loads(text)[name]})[1:-1]
+        assert text.count(was) == 1
+        return cached.post(path, text.replace(was, '"%s": %s' % (name, number)).encode()).headers["x-sluice-cache"]
+
+    assert cached.post(path, text.encode()).headers["x-sluice-cache"] == "MISS"
+    for name, number in (("temperature", "0.0"), ("temperature", "-0"), ("temperature", "0e5"), ("top_p", "0.50"), ("top_p", "5e-1"), ("top_p", "0.05E+1"),
+                         ("max_tokens", "1200.0"), ("max_tokens", "12e2"), ("seed", "-7e1"), ("seed", "-70.00")):
+        assert told(name, number) == "HIT", (name, number)
+    assert len(upstream.requests) == 1
+    for name, number in (("top_p", "0.05"), ("top_p", "0.501"), ("max_tokens", "120"), ("max_tokens", "12000"), ("seed", "70")):
+        assert told(name, number) == "MISS", (name, number)
 
 
 def test_formats_and_modes_have_their_own(cached, upstream):
@@ -533,7 +551,7 @@ def test_all_else_must_be_equal(meaning, upstream):
     wait_for(meaning, layer="semantic", entries=1)
     same = "Paris weather"
     for other in (question(same, max_tokens=5), question(same, stream=True), {**question(same), "messages": question(same)["messages"][1:]},
-                  question(same, temperature=0.0)):
+                  question(same, top_p=0.5)):
         assert how(meaning, other) == "MISS"
     assert how(meaning, question(same), headers={"Authorization": "Bearer " + OTHER}) == "MISS"
     assert how(meaning, question(same)) == "HIT"
