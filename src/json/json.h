@@ -59,6 +59,7 @@ bool json_int(yyjson_val *v, int64_t *out) MUST_USE;
 bool json_double(yyjson_val *v, double *out) MUST_USE;
 bool json_is_number(yyjson_val *v);
 int64_t json_int_or(yyjson_val *v, int64_t otherwise);
+bool json_int_text(struct str value, int64_t *out) MUST_USE;  /* json_int of the text of one value, of whatever kind */
 JSON_INLINE int64_t json_get_int(yyjson_val *obj, const char *key, int64_t otherwise)
 {
     return json_int_or(json_get(obj, key), otherwise);

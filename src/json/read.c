@@ -320,6 +320,14 @@ bool json_int(yyjson_val *v, int64_t *out)
     return true;
 }
 
+bool json_int_text(struct str value, int64_t *out)
+{
+    if (short_int(value, out))
+        return true;
+    bool is_number = value.n && (value.p[0] == '-' || (value.p[0] >= '0' && value.p[0] <= '9'));
+    return is_number && json_valid(value, 0, NULL) && lexeme_to_int(value, out);
+}
+
 bool json_double(yyjson_val *v, double *out)
 {
     if (!yyjson_is_raw(v)) {

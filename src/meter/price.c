@@ -1,4 +1,5 @@
 #include "meter/price.h"
+#include "wire/wire.h"
 
 const struct word cost_state_words[] = {
     {"unknown", COST_UNKNOWN}, {"partial", COST_PARTIAL}, {"known", COST_KNOWN}, {0}};
@@ -31,16 +32,15 @@ static void cache_writes(const struct ir_usage *u, int64_t *five_minutes, int64_
         *five_minutes = u->cache_write - *hour;
 }
 
-struct usage_vector usage_parts(const struct ir_usage *u, bool *is_derived)
+struct usage_vector usage_parts(const struct ir_usage *told, bool *is_derived)
 {
     struct usage_vector p = {{0}};
-    bool is_cut = false;
-    int64_t in = u->input_total, out = u->output_total, five_minutes, hour;
-    if (in < 0 && out >= 0 && u->total >= out)
-        in = u->total - out;
-    if (out < 0 && in >= 0 && u->total >= in)
-        out = u->total - in;
-    is_cut = u->input_total < 0 && in > 0;
+    struct ir_usage settled = *told;
+    const struct ir_usage *u = &settled;
+    int64_t five_minutes, hour;
+    ir_usage_settle(&settled);
+    int64_t in = u->input_total, out = u->output_total;
+    bool is_cut = in != told->input_total || (told->output_total >= 0 && out != told->output_total);
     /* only a sum is known: no part of it was made, as far as anybody says */
     if (in < 0 && out < 0 && u->total > 0) {
         in = u->total;

@@ -464,7 +464,9 @@ static void estimate_usage(const struct relay *rl, struct usage_record *u)
         out = prompt_bytes(rl) * SPOKEN_TOKENS;
         u->usage.audio_out = out;
     }
-    if (u->usage.output_total < out) /* of a stream that ended early only the beginning was told */
+    /* of a stream that ended early only the beginning was told */
+    bool is_begun = u->money.end != MONEY_DONE;
+    if (u->usage.output_total < 0 || (is_begun && u->usage.output_total < out))
         u->usage.output_total = out;
     u->quality = USAGE_ESTIMATED;
 }
@@ -473,6 +475,13 @@ static void estimate_usage(const struct relay *rl, struct usage_record *u)
 static bool is_by_tokens(const struct price *p)
 {
     return p && (p->base.v[PRICE_INPUT] > 0 || p->base.v[PRICE_OUTPUT] > 0);
+}
+
+/* One side is missing, or was told as no count, and does not follow from the sum. */
+static bool is_half_told(const struct relay *rl, const struct ir_usage *u)
+{
+    return (u->input_total < 0 && u->total < u->output_total) ||
+           (u->output_total < 0 && u->total < u->input_total && has_output(rl));
 }
 
 static int64_t next_id(struct relay_loop *l)
@@ -594,6 +603,8 @@ void money_record(struct relay *rl, struct usage_record *u)
     enum money_rule rest = money_rule_of(end, false, rl->set->cost_client_left_estimate);
     if (end != MONEY_DONE && rl->is_stream && is_reported && !rl->is_done)
         rule = rest == RULE_ESTIMATE ? RULE_ESTIMATE : rule;
+    if (end == MONEY_DONE && is_reported && is_half_told(rl, &u->usage))
+        rule = RULE_ESTIMATE;
     if (rule == RULE_ESTIMATE && (is_by_tokens(p) || rl->money))
         estimate_usage(rl, u);
     enum price_service service = u->usage.service >= 0 ? (enum price_service)u->usage.service

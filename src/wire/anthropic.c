@@ -1415,13 +1415,13 @@ static void read_usage(yyjson_val *v, struct ir_usage *u)
 {
     yyjson_val *creation = json_get(v, "cache_creation");
     struct counts n = {
-        .in = json_get_int(v, "input_tokens", -1),
-        .cache_read = json_get_int(v, "cache_read_input_tokens", -1),
-        .cache_write = json_get_int(v, "cache_creation_input_tokens", -1),
-        .write_5m = json_get_int(creation, "ephemeral_5m_input_tokens", -1),
-        .write_1h = json_get_int(creation, "ephemeral_1h_input_tokens", -1),
-        .out = json_get_int(v, "output_tokens", -1),
-        .searches = json_get_int(json_get(v, "server_tool_use"), "web_search_requests", -1),
+        .in = wire_count(json_get(v, "input_tokens")),
+        .cache_read = wire_count(json_get(v, "cache_read_input_tokens")),
+        .cache_write = wire_count(json_get(v, "cache_creation_input_tokens")),
+        .write_5m = wire_count(json_get(creation, "ephemeral_5m_input_tokens")),
+        .write_1h = wire_count(json_get(creation, "ephemeral_1h_input_tokens")),
+        .out = wire_count(json_get(v, "output_tokens")),
+        .searches = wire_count(json_get(json_get(v, "server_tool_use"), "web_search_requests")),
     };
     int64_t service = ir_service_of(json_get_str(v, "service_tier"));
     if (yyjson_is_obj(v))
@@ -1962,8 +1962,10 @@ static bool finish(struct decoder *d, yyjson_val *root, struct err *e)
     struct str reason = json_get_str(delta, "stop_reason");
     if (!release(d, true, e))
         return false;
-    read_usage(json_get(root, "usage"), &d->usage);
-    flow_usage(&d->flow, &d->usage);
+    if (json_get(root, "usage")) {
+        read_usage(json_get(root, "usage"), &d->usage);
+        flow_usage(&d->flow, &d->usage);
+    }
     if (d->cited)
         close_block(d);
     if (reason.n)
@@ -2297,12 +2299,6 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
 
 /* ======================================================================== metering */
 
-static int64_t span_int(struct str data, const struct json_want *want)
-{
-    int64_t v;
-    return want->span.n && str_to_int(str_n(data.p + want->span.at, want->span.n), &v) ? v : -1;
-}
-
 static struct str span_of(struct str data, const struct json_want *want)
 {
     return want->span.n ? str_n(data.p + want->span.at, want->span.n) : STR_NONE;
@@ -2332,13 +2328,13 @@ static bool meter_usage(struct str usage, struct ir_usage *u)
     if (!tool_use.n || tool_use.p[0] != '{' ||
         !json_scan_object(tool_use, tools, ARRAY_LEN(tools), 0, &scan, NULL))
         tools[0].span.n = 0;
-    fold_counts(u, &(struct counts){.in = span_int(usage, &want[0]),
-                                    .cache_read = span_int(usage, &want[1]),
-                                    .cache_write = span_int(usage, &want[2]),
-                                    .write_5m = span_int(creation, &lifetimes[0]),
-                                    .write_1h = span_int(creation, &lifetimes[1]),
-                                    .out = span_int(usage, &want[3]),
-                                    .searches = span_int(tool_use, &tools[0])});
+    fold_counts(u, &(struct counts){.in = wire_count_in(usage, &want[0]),
+                                    .cache_read = wire_count_in(usage, &want[1]),
+                                    .cache_write = wire_count_in(usage, &want[2]),
+                                    .write_5m = wire_count_in(creation, &lifetimes[0]),
+                                    .write_1h = wire_count_in(creation, &lifetimes[1]),
+                                    .out = wire_count_in(usage, &want[3]),
+                                    .searches = wire_count_in(tool_use, &tools[0])});
     struct str tier = span_of(usage, &want[6]);
     int64_t service = tier.n > 2 ? ir_service_of(str_n(tier.p + 1, tier.n - 2)) : -1;
     u->service = service >= 0 ? service : u->service;
@@ -2404,7 +2400,10 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
         struct str part = span_of(data, &want[i]);
         if (!part.n || !json_scan_object(part, inner, ARRAY_LEN(inner), 0, &scan, NULL))
             continue;
+        int64_t told = usage->output_total;
         meter_usage(span_of(part, &inner[0]), usage);
+        if (i == 1) /* as the message begins: "1 so far" says nothing of the reply */
+            usage->output_total = told;
         meter_stop(span_of(part, &inner[1]), stop);
     }
     return false;

@@ -809,6 +809,33 @@ int64_t ir_usage_total(const struct ir_usage *u)
     return u->total > sum ? u->total : sum;
 }
 
+/* Sums of several never overflow. */
+#define MOST_COUNTED 1000000000000
+
+static int64_t counted(bool is_int, int64_t n)
+{
+    return is_int && n >= 0 && n <= MOST_COUNTED ? n : -1;
+}
+
+int64_t wire_count(yyjson_val *v)
+{
+    int64_t n = 0;
+    bool is_int = json_int(v, &n);
+    return counted(is_int, n);
+}
+
+int64_t wire_count_text(struct str value)
+{
+    int64_t n = 0;
+    bool is_int = json_int_text(value, &n);
+    return counted(is_int, n);
+}
+
+int64_t wire_count_in(struct str text, const struct json_want *want)
+{
+    return want->span.n ? wire_count_text(str_n(text.p + want->span.at, want->span.n)) : -1;
+}
+
 /* ---- finding things in text ---- */
 
 static bool is_space(char c)
@@ -855,4 +882,81 @@ size_t wire_last_value(struct str data, struct str key)
         return at;
     }
     return data.n;
+}
+
+/* Offset of the quote that ends the string whose inside starts at i, or u.n. */
+size_t wire_string_end(struct str u, size_t i)
+{
+    while (i < u.n) {
+        size_t at = i + str_index(str_skip(u, i), '"');
+        if (at == i || at == u.n || u.p[at - 1] != '\\')
+            return at;
+        while (i < at) /* is it the quote that is escaped, or the backslash? */
+            i += u.p[i] == '\\' ? 2 : 1;
+        if (i == at)
+            return at;
+    }
+    return u.n;
+}
+
+/* Behind the value that begins at `at`; data.n where it does not end. */
+static size_t value_end(struct str data, size_t at)
+{
+    unsigned depth = 0;
+    for (size_t i = at; i < data.n; i++) {
+        char c = data.p[i];
+        bool is_end = false;
+        if (c == '"') {
+            i = wire_string_end(data, i + 1);
+            is_end = depth == 0;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            if (depth == 0)
+                return i;
+            is_end = --depth == 0;
+        } else if (c == ',' && depth == 0) {
+            return i;
+        }
+        if (is_end)
+            return i < data.n ? i + 1 : data.n;
+    }
+    return data.n;
+}
+
+/* How many more objects and lists a text closes than it opens; it begins and ends outside of strings. */
+static int closes(struct str text)
+{
+    int n = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '"')
+            i = wire_string_end(text, i + 1);
+        else if (c == '}' || c == ']')
+            n++;
+        else if (c == '{' || c == '[')
+            n--;
+    }
+    return n;
+}
+
+struct str wire_last_member(struct str data, struct str key, int *depth)
+{
+    size_t at = wire_last_value(data, key), end = value_end(data, at);
+    *depth = at < data.n ? -1 : 0;
+    if (end >= data.n)
+        return STR_NONE;
+    /* what it stands in is open at either side of it: as a rule the end is near */
+    struct str before = str_first(data, at), behind = str_skip(data, end);
+    *depth = before.n < behind.n ? -closes(before) : closes(behind);
+    return str_n(data.p + at, end - at);
+}
+
+struct str wire_member(struct str object, const char *key)
+{
+    struct json_want want = {.key = key};
+    struct json_scan scan;
+    if (!object.n || !json_scan_object(object, &want, 1, 0, &scan, NULL) || !want.count)
+        return STR_NONE;
+    return str_n(object.p + want.span.at, want.span.n);
 }

@@ -122,6 +122,10 @@ enum ir_stop ir_stop_overlay(enum ir_stop stop, const struct ir_message *m); /* 
 int64_t ir_usage_in(const struct ir_usage *u);                /* 0 when unknown */
 int64_t ir_usage_out(const struct ir_usage *u);
 int64_t ir_usage_total(const struct ir_usage *u);             /* total, or the sum when smaller or unknown */
+/* How many, as an upstream tells it: -1 where that is no count (absent, no whole number, below 0, more than there can be). */
+int64_t wire_count(yyjson_val *v);
+int64_t wire_count_text(struct str value);                    /* the same of a value's text */
+int64_t wire_count_in(struct str text, const struct json_want *want); /* and of a member that was looked for */
 
 /* The text of an event as the inside of a JSON string. */
 static inline void wire_put_text(struct buf *out, const struct ir_event *ev)
@@ -144,4 +148,9 @@ void wire_read_error_value(struct arena *a, int status, yyjson_val *root, struct
 
 /* Offset of the value of the last "key": in JSON text, or data.n. Inside of strings the quotes of a key would be escaped. */
 size_t wire_last_value(struct str data, struct str key);
+/* The text of that value, and how many objects and lists it stands in: 0 where there is none. STR_NONE: or it does not end. */
+struct str wire_last_member(struct str data, struct str key, int *depth);
+struct str wire_member(struct str object, const char *key);   /* by a look at all of it: the object's own member of that name, else STR_NONE */
+/* Offset of the quote that ends the string whose inside starts at i, or u.n. */
+size_t wire_string_end(struct str u, size_t i);
 #endif

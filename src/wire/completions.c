@@ -322,7 +322,7 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
     struct str reason = openai_find_string(data, STR("finish_reason"));
     if (reason.n > 0)
         *stop = (enum ir_stop)word_value(stop_words, reason, IR_STOP_END);
-    openai_meter_usage(data, usage);
+    (void)openai_meter_usage(data, OPENAI_OF_REPLY, usage);
     return false;
 }
 

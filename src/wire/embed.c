@@ -1,5 +1,6 @@
 #include "wire/embed.h"
 #include "base/codec.h"
+#include "wire/common.h"
 
 #define MAX_TEXTS 65536
 
@@ -211,15 +212,19 @@ bool embed_read_reply(struct arena *a, enum embed_format f, yyjson_val *root,
     yyjson_val *item, *list = NULL;
     const char *inner = NULL;
     *out = (struct embed_reply){.tokens = -1};
+    if (f == EMBED_GEMINI || f == EMBED_GEMINI_BATCH)
+        out->tokens = wire_count(json_get(json_get(root, "usageMetadata"), "promptTokenCount"));
     switch (f) {
     case EMBED_OPENAI:
         list = json_get(root, "data");
         inner = "embedding";
-        out->tokens = json_get_int(json_get(root, "usage"), "prompt_tokens", -1);
+        out->tokens = wire_count(json_get(json_get(root, "usage"), "prompt_tokens"));
+        if (out->tokens < 0) /* some tell the sum alone */
+            out->tokens = wire_count(json_get(json_get(root, "usage"), "total_tokens"));
         break;
     case EMBED_OLLAMA:
         list = json_get(root, "embeddings");
-        out->tokens = json_get_int(root, "prompt_eval_count", -1);
+        out->tokens = wire_count(json_get(root, "prompt_eval_count"));
         break;
     case EMBED_GEMINI_BATCH:
         list = json_get(root, "embeddings");

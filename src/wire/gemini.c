@@ -1236,8 +1236,7 @@ static void *decoder_new(struct wire_ctx *c)
 
 static int64_t count_of(yyjson_val *v, const char *camel, const char *snake)
 {
-    int64_t n;
-    return json_int(get2(v, camel, snake), &n) ? n : -1;
+    return wire_count(get2(v, camel, snake));
 }
 
 static int64_t modality_tokens(yyjson_val *list, struct str modality)
@@ -1273,6 +1272,7 @@ static void settle_counts(struct counts *n, struct ir_usage *u)
     u->reasoning = n->thoughts >= 0 ? n->thoughts : u->reasoning;
     u->tool_prompt = n->tool >= 0 ? n->tool : u->tool_prompt;
     u->total = n->total >= 0 ? n->total : u->total;
+    ir_usage_settle(u);
 }
 
 /* Counts are cumulative: the last chunk's stand. */
@@ -2177,14 +2177,6 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
 
 /* ======================================================================== metering */
 
-static int64_t span_int(struct str text, const struct json_want *want)
-{
-    int64_t v;
-    if (!want->span.n || !str_to_int(str_n(text.p + want->span.at, want->span.n), &v))
-        return -1;
-    return v;
-}
-
 /* The last "finishReason" of a chunk: inside of strings its quotes would be escaped. */
 static void meter_stop(struct str data, enum ir_stop *stop)
 {
@@ -2203,20 +2195,17 @@ static void meter_stop(struct str data, enum ir_stop *stop)
                                      IR_STOP_END);
 }
 
-/* The object of the last "usageMetadata" of a chunk. Its strings are names: they hold no brackets. */
+/* Of the chunk itself, which may be the last one of a list: the arguments of a call may have such a member as well. */
 static struct str meter_object(struct str data)
 {
-    struct str found = str_skip(data, wire_last_value(data, STR("usageMetadata")));
-    size_t from = 0;
-    unsigned depth = 0;
-    if (found.n == 0 || found.p[0] != '{')
-        return STR_NONE;
-    for (size_t i = from; i < found.n; i++) {
-        depth += found.p[i] == '{';
-        if (found.p[i] == '}' && --depth == 0)
-            return str_n(found.p + from, i + 1 - from);
-    }
-    return STR_NONE;
+    const struct str key = STR("usageMetadata");
+    int depth;
+    struct str found = wire_last_member(data, key, &depth);
+    if (!found.n && depth < 0) /* it is cut off there: the one before */
+        found = wire_last_member(str_first(data, wire_last_value(data, key) - key.n), key, &depth);
+    if (depth > 2)
+        found = wire_member(data, "usageMetadata");
+    return found;
 }
 
 /* [{"modality":"TEXT","tokenCount":12},{"modality":"AUDIO","tokenCount":34}]: how many of sound. */
@@ -2234,7 +2223,7 @@ static void meter_sound(struct str text, const char *details, int64_t *out)
         if (!one.n || !json_scan_object(one, entry, ARRAY_LEN(entry), 0, &scan, NULL))
             return;
         if (str_is(str_n(one.p + entry[0].span.at, entry[0].span.n), "\"AUDIO\""))
-            *out = span_int(one, &entry[1]);
+            *out = wire_count_in(one, &entry[1]);
         list = str_skip(list, from + n + 1);
     }
 }
@@ -2252,9 +2241,9 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
         return false;
     struct str text = meter_object(data);
     if (text.n && json_scan_object(text, want, ARRAY_LEN(want), 0, &scan, NULL)) {
-        struct counts n = {span_int(text, &want[0]), span_int(text, &want[1]),
-                           span_int(text, &want[2]), span_int(text, &want[3]),
-                           span_int(text, &want[4]), span_int(text, &want[5])};
+        struct counts n = {wire_count_in(text, &want[0]), wire_count_in(text, &want[1]),
+                           wire_count_in(text, &want[2]), wire_count_in(text, &want[3]),
+                           wire_count_in(text, &want[4]), wire_count_in(text, &want[5])};
         settle_counts(&n, usage);
         meter_sound(text, "promptTokensDetails", &usage->audio_in);
         meter_sound(text, "candidatesTokensDetails", &usage->audio_out);

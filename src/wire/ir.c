@@ -149,6 +149,36 @@ int64_t ir_service_of(struct str tier)
     return tier.n ? word_value(words, tier, -1) : -1;
 }
 
+static int64_t at_least_0(int64_t n)
+{
+    return n > 0 ? n : 0;
+}
+
+/* Tokens that were read from caches or written to them. */
+static int64_t cached(const struct ir_usage *u)
+{
+    int64_t parts = at_least_0(u->cache_write_5m) + at_least_0(u->cache_write_1h);
+    int64_t written = u->cache_write > parts ? u->cache_write : parts;
+    return at_least_0(u->cache_read) + written;
+}
+
+void ir_usage_settle(struct ir_usage *u)
+{
+    int64_t in = u->input_total, out = u->output_total;
+    if (u->total < 0 || (in < 0 && out < 0))
+        return;
+    int64_t rest = u->total - at_least_0(in) - at_least_0(out);
+    if (rest < 0) {
+        u->total -= rest;
+    } else if (in < 0) {
+        u->input_total = rest;
+    } else if (rest > 0) {
+        int64_t outside = cached(u) > in ? (cached(u) < rest ? cached(u) : rest) : 0;
+        u->input_total = in + outside;
+        u->output_total = at_least_0(out) + rest - outside;
+    }
+}
+
 bool ir_usage_known(const struct ir_usage *u)
 {
     return u->input_total >= 0 || u->output_total >= 0 || u->total >= 0;

@@ -738,8 +738,8 @@ static enum ir_stop read_stop_reason(struct str reason)
 
 static void read_usage(yyjson_val *root, struct ir_usage *u)
 {
-    u->input_total = json_get_int(root, "prompt_eval_count", u->input_total);
-    u->output_total = json_get_int(root, "eval_count", u->output_total);
+    u->input_total = wire_count(json_get(root, "prompt_eval_count"));
+    u->output_total = wire_count(json_get(root, "eval_count"));
 }
 
 static bool line(struct decoder *d, yyjson_val *root, struct err *e)
@@ -1162,14 +1162,6 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
 
 /* ======================================================================== metering */
 
-static int64_t span_int(struct str text, const struct json_want *want, int64_t otherwise)
-{
-    int64_t v;
-    if (!want->span.n || !str_to_int(str_n(text.p + want->span.at, want->span.n), &v))
-        return otherwise;
-    return v;
-}
-
 static bool meter(struct str event, struct str data, struct ir_usage *usage, enum ir_stop *stop)
 {
     struct json_scan scan;
@@ -1183,8 +1175,10 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
         return false;
     if (!json_scan_object(data, want, ARRAY_LEN(want), 0, &scan, NULL))
         return false;
-    usage->input_total = span_int(data, &want[2], usage->input_total);
-    usage->output_total = span_int(data, &want[3], usage->output_total);
+    struct ir_usage found = IR_USAGE_NONE;
+    found.input_total = wire_count_in(data, &want[2]);
+    found.output_total = wire_count_in(data, &want[3]);
+    *usage = ir_usage_merge(*usage, found);
     struct str done = str_n(data.p + want[0].span.at, want[0].span.n);
     struct str reason = str_n(data.p + want[1].span.at, want[1].span.n);
     if (reason.n > 2)

@@ -7,8 +7,8 @@
 /* ---- usage ---- */
 static int64_t first_known(yyjson_val *a, yyjson_val *b)
 {
-    int64_t n = json_int_or(a, -1);
-    return n >= 0 ? n : json_int_or(b, -1);
+    int64_t n = wire_count(a);
+    return n >= 0 ? n : wire_count(b);
 }
 
 /* USD as OpenRouter has it, or in an object of Perplexity's; xAI counts in 10^-10. */
@@ -84,17 +84,15 @@ struct ir_usage openai_usage(yyjson_val *v)
     json_pick(at[COMPLETION_DETAILS] ? at[COMPLETION_DETAILS] : at[OUTPUT_DETAILS], &details, out);
     u.input_total = first_known(at[PROMPT], at[INPUT]);
     u.output_total = first_known(at[COMPLETION], at[OUTPUT]);
-    u.total = json_int_or(at[TOTAL], -1);
+    u.total = wire_count(at[TOTAL]);
     u.cache_read = first_known(in[CACHED], at[HIT]);
     u.cache_write = first_known(in[CACHE_WRITE], in[CACHE_CREATION]);
-    u.reasoning = json_int_or(out[REASONING], -1);
-    u.audio_in = json_int_or(in[AUDIO], -1);
-    u.audio_out = json_int_or(out[AUDIO], -1);
+    u.reasoning = wire_count(out[REASONING]);
+    u.audio_in = wire_count(in[AUDIO]);
+    u.audio_out = wire_count(out[AUDIO]);
     u.cost_nanousd = stated_cost(at[COST], at[TICKS]);
     u.searches = first_known(at[SEARCHES], json_get(at[SERVER_TOOLS], "web_search_requests"));
-    if (u.total >= 0 && u.input_total >= 0 && u.output_total >= 0 &&
-        u.total < u.input_total + u.output_total)
-        u.total = u.input_total + u.output_total;
+    ir_usage_settle(&u);
     return u;
 }
 
@@ -592,29 +590,14 @@ void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw,
 }
 
 /* ---- finding things in text ---- */
-struct str openai_find_object(struct str data, struct str key)
+
+struct str openai_member(struct str data, struct str key, enum openai_place place)
 {
-    size_t at = wire_last_value(data, key);
-    if (at >= data.n || data.p[at] != '{')
-        return STR_NONE;
-    unsigned depth = 0;
-    bool in_string = false;
-    for (size_t i = at; i < data.n; i++) {
-        char ch = data.p[i];
-        if (in_string) {
-            if (ch == '\\')
-                i++;
-            else if (ch == '"')
-                in_string = false;
-        } else if (ch == '"') {
-            in_string = true;
-        } else if (ch == '{') {
-            depth++;
-        } else if (ch == '}' && --depth == 0) {
-            return str_n(data.p + at, i + 1 - at);
-        }
-    }
-    return STR_NONE;
+    int depth;
+    struct str value = wire_last_member(data, key, &depth);
+    if (depth == 0 || depth == (place == OPENAI_OF_REPLY ? 1 : 2))
+        return value;
+    return wire_member(place == OPENAI_OF_REPLY ? data : wire_member(data, "response"), key.p);
 }
 
 struct str openai_find_string(struct str data, struct str key)
@@ -657,6 +640,8 @@ static void take_count(struct ir_usage *u, enum detail detail, struct str name, 
         {STR_INIT("cache_creation_tokens"), IN, true, offsetof(struct ir_usage, cache_write)},
         {STR_INIT("prompt_cache_hit_tokens"), WHOLE, true, offsetof(struct ir_usage, cache_read)},
     };
+    if (v < 0)
+        return;
     for (size_t i = 0; i < ARRAY_LEN(rows) && rows[i].name.n <= name.n; i++) { /* by length */
         int64_t *count = (int64_t *)(void *)((char *)u + rows[i].at);
         if (rows[i].name.n == name.n && rows[i].detail == detail &&
@@ -666,129 +651,90 @@ static void take_count(struct ir_usage *u, enum detail detail, struct str name, 
 }
 
 /* Costs are decimals, and of several vendors' making: true when this is one. */
-static bool take_cost(struct ir_usage *u, unsigned depth, struct str name, struct str rest)
+static bool take_cost(struct ir_usage *u, unsigned depth, struct str name, struct str number)
 {
-    size_t n = 0;
+    if (name.n < 4 || name.n > 17)
+        return false;
     bool is_ticks = depth == 1 && str_is(name, "cost_in_usd_ticks"),
          is_usd = (depth == 1 && str_is(name, "cost")) || str_is(name, "total_cost");
     if (!is_ticks && !is_usd)
         return false;
-    while (n < rest.n && strchr("0123456789.eE+-", rest.p[n]))
-        n++;
-    if (!decimal_parse(str_first(rest, n), is_usd ? 9 : -1, &u->cost_nanousd))
+    if (!decimal_parse(number, is_usd ? 9 : -1, &u->cost_nanousd))
         u->cost_nanousd = -1;
     return true;
 }
 
+/* Of transcripts' sound it is one token, of others several. */
 static enum detail details_of(struct str name)
 {
-    if (str_is(name, "prompt_tokens_details") || str_is(name, "input_tokens_details"))
+    if (str_is(name, "prompt_tokens_details") || str_is(name, "input_tokens_details") ||
+        str_is(name, "input_token_details"))
         return IN;
-    if (str_is(name, "completion_tokens_details") || str_is(name, "output_tokens_details"))
+    if (str_is(name, "completion_tokens_details") || str_is(name, "output_tokens_details") ||
+        str_is(name, "output_token_details"))
         return OUT;
     return OTHER;
 }
 
-/* Offset of the quote that ends the string whose inside starts at i, or u.n. */
-static size_t string_end(struct str u, size_t i)
+static bool is_of_number(char c)
 {
-    while (i < u.n) {
-        size_t at = i + str_index(str_skip(u, i), '"');
-        if (at == i || at == u.n || u.p[at - 1] != '\\')
-            return at;
-        while (i < at) /* is it the quote that is escaped, or the backslash? */
-            i += u.p[i] == '\\' ? 2 : 1;
-        if (i == at)
-            return at;
-    }
-    return u.n;
-}
-
-/* How many objects and lists are open at the start of what is left of a text: as many as it closes. */
-static int open_at(struct str rest)
-{
-    int n = 0;
-    for (size_t i = 0; i < rest.n; i++) {
-        char c = rest.p[i];
-        if (c == '"')
-            i = string_end(rest, i + 1);
-        else if (c == '}' || c == ']')
-            n++;
-        else if (c == '{' || c == '[')
-            n--;
-    }
-    return n;
-}
-
-/* In which it was served: beside the usage, in the reply or in the event's response. Anybody's names may stand further in. */
-static void meter_service(struct str data, struct ir_usage *found)
-{
-    struct json_want want[] = {{.key = "service_tier"}, {.key = "response"}};
-    struct json_scan scan;
-    struct str tier;
-    size_t at = wire_last_value(data, STR("service_tier"));
-    if (at == data.n)
-        return;
-    /* as a rule it stands near the end: the way from there is the shorter one */
-    if (data.p[at] == '"') {
-        size_t end = string_end(data, at + 1);
-        if (end < data.n && open_at(str_skip(data, end + 1)) == 1) {
-            found->service = ir_service_of(str_n(data.p + at + 1, end - at - 1));
-            return;
-        }
-    }
-    for (int depth = 0; depth < 2; depth++) {
-        if (!json_scan_object(data, want, ARRAY_LEN(want), 0, &scan, NULL))
-            return;
-        tier = str_n(data.p + want[0].span.at, want[0].span.n);
-        if (tier.n > 2 && tier.p[0] == '"') {
-            found->service = ir_service_of(str_n(tier.p + 1, tier.n - 2));
-            return;
-        }
-        data = str_n(data.p + want[1].span.at, want[1].span.n);
-        if (!data.n || data.p[0] != '{')
-            return;
-    }
+    return (c >= '0' && c <= '9') || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-';
 }
 
 /* One walk over the small object: its members are numbers and objects of numbers, strings among them are passed over. */
-void openai_meter_usage(struct str data, struct ir_usage *usage)
+static void read_counts(struct str u, struct ir_usage *found)
 {
-    struct str u = str_skip(data, wire_last_value(data, STR("usage"))), name = STR_NONE;
+    struct str name = STR_NONE;
     enum detail detail = WHOLE;
-    struct ir_usage found = IR_USAGE_NONE;
     unsigned depth = 0;
-    if (u.n == 0 || u.p[0] != '{')
-        return;
     for (size_t i = 0; i < u.n; i++) {
         char c = u.p[i];
         if (c == '"') {
             size_t from = ++i;
-            i = string_end(u, i);
+            i = wire_string_end(u, i);
             name = str_n(u.p + from, i - from);
-        } else if (c == '{') {
+        } else if (c == '{' || c == '[') {
             if (++depth == 2)
                 detail = details_of(name);
-        } else if (c == '}') {
-            if (--depth == 0)
-                break;
-            if (depth == 1)
+            name = STR_NONE; /* of what is inside only that which has a name of its own */
+        } else if (c == '}' || c == ']') {
+            if (--depth == 1)
                 detail = WHOLE;
-        } else if (c >= '0' && c <= '9' && depth <= 2) {
-            size_t n = 0;
-            int64_t v = 0;
-            bool is_cost = name.n >= 4 && name.n <= 17 && u.p[i - 1] != '-' &&
-                           take_cost(&found, depth, name, str_skip(u, i));
-            for (; i + n < u.n && u.p[i + n] >= '0' && u.p[i + n] <= '9'; n++)
-                v = n < 18 ? v * 10 + (u.p[i + n] - '0') : -1;
-            if (!is_cost && u.p[i - 1] != '-' && v >= 0) /* of a length that fits */
-                take_count(&found, detail, name, v);
-            name = STR_NONE; /* what follows a point or e is no count */
+        } else if (((c >= '0' && c <= '9') || c == '-') && depth <= 2) {
+            size_t n = 1;
+            while (i + n < u.n && is_of_number(u.p[i + n]))
+                n++;
+            struct str number = str_n(u.p + i, n);
+            if (!take_cost(found, depth, name, number))
+                take_count(found, detail, name, wire_count_text(number));
+            name = STR_NONE;
             i += n - 1;
         }
     }
-    if (depth != 0) /* it is cut off */
+}
+
+bool openai_meter_usage(struct str data, enum openai_place place, struct ir_usage *usage)
+{
+    struct ir_usage found = IR_USAGE_NONE;
+    struct str counts = openai_member(data, STR("usage"), place);
+    if (counts.n == 0 || counts.p[0] != '{')
+        return false;
+    read_counts(counts, &found);
+    ir_usage_settle(&found);
+    struct str tier = openai_member(data, STR("service_tier"), place);
+    if (tier.n > 2 && tier.p[0] == '"') /* in which it was served */
+        found.service = ir_service_of(str_n(tier.p + 1, tier.n - 2));
+    *usage = ir_usage_merge(*usage, found);
+    return true;
+}
+
+void openai_meter_groq(struct str data, struct ir_usage *usage)
+{
+    struct ir_usage found = IR_USAGE_NONE;
+    struct str counts = wire_member(wire_member(data, "x_groq"), "usage");
+    if (counts.n == 0 || counts.p[0] != '{')
         return;
-    meter_service(data, &found);
+    read_counts(counts, &found);
+    ir_usage_settle(&found);
     *usage = ir_usage_merge(*usage, found);
 }

@@ -45,8 +45,13 @@ const char *openai_effort(const struct wire_ctx *c, const struct ir_request *r);
 void openai_write_error(const struct err *e, struct str request_id, struct buf *out);
 /* The members of raw that are not in known (NULL-terminated) and that the upstream does not refuse. */
 void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw, const char *const *known);
-/* Whether a frame or body of a stream has "usage":{ or a stop word worth parsing, found by search. */
-struct str openai_find_object(struct str data, struct str key); /* the text of the last object behind "key":, else empty */
-struct str openai_find_string(struct str data, struct str key); /* the same of a string, without quotes, no escapes */
-void openai_meter_usage(struct str data, struct ir_usage *usage);
+
+/* ---- finding things in text, without a tree ---- */
+enum openai_place { OPENAI_OF_REPLY, OPENAI_OF_EVENT };       /* members of the root, or of its member "response" */
+/* The text of the member of that place; empty: it has none. Further in the same names are anybody's: of metadata, schemas and arguments.
+ * key: a literal. */
+struct str openai_member(struct str data, struct str key, enum openai_place place);
+struct str openai_find_string(struct str data, struct str key); /* the last such string wherever it stands, without quotes, no escapes */
+bool openai_meter_usage(struct str data, enum openai_place place, struct ir_usage *usage); /* and the service beside it; false: there is none */
+void openai_meter_groq(struct str data, struct ir_usage *usage); /* of chat's streams, where Groq tells it */
 #endif

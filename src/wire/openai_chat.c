@@ -2243,7 +2243,8 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
     struct str reason = openai_find_string(data, STR("finish_reason"));
     if (reason.n > 0)
         *stop = read_stop_reason(reason);
-    openai_meter_usage(data, usage);
+    if (!openai_meter_usage(data, OPENAI_OF_REPLY, usage) && str_contains(data, STR("\"x_groq\"")))
+        openai_meter_groq(data, usage);
     return false;
 }
 

@@ -2378,9 +2378,10 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
         return false;
     if (data.n <= 8 && str_is(str_trim(data), "[DONE]"))
         return true;
-    openai_meter_usage(data, usage);
+    enum openai_place place = is_last ? OPENAI_OF_EVENT : OPENAI_OF_REPLY;
+    (void)openai_meter_usage(data, place, usage);
     meter_searches(data, usage);
-    struct str why = openai_find_string(openai_find_object(data, STR("incomplete_details")),
+    struct str why = openai_find_string(openai_member(data, STR("incomplete_details"), place),
                                         STR("reason"));
     if (why.n > 0)
         *stop = str_is(why, "content_filter") ? IR_STOP_FILTER : IR_STOP_LENGTH;

@@ -656,6 +656,7 @@ START_TEST(meters)
                      "input_tokens':6,'output_tokens':1}}}"),
         &u, &stop));
     ck_assert_int_eq(u.input_total, 10);
+    ck_assert_int_eq(u.output_total, -1); /* of the reply nothing is known yet */
     ck_assert(!wire_anthropic.meter(STR("content_block_delta"),
                                     kit_text(&k, "{'usage':{'input_tokens':9999}}"), &u, &stop));
     ck_assert(!wire_anthropic.meter(

@@ -492,7 +492,114 @@ START_TEST(losses_are_noted_once_and_not_without_end)
 }
 END_TEST
 
-UNIT_MAIN("wire_common", arguments_become_objects,
+/* ---- usage ---- */
+
+/* What passes untouched is read by another way than what is translated: both come to the same, whatever they are told. */
+START_TEST(usage_is_read_alike_wherever_it_goes)
+{
+#define CHAT \
+    "{'id':'c','choices':[{'index':0,'message':{'content':'x'},'finish_reason':'stop'}],'usage':"
+#define ANSWER                                                                                    \
+    "{'id':'r','object':'response','status':'completed','output':[{'type':'message','content':[{" \
+    "'type':'output_text','text':'x'}]}],'usage':"
+#define MESSAGE                                                                                    \
+    "{'id':'m','type':'message','content':[{'type':'text','text':'x'}],'stop_reason':'end_turn','" \
+    "usage':"
+#define CHUNK \
+    "{'candidates':[{'content':{'parts':[{'text':'x'}]},'finishReason':'STOP'}],'usageMetadata':"
+    static const struct {
+        enum wire_id wire;
+        const char *before, *usage;
+        int64_t in, out, reasoning;
+    } rows[] = {
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':3,'completion_tokens':4,'total_tokens':7}", 3, 4, -1},
+        /* counted apart, as xAI and Google's Chat do: the sum rules */
+        {WIRE_CHAT, CHAT,
+         "{'prompt_tokens':100,'completion_tokens':50,'total_tokens':850,'completion_tokens_"
+         "details'"
+         ":{'reasoning_tokens':700}}",
+         100, 750, 700},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':8,'completion_tokens':12,'total_tokens':450}", 8, 442,
+         -1},
+        {WIRE_RESPONSES, ANSWER,
+         "{'input_tokens':100,'output_tokens':50,'total_tokens':850,'output_tokens_details':{"
+         "'reasoning_tokens':700}}",
+         100, 750, 700},
+        /* what of caches stands outside of the prompt belongs to it */
+        {WIRE_CHAT, CHAT,
+         "{'prompt_tokens':10,'completion_tokens':5,'total_tokens':109,'prompt_tokens_details':{"
+         "'cached_tokens':90}}",
+         100, 9, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':10,'completion_tokens':5,'total_tokens':9}", 10, 5, -1},
+        {WIRE_CHAT, CHAT, "{'completion_tokens':50,'total_tokens':150}", 100, 50, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':50,'total_tokens':150}", 50, 100, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':50,'total_tokens':50}", 50, -1, -1},
+        {WIRE_CHAT, CHAT, "{'total_tokens':50}", -1, -1, -1},
+        /* numbers, however they are written; what is no count is not told */
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':1e3,'completion_tokens':5E2,'total_tokens':1.5e+3}",
+         1000, 500, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':1000.0,'completion_tokens':500.5}", 1000, -1, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':99999999999999999999,'completion_tokens':1}", -1, 1,
+         -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':9223372036854775807,'completion_tokens':1e99}", -1, -1,
+         -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':1000000000001,'completion_tokens':1000000000000}", -1,
+         1000000000000, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':-5,'completion_tokens':-7,'total_tokens':-12}", -1, -1,
+         -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':'1000','completion_tokens':[3],'total_tokens':true}",
+         -1, -1, -1},
+        {WIRE_CHAT, CHAT, "{'prompt_tokens':null,'completion_tokens':{'a':1},'cost':0.5e-3}", -1,
+         -1, -1},
+        {WIRE_CHAT, CHAT, "{}", -1, -1, -1},
+        {WIRE_ANTHROPIC, MESSAGE, "{'input_tokens':1e1,'output_tokens':2.0}", 10, 2, -1},
+        {WIRE_ANTHROPIC, MESSAGE,
+         "{'input_tokens':4,'cache_read_input_tokens':'9','output_tokens':1e99}", 4, -1, -1},
+        {WIRE_ANTHROPIC, MESSAGE, "{'input_tokens':-4,'output_tokens':null}", -1, -1, -1},
+        {WIRE_GEMINI, CHUNK,
+         "{'promptTokenCount':1e1,'candidatesTokenCount':5,'totalTokenCount':15}", 10, 5, -1},
+        {WIRE_GEMINI, CHUNK,
+         "{'promptTokenCount':10,'candidatesTokenCount':5,'thoughtsTokenCount':2,'totalTokenCount':"
+         "40}",
+         10, 30, 2},
+        {WIRE_GEMINI, CHUNK, "{'promptTokenCount':10,'thoughtsTokenCount':2,'totalTokenCount':15}",
+         10, 5, 2},
+        {WIRE_GEMINI, CHUNK, "{'promptTokenCount':10,'thoughtsTokenCount':2}", 10, 2, 2},
+        {WIRE_GEMINI, CHUNK, "{'candidatesTokenCount':5,'totalTokenCount':15}", 10, 5, -1},
+        {WIRE_GEMINI, CHUNK, "{'promptTokenCount':'10','candidatesTokenCount':5.5}", -1, -1, -1},
+        {WIRE_OLLAMA,
+         "{'message':{'content':'x'},'done':true,'prompt_eval_count':1e1,'eval_count':", "2.0", 10,
+         2, -1},
+        {WIRE_OLLAMA, "{'message':{'content':'x'},'done':true,'eval_count':", "-3", -1, -1, -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        begin();
+        const struct wire *w = wire_of(rows[i].wire);
+        struct str body = str_fmt(a, "%s%s}", rows[i].before, rows[i].usage);
+        for (size_t k = 0; k < body.n; k++)
+            if (body.p[k] == '\'')
+                memset((void *)(uintptr_t)(body.p + k), '"', 1);
+        struct ir_usage passed = IR_USAGE_NONE;
+        enum ir_stop stop = IR_STOP_NONE;
+        struct ir_response res = {0};
+        struct err e = ERR_INIT;
+        yyjson_val *root;
+        (void)w->meter(STR_NONE, body, &passed, &stop);
+        ck_assert(json_parse(a, body, 0, &root, &e));
+        ck_assert_msg(w->read_response(&c, root, &res, &e), "%s", e.message);
+        ck_assert_msg(passed.input_total == rows[i].in && passed.output_total == rows[i].out &&
+                          passed.reasoning == rows[i].reasoning,
+                      STR_FMT " passed: %lld, %lld", STR_ARG(body), (long long)passed.input_total,
+                      (long long)passed.output_total);
+        ck_assert_msg(memcmp(&passed, &res.usage, sizeof passed) == 0,
+                      STR_FMT " translated: %lld, %lld", STR_ARG(body),
+                      (long long)res.usage.input_total, (long long)res.usage.output_total);
+        finish();
+    }
+}
+END_TEST
+
+UNIT_MAIN("wire_common", usage_is_read_alike_wherever_it_goes, arguments_become_objects,
           ids_stay_when_allowed_and_are_hashed_alike_when_not,
           results_stand_behind_their_calls_in_call_order, equal_ids_belong_to_the_nearest_call,
           parallel_calls_of_one_id_each_get_a_result,

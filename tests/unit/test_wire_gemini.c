@@ -512,6 +512,24 @@ START_TEST(meters) /* 33 */
     ck_assert_int_eq(u.output_total, 6);
     ck_assert_int_eq(u.reasoning, 1);
     ck_assert_int_eq(stop, IR_STOP_LENGTH);
+    static const char *const texts[] = {
+        /* arguments of a call may have such a member as well, and a list may be cut off */
+        "{'usageMetadata':{'promptTokenCount':3,'candidatesTokenCount':4},'candidates':[{'content':"
+        "{"
+        "'parts':[{'functionCall':{'args':{'usageMetadata':{'promptTokenCount':1}}}}]}}]}",
+        "{'usageMetadata':{'promptTokenCount':3,'candidatesTokenCount':4},'candidates':[{'content':"
+        "{"
+        "'parts':[{'functionCall':{'args':{'usageMetadata':'x'}}}]}}]}",
+        "'text':'x'}]}}],'usageMetadata':{'promptTokenCount':3,'candidatesTokenCount':4}}]",
+        "'text':'x'}]}}],'usageMetadata':{'promptTokenCount':3,'candidatesTokenCount':4}}\n,\n{"
+        "'candidates':[{'content':{'parts':[{'te",
+        "'text':'x'}]}}],'usageMetadata':{'promptTokenCount':3,'candidatesTokenCount':4}}\n,\n{"
+        "'candidates':[],'usageMetadata':{'promptTok"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        u = IR_USAGE_NONE;
+        (void)wire_gemini.meter(STR_NONE, kit_text(&k, texts[i]), &u, &stop);
+        ck_assert_msg(u.input_total == 3 && u.output_total == 4, "%s", texts[i]);
+    }
 }
 END_TEST
 

@@ -351,6 +351,16 @@ struct meter_row {
     bool is_last;
 };
 
+static struct str double_quoted(struct arena *a, const char *text)
+{
+    struct str data = str_dup(a, str_of(text));
+    char *p = (char *)(uintptr_t)data.p;
+    for (size_t n = 0; n < data.n; n++)
+        if (p[n] == '\'')
+            p[n] = '"';
+    return data;
+}
+
 START_TEST(usage_is_found_without_reading_the_rest)
 {
     static const struct meter_row rows[] = {
@@ -383,20 +393,55 @@ START_TEST(usage_is_found_without_reading_the_rest)
          "{'id':'resp_1','status':'completed','output':[{'type':'function_call'}],'usage':{'input_"
          "tokens':3,'output_tokens':4}}",
          3, 4, -1, IR_STOP_TOOL, false},
+        /* Groq's streams */
+        {&wire_chat, "",
+         "{'choices':[{'finish_reason':'stop'}],'x_groq':{'usage':{'prompt_tokens':3,'completion_"
+         "tokens':4}}}",
+         3, 4, -1, IR_STOP_END, false},
+        /* anybody may call something so: in metadata that a reply repeats, in schemas and arguments; before it or behind it */
+        {&wire_responses, "response.completed",
+         "{'type':'response.completed','response':{'status':'completed','tools':[{'parameters':{"
+         "'usage':{'input_tokens':9}}}],'usage':{'input_tokens':3,'output_tokens':4},'user':null,"
+         "'metadata':{'usage':'x','incomplete_details':'y'}},'sequence_number':4}",
+         3, 4, -1, IR_STOP_END, true},
+        {&wire_responses, "response.incomplete",
+         "{'type':'response.incomplete','response':{'incomplete_details':{'reason':'max_output_"
+         "tokens'},'usage':{'input_tokens':3,'output_tokens':4},'metadata':{'usage':{'input_tokens'"
+         ":1},'incomplete_details':'y'}}}",
+         3, 4, -1, IR_STOP_LENGTH, true},
+        {&wire_responses, "",
+         "{'id':'resp_1','status':'completed','output':[],'usage':{'input_tokens':3,'output_tokens'"
+         ":4},'metadata':{'usage':'x','more':'\\\\'}}",
+         3, 4, -1, IR_STOP_END, false},
+        {&wire_responses, "",
+         "{'metadata':{'usage':{'input_tokens':1,'output_tokens':1}},'usage' : {'input_tokens':3,"
+         "'output_tokens':4},'tools':[{'usage':[{'usage':{}}]}],'text':']}\\'{','z':{'usage':0}}",
+         3, 4, -1, IR_STOP_END, false},
+        {&wire_responses, "", "{'id':'r','metadata':{'usage':{'input_tokens':1}},'usage':null}", -1,
+         -1, -1, IR_STOP_NONE, false},
+        {&wire_chat, "",
+         "{'usage':{'prompt_tokens':3,'completion_tokens':4},'data':[[0.1,-2e-3],[1]],'metadata':{"
+         "'usage':'x'}}",
+         3, 4, -1, IR_STOP_NONE, false},
+        {&wire_chat, "", "{'choices':[],'metadata':{'usage':{'prompt_tokens':3}}}", -1, -1, -1,
+         IR_STOP_NONE, false},
+        {&wire_completions, "",
+         "{'choices':[{'text':'x','finish_reason':'stop'}],'usage':{'prompt_tokens':3,'completion_"
+         "tokens':4},'metadata':{'usage':'x'}}",
+         3, 4, -1, IR_STOP_END, false},
+        /* what is cut off tells nothing */
+        {&wire_chat, "", "{'choices':[],'usage':{'prompt_tokens':3,'completion_tok", -1, -1, -1,
+         IR_STOP_NONE, false},
     };
     struct arena *a = arena_new();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct ir_usage usage = IR_USAGE_NONE;
         enum ir_stop stop = IR_STOP_NONE;
-        struct str data = str_dup(a, str_of(rows[i].data));
-        char *p = (char *)(uintptr_t)data.p;
-        for (size_t n = 0; n < data.n; n++)
-            if (p[n] == '\'')
-                p[n] = '"';
+        struct str data = double_quoted(a, rows[i].data);
         ck_assert_int_eq(rows[i].wire->meter(str_of(rows[i].event), data, &usage, &stop),
                          rows[i].is_last);
-        ck_assert_int_eq(usage.input_total, rows[i].in);
-        ck_assert_int_eq(usage.output_total, rows[i].out);
+        ck_assert_msg(usage.input_total == rows[i].in && usage.output_total == rows[i].out, "%s",
+                      rows[i].data);
         ck_assert_int_eq(usage.cache_read, rows[i].cached);
         ck_assert_int_eq(stop, rows[i].stop);
     }
@@ -404,7 +449,54 @@ START_TEST(usage_is_found_without_reading_the_rest)
 }
 END_TEST
 
-UNIT_MAIN("wire_openai", numbers_are_read_as_they_are_meant, bad_requests_name_the_field,
+/* Transcripts name their details in the singular. */
+START_TEST(sound_is_told_apart)
+{
+    static const char *const rows[] = {
+        "{'text':'x','usage':{'type':'tokens','input_tokens':14,'input_token_details':{'text_"
+        "tokens'"
+        ":4,'audio_tokens':10},'output_tokens':4,'total_tokens':18}}",
+        "{'choices':[],'usage':{'prompt_tokens':14,'completion_tokens':4,'prompt_tokens_details':{"
+        "'audio_tokens':10}}}"};
+    struct arena *a = arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct ir_usage usage = IR_USAGE_NONE;
+        enum ir_stop stop = IR_STOP_NONE;
+        (void)wire_chat.meter(STR_NONE, double_quoted(a, rows[i]), &usage, &stop);
+        ck_assert_int_eq(usage.input_total, 14);
+        ck_assert_int_eq(usage.audio_in, 10);
+        ck_assert_int_eq(usage.output_total, 4);
+    }
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(the_service_is_told_beside_the_usage)
+{
+    static const struct {
+        const struct wire *wire;
+        const char *event, *data;
+    } rows[] = {
+        {&wire_chat, "",
+         "{'service_tier':'priority','usage':{'prompt_tokens':1},'metadata':{'service_tier':'flex'}"
+         "}"},
+        {&wire_responses, "response.completed",
+         "{'response':{'service_tier':'priority','usage':{'input_tokens':1},'metadata':{'service_"
+         "tier':'flex'}},'service_tier':'flex'}"}};
+    struct arena *a = arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct ir_usage usage = IR_USAGE_NONE;
+        enum ir_stop stop = IR_STOP_NONE;
+        (void)rows[i].wire->meter(str_of(rows[i].event), double_quoted(a, rows[i].data), &usage,
+                                  &stop);
+        ck_assert_int_eq(usage.service, IR_SERVICE_PRIORITY);
+    }
+    arena_free(a);
+}
+END_TEST
+
+UNIT_MAIN("wire_openai", sound_is_told_apart, the_service_is_told_beside_the_usage,
+          numbers_are_read_as_they_are_meant, bad_requests_name_the_field,
           responses_requests_name_the_field, quirks_change_the_spelling,
           refused_fields_go_with_what_hangs_on_them, losses_are_named, one_choice_targets_refuse_n,
           long_ids_and_item_ids_are_ruled, arguments_survive_whatever_they_are, a_stream_ends_once,

@@ -1,0 +1,79 @@
+"""What replies report of their usage, and what is estimated of them where they do not."""
+import json
+
+import pytest
+from gateway import KEY
+from test_money import CHAT, ask, lines, money_config, start  # noqa: F401 (a fixture)
+from upstream import http, stream
+
+PRICE = {"input": 3, "output": 15}
+PRICES = {p + "/*": PRICE for p in ("chat", "responses", "anthropic", "google", "ollama")}
+
+
+def sse(body, name=None):
+    return (("event: %s\n" % name if name else "") + "data: %s\n\n" % json.dumps(body)).encode()
+
+
+def chunk(delta=None, usage=None, finish=None):
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return sse({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **({"usage": usage} if usage else {})})
+
+
+def completion(usage):
+    """usage: an object, or the text of one."""
+    body = json.dumps({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": 0,
+                       "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})
+    return body.replace('"usage": 0', '"usage": ' + (usage if isinstance(usage, str) else json.dumps(usage)))
+
+
+def settled(s, scripted, script, path=CHAT, **body):
+    """The answer to a request that the upstream answers so, and its line."""
+    n = len(lines(s))
+    scripted.play(script)
+    r = s.post(path, {"model": "to-chat", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9000, **body}, headers=s.auth(KEY))
+    assert r.status_code == 200, r.text
+    return r, lines(s, n + 1)[0]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_what_clients_call_usage_hides_nothing(start, scripted, is_stream):  # noqa: F811
+    """The Responses API repeats the metadata of a request behind its usage."""
+    s = start(money_config(scripted, PRICES))
+    for metadata in ({}, {"usage": "x", "service_tier": "flex", "incomplete_details": "y"}, {"usage": {"input_tokens": 1, "output_tokens": 1}}):
+        response = {"id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "tools": [],
+                    "output": [{"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "hi", "annotations": []}]}],
+                    "usage": {"input_tokens": 1000, "output_tokens": 5000, "output_tokens_details": {"reasoning_tokens": 4900}, "total_tokens": 6000},
+                    "user": None, "metadata": metadata}
+        frames = [sse({"type": "response.created", "response": {**response, "status": "in_progress", "usage": None}}, "response.created"),
+                  sse({"type": "response.output_text.delta", "delta": "hi"}, "response.output_text.delta"),
+                  sse({"type": "response.completed", "response": response, "sequence_number": 4}, "response.completed")]
+        r, line = settled(s, scripted, stream(frames) if is_stream else http(200, json.dumps(response)), "/v1/responses",
+                          model="to-responses", input="x", stream=is_stream, metadata=metadata)
+        assert (line["usage_quality"], line["cost_nanousd"], line["reasoning_tokens"]) == ("reported", 78_000_000, 4900), (metadata, line)
+
+
+def test_what_a_vendor_counts_apart_is_paid_for_wherever_it_goes(start, scripted):  # noqa: F811
+    """xAI's reasoning stands outside of completion_tokens, and in the sum."""
+    s = start(money_config(scripted, PRICES))
+    usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 850, "completion_tokens_details": {"reasoning_tokens": 700}}
+    frames = [chunk({"role": "assistant", "content": "hi"}), chunk({}, finish="stop"), chunk(usage=usage), b"data: [DONE]\n\n"]
+    for path in (CHAT, "/v1/messages"):
+        for is_stream in (False, True):
+            r, line = settled(s, scripted, stream(frames) if is_stream else http(200, completion(usage)), path, stream=is_stream)
+            assert (line["usage_quality"], line["output_tokens"], line["reasoning_tokens"], line["cost_nanousd"]) == ("reported", 50, 700, 11_550_000), (path, line)
+            assert path == CHAT or '"output_tokens":750' in r.text, r.text
+
+
+def test_what_is_no_count_is_not_taken_for_one(start, scripted):  # noqa: F811
+    s = start(money_config(scripted, PRICES))
+    for usage, told in (('{"prompt_tokens": 1e3, "completion_tokens": 5E2, "total_tokens": 1.5e3}', (1000, 500)),
+                        ('{"prompt_tokens": 1000.0, "completion_tokens": 500.0}', (1000, 500)),
+                        ('{"prompt_tokens": 99999999999999999999, "completion_tokens": 1}', (None, 1)),
+                        ('{"prompt_tokens": 9223372036854775807, "completion_tokens": 500.5}', (None, None)),
+                        ('{"prompt_tokens": 7, "completion_tokens": "500"}', (7, None)),
+                        ('{"prompt_tokens": -5, "completion_tokens": -7, "total_tokens": -12}', (None, None)), ("{}", (None, None))):
+        for path in (CHAT, "/v1/messages"):
+            r, line = settled(s, scripted, http(200, completion(usage)), path)
+            assert line["usage_quality"] == ("estimated" if None in told else "reported"), (usage, line)
+            for found, expected in zip((line["input_tokens"], line["output_tokens"]), told):
+                assert found == expected if expected is not None else 0 < found < 1000, (usage, path, line)
