@@ -4,6 +4,9 @@
 #include "base/log.h"
 #include "gate/peer.h"
 
+/* of Google's list for one token, about: what the envelope of a chunk takes */
+#define ARRAY_BYTES 260
+
 const struct word relay_state_words[] = {
     {"reading", RELAY_READING}, {"waiting", RELAY_WAITING}, {"answering", RELAY_ANSWERING}, {0}};
 
@@ -31,46 +34,29 @@ static enum relay_state state_of(const struct relay *rl)
     return rl->attempts > 0 || rl->is_fetching ? RELAY_WAITING : RELAY_READING;
 }
 
-/* Bytes of a stream for one token, about: what the envelope of an event of that format takes. */
-static int64_t bytes_a_token(enum wire_id client)
+static int64_t told_tokens(const struct relay *rl)
 {
-    switch (client) {
-    case WIRE_CHAT:
-    case WIRE_COMPLETIONS:
-    case WIRE_NONE:
-        return 200;
-    case WIRE_RESPONSES:
-        return 220;
-    case WIRE_ANTHROPIC:
-        return 110;
-    case WIRE_GEMINI:
-        return 260;
-    case WIRE_OLLAMA:
-    case WIRE_OLLAMA_GENERATE:
-        return 130;
-    case WIRE_N:
-        break;
-    }
-    return 200;
-}
-
-/* What the upstream said of it, else by the bytes that went out: streams tell their usage at the end. */
-static int64_t tokens_so_far(const struct relay *rl, bool *is_estimate)
-{
-    int64_t n = rl->mode == REPLY_PASS ? rl->pass.usage.output_total : rl->usage.output_total;
-    bool is_stream_open = rl->is_stream && rl->is_head_sent && !rl->is_done;
-    int64_t guess = is_stream_open ? (int64_t)rl->r->bytes_out / bytes_a_token(rl->spec->client)
-                                   : 0;
-    *is_estimate = n < 0 || (is_stream_open && guess > n); /* Anthropic opens with "1 so far" */
-    return *is_estimate ? guess : n;
+    return rl->mode == REPLY_PASS ? rl->pass.usage.output_total : rl->usage.output_total;
 }
 
 int64_t live_tokens_out(const struct relay *rl)
 {
+    bool is_array = rl->mode == REPLY_PASS && rl->is_gemini_array;
+    int64_t told = told_tokens(rl);
+    if (rl->is_stream && rl->mode != REPLY_PIPE && !is_array)
+        return (told > 0 ? told : 0) + (rl->mode == REPLY_PASS ? rl->pass.said : rl->said);
     int64_t bytes = (int64_t)(rl->r->bytes_out + commit_unsent(rl));
-    int64_t n = rl->mode == REPLY_PASS ? rl->pass.usage.output_total : rl->usage.output_total;
-    int64_t guess = bytes / (rl->is_stream ? bytes_a_token(rl->spec->client) : 4);
-    return n > guess ? n : guess;
+    int64_t guess = bytes / (is_array ? ARRAY_BYTES : 4);
+    return told > guess ? told : guess;
+}
+
+/* Streams tell their usage at the end. */
+static int64_t tokens_so_far(const struct relay *rl, bool *is_estimate)
+{
+    bool is_open = rl->is_stream && rl->is_head_sent && !rl->is_done;
+    int64_t told = told_tokens(rl), n = is_open ? live_tokens_out(rl) : told;
+    *is_estimate = told < 0 || n > told;
+    return n > 0 ? n : 0;
 }
 
 static struct relay_info info_of(const struct relay *rl, struct arena *a, uint64_t now_ns)

@@ -480,6 +480,7 @@ void relay_fill_record(struct relay *rl, struct usage_record *u)
     if (commit_recall(rl, u))
         return;
     if (rl->mode == REPLY_PASS) { /* also where it ended before its end */
+        stream_meter_array(rl);
         rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
         rl->n_images = image_scan_end(&rl->pass.images, rl->up);
     }
@@ -552,7 +553,7 @@ void relay_drop_attempt(struct relay *rl)
     rl->collector = NULL;
     rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
-    rl->n_images = 0;
+    rl->said = rl->n_images = 0;
     rl->out_headers.n = 0;
 }
 

@@ -135,6 +135,8 @@ struct relay {
 
     /* the record */
     struct ir_usage usage;
+    bool is_opening;                 /* usage that follows was told before anything of the reply */
+    int64_t said;                    /* tokens behind what usage tells of the reply, by the text of events */
     int64_t n_images;                /* that the model made in a conversation */
     enum ir_stop stop;
     uint64_t sent_ns, first_ns;
@@ -318,7 +320,7 @@ bool commit_keeps(struct relay *rl, struct str bytes) MUST_USE; /* of a stream's
 void commit_read_end(struct relay *rl);                       /* the read is over: what it brought goes out */
 void commit_forget(struct relay *rl);                         /* the request goes away */
 /* live.c */
-int64_t live_tokens_out(const struct relay *rl);               /* of the reply so far, by what was told or by its bytes */
+int64_t live_tokens_out(const struct relay *rl);               /* of the reply so far: what was told, and for what came since its text */
 void live_add(struct relay *rl);
 void live_remove(struct relay *rl);
 /* note.c: for the request log */
@@ -363,6 +365,7 @@ void stream_start(struct relay *rl);                          /* after the upstr
 void stream_bytes(struct relay *rl, struct str bytes);
 void stream_read_end(struct relay *rl);
 bool stream_finish(struct relay *rl, struct err *e) MUST_USE;  /* tells the decoder that no byte follows */
+void stream_meter_array(struct relay *rl);                    /* Google's list, of which nothing is metered while it passes */
 void stream_end(struct relay *rl);                            /* the upstream's reply is whole */
 void stream_break(struct relay *rl, const struct err *e);     /* it broke off after bytes went out */
 void stream_replay(struct relay *rl, const struct ir_response *res);

@@ -543,6 +543,123 @@ static size_t find_mark(struct str text, enum wire_id id)
     return FIND_MARK(text, chat_marks);
 }
 
+/* ---- what was said ---- */
+
+#define SAMPLE_FRAMES 8 /* with text, of one read: as a rule it brings no more */
+#define SAMPLE_MOST 32  /* of any kind */
+
+/* Members of frames that hold what a model said. */
+struct said {
+    struct str name;   /* n == 0 ends the list */
+    bool is_otherwise; /* tells the same as the one before, where both are there */
+};
+/* clang-format off */
+static const struct said chat_said[] = {
+    {STR_INIT("\"content\""), false}, {STR_INIT("\"reasoning_content\""), false}, {STR_INIT("\"reasoning\""), true},
+    {STR_INIT("\"text\""), true}, {STR_INIT("\"arguments\""), false}, {{NULL, 0}, false}};
+static const struct said completions_said[] = {{STR_INIT("\"text\""), false}, {{NULL, 0}, false}};
+static const struct said anthropic_said[] = {
+    {STR_INIT("\"text\""), false}, {STR_INIT("\"thinking\""), false}, {STR_INIT("\"partial_json\""), false}, {{NULL, 0}, false}};
+static const struct said responses_said[] = {{STR_INIT("\"delta\""), false}, {{NULL, 0}, false}}; /* the rest repeats it */
+static const struct said gemini_said[] = {{STR_INIT("\"text\""), false}, {STR_INIT("\"args\""), false}, {{NULL, 0}, false}};
+static const struct said ollama_said[] = {
+    {STR_INIT("\"content\""), false}, {STR_INIT("\"response\""), false}, {STR_INIT("\"thinking\""), false}, {STR_INIT("\"arguments\""), false}, {{NULL, 0}, false}};
+/* clang-format on */
+
+static const struct said *said_in(enum wire_id id)
+{
+    switch (id) {
+    case WIRE_ANTHROPIC:
+        return anthropic_said;
+    case WIRE_GEMINI:
+        return gemini_said;
+    case WIRE_RESPONSES:
+        return responses_said;
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+        return ollama_said;
+    case WIRE_COMPLETIONS:
+        return completions_said;
+    case WIRE_CHAT:
+    case WIRE_NONE:
+    case WIRE_N:
+        break;
+    }
+    return chat_said;
+}
+
+/* Of a string with its quotes, without what escapes add. */
+static size_t string_bytes(struct str quoted)
+{
+    size_t n = quoted.n - 2;
+    for (size_t i = 1; i + 1 < quoted.n; i++) {
+        const char *slash = memchr(quoted.p + i, '\\', quoted.n - 1 - i);
+        if (!slash)
+            break;
+        i = (size_t)(slash - quoted.p) + 1;
+        n -= quoted.p[i] == 'u' ? 3 : 1; /* a character of three bytes, as a rule */
+    }
+    return n;
+}
+
+/* Of the value that text begins with: a string, or an object of arguments. A list may be of anything: its texts are found by themselves. */
+static size_t said_bytes(struct str text)
+{
+    size_t n = 0, depth = 0;
+    if (str_starts(text, STR("\""))) {
+        n = string_end(text, 0);
+        return n > 2 ? string_bytes(str_first(text, n)) : 0;
+    }
+    if (!str_starts(text, STR("{")))
+        return 0;
+    do {
+        char c = text.p[n];
+        depth += c == '{';
+        depth -= c == '}';
+        n = c == '"' ? string_end(text, n) : n + 1;
+    } while (depth > 0 && n < text.n);
+    return n;
+}
+
+static int64_t said_tokens(const struct stream_scan *s, struct str frame)
+{
+    int64_t all = 0, of_last = 0;
+    for (const struct said *m = said_in(s->wire->id); m->name.n; m++) {
+        if (m->is_otherwise && of_last > 0)
+            continue;
+        of_last = 0;
+        struct str rest = frame;
+        for (size_t at; (at = find_bytes(rest, m->name)) < rest.n;) {
+            rest = after_space(str_skip(rest, at + m->name.n));
+            if (!str_starts(rest, STR(":")))
+                continue;
+            rest = after_space(str_skip(rest, 1));
+            of_last += tokens_of_piece(said_bytes(rest));
+        }
+        all += of_last;
+    }
+    return all;
+}
+
+/* text: whole frames. */
+static void measure(struct stream_scan *s, struct str text)
+{
+    for (int i = 0, n_said = 0; text.n && i < SAMPLE_MOST && n_said < SAMPLE_FRAMES; i++) {
+        size_t n = frame_length(s, text);
+        struct str frame = str_first(text, n ? n : text.n);
+        int64_t tokens = said_tokens(s, frame);
+        if (tokens > 0) {
+            s->said += tokens;
+            s->sample_tokens += tokens;
+            s->sample_bytes += frame.n;
+            n_said++;
+        }
+        text = str_skip(text, frame.n);
+    }
+    if (text.n && s->sample_bytes)
+        s->said += (int64_t)(text.n * (uint64_t)s->sample_tokens / s->sample_bytes);
+}
+
 /* Up to where the first delta of whole frames was forwarded, with the role that it lacked; 0: it lacks none. */
 static size_t give_role(struct stream_scan *s, struct str text, void (*forward)(void *, struct str),
                         void *arg)
@@ -582,8 +699,8 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
             }
         }
     }
-    /* from: not yet forwarded; at: where the search goes on, the start of a frame */
-    size_t from = 0, at = 0;
+    /* from: not yet forwarded; at: where the search goes on, the start of a frame; untold: what no usage tells of */
+    size_t from = 0, at = 0, untold = 0;
     if (s->needs_role && is_forwarding)
         from = give_role(s, text, forward, arg);
     for (;;) {
@@ -593,13 +710,19 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
         size_t start = at + last_boundary(s, str_n(text.p + at, mark - at));
         size_t n = frame_length(s, str_skip(text, start));
         size_t end = n ? start + n : text.n;
+        int64_t told = s->usage.output_total;
         if (!read_frame(s, str_n(text.p + start, end - start))) {
             if (is_forwarding && start > from)
                 forward(arg, str_n(text.p + from, start - from));
             from = end;
         }
+        if (s->usage.output_total != told) {
+            s->said = 0;
+            untold = end;
+        }
         at = end;
     }
+    measure(s, str_skip(text, untold));
     if (is_forwarding && from < text.n)
         forward(arg, str_skip(text, from));
 }

@@ -17,6 +17,12 @@ int64_t image_scan_end(struct image_scan *s, enum wire_id id); /* all of them; n
 /* Elements of a JSON array that is known to be well-formed. Strings in it are skipped at the speed of memory. */
 int64_t count_elements(struct str array);
 
+/* Of a piece of text that a model said, four bytes each; none is said in less than one. */
+static inline int64_t tokens_of_piece(size_t bytes)
+{
+    return bytes == 0 ? 0 : bytes < 6 ? 1 : (int64_t)(bytes + 2) / 4;
+}
+
 struct stream_scan {
     const struct wire *wire;
     bool strip_usage;      /* chat: frames of usage alone are left out of what is forwarded */
@@ -36,6 +42,9 @@ struct stream_scan {
     struct ir_usage usage;
     struct image_scan images;
     enum ir_stop stop;
+    int64_t said;          /* tokens behind what usage tells of the reply, by the text of the frames: some are measured, the others are alike */
+    int64_t sample_tokens;
+    uint64_t sample_bytes;
     struct str first_error; /* in carry or the chunk: valid during the call that set it */
 };
 void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage, size_t max_frame);

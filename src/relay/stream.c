@@ -119,12 +119,23 @@ void relay_flush(struct relay *rl)
 
 /* ---- translating ---- */
 
+static void take_usage(struct relay *rl, struct ir_usage u)
+{
+    if (rl->is_opening)
+        u.output_total = -1; /* Anthropic's "1 so far" says nothing of the reply */
+    rl->is_opening = false;
+    rl->usage = ir_usage_merge(rl->usage, u);
+    if (u.output_total >= 0)
+        rl->said = 0;
+}
+
 void relay_on_ir_event(void *arg, const struct ir_event *ev)
 {
     struct relay *rl = arg;
     switch (ev->kind) {
     case IR_EV_START:
         rl->has_begun = true;
+        rl->is_opening = rl->up == WIRE_ANTHROPIC && ev->usage.output_total > 0;
         break;
     case IR_EV_PING:
     case IR_EV_BLOCK_END:
@@ -137,12 +148,13 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
     case IR_EV_LOGPROBS:
     case IR_EV_MEDIA:
         rl->has_content = true;
+        rl->said += tokens_of_piece(ev->text.n);
         rl->n_images += ev->kind == IR_EV_BLOCK_START && ev->part_kind == IR_IMAGE;
         if (!rl->first_ns)
             rl->first_ns = clock_mono_ns();
         break;
     case IR_EV_USAGE:
-        rl->usage = ir_usage_merge(rl->usage, ev->usage);
+        take_usage(rl, ev->usage);
         break;
     case IR_EV_FINISH:
         rl->has_content = true;
@@ -402,6 +414,13 @@ void stream_read_end(struct relay *rl)
     commit_read_end(rl);
 }
 
+void stream_meter_array(struct relay *rl)
+{
+    if (rl->is_gemini_array && rl->up == WIRE_GEMINI && rl->pass.carry.n > 0)
+        (void)wire_of(WIRE_GEMINI)
+            ->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
+}
+
 bool stream_finish(struct relay *rl, struct err *e)
 {
     scratch_open(rl);
@@ -417,9 +436,7 @@ void stream_end(struct relay *rl)
     if (rl->mode == REPLY_PASS) {
         bool is_array = rl->is_gemini_array && rl->up == WIRE_GEMINI;
         if (is_array) {
-            if (rl->pass.carry.n > 0)
-                wire_of(WIRE_GEMINI)
-                    ->meter(STR_NONE, buf_str(&rl->pass.carry), &rl->pass.usage, &rl->pass.stop);
+            stream_meter_array(rl);
             rl->pass.is_terminal = true;
         } else {
             pass_read(rl); /* a reply that came in one read ends before its read does */

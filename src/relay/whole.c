@@ -183,7 +183,7 @@ void whole_reply(struct relay *rl)
         if (rl->ctx.cuts_stop && rl->ir)
             stop_cut_response(&rl->ir->stop, &res);
     }
-    if (ir_usage_known(&res.usage))
+    if (ir_usage_known(&res.usage) && rl->mode != REPLY_FOLD) /* events have told it */
         rl->usage = res.usage;
     rl->n_images = count_parts(&res);
     if (res.choices)

@@ -77,3 +77,63 @@ def test_what_is_no_count_is_not_taken_for_one(start, scripted):  # noqa: F811
             assert line["usage_quality"] == ("estimated" if None in told else "reported"), (usage, line)
             for found, expected in zip((line["input_tokens"], line["output_tokens"]), told):
                 assert found == expected if expected is not None else 0 < found < 1000, (usage, path, line)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+def test_a_stream_that_tells_no_usage_is_estimated_by_its_text(start, scripted, path):  # noqa: F811
+    s = start(money_config(scripted, PRICES))
+    end = [chunk({}, finish="stop"), b"data: [DONE]\n\n"]
+    for texts, tokens in (["word " * 400], 500), (["word "] * 400, 400), (["\u4e16" * 4] * 3, 9), (['"\\\n\t' * 5] * 2, 10):
+        frames = [chunk({"role": "assistant", "content": ""})] + [chunk({"content": t}) for t in texts] + end
+        for how in ("whole", 700):
+            r, line = settled(s, scripted, stream(frames, how=how), path, stream=True)
+            assert (line["ended"], line["usage_quality"]) == ("done", "estimated")
+            assert tokens <= line["output_tokens"] <= tokens + 2, (texts[0], how, line)  # of many at once the end counts as one of them
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+def test_who_leaves_before_the_end_pays_for_what_came(start, scripted, path):  # noqa: F811
+    s = start(money_config(scripted, PRICES))
+    text = "The quick brown fox jumps over the lazy dog and then continues to run through the forest until it finds a quiet place. ."
+    begin = [sse({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "stop_reason": None,
+                                                       "stop_sequence": None, "usage": {"input_tokens": 10, "output_tokens": 1}}}, "message_start"),
+             sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, "content_block_start")]
+    deltas = [sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}, "content_block_delta")] * 50
+    scripted.play(stream(begin + deltas, end="silence"))
+    body = {"model": "to-anthropic", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9000, "stream": True}
+    with s.stream(path, body, s.auth(KEY)) as r:
+        seen = b""
+        for data in r.iter_raw():
+            seen += data
+            if seen.count(b"quick brown fox") == 50:
+                break
+    line = lines(s, 1)[0]
+    assert (line["ended"], line["usage_quality"], line["input_tokens"], line["output_tokens"]) == ("left", "estimated", 10, 50 * 30), line
+
+
+def test_who_leaves_googles_list_pays_for_what_its_chunks_told(start, scripted):  # noqa: F811
+    s = start(money_config(scripted, PRICES))
+    chunks = [json.dumps({"candidates": [{"content": {"role": "model", "parts": [{"text": "word %d" % i}]}}],
+                          "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 70 * (i + 1), "totalTokenCount": 10 + 70 * (i + 1)}}) for i in range(3)]
+    scripted.play(stream([("[" + ",\r\n".join(chunks)).encode()], "application/json", end="silence"))
+    with s.stream("/v1beta/models/to-google:streamGenerateContent", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}, s.auth(KEY)) as r:
+        seen = b""
+        for data in r.iter_raw():
+            seen += data
+            if b"word 2" in seen:
+                break
+    line = lines(s, 1)[0]
+    assert (line["ended"], line["input_tokens"], line["output_tokens"]) == ("left", 10, 210), line
+
+
+def test_a_message_that_ends_without_its_usage_is_estimated(start, scripted):  # noqa: F811
+    s = start(money_config(scripted, PRICES))
+    frames = [sse({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "stop_reason": None,
+                                                        "stop_sequence": None, "usage": {"input_tokens": 10, "output_tokens": 1}}}, "message_start"),
+              sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, "content_block_start"),
+              sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word" * 100}}, "content_block_delta"),
+              sse({"type": "content_block_stop", "index": 0}, "content_block_stop"),
+              sse({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}, "message_delta"), sse({"type": "message_stop"}, "message_stop")]
+    for path in ("/v1/messages", CHAT):
+        r, line = settled(s, scripted, stream(frames), path, model="to-anthropic", stream=True)
+        assert (line["ended"], line["usage_quality"], line["input_tokens"], line["output_tokens"]) == ("done", "estimated", 10, 100), line

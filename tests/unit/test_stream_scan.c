@@ -104,6 +104,96 @@ START_TEST(counts_the_elements_of_arrays)
 }
 END_TEST
 
+/* By its text, whatever stands around it, and only behind what usage tells. */
+START_TEST(tells_what_was_said_at_any_cut)
+{
+#define SAY(inside) "data: {\"choices\":[{\"index\":0,\"delta\":{" inside "}}]}\n\n"
+    static const struct {
+        enum wire_id wire;
+        const char *text;
+        int64_t said;
+    } rows[] = {
+        {WIRE_CHAT,
+         SAY("\"role\":\"assistant\",\"content\":\"\"") SAY("\"content\":\"12345678\"")
+             SAY("\"content\" : \"a\"") SAY("\"content\":null"),
+         2 + 1},
+        {WIRE_CHAT,
+         SAY("\"content\":null,\"reasoning_content\":\"12345678\",\"reasoning\":\"12345678\"")
+             SAY("\"reasoning\":\"1234\"")
+                 SAY("\"tool_calls\":[{\"function\":{\"arguments\":\"{\\\"a\\\":12}\"}}]"),
+         2 + 1 + 2},
+        {WIRE_CHAT,
+         SAY("\"content\":\"\\u4e16\\u4e16\\n\\\"\\\\\"")
+             SAY("\"content\":[{\"type\":\"text\",\"text\":\"x\"}]"),
+         2 + 1},
+        {WIRE_CHAT,
+         "data: {\"choices\":[{\"delta\":{\"content\":\"1234\"},\"logprobs\":{\"content\":[{"
+         "\"token\":\"1234\",\"logprob\":-0.1,\"top_logprobs\":[]}]}}]}\n\n",
+         1},
+        {WIRE_CHAT, SAY("\"content\":\"\\\"content\\\":\\\"x\\\"\""), 3},
+        {WIRE_CHAT, SAY("\"content\":\"12345678\"") USAGE_CHUNK DONE, 0},
+        {WIRE_CHAT, SAY("\"content\":\"12345678\"") USAGE_CHUNK SAY("\"content\":\"x\""), 1},
+        {WIRE_COMPLETIONS, "data: {\"choices\":[{\"text\":\"12345678\"}]}\n\n", 2},
+        {WIRE_ANTHROPIC,
+         "event: message_start\ndata: "
+         "{\"message\":{\"usage\":{\"input_tokens\":4,\"output_tokens\":1}}}\n\n"
+         "event: content_block_delta\ndata: "
+         "{\"delta\":{\"type\":\"text_delta\",\"text\":\"12345678\"}}\n\n"
+         "event: content_block_delta\r\ndata: {\"delta\":{\"thinking\":\"1\"}}\r\n\r\n"
+         "event: content_block_delta\ndata: {\"delta\":{\"partial_json\":\"{\"}}\n\n: ping\n\n",
+         2 + 1 + 1},
+        {WIRE_RESPONSES,
+         "data: {\"type\":\"response.output_text.delta\",\"delta\":\"12345678\"}\n\n"
+         "data: {\"type\":\"response.output_text.done\",\"text\":\"12345678\"}\n\n",
+         2},
+        {WIRE_GEMINI,
+         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"12345678\"},"
+         "{\"functionCall\":{\"name\":\"f\",\"args\":{\"a\":\"}\",\"b\":[1]}}}]}}]}\r\n\r\n",
+         2 + 4},
+        {WIRE_OLLAMA,
+         "{\"message\":{\"content\":\"12345678\",\"thinking\":\"1\"},\"done\":false}\n"
+         "{\"response\":\"x\",\"done\":false}\n",
+         2 + 1 + 1},
+        {WIRE_OLLAMA,
+         "{\"message\":{\"content\":\"12345678\"}}\n{\"done\":true,\"eval_count\":3}\n", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (size_t step = 1; step <= strlen(rows[i].text); step++) {
+            struct stream_scan s;
+            struct buf out;
+            buf_init(&out, 1u << 20);
+            stream_scan_init(&s, wire_of(rows[i].wire), false, 1u << 20);
+            for (size_t at = 0, n = strlen(rows[i].text); at < n; at += step)
+                stream_scan_push(&s, str_n(rows[i].text + at, n - at < step ? n - at : step),
+                                 collect, &out);
+            stream_scan_end(&s, collect, &out);
+            ck_assert_msg(s.said == rows[i].said, "row %zu, step %zu: %lld", i, step,
+                          (long long)s.said);
+            stream_scan_done(&s);
+            buf_done(&out);
+        }
+}
+END_TEST
+
+/* A read that brings many is measured by some. */
+START_TEST(many_at_once_are_taken_to_be_alike)
+{
+    static char text[100000];
+    size_t n = 0;
+    for (int i = 0; i < 12; i++) /* what says nothing is not among them */
+        n += (size_t)snprintf(text + n, sizeof text - n, ": ping %d\n\n", i);
+    for (int i = 0; i < 600; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, SAY("\"content\":\"123456789012\""));
+    for (size_t step = 500; step <= 100000; step = step * 3) {
+        struct buf out;
+        struct stream_scan s = scan_in_steps(text, step, false, 1u << 20, &out);
+        ck_assert_int_eq(s.said, 600 * 3);
+        stream_scan_done(&s);
+        buf_done(&out);
+    }
+}
+END_TEST
+
 START_TEST(leaves_out_the_usage_chunk_that_we_asked_for)
 {
     const char *text = TEXT_CHUNK STOP_CHUNK USAGE_CHUNK DONE;
@@ -237,6 +327,8 @@ int main(void)
     tcase_add_test(t, reports_an_error_that_comes_first);
     tcase_add_test(t, finds_bytes_wherever_they_stand);
     tcase_add_test(t, counts_pictures_at_any_cut);
+    tcase_add_test(t, tells_what_was_said_at_any_cut);
+    tcase_add_test(t, many_at_once_are_taken_to_be_alike);
     tcase_add_test(t, counts_the_elements_of_arrays);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
