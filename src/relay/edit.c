@@ -366,9 +366,10 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     bool is_path_model = rl->path_model.n > 0;
     bool changes_model = !is_path_model && (rl->is_extended || !str_eq(t->model, rl->model));
     bool has_quirks = is_chat && ((quirks & EDITED_QUIRKS) || !(quirks & QUIRK_DEVELOPER_ROLE));
-    bool adds_usage = is_chat && rl->is_stream && rl->spec->op == OP_CHAT &&
-                      !(quirks & QUIRK_NO_STREAM_OPTIONS) && !rl->asked_usage;
-    rl->strip_usage = adds_usage;
+    bool may_tell = (is_chat && rl->spec->op == OP_CHAT) || rl->up == WIRE_COMPLETIONS;
+    bool adds_usage = may_tell && rl->is_stream && !(quirks & QUIRK_NO_STREAM_OPTIONS) &&
+                      !rl->tells_usage;
+    rl->strip_usage = adds_usage && !rl->asked_usage;
     s.v = s.few;
 
     if (!has_quirks && !adds_usage) {

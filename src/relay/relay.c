@@ -1491,10 +1491,12 @@ static bool read_head_fields(struct relay *rl, struct err *e)
     else
         return err_field(e, "stream", "'stream' must be true or false");
     if (want[OPTIONS].count > 0) {
-        yyjson_val *v;
+        struct json_want asked = {.key = "include_usage"};
+        struct json_scan scan;
         struct str text = str_n(rl->body.p + want[OPTIONS].span.at, want[OPTIONS].span.n);
-        if (json_parse(relay_brief(rl), text, 0, &v, NULL))
-            rl->asked_usage = json_get_bool(v, "include_usage", false);
+        rl->asked_usage = json_scan_object(text, &asked, 1, 0, &scan, NULL) && asked.count &&
+                          str_is(str_n(text.p + asked.span.at, asked.span.n), "true");
+        rl->tells_usage = rl->asked_usage && asked.count == 1;
     }
     return true;
 }

@@ -60,6 +60,7 @@ struct relay {
     bool adds_stream;                /* its Accept asks for one, its body does not say */
     bool is_extended;                /* the model was asked for with its extended context */
     bool asked_usage;                /* chat: the client wants the usage chunk */
+    bool tells_usage;                /* … and its request says so once, for whoever reads it */
     bool says_level, says_thinking;  /* there is a member thinkingLevel; thinking or reasoning_effort */
     yyjson_val *root;
     struct ir_request *ir;           /* parsed when first needed */

@@ -137,3 +137,30 @@ def test_a_message_that_ends_without_its_usage_is_estimated(start, scripted):  #
     for path in ("/v1/messages", CHAT):
         r, line = settled(s, scripted, stream(frames), path, model="to-anthropic", stream=True)
         assert (line["ended"], line["usage_quality"], line["input_tokens"], line["output_tokens"]) == ("done", "estimated", 10, 100), line
+
+
+def test_no_request_switches_usage_off(start, scripted):  # noqa: F811
+    s = start(money_config(scripted, PRICES))
+    usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+    def asked(path, options, prompt, frames):
+        scripted.play(stream(frames))
+        n = len(lines(s))
+        r = s.post(path, '{"model":"to-chat","stream":true,%s%s}' % (options, prompt), headers=s.auth(KEY))
+        assert r.status_code == 200, r.text
+        line = lines(s, n + 1)[0]
+        assert (line["usage_quality"], line["input_tokens"], line["output_tokens"]) == ("reported", 7, 5)
+        sent = json.loads(scripted.last.body, object_pairs_hook=list)
+        told = [v for k, v in sent if k == "stream_options"]
+        assert len(told) == 1 and [v for k, v in told[0] if k == "include_usage"] == [True], scripted.last.body
+        return b"prompt_tokens" in r.content, told[0]
+    chat = [chunk({"role": "assistant", "content": "hi"}, finish="stop"), chunk(usage=usage), b"data: [DONE]\n\n"]
+    older = [f.replace(b"chat.completion.chunk", b"text_completion").replace(b'"delta": {"role": "assistant", "content": "hi"}', b'"text": "hi"') for f in chat]
+    for path, prompt, frames in ((CHAT, '"messages":[{"role":"user","content":"x"}]', chat), ("/v1/completions", '"prompt":"x"', older)):
+        for options, shown in (("", False), ('"stream_options":null,', False), ('"stream_options":{"include_usage":true},', True),
+                               ('"stream_options":{"include_usage":true,"include_usage":false},', False),
+                               ('"stream_options":{"include_usage":false,"include_usage":true},', True),
+                               ('"stream_options":{"include_usage":true,"include\\u005fusage":false,"x":1},', False)):
+            is_shown, told = asked(path, options, prompt, frames)
+            assert is_shown is shown, (path, options)
+            assert '"x"' not in options or ("x", "1") in [(k, str(v)) for k, v in told], options
