@@ -68,6 +68,8 @@ static bool represent(struct control_call *c, const struct snapshot *s, struct s
     if (!p)
         return false;
     struct proxy_io shown = show(c->arena, s, p);
+    shown.providers.n = 0; /* who names it is not its own */
+    shown.is_global = false;
     shape_write(&proxy_shape, &shown, &w);
     buf_str_add(out, p->url);
     return true;

@@ -360,6 +360,14 @@ def test_so_can_changes_of_every_other_object(admin, make, path, method, change,
         assert admin.call("DELETE", path, headers={"If-Match": changed.headers["etag"]}).status_code == 204
 
 
+def test_who_begins_to_go_through_a_proxy_does_not_change_it(admin):
+    assert admin.call("PUT", "/sluice/v1/proxies/eu", {"url": "http://p.example:8080"}).status_code == 200
+    tag = admin.get("/sluice/v1/proxies/eu").headers["etag"]
+    made = admin.call("POST", "/sluice/v1/providers", {"name": "via", "type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1", "proxy": "eu"})
+    assert made.status_code == 201 and admin.get("/sluice/v1/proxies/eu").json()["providers"] == ["via"]
+    assert admin.call("PUT", "/sluice/v1/proxies/eu", {"url": "http://q.example:8080"}, headers={"If-Match": tag}).status_code == 200
+
+
 NO_OBJECTS = {"/sluice/v1/cache", "/sluice/v1/prices", "/sluice/v1/requests", "/sluice/v1/session", "/sluice/v1/sessions"}  # lists and figures
 
 
