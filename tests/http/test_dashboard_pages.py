@@ -28,3 +28,9 @@ def test_flows(start_sluice):
     s = start_sluice(config())
     assert "root" in s.get("/dashboard/", auth=False).text
     drive(s.origin, ADMIN, "prefix,cost,playground,settings,people,reach")
+
+
+@pytest.mark.timeout(600)
+def test_what_stands_around(start_sluice):
+    """Policies, whom keys belong to, ways out and in, what is kept, the advanced parts of forms, the books."""
+    drive(start_sluice(config()).origin, ADMIN, "policies,holders,ways,kept,advanced,books")

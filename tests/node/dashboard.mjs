@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInForGood, title, until, useKey, visit } from './browser.mjs';
+import { advanced, books, holders, kept, policies, ways } from './flows-around.mjs';
 import { cost } from './flows-cost.mjs';
 import { inert } from './flows-inert.mjs';
 import { chinese, keyboard, overview, prefix } from './flows-frame.mjs';
@@ -11,21 +12,27 @@ import { people } from './flows-people.mjs';
 import { routing } from './flows-routing.mjs';
 import { settings } from './flows-settings.mjs';
 
-const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/trace?model=echo', 'routing/breakers', 'models?provider=::aliases&alias=', 'providers?new', 'keys', 'keys?new', 'keys/0a1b2c3d', 'cost', 'cost/budgets', 'cost/prices', 'cost/prices?bring', 'cost/reconciliation',
-  'playground', 'settings', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/operators?own', 'settings/audit', 'settings/backup', 'start'];
+const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/policies', 'routing/policies?new=policy', 'routing/trace?model=echo', 'routing/breakers', 'models?provider=::aliases&alias=', 'providers?new', 'keys', 'keys?new', 'keys/0a1b2c3d', 'orgs', 'orgs?new', 'orgs/users?new', 'cost', 'cost/budgets', 'cost/prices', 'cost/prices?bring', 'cost/reconciliation', 'cost/ledger',
+  'playground', 'settings', 'settings/proxies', 'settings/proxies?new', 'settings/addresses', 'settings/limits', 'settings/cache', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/operators?own', 'settings/audit', 'settings/backup', 'start'];
 
 const flows = {
+  advanced,
+  books,
   chinese,
   cost,
+  holders,
   inert,
+  kept,
   keyboard,
   marks,
   objectsAsSeen,
   overview,
   people,
+  policies,
   prefix,
   routing,
   settings,
+  ways,
 
   async signing({ page }) {
     await page.goto(`${origin}/admin`);
@@ -273,7 +280,7 @@ const flows = {
 
   async palette({ page }) {
     for (const [path, body, method] of [['budgets', { name: 'a budget to find', scope: 'all', period: 'month', limit_usd: 9 }], ['aliases', { alias: 'alias-to-find', to: 'echo' }], ['chains/chain-to-find', { chain: [{ provider: 'echo' }] }, 'PUT'],
-      ['orgs', { name: 'org to find' }], ['combos', { name: 'combo-to-find', members: [{ model: 'echo' }] }]]) {
+      ['orgs', { id: 'org-to-find', name: 'org to find' }], ['policies/policy%20to%20find', { model: 'nothing', action: 'deny' }, 'PUT'], ['proxies/proxy%20to%20find', { url: 'http://127.0.0.1:9' }, 'PUT'], ['combos', { name: 'combo-to-find', members: [{ model: 'echo' }] }]]) {
       const made = await ask(method ?? 'POST', `/sluice/v1/${path}`, body);
       assert.ok(made.ok, await made.text());
     }
@@ -296,14 +303,14 @@ const flows = {
     };
     const dialog = page.getByRole('dialog');
     for (const [text, option, seen] of [['a budget', 'a budget to find Budget', 'Edit: a budget to find'], ['alias-to', 'alias-to-find alias', 'Edit: alias-to-find'], ['chain-to', 'chain-to-find chain', 'chain-to-find'], ['combo-to', 'combo-to-find combo', 'combo-to-find'],
-      ['echo', 'echo Provider', 'echo'], ['echo', 'echo Model', 'Edit: echo'], ['spare', 'spare Key', 'spare'], ['admin', 'admin Operator', 'Edit: admin'], ['create a k', 'Create a key Action', 'Create a key'], ['add an alias', 'Add an alias Action', 'Add an alias'],
+      ['echo', 'echo Provider', 'echo'], ['echo', 'echo Model', 'Edit: echo'], ['spare', 'spare Key', 'spare'], ['policy to', 'policy to find Policy', 'policy to find'], ['proxy to', 'proxy to find Proxy', 'proxy to find'], ['org to', 'org to find Organisation', 'org to find'], ['add a user', 'Add a user Action', 'Add a user'], ['admin', 'admin Operator', 'Edit: admin'], ['create a k', 'Create a key Action', 'Create a key'], ['add an alias', 'Add an alias Action', 'Add an alias'],
       ['add a chain', 'Add a chain Action', 'Add a chain'], ['set a price', 'Set a price Action', 'Set a price'], ['read a list', 'Read a list in Action', 'Read a list in'], ['add an op', 'Add an operator Action', 'Add an operator'], ['add a prov', 'Add a provider Action', 'Add a provider']]) {
       await find(text, option);
       await page.getByRole('dialog', { name: seen, exact: true }).waitFor();
       await page.keyboard.press('Escape');
       await dialog.waitFor({ state: 'detached' });
     }
-    await find('org to find', 'org to find Organisation');
+    await find('org to find', 'org to find: Cost Action');
     await page.getByRole('button', { name: 'Clear Organisation' }).waitFor();
     await find('max_attempts', 'max_attempts Setting');
     await page.getByRole('textbox', { name: 'max_attempts', exact: true }).waitFor();
@@ -515,7 +522,7 @@ const flows = {
     await page.getByText('The server cannot be reached').waitFor();
     await context.setOffline(false);
     await page.getByText('The server cannot be reached').waitFor({ state: 'detached' });
-    for (const path of ['', 'requests', 'models', 'providers', 'routing', 'routing/trace', 'keys', 'cost', 'cost/reconciliation', 'playground', 'settings', 'settings/history', 'start', 'providers/echo', 'models/echo', 'keys/0a1b2c3d']) {
+    for (const path of ['', 'requests', 'models', 'providers', 'routing', 'routing/trace', 'keys', 'cost', 'cost/reconciliation', 'playground', 'settings', 'settings/proxies', 'settings/proxies?new', 'settings/addresses', 'settings/limits', 'settings/cache', 'settings/history', 'start', 'providers/echo', 'models/echo', 'keys/0a1b2c3d']) {
       await page.goto(`${origin}/dashboard/${path}`);
       await page.getByRole('heading', { level: 1 }).first().waitFor();
       const before = await page.getByRole('heading', { level: 1 }).first().innerText();

@@ -31,7 +31,7 @@ export async function chinese({ page, context }) {
   await page.getByRole('navigation').waitFor();
   const left = [];
   // names of objects, settings, formats and kinds are what they are in every language, and so are the server's own sentences
-  for (const path of ['', 'requests', 'playground', 'models', 'providers', 'routing', 'routing/trace?model=echo', 'routing/breakers', 'keys?new', 'cost', 'cost/budgets?new', 'cost/prices', 'cost/reconciliation', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/audit', 'settings/backup', 'start']) {
+  for (const path of ['', 'requests', 'playground', 'models', 'providers', 'routing', 'routing/trace?model=echo', 'routing/policies?new=policy', 'routing/breakers', 'keys?new', 'orgs', 'orgs/users?new', 'cost', 'cost/budgets?new', 'cost/prices', 'cost/reconciliation', 'cost/ledger', 'settings/proxies?new', 'settings/addresses', 'settings/limits', 'settings/cache', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/audit', 'settings/backup', 'start']) {
     await page.goto(`${origin}/dashboard/${path}`);
     await page.getByRole('heading', { level: 1 }).first().waitFor();
     await page.waitForFunction(() => !document.querySelector('[role=status][aria-label]'));

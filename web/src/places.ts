@@ -1,6 +1,6 @@
 // The pages in the order of the sidebar; each but the first comes as a file of its own when it is first opened.
 import {
-  IconArrowsSplit2, IconBuildingWarehouse, IconCoin, IconGauge, IconKey, IconListDetails, IconMessages, IconSettings, IconStack2,
+  IconArrowsSplit2, IconBuildingCommunity, IconBuildingWarehouse, IconCoin, IconGauge, IconKey, IconListDetails, IconMessages, IconSettings, IconStack2,
 } from '@tabler/icons-react';
 import type { ComponentType } from 'react';
 import type { Words } from './i18n/en';
@@ -18,6 +18,7 @@ export const places: Place[] = [
   { path: '/providers', group: 'serving', word: 'providers', icon: IconBuildingWarehouse, page: late(() => import('./pages/providers')) },
   { path: '/routing', group: 'serving', word: 'routing', icon: IconArrowsSplit2, page: late(() => import('./pages/routing')) },
   { path: '/keys', group: 'access', word: 'keys', icon: IconKey, page: late(() => import('./pages/keys')) },
+  { path: '/orgs', group: 'access', word: 'orgsAndUsers', icon: IconBuildingCommunity, page: late(() => import('./pages/orgs')) },
   { path: '/cost', group: 'access', word: 'costs', icon: IconCoin, page: late(() => import('./pages/cost')) },
   { path: '/settings', group: 'server', word: 'settings', icon: IconSettings, page: late(() => import('./pages/settings')) },
 ];

@@ -69,9 +69,10 @@ function BudgetForm({ old, onClose, onDelete }: { old: Budget | null; onClose: (
   const keys = useQuery(lists.keys);
   const orgs = useQuery(lists.orgs);
   const users = useQuery(lists.users);
+  const [asked] = useSearchParams(); // whom a link to a new one means
   const [name, setName] = useState(old?.name ?? '');
-  const [scope, setScope] = useState<string>(old?.scope ?? 'all');
-  const [subject, setSubject] = useState(old?.subject ?? '');
+  const [scope, setScope] = useState<string>(old?.scope ?? asked.get('scope') ?? 'all');
+  const [subject, setSubject] = useState(old?.subject ?? asked.get('subject') ?? '');
   const [period, setPeriod] = useState<string>(old?.period ?? 'month');
   const [limit, setLimit] = useState<number | string>(old ? old.limit_nanousd / 1e9 : '');
   const [warn, setWarn] = useState<number | string>(old?.warn_percent ?? 80);

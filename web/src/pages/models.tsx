@@ -17,6 +17,7 @@ import { Confirm } from '../parts/dialogs';
 import { money, said, short, span } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { ModelAdvanced, modelMore, modelMoreBody } from '../parts/model-advanced';
 import { PriceFields } from '../parts/price-fields';
 import { TabList } from '../parts/tab-list';
 import { type Column, type Sort, VTable } from '../parts/vtable';
@@ -233,6 +234,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
   const [context, setContext] = useState<number | string>(old && old.context_tokens > 0 ? old.context_tokens : '');
   const [longest, setLongest] = useState<number | string>(old && old.max_output_tokens > 0 ? old.max_output_tokens : '');
   const [showsAlias, setShowsAlias] = useState(old?.show_alias ?? false);
+  const [more, setMore] = useState(() => modelMore(old));
   const isFixed = old?.origin === 'file' || old?.origin === 'environment';
   /** What is as its provider has it is not written. */
   const written = (t: Target) => {
@@ -247,6 +249,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
       const body = {
         targets: targets.filter((t) => t.provider).map(written), capabilities: caps, show_alias: showsAlias,
         ...(typeof context === 'number' && { context_tokens: context }), ...(typeof longest === 'number' && { max_output_tokens: longest }),
+        ...modelMoreBody(more, old),
       };
       if (old) await take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
       else await take(api.POST('/sluice/v1/models', { body: { name, ...body } }));
@@ -281,6 +284,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
           </Group>
           {old && <PriceFields model={old.name} />}
           <Switch label={words.showAlias} checked={showsAlias} onChange={(e) => setShowsAlias(e.currentTarget.checked)} />
+          <ModelAdvanced more={more} put={setMore} targets={targets} putTarget={put} />
           {isFixed && <Text size="xs" c="dimmed">{words.stands}: {said(words, 'origin', old.origin)}</Text>}
           {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="space-between">

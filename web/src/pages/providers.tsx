@@ -16,6 +16,7 @@ import { Confirm } from '../parts/dialogs';
 import { count, counted, said, span } from '../parts/format';
 import { Mark } from '../parts/mark';
 import { Edited } from '../parts/edited';
+import { ProviderAdvanced, providerMore, providerMoreBody } from '../parts/provider-advanced';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { VTable } from '../parts/vtable';
 import { QuotaMeter } from './routing-breakers';
@@ -255,9 +256,11 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
   const [proxy, setProxy] = useState('');
   const [version, setVersion] = useState('');
   const kind = kinds.data?.find((k) => k.id === type);
+  const [changed, setMore] = useState<ReturnType<typeof providerMore> | null>(null); // null: as it is, which the list of kinds may still tell
+  const more = changed ?? providerMore(old, kind);
   const save = useMutation({
     mutationFn: async () => {
-      const body = { type, base_url: url === kind?.base_url ? '' : url, ...(key && { api_key: key }), ...(proxy && { proxy }), ...(version && { api_version: version }) };
+      const body = { type, base_url: url === kind?.base_url ? '' : url, ...(key && { api_key: key }), ...(proxy && { proxy }), ...(version && { api_version: version }), ...providerMoreBody(more, old, kind) };
       if (old) await take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
       else await take(api.POST('/sluice/v1/providers', { body: { name, ...body } }));
     },
@@ -274,6 +277,7 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
             {type !== 'echo' && <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.is_local ? words.noKeyNeeded : kind?.key_env} autoComplete="off" />}
             {type.startsWith('azure') && <TextInput label="api-version" value={version} onChange={(e) => setVersion(e.currentTarget.value)} placeholder="2025-04-01-preview" required={!old} />}
             {type !== 'echo' && <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder={old?.proxy || 'http://, socks5://'} />}
+            <ProviderAdvanced old={old} kind={kind} more={more} put={setMore} />
             {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
             <Group justify="flex-end">
               <Button variant="default" onClick={onClose}>{words.cancel}</Button>

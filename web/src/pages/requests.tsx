@@ -12,6 +12,7 @@ import { useWords } from '../i18n';
 import { count } from '../parts/format';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Failure, Page } from '../parts/pieces';
+import { EmptyLog } from '../parts/empty-log';
 import RequestList from '../parts/request-list';
 import { Inspector } from './inspector';
 
@@ -62,6 +63,7 @@ export default function Requests() {
           <span className="dot" data-is={!isLive ? undefined : log.isLive ? 'fine' : 'warn'} aria-hidden />
           <Switch size="xs" label={words.live} checked={isLive} onChange={(e) => setLive(e.currentTarget.checked)} />
         </Group>
+        {log.rows.length > 0 && <EmptyLog onDone={() => void log.reload()} />}
         <Views query={query} onChoose={(q) => setSearch(new URLSearchParams(q))} />
       </>}>
       <InFlight hidesEmpty />

@@ -1,5 +1,5 @@
 // One combo or chain being edited: its members in order, their weights, and how it chooses among them.
-import { ActionIcon, Autocomplete, Button, Collapse, Drawer, Group, NumberInput, Select, SimpleGrid, Stack, Switch, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Autocomplete, Button, Collapse, Drawer, Group, NumberInput, Select, SimpleGrid, Stack, Switch, Text, Textarea, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconAdjustments, IconPlus, IconRoute, IconX } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -9,18 +9,19 @@ import { api, take } from '../api/client';
 import { lists } from '../api/lists';
 import { type Chain, type Combo, type Link, type Member, routing, strategies, type Strategy } from '../api/routing';
 import { useWords } from '../i18n';
+import { Advanced } from '../parts/advanced';
 import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { Failure, Loaded, Origin } from '../parts/pieces';
 import { moved, Sortable } from '../parts/sortable';
 
 const drawer = { position: 'right', size: 'min(680px, 100%)' } as const;
-const knobs = ['max_retries', 'retry_delay_ms', 'timeout_ms', 'concurrency', 'queue_timeout_ms', 'patience_ms', 'sticky_limit'] as const;
+const knobs = ['max_retries', 'retry_delay_ms', 'timeout_ms', 'concurrency', 'queue_timeout_ms', 'patience_ms', 'sticky_limit', 'hedge_after_ms', 'hedge_percentile'] as const;
 const factors = ['quota', 'health', 'cost', 'latency', 'fit', 'stability', 'priority', 'explore'] as const;
 /** The setting that holds where a combo says nothing. */
 const behind: Record<(typeof knobs)[number], string> = {
   max_retries: 'combo_max_retries', retry_delay_ms: 'combo_retry_delay_ms', timeout_ms: 'combo_timeout_ms', concurrency: 'combo_concurrency', queue_timeout_ms: 'combo_queue_timeout_ms',
-  patience_ms: 'combo_patience_ms', sticky_limit: 'round_robin_limit',
+  patience_ms: 'combo_patience_ms', sticky_limit: 'round_robin_limit', hedge_after_ms: 'combo_hedge_after_ms', hedge_percentile: 'combo_hedge_percentile',
 };
 /** An empty field goes back to the setting: null takes what was said out. */
 const numberOf = (v: number | string | undefined) => (typeof v === 'number' ? v : null);
@@ -55,6 +56,8 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
   const [more, setMore] = useState<Record<string, number | string>>(() => Object.fromEntries(knobs.map((k) => [k, old && old[k] >= 0 ? old[k] : ''])));
   const [auto, setAuto] = useState<Record<string, number | string>>(() => Object.fromEntries(factors.map((f) => [f, old?.auto[f] ?? ''])));
   const [hasMore, setHasMore] = useState(false);
+  const [system, setSystem] = useState(old?.system_message ?? '');
+  const [filter, setFilter] = useState(old?.tool_filter ?? '');
   const [adding, setAdding] = useState('');
   const [isDoomed, setDoomed] = useState(false);
   const isFixed = old?.origin === 'environment';
@@ -76,6 +79,7 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
           ...(m.price_nanousd >= 0 && { price_nanousd: m.price_nanousd }), ...(!m.enabled && { enabled: false }),
         })),
         ...(Object.fromEntries(knobs.filter((k) => numberOf(more[k]) !== (old?.[k] ?? null)).map((k) => [k, numberOf(more[k])])) as Record<(typeof knobs)[number], number>),
+        ...(system !== (old?.system_message ?? '') && { system_message: system }), ...(filter !== (old?.tool_filter ?? '') && { tool_filter: filter }),
         ...(strategy === 'auto' && { auto: Object.fromEntries(factors.filter((f) => typeof auto[f] === 'number').map((f) => [f, Number(auto[f])])) }),
       };
       if (old) await take(api.PATCH('/sluice/v1/combos/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
@@ -144,6 +148,10 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
             {knobs.map((k) => <NumberInput key={k} size="xs" label={words[`knob_${k}`]} value={more[k] ?? ''} onChange={(v) => setMore({ ...more, [k]: v })} min={0} allowDecimal={false} hideControls placeholder={`${String(settings.data?.find((s) => s.name === behind[k])?.value ?? '')} (${behind[k]})`} />)}
           </SimpleGrid>
         </Collapse>
+        <Advanced isSet={system !== '' || filter !== ''}>
+          <Textarea label={words.systemInstead} description={words.systemInsteadHint} value={system} onChange={(e) => setSystem(e.currentTarget.value)} maxLength={50_000} autosize minRows={2} maxRows={10} disabled={isFixed} />
+          <TextInput label={words.toolFilter} description={words.toolFilterHint} value={filter} onChange={(e) => setFilter(e.currentTarget.value)} maxLength={1000} placeholder="^(read|search)_" classNames={{ input: 'mono' }} disabled={isFixed} />
+        </Advanced>
         {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
         <Group justify="space-between">
           {old ? <Button variant="subtle" color="red" onClick={() => setDoomed(true)}>{words.delete}</Button> : <span />}

@@ -1,4 +1,4 @@
-// Where names lead besides to one model: combos and chains put in order, why a request would go where it goes, and who is left alone.
+// Where names lead besides to one model: combos and chains put in order, what is refused or led elsewhere, why a request would go where it goes, and who is left alone.
 import { Badge, Button, Paper, Stack, Tabs, Text } from '@mantine/core';
 import { IconArrowsSplit2, IconLink, IconPlus } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
@@ -10,6 +10,7 @@ import { Empty, Loaded, Origin, Page } from '../parts/pieces';
 import { TabList } from '../parts/tab-list';
 import { Breakers } from './routing-breakers';
 import { ChainDrawer, ComboDrawer } from './routing-edit';
+import { Policies, PolicyDrawer } from './routing-policies';
 import { Decision } from './routing-trace';
 
 export default function Routing() {
@@ -20,30 +21,36 @@ export default function Routing() {
   const breakers = useQuery(routing.breakers);
   const open = breakers.data?.filter((b) => b.state !== 'closed').length ?? 0;
   const close = () => setSearch(new URLSearchParams());
-  const add = (what: 'combo' | 'chain') => setSearch(new URLSearchParams({ new: what }));
+  const standing = useStanding();
+  const add = (what: 'combo' | 'chain' | 'policy') => setSearch(new URLSearchParams({ new: what }));
   const calls = {
     combos: [{ method: 'GET', path: '/sluice/v1/combos' }, { method: 'POST', path: '/sluice/v1/combos', body: { name: 'smart', strategy: 'weighted', members: [{ model: 'gpt-5', weight: 3 }, { model: 'qwen3-coder', weight: 1 }] } },
       { method: 'PATCH', path: '/sluice/v1/combos/smart', body: { strategy: 'priority' } }],
     chains: [{ method: 'GET', path: '/sluice/v1/chains' }, { method: 'PUT', path: '/sluice/v1/chains/gpt-5', body: { chain: [{ provider: 'openai' }, { provider: 'work' }] } }],
+    policies: [{ method: 'GET', path: '/sluice/v1/policies' }, { method: 'PUT', path: '/sluice/v1/policies/no%20embeddings', body: { model: 'text-embedding-*', action: 'deny' } },
+      { method: 'PUT', path: '/sluice/v1/policies/titles', body: { model: 'gpt-5', task: 'background', action: 'route', target: 'gpt-5-mini' } }, { method: 'DELETE', path: '/sluice/v1/policies/titles' }],
     trace: [{ method: 'POST', path: '/sluice/v1/route/explain', body: { model: search.get('model') ?? 'smart', down: (search.get('down') ?? '').split(',').filter(Boolean), exclude: (search.get('exclude') ?? '').split(',').filter(Boolean) } }],
     breakers: [{ method: 'GET', path: '/sluice/v1/breakers' }, { method: 'POST', path: '/sluice/v1/breakers/reset', body: { provider: 'work' } }, { method: 'GET', path: '/sluice/v1/quotas' }],
   };
   return (
     <Page title={words.routing} calls={calls[tab as keyof typeof calls] ?? calls.combos}
       actions={tab === 'combos' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('combo')}>{words.addCombo}</Button>
-        : tab === 'chains' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('chain')}>{words.addChain}</Button> : undefined}>
+        : tab === 'chains' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('chain')}>{words.addChain}</Button>
+        : tab === 'policies' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('policy')}>{words.addPolicy}</Button> : undefined}>
       <Tabs value={tab} onChange={(t) => go(t && t !== 'combos' ? `/routing/${t}` : '/routing')} keepMounted={false}>
         <TabList mb="md" at={tab}>
-          <Tabs.Tab value="combos">{words.combos}</Tabs.Tab><Tabs.Tab value="chains">{words.chains}</Tabs.Tab><Tabs.Tab value="trace">{words.decision}</Tabs.Tab>
+          <Tabs.Tab value="combos">{words.combos}</Tabs.Tab><Tabs.Tab value="chains">{words.chains}</Tabs.Tab><Tabs.Tab value="policies">{words.policies}</Tabs.Tab><Tabs.Tab value="trace">{words.decision}</Tabs.Tab>
           <Tabs.Tab value="breakers" rightSection={open > 0 ? <Badge size="xs" variant="light" color="red">{open}</Badge> : undefined}>{words.breakers}</Tabs.Tab>
         </TabList>
         <Tabs.Panel value="combos"><Combos onAdd={() => add('combo')} onOpen={(c) => setSearch(new URLSearchParams({ combo: c.name }))} /></Tabs.Panel>
         <Tabs.Panel value="chains"><Chains onAdd={() => add('chain')} onOpen={(c) => setSearch(new URLSearchParams({ chain: c.model }))} /></Tabs.Panel>
+        <Tabs.Panel value="policies"><Policies standing={standing} onAdd={() => add('policy')} onOpen={(p) => setSearch(new URLSearchParams({ policy: p.name }))} /></Tabs.Panel>
         <Tabs.Panel value="trace"><Decision /></Tabs.Panel>
         <Tabs.Panel value="breakers"><Breakers /></Tabs.Panel>
       </Tabs>
       <ComboDrawer name={search.get('combo')} isNew={search.get('new') === 'combo'} onClose={close} />
       <ChainDrawer model={search.get('chain')} isNew={search.get('new') === 'chain'} onClose={close} />
+      <PolicyDrawer name={search.get('policy')} isNew={search.get('new') === 'policy'} standing={standing} onClose={close} />
     </Page>
   );
 }

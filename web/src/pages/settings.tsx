@@ -19,9 +19,17 @@ import { TabList } from '../parts/tab-list';
 import { Backups } from './backups';
 import { Operators } from './operators';
 import { Audit, History, Sessions } from './record';
+import { AddressFilter } from './settings-address';
+import { Cache } from './settings-cache';
+import { LimitsInForce } from './settings-limits';
+import { Proxies } from './settings-proxies';
 
 const panels: { name: string; word: keyof Words; panel: ComponentType; calls: Call[] }[] = [
   { name: 'values', word: 'values', panel: Values, calls: [{ method: 'GET', path: '/sluice/v1/settings' }, { method: 'POST', path: '/sluice/v1/settings/max_attempts/check', body: { value: 6 } }, { method: 'PATCH', path: '/sluice/v1/settings/max_attempts', body: { value: 6 } }, { method: 'POST', path: '/sluice/v1/reload' }] },
+  { name: 'proxies', word: 'proxies', panel: Proxies, calls: [{ method: 'GET', path: '/sluice/v1/proxies' }, { method: 'PUT', path: '/sluice/v1/proxies/office', body: { url: 'socks5h://proxy.example:1080', kinds: ['openai'] } }, { method: 'POST', path: '/api/settings/proxy/test', body: { proxyId: 'ID' } }, { method: 'DELETE', path: '/sluice/v1/proxies/office' }, { method: 'GET', path: '/admin/api/diagnostics/network' }] },
+  { name: 'addresses', word: 'addressFilter', panel: AddressFilter, calls: [{ method: 'GET', path: '/sluice/v1/ip-filter' }, { method: 'PUT', path: '/sluice/v1/ip-filter', body: { mode: 'allow', allow: ['10.0.0.0/8'], deny: [] } }, { method: 'GET', path: '/sluice/v1/ip-filter/bans' }, { method: 'POST', path: '/sluice/v1/ip-filter/bans', body: { address: '203.0.113.7', duration_ms: 3_600_000 } }, { method: 'DELETE', path: '/sluice/v1/ip-filter/bans/203.0.113.7' }] },
+  { name: 'limits', word: 'limitsInForce', panel: LimitsInForce, calls: [{ method: 'GET', path: '/sluice/v1/limits' }] },
+  { name: 'cache', word: 'cache', panel: Cache, calls: [{ method: 'GET', path: '/sluice/v1/cache' }, { method: 'DELETE', path: '/sluice/v1/cache?model=NAME' }, { method: 'DELETE', path: '/sluice/v1/cache/stats' }] },
   { name: 'history', word: 'history', panel: History, calls: [{ method: 'GET', path: '/sluice/v1/config/versions' }, { method: 'GET', path: '/sluice/v1/config/versions/7/diff?against=3' }, { method: 'POST', path: '/sluice/v1/config/versions/3/rollback' }] },
   { name: 'sessions', word: 'sessions', panel: Sessions, calls: [{ method: 'GET', path: '/sluice/v1/sessions' }, { method: 'DELETE', path: '/sluice/v1/sessions?keep_current=true' }] },
   { name: 'operators', word: 'operators', panel: Operators, calls: [{ method: 'GET', path: '/sluice/v1/operators' }, { method: 'POST', path: '/sluice/v1/operators', body: { name: 'ann', role: 'viewer', password: '…' } }, { method: 'PATCH', path: '/sluice/v1/operators/ann', body: { role: 'admin' } }, { method: 'POST', path: '/sluice/v1/session/password', body: { current_password: '…', password: '…' } }] },

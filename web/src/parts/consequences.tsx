@@ -8,7 +8,7 @@ import { useWords } from '../i18n';
 
 const shown = 50;
 
-function Those({ title, names }: { title: string; names: string[] }) {
+export function Those({ title, names }: { title: string; names: string[] }) {
   if (names.length === 0) return null;
   return (
     <section aria-label={title}>

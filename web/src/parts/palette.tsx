@@ -2,14 +2,15 @@
 import { Modal, ScrollArea, Text, TextInput, UnstyledButton, useMantineColorScheme } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import {
-  IconAdjustments, IconArrowsSplit2, IconBolt, IconBuildingWarehouse, IconCoin, IconDatabaseExport, IconFileText, IconKey, IconLanguage, IconLink, IconListDetails, IconLogout, IconMessages, IconMoon, IconPigMoney, IconPlus, IconRefresh,
-  IconRocket, IconRoute, IconSearch, IconStack2, IconSun, IconTag, IconUpload, IconUserCog, IconUsers,
+  IconAdjustments, IconArrowsSplit2, IconBan, IconBolt, IconBuildingCommunity, IconBuildingWarehouse, IconChecks, IconCoin, IconDatabaseExport, IconEraser, IconFileText, IconGavel, IconKey, IconLanguage, IconLink, IconListDetails, IconLogout, IconMessages, IconMoon, IconPigMoney, IconPlus, IconRefresh,
+  IconRocket, IconRoute, IconRoute2, IconSearch, IconStack2, IconSun, IconTag, IconUpload, IconUserCog, IconUsers,
 } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ComponentType, type KeyboardEvent, useEffect, useMemo, useRef, useState } from 'react';
 import { useLocation } from 'wouter';
 import { api, take } from '../api/client';
 import { lists } from '../api/lists';
+import { objects } from '../api/objects';
 import { routing } from '../api/routing';
 import { useSpeech } from '../i18n';
 import { places } from '../places';
@@ -36,6 +37,8 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
   const budgets = useQuery({ ...lists.budgets, enabled: opened });
   const orgs = useQuery({ ...lists.orgs, enabled: opened });
   const users = useQuery({ ...lists.users, enabled: opened });
+  const policies = useQuery({ ...objects.policies, enabled: opened });
+  const proxies = useQuery({ ...objects.proxies, enabled: opened });
   const operators = useQuery({ ...lists.operators, enabled: opened, retry: false });
   useEffect(() => { setText(''); setAt(0); }, [opened]);
   useEffect(() => { list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' }); }, [at]);
@@ -51,10 +54,11 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
     return [
       ...places.map((p) => ({ label: words[p.word], kind: words.page, icon: p.icon, run: to(p.path) })),
       { label: words.start, kind: words.page, icon: IconRocket, run: to('/start') },
-      page(`${words.routing}: ${words.chains}`, '/routing/chains'), page(`${words.routing}: ${words.breakers}`, '/routing/breakers'), page(`${words.models}: ${words.aliases}`, '/models?provider=::aliases'),
-      page(`${words.costs}: ${words.budgets}`, '/cost/budgets'), page(`${words.costs}: ${words.prices}`, '/cost/prices'), page(`${words.costs}: ${words.reconciliation}`, '/cost/reconciliation'),
-      ...([['history', 'history'], ['sessions', 'sessions'], ['operators', 'operators'], ['audit', 'auditLog'], ['backup', 'backup']] as const).map(([path, word]) => page(`${words.settings}: ${words[word]}`, `/settings/${path}`)),
+      page(`${words.routing}: ${words.chains}`, '/routing/chains'), page(`${words.routing}: ${words.policies}`, '/routing/policies'), page(`${words.routing}: ${words.breakers}`, '/routing/breakers'), page(`${words.models}: ${words.aliases}`, '/models?provider=::aliases'),
+      page(`${words.costs}: ${words.budgets}`, '/cost/budgets'), page(`${words.costs}: ${words.prices}`, '/cost/prices'), page(`${words.costs}: ${words.reconciliation}`, '/cost/reconciliation'), page(`${words.costs}: ${words.ledger}`, '/cost/ledger'), page(words.users, '/orgs/users'),
+      ...([['proxies', 'proxies'], ['addresses', 'addressFilter'], ['limits', 'limitsInForce'], ['cache', 'cache'], ['history', 'history'], ['sessions', 'sessions'], ['operators', 'operators'], ['audit', 'auditLog'], ['backup', 'backup']] as const).map(([path, word]) => page(`${words.settings}: ${words[word]}`, `/settings/${path}`)),
       act(words.addProvider, '/providers?new'), act(words.addModel, '/models?new'), act(words.addKey, '/keys?new'), act(words.addCombo, '/routing?new=combo'), act(words.addChain, '/routing/chains?new=chain'),
+      act(words.addPolicy, '/routing/policies?new=policy'), act(words.addOrg, '/orgs?new'), act(words.addUser, '/orgs/users?new'), act(words.addProxy, '/settings/proxies?new'), act(words.banAddress, '/settings/addresses', IconBan), act(words.forgetAnswers, '/settings/cache', IconEraser), act(words.verifyLedger, '/cost/ledger', IconChecks), act(words.reprice, '/cost/ledger', IconCoin),
       act(words.addAlias, '/models?provider=::aliases&alias='), act(words.addBudget, '/cost/budgets?new'), act(words.addPrice, '/cost/prices?new'), act(words.bringPrices, '/cost/prices?bring', IconUpload), act(words.addOperator, '/settings/operators?new'),
       act(words.ownPassword, '/settings/operators?own', IconKey), act(words.whereTo, '/routing/trace', IconRoute), act(words.seeErrors, '/requests?status=error', IconBolt), act(words.bringExport, '/cost/reconciliation', IconUpload),
       { label: words.makeBackup, kind: words.action, icon: IconDatabaseExport, run: () => told(take(api.PUT('/api/db-backups')), words.backupMade) },
@@ -75,12 +79,14 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
       ...(providers.data ?? []).map((p): Goal => ({ label: p.name, kind: words.provider, more: p.type, icon: IconBuildingWarehouse, run: to(`/providers/${id(p.name)}`), acts: () => [of(p.name)(words.itsRequests, `/requests?provider=${id(p.name)}`, IconListDetails), of(p.name)(words.seeErrors, `/requests?provider=${id(p.name)}&status=error`, IconBolt)] })),
       ...(keys.data ?? []).map((k): Goal => ({ label: k.label || k.id, kind: words.key, more: k.id, icon: IconKey, run: to(`/keys/${id(k.id)}`), acts: () => [of(k.label || k.id)(words.itsRequests, `/requests?key=${id(k.id)}`, IconListDetails), of(k.label || k.id)(words.costs, `/cost?key=${id(k.id)}`, IconCoin)] })),
       ...(budgets.data ?? []).map((b) => ({ label: b.name, kind: words.budget, more: b.subject, icon: IconPigMoney, run: to(`/cost/budgets?budget=${id(b.name)}`) })),
-      ...(orgs.data ?? []).map((o) => ({ label: o.name || o.id, kind: words.org, more: o.id, icon: IconUsers, run: to(`/cost?org=${id(o.id)}&by=key`) })),
-      ...(users.data ?? []).map((u) => ({ label: u.name || u.id, kind: words.user, more: u.id, icon: IconUsers, run: to(`/cost?user=${id(u.id)}&by=key`) })),
+      ...(policies.data ?? []).map((p) => ({ label: p.name, kind: words.policy, more: [p.model, p.target, p.action].join(' '), icon: IconGavel, run: to(`/routing/policies?policy=${id(p.name)}`) })),
+      ...(proxies.data ?? []).map((p) => ({ label: p.name, kind: words.proxy, more: [p.url, p.region].join(' '), icon: IconRoute2, run: to(`/settings/proxies?proxy=${id(p.name)}`) })),
+      ...(orgs.data ?? []).map((o): Goal => ({ label: o.name || o.id, kind: words.org, more: o.id, icon: IconBuildingCommunity, run: to(`/orgs?id=${id(o.id)}`), acts: () => [of(o.name || o.id)(words.costs, `/cost?org=${id(o.id)}&by=key`, IconCoin)] })),
+      ...(users.data ?? []).map((u): Goal => ({ label: u.name || u.id, kind: words.user, more: u.id, icon: IconUsers, run: to(`/orgs/users?id=${id(u.id)}`), acts: () => [of(u.name || u.id)(words.costs, `/cost?user=${id(u.id)}&by=key`, IconCoin)] })),
       ...(operators.data ?? []).map((o) => ({ label: o.name, kind: words.operator, more: o.role, icon: IconUserCog, run: to(`/settings/operators?operator=${id(o.id)}`) })),
       ...(settings.data ?? []).map((s) => ({ label: s.name, kind: words.setting, more: s.sentence, icon: IconAdjustments, run: to(`/settings?q=${id(s.name)}`) })),
     ];
-  }, [words, language, speak, go, queries, setColorScheme, onSignOut, models.data, combos.data, chains.data, aliases.data, providers.data, keys.data, budgets.data, orgs.data, users.data, operators.data, settings.data]);
+  }, [words, language, speak, go, queries, setColorScheme, onSignOut, models.data, combos.data, chains.data, aliases.data, providers.data, keys.data, budgets.data, orgs.data, users.data, policies.data, proxies.data, operators.data, settings.data]);
 
   const goals = useMemo<Goal[]>(() => {
     const wanted = text.trim().toLowerCase();
