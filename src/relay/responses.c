@@ -26,9 +26,10 @@ struct stored { /* one response; ref-counted */
     struct responses *owner; /* of one that is to be written */
     bool is_native;          /* kept by the upstream: input and response are empty */
     bool is_deleted;         /* stands in memory until the store has forgotten it, too */
-    /* of its prompt and its output; -1: not known (yet). The only members that change */
+    int64_t line;            /* of the ledger, where its usage was not told with it; 0: it was */
+    /* the only members that change. tokens: of its prompt and its output; -1: not known yet */
     _Atomic int64_t tokens;
-    _Atomic int64_t line; /* of the ledger, where its usage is not told yet; 0: it is */
+    _Atomic bool is_told; /* and by now it is */
     int64_t created_ms, expires_ms;
 };
 
@@ -211,11 +212,11 @@ static bool db_insert(void *arg, struct db *db, struct err *e)
     stmt_bind_int(st, 6, s->expires_ms);
     stmt_bind_str(st, 7, s->input);
     stmt_bind_str(st, 8, s->response);
-    int64_t tokens = atomic_load(&s->tokens), line = atomic_load(&s->line);
+    int64_t tokens = atomic_load(&s->tokens);
     if (tokens >= 0)
         stmt_bind_int(st, 9, tokens);
-    if (line)
-        stmt_bind_int(st, 10, line);
+    if (s->line) /* told or not: who is told takes it away behind this */
+        stmt_bind_int(st, 10, s->line);
     bool ok = stmt_run(st, e);
     stmt_free(st);
     return ok;
@@ -311,7 +312,7 @@ static void lookup_run(void *arg)
             l->found->created_ms = stmt_int(st, 3);
             l->found->expires_ms = stmt_int(st, 4);
             atomic_store(&l->found->tokens, stmt_int(st, 7));
-            atomic_store(&l->found->line, stmt_int(st, 8));
+            l->found->line = stmt_int(st, 8);
         }
         stmt_free(st);
     }
@@ -654,7 +655,7 @@ void responses_keep(struct relay *rl, struct str response)
     if (u->input_total >= 0 && u->output_total >= 0)
         atomic_store(&s->tokens, u->input_total + u->output_total);
     if (k->is_native && rl->is_open)
-        atomic_store(&s->line, money_line_id(rl));
+        s->line = money_line_id(rl);
     s->owner = rs;
     cache_put(rs, s);
     if (!write_soon(rs, &insert_work, s))
@@ -833,8 +834,7 @@ struct stored_call {
 static void told_end(struct stored_call *c, const struct ir_usage *usage)
 {
     struct responses *rs = c->env->shared->responses;
-    int64_t line = atomic_exchange(&c->open->line, 0);
-    if (!line)
+    if (atomic_exchange(&c->open->is_told, true))
         return;
     if (ir_usage_known(usage))
         atomic_store(&c->open->tokens, usage->input_total + usage->output_total);
@@ -848,7 +848,7 @@ static void told_end(struct stored_call *c, const struct ir_usage *usage)
                        .usage = *usage};
     if (usage_log_post(rs->shared->usage, &late_work, t, sizeof *t))
         return;
-    atomic_store(&c->open->line, line); /* too much waits already: the next time */
+    atomic_store(&c->open->is_told, false); /* too much waits already: the next time */
     late_done(t);
 }
 
@@ -1142,7 +1142,7 @@ static void show_stored(void *owner, struct stored *s)
     }
     if (s->is_native) {
         const struct upstream *u = snapshot_upstream(c->snap, s->upstream);
-        if (c->view == STORED_RESPONSE && atomic_load(&s->line))
+        if (c->view == STORED_RESPONSE && s->line && !atomic_load(&s->is_told))
             c->open = stored_ref(s);
         if (u && u->is_enabled)
             ask_upstream(c, u);
