@@ -87,6 +87,7 @@ static bool choices_in(struct str text, const char *name, int64_t *n, struct err
 static bool config_in(struct str object, const char *of, int64_t *most, int64_t *choices,
                       struct err *e)
 {
+    bool is_ollama = str_is(str_of(of), "options.");
     struct json_scan scan;
     struct json_want want[] = {{.key = "maxOutputTokens"},
                                {.key = "max_output_tokens"},
@@ -100,9 +101,9 @@ static bool config_in(struct str object, const char *of, int64_t *most, int64_t 
         struct str text = str_n(object.p + want[i].span.at, want[i].span.n);
         if (!asked_once(&want[i], of, e))
             return false;
-        if (i < 3)
+        if (i < 3 && (i == 2) == is_ollama)
             *most = larger(*most, count_in(text));
-        else if (!choices_in(text, want[i].key, choices, e))
+        if (i >= 3 && !choices_in(text, want[i].key, choices, e))
             return false;
     }
     return true;
@@ -148,12 +149,35 @@ bool asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS], stru
             return false;
         text[i] = str_n(rl->body.p + want[i].span.at, want[i].span.n);
     }
-    most = larger(larger(count_in(text[OLD]), count_in(text[NEW])), count_in(text[RESPONSES]));
-    if (!config_in(text[GOOGLE], "generationConfig.", &most, &n, e) ||
-        !config_in(text[GOOGLE_SNAKE], "generation_config.", &most, &n, e) ||
-        !config_in(text[OLLAMA], "options.", &most, &n, e) ||
+    int64_t google = ABSENT, ollama = ABSENT;
+    if (!config_in(text[GOOGLE], "generationConfig.", &google, &n, e) ||
+        !config_in(text[GOOGLE_SNAKE], "generation_config.", &google, &n, e) ||
+        !config_in(text[OLLAMA], "options.", &ollama, &n, e) ||
         !choices_in(text[CHOICES], "n", &n, e) || !choices_in(text[BEST_OF], "best_of", &n, e))
         return false; /* of best_of all are billed */
+
+    /* what another format calls it, nobody heeds */
+    switch (rl->spec->client) {
+    case WIRE_RESPONSES:
+        most = count_in(text[RESPONSES]);
+        break;
+    case WIRE_GEMINI:
+        most = google;
+        break;
+    case WIRE_OLLAMA:
+    case WIRE_OLLAMA_GENERATE:
+        most = ollama;
+        break;
+    case WIRE_ANTHROPIC:
+    case WIRE_COMPLETIONS:
+        most = count_in(text[OLD]);
+        break;
+    case WIRE_CHAT:
+    case WIRE_NONE:
+    case WIRE_N:
+        most = larger(count_in(text[OLD]), count_in(text[NEW]));
+        break;
+    }
     n = n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES;
     if (rl->spec->client == WIRE_COMPLETIONS)
         n *= prompts_in(text[PROMPT]);

@@ -247,7 +247,7 @@ static bool take_share(struct relay *rl, struct money *m, const struct budget *c
     }
     if (most > 0 && all > before && (known < 0 || tokens < known))
         rl->given_output = tokens / rl->asked_choices;
-    if (rl->ir && rl->given_output > 0 && rl->ir->max_tokens < 0)
+    if (rl->ir && rl->given_output > 0 && rl->ir->max_tokens <= 0)
         rl->ir->max_tokens = rl->given_output;
     return true;
 }

@@ -983,7 +983,7 @@ bool relay_load_ir(struct relay *rl, struct err *e)
     ir->model = rl->model;
     if (rl->path_model.n)
         ir->is_stream = rl->is_path_stream;
-    if (rl->given_output > 0 && ir->max_tokens < 0)
+    if (rl->given_output > 0 && ir->max_tokens <= 0)
         ir->max_tokens = rl->given_output;
     rl->ir = ir;
     return true;

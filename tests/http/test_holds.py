@@ -72,6 +72,11 @@ def test_a_maximum_is_read_as_upstreams_read_it(start, scripted):
     reply(scripted, {"prompt_tokens": 10, "completion_tokens": 5})
     r = ask(s, max_tokens=0)
     assert r.status_code == 200 and 16 < scripted.last.json["max_tokens"] == int(r.headers["x-sluice-budget-max-tokens"])
+    # nor is one by a name that nobody heeds
+    for foreign in ({"max_output_tokens": 1}, {"options": {"num_predict": 1}}, {"generationConfig": {"maxOutputTokens": 1}}):
+        reply(scripted, {"prompt_tokens": 10, "completion_tokens": 5})
+        r = s.post(CHAT, {"model": "to-chat", **SAY, **foreign}, headers=s.auth(KEY))
+        assert r.status_code == 200 and 16 < scripted.last.json["max_tokens"] == int(r.headers["x-sluice-budget-max-tokens"]), foreign
 
 
 TWICE = [(CHAT, '"messages":[{"role":"user","content":"x"}],"max_tokens":5', 'model max_tokens max_completion_tokens n stream stream_options service_tier'),

@@ -148,6 +148,15 @@ START_TEST(what_is_allowed_is_read_as_upstreams_read_it)
          7, 3},
         {WIRE_OLLAMA, "{'options':{'num_predict':7e1}}", 70, 1},
         {WIRE_OLLAMA, "{'options':{'num_predict':-2}}", -1, 1},
+        /* what another format calls it is nothing that its upstream heeds */
+        {WIRE_CHAT,
+         "{'max_output_tokens':1,'options':{'num_predict':1},'generationConfig':{"
+         "'maxOutputTokens':1}}",
+         -1, 1},
+        {WIRE_ANTHROPIC, "{'max_tokens':9,'max_completion_tokens':1000}", 9, 1},
+        {WIRE_RESPONSES, "{'max_tokens':1,'max_completion_tokens':1}", -1, 1},
+        {WIRE_GEMINI, "{'max_tokens':1,'generationConfig':{'num_predict':1}}", -1, 1},
+        {WIRE_OLLAMA, "{'max_tokens':1,'options':{'maxOutputTokens':1}}", -1, 1},
     };
     static const struct {
         const char *body, *field;
