@@ -5,9 +5,9 @@
 #include "base/codec.h"
 #include "base/map.h"
 #include "http/fetch.h"
-#include "json/compare.h"
 #include "meter/body_store.h"
 #include "meter/usage_log.h"
+#include "wire/places.h"
 
 #define MAX_PAGE 1000
 #define SYNC_MS 5000
@@ -361,9 +361,11 @@ static const struct shape way_query_shape = SHAPE(
                                  "response: from the upstream's to the client's"));
 static const struct shape leaf_shape = SHAPE(
     struct json_leaf,
-    FIELD_ENUM(struct json_leaf, fate, json_fate_words, 0,
-               "kept: the same value at the same place; mapped: at another place, or another value "
-               "there; dropped, added: on one side only"),
+    FIELD_ENUM(
+        struct json_leaf, fate, json_fate_words, 0,
+        "kept: the same value at the same place; mapped: at another place or within a text, or "
+        "said with another value; dropped: left out by the translation; added: of the second "
+        "only; uncompared: nobody knows what became of it"),
     FIELD(struct json_leaf, from, NULL_EMPTY, "Where it stood: messages[0].content"),
     FIELD(struct json_leaf, to, NULL_EMPTY, "Where it stands now"));
 struct way_out {
@@ -394,7 +396,9 @@ static bool get_way(struct control_call *c, struct err *e)
                        "Only whole JSON bodies can be compared: one of these is a stream, was cut, "
                        "or is something else");
     struct way_out out = {.dropped = d.dropped};
-    if (!json_compare(c->arena, from, to, MAX_LEAVES, &leaves, &out.values.n))
+    struct json_compare how = {
+        .kin = wire_places, .dropped = d.dropped.v, .n_dropped = d.dropped.n, .max = MAX_LEAVES};
+    if (!json_compare(c->arena, from, to, &how, &leaves, &out.values.n))
         return err_set(e, ERR_NOT_FOUND, "not_comparable", "The bodies have more than %d values",
                        MAX_LEAVES);
     out.values.v = leaves;

@@ -349,8 +349,11 @@ def test_what_became_of_each_value(start_sluice, scripted, upstream):
     assert fates["model"] == ("mapped", "model") and fates["temperature"] == ("kept", "temperature") and fates["max_tokens"] == ("added", "max_tokens")
     question = next(v for v in got["values"] if v["from"] == "messages[0].content")
     assert question["fate"] in ("kept", "mapped") and question["to"].startswith("messages[0].content")
-    back = {v["from"]: v["to"] for v in way("r-ways0000", of="response").json()["values"] if v["fate"] == "mapped"}
+    returned = way("r-ways0000", of="response").json()["values"]
+    back = {v["from"]: v["to"] for v in returned if v["fate"] == "mapped"}
     assert "choices[0].message.content" in back.values(), back
+    assert back["stop_reason"] == "choices[0].finish_reason" and back["usage.input_tokens"] == "usage.prompt_tokens" and back["usage.output_tokens"] == "usage.completion_tokens"
+    assert not [v for v in returned if v["fate"] == "dropped"], "nothing was said to be left out"
     assert way("r-ways0000", of="nothing").status_code == 400 and way("r-nosuch000").status_code == 404
     ask(s, "the question", model="to-anthropic", request_id="r-ways0001", stream=True)
     assert one(s, "r-ways0001")["has_bodies"] is True
