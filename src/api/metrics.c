@@ -287,13 +287,13 @@ static bool is_open_to(const struct settings *s, const struct http_req *r)
 /* ---- series ---- */
 
 struct point_out {
-    int64_t t, requests, errors, streams, tokens_in, tokens_out, cost_nanousd, unpriced;
-    double avg_ms, ttft_ms;
+    int64_t t, requests, errors, streams, tokens_in, tokens_out, cost_nanousd, unpriced, refused;
+    double avg_ms, ttft_ms, answered_ms;
 };
 struct label_out {
     struct str id, label;
-    int64_t requests, errors, streams, tokens_in, tokens_out, cost_nanousd, unpriced;
-    double avg_ms, ttft_ms;
+    int64_t requests, errors, streams, tokens_in, tokens_out, cost_nanousd, unpriced, refused;
+    double avg_ms, ttft_ms, answered_ms;
 };
 struct series_out {
     int64_t seconds, step_seconds, in_flight, active_streams, uptime_seconds;
@@ -311,7 +311,9 @@ static const struct shape point_shape = SHAPE(struct point_out,
     FIELD(struct point_out, cost_nanousd, 0, "What they cost, in nano-USD, without the unpriced"),
     FIELD(struct point_out, unpriced, 0, "Requests whose price nobody knows"),
     FIELD(struct point_out, avg_ms, 0, "Mean time to the end of the answer; 0 without requests"),
-    FIELD(struct point_out, ttft_ms, 0, "Mean time to the first byte of the model's answer"));
+    FIELD(struct point_out, ttft_ms, 0, "Mean time to the first byte of the model's answer"),
+    FIELD(struct point_out, answered_ms, 0, "Mean time to the end of those that began to be answered"),
+    FIELD(struct point_out, refused, 0, "Requests besides that led to no model: unknown names, what a key may not use, what is no request"));
 static const struct shape label_shape = SHAPE(struct label_out,
     FIELD(struct label_out, id, 0, "Name of the model or upstream, id of the key; `other`: beyond metrics_max_labels"),
     FIELD(struct label_out, label, OMIT_EMPTY, "The key's label"),
@@ -323,7 +325,9 @@ static const struct shape label_shape = SHAPE(struct label_out,
     FIELD(struct label_out, cost_nanousd, 0, "What they cost, in nano-USD, without the unpriced"),
     FIELD(struct label_out, unpriced, 0, "Requests whose price nobody knows"),
     FIELD(struct label_out, avg_ms, 0, "Mean time to the end of the answer"),
-    FIELD(struct label_out, ttft_ms, 0, "Mean time to the first byte of the model's answer"));
+    FIELD(struct label_out, ttft_ms, 0, "Mean time to the first byte of the model's answer"),
+    FIELD(struct label_out, answered_ms, 0, "Mean time to the end of those that began to be answered"),
+    FIELD(struct label_out, refused, 0, "Requests besides that led to no model: unknown names, what a key may not use, what is no request"));
 struct series_query {
     int64_t seconds;
     struct str by, label;
@@ -360,7 +364,9 @@ static struct point_out point_out(const struct metrics_point *p, int64_t t)
                               .cost_nanousd = (int64_t)p->cost_nanousd,
                               .unpriced = (int64_t)p->unpriced,
                               .avg_ms = mean_ms(p->duration_us, p->requests),
-                              .ttft_ms = mean_ms(p->ttft_us, p->ttft_n)};
+                              .ttft_ms = mean_ms(p->ttft_us, p->ttft_n),
+                              .answered_ms = mean_ms(p->answered_us, p->ttft_n),
+                              .refused = (int64_t)p->refused};
 }
 
 static int most_first(const void *a, const void *b)
@@ -392,7 +398,9 @@ static struct shape_list recent(struct control_call *c, enum metrics_dim dim, ui
                                     .cost_nanousd = (int64_t)p->cost_nanousd,
                                     .unpriced = (int64_t)p->unpriced,
                                     .avg_ms = mean_ms(p->duration_us, p->requests),
-                                    .ttft_ms = mean_ms(p->ttft_us, p->ttft_n)};
+                                    .ttft_ms = mean_ms(p->ttft_us, p->ttft_n),
+                                    .answered_ms = mean_ms(p->answered_us, p->ttft_n),
+                                    .refused = (int64_t)p->refused};
     }
     qsort(all, n, sizeof all[0], most_first);
     return (struct shape_list){all, n};

@@ -89,7 +89,7 @@ struct cells { /* of the loop alone; readers walk the list of what it holds */
 struct window { /* what happened in one step of time */
     count step; /* its number + 1; 0: it is being taken anew */
     count requests, errors, failures, streams, tokens_in, tokens_out, duration_us, ttft_us, ttft_n;
-    count cost_nanousd, unpriced;
+    count cost_nanousd, unpriced, refused, answered_us;
 };
 
 struct dim {
@@ -334,9 +334,10 @@ static inline struct window *window_at(struct window *ring, size_t n, uint64_t s
 {
     struct window *w = &ring[step % n];
     if (atomic_load_explicit(&w->step, memory_order_relaxed) != step + 1) {
-        count *all[] = {&w->failures,  &w->requests,     &w->errors,      &w->streams,
-                        &w->tokens_in, &w->tokens_out,   &w->duration_us, &w->ttft_us,
-                        &w->ttft_n,    &w->cost_nanousd, &w->unpriced};
+        count *all[] = {&w->failures,   &w->requests,     &w->errors,      &w->streams,
+                        &w->tokens_in,  &w->tokens_out,   &w->duration_us, &w->ttft_us,
+                        &w->ttft_n,     &w->cost_nanousd, &w->unpriced,    &w->refused,
+                        &w->answered_us};
         atomic_store_explicit(&w->step, 0, memory_order_relaxed);
         for (size_t i = 0; i < ARRAY_LEN(all); i++)
             atomic_store_explicit(all[i], 0, memory_order_release);
@@ -366,6 +367,7 @@ static inline void window_add(struct window *w, const struct numbers *n)
     if (n->ttft_n) {
         add(&w->ttft_us, n->ttft_us);
         add(&w->ttft_n, 1);
+        add(&w->answered_us, n->duration_us);
     }
     if (n->cost_nanousd)
         add(&w->cost_nanousd, n->cost_nanousd);
@@ -459,9 +461,13 @@ void metrics_done(struct metrics_shard *s, const struct metrics_request *r)
     add_traffic(traffic_cell(s, where | failed, other | failed), r, &n);
     uint64_t ending = (uint64_t)status << KEY_STATUS_AT | (uint64_t)error << KEY_CODE_AT;
     add(&outcome_cell(s, where | ending, other | (uint64_t)status << KEY_STATUS_AT)->requests, 1);
-    if (model == LABEL_NONE)
-        return; /* it led nowhere: no part of what the series show */
     uint64_t second = r->now_ns / 1000000000u, step = second / METRICS_WINDOW_S;
+    /* it led nowhere: no part of what the series show but for how many there were */
+    if (model == LABEL_NONE) {
+        add(&window_at(s->ring, RING, second)->refused, 1);
+        add(&window_at(dim_cell(s, DIM_KEY, key)->windows, WINDOWS, step)->refused, 1);
+        return;
+    }
     window_add(window_at(s->ring, RING, second), &n);
     dim_add(dim_cell(s, DIM_MODEL, model), step, &n);
     dim_add(dim_cell(s, DIM_KEY, key), step, &n);
@@ -733,7 +739,9 @@ static void add_window(struct metrics_point *to, const struct window *ring, size
                               .duration_us = (int64_t)get(&w->duration_us),
                               .ttft_us = (int64_t)get(&w->ttft_us),
                               .cost_nanousd = get(&w->cost_nanousd),
-                              .unpriced = get(&w->unpriced)};
+                              .unpriced = get(&w->unpriced),
+                              .refused = get(&w->refused),
+                              .answered_us = (int64_t)get(&w->answered_us)};
     if (get(&w->step) != step + 1)
         return; /* taken anew meanwhile */
     to->requests += p.requests;
@@ -747,6 +755,8 @@ static void add_window(struct metrics_point *to, const struct window *ring, size
     to->ttft_us += p.ttft_us;
     to->cost_nanousd += p.cost_nanousd;
     to->unpriced += p.unpriced;
+    to->refused += p.refused;
+    to->answered_us += p.answered_us;
 }
 
 void metrics_series(const struct metrics *m, uint64_t now_ns, unsigned seconds,
@@ -810,8 +820,10 @@ size_t metrics_recent(const struct metrics *m, enum metrics_dim dim, uint64_t no
             r.sum.ttft_us += points[k].ttft_us;
             r.sum.cost_nanousd += points[k].cost_nanousd;
             r.sum.unpriced += points[k].unpriced;
+            r.sum.refused += points[k].refused;
+            r.sum.answered_us += points[k].answered_us;
         }
-        if (r.sum.requests)
+        if (r.sum.requests || r.sum.refused)
             (*out)[found++] = r;
     }
     return found;

@@ -101,7 +101,9 @@ struct metrics_point {              /* of a second, or of METRICS_WINDOW_S of th
     uint64_t requests, errors, streams, tokens_in, tokens_out, ttft_n;
     uint64_t failures;              /* with a status of 400 or more: errors has streams that broke off as well */
     uint64_t cost_nanousd, unpriced; /* unpriced: requests that cost nobody knows what */
+    uint64_t refused;               /* of no model: they led nowhere, and are no part of requests and errors */
     int64_t duration_us, ttft_us;
+    int64_t answered_us;            /* of duration_us that of the ttft_n */
 };
 /* The last `seconds` seconds up to and with that of now_ns, oldest first. seconds <= METRICS_SECONDS. */
 void metrics_series(const struct metrics *m, uint64_t now_ns, unsigned seconds, struct metrics_point *out);
