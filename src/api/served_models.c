@@ -21,7 +21,7 @@ struct model_out {
     struct shape_list targets;
     struct strs capabilities;
     int64_t max_output_tokens, context_tokens;
-    bool enabled, show_alias;
+    bool enabled, show_alias, is_free;
     struct str strategy, origin;
     struct limits limits;
     int64_t input_nanousd, output_nanousd;
@@ -69,6 +69,7 @@ static const struct shape model_shape = SHAPE(
           "Nano-USD for a million input tokens at its first target; null: unknown"),
     FIELD(struct model_out, output_nanousd, NULL_NEGATIVE,
           "The same for output tokens; see /sluice/v1/prices/lookup for all of it"),
+    FIELD(struct model_out, is_free, 0, "Whether none of its targets costs anything for tokens"),
     FIELD(struct model_out, origin, 0, "default, file, environment or api: who may change it"));
 static const struct {
     uint32_t bit;
@@ -98,6 +99,18 @@ static struct shape_list show_targets(struct arena *a, const struct model *m)
     return (struct shape_list){v, n};
 }
 
+/* Whoever of its targets is asked. */
+static bool is_free(const struct model *m)
+{
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const struct price *p = price_at(m->targets[i].prices, now);
+        if (!p || p->base.v[PRICE_INPUT] != 0 || p->base.v[PRICE_OUTPUT] != 0)
+            return false;
+    }
+    return m->n_targets > 0;
+}
+
 static struct model_out show(struct arena *a, const struct model *m)
 {
     struct strs caps = {ARENA_ARRAY(a, struct str, ARRAY_LEN(capabilities)), 0};
@@ -116,6 +129,7 @@ static struct model_out show(struct arena *a, const struct model *m)
                               .limits = m->limits,
                               .input_nanousd = p ? p->base.v[PRICE_INPUT] : -1,
                               .output_nanousd = p ? p->base.v[PRICE_OUTPUT] : -1,
+                              .is_free = is_free(m),
                               .origin = str_of(origin_name(m->from))};
 }
 

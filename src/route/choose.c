@@ -546,10 +546,15 @@ static void move_candidate(struct plan *p, size_t from, size_t to)
 
 static void partition(struct plan *p)
 {
+    static const char *const ahead[] = {"", "ahead of those whose quota runs low",
+                                        "ahead of those that are left alone",
+                                        "ahead of those that are out of reach"};
     for (size_t i = 1; i < p->n; i++) {
         size_t at = i;
         while (at > 0 && goes_before(&p->v[i], &p->v[at - 1]))
             at--;
+        if (at < i && class_of(&p->v[at]) > class_of(&p->v[i]))
+            p->v[i].why = ahead[class_of(&p->v[at])];
         move_candidate(p, i, at);
     }
     p->n_ready = 0;
