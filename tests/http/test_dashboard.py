@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from dashboard import KEY, config, drive
+from dashboard import ADMIN, KEY, config, drive
 from gateway import ROOT
 from node import NODE
 
@@ -92,6 +92,60 @@ def test_both_languages_are_whole():
     made = set(re.findall(r"words\[`(\w+_)\$", text)) | {of + "_" for of in re.findall(r"said\(words, '(\w+)'", text)}  # such as words[`span_${s}`]
     assert [k for k in en if not re.search(r"words\.%s\b|['\"`]%s['\"`]" % (re.escape(k), re.escape(k)), text) and not any(k.startswith(m) for m in made)
             and k not in ("pages", "top")] == []
+
+
+# What somebody wrote in a request of each format: marked, so that it is found wherever it is left.
+MINE = {"id": "patient-4711", "code": "PIN 4711", "status": "secret", "type": "secret", "model": "secret", "amount": 4711, "secret name": {"role": "secret"}, "list": [4711]}
+WRITTEN = {
+    "openai_chat": {"model": "gpt-4o", "max_tokens": 300, "user": "secret", "metadata": MINE, "logit_bias": {"4711": 1}, "stop": ["secret"],
+                    "messages": [{"role": "user", "content": [{"type": "text", "text": "secret"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,secret"}}]},
+                                 {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "secret", "arguments": json.dumps(MINE)}}]},
+                                 {"role": "tool", "tool_call_id": "call_1", "content": [MINE]}],
+                    "tools": [{"type": "function", "function": {"name": "secret", "parameters": {"type": "object", "properties": {"secret": MINE}}}}],
+                    "response_format": {"type": "json_schema", "json_schema": {"name": "secret", "schema": MINE}}},
+    "anthropic": {"model": "claude", "max_tokens": 300, "system": "secret", "metadata": MINE,
+                  "messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "secret", "input": MINE}]},
+                               {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [MINE]}]}],
+                  "tools": [{"name": "secret", "input_schema": MINE}]},
+    "openai_responses": {"model": "gpt-4o", "max_output_tokens": 300, "input": [{"role": "user", "content": "secret"}, {"type": "function_call", "call_id": "call_1", "name": "secret", "arguments": json.dumps(MINE)},
+                                                                               {"type": "function_call_output", "call_id": "call_1", "output": [MINE]}, {"type": "custom_tool_call", "input": MINE}]},
+    "google": {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "secret", "args": MINE}}]}, {"role": "user", "parts": [{"functionResponse": {"name": "secret", "response": MINE}}]}],
+               "tools": [{"functionDeclarations": [{"name": "secret", "parameters": MINE, "parametersJsonSchema": MINE}]}]},
+    "tokens": {"model": "gpt-4o", "prompt": [4711, 4712], "input": [4711], "data": [{"index": 0, "embedding": [0.4711]}]},
+    "code": {"object": "x", "output": [{"type": "code_interpreter_call", "code": "print('secret')"}, {"type": "mcp_call", "arguments": MINE, "output": MINE}]},
+}
+
+
+def test_what_is_shared_without_texts(tmp_path):
+    """Nothing that somebody wrote is left: no text, no number of a tool's call, no name in a schema, no word of a provider; the form and the figures are."""
+    script = """import { readFileSync } from 'node:fs';
+        const { shared } = await import(`${process.argv[1]}/parts/redact.ts`);
+        const { record, bodies } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+        console.log(JSON.stringify([shared(record, bodies, false), shared(record, bodies, true)]));"""
+    streamed = {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"id": "patient-4711'}}]}}], "usage": {"completion_tokens": 7}}
+    texts = {**{k: json.dumps(v) for k, v in WRITTEN.items()}, "stream": "event: secret words\nid: patient-4711\ndata: %s\n\ndata: secret\n\ndata: [DONE]\n" % json.dumps(streamed),
+             "lines": '{"message":{"role":"assistant","content":"secret"},"eval_count":7}\n' * 2, "form": "--x\nid: patient-4711\nsecret"}
+    bodies = [{"which": k, "text": v, "size": len(v), "truncated": False} for k, v in texts.items()]
+    record = {"id": "req_1", "key": "secret", "client_address": "secret", "error_message": "no: secret", "input_tokens": 12,
+              "tried": [{"provider": "openai", "status": 400, "message": "Invalid value: 'secret'"}]}
+    (tmp_path / "asked.json").write_text(json.dumps({"record": record, "bodies": bodies}))
+    done = subprocess.run([str(NODE), "--no-warnings", "--input-type=module", "-e", script, str(ROOT / "web/src"), str(tmp_path / "asked.json")], capture_output=True, text=True, check=True)
+    silent, whole = json.loads(done.stdout)
+    assert "secret" not in silent and "471" not in silent and "patient" not in silent
+    kept = json.loads(silent)
+    assert kept["request"]["tried"] == [{"provider": "openai", "status": 400, "message": None}] and kept["request"]["input_tokens"] == 12
+    chat = json.loads(kept["bodies"]["openai_chat"]["text"])
+    assert (chat["model"], chat["max_tokens"], chat["messages"][0]["role"], chat["messages"][1]["tool_calls"][0]["id"]) == ("gpt-4o", 300, "user", "call_1")
+    assert json.loads(kept["bodies"]["openai_responses"]["text"])["input"][1]["type"] == "function_call"
+    assert '"completion_tokens":7' in kept["bodies"]["stream"]["text"] and '"eval_count":7' in kept["bodies"]["lines"]["text"]
+    assert "Invalid value: 'secret'" in whole and "127.0.0.1" not in whole and json.loads(whole)["request"]["key"] is None
+
+
+def test_each_setting_is_told_in_chinese(start_sluice):
+    """The server says what a setting does in English; the dashboard has the same in Chinese, of every one and of no other."""
+    found = set(re.findall(r"^  (\w+): '[^']*[\u4e00-\u9fff]", (ROOT / "web/src/i18n/settings-zh.ts").read_text(), re.M))
+    s = start_sluice(config())
+    assert found == {x["name"] for x in s.get("/sluice/v1/settings", headers=s.auth(ADMIN)).json()["data"]}
 
 
 @pytest.mark.timeout(300)

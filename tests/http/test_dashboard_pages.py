@@ -27,7 +27,7 @@ def test_flows(start_sluice):
     """One after the other with one server and one browser: each begins with nothing in the browser, and the last ends the key."""
     s = start_sluice(config())
     assert "root" in s.get("/dashboard/", auth=False).text
-    drive(s.origin, ADMIN, "prefix,cost,playground,settings,people,reach")
+    drive(s.origin, ADMIN, "prefix,cost,playground,focus,settings,people,reach")
 
 
 @pytest.mark.timeout(600)

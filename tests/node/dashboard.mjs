@@ -6,7 +6,7 @@ import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInFor
 import { advanced, books, holders, kept, policies, ways } from './flows-around.mjs';
 import { cost } from './flows-cost.mjs';
 import { inert } from './flows-inert.mjs';
-import { chinese, keyboard, overview, prefix } from './flows-frame.mjs';
+import { chinese, focus, keyboard, overview, prefix } from './flows-frame.mjs';
 import { marks, objectsAsSeen } from './flows-objects.mjs';
 import { people } from './flows-people.mjs';
 import { routing } from './flows-routing.mjs';
@@ -20,6 +20,7 @@ const flows = {
   books,
   chinese,
   cost,
+  focus,
   holders,
   inert,
   kept,
@@ -129,7 +130,17 @@ const flows = {
       method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'echo', stream: true, messages: [{ role: 'user', content: '[[delay 30000]] Hello' }] }),
     }).then((r) => r.text(), (e) => String(e));
-    await page.getByRole('button', { name: /^Stop this request/ }).click();
+    const stop = page.getByRole('button', { name: /^Stop this request/ });
+    await stop.waitFor();
+    await page.setViewportSize({ width: 360, height: 740 });
+    await until(() => stop.evaluate((b) => b.getBoundingClientRect().right <= innerWidth)); // within reach
+    await page.setViewportSize({ width: 1440, height: 900 });
+    const gone = '**/sluice/v1/requests/active/*';
+    await page.route(gone, (route) => route.fulfill({ status: 404, contentType: 'application/json', body: '{"error":{"message":"It has just ended"}}' }));
+    await stop.click();
+    await page.getByRole('alert').filter({ hasText: 'This was not done' }).getByText('It has just ended').waitFor();
+    await page.unroute(gone);
+    await stop.click();
     assert.ok(await slow);
     await page.getByText('Nothing is being served').waitFor();
   },
@@ -209,6 +220,15 @@ const flows = {
     assert.match(page.url(), new RegExp(`/dashboard/requests/${id}\\?status=error$`));
     await page.goBack();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
+    // what the address asks for stands in the fields, also what is in no list
+    const from = new Date(Date.now() - 3_600_000).toISOString();
+    await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/requests?from=${from}&status=404&key=0a1b2c0f&operation=messages`);
+    await page.getByRole('button', { name: /^More · 2/ }).click();
+    await until(async () => /^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(await page.getByLabel('From', { exact: true }).inputValue()));
+    assert.equal(await page.getByRole('combobox', { name: 'Operation' }).inputValue(), 'messages');
+    assert.equal(await page.getByRole('option').count(), 0, 'a list covers the fields');
+    await page.keyboard.press('Escape');
+    for (const [name, value] of [['Status', '404'], ['Key', '0a1b2c0f']]) assert.equal(await page.getByRole('combobox', { name, exact: true }).inputValue(), value);
   },
 
   async playground({ page }) {
@@ -452,6 +472,9 @@ const flows = {
     assert.equal(await fate('From the client', 'top_k'), 'dropped');
     assert.equal(await fate('From the client', 'A private question'), 'kept');
     assert.equal(await fate('From the client', '"model"'), 'mapped');
+    assert.equal(await fate('From the client', 'max_tokens'), 'kept');
+    assert.equal(await fate('From the provider', '"finish_reason"'), 'mapped');
+    assert.equal(await fate('From the provider', 'prompt_tokens'), 'mapped');
     await beside.getByRole('button', { name: 'Share' }).click();
     const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('menuitem', { name: 'Without texts' }).click()]);
     const shared = readFileSync(await file.path(), 'utf8');
@@ -461,7 +484,8 @@ const flows = {
     await beside.getByRole('button', { name: 'Send again' }).click();
     const again = page.getByRole('dialog', { name: 'Send again' });
     await again.getByRole('combobox', { name: 'To this model' }).click();
-    await page.getByRole('option', { name: 'echo', exact: true }).click();
+    await again.getByRole('combobox', { name: 'To this model' }).fill('echo/anything'); // also what is served under no name
+    await page.getByRole('option', { name: 'echo/anything', exact: true }).click();
     await again.getByRole('button', { name: 'Send', exact: true }).click();
     await again.getByText('A private question').waitFor();
     await again.getByRole('link', { name: 'Look at it' }).click();

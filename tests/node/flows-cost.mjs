@@ -72,7 +72,7 @@ export async function cost({ page }) {
   await page.getByRole('table', { name: 'Reconciliation' }).getByText(/requests missing here/).waitFor();
   const table = `Date,Slug\n${day},x\n`;
   await page.locator('input[type=file]').setInputFiles({ name: 'wrong.csv', mimeType: 'text/csv', buffer: Buffer.from(table) });
-  await page.getByRole('alert').filter({ hasText: 'This could not be loaded' }).waitFor(); // what is no export is said to be none
+  await page.getByRole('alert').filter({ hasText: 'This was not done' }).waitFor(); // what is no export is said to be none
 
   // prices: one of one's own that holds later beside the one that holds now, and a list that is looked at before it is read in
   await page.getByRole('tab', { name: 'Prices' }).click();

@@ -1,7 +1,7 @@
 // What holds on every page: the figures of the first one, another language, the keyboard alone, a path prefix.
 import assert from 'node:assert/strict';
 import { createServer, request as ask1 } from 'node:http';
-import { ask, open, origin, read, say, signIn, signInForGood, visit } from './browser.mjs';
+import { ask, open, origin, read, say, signIn, signInForGood, until, visit } from './browser.mjs';
 
 /** Requests, times, tokens and cost of the last minutes: of all, and of the model, provider or key that is picked. */
 export async function overview({ page }) {
@@ -23,7 +23,7 @@ export async function overview({ page }) {
 }
 
 /** Every page in Chinese: no text of the English table is left in it. */
-export async function chinese({ page, context }) {
+export async function chinese({ page, context, browser }) {
   await context.addInitScript(() => localStorage.setItem('language', 'zh'));
   await page.goto(`${origin}/dashboard/`);
   await page.locator('input[type=password]').fill('a long enough password');
@@ -50,6 +50,14 @@ export async function chinese({ page, context }) {
     left.push(...words.map((w) => `${path}: ${w}`));
   }
   assert.deepEqual(left, []);
+  // and the page that makes the first operator, in the browser's language
+  const first = await open(browser, { locale: 'zh-CN' });
+  await first.page.goto(`${origin}/sluice/claim`);
+  await first.page.getByRole('heading', { name: '成为此 sluice 的所有者' }).waitFor();
+  await first.page.getByRole('button', { name: '成为所有者', exact: true }).waitFor();
+  await first.page.getByLabel('再次输入').waitFor();
+  assert.deepEqual(first.faults, []);
+  await first.context.close();
 }
 
 /** With no mouse: to a page, into a list, through a form and out again, with the focus in sight. */
@@ -72,6 +80,41 @@ export async function keyboard({ page }) {
   for (let i = 0; i < 30; i++) { await page.keyboard.press('Tab'); assert.ok(await page.evaluate(() => document.querySelector('[role=dialog]').contains(document.activeElement))); }
   await page.keyboard.press('Escape');
   await form.waitFor({ state: 'detached' });
+}
+
+/** What is opened above a page gives the focus back to what opened it. */
+export async function focus({ page }) {
+  const make = async (path, body) => assert.equal((await ask('POST', `/sluice/v1/${path}`, body)).status, 201);
+  await make('aliases', { alias: 'to-focus', to: 'echo' });
+  await make('budgets', { name: 'to focus', scope: 'all', period: 'month', limit_usd: 90 });
+  await signInForGood(page);
+  const dialog = page.getByRole('dialog').first();
+  const button = (name) => page.getByRole('button', { name, exact: true }).first();
+  const returns = async (path, opener, key = 'Enter') => {
+    await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/${path}`);
+    await opener.waitFor();
+    await opener.focus();
+    await page.keyboard.press(key);
+    await dialog.waitFor();
+    await page.waitForFunction(() => document.activeElement?.closest('[role=dialog]')); // it has it
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    await until(() => opener.evaluate((e) => e === document.activeElement));
+  };
+  await returns('', button('API'));
+  await returns('', page.getByRole('navigation').getByRole('link', { name: 'Models', exact: true }), 'Control+k'); // also of what is loaded only now
+  await returns('models', button('Add a model'));
+  await returns('models', page.getByRole('row').filter({ hasText: 'echo' }).first());
+  await returns('models?provider=::aliases', button('Add an alias'));
+  await returns('models?provider=::aliases', button('to-focus'));
+  await returns('providers', button('Add a provider'));
+  await returns('providers', button('Edit echo'));
+  await returns('cost/budgets', button('Add a budget'));
+  await returns('cost/budgets', button('to focus'));
+  await returns('cost/prices', button('Set a price'));
+  await returns('cost/prices', button('Read a list in'));
+  await returns('playground', page.getByRole('button', { name: /^Copy as / }).first());
+  for (const path of ['aliases/to-focus', 'budgets/to%20focus']) assert.equal((await ask('DELETE', `/sluice/v1/${path}`)).status, 204);
 }
 
 /** Behind a reverse proxy that has it below a path. */

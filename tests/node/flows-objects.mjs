@@ -56,6 +56,12 @@ export async function objectsAsSeen({ page }) {
   await form.getByRole('button', { name: 'Save', exact: true }).click();
   await form.waitFor({ state: 'detached' });
   assert.deepEqual([(await model('seen-1')).context_tokens, (await model('seen-1')).targets[0].weight], [8000, 7]);
+  await row('seen-1').getByText('8000').or(row('seen-1').getByText('8,000')).waitFor(); // the list knows it
+  await row('seen-1').getByText('seen-1').click();
+  await form.getByRole('textbox', { name: 'Context' }).fill(''); // and what is emptied is gone
+  await form.getByRole('button', { name: 'Save', exact: true }).click();
+  await form.waitFor({ state: 'detached' });
+  assert.equal((await model('seen-1')).context_tokens, -1);
 
   // away with two of them, one of which somebody else just changed
   await page.getByRole('textbox', { name: 'Search' }).fill('seen-');
@@ -123,6 +129,15 @@ export async function objectsAsSeen({ page }) {
   await form.getByRole('textbox', { name: 'Label' }).fill('still restricted');
   await form.getByRole('button', { name: 'Save', exact: true }).click();
   await page.getByText('Saved: still restricted').waitFor();
+  // nor what no form shows: every limit there is is kept
+  assert.equal((await ask('PATCH', `/sluice/v1/keys/${made.id}`, { limits: { ...made.limits, requests_per_hour: 7, tokens_per_day: 9000 } })).status, 200);
+  await page.reload();
+  await signIn(page, `/dashboard/keys/${made.id}`);
+  await until(async () => (await form.getByRole('textbox', { name: 'Requests an hour' }).inputValue()) === '7');
+  await form.getByRole('textbox', { name: 'Requests a minute' }).fill('61');
+  await form.getByRole('button', { name: 'Save', exact: true }).click();
+  await until(async () => { const { limits } = await read(`/sluice/v1/keys/${made.id}`); return limits.requests_per_minute === 61 && limits.requests_per_hour === 7 && limits.tokens_per_day === 9000 && limits.sessions === 4; });
+  assert.equal((await ask('PATCH', `/sluice/v1/keys/${made.id}`, { limits: made.limits })).status, 200);
   assert.deepEqual(told(await read(`/sluice/v1/keys/${made.id}`)), told(made));
 }
 
@@ -174,6 +189,26 @@ export async function marks({ page }) {
   await page.getByRole('combobox', { name: 'State' }).click();
   await page.getByRole('option', { name: 'no credential' }).click();
   await page.getByText('1 found').waitFor();
+  // free means: whoever of its targets is asked; served means: somebody can be
+  await make('/sluice/v1/providers', { name: 'resting', type: 'echo' });
+  await make('/sluice/v1/models', { name: 'half-free', targets: [{ provider: 'echo', upstream_model: 'gratis' }, { provider: 'resting', upstream_model: 'dear' }] });
+  await make('/sluice/v1/prices', { provider: 'resting', model: 'dear', price: { input: 1, output: 1 } });
+  await make('/sluice/v1/models', { name: 'at-rest', targets: [{ provider: 'resting', upstream_model: 'echo' }] });
+  await page.reload();
+  await signIn(page, '/dashboard/models');
+  await row('half-free').waitFor();
+  await row('gratis').getByText('free', { exact: true }).waitFor();
+  assert.equal(await row('half-free').getByText('free', { exact: true }).count(), 0);
+  await visit(page, 'Providers');
+  await page.getByRole('button', { name: 'Test resting' }).click();
+  await page.getByText(/^resting: Answered in/).waitFor(); // by one of its models
+  assert.equal((await ask('PATCH', '/sluice/v1/providers/resting', { enabled: false })).status, 200);
+  await page.reload();
+  await signIn(page, '/dashboard/providers');
+  await until(() => page.getByRole('button', { name: 'Test resting' }).isDisabled());
+  await visit(page, 'Models');
+  await row('at-rest').getByText('nobody serves it').waitFor();
+  await page.getByRole('tab', { name: /^resting/ }).getByText('1/2', { exact: true }).waitFor();
   upstream.closeAllConnections();
   upstream.close();
 }

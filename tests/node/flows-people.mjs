@@ -15,6 +15,23 @@ export async function people({ page, context, browser }) {
   await form.getByRole('textbox', { name: 'Password', exact: true }).fill('the first of ann');
   await form.getByRole('button', { name: 'Create', exact: true }).click();
   await page.getByRole('row', { name: /^ann/ }).getByText('viewer').waitFor();
+
+  // ann as a viewer: what she may not do is out of use, and says why
+  const looks = await open(browser);
+  await looks.page.goto(`${origin}/dashboard/keys`);
+  await looks.page.getByRole('textbox', { name: 'Name' }).fill('ann');
+  await looks.page.getByRole('textbox', { name: 'Password' }).fill('the first of ann');
+  await looks.page.getByRole('button', { name: 'Sign in' }).click();
+  const add = looks.page.getByRole('button', { name: 'Create a key' });
+  await add.waitFor();
+  await until(() => add.isDisabled());
+  assert.ok(await looks.page.getByRole('switch', { name: /^Enabled / }).first().isDisabled());
+  await looks.page.getByRole('row', { name: /tests/ }).click();
+  const seen = looks.page.getByRole('dialog');
+  await seen.getByRole('note').getByText('This takes the role admin').waitFor();
+  assert.ok(await seen.getByRole('textbox', { name: 'Label' }).isDisabled() && await seen.getByRole('button', { name: 'Save', exact: true }).isDisabled());
+  await looks.context.close();
+
   await page.getByRole('button', { name: 'ann', exact: true }).click();
   await choose(page, 'Role', 'admin');
   await form.getByRole('textbox', { name: 'New password', exact: true }).fill('the second of ann');

@@ -1,7 +1,7 @@
 // Routing: combos put in order by mouse and by keyboard, weights, chains, why a request goes where it goes, who is left alone.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { ask, choose, read, say, signIn, visit } from './browser.mjs';
+import { ask, choose, read, say, signIn, until, visit } from './browser.mjs';
 
 const members = async (name) => (await read(`/sluice/v1/combos/${name}`)).members.map((m) => m.model);
 
@@ -77,6 +77,23 @@ export async function routing({ page }) {
   await step(0).getByText('echo', { exact: true }).waitFor();
   await step(0).getByText('is asked').waitFor();
   await page.getByText('down', { exact: true }).first().waitFor();
+  await step(0).getByText('ready', { exact: true }).waitFor(); // how it stands, also of the one that is asked
+  await step(0).getByText('ahead of those that are out of reach').waitFor();
+  // with a key, for a task, or for a whole request: as policies see it
+  assert.equal((await ask('PUT', '/sluice/v1/policies/no%20writing', { key: '0a1b2c3f', action: 'deny' })).ok, true);
+  await choose(page, 'With the key', 'spare');
+  await page.getByRole('alert').getByText('no writing').waitFor();
+  await page.waitForURL(/key=0a1b2c3f/);
+  assert.equal((await ask('DELETE', '/sluice/v1/policies/no%20writing')).status, 204);
+  await page.getByRole('combobox', { name: 'For', exact: true }).click();
+  await page.getByRole('option', { name: 'coding', exact: true }).click();
+  await page.waitForURL(/task=coding/);
+  await step(0).getByText('is asked').waitFor();
+  await page.getByRole('textbox', { name: 'Or the whole request, as JSON' }).fill('{"messages": [{"role": "user", "content": "What is the weather like?"}]}');
+  await step(0).getByText('is asked').waitFor();
+  await until(() => page.getByRole('combobox', { name: 'For', exact: true }).isDisabled());
+  await page.getByRole('textbox', { name: 'Or the whole request, as JSON' }).fill('{');
+  await page.getByText('This is no JSON').waitFor();
   await page.goBack();
   await page.waitForURL(/combo=outer/);
   await form.getByRole('button', { name: 'Close', exact: true }).first().click();

@@ -45,7 +45,7 @@ function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
   const [hasPalette, setPalette] = useState(false);
   const [location] = useLocation();
   const { setColorScheme } = useMantineColorScheme();
-  useHotkeys([['mod+K', palette.toggle]], []);
+  useHotkeys([['mod+K', palette.toggle], ['Escape', menu.close]], []);
   useEffect(() => { if (isPaletteOpen) setPalette(true); }, [isPaletteOpen]);
   const isAt = (path: string) => (path === '/' ? location === '/' : location === path || location.startsWith(`${path}/`));
   return (

@@ -35,14 +35,14 @@ export const variables: CSSVariablesResolver = (t) => {
     light: {
       '--mantine-color-body': '#fff', '--mantine-color-default-border': '#e1e5ea', '--mantine-color-text': '#1b2026',
       '--mantine-color-dimmed': '#5b6572', '--mantine-color-error': t.colors.red[9], '--ground': '#f6f7f9', '--hover': '#f3f5f8', '--strong-border': '#cfd5dc',
-      '--fine': '#0a7d6c', '--bad': '#c92a2a', '--warn': '#8a4f00', '--fine-text': '#075e50', '--bad-text': '#ad2020', '--warn-text': '#7a4600', '--kept': '#0a7d6c', '--mapped': '#1864ab', '--dropped': '#c92a2a', '--added': '#862e9c',
+      '--fine': '#0a7d6c', '--bad': '#c92a2a', '--warn': '#8a4f00', '--fine-text': '#075e50', '--bad-text': '#ad2020', '--warn-text': '#7a4600', '--kept': '#0a7d6c', '--mapped': '#1864ab', '--dropped': '#c92a2a', '--added': '#862e9c', '--uncompared': '#868e96',
       ...series(['#1971c2', '#0ca678', '#e8590c', '#9c36b5', '#e0a800', '#d6336c', '#5c7cfa', '#66a80f'], '#868e96'),
       ...tinted((name) => `color-mix(in srgb, var(--mantine-color-${name}-9) 75%, black)`),
     },
     dark: {
       '--mantine-color-body': '#17191d', '--mantine-color-default-border': '#2a2e35', '--mantine-color-text': '#d9dee5', '--mantine-color-default': '#1d2025',
       '--mantine-color-dimmed': '#98a2af', '--mantine-color-error': t.colors.red[4], '--ground': '#0f1114', '--hover': '#1e2126', '--strong-border': '#3a4049',
-      '--fine': '#3bc9a7', '--bad': '#ff8787', '--warn': '#ffc078', '--fine-text': '#3bc9a7', '--bad-text': '#ff8787', '--warn-text': '#ffc078', '--kept': '#3bc9a7', '--mapped': '#74c0fc', '--dropped': '#ff8787', '--added': '#e599f7',
+      '--fine': '#3bc9a7', '--bad': '#ff8787', '--warn': '#ffc078', '--fine-text': '#3bc9a7', '--bad-text': '#ff8787', '--warn-text': '#ffc078', '--kept': '#3bc9a7', '--mapped': '#74c0fc', '--dropped': '#ff8787', '--added': '#e599f7', '--uncompared': '#868e96',
       ...series(['#4dabf7', '#38d9a9', '#ff922b', '#da77f2', '#ffd43b', '#f783ac', '#91a7ff', '#a9e34b'], '#868e96'),
       ...tinted((name) => `var(--mantine-color-${name}-2)`),
       ...grounds('', 18), ...grounds('-hover', 25),

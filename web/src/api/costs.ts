@@ -1,5 +1,6 @@
 // Spans of time to sum costs over, and who is meant by the ids that they are grouped by.
 import { queryOptions, useQuery } from '@tanstack/react-query';
+import { useMemo } from 'react';
 import { type CostQuery, type Costs, costs, lists } from './lists';
 
 export const dims = ['model', 'provider', 'key', 'org', 'user', 'tag'] as const;
@@ -44,6 +45,8 @@ export function useNames(): (dim: Dim, id: string) => string {
   const keys = useQuery(lists.keys);
   const orgs = useQuery(lists.orgs);
   const users = useQuery(lists.users);
-  const names = { key: new Map(keys.data?.map((k) => [k.id, k.label])), org: new Map(orgs.data?.map((o) => [o.id, o.name])), user: new Map(users.data?.map((u) => [u.id, u.name])) };
-  return (dim, id) => (dim === 'key' || dim === 'org' || dim === 'user' ? names[dim].get(id) || id : id);
+  return useMemo(() => {
+    const names = { key: new Map(keys.data?.map((k) => [k.id, k.label])), org: new Map(orgs.data?.map((o) => [o.id, o.name])), user: new Map(users.data?.map((u) => [u.id, u.name])) };
+    return (dim, id) => (dim === 'key' || dim === 'org' || dim === 'user' ? names[dim].get(id) || id : id);
+  }, [keys.data, orgs.data, users.data]);
 }

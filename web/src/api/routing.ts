@@ -25,10 +25,13 @@ export const routing = {
   quotas: queryOptions({ queryKey: ['quotas'], refetchInterval: 5_000, queryFn: () => whole((after) => take(api.GET('/sluice/v1/quotas', query(after)))) }),
 };
 
+export type Asked = paths['/sluice/v1/route/explain']['post']['requestBody']['content']['application/json'];
+export const tasks = ['background', 'coding', 'creative', 'analysis', 'vision', 'summarization', 'chat'] as const;
+
 /** Asked anew now and then: breakers open and close meanwhile. */
-export const trace = (model: string, down: string[], exclude: string[]) => queryOptions({
-  queryKey: ['trace', model, down, exclude], retry: false, refetchInterval: 5_000, enabled: model !== '',
-  queryFn: () => take(api.POST('/sluice/v1/route/explain', { body: { model, down, exclude } })),
+export const trace = (asked: Asked) => queryOptions({
+  queryKey: ['trace', asked], retry: false, refetchInterval: 5_000, enabled: asked.model !== '',
+  queryFn: () => take(api.POST('/sluice/v1/route/explain', { body: asked })),
 });
 
 /** Of a provider, or of one of its models: the worst that is known. */

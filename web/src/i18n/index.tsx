@@ -2,6 +2,7 @@
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from 'react';
 import { en, type Words } from './en';
 import { zh } from './zh';
+import { speakUnits } from '../parts/format';
 
 export const languages = { en: { name: 'English', words: en as Words }, zh: { name: '中文', words: zh } };
 export type Language = keyof typeof languages;
@@ -20,6 +21,7 @@ export function Speaking({ children }: { children: ReactNode }) {
   useEffect(() => {
     document.documentElement.lang = language === 'zh' ? 'zh-Hans' : 'en';
   }, [language]);
+  speakUnits(language);
   const speech = useMemo<Speech>(() => ({
     language,
     words: languages[language].words,

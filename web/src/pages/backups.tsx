@@ -8,6 +8,7 @@ import { api, take } from '../api/client';
 import { useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
 import { size } from '../parts/format';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, When } from '../parts/pieces';
 
 const backups = queryOptions({ queryKey: ['backups'], queryFn: async () => (await take(api.GET('/api/db-backups'))).backups });
@@ -26,7 +27,7 @@ export function Backups() {
     onSuccess: () => { setChosen(null); notifications.show({ message: words.restored, color: 'teal' }); },
   });
   const made = useQuery(backups);
-  const add = <Button size="xs" leftSection={<IconDatabaseExport size={14} />} loading={make.isPending} onClick={() => make.mutate()}>{words.makeBackup}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconDatabaseExport size={14} />} loading={make.isPending} onClick={() => make.mutate()}>{words.makeBackup}</Button></Guard>;
   return (
     <Stack gap="sm">
       <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={220}>{words.backupHint}</Text>{made.data?.length !== 0 && add}</Group>
@@ -48,7 +49,7 @@ export function Backups() {
                     <Table.Tr key={b.id}>
                       <Table.Td><When iso={b.createdAt} /></Table.Td><Table.Td><span className="mono">{b.filename}</span></Table.Td><Table.Td>{b.reason === 'manual' ? words.byHand : b.reason === 'pre-restore' ? words.beforeRestore : b.reason}</Table.Td>
                       <Table.Td ta="right" className="num">{size(b.size)}</Table.Td><Table.Td ta="right" className="num">{b.connectionCount}</Table.Td>
-                      <Table.Td ta="right"><Button size="compact-xs" variant="default" onClick={() => setChosen(b)} aria-label={`${words.restore} ${b.filename}`}>{words.restore}</Button></Table.Td>
+                      <Table.Td ta="right"><Guard><Button size="compact-xs" variant="default" onClick={() => setChosen(b)} aria-label={`${words.restore} ${b.filename}`}>{words.restore}</Button></Guard></Table.Td>
                     </Table.Tr>
                   ))}
                 </Table.Tbody>

@@ -1,5 +1,5 @@
 // Budgets: whom each binds, how much of it is spent and where it is heading; made, changed, deleted.
-import { Button, Group, Modal, NumberInput, Paper, Select, Stack, Switch, Text, TextInput } from '@mantine/core';
+import { Button, Group, NumberInput, Paper, Select, Stack, Switch, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconPigMoney, IconPlus } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -10,9 +10,11 @@ import { useNames, zone } from '../api/costs';
 import { type Budget, lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { Meter } from '../parts/budget';
+import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { money, relative } from '../parts/format';
 import { Edited } from '../parts/edited';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 
 const scopes = ['all', 'org', 'user', 'key', 'tag'] as const;
@@ -29,7 +31,7 @@ export function Budgets() {
   const changed = budgets.data?.find((b) => b.name === edited);
   const [doomed, setDoomed] = useState<Budget | null>(null);
   const remove = useMutation({ mutationFn: (name: string) => take(api.DELETE('/sluice/v1/budgets/{name}', { params: { path: { name } } })), onSuccess: () => setDoomed(null) });
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('')}>{words.addBudget}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('')}>{words.addBudget}</Button></Guard>;
   return (
     <Stack gap="sm">
       <Group justify="space-between"><Text size="sm" c="dimmed">{words.budgetsHint}</Text>{add}</Group>
@@ -90,8 +92,8 @@ function BudgetForm({ old, onClose, onDelete }: { old: Budget | null; onClose: (
   });
   const subjects = scope === 'key' ? keys.data?.map((k) => ({ value: k.id, label: k.label || k.id })) : scope === 'org' ? orgs.data?.map((o) => ({ value: o.id, label: o.name || o.id })) : users.data?.map((u) => ({ value: u.id, label: u.name || u.id }));
   return (
-    <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addBudget} size="lg">
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Dialog onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addBudget} size="lg">
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
           <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required data-autofocus />
           <Group grow align="flex-start">
@@ -117,7 +119,7 @@ function BudgetForm({ old, onClose, onDelete }: { old: Budget | null; onClose: (
             <Group gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!name.trim() || limit === '' || (scope !== 'all' && !subject)}>{old ? words.save : words.create}</Button></Group>
           </Group>
         </Stack>
-      </form>
-    </Modal>
+      </form></Guard>
+    </Dialog>
   );
 }

@@ -1,5 +1,5 @@
 // What models cost: every price by its source and version, prices of one's own, and lists that are read in after a look at what they change.
-import { Autocomplete, Button, FileButton, Group, Modal, NumberInput, Paper, Select, SimpleGrid, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Autocomplete, Button, FileButton, Group, NumberInput, Paper, Select, SimpleGrid, Stack, Table, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconPlus, IconSearch, IconTag, IconUpload } from '@tabler/icons-react';
 import { queryOptions, useMutation, useQuery } from '@tanstack/react-query';
@@ -9,8 +9,10 @@ import { ApiError, api, apiUrl, credentials, take } from '../api/client';
 import { lists, query, whole } from '../api/lists';
 import type { paths } from '../api/schema';
 import { useSpeech, useWords } from '../i18n';
+import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { count, moment, money } from '../parts/format';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 import { type Column, VTable } from '../parts/vtable';
 
@@ -54,8 +56,8 @@ export function Prices() {
         <Select size="xs" aria-label={words.source} placeholder={words.source} clearable value={source} onChange={(s) => setSearch(s ? { source: s } : {}, { replace: true })} data={sources.map((s) => ({ value: s, label: words[`source_${s}`] }))} w={{ base: '48%', xs: 190 }} />
         <Text size="sm" c="dimmed">{count(rows.length, language)} {words.results}</Text>
         <Group gap={8} ml="auto">
-          <Button size="xs" variant="default" leftSection={<IconUpload size={14} />} onClick={() => setBringing(true)}>{words.bringPrices}</Button>
-          <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addPrice}</Button>
+          <Guard><Button size="xs" variant="default" leftSection={<IconUpload size={14} />} onClick={() => setBringing(true)}>{words.bringPrices}</Button></Guard>
+          <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('new')}>{words.addPrice}</Button></Guard>
         </Group>
       </Group>
       <Loaded query={all}>
@@ -108,8 +110,8 @@ function PriceForm({ p, known, onClose }: { p: Price | null; known: readonly Pri
   const drop = useMutation({ mutationFn: () => take(api.DELETE('/sluice/v1/prices', { params: { query: { provider: provider.trim(), model: model.trim() } } })), onSuccess: () => { setDoomed(false); onClose(); } });
   const nano = (k: string) => (typeof values[k] === 'number' ? Math.round(Number(values[k]) * 1e9) : null);
   return (
-    <Modal opened onClose={onClose} title={p ? `${p.provider}/${p.model}` : words.addPrice} size="lg">
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Dialog onClose={onClose} title={p ? `${p.provider}/${p.model}` : words.addPrice} size="lg">
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
           {p && <Text size="sm" c="dimmed">{words[`source_${p.source as 'list'}`]}{p.note && ` · ${p.note}`} · {words.version} <span className="mono">{p.version}</span></Text>}
           <Group grow align="flex-start">
@@ -139,11 +141,11 @@ function PriceForm({ p, known, onClose }: { p: Price | null; known: readonly Pri
             <Group gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!provider.trim() || !model.trim() || (parts.every((k) => typeof values[k] !== 'number') && Object.keys(rest).length === 0)}>{words.save}</Button></Group>
           </Group>
         </Stack>
-      </form>
+      </form></Guard>
       <Confirm title={words.dropPrice} word={words.dropPrice} opened={isDoomed} busy={drop.isPending} error={drop.error} onClose={() => setDoomed(false)} onDo={() => drop.mutate()}>
         <Text size="sm"><span className="mono">{provider}/{model}</span>: {words.dropPriceHint}</Text>
       </Confirm>
-    </Modal>
+    </Dialog>
   );
 }
 
@@ -167,7 +169,7 @@ function Bring({ onClose }: { onClose: () => void }) {
   const bring = useMutation({ mutationFn: () => send(false), onSuccess: (r) => { notifications.show({ message: `${words.readIn}: ${r.format} · ${r.added}`, color: 'teal' }); onClose(); } });
   const t = tried.data;
   return (
-    <Modal opened onClose={onClose} title={words.bringPrices} size="xl">
+    <Dialog onClose={onClose} title={words.bringPrices} size="xl">
       <Stack>
         <Text size="sm" c="dimmed">{words.bringPricesHint}</Text>
         <Group align="flex-end" gap="xs">
@@ -196,8 +198,8 @@ function Bring({ onClose }: { onClose: () => void }) {
           </Loaded>
         )}
         {bring.error && <Failure error={bring.error} />}
-        <Group justify="flex-end" gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button loading={bring.isPending} disabled={!t || t.added === 0} onClick={() => bring.mutate()}>{words.bringThem}</Button></Group>
+        <Group justify="flex-end" gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Guard><Button loading={bring.isPending} disabled={!t || t.added === 0} onClick={() => bring.mutate()}>{words.bringThem}</Button></Guard></Group>
       </Stack>
-    </Modal>
+    </Dialog>
   );
 }

@@ -8,6 +8,7 @@ import { ApiError, api, apiUrl, credentials, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { count, money } from '../parts/format';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded } from '../parts/pieces';
 import { type Column, VTable } from '../parts/vtable';
 
@@ -53,7 +54,7 @@ export function Reconciliation() {
       <Group gap={8} align="flex-end">
         <Select size="xs" label={words.provider} placeholder={words.provider} data={providers.data?.map((p) => p.name) ?? []} value={provider || null} onChange={(p) => setSearch(p ? { provider: p } : {}, { replace: true })} searchable clearable w={{ base: '100%', xs: 220 }} />
         <FileButton accept=".json,.csv,application/json,text/csv" onChange={(f) => f && bring.mutate(f)} inputProps={{ 'aria-label': words.bringExport }}>
-          {(props) => <Button {...props} size="xs" variant="default" leftSection={<IconUpload size={14} />} disabled={!provider} loading={bring.isPending}>{words.bringExport}</Button>}
+          {(props) => <Guard><Button {...props} size="xs" variant="default" leftSection={<IconUpload size={14} />} disabled={!provider} loading={bring.isPending}>{words.bringExport}</Button></Guard>}
         </FileButton>
       </Group>
       {bring.error && <Failure error={bring.error} />}

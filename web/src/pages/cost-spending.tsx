@@ -11,15 +11,15 @@ import { useSpeech, useWords } from '../i18n';
 import { count, counted, money, short } from '../parts/format';
 import { Empty, Loaded } from '../parts/pieces';
 import { download } from '../parts/redact';
-import { type Part, Stacked } from '../parts/stacked';
+import { type Hatch, type Part, Stacked, Swatch } from '../parts/stacked';
 import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const shownParts = 12; // others are one part
 const hues = 8;
 
-interface Group2 { id: string; ids: string[]; cost: number; requests: number; unpriced: number; input: number; output: number; color: string; values: number[] }
+interface Group2 { id: string; ids: string[]; cost: number; requests: number; unpriced: number; input: number; output: number; color: string; hatch: Hatch; values: number[] }
 
-/** Those of the first dimension share a hue, those of the second differ in shade. */
+/** Those of the first dimension share a hue, those of the second differ in shade: four of them, then the same ones hatched. */
 function colored(groups: Group2[]): Group2[] {
   const firsts: string[] = [];
   const within = new Map<string, number>();
@@ -29,7 +29,8 @@ function colored(groups: Group2[]): Group2[] {
     const n = within.get(first) ?? 0;
     within.set(first, n + 1);
     const hue = `var(--series-${(firsts.indexOf(first) % hues) + 1})`;
-    return { ...g, color: n === 0 ? hue : `color-mix(in oklab, ${hue} ${Math.max(25, 100 - n * 24)}%, var(--mantine-color-body))` };
+    const shade = n % 4 === 0 ? hue : `color-mix(in oklab, ${hue} ${100 - (n % 4) * 24}%, var(--mantine-color-body))`;
+    return { ...g, color: shade, hatch: n < 4 ? 'none' : n < 8 ? 'rising' : 'falling' };
   });
 }
 
@@ -72,7 +73,7 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
   const total = sums.data?.total_nanousd ?? 0;
   const stated = (sums.data?.data ?? []).reduce((s, r) => ({ n: s.n + r.stated_requests, cost: s.cost + r.stated_nanousd, requests: s.requests + r.requests, input: s.input + r.input_tokens, output: s.output + r.output_tokens }), { n: 0, cost: 0, requests: 0, input: 0, output: 0 });
   const columns: Column<Group2>[] = [
-    ...grouped.map((d, i) => ({ id: d, head: dimWord[d as Dim], width: 'minmax(110px, 1.6fr)', cell: (g: Group2) => <>{i === 0 && <span className="swatch" style={{ background: g.color }} />}<span className={d === 'model' ? 'mono' : undefined}>{g.ids[i] === '(none)' ? words.none : nameOf(d as Dim, g.ids[i] ?? '')}</span></> })),
+    ...grouped.map((d, i) => ({ id: d, head: dimWord[d as Dim], width: 'minmax(110px, 1.6fr)', cell: (g: Group2) => <>{i === 0 && <Swatch color={g.color} hatch={g.hatch} />}<span className={d === 'model' ? 'mono' : undefined}>{g.ids[i] === '(none)' ? words.none : nameOf(d as Dim, g.ids[i] ?? '')}</span></> })),
     { id: 'cost', head: words.cost, width: '92px', right: true, sortable: true, cell: (g) => <b style={{ fontWeight: 600 }}>{money(g.cost)}</b> },
     { id: 'share', head: words.share_, width: '64px', right: true, from: 520, cell: (g) => (total > 0 ? `${((100 * g.cost) / total).toFixed(1)} %` : '–') },
     { id: 'requests', head: words.requests, width: '86px', right: true, from: 620, sortable: true, cell: (g) => count(g.requests, language) },
@@ -80,7 +81,7 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
     { id: 'output', head: words.output, width: '76px', right: true, from: 760, sortable: true, cell: (g) => short(g.output, language) },
     { id: 'unpriced', head: words.unpriced, width: '92px', right: true, from: 860, cell: (g) => (g.unpriced ? <span style={{ color: 'var(--warn)' }}>{count(g.unpriced, language)}</span> : '–') },
     { id: 'log', head: <span className="hide">{words.itsRequests}</span>, width: '30px', right: true, from: 480, cell: (g) => (grouped.some((d) => d === 'org' || d === 'user' || d === 'tag') ? null
-      : <button type="button" className="vt-sort" title={words.itsRequests} aria-label={`${words.itsRequests} ${g.ids.join(' ')}`} onClick={(e) => { e.stopPropagation(); go(`/requests?${new URLSearchParams({ ...Object.fromEntries(grouped.map((d, i) => [d, g.ids[i] ?? ''])), from: asked.from })}`); }}><IconListDetails size={15} /></button>) },
+      : <button type="button" className="vt-sort" title={words.itsRequests} aria-label={`${words.itsRequests} ${g.ids.join(' ')}`} onClick={(e) => { e.stopPropagation(); go(`/requests?${new URLSearchParams({ ...Object.fromEntries(grouped.map((d, i) => [d, g.ids[i] ?? ''])), from: asked.from, to: asked.to })}`); }}><IconListDetails size={15} /></button>) },
   ];
   return (
     <Stack gap="md">
@@ -106,7 +107,7 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
                 <Paper withBorder p="md" component="section" aria-label={words.overTime}>
                   <Stacked label={words.spending} times={times} parts={parts} expected={expected} show={(v) => money(v)}
                     dated={(t) => new Date(t).toLocaleString(language === 'zh' ? 'zh-Hans' : 'en-GB', bucket === 'hour' ? { hour: '2-digit', minute: '2-digit' } : bucket === 'day' ? { day: 'numeric', month: 'short' } : { month: 'short', year: '2-digit' })} />
-                  <Group gap={14} mt={8} component="ul" className="legend">{parts.map((p) => <li key={p.name}><span className="swatch" style={{ background: p.color }} />{p.name}</li>)}{expected && <li><span className="swatch" data-is="guess" />{words.forecast}</li>}</Group>
+                  <Group gap={14} mt={8} component="ul" className="legend">{parts.map((p) => <li key={p.name}><Swatch color={p.color} hatch={p.hatch} />{p.name}</li>)}{expected && <li><span className="swatch" data-is="guess" />{words.forecast}</li>}</Group>
                 </Paper>
                 <Paper withBorder>
                   <VTable label={words.spending} rows={sorted} columns={columns} rowKey={(g) => g.id} rowHeight={36} height="max(300px, 46vh)" sort={sort} onSort={(s) => setSort((old) => ({ by: s, down: old.by === s ? !old.down : true }))}
@@ -134,7 +135,7 @@ function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, buc
     const ids = by.map((d) => r[d] ?? '');
     const id = ids.join('\n');
     let g = found.get(id);
-    if (!g) found.set(id, (g = { id, ids, cost: 0, requests: 0, unpriced: 0, input: 0, output: 0, color: '', values: times.map(() => 0) }));
+    if (!g) found.set(id, (g = { id, ids, cost: 0, requests: 0, unpriced: 0, input: 0, output: 0, color: '', hatch: 'none', values: times.map(() => 0) }));
     g.cost += r.cost_nanousd ?? 0;
     g.requests += r.requests;
     g.unpriced += r.unpriced;
@@ -150,7 +151,7 @@ function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, buc
   const isTold = (g: Group2, i: number) => i < shownParts && (told.has(g.ids[0] ?? '') || (told.size < hues && told.add(g.ids[0] ?? '').size > 0));
   const head = colored(dearest.filter(isTold).sort((a, b) => (firsts.get(b.ids[0] ?? '') ?? 0) - (firsts.get(a.ids[0] ?? '') ?? 0) || b.cost - a.cost));
   const rest = dearest.filter((g) => !head.some((h) => h.id === g.id)).map((g) => ({ ...g, color: 'var(--series-rest)' }));
-  const parts: Part[] = head.filter((g) => g.cost > 0).map((g) => ({ name: g.ids.map((id, i) => nameOf(by[i] ?? 'model', id)).join(' · '), color: g.color, values: g.values }));
+  const parts: Part[] = head.filter((g) => g.cost > 0).map((g) => ({ name: g.ids.map((id, i) => nameOf(by[i] ?? 'model', id)).join(' · '), color: g.color, hatch: g.hatch, values: g.values }));
   if (rest.some((g) => g.cost > 0)) parts.push({ name: others, color: 'var(--series-rest)', values: times.map((_, i) => rest.reduce((sum, g) => sum + (g.values[i] ?? 0), 0)) });
   const now = Date.now();
   const ahead = times.map((t, i) => Math.max(0, (times[i + 1] ?? to.getTime()) - Math.max(now, t))); // of today the rest

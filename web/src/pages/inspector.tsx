@@ -1,8 +1,8 @@
 // One request in full: what it was, who was asked and how that went, what became of its body on the way, what it cost; and the
 // ways to send it again or to show it to somebody.
-import { Alert, Badge, Button, Code, Group, Menu, Modal, Paper, Select, SimpleGrid, Skeleton, Stack, Switch, Tabs, Text } from '@mantine/core';
+import { Alert, Badge, Button, Code, Group, Menu, Paper, SimpleGrid, Skeleton, Stack, Switch, Tabs, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
-import { IconFileOff, IconRepeat, IconShare } from '@tabler/icons-react';
+import { IconFileOff, IconLock, IconRepeat, IconShare } from '@tabler/icons-react';
 import { useMutation, useQueries, useQuery } from '@tanstack/react-query';
 import { Fragment, type ReactNode, useMemo, useState } from 'react';
 import { Link } from 'wouter';
@@ -12,11 +12,14 @@ import { bodyOf, one, type RequestDetail, wayOf } from '../api/requests';
 import { asSeen } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import { type Line, lines, type Marks, marksOf, parsed } from '../parts/body-lines';
+import { Dialog } from '../parts/dialog';
 import { Copy } from '../parts/dialogs';
-import { count, moment, said, size, span } from '../parts/format';
+import { count, moment, said, size, span, speedOf } from '../parts/format';
+import { Guard, useMay } from '../parts/guard';
 import { Empty, Failure, Loaded, StatusBadge, When } from '../parts/pieces';
 import { Price } from '../parts/price';
 import { download, shared } from '../parts/redact';
+import { TargetSelect } from '../parts/target';
 
 const whiches = ['client-request', 'upstream-request', 'upstream-response', 'client-response'] as const;
 
@@ -35,12 +38,12 @@ function Story({ r }: { r: RequestDetail }) {
           <Group gap={2}><Text size="xs" c="dimmed" className="mono">{r.id}</Text><Copy text={r.id} /></Group>
         </Stack>
         <Group gap={8}>
-          <Button size="xs" variant="default" leftSection={<IconRepeat size={14} />} onClick={() => setAgain(true)} disabled={!r.has_bodies} title={r.has_bodies ? undefined : words.bodiesNotKept}>{words.replay}</Button>
+          <Guard><Button size="xs" variant="default" leftSection={<IconRepeat size={14} />} onClick={() => setAgain(true)} disabled={!r.has_bodies} title={r.has_bodies ? undefined : words.bodiesNotKept}>{words.replay}</Button></Guard>
           <Share r={r} />
         </Group>
       </Group>
       {r.error && (
-        <Alert color="red" variant="light" title={r.error} p="sm"><Text size="sm" className="said">{r.error_message || words.noWords}</Text></Alert>
+        <Alert color="red" variant="light" title={r.error} p="sm"><Text size="sm" className="said">{messageOf(r.error_message) || words.noWords}</Text></Alert>
       )}
       <Tabs defaultValue="story" keepMounted={false}>
         <Tabs.List mb="md"><Tabs.Tab value="story">{words.story}</Tabs.Tab><Tabs.Tab value="bodies">{words.bodies}</Tabs.Tab></Tabs.List>
@@ -52,6 +55,15 @@ function Story({ r }: { r: RequestDetail }) {
   );
 }
 
+/** What a provider's error says, where it came as JSON. */
+function messageOf(text: string | null): string {
+  const found = /^\s*[[{]/.test(text ?? '') ? parsed(text ?? '') : undefined;
+  const error = (Array.isArray(found) ? found[0] : found) as { error?: unknown; message?: unknown; detail?: unknown } | undefined;
+  const inner = error?.error ?? error;
+  const told = typeof inner === 'object' && inner !== null ? (inner as { message?: unknown }).message ?? error?.message ?? error?.detail : inner;
+  return typeof told === 'string' && told ? told : text ?? '';
+}
+
 function Fact({ name, children }: { name: string; children: ReactNode }) {
   return <div><div className="fact-name">{name}</div><div className="fact-value num">{children}</div></div>;
 }
@@ -59,8 +71,8 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 function Facts({ r }: { r: RequestDetail }) {
   const words = useWords();
   const { language } = useSpeech();
-  const streamed = r.ttft_us !== null ? r.duration_us - r.ttft_us : r.duration_us;
-  const speed = r.output_tokens !== null && r.output_tokens > 1 && streamed > 1000 ? `${((r.output_tokens / streamed) * 1e6).toFixed(r.output_tokens / streamed < 1e-4 ? 1 : 0)} ${words.perSecondShort}` : '–';
+  const rate = speedOf(r.output_tokens, r.duration_us, r.stream ? r.ttft_us : null);
+  const speed = rate === null ? '–' : `${rate < 100 ? rate.toFixed(1) : count(Math.round(rate), language)} ${words.perSecondShort}`;
   return (
     <div className="facts">
       <Fact name={words.time}>{moment(r.ended, language)}</Fact>
@@ -104,7 +116,7 @@ function Fall({ r }: { r: RequestDetail }) {
           const color = isBad ? 'var(--bad)' : 'var(--fine)';
           const isLast = i === tries.length - 1;
           const wait = !isBad && isLast && r.ttft_us !== null ? Math.max(0, r.ttft_us - t.at_us) : 0;
-          const why = [t.status, t.fault, t.code !== t.fault ? t.code : ''].filter(Boolean).join(' · ');
+          const why = [t.status, t.fault && said(words, 'fault', t.fault), t.code !== t.fault ? t.code : ''].filter(Boolean).join(' · ');
           return (
             <Fragment key={i}>
               <div className="ell"><b style={{ fontWeight: 600 }}>{t.provider}</b> <span className="mono">{t.provider_model}</span></div>
@@ -131,16 +143,17 @@ function Dropped({ names }: { names: string[] }) {
 
 function Bodies({ r }: { r: RequestDetail }) {
   const words = useWords();
-  const got = useQueries({ queries: whiches.map((which) => ({ ...bodyOf(r.id, which), enabled: r.has_bodies })) });
+  const may = useMay('admin');
+  const got = useQueries({ queries: whiches.map((which) => ({ ...bodyOf(r.id, which), enabled: r.has_bodies && may })) });
   const settings = useQuery({ ...lists.settings, enabled: !r.has_bodies });
   const turnOn = useMutation({
     mutationFn: (seen: Setting) => asSeen('/sluice/v1/settings/log_bodies', seen, () => take(api.PATCH('/sluice/v1/settings/{name}', { params: { path: { name: 'log_bodies' } }, body: { value: 'all' } }))),
-    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+    onError: (e) => notifications.show({ title: words.notDone, message: e.message, color: 'red' }),
     onSuccess: () => notifications.show({ message: words.bodiesFromNow, color: 'teal' }),
   });
   const values = got.map((q) => parsed(q.data?.text));
-  const sent = useQuery({ ...wayOf(r.id, 'request'), enabled: r.has_bodies });
-  const back = useQuery({ ...wayOf(r.id, 'response'), enabled: r.has_bodies });
+  const sent = useQuery({ ...wayOf(r.id, 'request'), enabled: r.has_bodies && may });
+  const back = useQuery({ ...wayOf(r.id, 'response'), enabled: r.has_bodies && may });
   const marks = useMemo(() => [marksOf(sent.data, 'from'), marksOf(sent.data, 'to'), marksOf(back.data, 'from'), marksOf(back.data, 'to')], [sent.data, back.data]);
   const uncompared = [sent.error, back.error].find((e) => e && !(e instanceof ApiError && e.code === 'not_comparable')) ?? null;
   if (!r.has_bodies) {
@@ -148,11 +161,12 @@ function Bodies({ r }: { r: RequestDetail }) {
     return <Empty icon={<IconFileOff size={36} />} title={words.bodiesNotKept} hint={words.bodiesNotKeptHint}
       action={kept?.value === 'off' && kept.origin !== 'file' && kept.origin !== 'environment' ? <Button size="xs" loading={turnOn.isPending} onClick={() => turnOn.mutate(kept)}>{words.keepBodies}</Button> : <Button size="xs" variant="default" component={Link} href="/settings?q=log_bodies">{words.settings}</Button>} />;
   }
+  if (!may) return <Empty icon={<IconLock size={36} />} title={words.bodies} hint={`${words.takesRole} ${words.name_admin}`} />;
   return (
     <Stack gap="sm">
-      <Group gap="md">{(['kept', 'mapped', 'dropped', 'added'] as const).map((f) => <Group key={f} gap={6}><span style={{ width: 10, height: 10, borderRadius: 2, background: `var(--${f})` }} /><Text size="xs" c="dimmed">{words[`fate_${f}`]}</Text></Group>)}</Group>
+      <Group gap="md">{(['kept', 'mapped', 'dropped', 'added', 'uncompared'] as const).map((f) => <Group key={f} gap={6}><span style={{ width: 10, height: 10, borderRadius: 2, background: `var(--${f})` }} /><Text size="xs" c="dimmed">{words[`fate_${f}`]}</Text></Group>)}</Group>
       {r.dropped.length > 0 && <Dropped names={r.dropped} />}
-      {uncompared ? <Failure error={uncompared} /> : sent.error ? <Text size="xs" c="dimmed">{sent.error.message}</Text> : back.error && <Text size="xs" c="dimmed">{back.error.message}</Text>}
+      {uncompared ? <Failure error={uncompared} retry={() => { void sent.refetch(); void back.refetch(); }} /> : sent.error ? <Text size="xs" c="dimmed">{sent.error.message}</Text> : back.error && <Text size="xs" c="dimmed">{back.error.message}</Text>}
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="sm">
         {whiches.map((which, i) => {
           const q = got[i];
@@ -163,7 +177,7 @@ function Bodies({ r }: { r: RequestDetail }) {
                 <Group gap={6}>{q?.data && <Text size="xs" c="dimmed">{size(q.data.size)}{q.data.truncated && ` · ${words.cut}`}</Text>}{q?.data && <Copy text={q.data.text} />}</Group>
               </Group>
               <div className="vt" style={{ maxHeight: 460, padding: 10 }} tabIndex={0} role="region" aria-label={`${words[`body_${which.replace('-', '_') as 'client_request'}`]}: ${words.bodies}`}>
-                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} /> : <Body text={q.data?.text ?? ''} value={values[i]} marks={marks[i]} />}
+                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} retry={() => void q.refetch()} /> : <Body text={q.data?.text ?? ''} value={values[i]} marks={marks[i]} />}
               </div>
             </Paper>
           );
@@ -184,7 +198,7 @@ function Body({ text, value, marks }: { text: string; value: unknown; marks: Mar
     <div className="lines">
       {(hasAll ? all : all.slice(0, mostLines)).map((l, i) => {
         const mark = l.path !== undefined ? marks?.get(l.path) : undefined;
-        return <div key={i} className="line" data-is={mark?.fate} title={mark?.fate === 'mapped' && mark.other !== l.path ? `↔ ${mark.other}` : undefined}>{l.text || ' '}</div>;
+        return <div key={i} className="line" data-is={mark?.fate} title={mark?.fate === 'mapped' && mark.other !== l.path ? `↔ ${mark.other}` : mark?.fate === 'uncompared' ? words.fate_uncompared : undefined}>{l.text || ' '}</div>;
       })}
       {!hasAll && all.length > mostLines && <Button size="compact-xs" variant="default" mt="xs" onClick={() => setAll(true)}>{words.showAll} ({all.length})</Button>}
     </div>
@@ -195,18 +209,17 @@ function Body({ text, value, marks }: { text: string; value: unknown; marks: Mar
 
 function Again({ r, onClose }: { r: RequestDetail; onClose: () => void }) {
   const words = useWords();
-  const models = useQuery(lists.models);
-  const [target, setTarget] = useState<string | null>(null);
+  const [target, setTarget] = useState('');
   const [isStream, setStream] = useState(r.stream);
   const again = useMutation({
     mutationFn: () => take(api.POST('/sluice/v1/requests/{id}/replay', { params: { path: { id: r.id } }, body: { ...(target && { target }), stream: isStream } })),
   });
   const done = again.data;
   return (
-    <Modal opened onClose={onClose} title={words.replay} size="lg">
+    <Dialog onClose={onClose} title={words.replay} size="lg">
       <Stack>
         <Group align="flex-end">
-          <Select label={words.replayTarget} placeholder={r.model ?? words.model} data={models.data?.filter((m) => m.enabled).map((m) => m.name) ?? []} value={target} onChange={setTarget} searchable clearable limit={100} flex={1} />
+          <TargetSelect label={words.replayTarget} placeholder={r.model ?? words.model} value={target} onChange={setTarget} clearable flex={1} />
           <Switch label={words.stream} checked={isStream} onChange={(e) => setStream(e.currentTarget.checked)} mb={8} />
           <Button loading={again.isPending} onClick={() => again.mutate()}>{words.send}</Button>
         </Group>
@@ -218,18 +231,19 @@ function Again({ r, onClose }: { r: RequestDetail; onClose: () => void }) {
           </Stack>
         )}
       </Stack>
-    </Modal>
+    </Dialog>
   );
 }
 
 function Share({ r }: { r: RequestDetail }) {
   const words = useWords();
+  const may = useMay('admin');
   const share = useMutation({
     mutationFn: async (hasTexts: boolean) => {
-      const bodies = r.has_bodies ? await Promise.all(whiches.map((which) => take(api.GET('/sluice/v1/requests/{id}/bodies/{which}', { params: { path: { id: r.id, which } } })))) : [];
+      const bodies = r.has_bodies && may ? await Promise.all(whiches.map((which) => take(api.GET('/sluice/v1/requests/{id}/bodies/{which}', { params: { path: { id: r.id, which } } })))) : [];
       download(`${r.id}.json`, shared(r, bodies, hasTexts));
     },
-    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+    onError: (e) => notifications.show({ title: words.notDone, message: e.message, color: 'red' }),
   });
   return (
     <Menu position="bottom-end" width={280}>

@@ -6,19 +6,22 @@ import { useMutation, useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { api, type Key, take } from '../api/client';
+import { useNames } from '../api/costs';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { useAsSeen } from '../parts/as-seen';
 import { BudgetOf } from '../parts/budget';
 import { Confirm, Snippet } from '../parts/dialogs';
-import { count, short } from '../parts/format';
+import { count, local, short } from '../parts/format';
 import { Edited } from '../parts/edited';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
 import { UsageOfKey } from '../parts/usage';
+import { useLikelyModel } from '../parts/target';
 import { UseIt } from '../parts/use-it';
 import { type Column, VTable } from '../parts/vtable';
 
-const limitNames = ['requests_per_minute', 'requests_per_day', 'tokens_per_minute', 'tokens_per_day', 'concurrency', 'sessions'] as const;
+const limitNames = ['requests_per_minute', 'requests_per_hour', 'requests_per_day', 'tokens_per_minute', 'tokens_per_day', 'concurrency', 'sessions'] as const;
 type Limits = Record<(typeof limitNames)[number], number>;
 const pathOf = (id: string) => `/sluice/v1/keys/${encodeURIComponent(id)}`;
 const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
@@ -38,22 +41,23 @@ export default function Keys() {
   const revoke = useMutation({
     mutationFn: (k: string) => take(api.DELETE('/sluice/v1/keys/{id}', { params: { path: { id: k } } })), onSuccess: () => { setDoomed(null); go('/keys'); },
   });
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addKey}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addKey}</Button></Guard>;
   const open = id === undefined ? undefined : keys.data?.find((k) => k.id === decodeURIComponent(id));
   const wanted = text.trim().toLowerCase();
   const rows = useMemo(() => (keys.data ?? []).filter((k) => `${k.label} ${k.id} ${k.org} ${k.user} ${k.tags.join(' ')}`.toLowerCase().includes(wanted)), [keys.data, wanted]);
+  const nameOf = useNames();
   const used = useMemo(() => new Map(series.data?.keys.map((k) => [k.id, k])), [series.data]);
   const columns = useMemo<Column<Key>[]>(() => [
     { id: 'label', head: words.label, width: 'minmax(130px, 2.4fr)', cell: (k) => <><b style={{ fontWeight: 600 }}>{k.label || '–'}</b> <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }}>{k.id}</span> <Origin from={k.origin} /></> },
-    { id: 'owner', head: words.owner, width: 'minmax(90px, 1fr)', from: 900, cell: (k) => <>{[k.org, k.user].filter(Boolean).join(' / ') || <span style={{ color: 'var(--mantine-color-dimmed)' }}>–</span>} {k.tags.map((t) => <span key={t} className="tag">{t}</span>)}</> },
+    { id: 'owner', head: words.owner, width: 'minmax(90px, 1fr)', from: 900, cell: (k) => <span title={[k.org && nameOf('org', k.org), k.user && nameOf('user', k.user), ...k.tags].filter(Boolean).join(' · ')}>{[k.org && nameOf('org', k.org), k.user && nameOf('user', k.user)].filter(Boolean).join(' / ') || <span style={{ color: 'var(--mantine-color-dimmed)' }}>–</span>} {k.tags.map((t) => <span key={t} className="tag">{t}</span>)}</span> },
     { id: 'scopes', head: words.scopes, width: 'minmax(190px, 1fr)', from: 640, cell: (k) => k.scopes.map((s) => (s === 'admin' ? <span key={s} className="status" data-is="warn">{s}</span> : <span key={s} className="tag">{s}</span>)) },
     { id: 'models', head: words.allowedModels, width: 'minmax(90px, 1fr)', from: 1060, cell: (k) => k.allowed_models.join(', ') || words.all },
-    { id: 'limits', head: words.limits, width: 'minmax(90px, 1fr)', from: 960, cell: (k) => limitNames.filter((n) => (k.limits?.[n] ?? 0) > 0).map((n) => `${short(k.limits?.[n], language)} ${words[`short_${n}`]}`).join(', ') || '–' },
-    { id: 'used', head: words.inFiveMinutes, width: '90px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests, language)}{u.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors}</span>}</> : '–'; } },
-    { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? <When iso={k.expires_at} /> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
+    { id: 'limits', head: words.limits, width: 'minmax(90px, 1fr)', from: 960, cell: (k) => { const all = limitNames.filter((n) => (k.limits?.[n] ?? 0) > 0).map((n) => `${short(k.limits?.[n], language)} ${words[`short_${n}`]}`).join(', '); return all ? <span title={all}>{all}</span> : '–'; } },
+    { id: 'used', head: <span title={`${words.requests} ${words.inFiveMinutes}`}>{words.lately}</span>, width: '96px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests + u.refused, language)}{u.errors + u.refused > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors + u.refused}</span>}</> : '–'; } },
+    { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? <>{isExpired(k) && <span className="status" data-is="bad">{words.expired}</span>} <When iso={k.expires_at} /></> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (k) => <Toggle k={k} /> },
-    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (k) => <ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); setDoomed(k); }} aria-label={`${words.delete} ${k.label || k.id}`}><IconTrash size={15} /></ActionIcon> },
-  ], [words, language, used]);
+    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (k) => <Guard><ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); setDoomed(k); }} aria-label={`${words.delete} ${k.label || k.id}`}><IconTrash size={15} /></ActionIcon></Guard> },
+  ], [words, language, used, nameOf]);
   return (
     <Page title={words.keys} actions={add}
       calls={[{ method: 'GET', path: '/sluice/v1/keys' }, { method: 'POST', path: '/sluice/v1/keys', body: { label: 'laptop', scopes: ['inference', 'models'], limits: { requests_per_minute: 60 } } }, { method: 'GET', path: '/sluice/v1/metrics/series?by=key&label=ID' }]}>
@@ -84,8 +88,10 @@ function Toggle({ k }: { k: Key }) {
     nameOf: (x) => x.label || x.id, pathOf: (x) => pathOf(x.id),
     change: ({ id }, enabled) => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id } }, body: { enabled } })),
   });
-  return <span onClick={(e) => e.stopPropagation()}><Switch size="xs" checked={k.enabled} onChange={(e) => run([k], e.currentTarget.checked)} aria-label={`${words.enabled} ${k.label || k.id}`} />{dialog}</span>;
+  return <span onClick={(e) => e.stopPropagation()}><Guard><Switch size="xs" checked={k.enabled} onChange={(e) => run([k], e.currentTarget.checked)} aria-label={`${words.enabled} ${k.label || k.id}`} /></Guard>{dialog}</span>;
 }
+
+const isExpired = (k: Key) => Boolean(k.expires_at) && new Date(k.expires_at ?? 0).getTime() < Date.now();
 
 /* ---- what a key may ---- */
 
@@ -93,8 +99,6 @@ interface Draft {
   label: string; scopes: string[]; allowed: string[]; providers: string[]; addresses: string[]; tags: string[]; org: string; user: string; expires: string; limits: Partial<Record<keyof Limits, number | string>>;
   days: string[]; from: string; until: string; zone: string; isPaused: boolean; bodies: string; isUnlogged: boolean; isUnprompted: boolean;
 }
-
-const local = (iso: string) => { const at = new Date(iso); return Number.isNaN(at.getTime()) ? '' : new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16); };
 
 function draftOf(k: Key | null): Draft {
   return {
@@ -104,10 +108,11 @@ function draftOf(k: Key | null): Draft {
   };
 }
 
-function bodyOf(d: Draft) {
+/** Limits that the form does not know stay what they are. */
+function bodyOf(d: Draft, k: Key | null) {
   return {
-    label: d.label, scopes: d.scopes, allowed_models: d.allowed, providers: d.providers, allowed_ips: d.addresses, tags: d.tags, org: d.org, user: d.user, expires_at: d.expires ? new Date(d.expires).toISOString() : '',
-    limits: Object.fromEntries(limitNames.map((n) => [n, typeof d.limits[n] === 'number' ? d.limits[n] : 0])) as unknown as Limits,
+    label: d.label, scopes: d.scopes, allowed_models: d.allowed, providers: d.providers, allowed_ips: d.addresses, tags: d.tags, org: d.org, user: d.user, expires_at: !d.expires ? '' : k?.expires_at && d.expires === local(k.expires_at) ? k.expires_at : new Date(d.expires).toISOString(),
+    limits: { ...k?.limits, ...Object.fromEntries(limitNames.map((n) => [n, typeof d.limits[n] === 'number' ? d.limits[n] : 0])) } as Limits,
     schedule: { days: d.days, from: d.from, until: d.until, time_zone: d.zone, paused: d.isPaused },
     log_bodies: d.bodies, no_log: d.isUnlogged, no_system_prompt: d.isUnprompted,
   };
@@ -178,30 +183,31 @@ function Inside({ k, onDelete }: { k: Key; onDelete: () => void }) {
   const series = useQuery(lists.series);
   const used = series.data?.keys.find((x) => x.id === k.id);
   const save = useMutation({
-    mutationFn: () => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id: k.id } }, body: bodyOf(d) })),
+    mutationFn: () => take(api.PATCH('/sluice/v1/keys/{id}', { params: { path: { id: k.id } }, body: bodyOf(d, k) })),
     onSuccess: () => notifications.show({ message: `${words.saved}: ${d.label || k.id}`, color: 'teal' }),
   });
   return (
     <Stack gap="md">
+      {isExpired(k) && <Alert color="red" variant="light" p="xs" title={words.expired}><When iso={k.expires_at ?? ''} /></Alert>}
       <div className="facts">
         <div><div className="fact-name">Id</div><div className="fact-value mono">{k.id}</div></div>
         <div><div className="fact-name">{words.created}</div><div className="fact-value">{k.created_at ? <When iso={k.created_at} /> : '–'}</div></div>
-        <div><div className="fact-name">{words.requests} {words.inFiveMinutes}</div><div className="fact-value num">{count(used?.requests ?? 0, language)}{used && used.errors > 0 && <span style={{ color: 'var(--bad)' }}> · {used.errors} {words.errorsShort}</span>}</div></div>
+        <div><div className="fact-name">{words.requests} {words.inFiveMinutes}</div><div className="fact-value num">{count((used?.requests ?? 0) + (used?.refused ?? 0), language)}{used && used.errors + used.refused > 0 && <span style={{ color: 'var(--bad)' }}> · {used.errors + used.refused} {words.errorsShort}</span>}</div></div>
         <div><div className="fact-name">{words.tokens}</div><div className="fact-value num">{short(used?.tokens_in ?? 0, language)} → {short(used?.tokens_out ?? 0, language)}</div></div>
       </div>
       <BudgetOf kind="key" id={k.id} />
       <UsageOfKey id={k.id} />
       <Group gap="xs">
         <Button size="xs" variant="default" component={Link} href={`/requests?key=${encodeURIComponent(k.id)}`}>{words.itsRequests}</Button>
-        <Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.revokeKey}</Button>
+        <Guard><Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.revokeKey}</Button></Guard>
       </Group>
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
           <Fields d={d} put={(change) => setD((old) => ({ ...old, ...change }))} />
           {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="flex-end"><Button type="submit" loading={save.isPending} disabled={d.scopes.length === 0}>{words.save}</Button></Group>
         </Stack>
-      </form>
+      </form></Guard>
     </Stack>
   );
 }
@@ -210,14 +216,16 @@ function NewKey({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   const words = useWords();
   const [d, setD] = useState(() => draftOf(null));
   const models = useQuery({ ...lists.models, enabled: opened });
-  const create = useMutation({ mutationFn: () => take(api.POST('/sluice/v1/keys', { body: bodyOf(d) })), gcTime: 0 });
+  const likely = useLikelyModel();
+  const create = useMutation({ mutationFn: () => take(api.POST('/sluice/v1/keys', { body: bodyOf(d, null) })), gcTime: 0 });
   function close() {
     onClose();
     create.reset();
     setD(draftOf(null));
   }
   const made = create.data?.key;
-  const model = d.allowed[0] ?? models.data?.[0]?.name ?? 'echo';
+  const fits = (name: string) => d.allowed.length === 0 || d.allowed.some((a) => new RegExp(`^${a.replace(/[^*]+/g, (t) => t.replace(/[\\^$.|?+()[\]{}]/g, '\\$&')).replace(/\*/g, '.*')}$`).test(name));
+  const model = [likely, ...(models.data ?? []).map((m) => m.name)].find((n) => n && fits(n)) ?? d.allowed[0] ?? 'echo';
   return (
     <Modal opened={opened} onClose={close} title={words.addKey} size="lg" closeOnClickOutside={!made}>
       {made ? (
@@ -229,7 +237,7 @@ function NewKey({ opened, onClose }: { opened: boolean; onClose: () => void }) {
           <Group justify="flex-end"><Button onClick={close}>{words.close}</Button></Group>
         </Stack>
       ) : (
-        <form onSubmit={(e) => { e.preventDefault(); create.mutate(); }}>
+        <Guard isForm><form onSubmit={(e) => { e.preventDefault(); create.mutate(); }}>
           <Stack>
             <Fields d={d} put={(change) => setD((old) => ({ ...old, ...change }))} />
             {create.error && <Failure error={create.error} />}
@@ -238,7 +246,7 @@ function NewKey({ opened, onClose }: { opened: boolean; onClose: () => void }) {
               <Button type="submit" loading={create.isPending} disabled={d.scopes.length === 0}>{words.create}</Button>
             </Group>
           </Stack>
-        </form>
+        </form></Guard>
       )}
     </Modal>
   );

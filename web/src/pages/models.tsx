@@ -1,5 +1,5 @@
 // Served models: names that clients ask for, and where each leads.
-import { ActionIcon, Badge, Button, Checkbox, Group, Menu, Modal, MultiSelect, NumberInput, Paper, Select, Stack, Switch, Tabs, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Badge, Button, Checkbox, Group, Menu, MultiSelect, NumberInput, Paper, Select, Stack, Switch, Tabs, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconDots, IconMessages, IconPencil, IconPlayerPlay, IconPlus, IconSearch, IconStack2, IconTrash, IconX } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
@@ -8,14 +8,17 @@ import { useLocation, useParams, useSearchParams } from 'wouter';
 import { ask } from '../api/chat';
 import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
+import { strategies, type Strategy } from '../api/routing';
 import { asSeen } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import { Aliases } from '../parts/aliases';
 import { each, Left, useAsSeen } from '../parts/as-seen';
 import { AfterModels } from '../parts/consequences';
+import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { money, said, short, span } from '../parts/format';
 import { Edited } from '../parts/edited';
+import { Guard, useMay } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { ModelAdvanced, modelMore, modelMoreBody } from '../parts/model-advanced';
 import { PriceFields } from '../parts/price-fields';
@@ -24,8 +27,16 @@ import { type Column, type Sort, VTable } from '../parts/vtable';
 
 const capabilities = ['text', 'vision', 'tools', 'reasoning', 'embedding', 'audio', 'image', 'rerank', 'moderation'];
 const aliasTab = '::aliases'; // no provider is called that
-const states = ['enabled', 'disabled', 'missing', 'free', 'unpriced'] as const;
-const isFree = (m: ServedModel) => m.input_nanousd === 0 && m.output_nanousd === 0;
+const states = ['enabled', 'disabled', 'unserved', 'missing', 'free', 'unpriced'] as const;
+
+/** Whether anybody is there to be asked for it. */
+function useServed(): (m: ServedModel) => boolean {
+  const providers = useQuery(lists.providers);
+  return useMemo(() => {
+    const off = new Set(providers.data?.filter((p) => !p.enabled).map((p) => p.name));
+    return (m) => m.enabled && m.targets.some((t) => !off.has(t.provider));
+  }, [providers.data]);
+}
 
 /** Who has no key though its kind asks for one. */
 function useKeyless(): Set<string> {
@@ -68,6 +79,7 @@ export default function Models() {
   const isAdding = search.has('new');
   const [doomed, setDoomed] = useState<ServedModel[]>([]);
   const keyless = useKeyless();
+  const isServed = useServed();
   const query = search.toString();
   const at = (path: string) => `${path}${query ? `?${query}` : ''}`;
   const put = (key: string, value: string | null) => setSearch((old) => { const next = new URLSearchParams(old); if (value && value !== '*') next.set(key, value); else next.delete(key); return next; }, { replace: true });
@@ -82,19 +94,19 @@ export default function Models() {
   const rows = useMemo(() => {
     const lacks = (m: ServedModel) => m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider));
     const fits = (m: ServedModel) => (tab === '*' || m.targets.some((t) => t.provider === tab)) && (!type || m.capabilities.includes(type)) &&
-      (!state || (state === 'missing' ? lacks(m) : state === 'free' ? isFree(m) : state === 'unpriced' ? m.input_nanousd === null : m.enabled === (state === 'enabled'))) && (texts.get(m) ?? '').includes(wanted);
+      (!state || (state === 'missing' ? lacks(m) : state === 'free' ? m.is_free : state === 'unpriced' ? m.input_nanousd === null : state === 'unserved' ? m.enabled && !isServed(m) : state === 'disabled' ? !m.enabled : isServed(m))) && (texts.get(m) ?? '').includes(wanted);
     const sign = sort.down ? -1 : 1;
     const by = (m: ServedModel) => (sort.by === 'context' ? m.context_tokens : sort.by === 'in' ? m.input_nanousd ?? -1 : sort.by === 'out' ? m.output_nanousd ?? -1 : m.name);
     return (models.data ?? []).filter(fits).sort((a, b) => { const [x, y] = [by(a), by(b)]; return sign * (typeof x === 'number' ? x - (y as number) : x < (y as string) ? -1 : x > (y as string) ? 1 : 0); });
-  }, [models.data, texts, keyless, tab, type, state, wanted, sort]);
+  }, [models.data, texts, keyless, isServed, tab, type, state, wanted, sort]);
   const pick = useCallback((n: string, isOn: boolean) => setPicked((old) => { const next = new Set(old); if (isOn) next.add(n); else next.delete(n); return next; }), []);
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addModel}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addModel}</Button></Guard>;
   const chosen = useMemo(() => (picked.size ? (models.data ?? []).filter((m) => picked.has(m.name)) : []), [models.data, picked]);
   const edited = name === undefined ? undefined : models.data?.find((m) => m.name === decodeURIComponent(name));
   const columns = useMemo<Column<ServedModel>[]>(() => [
     { id: 'pick', head: <Checkbox size="xs" aria-label={words.pickAll} checked={rows.length > 0 && rows.every((m) => picked.has(m.name))} indeterminate={picked.size > 0 && !rows.every((m) => picked.has(m.name))} onChange={(e) => setPicked(e.currentTarget.checked ? new Set(rows.map((m) => m.name)) : new Set())} />, width: '22px',
       cell: (m) => <Checkbox size="xs" aria-label={`${words.pick} ${m.name}`} checked={picked.has(m.name)} onClick={(e) => e.stopPropagation()} onChange={(e) => pick(m.name, e.currentTarget.checked)} /> },
-    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: m.enabled ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{isFree(m) && <span className="status" data-is="fine">{words.free}</span>}</span> },
+    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: isServed(m) ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{m.enabled && !isServed(m) && <span className="status" data-is="warn" title={words.nobodyServesHint}>{words.nobodyServes}</span>}{m.is_free && <span className="status" data-is="fine">{words.free}</span>}</span> },
     { id: 'targets', head: words.targets, width: 'minmax(140px, 2fr)', from: 760, cell: (m) => <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }} title={m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join('\n')}>{m.targets[0] ? `${m.targets[0].provider}/${m.targets[0].upstream_model || m.name}` : '–'}{m.targets.length > 1 && ` +${m.targets.length - 1}`}</span> },
     { id: 'type', head: words.capabilities, width: 'minmax(120px, 1.4fr)', from: 920, cell: (m) => m.capabilities.map((c) => <span key={c} className="tag">{c}</span>) },
     { id: 'context', head: words.context, width: '76px', right: true, from: 620, sortable: true, cell: (m) => <Context m={m} /> },
@@ -102,7 +114,7 @@ export default function Models() {
     { id: 'out', head: <span title={words.perMillion}>{words.output} $/M</span>, width: '86px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.output_nanousd) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (m) => <Toggle m={m} /> },
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m])} /> },
-  ], [words, rows, picked, keyless, pick]);
+  ], [words, rows, picked, keyless, isServed, pick]);
   return (
     <Page title={words.models} actions={tab === aliasTab ? undefined : add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
       { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } },
@@ -112,8 +124,8 @@ export default function Models() {
           <Stack gap="sm">
             <Tabs value={tab} onChange={(t) => put('provider', t)} keepMounted={false}>
               <TabList at={tab}>
-                <Tabs.Tab value="*" rightSection={<Tally of={all} />}>{words.all}</Tabs.Tab>
-                {byProvider.map(([p, list]) => <Tabs.Tab key={p} value={p} rightSection={<Tally of={list} />}>{p}</Tabs.Tab>)}
+                <Tabs.Tab value="*" rightSection={<Tally of={all} is={isServed} />}>{words.all}</Tabs.Tab>
+                {byProvider.map(([p, list]) => <Tabs.Tab key={p} value={p} rightSection={<Tally of={list} is={isServed} />}>{p}</Tabs.Tab>)}
                 <Tabs.Tab value={aliasTab} ml="auto">{words.aliases}</Tabs.Tab>
               </TabList>
             </Tabs>
@@ -121,7 +133,7 @@ export default function Models() {
             <Group gap={8}>
               <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} onBlur={() => put('q', text.trim())} w={{ base: '100%', xs: 240 }} />
               <Select size="xs" placeholder={words.capabilities} aria-label={words.capabilities} data={capabilities} value={type} onChange={(v) => put('type', v)} clearable w={{ base: '48%', xs: 150 }} />
-              <Select size="xs" placeholder={words.state} aria-label={words.state} data={states.map((s) => ({ value: s, label: s === 'missing' ? words.noCredential : s === 'free' ? words.free : s === 'unpriced' ? words.unknownPrice : words[s] }))} value={state} onChange={(v) => put('state', v)} clearable w={{ base: '48%', xs: 150 }} />
+              <Select size="xs" placeholder={words.state} aria-label={words.state} data={states.map((s) => ({ value: s, label: s === 'missing' ? words.noCredential : s === 'unserved' ? words.nobodyServes : s === 'free' ? words.free : s === 'unpriced' ? words.unknownPrice : words[s] }))} value={state} onChange={(v) => put('state', v)} clearable w={{ base: '48%', xs: 150 }} />
               <Text size="sm" c="dimmed" role="status">{rows.length} {words.results}</Text>
             </Group>
             {rows.length === 0 ? <Paper withBorder><Empty icon={<IconSearch size={30} />} title={words.noMatch} hint="" /></Paper> : (
@@ -149,19 +161,20 @@ function Context({ m }: { m: ServedModel }) {
   return <>{m.context_tokens > 0 ? short(m.context_tokens, language) : '–'}</>;
 }
 
-function Tally({ of }: { of: ServedModel[] }) {
-  return <Badge size="xs" variant="default">{of.filter((m) => m.enabled).length}/{of.length}</Badge>;
+function Tally({ of, is }: { of: ServedModel[]; is: (m: ServedModel) => boolean }) {
+  return <Badge size="xs" variant="default">{of.filter(is).length}/{of.length}</Badge>;
 }
 
 const Toggle = memo(function Toggle({ m }: { m: ServedModel }) {
   const words = useWords();
   const { run, dialog } = useSwitch();
-  return <span onClick={(e) => e.stopPropagation()}><Switch size="xs" checked={m.enabled} onChange={(e) => run([m], e.currentTarget.checked)} aria-label={`${words.enabled} ${m.name}`} />{dialog}</span>;
+  return <span onClick={(e) => e.stopPropagation()}><Guard><Switch size="xs" checked={m.enabled} onChange={(e) => run([m], e.currentTarget.checked)} aria-label={`${words.enabled} ${m.name}`} /></Guard>{dialog}</span>;
 });
 
 function Acts({ m, onDelete }: { m: ServedModel; onDelete: () => void }) {
   const words = useWords();
   const [, go] = useLocation();
+  const may = useMay('admin');
   const test = useMutation({
     mutationFn: () => ask({ model: m.name, maxTokens: 16, messages: [{ role: 'user', content: 'Say hello.' }] }),
     onSuccess: (a) => notifications.show({ title: `${m.name}: ${words.answered} ${span(a.totalUs)}`, message: (a.text || a.thinking).slice(0, 200), color: 'teal' }),
@@ -169,14 +182,14 @@ function Acts({ m, onDelete }: { m: ServedModel; onDelete: () => void }) {
   });
   return (
     <Group gap={0} justify="flex-end" wrap="nowrap" onClick={(e) => e.stopPropagation()}>
-      <ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${m.name}`}><IconPlayerPlay size={15} /></ActionIcon>
+      <Guard role="member"><ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${m.name}`}><IconPlayerPlay size={15} /></ActionIcon></Guard>
       <Menu position="bottom-end">
         <Menu.Target><ActionIcon variant="subtle" color="gray" size="sm" aria-label={`${words.actions} ${m.name}`}><IconDots size={15} /></ActionIcon></Menu.Target>
         <Menu.Dropdown>
           <Menu.Item leftSection={<IconPencil size={14} />} onClick={() => go(`/models/${encodeURIComponent(m.name)}`)}>{words.edit}</Menu.Item>
           <Menu.Item leftSection={<IconMessages size={14} />} onClick={() => go(`/playground?model=${encodeURIComponent(m.name)}`)}>{words.tryIt}</Menu.Item>
           <Menu.Item leftSection={<IconSearch size={14} />} onClick={() => go(`/requests?model=${encodeURIComponent(m.name)}`)}>{words.itsRequests}</Menu.Item>
-          <Menu.Item color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Menu.Item>
+          <Menu.Item color="red" leftSection={<IconTrash size={14} />} disabled={!may} onClick={onDelete}>{words.delete}</Menu.Item>
         </Menu.Dropdown>
       </Menu>
     </Group>
@@ -190,9 +203,9 @@ function Bulk({ models, onDone, onDelete }: { models: ServedModel[]; onDone: () 
     <Paper withBorder shadow="md" px="md" py={8} className="bulk" role="toolbar" aria-label={words.actions}>
       <Group gap="xs">
         <Text size="sm" fw={600}>{models.length} {words.chosen}</Text>
-        <Button size="compact-sm" variant="default" loading={isBusy} onClick={() => run(models, true)}>{words.enable}</Button>
+        <Guard><Button size="compact-sm" variant="default" loading={isBusy} onClick={() => run(models, true)}>{words.enable}</Button>
         <Button size="compact-sm" variant="default" loading={isBusy} onClick={() => run(models, false)}>{words.disable}</Button>
-        <Button size="compact-sm" variant="light" color="red" onClick={onDelete}>{words.delete}</Button>
+        <Button size="compact-sm" variant="light" color="red" onClick={onDelete}>{words.delete}</Button></Guard>
         <Button size="compact-sm" variant="subtle" color="gray" ml="auto" onClick={onDone}>{words.clear}</Button>
       </Group>
       {dialog}
@@ -248,7 +261,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
     mutationFn: async () => {
       const body = {
         targets: targets.filter((t) => t.provider).map(written), capabilities: caps, show_alias: showsAlias,
-        ...(typeof context === 'number' && { context_tokens: context }), ...(typeof longest === 'number' && { max_output_tokens: longest }),
+        context_tokens: typeof context === 'number' ? context : -1, max_output_tokens: typeof longest === 'number' ? longest : -1, // -1: nobody knows
         ...modelMoreBody(more, old),
       };
       if (old) await take(api.PATCH('/sluice/v1/models/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
@@ -258,12 +271,12 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
   });
   const put = (i: number, change: Partial<(typeof targets)[number]>) => setTargets(targets.map((t, k) => (k === i ? { ...t, ...change } : t)));
   return (
-    <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addModel} size="lg">
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Dialog onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addModel} size="lg">
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
           <TextInput label={words.modelName} value={name} onChange={(e) => setName(e.currentTarget.value)} required classNames={{ input: 'mono' }} data-autofocus description={old ? words.renameHint : undefined} />
           <Stack gap={6}>
-            <Text size="sm" fw={500}>{words.targets} <Text span size="xs" c="dimmed">{words.targetsHint}</Text></Text>
+            <Text size="sm" fw={500}>{words.targets} <Text span size="xs" c="dimmed">{old && old.strategy !== 'priority' && (strategies as readonly string[]).includes(old.strategy) ? words[`say_${old.strategy as Strategy}`] : words.targetsHint}</Text></Text>
             {targets.map((t, i) => (
               <Group key={i} gap={6} wrap="nowrap">
                 <Select aria-label={`${words.provider} ${i + 1}`} placeholder={words.provider} data={providers.data?.map((p) => p.name) ?? []} value={t.provider || null}
@@ -295,7 +308,7 @@ function ModelForm({ old, onClose, onDelete }: { old: ServedModel | null; onClos
             </Group>
           </Group>
         </Stack>
-      </form>
-    </Modal>
+      </form></Guard>
+    </Dialog>
   );
 }

@@ -9,7 +9,7 @@ import { problems, told } from '../api/problems';
 import { latest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { Choice } from '../parts/choice';
-import { count, counted, money, short, span } from '../parts/format';
+import { changedWords, count, counted, money, said, short, span } from '../parts/format';
 import { requestIdle } from '../parts/idle';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Failure, Loaded, Page, When } from '../parts/pieces';
@@ -102,10 +102,10 @@ function Tiles() {
   const sum = useMemo(() => {
     const s = { minute: 0, requests: 0, errors: 0, out: 0, ttft: 0, answered: 0, busy: 0 };
     for (const p of series.data?.series ?? []) {
-      s.requests += p.requests;
-      s.errors += p.errors;
+      s.requests += p.requests + p.refused;
+      s.errors += p.errors + p.refused;
       s.out += p.tokens_out;
-      if (p.t > -60) s.minute += p.requests;
+      if (p.t > -60) s.minute += p.requests + p.refused;
       if (p.ttft_ms > 0) { s.ttft += p.ttft_ms * p.requests; s.answered += p.requests; }
       s.busy += (p.avg_ms * p.requests) / 1000;
     }
@@ -113,7 +113,7 @@ function Tiles() {
   }, [series.data]);
   return (
     <section className="card tiles" aria-label={words.now}>
-      <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? counted(series.data.active_streams, words.stream, words.streams, language) : undefined} to="/requests" />
+      <Tile name={words.inFlight} value={series.data ? count(series.data.in_flight, language) : '–'} note={series.data ? counted(series.data.active_streams, words.stream, words.streamsNow, language) : undefined} to="/requests" />
       <Tile name={words.requestsAMinute} value={count(sum.minute, language)} note={`${short(sum.requests, language)} ${words.inFiveMinutes}`} />
       <Tile name={words.errorRate} value={sum.requests ? `${((100 * sum.errors) / sum.requests).toFixed(sum.errors ? 1 : 0)} %` : '–'} note={`${count(sum.errors, language)} ${words.inFiveMinutes}`} to="/requests?status=error" {...(sum.errors > 0 && sum.errors / sum.requests > 0.05 && { is: 'bad' as const })} />
       <Tile name={words.ttft} value={sum.answered ? span(Math.round((sum.ttft / sum.answered) * 1000)) : '–'} note={words.mean} />
@@ -141,24 +141,22 @@ function Figures() {
   const data = label === null ? all.data : of.data;
   const { times, good, bad, ttft, total, tokensIn, tokensOut, cost } = useMemo(() => {
     const n = 300 / step;
-    const buckets = Array.from({ length: n }, () => ({ good: 0, bad: 0, in: 0, out: 0, cost: 0, ttft: 0, answered: 0, ms: 0, all: 0 }));
+    const buckets = Array.from({ length: n }, () => ({ good: 0, bad: 0, in: 0, out: 0, cost: 0, ttft: 0, answered: 0, ms: 0 }));
     for (const p of data?.series ?? []) {
       const b = buckets[Math.floor((299 + p.t) / step)];
       if (!b) continue;
       b.good += p.requests - p.errors;
-      b.bad += p.errors;
+      b.bad += p.errors + p.refused;
       b.in += p.tokens_in;
       b.out += p.tokens_out;
       b.cost += p.cost_nanousd;
-      b.ms += p.avg_ms * p.requests;
-      b.all += p.requests;
-      if (p.ttft_ms > 0) { b.ttft += p.ttft_ms * p.requests; b.answered += p.requests; }
+      if (p.ttft_ms > 0) { b.ttft += p.ttft_ms * p.requests; b.ms += p.answered_ms * p.requests; b.answered += p.requests; } // both of those that were answered
     }
     const now = Math.floor(Date.now() / 1000);
     return {
       times: buckets.map((_, i) => now - 300 + i * step),
       good: buckets.map((b) => (b.good + b.bad) / step), bad: buckets.map((b) => b.bad / step),
-      ttft: buckets.map((b) => (b.answered ? b.ttft / b.answered : null)), total: buckets.map((b) => (b.all ? b.ms / b.all : null)),
+      ttft: buckets.map((b) => (b.answered ? b.ttft / b.answered : null)), total: buckets.map((b) => (b.answered ? b.ms / b.answered : null)),
       tokensIn: buckets.map((b) => b.in / step), tokensOut: buckets.map((b) => b.out / step), cost: buckets.map((b) => (b.cost * 60) / step),
     };
   }, [data]);
@@ -194,14 +192,15 @@ function Figures() {
               {table.toSorted((a, b) => b.requests - a.requests).slice(0, 8).map((r) => (
                 <tr key={r.id} className="clickable" aria-selected={label === r.id} onClick={() => setLabel(label === r.id ? null : r.id)}>
                   <td><button type="button" className="vt-sort mono">{r.label || r.id || words.none}</button></td>
-                  <td className="right">{count(r.requests, language)}</td>
-                  <td className="right" style={r.errors ? { color: 'var(--bad)' } : undefined}>{r.errors ? `${((100 * r.errors) / r.requests).toFixed(1)} %` : '0'}</td>
-                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td><td className="right">{r.unpriced === r.requests ? '–' : money(r.cost_nanousd)}</td>
-                  <td className="right">{r.ttft_ms > 0 ? ms(r.ttft_ms) : '–'}</td><td className="right">{ms(r.avg_ms)}</td>
+                  <td className="right">{count(r.requests + r.refused, language)}</td>
+                  <td className="right" style={r.errors + r.refused ? { color: 'var(--bad)' } : undefined}>{r.errors + r.refused ? `${((100 * (r.errors + r.refused)) / (r.requests + r.refused)).toFixed(1)} %` : '0'}</td>
+                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td><td className="right">{r.unpriced >= r.requests ? '–' : money(r.cost_nanousd)}</td>
+                  <td className="right">{r.ttft_ms > 0 ? ms(r.ttft_ms) : '–'}</td><td className="right">{r.answered_ms > 0 ? ms(r.answered_ms) : '–'}</td>
                 </tr>
               ))}
             </tbody>
           </table>
+          {table.length > 8 && <p className="card-text">{words.firstOf} {count(table.length, language)}</p>}
         </div>
       )}
     </section>
@@ -215,7 +214,7 @@ function Changes() {
       <Head title={words.whatChanged} to="/settings/history" />
       <Loaded query={useQuery(lists.versions)}>
         {(all) => all.length === 0 ? <Empty icon={<IconHistory size={28} />} title={words.none} hint="" />
-          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{v.what}</span><span className="dim ell">{v.actor}</span><When iso={v.at} /></li>)}</ul>}
+          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{changedWords(words, v.what)}</span><span className="dim ell">{said(words, 'actor', v.actor)}</span><When iso={v.at} /></li>)}</ul>}
       </Loaded>
     </section>
   );

@@ -1,5 +1,5 @@
 // A conversation with one to four models at once, in any client format.
-import { ActionIcon, Alert, Button, Code, Collapse, FileButton, Group, JsonInput, Modal, NumberInput, Paper, Select, SimpleGrid, Stack, Tabs, Text, Textarea, Tooltip } from '@mantine/core';
+import { ActionIcon, Alert, Button, Code, Collapse, FileButton, Group, JsonInput, NumberInput, Paper, Select, SimpleGrid, Stack, Tabs, Text, Textarea, Tooltip } from '@mantine/core';
 import { IconAdjustments, IconBulb, IconCode, IconPaperclip, IconPlayerStop, IconPlus, IconSend, IconTool, IconTrash, IconX } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useRef, useState } from 'react';
@@ -10,9 +10,11 @@ import { lists } from '../api/lists';
 import { one } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { copies } from '../parts/copies';
+import { Dialog } from '../parts/dialog';
 import { Snippet } from '../parts/dialogs';
-import { count, money, short, span } from '../parts/format';
+import { count, money, short, span, speedOf } from '../parts/format';
 import { Loaded, Page } from '../parts/pieces';
+import { TargetSelect, useLikelyModel } from '../parts/target';
 
 interface Turn { question: string; media: Media[]; answer: Answer | null; error: string }
 interface Lane { id: number; model: string; turns: Turn[] }
@@ -46,7 +48,9 @@ async function mediaOf(file: File): Promise<Media> {
 function Bench({ names }: { names: string[] }) {
   const words = useWords();
   const [search] = useSearchParams();
-  const [lanes, setLanes] = useState<Lane[]>([{ id: 1, model: search.get('model') ?? names[0] ?? '', turns: [] }]);
+  const likely = useLikelyModel();
+  const [chosen, setLanes] = useState<Lane[]>([{ id: 1, model: search.get('model') ?? '', turns: [] }]);
+  const lanes = chosen.map((l) => (l.model ? l : { ...l, model: likely })); // until another is chosen
   const [format, setFormat] = useState<Format>('OpenAI Chat');
   const [knobs, setKnobs] = useState<Knobs>({ system: '', maxTokens: '', temperature: '', topP: '', effort: null, tools: '' });
   const [hasKnobs, setHasKnobs] = useState(false);
@@ -113,7 +117,7 @@ function Bench({ names }: { names: string[] }) {
         <Select size="xs" label={words.clientFormat} data={Object.keys(formats)} value={format} onChange={(f) => f && setFormat(f as Format)} allowDeselect={false} w={{ base: '100%', xs: 170 }} />
         <Button size="xs" variant={hasKnobs ? 'light' : 'default'} leftSection={<IconAdjustments size={15} />} onClick={() => setHasKnobs(!hasKnobs)} aria-expanded={hasKnobs}>{words.parameters}</Button>
         <Button size="xs" variant="default" leftSection={<IconPlus size={15} />} disabled={lanes.length >= 4}
-          onClick={() => setLanes([...lanes, { id: Math.max(...lanes.map((l) => l.id)) + 1, model: names[lanes.length % Math.max(1, names.length)] ?? '', turns: [] }])}>{words.compare}</Button>
+          onClick={() => setLanes([...lanes, { id: Math.max(...lanes.map((l) => l.id)) + 1, model: names.find((n) => !lanes.some((l) => l.model === n)) ?? likely, turns: [] }])}>{words.compare}</Button>
         <Button size="xs" variant="default" leftSection={<IconTrash size={15} />} onClick={() => setLanes(lanes.map((l) => ({ ...l, turns: [] })))}>{words.clear}</Button>
       </Group>
       <Collapse expanded={hasKnobs}>
@@ -138,7 +142,7 @@ function Bench({ names }: { names: string[] }) {
           <Paper key={l.id} withBorder p="sm" component="section" aria-label={`${words.model} ${l.id}`}>
             <Stack gap="sm">
               <Group gap={6} wrap="nowrap">
-                <Select size="xs" aria-label={`${words.model} ${l.id}`} placeholder={words.pickModel} data={names.includes(l.model) || !l.model ? names : [l.model, ...names]} value={l.model || null} onChange={(m) => m && change(l.id, (old) => ({ ...old, model: m }))} allowDeselect={false} searchable limit={100} flex={1} />
+                <TargetSelect size="xs" aria-label={`${words.model} ${l.id}`} placeholder={words.pickModel} value={l.model} onChange={(m) => m && change(l.id, (old) => ({ ...old, model: m }))} allowDeselect={false} flex={1} />
                 <Tooltip label={words.copyAs}><ActionIcon variant="subtle" color="gray" onClick={() => { try { setCopied(asked(l.turns.length ? { ...l, turns: l.turns.slice(0, -1) } : l, l.turns.at(-1)?.question ?? (text || 'Hello'), l.turns.at(-1)?.media ?? media)); } catch (e) { setFault((e as Error).message); } }} aria-label={`${words.copyAs} ${l.model}`}><IconCode size={16} /></ActionIcon></Tooltip>
                 {lanes.length > 1 && <ActionIcon variant="subtle" color="gray" onClick={() => setLanes(lanes.filter((x) => x.id !== l.id))} aria-label={`${words.close} ${l.model}`}><IconX size={16} /></ActionIcon>}
               </Group>
@@ -186,7 +190,7 @@ function TurnView({ t, isRunning }: { t: Turn; isRunning: boolean }) {
   const isOver = !isRunning && a !== null;
   const record = useQuery({ ...one(a?.requestId ?? ''), enabled: isOver && Boolean(a?.requestId), retry: 3, retryDelay: 400 });
   const cost = record.data?.cost_nanousd;
-  const speed = a && a.output && a.totalUs > a.firstUs && a.firstUs > 0 ? (a.output / (a.totalUs - a.firstUs)) * 1e6 : 0;
+  const speed = a ? speedOf(a.output, a.totalUs, a.firstUs) : null;
   return (
     <Stack gap={6}>
       <Paper p="xs" bg="var(--mantine-primary-color-light)"><Text size="sm" className="said">{t.question}</Text>{t.media.length > 0 && <Group gap={4} mt={4}>{t.media.map((m, i) => <MediaTag key={i} m={m} />)}</Group>}</Paper>
@@ -201,7 +205,7 @@ function TurnView({ t, isRunning }: { t: Turn; isRunning: boolean }) {
           <span className="tag">{words.ttft} {span(a.firstUs)}</span>
           <span className="tag">{words.duration} {span(a.totalUs)}</span>
           <span className="tag">{words.tokens} {count(a.input, language)} → {count(a.output, language)}</span>
-          {speed > 0 && isOver && <span className="tag">{speed < 10 ? speed.toFixed(1) : short(Math.round(speed), language)} {words.perSecondShort}</span>}
+          {speed !== null && isOver && <span className="tag">{speed < 10 ? speed.toFixed(1) : short(Math.round(speed), language)} {words.perSecondShort}</span>}
           {cost !== undefined && <span className="tag">{words.cost} {cost === null ? words.unknownPrice : money(cost)}</span>}
           {isOver && a.requestId && <Link href={`/requests/${encodeURIComponent(a.requestId)}`} className="quiet">{words.lookAtIt}</Link>}
         </Group>
@@ -217,11 +221,11 @@ function CopyAs({ q, onClose }: { q: Question; onClose: () => void }) {
   const origin = apiUrl.href.replace(/\/$/, '');
   const texts = copies(q, origin, path, body);
   return (
-    <Modal opened onClose={onClose} title={words.copyAs} size="xl">
+    <Dialog onClose={onClose} title={words.copyAs} size="xl">
       <Tabs defaultValue="curl">
         <Tabs.List mb="sm" className="tabs-row">{texts.map(([n]) => <Tabs.Tab key={n} value={n}>{n}</Tabs.Tab>)}</Tabs.List>
         {texts.map(([n, t]) => <Tabs.Panel key={n} value={n}><Snippet text={t} /></Tabs.Panel>)}
       </Tabs>
-    </Modal>
+    </Dialog>
   );
 }

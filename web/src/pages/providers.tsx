@@ -1,10 +1,11 @@
 // Providers as cards: what they are, where, with which credential, how they do; and each with the models it has.
-import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Drawer, Group, Modal, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Drawer, Group, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconBuildingWarehouse, IconEye, IconEyeOff, IconPencil, IconPlayerPlay, IconPlus, IconRefresh, IconSearch, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Link, useLocation, useParams, useSearchParams } from 'wouter';
+import { ask } from '../api/chat';
 import { api, type Provider, type ServedModel, take } from '../api/client';
 import { discovered, lists } from '../api/lists';
 import { routing, stateOf } from '../api/routing';
@@ -12,8 +13,10 @@ import { useSpeech, useWords } from '../i18n';
 import { useAsSeen } from '../parts/as-seen';
 import { Catalogue } from '../parts/catalogue';
 import { AfterProvider } from '../parts/consequences';
+import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { count, counted, said, span } from '../parts/format';
+import { Guard } from '../parts/guard';
 import { Mark } from '../parts/mark';
 import { Edited } from '../parts/edited';
 import { ProviderAdvanced, providerMore, providerMoreBody } from '../parts/provider-advanced';
@@ -33,7 +36,8 @@ export default function Providers() {
   const [search, setSearch] = useSearchParams();
   const isAdding = search.has('new');
   const setAdding = (is: boolean) => setSearch(is ? { new: '' } : {}, { replace: true });
-  const [edited, setEdited] = useState<string | null>(null); // a name
+  const edited = search.get('edit'); // a name
+  const setEdited = (p: string | null) => setSearch((was) => { const next = new URLSearchParams(was); if (p === null) next.delete('edit'); else next.set('edit', p); return next; }, { replace: p === null });
   const [doomed, setDoomed] = useState<Provider | null>(null);
   const remove = useMutation({
     mutationFn: (n: string) => take(api.DELETE('/sluice/v1/providers/{name}', { params: { path: { name: n }, query: { cascade: true } } })), onSuccess: () => { setDoomed(null); go('/providers'); },
@@ -44,7 +48,7 @@ export default function Providers() {
     return found;
   }, [models.data]);
   const changed = edited === null ? undefined : providers.data?.find((p) => p.name === edited);
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addProvider}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setAdding(true)}>{words.addProvider}</Button></Guard>;
   const open = name === undefined ? undefined : providers.data?.find((p) => p.name === decodeURIComponent(name));
   return (
     <Page title={words.providers} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/providers' }, { method: 'POST', path: '/sluice/v1/providers', body: { name: 'work', type: 'openai', api_key: '…' } },
@@ -55,7 +59,7 @@ export default function Providers() {
             {all.length > 9 && <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 240 }} />}
             <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="md">
               {all.filter((p) => `${p.name} ${p.type} ${p.base_url}`.toLowerCase().includes(text.trim().toLowerCase())).map((p) => (
-                <ProviderCard key={p.name} p={p} n={served.get(p.name)?.length ?? 0} onEdit={() => setEdited(p.name)} onDelete={() => setDoomed(p)} />
+                <ProviderCard key={p.name} p={p} served={served.get(p.name) ?? []} onEdit={() => setEdited(p.name)} onDelete={() => setDoomed(p)} />
               ))}
             </SimpleGrid>
           </Stack>
@@ -99,22 +103,30 @@ function Health({ p }: { p: Provider }) {
 
 /** How much of its vendor's windows is used, as far as the vendor says. */
 function Quotas({ name }: { name: string }) {
+  const words = useWords();
   const quotas = useQuery(routing.quotas);
   const mine = quotas.data?.filter((q) => q.provider === name) ?? [];
   if (mine.length === 0) return null;
-  return <Stack gap={4}>{mine.slice(0, 3).map((q) => <Group key={q.id} gap={8} wrap="nowrap"><Text size="xs" c="dimmed" w={62} className="ell">{q.window}</Text><div style={{ flex: 1 }}><QuotaMeter q={q} /></div></Group>)}</Stack>;
+  return <Stack gap={4}>{mine.slice(0, 3).map((q) => <Group key={q.id} gap={8} wrap="nowrap"><Text size="xs" c="dimmed" w={62} className="ell">{said(words, 'window', q.window)}</Text><div style={{ flex: 1 }}><QuotaMeter q={q} /></div></Group>)}</Stack>;
 }
 
-function useTest(p: Provider) {
+/** Asks one of the models that are served from it, or else for the models that it has. */
+function useTest(p: Provider, served: readonly ServedModel[]) {
   const { words, language } = useSpeech();
   const queries = useQueryClient();
   return useMutation({
     mutationFn: async () => {
+      const talks = (m: ServedModel) => m.capabilities.length === 0 || m.capabilities.includes('text');
+      const target = served.filter((m) => m.enabled && talks(m)).flatMap((m) => m.targets.filter((t) => t.provider === p.name).map((t) => t.upstream_model || m.name))[0] ?? (p.type === 'echo' ? 'echo' : undefined);
+      if (target !== undefined) {
+        const answer = await ask({ model: `${p.name}/${target}`, maxTokens: 16, messages: [{ role: 'user', content: 'Say hello.' }] });
+        return { us: answer.totalUs, message: `${target}: ${(answer.text || answer.thinking).slice(0, 200)}` };
+      }
       const begun = performance.now();
       const found = await queries.fetchQuery({ ...discovered(p.name), staleTime: 0 });
-      return { n: found.length, us: Math.round((performance.now() - begun) * 1000) };
+      return { us: Math.round((performance.now() - begun) * 1000), message: counted(found.length, words.model, words.models, language) };
     },
-    onSuccess: ({ n, us }) => notifications.show({ title: `${p.name}: ${words.answered} ${span(us)}`, message: counted(n, words.model, words.models, language), color: 'teal' }),
+    onSuccess: ({ us, message }) => notifications.show({ title: `${p.name}: ${words.answered} ${span(us)}`, message, color: 'teal' }),
     onError: (e) => notifications.show({ title: p.name, message: e.message, color: 'red' }),
   });
 }
@@ -124,7 +136,7 @@ function useNeedsKey(p: Provider): boolean {
   return useQuery(lists.kinds).data?.find((k) => k.id === p.type)?.key_env !== '';
 }
 
-function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEdit: () => void; onDelete: () => void }) {
+function ProviderCard({ p, served, onEdit, onDelete }: { p: Provider; served: ServedModel[]; onEdit: () => void; onDelete: () => void }) {
   const words = useWords();
   const { language } = useSpeech();
   const needsKey = useNeedsKey(p);
@@ -132,24 +144,24 @@ function ProviderCard({ p, n, onEdit, onDelete }: { p: Provider; n: number; onEd
     nameOf: (x) => x.name, pathOf: (x) => pathOf(x.name),
     change: ({ name }, enabled) => take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name } }, body: { enabled } })),
   });
-  const test = useTest(p);
+  const test = useTest(p, served);
   return (
     <Card withBorder padding="md" pos="relative" className="clickable">
       <Link href={`/providers/${encodeURIComponent(p.name)}`} className="card-link" aria-label={p.name} />
       <Stack gap={10} h="100%" opacity={p.enabled ? 1 : 0.75}>
         <Group justify="space-between" wrap="nowrap">
           <Group gap={10} wrap="nowrap" miw={0}><Mark name={p.name} size={34} /><div style={{ minWidth: 0 }}><Text fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.type}</Text></div></Group>
-          <Switch size="xs" className="over" checked={p.enabled} onChange={(e) => run([p], e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
+          <Guard><Switch size="xs" className="over" checked={p.enabled} onChange={(e) => run([p], e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} /></Guard>
         </Group>
         <Health p={p} />
         <Quotas name={p.name} />
         <Text size="xs" c="dimmed" className="mono ell" title={p.base_url}>{p.base_url || words.local}</Text>
         <Group justify="space-between" mt="auto" wrap="nowrap">
-          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : needsKey ? words.noCredential : words.noKeyNeeded} · {counted(n, words.model, words.models, language)} <Origin from={p.origin} /></Text>
+          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : needsKey ? words.noCredential : words.noKeyNeeded} · {counted(served.length, words.model, words.models, language)} <Origin from={p.origin} /></Text>
           <Group gap={0} wrap="nowrap" className="over">
-            <Tooltip label={words.test}><ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`}><IconPlayerPlay size={15} /></ActionIcon></Tooltip>
-            <ActionIcon variant="subtle" color="gray" size="sm" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={15} /></ActionIcon>
-            <ActionIcon variant="subtle" color="red" size="sm" onClick={onDelete} aria-label={`${words.delete} ${p.name}`}><IconTrash size={15} /></ActionIcon>
+            <Tooltip label={p.enabled ? words.test : words.disabled}><ActionIcon variant="subtle" size="sm" loading={test.isPending} disabled={!p.enabled} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`}><IconPlayerPlay size={15} /></ActionIcon></Tooltip>
+            <Guard><ActionIcon variant="subtle" color="gray" size="sm" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={15} /></ActionIcon>
+            <ActionIcon variant="subtle" color="red" size="sm" onClick={onDelete} aria-label={`${words.delete} ${p.name}`}><IconTrash size={15} /></ActionIcon></Guard>
           </Group>
         </Group>
       </Stack>
@@ -166,7 +178,7 @@ function Reveal({ p }: { p: Provider }) {
   return (
     <Group gap={4} wrap="nowrap">
       <span className="mono">{show.data ? show.data.api_key : p.api_key}</span>
-      <ActionIcon size="xs" variant="subtle" color="gray" loading={show.isPending} onClick={() => (show.data ? show.reset() : show.mutate())} aria-label={show.data ? words.hide : words.reveal}>{show.data ? <IconEyeOff size={14} /> : <IconEye size={14} />}</ActionIcon>
+      <Guard><ActionIcon size="xs" variant="subtle" color="gray" loading={show.isPending} onClick={() => (show.data ? show.reset() : show.mutate())} aria-label={show.data ? words.hide : words.reveal}>{show.data ? <IconEyeOff size={14} /> : <IconEye size={14} />}</ActionIcon></Guard>
       {show.error && <Text size="xs" c="var(--mantine-color-error)">{show.error.message}</Text>}
     </Group>
   );
@@ -184,7 +196,7 @@ function Inside({ p, served, onEdit, onDelete }: { p: Provider; served: ServedMo
         <Group gap={8}>
           <Button size="xs" variant="default" component={Link} href={`/requests?provider=${encodeURIComponent(p.name)}`}>{words.itsRequests}</Button>
           <Button size="xs" variant="default" leftSection={<IconPencil size={14} />} onClick={onEdit}>{words.edit}</Button>
-          <Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Button>
+          <Guard><Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Button></Guard>
         </Group>
       </Group>
       <div className="facts">
@@ -223,7 +235,7 @@ function Found({ p, ids, served }: { p: Provider; ids: readonly string[]; served
   const add = useMutation({
     mutationFn: () => take(api.POST('/admin/api/config/models', { body: { provider: p.name, models: [...picked] } })),
     onSuccess: (a) => { notifications.show({ message: `${words.served}: ${a.added?.length ?? 0}${a.skipped?.length ? ` · ${words.skipped}: ${a.skipped.length}` : ''}`, color: 'teal' }); setPicked(new Set()); },
-    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+    onError: (e) => notifications.show({ title: words.notDone, message: e.message, color: 'red' }),
   });
   const rows = ids.filter((id) => id.toLowerCase().includes(text.trim().toLowerCase()));
   const free = rows.filter((id) => !known.has(id));
@@ -232,7 +244,7 @@ function Found({ p, ids, served }: { p: Provider; ids: readonly string[]; served
     <Stack gap="xs">
       <Group gap="xs">
         <TextInput size="xs" placeholder={words.search} aria-label={words.search} leftSection={<IconSearch size={14} />} value={text} onChange={(e) => setText(e.currentTarget.value)} w={220} />
-        <Button size="xs" disabled={picked.size === 0} loading={add.isPending} onClick={() => add.mutate()}>{words.serve} {picked.size > 0 && picked.size}</Button>
+        <Guard><Button size="xs" disabled={picked.size === 0} loading={add.isPending} onClick={() => add.mutate()}>{words.serve} {picked.size > 0 && picked.size}</Button></Guard>
         <Anchor component="button" type="button" size="xs" c="dimmed" onClick={() => setPicked(picked.size ? new Set() : new Set(free))}>{picked.size ? words.clear : `${words.pickAll} (${free.length})`}</Anchor>
       </Group>
       <Paper withBorder>
@@ -253,30 +265,30 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
   const [type, setType] = useState(old?.type ?? '');
   const [url, setUrl] = useState(old?.base_url ?? '');
   const [key, setKey] = useState('');
-  const [proxy, setProxy] = useState('');
+  const [proxy, setProxy] = useState(old?.proxy ?? '');
   const [version, setVersion] = useState('');
   const kind = kinds.data?.find((k) => k.id === type);
   const [changed, setMore] = useState<ReturnType<typeof providerMore> | null>(null); // null: as it is, which the list of kinds may still tell
   const more = changed ?? providerMore(old, kind);
   const save = useMutation({
     mutationFn: async () => {
-      const body = { type, base_url: url === kind?.base_url ? '' : url, ...(key && { api_key: key }), ...(proxy && { proxy }), ...(version && { api_version: version }), ...providerMoreBody(more, old, kind) };
+      const body = { type, base_url: url === kind?.base_url ? '' : url, ...(key && { api_key: key }), ...(proxy !== (old?.proxy ?? '') && { proxy: proxy.trim() }), ...(version && { api_version: version }), ...providerMoreBody(more, old, kind) };
       if (old) await take(api.PATCH('/sluice/v1/providers/{name}', { params: { path: { name: old.name } }, body: { ...body, ...(name !== old.name && { name }) } }));
       else await take(api.POST('/sluice/v1/providers', { body: { name, ...body } }));
     },
     onSuccess: () => { if (old && name !== old.name) onRenamed(name); onClose(); },
   });
   return (
-    <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addProvider} size={type ? 'md' : 'xl'}>
+    <Dialog onClose={onClose} title={old ? `${words.edit}: ${old.name}` : words.addProvider} size={type ? 'md' : 'xl'}>
       {!type ? <Catalogue title={words.kind} picked="" withEcho onPick={(k) => { setType(k.id); setUrl(k.base_url); if (!name) setName(k.id); }} /> : (
-        <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+        <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
           <Stack>
             <Group justify="space-between"><Group gap="sm"><Mark name={kind?.title ?? type} /><Text fw={600}>{kind?.title ?? type}</Text></Group>{!old && <Button size="compact-xs" variant="subtle" color="gray" onClick={() => { setType(''); setName(''); }}>{words.change}</Button>}</Group>
             <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required description={old ? words.renameHint : undefined} />
             {type !== 'echo' && <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" classNames={{ input: 'mono' }} required={kind?.base_url === ''} />}
             {type !== 'echo' && <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.is_local ? words.noKeyNeeded : kind?.key_env} autoComplete="off" />}
             {type.startsWith('azure') && <TextInput label="api-version" value={version} onChange={(e) => setVersion(e.currentTarget.value)} placeholder="2025-04-01-preview" required={!old} />}
-            {type !== 'echo' && <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder={old?.proxy || 'http://, socks5://'} />}
+            {type !== 'echo' && <TextInput label={words.proxy} value={proxy} onChange={(e) => setProxy(e.currentTarget.value)} placeholder="http://, socks5://" />}
             <ProviderAdvanced old={old} kind={kind} more={more} put={setMore} />
             {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
             <Group justify="flex-end">
@@ -284,8 +296,8 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
               <Button type="submit" loading={save.isPending} disabled={!type || !name}>{old ? words.save : words.add}</Button>
             </Group>
           </Stack>
-        </form>
+        </form></Guard>
       )}
-    </Modal>
+    </Dialog>
   );
 }

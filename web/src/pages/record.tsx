@@ -9,6 +9,8 @@ import { api, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
+import { changedWords, said } from '../parts/format';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, When } from '../parts/pieces';
 
 export function Grid({ head, children }: { head: string[]; children: ReactNode }) {
@@ -45,13 +47,13 @@ export function History() {
               <Table.Tr key={v.id}>
                 <Table.Td>{v.id}</Table.Td>
                 <Table.Td><When iso={v.at} /></Table.Td>
-                <Table.Td><Text size="sm">{v.actor}</Text></Table.Td>
-                <Table.Td><Text size="sm">{v.what}</Text></Table.Td>
+                <Table.Td><Text size="sm">{said(words, 'actor', v.actor)}</Text></Table.Td>
+                <Table.Td><Text size="sm">{changedWords(words, v.what)}</Text></Table.Td>
                 <Table.Td>
                   <Group gap={6} justify="flex-end">
                     <Button size="compact-xs" variant="default" onClick={() => setShown(shown === v.id ? null : v.id)} aria-expanded={shown === v.id}>{words.show}</Button>
                     {v.is_current ? <Badge variant="light" color="teal" tt="none">{words.current}</Badge>
-                      : <Button size="compact-xs" variant="light" onClick={() => setChosen(v.id)}>{words.rollback}</Button>}
+                      : <Guard><Button size="compact-xs" variant="light" onClick={() => setChosen(v.id)}>{words.rollback}</Button></Guard>}
                   </Group>
                 </Table.Td>
               </Table.Tr>,

@@ -9,7 +9,7 @@ import { lists } from '../api/lists';
 import { useLog } from '../api/log';
 import type { Filter, LoggedRequest } from '../api/requests';
 import { useWords } from '../i18n';
-import { count } from '../parts/format';
+import { count, local } from '../parts/format';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Failure, Page } from '../parts/pieces';
 import { EmptyLog } from '../parts/empty-log';
@@ -19,7 +19,7 @@ import { Inspector } from './inspector';
 const fields = ['model', 'provider', 'key', 'status', 'q', 'format', 'upstream_format', 'operation', 'stream', 'error', 'from', 'to'] as const;
 const spans: Record<string, number> = { '15m': 15 * 60_000, '1h': 3_600_000, '24h': 86_400_000, '7d': 7 * 86_400_000 };
 const formats = ['openai_chat', 'openai_responses', 'anthropic', 'google', 'ollama'];
-const operations = ['chat', 'completions', 'embeddings', 'images', 'speech', 'transcriptions', 'moderations', 'rerank', 'count_tokens'];
+const operations = ['chat', 'messages', 'responses', 'completions', 'embeddings', 'images', 'speech', 'transcriptions', 'moderations', 'rerank', 'count_tokens'];
 
 interface View { name: string; query: string }
 
@@ -55,6 +55,8 @@ export default function Requests() {
   const open = (r: LoggedRequest) => go(`/requests/${encodeURIComponent(r.id)}${query ? `?${query}` : ''}`);
   const more = ['format', 'upstream_format', 'operation', 'stream', 'error', 'from', 'to'].filter((f) => search.get(f)).length;
   const names = (all: { name: string }[] | undefined, now: string | null) => [...new Set([...(all ?? []).map((x) => x.name), ...(now ? [now] : [])])];
+  /** What is filtered by is among the choices, whatever it is. */
+  const known = (all: { value: string; label: string }[], now: string | null) => (now && !all.some((x) => x.value === now) ? [...all, { value: now, label: now === 'none' ? words.none : now }] : all);
   const field = { size: 'xs', clearable: true, searchable: true, limit: 50 } as const;
   return (
     <Page title={words.requests} calls={[{ method: 'GET', path: `/sluice/v1/requests${query ? `?${query}` : ''}` }, { method: 'GET', path: `/sluice/v1/requests/tail${query ? `?${query}` : ''}` }, { method: 'GET', path: '/sluice/v1/requests/active' }]}
@@ -72,22 +74,22 @@ export default function Requests() {
           onChange={(e) => setText(e.currentTarget.value)} w={{ base: '100%', xs: 190 }} />
         <Select {...field} placeholder={words.model} aria-label={words.model} data={names(models.data, search.get('model'))} value={search.get('model')} onChange={(v) => set('model', v)} w={{ base: '48%', xs: 170 }} />
         <Select {...field} placeholder={words.provider} aria-label={words.provider} data={names(providers.data, search.get('provider'))} value={search.get('provider')} onChange={(v) => set('provider', v)} w={{ base: '48%', xs: 140 }} />
-        <Select {...field} placeholder={words.key} aria-label={words.key} data={keys.data?.map((k) => ({ value: k.id, label: k.label || k.id })) ?? []} value={search.get('key')} onChange={(v) => set('key', v)} w={{ base: '48%', xs: 140 }} />
+        <Select {...field} placeholder={words.key} aria-label={words.key} data={known(keys.data?.map((k) => ({ value: k.id, label: k.label || k.id })) ?? [], search.get('key'))} value={search.get('key')} onChange={(v) => set('key', v)} w={{ base: '48%', xs: 140 }} />
         <Select size="xs" placeholder={words.status} aria-label={words.status} value={search.get('status')} onChange={(v) => set('status', v)} clearable w={{ base: '48%', xs: 120 }}
-          data={[{ value: 'ok', label: words.ok }, { value: 'error', label: words.failedOnes }, '4xx', '5xx', '429']} />
+          data={known([{ value: 'ok', label: words.ok }, { value: 'error', label: words.failedOnes }, ...['4xx', '5xx', '429'].map((s) => ({ value: s, label: s }))], search.get('status'))} />
         <Select size="xs" placeholder={words.anyTime} aria-label={words.time} value={search.get('since')} onChange={(v) => set('since', v)} clearable w={{ base: '48%', xs: 130 }}
           data={[{ value: '15m', label: words.last15m }, { value: '1h', label: words.lastHour }, { value: '24h', label: words.lastDay }, { value: '7d', label: words.lastWeek }]} />
         <Popover position="bottom-end" width={300} withArrow shadow="md" trapFocus>
           <Popover.Target><Button size="xs" variant="default" leftSection={<IconAdjustmentsHorizontal size={14} />}>{words.more}{more > 0 && ` · ${more}`}</Button></Popover.Target>
           <Popover.Dropdown>
             <Stack gap="xs">
-              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.clientFormat} data={formats} value={search.get('format')} onChange={(v) => set('format', v)} />
-              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.upstreamFormat} data={formats} value={search.get('upstream_format')} onChange={(v) => set('upstream_format', v)} />
-              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.operation} data={operations} value={search.get('operation')} onChange={(v) => set('operation', v)} />
+              <SegmentedControl data-autofocus size="xs" value={search.get('stream') ?? ''} onChange={(v) => set('stream', v)} data={[{ value: '', label: words.all }, { value: 'true', label: words.streams }, { value: 'false', label: words.noStreams }]} />
+              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.clientFormat} data={known(formats.map((f) => ({ value: f, label: f })), search.get('format'))} value={search.get('format')} onChange={(v) => set('format', v)} />
+              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.upstreamFormat} data={known(formats.map((f) => ({ value: f, label: f })), search.get('upstream_format'))} value={search.get('upstream_format')} onChange={(v) => set('upstream_format', v)} />
+              <Select {...field} comboboxProps={{ withinPortal: false }} label={words.operation} data={known(operations.map((o) => ({ value: o, label: o })), search.get('operation'))} value={search.get('operation')} onChange={(v) => set('operation', v)} />
               <TextInput size="xs" label={words.errorCode} defaultValue={search.get('error') ?? ''} onBlur={(e) => set('error', e.currentTarget.value.trim())} onKeyDown={(e) => { if (e.key === 'Enter') set('error', e.currentTarget.value.trim()); }} />
-              <SegmentedControl size="xs" value={search.get('stream') ?? ''} onChange={(v) => set('stream', v)} data={[{ value: '', label: words.all }, { value: 'true', label: words.streams }, { value: 'false', label: words.noStreams }]} />
-              <TextInput size="xs" type="datetime-local" label={words.from} defaultValue={search.get('from') ?? ''} onChange={(e) => set('from', e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} />
-              <TextInput size="xs" type="datetime-local" label={words.until} defaultValue={search.get('to') ?? ''} onChange={(e) => set('to', e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} />
+              <TextInput size="xs" type="datetime-local" label={words.from} defaultValue={local(search.get('from') ?? '')} onChange={(e) => set('from', e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} />
+              <TextInput size="xs" type="datetime-local" label={words.until} defaultValue={local(search.get('to') ?? '')} onChange={(e) => set('to', e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} />
             </Stack>
           </Popover.Dropdown>
         </Popover>

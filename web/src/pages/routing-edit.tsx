@@ -12,6 +12,7 @@ import { useWords } from '../i18n';
 import { Advanced } from '../parts/advanced';
 import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
+import { Guard } from '../parts/guard';
 import { Failure, Loaded, Origin } from '../parts/pieces';
 import { moved, Sortable } from '../parts/sortable';
 
@@ -97,7 +98,7 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
     setAdding('');
   };
   return (
-    <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
       <Stack gap="md">
         <Group align="flex-end" gap="sm">
           <TextInput label={words.modelName} value={name} onChange={(e) => setName(e.currentTarget.value)} required classNames={{ input: 'mono' }} flex="1 1 220px" description={old ? words.renameHint : undefined} data-autofocus={!old || undefined} />
@@ -161,7 +162,7 @@ function ComboForm({ old, onClose }: { old: Combo | null; onClose: () => void })
       <Confirm title={words.deleteCombo} opened={isDoomed} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(false)} onDo={() => remove.mutate()}>
         <Text><b>{old?.name}</b>: {words.deleteModelHint}{users.length > 0 && ` ${words.leavesCombos} ${users.join(', ')}.`}</Text>
       </Confirm>
-    </form>
+    </form></Guard>
   );
 }
 
@@ -191,7 +192,7 @@ function ChainForm({ old, onClose }: { old: Chain | null; onClose: () => void })
   const remove = useMutation({ mutationFn: () => take(api.DELETE('/sluice/v1/chains/{model}', { params: { path: { model: old?.model ?? '' } } })), onSuccess: onClose });
   const free = (providers.data ?? []).map((p) => p.name).filter((n) => !links.some((l) => l.provider === n));
   return (
-    <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
       <Stack gap="md">
         <Autocomplete label={words.chainOf} value={model} onChange={setModel} required disabled={old !== null} data={(models.data ?? []).map((m) => m.name)} limit={30} classNames={{ input: 'mono' }} description={words.chainsHint} />
         <Stack gap={6}>
@@ -214,6 +215,6 @@ function ChainForm({ old, onClose }: { old: Chain | null; onClose: () => void })
           <Group gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!model.trim() || links.length === 0}>{old ? words.save : words.create}</Button></Group>
         </Group>
       </Stack>
-    </form>
+    </form></Guard>
   );
 }

@@ -6,6 +6,7 @@ import { useLocation, useParams, useSearchParams } from 'wouter';
 import { type Chain, type Combo, routing, stateOf, type Strategy } from '../api/routing';
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
+import { Guard } from '../parts/guard';
 import { Empty, Loaded, Origin, Page } from '../parts/pieces';
 import { TabList } from '../parts/tab-list';
 import { Breakers } from './routing-breakers';
@@ -34,9 +35,9 @@ export default function Routing() {
   };
   return (
     <Page title={words.routing} calls={calls[tab as keyof typeof calls] ?? calls.combos}
-      actions={tab === 'combos' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('combo')}>{words.addCombo}</Button>
-        : tab === 'chains' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('chain')}>{words.addChain}</Button>
-        : tab === 'policies' ? <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('policy')}>{words.addPolicy}</Button> : undefined}>
+      actions={tab === 'combos' ? <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('combo')}>{words.addCombo}</Button></Guard>
+        : tab === 'chains' ? <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('chain')}>{words.addChain}</Button></Guard>
+        : tab === 'policies' ? <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => add('policy')}>{words.addPolicy}</Button></Guard> : undefined}>
       <Tabs value={tab} onChange={(t) => go(t && t !== 'combos' ? `/routing/${t}` : '/routing')} keepMounted={false}>
         <TabList mb="md" at={tab}>
           <Tabs.Tab value="combos">{words.combos}</Tabs.Tab><Tabs.Tab value="chains">{words.chains}</Tabs.Tab><Tabs.Tab value="policies">{words.policies}</Tabs.Tab><Tabs.Tab value="trace">{words.decision}</Tabs.Tab>
@@ -78,7 +79,7 @@ function Combos({ onAdd, onOpen }: { onAdd: () => void; onOpen: (c: Combo) => vo
   const standing = useStanding();
   return (
     <Loaded query={useQuery(routing.combos)}>
-      {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconArrowsSplit2 size={36} />} title={words.noCombos} hint={words.noCombosHint} action={<Button size="xs" leftSection={<IconPlus size={14} />} onClick={onAdd}>{words.addCombo}</Button>} /></Paper> : (
+      {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconArrowsSplit2 size={36} />} title={words.noCombos} hint={words.noCombosHint} action={<Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={onAdd}>{words.addCombo}</Button></Guard>} /></Paper> : (
         <Paper withBorder component="ul" className="rows" aria-label={words.combos}>
           {all.map((c) => (
             <li key={c.name}>
@@ -109,7 +110,7 @@ function Chains({ onAdd, onOpen }: { onAdd: () => void; onOpen: (c: Chain) => vo
     <Stack gap="sm">
       <Text size="sm" c="dimmed">{words.chainsHint}</Text>
       <Loaded query={useQuery(routing.chains)}>
-        {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconLink size={36} />} title={words.noChains} hint={words.noChainsHint} action={<Button size="xs" leftSection={<IconPlus size={14} />} onClick={onAdd}>{words.addChain}</Button>} /></Paper> : (
+        {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconLink size={36} />} title={words.noChains} hint={words.noChainsHint} action={<Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={onAdd}>{words.addChain}</Button></Guard>} /></Paper> : (
           <Paper withBorder component="ul" className="rows" aria-label={words.chains}>
             {all.map((c) => (
               <li key={c.model}>

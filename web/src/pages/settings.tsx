@@ -12,8 +12,10 @@ import { lists } from '../api/lists';
 import { asSeen, Reread } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import type { Words } from '../i18n/en';
+import { settingsZh } from '../i18n/settings-zh';
 import { count } from '../parts/format';
 import { Tag } from '../parts/edited';
+import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { TabList } from '../parts/tab-list';
 import { Backups } from './backups';
@@ -44,12 +46,12 @@ export default function Settings() {
   const reload = useMutation({
     mutationFn: () => take(api.POST('/sluice/v1/reload')),
     onSuccess: () => notifications.show({ message: words.reloaded, color: 'teal' }),
-    onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
+    onError: (e) => notifications.show({ title: words.notDone, message: e.message, color: 'red' }),
   });
   return (
     <Page title={words.settings} calls={panels.find((p) => p.name === (rest ?? 'values'))?.calls ?? []}
-      actions={<Button variant="default" size="xs" leftSection={<IconRefresh size={14} />} loading={reload.isPending}
-        onClick={() => reload.mutate()}>{words.reload}</Button>}>
+      actions={<Guard><Button variant="default" size="xs" leftSection={<IconRefresh size={14} />} loading={reload.isPending}
+        onClick={() => reload.mutate()}>{words.reload}</Button></Guard>}>
       <Tabs value={rest ?? 'values'} onChange={(t) => go(t && t !== 'values' ? `/settings/${t}` : '/settings')} keepMounted={false}>
         <TabList mb="md" at={rest ?? 'values'}>
           {panels.map(({ name, word }) => <Tabs.Tab key={name} value={name}>{words[word]}</Tabs.Tab>)}
@@ -78,7 +80,7 @@ function Values() {
       </Group>
       <Loaded query={settings}>
         {(all) => {
-          const rows = all.filter((s) => `${s.name} ${s.sentence} ${s.variable}`.toLowerCase().includes(wanted) && (which === 'all' || (which === 'set' ? s.origin !== 'default' : isLocked(s))));
+          const rows = all.filter((s) => `${s.name} ${s.sentence} ${settingsZh[s.name] ?? ''} ${s.variable}`.toLowerCase().includes(wanted) && (which === 'all' || (which === 'set' ? s.origin !== 'default' : isLocked(s))));
           return rows.length === 0 ? <Paper withBorder><Empty icon={<IconSearch size={30} />} title={words.noMatch} hint="" /></Paper>
             : <Paper withBorder component="ul" className="rows" aria-label={words.settings}>{rows.map((s) => <SettingRow key={s.name} setting={s} file={info.data?.config_file ?? ''} />)}</Paper>;
         }}
@@ -118,11 +120,11 @@ const SettingRow = memo(function SettingRow({ setting: s, file }: { setting: Set
     <li className="setting" ref={box}>
       <div className="setting-text">
         <div className="setting-name"><b className="mono">{s.name}</b><Origin from={s.origin === 'default' ? 'api' : s.origin} />{place && <span className="mono setting-place" title={s.origin === 'file' ? file : undefined}>{place}</span>}</div>
-        <div>{s.sentence}</div>
+        <div>{language === 'zh' ? settingsZh[s.name] ?? s.sentence : s.sentence}</div>
         <div className="setting-note">{words.defaultIs} <span className="mono">{shown(s.default)}</span>{s.type === 'integer' && s.max !== undefined && <> · {shown(s.min ?? 0)} – {shown(s.max)}</>}
           {s.origin === 'file' && !locked && <> · {words.writtenThere}</>}{locked && <> · {s.is_deployed ? words.deployedOnly : words.readOnly}{s.is_deployed && <> (<span className="mono">{s.variable}</span>)</>}</>}</div>
       </div>
-      {isNear ? <Editor s={s} locked={locked} /> : <div className="setting-value mono">{shown(s.value)}</div>}
+      {isNear ? <Guard><Editor s={s} locked={locked} /></Guard> : <div className="setting-value mono">{shown(s.value)}</div>}
     </li>
   );
 });

@@ -1,5 +1,5 @@
 // Other names for models: exact ones and patterns, in the order in which they are tried.
-import { ActionIcon, Button, Group, Modal, NumberInput, Paper, Stack, Switch, Table, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Button, Group, NumberInput, Paper, Stack, Switch, Table, Text, TextInput } from '@mantine/core';
 import { IconPlus, IconTag, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -8,8 +8,10 @@ import { type Alias, lists } from '../api/lists';
 import { api, take } from '../api/client';
 import { useWords } from '../i18n';
 import { useAsSeen } from './as-seen';
+import { Dialog } from './dialog';
 import { Confirm } from './dialogs';
 import { Edited } from './edited';
+import { Guard } from './guard';
 import { Empty, Failure, Loaded, Origin } from './pieces';
 
 const pathOf = (alias: string) => `/sluice/v1/aliases/${encodeURIComponent(alias)}`;
@@ -25,7 +27,7 @@ export function Aliases() {
   const edited = asked ? aliases.data?.find((a) => a.alias === asked) : undefined;
   return (
     <Stack gap="sm">
-      <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={200}>{words.aliasesHint}</Text><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => open('')}>{words.addAlias}</Button></Group>
+      <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={200}>{words.aliasesHint}</Text><Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => open('')}>{words.addAlias}</Button></Guard></Group>
       <Loaded query={aliases}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconTag size={36} />} title={words.noAliases} hint={words.noAliasesHint} /></Paper> : (
           <Paper withBorder>
@@ -57,8 +59,8 @@ function Row({ a, onOpen, onDelete }: { a: Alias; onOpen: () => void; onDelete: 
       <Table.Td><button type="button" className="vt-sort mono" onClick={onOpen}>{a.alias}</button> <Origin from={a.origin} /></Table.Td>
       <Table.Td><span className="mono">{a.to}</span></Table.Td>
       <Table.Td ta="right" className="num">{a.priority}</Table.Td>
-      <Table.Td><Switch size="xs" checked={a.enabled} onChange={(e) => run([a], e.currentTarget.checked)} aria-label={`${words.enabled} ${a.alias}`} />{dialog}</Table.Td>
-      <Table.Td ta="right"><ActionIcon variant="subtle" color="red" size="sm" onClick={onDelete} aria-label={`${words.delete} ${a.alias}`}><IconTrash size={15} /></ActionIcon></Table.Td>
+      <Table.Td><Guard><Switch size="xs" checked={a.enabled} onChange={(e) => run([a], e.currentTarget.checked)} aria-label={`${words.enabled} ${a.alias}`} /></Guard>{dialog}</Table.Td>
+      <Table.Td ta="right"><Guard><ActionIcon variant="subtle" color="red" size="sm" onClick={onDelete} aria-label={`${words.delete} ${a.alias}`}><IconTrash size={15} /></ActionIcon></Guard></Table.Td>
     </Table.Tr>
   );
 }
@@ -77,8 +79,8 @@ function AliasForm({ old, onClose }: { old: Alias | null; onClose: () => void })
     onSuccess: onClose,
   });
   return (
-    <Modal opened onClose={onClose} title={old ? `${words.edit}: ${old.alias}` : words.addAlias}>
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Dialog onClose={onClose} title={old ? `${words.edit}: ${old.alias}` : words.addAlias}>
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
         <Stack>
           <TextInput label={words.alias} placeholder="gpt-4*" value={alias} onChange={(e) => setAlias(e.currentTarget.value)} required disabled={old !== null} classNames={{ input: 'mono' }} data-autofocus={old ? undefined : true} />
           <TextInput label={words.standsFor} placeholder="provider/model" value={to} onChange={(e) => setTo(e.currentTarget.value)} required classNames={{ input: 'mono' }} data-autofocus={old ? true : undefined} />
@@ -86,7 +88,7 @@ function AliasForm({ old, onClose }: { old: Alias | null; onClose: () => void })
           {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
           <Group justify="flex-end" gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!alias.trim() || !to.trim()}>{old ? words.save : words.add}</Button></Group>
         </Stack>
-      </form>
-    </Modal>
+      </form></Guard>
+    </Dialog>
   );
 }

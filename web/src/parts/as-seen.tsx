@@ -1,11 +1,12 @@
 // A change of what a list shows, made only if the object still is what is shown. Otherwise a dialog says so, with the choice to read
 // again or to overwrite.
-import { Modal, Stack, Text } from '@mantine/core';
+import { Stack, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { ApiError } from '../api/client';
 import { asSeen, Reread } from '../api/tags';
+import { Dialog } from './dialog';
 import { Failure } from './pieces';
 
 /** Of many changes those that were refused because somebody else had changed the object. */
@@ -58,12 +59,12 @@ export function useAsSeen<T extends object>({ nameOf, pathOf, change, onBegin, o
   const { error, variables } = mutation;
   const reread = () => { mutation.reset(); void queries.invalidateQueries(); };
   const dialog = error instanceof Left && variables ? (
-    <Modal opened onClose={reread} title={error.left.length === 1 ? nameOf(error.left[0] as T) : `${error.left.length} / ${variables.items.length}`}>
+    <Dialog onClose={reread} title={error.left.length === 1 ? nameOf(error.left[0] as T) : `${error.left.length} / ${variables.items.length}`}>
       <Stack onClick={(e) => e.stopPropagation()}>
         {error.left.length > 1 && <Text size="sm" className="mono">{(error.left as T[]).slice(0, 20).map(nameOf).join(', ')}</Text>}
         <Reread value={reread}><Failure error={error} overwrite={() => mutation.mutate({ items: error.left as T[], value: variables.value, isForced: true })} /></Reread>
       </Stack>
-    </Modal>
+    </Dialog>
   ) : null;
   return { run: (items, value) => { if (!mutation.isPending) mutation.mutate({ items, value, isForced: false }); }, isBusy: mutation.isPending, dialog };
 }

@@ -9,18 +9,30 @@ export function count(n: number | null | undefined, language: Language): string 
 }
 
 /** 1 model, 2 models. */
-export const counted = (n: number, one: string, many: string, language: Language): string => `${count(n, language)} ${(n === 1 ? one : many).toLowerCase()}`;
+export const counted = (n: number, one: string, many: string, language: Language): string => (language === 'zh' ? `${count(n, language)} 个${many}` : `${count(n, language)} ${(n === 1 ? one : many).toLowerCase()}`);
+
+let units = { us: 'µs', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd' };
+/** Before anything is drawn in a language. */
+export function speakUnits(language: Language): void {
+  units = language === 'zh' ? { us: '微秒', ms: '毫秒', s: '秒', min: '分', h: '小时', d: '天' } : { us: 'µs', ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd' };
+}
 
 /** Microseconds as the unit that reads best: 850 µs, 12 ms, 3.4 s, 2 min 5 s. */
 export function span(us: number | null | undefined): string {
   if (us === null || us === undefined || us < 0) return '–';
-  if (us < 1000) return `${us} µs`;
-  if (us < 1e6) return `${(us / 1000).toPrecision(us < 1e4 ? 2 : 3).replace(/\.0+$/, '')} ms`;
-  if (us < 6e7) return `${(us / 1e6).toFixed(us < 1e7 ? 1 : 0)} s`;
+  if (us < 1000) return `${us} ${units.us}`;
+  if (us < 1e6) return `${(us / 1000).toPrecision(us < 1e4 ? 2 : 3).replace(/\.0+$/, '')} ${units.ms}`;
+  if (us < 6e7) return `${(us / 1e6).toFixed(us < 1e7 ? 1 : 0)} ${units.s}`;
   const s = Math.round(us / 1e6);
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  if (s < 3600) return `${Math.floor(s / 60)} ${units.min} ${s % 60} ${units.s}`;
+  if (s < 86400) return `${Math.floor(s / 3600)} ${units.h} ${Math.floor((s % 3600) / 60)} ${units.min}`;
+  return `${Math.floor(s / 86400)} ${units.d} ${Math.floor((s % 86400) / 3600)} ${units.h}`;
+}
+
+/** Tokens a second: of a stream while it came, of a whole answer in all its time. null: too short to say. */
+export function speedOf(tokens: number | null, totalUs: number, firstUs: number | null): number | null {
+  const us = firstUs === null ? totalUs : totalUs - firstUs;
+  return tokens !== null && tokens > 1 && us >= 50_000 ? (tokens / us) * 1e6 : null;
 }
 
 export function moment(iso: string, language: Language): string {
@@ -57,6 +69,12 @@ export function size(bytes: number): string {
   return `${(bytes / step).toFixed(bytes / step < 10 ? 1 : 0)} ${step === 1e3 ? 'kB' : step === 1e6 ? 'MB' : 'GB'}`;
 }
 
+/** As a field for date and time in the viewer's zone has it. */
+export function local(iso: string): string {
+  const at = new Date(/^\d+$/.test(iso) ? Number(iso) : iso);
+  return Number.isNaN(at.getTime()) ? '' : new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
 /** 14:03:22 of today, else with the day before it. */
 export function clock(iso: string, now: number, language: Language): string {
   const at = new Date(iso);
@@ -72,4 +90,16 @@ export function short(n: number | null | undefined, language: Language): string 
 }
 
 /** What the server calls something, in the viewer's language where there is a word for it. */
-export const said = (words: Words, of: 'origin' | 'name' | 'quality' | 'period' | 'state', word: string): string => (words as Record<string, string>)[`${of}_${word}`] ?? word;
+export const said = (words: Words, of: 'origin' | 'name' | 'quality' | 'period' | 'state' | 'why' | 'fault' | 'standing' | 'task' | 'window' | 'version' | 'actor', word: string): string => (words as Record<string, string>)[`${of}_${word}`] ?? word;
+
+const kinds: Record<string, keyof Words> = { provider: 'provider', model: 'model', key: 'key', setting: 'setting', combo: 'combo', chain: 'kind_chain', alias: 'alias', price: 'price', budget: 'budget', org: 'org', user: 'user', operator: 'operator', policy: 'policy', proxy: 'proxy' };
+
+/** What a version of the configuration changed, as the server sums it up: "provider oa added; model a, b changed". */
+export function changedWords(words: Words, what: string): string {
+  return what.split('; ').map((part) => {
+    const [, kind = '', names, how = ''] = /^(\w+) (.+) (added|removed|changed)$/s.exec(part) ?? [];
+    const [, version] = /^rolled back to version (\d+)$/.exec(part) ?? [];
+    if (names !== undefined) { const word = kinds[kind]; return `${word ? words[word].toLowerCase() : kind} ${names} ${said(words, 'version', how)}`; }
+    return version ? `${words.takenBack} ${version}` : said(words, 'version', part);
+  }).join('; ');
+}

@@ -5,6 +5,7 @@ import { api, take } from '../api/client';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { count, money, said, span } from './format';
+import { Failure } from './pieces';
 
 const shown = 50;
 
@@ -21,13 +22,14 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
         <b className="card-live"><span className="dot" data-is={rows.length ? 'wait' : undefined} />{words.inFlight}{rows.length > 0 && ` · ${rows.length}`}</b>
         {rows.length === 0 && <span className="dim">{words.nothingInFlight}</span>}
       </div>
+      {stop.error && <Failure error={stop.error} />}
       {rows.length > 0 && (
         <div className="scroll" tabIndex={0} role="region" aria-label={words.inFlight}>
           <table className="sheet">
             <thead>
               <tr>
                 <th>{words.model}</th><th>{words.provider}</th><th>{words.key}</th><th>{words.state}</th>
-                <th className="right">{words.elapsed}</th><th className="right">{words.output}</th><th className="right">{words.costSoFar}</th><th aria-label={words.actions} />
+                <th className="right">{words.elapsed}</th><th className="right">{words.output}</th><th className="right">{words.costSoFar}</th><th className="sheet-act" aria-label={words.actions} />
               </tr>
             </thead>
             <tbody>
@@ -40,7 +42,7 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
                   <td className="right">{span(r.elapsed_ms * 1000)}</td>
                   <td className="right">{r.tokens_estimated ? '≈ ' : ''}{count(r.tokens_out, language)}</td>
                   <td className="right">{r.cost_nanousd === null ? '–' : `≈ ${money(r.cost_nanousd)}`}</td>
-                  <td className="right"><button type="button" className="icon-button" data-is="bad" onClick={() => stop.mutate(r.id)} title={words.stopRequest} aria-label={`${words.stopRequest} ${r.id}`}><IconPlayerStop size={16} /></button></td>
+                  <td className="right sheet-act"><button type="button" className="icon-button" data-is="bad" onClick={() => stop.mutate(r.id)} title={words.stopRequest} aria-label={`${words.stopRequest} ${r.id}`}><IconPlayerStop size={16} /></button></td>
                 </tr>
               ))}
             </tbody>

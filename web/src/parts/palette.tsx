@@ -14,6 +14,7 @@ import { objects } from '../api/objects';
 import { routing } from '../api/routing';
 import { useSpeech } from '../i18n';
 import { places } from '../places';
+import { useFocusBack } from './focus';
 
 interface Goal { label: string; kind: string; more?: string; icon: ComponentType<{ size?: number }>; run: () => void; /** what can be done with it besides */ acts?: () => Goal[] }
 
@@ -40,13 +41,14 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
   const policies = useQuery({ ...objects.policies, enabled: opened });
   const proxies = useQuery({ ...objects.proxies, enabled: opened });
   const operators = useQuery({ ...lists.operators, enabled: opened, retry: false });
+  useFocusBack(opened);
   useEffect(() => { setText(''); setAt(0); }, [opened]);
   useEffect(() => { list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' }); }, [at]);
 
   const all = useMemo<Goal[]>(() => {
     const to = (path: string) => () => go(path);
     const told = (done: Promise<unknown>, message: string) => void done.then(() => { notifications.show({ message, color: 'teal' }); void queries.invalidateQueries(); },
-      (e: Error) => notifications.show({ title: words.failed, message: e.message, color: 'red' }));
+      (e: Error) => notifications.show({ title: words.notDone, message: e.message, color: 'red' }));
     const page = (label: string, path: string): Goal => ({ label, kind: words.page, icon: IconFileText, run: to(path) });
     const act = (label: string, path: string, icon: Goal['icon'] = IconPlus): Goal => ({ label, kind: words.action, icon, run: to(path) });
     const of = (name: string) => (label: string, path: string, icon: Goal['icon']): Goal => ({ label: `${name}: ${label}`, kind: words.action, icon, run: to(path) });
@@ -112,7 +114,7 @@ export default function Palette({ opened, onClose, onSignOut }: { opened: boolea
     event.preventDefault();
   }
   return (
-    <Modal.Root opened={opened} onClose={onClose} padding={0} yOffset="12vh" size={560}>
+    <Modal.Root opened={opened} onClose={onClose} padding={0} yOffset="12vh" size={560} returnFocus={false} transitionProps={{ duration: 120, exitDuration: 0 }}>
       <Modal.Overlay backgroundOpacity={0.35} />
       <Modal.Content aria-label={words.commands}>
         <TextInput value={text} onChange={(e) => { setText(e.currentTarget.value); setAt(0); }} onKeyDown={onKeyDown} placeholder={words.commands}

@@ -3,11 +3,12 @@ import { Alert, Box, Button, Code, Skeleton, Stack, Text } from '@mantine/core';
 import { useInterval } from '@mantine/hooks';
 import { IconAlertTriangle, IconCode, IconRefresh } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
-import { type ButtonHTMLAttributes, type ReactNode, type Ref, Suspense, useEffect, useState } from 'react';
+import { type ButtonHTMLAttributes, type ReactNode, type Ref, Suspense, useEffect, useRef, useState } from 'react';
 import type { Call } from '../api/calls';
 import { ApiError } from '../api/client';
 import { forgetTag, useReread } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
+import { giveFocusBack } from './focus';
 import { moment, relative, said } from './format';
 import { late } from './late';
 
@@ -33,8 +34,10 @@ const ApiCalls = late(() => import('./dialogs'));
 
 function Calls({ calls }: { calls: Call[] }) {
   const [isOpen, setOpen] = useState(false);
-  const closed = <ApiButton onClick={() => setOpen(true)} />;
-  return isOpen ? <Suspense fallback={closed}><ApiCalls calls={calls} onClose={() => setOpen(false)} /></Suspense> : closed;
+  const button = useRef<HTMLButtonElement>(null);
+  const closed = <ApiButton ref={button} onClick={() => setOpen(true)} />;
+  const close = () => { setOpen(false); setTimeout(() => giveFocusBack(button.current)); };
+  return isOpen ? <Suspense fallback={closed}><ApiCalls calls={calls} onClose={close} /></Suspense> : closed;
 }
 
 export function ApiButton({ isOpen = false, ref, className = '', ...rest }: { isOpen?: boolean; ref?: Ref<HTMLButtonElement> } & ButtonHTMLAttributes<HTMLButtonElement>) {
@@ -42,7 +45,7 @@ export function ApiButton({ isOpen = false, ref, className = '', ...rest }: { is
   return <button type="button" className={`button ${className}`} title={words.apiHint} aria-haspopup="dialog" aria-expanded={isOpen} {...rest} ref={ref}><IconCode size={14} aria-hidden />{words.api}</button>;
 }
 
-/** What went wrong and what can be done about it. `overwrite` does again what was refused because somebody else had changed the object. */
+/** What went wrong and what can be done about it: what could not be read can be asked for again by `retry`, the rest was not done. `overwrite` does again what was refused because somebody else had changed the object. */
 export function Failure({ error, retry, overwrite }: { error: Error; retry?: () => void; overwrite?: () => void }) {
   const words = useWords();
   const reread = useReread();
@@ -60,7 +63,7 @@ export function Failure({ error, retry, overwrite }: { error: Error; retry?: () 
       </Alert>
     );
   return (
-    <Alert color="red" icon={<IconAlertTriangle />} title={words.failed} role="alert">
+    <Alert color="red" icon={<IconAlertTriangle />} title={retry ? words.failed : words.notDone} role="alert">
       <Stack gap="xs" align="flex-start">
         <Text size="sm">{error.message}</Text>
         {id && <Text size="xs" c="dimmed">{words.requestId}: <Code>{id}</Code></Text>}

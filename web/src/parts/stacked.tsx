@@ -1,8 +1,14 @@
 // Bars over time, each made of parts; what is expected of the rest is drawn as lighter bars. The figures stand in the table beside it.
 import { useElementSize } from '@mantine/hooks';
-import { useState } from 'react';
+import { useId, useState } from 'react';
 
-export interface Part { name: string; color: string; values: number[] }
+/** hatch: drawn over the colour, where colours do not suffice. */
+export type Hatch = 'none' | 'rising' | 'falling';
+export interface Part { name: string; color: string; hatch?: Hatch; values: number[] }
+
+export function Swatch({ color, hatch = 'none' }: { color: string; hatch?: Hatch | undefined }) {
+  return <span className="swatch" style={{ background: hatch === 'none' ? color : `repeating-linear-gradient(${hatch === 'rising' ? 135 : 45}deg, ${color} 0 2px, var(--mantine-color-body) 2px 4px)` }} />;
+}
 
 interface Props { times: number[]; parts: Part[]; expected?: (number | null)[]; label: string; show: (value: number) => string; dated: (time: number) => string; height?: number }
 
@@ -19,6 +25,7 @@ function ticks(top: number): number[] {
 
 export function Stacked({ times, parts, expected, label, show, dated, height = 240 }: Props) {
   const { ref, width } = useElementSize<HTMLDivElement>();
+  const id = useId();
   const [at, setAt] = useState<number | null>(null);
   const sums = times.map((_, i) => parts.reduce((sum, p) => sum + Math.max(0, p.values[i] ?? 0), 0));
   const top = Math.max(...sums, ...(expected ?? []).map((v) => v ?? 0), 0) * 1.06;
@@ -35,6 +42,11 @@ export function Stacked({ times, parts, expected, label, show, dated, height = 2
       {width > 0 && (
         <svg width={width} height={height} role="img" aria-label={`${label}: ${show(total)}`}
           onMouseMove={(e) => { const i = Math.floor((e.clientX - e.currentTarget.getBoundingClientRect().left - left) / band); setAt(i >= 0 && i < times.length ? i : null); }}>
+          <defs>
+            {(['rising', 'falling'] as const).map((h) => (
+              <pattern key={h} id={`${id}${h}`} width={5} height={5} patternUnits="userSpaceOnUse" patternTransform={`rotate(${h === 'rising' ? 45 : -45})`}><rect width={2} height={5} fill="var(--mantine-color-body)" /></pattern>
+            ))}
+          </defs>
           {at !== null && <rect x={left + at * band} y={0} width={band} height={height - bottom} className="stacked-band" />}
           {[0, ...ticks(top)].map((t) => (
             <g key={t}><line x1={left} x2={width} y1={Math.round(y(t)) + 0.5} y2={Math.round(y(t)) + 0.5} className="stacked-line" /><text x={left - 8} y={y(t) + 4} textAnchor="end" className="stacked-text">{t === 0 ? '0' : show(t)}</text></g>
@@ -50,7 +62,8 @@ export function Stacked({ times, parts, expected, label, show, dated, height = 2
                   const v = Math.max(0, p.values[i] ?? 0);
                   if (v === 0) return null;
                   base += v;
-                  return <rect key={p.name} x={x} y={y(base)} width={bar} height={Math.max(0.5, (v / top) * high)} fill={p.color} />;
+                  const box = { x, y: y(base), width: bar, height: Math.max(0.5, (v / top) * high) };
+                  return <g key={p.name}><rect {...box} fill={p.color} />{p.hatch && p.hatch !== 'none' && <rect {...box} fill={`url(#${id}${p.hatch})`} />}</g>;
                 })}
                 {i % every === 0 && <text x={left + i * band + band / 2} y={height - 7} textAnchor="middle" className="stacked-text">{dated(t)}</text>}
               </g>
@@ -61,7 +74,7 @@ export function Stacked({ times, parts, expected, label, show, dated, height = 2
       {at !== null && (
         <div className="stacked-tip" style={at > times.length / 2 ? { right: width - left - at * band + 8 } : { left: left + (at + 1) * band + 8 }}>
           <div className="stacked-tip-head"><b>{dated(times[at] ?? 0)}</b><b className="num">{show(sums[at] ?? 0)}</b></div>
-          {seen.toReversed().map((p) => <div key={p.name} className="stacked-tip-row"><span className="swatch" style={{ background: p.color }} /><span className="ell">{p.name}</span><span className="num">{show(p.values[at] ?? 0)}</span></div>)}
+          {seen.toReversed().map((p) => <div key={p.name} className="stacked-tip-row"><Swatch color={p.color} hatch={p.hatch} /><span className="ell">{p.name}</span><span className="num">{show(p.values[at] ?? 0)}</span></div>)}
         </div>
       )}
     </div>

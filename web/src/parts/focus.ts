@@ -1,0 +1,30 @@
+// Where the focus goes when what was opened above a page is closed: back to what opened it, or else to what had it last in the page itself.
+import { useEffect, useRef } from 'react';
+
+const above = '[role=dialog], [role=menu], [role=listbox]';
+let last: HTMLElement | null = null; // in the page itself
+document.addEventListener('focusin', (e) => { if (e.target instanceof HTMLElement && !e.target.closest(above)) last = e.target; });
+
+const isThere = (e: HTMLElement | null): e is HTMLElement => e !== null && e !== document.body && e.isConnected && e.getClientRects().length > 0;
+
+/** Unless something else has it by now. */
+export function giveFocusBack(to: HTMLElement | null): void {
+  const now = document.activeElement;
+  if (now !== null && now !== document.body) return;
+  const found = [to, last].find(isThere);
+  found?.focus();
+}
+
+/** For what is drawn only while it is open: the library notes who had the focus only of what was closed before. */
+export function useFocusBack(isOpen: boolean): void {
+  const opener = useRef<HTMLElement | null>(null);
+  if (isOpen) opener.current ??= document.activeElement instanceof HTMLElement ? document.activeElement : null; // before it moves
+  useEffect(() => {
+    if (!isOpen) return undefined;
+    return () => {
+      const to = opener.current;
+      opener.current = null;
+      setTimeout(() => giveFocusBack(to));
+    };
+  }, [isOpen]);
+}
