@@ -553,8 +553,8 @@ static void partition(struct plan *p)
         size_t at = i;
         while (at > 0 && goes_before(&p->v[i], &p->v[at - 1]))
             at--;
-        if (at < i && class_of(&p->v[at]) > class_of(&p->v[i]))
-            p->v[i].why = ahead[class_of(&p->v[at])];
+        if (at < i && class_of_candidate(&p->v[at]) > class_of_candidate(&p->v[i]))
+            p->v[i].why = ahead[class_of_candidate(&p->v[at])];
         move_candidate(p, i, at);
     }
     p->n_ready = 0;
