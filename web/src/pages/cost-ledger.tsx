@@ -12,6 +12,7 @@ import { useSpeech, useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
 import { count, money } from '../parts/format';
 import { Failure } from '../parts/pieces';
+import { Guard } from '../parts/guard';
 
 const everything = 'all';
 const day = (at: Date) => new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
@@ -106,7 +107,7 @@ function Reprice() {
           </div>
           <Group justify="space-between" p="md" gap="sm">
             <Text size="sm">{!r.dry_run ? <span className="status" data-is="fine">{words.repriced}</span> : r.changed === 0 ? words.nothingToWrite : ''}</Text>
-            {r.dry_run && r.changed > 0 && <Button size="xs" onClick={() => setSure(true)}>{words.writeDifferences}</Button>}
+            {r.dry_run && r.changed > 0 && <Guard><Button size="xs" onClick={() => setSure(true)}>{words.writeDifferences}</Button></Guard>}
           </Group>
         </div>
       )}

@@ -21,6 +21,7 @@ import { LimitFields, limitDraft, limitsOf, limitsText } from '../parts/limit-fi
 import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
 import { TabList } from '../parts/tab-list';
 import { type Column, VTable } from '../parts/vtable';
+import { Guard } from '../parts/guard';
 
 type Kind = 'org' | 'user';
 type Holder = Org & Partial<Pick<User, 'org'>>;
@@ -56,7 +57,7 @@ export default function Orgs() {
     org: [{ method: 'GET', path: '/sluice/v1/orgs' }, { method: 'POST', path: '/sluice/v1/orgs', body: { id: 'acme', name: 'Acme', limits: { tokens_per_day: 2_000_000 } } }, { method: 'PATCH', path: '/sluice/v1/orgs/acme', body: { enabled: false } }, { method: 'DELETE', path: '/sluice/v1/orgs/acme?detach=true' }],
     user: [{ method: 'GET', path: '/sluice/v1/users' }, { method: 'POST', path: '/sluice/v1/users', body: { id: 'ann', name: 'Ann', org: 'acme', limits: { requests_per_minute: 60 } } }, { method: 'PATCH', path: '/sluice/v1/users/ann', body: { org: 'other' } }, { method: 'DELETE', path: '/sluice/v1/users/ann?detach=true' }],
   };
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setSearch({ new: '' })}>{kind === 'org' ? words.addOrg : words.addUser}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setSearch({ new: '' })}>{kind === 'org' ? words.addOrg : words.addUser}</Button></Guard>;
   return (
     <Page title={words.orgsAndUsers} calls={calls[kind]}>
       <Tabs value={tab} onChange={(t) => go(t === 'users' ? '/orgs/users' : '/orgs')} keepMounted={false}>
@@ -96,8 +97,8 @@ function Holders({ kind, all, onOpen, onDelete }: { kind: Kind; all: Holder[]; o
       const b = budgets.data?.find((x) => x.enabled && x.scope === kind && x.subject === h.id);
       return b ? <span className="num" style={b.is_warning ? { color: 'var(--warn-text)' } : undefined}>{money(b.spent_nanousd)} / {money(b.limit_nanousd)}</span> : <span style={dim}>{words.none}</span>;
     } },
-    { id: 'enabled', head: words.enabled, width: '56px', cell: (h) => <span onClick={(e) => e.stopPropagation()}><Switch size="xs" checked={h.enabled} onChange={(e) => run([h], e.currentTarget.checked)} aria-label={`${words.enabled} ${nameOf(h)}`} /></span> },
-    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (h) => <ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); onDelete(h); }} aria-label={`${words.delete} ${nameOf(h)}`}><IconTrash size={15} /></ActionIcon> },
+    { id: 'enabled', head: words.enabled, width: '56px', cell: (h) => <span onClick={(e) => e.stopPropagation()}><Guard><Switch size="xs" checked={h.enabled} onChange={(e) => run([h], e.currentTarget.checked)} aria-label={`${words.enabled} ${nameOf(h)}`} /></Guard></span> },
+    { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (h) => <Guard><ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); onDelete(h); }} aria-label={`${words.delete} ${nameOf(h)}`}><IconTrash size={15} /></ActionIcon></Guard> },
   ];
   return (
     <Stack gap="sm">
@@ -155,7 +156,7 @@ function Inside({ kind, h, onClose, onDelete }: { kind: Kind; h: Holder; onClose
       <Group gap="xs">
         <Button size="xs" variant="default" component={Link} href={`/cost?${kind}=${id}&by=key`} leftSection={<IconCoin size={14} />}>{words.costs}</Button>
         <Button size="xs" variant="default" component={Link} href={`/cost/budgets?new&scope=${kind}&subject=${id}`} leftSection={<IconPigMoney size={14} />}>{words.addBudget}</Button>
-        <Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Button>
+        <Guard><Button size="xs" variant="light" color="red" leftSection={<IconTrash size={14} />} onClick={onDelete}>{words.delete}</Button></Guard>
       </Group>
       <Edited path={pathOf(kind, h.id)} seen={h}><Form kind={kind} old={h} onClose={onClose} /></Edited>
     </Stack>
@@ -178,7 +179,7 @@ function Form({ kind, old, onClose }: { kind: Kind; old: Holder | null; onClose:
     onSuccess: (h) => { notifications.show({ message: `${words.saved}: ${nameOf(h)}`, color: 'teal' }); onClose(); },
   });
   return (
-    <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
       <Stack>
         <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required data-autofocus={!old || undefined} />
         {kind === 'user' && <Select label={words.org} data={(orgs.data ?? []).map((o) => ({ value: o.id, label: nameOf(o) }))} value={org || null} onChange={(o) => setOrg(o ?? '')} placeholder={words.none} searchable clearable />}
@@ -189,6 +190,6 @@ function Form({ kind, old, onClose }: { kind: Kind; old: Holder | null; onClose:
         {save.error && <Failure error={save.error} overwrite={() => save.mutate()} />}
         <Group justify="flex-end" gap="xs"><Button variant="default" onClick={onClose}>{words.cancel}</Button><Button type="submit" loading={save.isPending} disabled={!name.trim()}>{old ? words.save : words.create}</Button></Group>
       </Stack>
-    </form>
+    </form></Guard>
   );
 }

@@ -14,6 +14,7 @@ import { useAsSeen } from '../parts/as-seen';
 import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
+import { Guard } from '../parts/guard';
 
 type Standing = (model: string) => 'fine' | 'warn' | 'bad' | undefined;
 type Said = Pick<Policy, 'model' | 'key' | 'task' | 'action' | 'target'>;
@@ -70,7 +71,7 @@ export function Policies({ standing, onAdd, onOpen }: { standing: Standing; onAd
                     {p.enabled && isIdle(p) && <Text size="xs" c="var(--warn-text)">{words.notLookedAt} <span className="mono">{isIdle(p)}</span></Text>}</span>
                   <span style={{ flex: 1, minWidth: 0, opacity: p.enabled ? 1 : 0.65 }}><Rule p={p} standing={standing} /></span>
                 </button>
-                <Switch size="xs" checked={p.enabled} onChange={(e) => run([p], e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} />
+                <Guard><Switch size="xs" checked={p.enabled} onChange={(e) => run([p], e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} /></Guard>
               </li>
             ))}
           </Paper>
@@ -119,7 +120,7 @@ function PolicyForm({ old, standing, onClose }: { old: Policy | null; standing: 
   const known = useMemo(() => [...new Set([...(combos.data ?? []).map((c) => c.name), ...(models.data ?? []).map((m) => m.name)])], [combos.data, models.data]);
   const idle = isIdle(said);
   return (
-    <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
       <Stack gap="md">
         <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required disabled={old !== null} error={isTaken ? words.nameTaken : undefined} data-autofocus={!old || undefined} />
         <Stack gap={6}>
@@ -149,6 +150,6 @@ function PolicyForm({ old, standing, onClose }: { old: Policy | null; standing: 
       <Confirm title={words.deletePolicy} opened={isDoomed} busy={remove.isPending} error={remove.error} onClose={() => { setDoomed(false); remove.reset(); }} onDo={() => remove.mutate()}>
         <Text><b>{old?.name}</b>: {words.deletePolicyHint}</Text>
       </Confirm>
-    </form>
+    </form></Guard>
   );
 }

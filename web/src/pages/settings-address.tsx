@@ -11,6 +11,7 @@ import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, When } from '../parts/pieces';
 import { Grid } from './record';
+import { Guard } from '../parts/guard';
 
 const modes = ['off', 'deny', 'allow', 'both'] as const;
 type Mode = (typeof modes)[number];
@@ -38,7 +39,7 @@ function Form({ old }: { old: Filter }) {
   const isAsWas = mode === old.mode && JSON.stringify([allow, deny]) === JSON.stringify([old.allow, old.deny]);
   return (
     <Paper withBorder p="md" component="section" aria-label={words.addressFilter}>
-      <form onSubmit={(e) => { e.preventDefault(); save.mutate(false); }}>
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(false); }}>
         <Stack gap="sm">
           <Select label={words.whoMayComeIn} value={mode} onChange={(m) => m && setMode(m)} data={modes.map((m) => ({ value: m, label: words[`filter_${m}`] }))} description={words[`filterHint_${mode as Mode}`]} allowDeselect={false} maw={480} />
           <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md">
@@ -48,7 +49,7 @@ function Form({ old }: { old: Filter }) {
           {save.error && !locks && <Failure error={save.error} overwrite={() => save.mutate(false)} />}
           <Group justify="flex-end"><Button type="submit" loading={save.isPending} disabled={isAsWas}>{words.save}</Button></Group>
         </Stack>
-      </form>
+      </form></Guard>
       <Confirm title={words.locksYouOut} opened={isSure} busy={save.isPending} error={locks ? null : save.error} onClose={() => { setSure(false); save.reset(); }} onDo={() => save.mutate(true)} word={words.saveAnyway}>
         <Text size="sm">{words.locksYouOutHint}</Text>
       </Confirm>
@@ -75,7 +76,7 @@ function Bans() {
   return (
     <Stack gap="sm" component="section" aria-label={words.bans}>
       <div><Text fw={600} size="sm">{words.bans}</Text><Text size="sm" c="dimmed">{words.bansHint}</Text></div>
-      <form onSubmit={(e) => { e.preventDefault(); ban.mutate(); }}>
+      <Guard isForm><form onSubmit={(e) => { e.preventDefault(); ban.mutate(); }}>
         <Group gap={8} align="flex-end">
           <TextInput size="xs" label={words.address} value={address} onChange={(e) => setAddress(e.currentTarget.value)} placeholder="203.0.113.7" classNames={{ input: 'mono' }} w={{ base: '100%', xs: 190 }} />
           <NumberInput size="xs" label={words.howLong} value={n} onChange={setN} min={1} max={10_000} w={80} hideControls />
@@ -83,7 +84,7 @@ function Bans() {
           <TextInput size="xs" label={words.why} value={reason} onChange={(e) => setReason(e.currentTarget.value)} maxLength={200} flex="1 1 160px" />
           <Button size="xs" type="submit" leftSection={<IconBan size={14} />} loading={ban.isPending} disabled={!address.trim() || typeof n !== 'number'}>{words.ban}</Button>
         </Group>
-      </form>
+      </form></Guard>
       {ban.error && <Failure error={ban.error} />}
       {lift.error && <Failure error={lift.error} />}
       <Loaded query={bans}>

@@ -13,6 +13,7 @@ import { Confirm } from '../parts/dialogs';
 import { count, short, size, span } from '../parts/format';
 import { Failure, Loaded } from '../parts/pieces';
 import { Grid } from './record';
+import { Guard } from '../parts/guard';
 
 const asked = (l: Layer) => l.hits + l.misses + l.joined;
 const settings = { response: 'response_cache', semantic: 'semantic_cache_model', idempotency: 'idempotency_window_ms' } as Record<string, string>;
@@ -27,8 +28,8 @@ export function Cache() {
       <Group justify="space-between">
         <Text size="sm" c="dimmed" flex={1} miw={220}>{words.cacheHint}</Text>
         <Group gap="xs">
-          <Button size="xs" variant="default" leftSection={<IconRestore size={14} />} loading={reset.isPending} onClick={() => reset.mutate()}>{words.zeroFigures}</Button>
-          <Button size="xs" variant="light" color="red" leftSection={<IconEraser size={14} />} onClick={() => setForgetting(true)}>{words.forgetAnswers}</Button>
+          <Guard><Button size="xs" variant="default" leftSection={<IconRestore size={14} />} loading={reset.isPending} onClick={() => reset.mutate()}>{words.zeroFigures}</Button></Guard>
+          <Guard><Button size="xs" variant="light" color="red" leftSection={<IconEraser size={14} />} onClick={() => setForgetting(true)}>{words.forgetAnswers}</Button></Guard>
         </Group>
       </Group>
       {reset.error && <Failure error={reset.error} />}

@@ -14,6 +14,7 @@ import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { span } from '../parts/format';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
+import { Guard } from '../parts/guard';
 
 const pathOf = (name: string) => `/sluice/v1/proxies/${encodeURIComponent(name)}`;
 
@@ -37,7 +38,7 @@ export function Proxies() {
   const edited = search.has('new') ? '' : search.get('proxy'); // a name, or '' for a new one
   const setEdited = (name: string | null) => setSearch(name === null ? {} : name === '' ? { new: '' } : { proxy: name });
   const open = edited ? proxies.data?.find((p) => p.name === edited) : undefined;
-  const add = <Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('')}>{words.addProxy}</Button>;
+  const add = <Guard><Button size="xs" leftSection={<IconPlus size={14} />} onClick={() => setEdited('')}>{words.addProxy}</Button></Guard>;
   return (
     <Stack gap="sm">
       <Group justify="space-between"><Text size="sm" c="dimmed" flex={1} miw={220}>{words.proxiesHint}</Text>{proxies.data?.length !== 0 && add}</Group>
@@ -91,7 +92,7 @@ function Form({ old, onClose }: { old: Proxy | null; onClose: () => void }) {
   });
   const remove = useMutation({ mutationFn: () => take(api.DELETE('/sluice/v1/proxies/{name}', { params: { path: { name: old?.name ?? '' } } })), onSuccess: () => { setDoomed(false); onClose(); } });
   return (
-    <form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
+    <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
       <Stack>
         <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required disabled={old !== null} error={isTaken ? words.nameTaken : undefined} description={words.proxyNameHint} data-autofocus={!old || undefined} />
         <TextInput label={words.address} value={url} onChange={(e) => setUrl(e.currentTarget.value)} required placeholder="socks5h://name:password@proxy.example:1080" classNames={{ input: 'mono' }} description={words.proxyUrlHint} autoComplete="off" />
@@ -121,7 +122,7 @@ function Form({ old, onClose }: { old: Proxy | null; onClose: () => void }) {
         <Text><b>{old?.name}</b>: {words.deleteProxyHint}</Text>
         {old && <Those title={words.whoGoesThrough} names={[...(old.is_global ? [`${words.setting}: proxy`] : []), ...old.providers]} />}
       </Confirm>
-    </form>
+    </form></Guard>
   );
 }
 

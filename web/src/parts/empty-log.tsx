@@ -7,6 +7,7 @@ import { useState } from 'react';
 import { api, take } from '../api/client';
 import { useWords } from '../i18n';
 import { Confirm } from './dialogs';
+import { Guard } from './guard';
 
 export function EmptyLog({ onDone }: { onDone: () => void }) {
   const words = useWords();
@@ -17,7 +18,7 @@ export function EmptyLog({ onDone }: { onDone: () => void }) {
   });
   return (
     <>
-      <ActionIcon variant="default" size={30} onClick={() => setSure(true)} aria-label={words.emptyLog} title={words.emptyLog}><IconTrash size={15} /></ActionIcon>
+      <Guard><ActionIcon variant="default" size={30} onClick={() => setSure(true)} aria-label={words.emptyLog} title={words.emptyLog}><IconTrash size={15} /></ActionIcon></Guard>
       <Confirm title={words.emptyLogSure} opened={isSure} busy={clear.isPending} error={clear.error} onClose={() => { setSure(false); clear.reset(); }} onDo={() => clear.mutate()} word={words.emptyLog}>
         <Text size="sm">{words.emptyLogHint}</Text>
       </Confirm>
