@@ -1170,8 +1170,8 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
                                {.key = "prompt_eval_count"},
                                {.key = "eval_count"}};
     (void)event;
-    if (!str_contains(data, STR("\"done_reason\"")) && !str_contains(data, STR("\"eval_count\"")) &&
-        !str_contains(data, STR("\"done\":true")))
+    if (!str_contains(data, STR("\"done_reason\"")) && !str_contains(data, STR("eval_count\"")) &&
+        !str_contains(data, STR("\"done\":true"))) /* embeddings tell of their prompt alone */
         return false;
     if (!json_scan_object(data, want, ARRAY_LEN(want), 0, &scan, NULL))
         return false;

@@ -301,6 +301,11 @@ START_TEST(meters)
     ck_assert_int_eq(u.output_total, 4);
     ck_assert_int_eq(stop, IR_STOP_LENGTH);
     ck_assert(wire_ollama.meter(STR_NONE, kit_text(&k, "{'done':true}"), &u, &stop));
+    ck_assert_int_eq(u.input_total, 3);
+    u = IR_USAGE_NONE;
+    ck_assert(!wire_ollama.meter(
+        STR_NONE, kit_text(&k, "{'embeddings':[[0.1]],'prompt_eval_count':8}"), &u, &stop));
+    ck_assert_int_eq(u.input_total, 8);
 }
 END_TEST
 
