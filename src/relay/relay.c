@@ -483,6 +483,8 @@ void relay_fill_record(struct relay *rl, struct usage_record *u)
         stream_meter_array(rl);
         rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
         rl->n_images = image_scan_end(&rl->pass.images, rl->up);
+    } else if (rl->mode == REPLY_PIPE) {
+        stream_pipe_end(rl);
     }
     if (rl->n_images > 0 && rl->n_images > rl->usage.images)
         rl->usage.images = rl->n_images;
@@ -718,6 +720,8 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
             length < 0)
             length = -1;
         rl->mode = REPLY_PIPE;
+        if (is_sse)
+            stream_pipe_start(rl);
         rl->is_head_sent = true;
         rl->status = status;
         http_reply_head(rl->r, status, out, n_out, length);
@@ -755,6 +759,7 @@ static void take_reply(struct relay *rl, struct str bytes)
     case REPLY_PIPE:
         if (!rl->first_ns)
             rl->first_ns = clock_mono_ns();
+        stream_pipe_bytes(rl, bytes);
         http_reply_body(rl->r, bytes);
         break;
     case REPLY_FOLD:

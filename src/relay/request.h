@@ -16,7 +16,7 @@ enum reply_mode {
     REPLY_FOLD,      /* a stream that answers a request for a whole reply: collected through events */
     REPLY_PASS,      /* stream, bytes through, metered by the side */
     REPLY_TRANSLATE, /* stream through events */
-    REPLY_PIPE,      /* bytes through, not looked at (audio) */
+    REPLY_PIPE,      /* bytes through (audio), of events only their usage looked at */
 };
 
 #define MAX_KEPT_HEADERS 24
@@ -366,6 +366,10 @@ void stream_start(struct relay *rl);                          /* after the upstr
 void stream_bytes(struct relay *rl, struct str bytes);
 void stream_read_end(struct relay *rl);
 bool stream_finish(struct relay *rl, struct err *e) MUST_USE;  /* tells the decoder that no byte follows */
+/* Events of other operations than conversations, for their usage: a transcript's, a picture's that comes in pieces. */
+void stream_pipe_start(struct relay *rl);
+void stream_pipe_bytes(struct relay *rl, struct str bytes);   /* nothing where it was not started */
+void stream_pipe_end(struct relay *rl);                       /* takes what they told */
 void stream_meter_array(struct relay *rl);                    /* Google's list, of which nothing is metered while it passes */
 void stream_end(struct relay *rl);                            /* the upstream's reply is whole */
 void stream_break(struct relay *rl, const struct err *e);     /* it broke off after bytes went out */

@@ -414,6 +414,31 @@ void stream_read_end(struct relay *rl)
     commit_read_end(rl);
 }
 
+static void nowhere(void *arg, struct str bytes)
+{
+    (void)arg;
+    (void)bytes;
+}
+
+void stream_pipe_start(struct relay *rl)
+{
+    stream_scan_init(&rl->pass, wire_of(WIRE_CHAT), false, (size_t)rl->set->max_event_bytes);
+}
+
+void stream_pipe_bytes(struct relay *rl, struct str bytes)
+{
+    if (rl->pass.wire)
+        stream_scan_push(&rl->pass, bytes, nowhere, rl);
+}
+
+void stream_pipe_end(struct relay *rl)
+{
+    if (!rl->pass.wire)
+        return;
+    stream_scan_end(&rl->pass, nowhere, rl);
+    rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
+}
+
 void stream_meter_array(struct relay *rl)
 {
     if (rl->is_gemini_array && rl->up == WIRE_GEMINI && rl->pass.carry.n > 0)

@@ -164,3 +164,19 @@ def test_no_request_switches_usage_off(start, scripted):  # noqa: F811
             is_shown, told = asked(path, options, prompt, frames)
             assert is_shown is shown, (path, options)
             assert '"x"' not in options or ("x", "1") in [(k, str(v)) for k, v in told], options
+
+
+def test_a_transcript_that_comes_in_pieces_tells_its_usage(start, scripted):  # noqa: F811
+    s = start(money_config(scripted, {"chat/*": {**PRICE, "audio_in": 6}}))
+    usage = {"type": "tokens", "input_tokens": 1000, "input_token_details": {"text_tokens": 200, "audio_tokens": 800}, "output_tokens": 50, "total_tokens": 1050}
+    frames = [sse({"type": "transcript.text.delta", "delta": "hello"}), sse({"type": "transcript.text.done", "text": "hello", "usage": usage})]
+    form = b"".join(b"--x\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n" % f for f in ((b"model", b"to-chat"), (b"stream", b"true"))) + (
+        b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n" + b"A" * 100 + b"\r\n--x--\r\n")
+    for whole in (False, True):
+        scripted.play(http(200, json.dumps({"text": "hello", "usage": usage})) if whole else stream(frames))
+        n = len(lines(s))
+        r = s.call("POST", "/v1/audio/transcriptions", form, headers={**s.auth(KEY), "Content-Type": "multipart/form-data; boundary=x"})
+        assert r.status_code == 200 and "hello" in r.text
+        line = lines(s, n + 1)[0]
+        assert (line["usage_quality"], line["input_tokens"], line["audio_in_tokens"], line["output_tokens"]) == ("reported", 200, 800, 50), line
+        assert line["cost_nanousd"] == 200 * 3000 + 800 * 6000 + 50 * 15000
