@@ -79,7 +79,9 @@ static bool start(struct control_call *c, struct err *e)
         return err_field(e, "endpoint", "'endpoint' must be a path under /v1/ or /v1beta/");
     if (!c->control->tests)
         return err_set(e, ERR_INTERNAL, "no_internal_token", "No internal token available");
-    if (!test_tasks_start(c->control->tests, in->endpoint, json_text(c->arena, in->payload),
+    const struct test_bounds max = {c->snap->settings.model_tests_max,
+                                    c->snap->settings.model_tests_max_bytes};
+    if (!test_tasks_start(c->control->tests, &max, in->endpoint, json_text(c->arena, in->payload),
                           clock_mono_ms(), id, e))
         return false;
     struct started_out out = {str_of(id)};

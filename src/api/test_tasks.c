@@ -20,6 +20,7 @@ struct task {
     /* under the owner's lock */
     struct test_view view;
     bool is_over;   /* the thread has nothing more to do than to end */
+    bool is_joined; /* and has done that */
     bool is_hidden; /* forgotten, but still running */
 };
 
@@ -29,17 +30,15 @@ struct test_tasks {
     struct str origin;
     struct secret token;
     struct arena *arena;
-    unsigned max;
 };
 
-struct test_tasks *test_tasks_new(struct str origin, struct secret token, unsigned max)
+struct test_tasks *test_tasks_new(struct str origin, struct secret token)
 {
     struct arena *a = arena_new();
     struct test_tasks *t = ARENA_NEW(a, struct test_tasks);
     *t = (struct test_tasks){.arena = a,
                              .origin = str_dup(a, origin),
-                             .token = secret_of(str_dup(a, secret_reveal(token))),
-                             .max = max};
+                             .token = secret_of(str_dup(a, secret_reveal(token)))};
     pthread_mutex_init(&t->lock, NULL);
     return t;
 }
@@ -116,11 +115,18 @@ static struct task *take_over(struct test_tasks *t)
     return out;
 }
 
+static void join(struct task *task)
+{
+    if (!task->is_joined)
+        (void)pthread_join(task->thread, NULL);
+    task->is_joined = true;
+}
+
 static void free_list(struct task *task)
 {
     while (task) {
         struct task *next = task->next;
-        (void)pthread_join(task->thread, NULL);
+        join(task);
         arena_free(task->arena);
         task = next;
     }
@@ -140,21 +146,23 @@ void test_tasks_free(struct test_tasks *t)
     arena_free(t->arena);
 }
 
-/* Room for one more: the oldest finished one goes when there is none. */
-static bool make_room(struct test_tasks *t)
+/* Whether one more may run. Of those that are over, the newest stay that fit into the bytes, the last one always. */
+static bool make_room(struct test_tasks *t, const struct test_bounds *max)
 {
-    struct task *oldest = NULL;
-    unsigned n = 0;
-    for (struct task *task = t->first; task; task = task->next) {
-        n++;
-        if (task->is_over && !task->is_hidden)
-            oldest = task; /* newest first */
+    int64_t n_running = 0, bytes = 0;
+    for (struct task *task = t->first; task; task = task->next) { /* newest first */
+        if (!task->is_over) {
+            n_running++;
+            continue;
+        }
+        join(task); /* at its very end: its stack need not wait until its answer is forgotten */
+        if (!task->is_hidden) {
+            int64_t size = (int64_t)arena_size(task->arena);
+            task->is_hidden = bytes > 0 && bytes + size > max->bytes;
+            bytes += size;
+        }
     }
-    if (n < t->max)
-        return true;
-    if (oldest)
-        oldest->is_hidden = true;
-    return oldest != NULL;
+    return n_running < max->running;
 }
 
 static void forget_old(struct test_tasks *t, uint64_t now_ms)
@@ -180,13 +188,13 @@ static struct task *new_task(struct test_tasks *t, struct str path, struct str p
     return task;
 }
 
-bool test_tasks_start(struct test_tasks *t, struct str path, struct str payload, uint64_t now_ms,
-                      char id[TEST_TASK_ID + 1], struct err *e)
+bool test_tasks_start(struct test_tasks *t, const struct test_bounds *max, struct str path,
+                      struct str payload, uint64_t now_ms, char id[TEST_TASK_ID + 1], struct err *e)
 {
     bool ok = false;
     pthread_mutex_lock(&t->lock);
     forget_old(t, now_ms);
-    bool has_room = make_room(t);
+    bool has_room = make_room(t, max);
     struct task *over = take_over(t);
     if (has_room) {
         struct task *task = new_task(t, path, payload, now_ms);

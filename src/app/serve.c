@@ -38,7 +38,6 @@
 #include <unistd.h>
 
 #define MAX_LOOPS 256
-#define MAX_TEST_TASKS 64
 #define CONTROL_WORKERS 4
 #define CONTROL_QUEUE 1024
 #define ERRAND_WORKERS 8
@@ -653,7 +652,7 @@ static void set_self(struct server *s, const struct snapshot *snap, uint16_t por
         host = "::1";
     (void)snprintf(origin, sizeof origin, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
                    host, port);
-    s->control.tests = test_tasks_new(str_of(origin), s->control.internal_key, MAX_TEST_TASKS);
+    s->control.tests = test_tasks_new(str_of(origin), s->control.internal_key);
     relay_set_self(s->shared, str_of(origin), s->control.internal_key);
 }
 

@@ -232,6 +232,8 @@ static const struct setting rows[] = {
     TEXT(system_prompt_except, "", "Models whose conversations do not get it, comma-separated; * stands for any run of characters"),
     WORD(thinking_mode, "passthrough", "passthrough|auto|custom|adaptive", "How much thinking upstreams are asked for: passthrough as clients ask, auto what they ask is taken out, custom thinking_budget, adaptive by thinking_effort and the size of the conversation"),
     INT(thinking_budget, 10240, 0, 131072, "Tokens of thinking under custom; 0: none"),
+    INT(model_tests_max, 64, 1, 1000, "Tests of models, started in a panel, that run at once; further ones are refused"),
+    INT(model_tests_max_bytes, 64 << 20, 65536, 16 * GIB, "Memory for the answers of those that are over, which can be asked for until five minutes after their start; beyond it the oldest go first"),
     WORD(thinking_effort, "medium", "none|low|medium|high", "Where adaptive begins: no tokens, 1024, 10240 or 131072"),
     FLAG(limit_headers, 1, "Tell clients what is left of their limits, in the headers that their format's vendor uses"),
     WORD(log_level, "info", "debug|info|warn|warning|error", "From which on lines are logged: debug, info, warn or error"),

@@ -156,6 +156,7 @@ struct settings {               /* each a row in domain/setting.c: name, default
     struct str capabilities;    /* comma list: what of the dangerous is switched on */
     struct str trusted_proxies; /* comma list of addresses and ranges */
     int64_t session_ttl_ms, session_idle_ms, max_sessions;
+    int64_t model_tests_max, model_tests_max_bytes;
     int64_t login_max_failures, login_window_ms, login_lockout_ms, login_lockout_max_ms;
     int64_t password_memory_bytes, password_passes, password_parallel, password_min_length;
     int64_t claim_ttl_ms, audit_retention_days, audit_refusals_per_minute;

@@ -66,6 +66,7 @@ static void *serve(void *arg)
 }
 
 static struct test_tasks *tasks;
+static struct test_bounds bounds;
 static struct arena *arena;
 
 static void set_up(void)
@@ -80,8 +81,9 @@ static void set_up(void)
     server.port = ntohs(at.sin_port);
     ck_assert_int_eq(pthread_create(&server.thread, NULL, serve, NULL), 0);
     (void)snprintf(origin, sizeof origin, "http://127.0.0.1:%u", server.port);
-    tasks = test_tasks_new(str_of(origin), secret_of(STR("tok-1")), 3);
+    tasks = test_tasks_new(str_of(origin), secret_of(STR("tok-1")));
     arena = arena_new();
+    bounds = (struct test_bounds){.running = 3, .bytes = 64 << 20};
 }
 
 static void tear_down(void)
@@ -106,7 +108,7 @@ static struct test_view settled(const char *id)
 static bool start(uint64_t now_ms, char *id)
 {
     struct err e = ERR_INIT;
-    bool ok = test_tasks_start(tasks, STR("/v1/x"), STR("{\"a\":1}"), now_ms, id, &e);
+    bool ok = test_tasks_start(tasks, &bounds, STR("/v1/x"), STR("{\"a\":1}"), now_ms, id, &e);
     ck_assert(ok || e.kind == ERR_OVERLOADED);
     return ok;
 }
@@ -149,7 +151,7 @@ END_TEST
 
 START_TEST(nobody_there_is_an_error)
 {
-    struct test_tasks *lost = test_tasks_new(STR("http://127.0.0.1:1"), secret_of(STR("t")), 1);
+    struct test_tasks *lost = test_tasks_new(STR("http://127.0.0.1:1"), secret_of(STR("t")));
     struct test_tasks *was = tasks;
     char id[TEST_TASK_ID + 1];
     tasks = lost;
@@ -176,20 +178,37 @@ START_TEST(old_tasks_are_forgotten_when_another_starts)
 }
 END_TEST
 
-START_TEST(the_table_is_bounded)
+START_TEST(as_many_run_as_may)
 {
-    char id[4][TEST_TASK_ID + 1], one[TEST_TASK_ID + 1];
+    char id[200][TEST_TASK_ID + 1], one[TEST_TASK_ID + 1];
     struct test_view v;
-    for (int i = 0; i < 3; i++) {
+    /* those that are over take nobody's place, nor lose their own */
+    for (int i = 0; i < 200; i++) {
         ck_assert(start(0, id[i]));
         (void)settled(id[i]);
     }
+    for (int i = 0; i < 200; i++)
+        ck_assert(test_tasks_view(tasks, arena, str_of(id[i]), &v));
     atomic_store(&server.holds, true);
-    for (int i = 0; i < 3; i++) { /* finished ones make room */
+    for (int i = 0; i < 3; i++)
         ck_assert(start(1, one));
-        ck_assert(!test_tasks_view(tasks, arena, str_of(id[i]), &v));
+    ck_assert(!start(2, one));
+    ck_assert(test_tasks_view(tasks, arena, str_of(id[0]), &v));
+}
+END_TEST
+
+START_TEST(answers_are_bounded)
+{
+    char id[4][TEST_TASK_ID + 1];
+    struct test_view v;
+    bounds.bytes = 1;
+    for (int i = 0; i < 4; i++) {
+        ck_assert(start(0, id[i]));
+        (void)settled(id[i]);
     }
-    ck_assert(!start(2, one)); /* all three are running */
+    /* when the last one started, the one before it had just come to its end */
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(test_tasks_view(tasks, arena, str_of(id[i]), &v), i >= 2);
 }
 END_TEST
 
@@ -202,7 +221,8 @@ int main(void)
     tcase_add_test(t, a_task_cancelled_while_it_runs);
     tcase_add_test(t, nobody_there_is_an_error);
     tcase_add_test(t, old_tasks_are_forgotten_when_another_starts);
-    tcase_add_test(t, the_table_is_bounded);
+    tcase_add_test(t, as_many_run_as_may);
+    tcase_add_test(t, answers_are_bounded);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
