@@ -398,6 +398,26 @@ static yyjson_val *setting_in(yyjson_val *server, const char *name)
     return json_find(json_get(server, "request_log"), rest.p, rest.n);
 }
 
+static bool is_one_of(struct str name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+/* Members written wrongly, or of a version that had them: they do nothing, and that is said. where: NULL for the top. */
+static void name_unknown(const struct loader *l, const char *where, yyjson_val *obj,
+                         const char *const *known, size_t n_known)
+{
+    yyjson_val *k, *v;
+    size_t i, max;
+    yyjson_obj_foreach (obj, i, max, k, v)
+        if (!is_one_of(json_str(k), known, n_known))
+            log_warn(NULL, "config.unknown_member", "file=%s member=%s%s" STR_FMT, l->src->file,
+                     where ? where : "", where ? "." : "", STR_ARG(json_str(k)));
+}
+
 /* ---- proxies that have a name ---- */
 
 static bool add_proxy(struct loader *l, struct str name, yyjson_val *entry, enum origin from,
@@ -626,6 +646,34 @@ static bool limits_member(struct loader *l, yyjson_val *entry, const char *where
 
 static bool file_providers(struct loader *l, struct err *e)
 {
+    static const char *const known[] = {"type",
+                                        "shim",
+                                        "api_key",
+                                        "base_url",
+                                        "enabled",
+                                        "proxy",
+                                        "ca_file",
+                                        "wire",
+                                        "api_version",
+                                        "headers",
+                                        "allow_private",
+                                        "http2",
+                                        "insecure",
+                                        "fetch_images",
+                                        "quirks",
+                                        "map_hosted_tools",
+                                        "id",
+                                        "label",
+                                        "default_model",
+                                        "pool",
+                                        "extra",
+                                        "priority",
+                                        "weight",
+                                        "limits",
+                                        "connect_timeout_ms",
+                                        "first_byte_timeout_ms",
+                                        "between_timeout_ms",
+                                        "total_timeout_ms"};
     yyjson_val *all = json_get(l->root, "providers"), *k, *v;
     size_t i, max;
     if (json_absent(all))
@@ -639,6 +687,7 @@ static bool file_providers(struct loader *l, struct err *e)
                        name.p);
         if (!yyjson_is_obj(v))
             return bad(e, where, "must be an object");
+        name_unknown(l, where, v, known, ARRAY_LEN(known));
         struct provider_in in = {
             .name = str_dup(l->a, name), .from = ORIGIN_FILE, .extra = v, .more = v};
         if (!text_member(l, v, "type", where, &type, e) ||
@@ -833,6 +882,10 @@ static void add_model(struct loader *l, struct model *m)
 
 static bool file_models(struct loader *l, struct err *e)
 {
+    static const char *const known[] = {"provider",     "upstream_model",    "targets",
+                                        "capabilities", "max_output_tokens", "context_tokens",
+                                        "show_alias",   "enabled",           "label",
+                                        "source",       "strategy",          "limits"};
     yyjson_val *all = json_get(l->root, "models"), *k, *v;
     size_t i, max;
     if (json_absent(all))
@@ -876,6 +929,7 @@ static bool file_models(struct loader *l, struct err *e)
                        NULL);
         }
         if (yyjson_is_obj(v)) {
+            name_unknown(l, where, v, known, ARRAY_LEN(known));
             struct str strategy = json_get_str(v, "strategy");
             m->strategy = (enum strategy)word_value(strategy_words, strategy, STRATEGY_DEFAULT);
             if (strategy.n && m->strategy == STRATEGY_DEFAULT)
@@ -1311,20 +1365,16 @@ static bool load_debug(struct loader *l, struct err *e)
     return true;
 }
 
-/* Written wrongly, or of a version that had it: it does nothing, and that is said. */
-static void name_unknown(const struct loader *l, yyjson_val *server)
+/* llm-rosetta's members of `server` that are no settings are ours all the same. */
+static void name_unknown_settings(const struct loader *l, yyjson_val *server)
 {
-    static const char *const others[] = {"api_keys", "admin_password", "request_log"};
+    static const char *const others[] = {"api_key", "api_keys", "admin_password", "request_log"};
     yyjson_val *k, *v;
     size_t i, max;
-    yyjson_obj_foreach (server, i, max, k, v) {
-        bool is_known = setting_find(json_str(k)) != NULL;
-        for (size_t n = 0; n < ARRAY_LEN(others); n++)
-            is_known |= str_eq(json_str(k), str_of(others[n]));
-        if (!is_known)
+    yyjson_obj_foreach (server, i, max, k, v)
+        if (!setting_find(json_str(k)) && !is_one_of(json_str(k), others, ARRAY_LEN(others)))
             log_warn(NULL, "config.unknown_setting", "file=%s setting=" STR_FMT, l->src->file,
                      STR_ARG(json_str(k)));
-    }
 }
 
 static bool load_settings(struct loader *l, struct db *db, struct err *e)
@@ -1339,7 +1389,7 @@ static bool load_settings(struct loader *l, struct db *db, struct err *e)
     if (!json_absent(server) && !yyjson_is_obj(server))
         return bad(e, "server", "must be an object");
     const struct setting *row;
-    name_unknown(l, server);
+    name_unknown_settings(l, server);
     for (size_t i = 0; (row = setting_at(i)) != NULL; i++) {
         yyjson_val *v = setting_in(server, row->name);
         char env[64];
@@ -1424,8 +1474,6 @@ static bool load_file(struct loader *l, struct err *e)
 {
     struct str text;
     struct err inner = ERR_INIT;
-    yyjson_val *k, *v;
-    size_t i, max;
     static const char *const known[] = {"providers", "models",  "orgs",   "users",  "combos",
                                         "chains",    "aliases", "kinds",  "prices", "budgets",
                                         "policies",  "proxies", "server", "debug",  "$schema"};
@@ -1446,14 +1494,7 @@ static bool load_file(struct loader *l, struct err *e)
     struct str twice = jsonc_twice(l->a, l->src->file, l->text);
     if (twice.n)
         log_warn(NULL, "config.duplicate_member", "%s", str_z(l->a, twice));
-    yyjson_obj_foreach (l->root, i, max, k, v) {
-        bool is_known = false;
-        for (size_t n = 0; n < ARRAY_LEN(known); n++)
-            is_known |= str_eq(json_str(k), str_of(known[n]));
-        if (!is_known)
-            log_warn(NULL, "config.unknown_member", "file=%s member=" STR_FMT, l->src->file,
-                     STR_ARG(json_str(k)));
-    }
+    name_unknown(l, NULL, l->root, known, ARRAY_LEN(known));
     return true;
 }
 

@@ -82,6 +82,52 @@ static bool check_address(struct str value, struct err *e)
     return ok;
 }
 
+/* RFC 6454, 6.2, as a browser spells it: scheme://host[:port] in small letters, no path, not even a slash; or null. */
+static bool is_origin(struct str s)
+{
+    struct str host, scheme;
+    host = str_cut(s, ':', &scheme);
+    if (str_is(s, "null"))
+        return true;
+    if (!scheme.n || !str_starts(host, STR("//")) || host.n == 2)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char ch = (unsigned char)s.p[i];
+        bool is_slash = ch == '/' && i > scheme.n && i <= scheme.n + 2;
+        if (!is_slash &&
+            (ch <= ' ' || ch >= 0x7f || (ch >= 'A' && ch <= 'Z') || memchr("/?#@*\\\"'<>", ch, 10)))
+            return false;
+    }
+    return true;
+}
+
+static bool origins_check(struct str list, bool may_be_all, struct err *e)
+{
+    if (may_be_all && str_is(list, "*"))
+        return true;
+    while (list.n) {
+        struct str one;
+        list = str_cut(list, ',', &one);
+        one = str_trim(one);
+        if (one.n && !is_origin(one))
+            return err_set(e, ERR_INPUT, "invalid_value",
+                           "'" STR_FMT "' is no origin: scheme://host[:port] in small letters, "
+                           "without a path%s",
+                           STR_ARG(str_first(one, 100)), may_be_all ? ", or * alone for all" : "");
+    }
+    return true;
+}
+
+static bool check_origins(struct str list, struct err *e)
+{
+    return origins_check(list, true, e);
+}
+
+static bool check_named_origins(struct str list, struct err *e)
+{
+    return origins_check(list, false, e);
+}
+
 /* clang-format off */
 static const struct setting rows[] = {
     TEXT(host, "127.0.0.1", "Address to listen on; 0.0.0.0 for all. Read at start"),
@@ -167,11 +213,11 @@ static const struct setting rows[] = {
     PATTERN(log_redact_pattern, "", "What else is taken out of them, an extended regular expression"),
     FLAG(log_json, 0, "Log lines as JSON"),
     FLAG(cors, 1, "Answer browsers of other origins"),
-    TEXT(cors_origins, "*", "Origins that may, comma-separated; * for all"),
+    CHECKED(cors_origins, "*", check_origins, "Origins that may, comma-separated; * for all"),
     FLAG(credential_visible, 0, "Let administrators see keys again that were given or made; those made while it is off stay hashes"),
     CHECKED(diagnostics_ip_url, "", check_address, "Asked by network diagnostics for the address we are seen under; empty: not asked"),
     CHECKED(diagnostics_connect_url, "", check_address, "Asked by network diagnostics for a 204; empty: not asked"),
-    TEXT(admin_cors_origins, "", "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
+    CHECKED(admin_cors_origins, "", check_named_origins, "Origins whose pages may call the control plane under /admin, comma-separated, each named"),
     FLAG(require_login, 1, "Ask operators to sign in; false opens administration, to this machine only and only while the listener is a loopback address"),
     DEPLOYED(capabilities, capability_list_check, "Dangerous endpoints that are switched on, for callers on this machine: a comma list of backup_import, cli_config, interception, oauth_import, processes, restart. File and environment only"),
     CHECKED(trusted_proxies, "", cidr_list_check, "Addresses and ranges of proxies whose X-Forwarded-For, -Proto and -Host are believed, comma-separated"),
@@ -186,6 +232,8 @@ static const struct setting rows[] = {
     INT(password_passes, 2, 1, 100, "Passes for hashing one password (Argon2id)"),
     INT(password_parallel, 2, 1, 64, "Passwords hashed at once; further sign-ins wait. Read at start"),
     INT(password_min_length, 8, 1, 128, "Shortest password that can be set; one given by file or environment is taken as it is"),
+    INT(model_tests_max, 64, 1, 1000, "Tests of models, started in a panel, that run at once; further ones are refused"),
+    INT(model_tests_max_bytes, 64 << 20, 65536, 16 * GIB, "Memory for the answers of those that are over, which can be asked for until five minutes after their start; beyond it the oldest go first"),
     INT(claim_ttl_ms, DAY, 60000, 365ll * DAY, "Life of a claim link"),
     INT(audit_retention_days, 400, 0, 36500, "Days that the audit log is kept; 0: for ever"),
     INT(audit_refusals_per_minute, 100, 0, 100000, "Refused administrative calls of callers without a role that are kept in the audit log a minute, and as many of others; the rest are counted"),
@@ -232,8 +280,6 @@ static const struct setting rows[] = {
     TEXT(system_prompt_except, "", "Models whose conversations do not get it, comma-separated; * stands for any run of characters"),
     WORD(thinking_mode, "passthrough", "passthrough|auto|custom|adaptive", "How much thinking upstreams are asked for: passthrough as clients ask, auto what they ask is taken out, custom thinking_budget, adaptive by thinking_effort and the size of the conversation"),
     INT(thinking_budget, 10240, 0, 131072, "Tokens of thinking under custom; 0: none"),
-    INT(model_tests_max, 64, 1, 1000, "Tests of models, started in a panel, that run at once; further ones are refused"),
-    INT(model_tests_max_bytes, 64 << 20, 65536, 16 * GIB, "Memory for the answers of those that are over, which can be asked for until five minutes after their start; beyond it the oldest go first"),
     WORD(thinking_effort, "medium", "none|low|medium|high", "Where adaptive begins: no tokens, 1024, 10240 or 131072"),
     FLAG(limit_headers, 1, "Tell clients what is left of their limits, in the headers that their format's vendor uses"),
     WORD(log_level, "info", "debug|info|warn|warning|error", "From which on lines are logged: debug, info, warn or error"),

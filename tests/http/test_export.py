@@ -106,7 +106,7 @@ def test_exported_and_loaded_and_exported_it_is_the_same(tmp_path, seed):
     home = Home(tmp_path / "first")
     if rng.random() < 0.4:  # while there is no file: into the store, where every text is what it is
         home.run("setting", "set", "otlp_service_name", rng.choice(LITERAL))
-        home.run("setting", "set", "cors_origins", rng.choice(LITERAL))
+        home.run("setting", "set", "system_prompt_except", rng.choice(LITERAL))
         home.run("provider", "add", "odd", "--type", "openai-compatible", "--base-url", "http://llm.example/" + rng.choice(["v1", "${HOME}", "$${HOME}"]),
                  "--api-key", "sk-odd")
     (home.data / "sluice.jsonc").write_text(text_of(rng, generated(rng, secrets)), encoding="utf-8")

@@ -646,3 +646,11 @@ def test_drafts_of_killed_processes_do_not_stay(start_sluice, tmp_path):
                           capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert [p.exists() for p in stale + kept] == [False] * 3 + [True] * 3  # at each start, too
+
+
+def test_a_member_that_nothing_reads_is_named(start_sluice, scripted):
+    s = start_sluice({"providers": {"p": {"type": "openai-compatible", "api_key": "k", "base_url": scripted.origin, "fetch_image": False, "limits": {}}},
+                      "models": {"m": {"provider": "p", "capabilites": ["vision"], "strategy": "random"}}, "modells": {},
+                      "server": {"api_keys": KEYS, "max_attempt": 5}}, key=ADMIN)
+    named = set(re.findall(r"config\.unknown_\w+.*?(?:member|setting)=(\S+)", s.output()))
+    assert named == {"providers.p.fetch_image", "models.m.capabilites", "modells", "max_attempt"}, s.output()
