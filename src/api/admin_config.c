@@ -482,10 +482,16 @@ static bool provider_key(struct control_call *c, struct err *e)
     return control_reply(c, 200, &reveal_shape, &out);
 }
 
-/* Why an upstream gave no list, as the panel shows it. */
-static bool no_list(const struct discovered *found, const struct err *why, struct err *e)
+/* Why an upstream gave no list, as the panel shows it. Behind a proxy it may be the proxy that is not there. */
+static bool no_list(struct arena *a, const struct upstream *u, const struct discovered *found,
+                    const struct err *why, struct err *e)
 {
     struct str url = found->url;
+    if (u->origin.proxy.n && !found->status)
+        return err_set(e, ERR_UPSTREAM, why->code,
+                       "No answer from " STR_FMT " through the proxy " STR_FMT
+                       ": %s. Check the proxy as well as the Base URL.",
+                       STR_ARG(url), STR_ARG(secret_mask_proxy(a, u->origin.proxy)), why->message);
     if (found->status >= 400)
         return err_set(e, ERR_UPSTREAM, why->code,
                        "Upstream returned HTTP %d. This provider may not support model listing.",
@@ -521,7 +527,7 @@ static bool provider_models(struct control_call *c, struct err *e)
                        STR_ARG(name));
     if (!upstream_models_until(c->arena, u, MODELS_TIMEOUT_MS, c->control->is_stopping, &found,
                                &why))
-        return no_list(&found, &why, e);
+        return no_list(c->arena, u, &found, &why, e);
     struct found_out out = {.provider = name,
                             .api_standard = str_of(wire_of(u->wires[0])->name),
                             .models = {found.models, found.n}};

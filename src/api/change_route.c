@@ -309,15 +309,25 @@ static bool rename_entry(struct work *w, enum section s, struct str from, struct
            (!p->in_store || entry_rename(w->db, entry_sections[s], from, to, e));
 }
 
+/* Whether the alias, as whichever of file and store says it, would be one of itself. */
+static bool leads_to_itself(const struct work *w, enum referent what, struct str key,
+                            const struct entry_place *p, struct str from, struct str to)
+{
+    yyjson_val *said = p->in_file ? p->in_file : p->in_store;
+    return str_eq(renamed(w, what, said_by(lead_member(SECTION_ALIASES), said), from, to), key);
+}
+
 static bool rename_in_entry(struct work *w, enum section s, enum referent what, struct str key,
                             struct str from, struct str to, struct err *e)
 {
     struct entry_place p;
     size_t left;
-    if (lead_member(s))
-        return rename_member(w, s, what, lead_member(s), key, from, to, e);
     if (!find_entry(w, s, key, &p, e))
         return false;
+    if (s == SECTION_ALIASES && leads_to_itself(w, what, key, &p, from, to))
+        return drop_entry(w, s, key, &p, e); /* what it led to has its name now */
+    if (lead_member(s))
+        return rename_member(w, s, what, lead_member(s), key, from, to, e);
     struct str is = s == SECTION_CHAINS ? renamed(w, what, key, from, to) : STR_NONE;
     if (is.p && !str_eq(is, key)) {
         struct entry_place other;

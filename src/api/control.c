@@ -96,7 +96,7 @@ static bool may_match(struct control_call *c, struct err *e)
     struct str wanted = control_head(c, "if-match");
     bool changes = c->row->method == HTTP_PUT || c->row->method == HTTP_PATCH ||
                    c->row->method == HTTP_DELETE;
-    if (!wanted.n || str_is(wanted, "*") || c->row->has_tag || !changes)
+    if (!wanted.p || str_is(wanted, "*") || c->row->has_tag || !changes)
         return true;
     err_set(e, ERR_CONFLICT, "precondition_failed",
             "'if-match': there is no ETag here, so nothing has the one that was given");

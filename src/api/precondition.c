@@ -48,7 +48,7 @@ bool control_reply_tagged(struct control_call *c, int status, const struct shape
 bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e)
 {
     struct str wanted = control_head(c, "if-match");
-    if (!wanted.n || !c->represent)
+    if (!wanted.p || !c->represent) /* an empty one lists no tag: it fits nothing */
         return true;
     if (is_listed(wanted, tag_in(c, now, c->represented), false))
         return true;

@@ -394,6 +394,9 @@ def test_where_there_is_no_tag_nothing_has_the_one_that_is_asked_for(admin):
     assert r.status_code == 412 and r.json()["error"], r.text
     assert admin.call("DELETE", "/admin/api/config/models/to-chat", headers=stale).status_code == 412
     assert admin.get("/sluice/v1/models/to-chat", headers=stale).status_code == 200
+    for nothing in ("", ","):
+        r = admin.call("PATCH", "/sluice/v1/models/to-chat", {"enabled": True}, headers={"If-Match": nothing})
+        assert r.status_code == 412, (nothing, r.text)
 
 
 def test_the_tag_changes_with_a_secret_that_is_not_shown(admin):

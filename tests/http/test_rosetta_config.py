@@ -313,6 +313,10 @@ def test_upstream_models_failing(start_sluice, scripted, upstream):
     refused(s.get(CONFIG + "/providers/dns/models"), 502,
             "Cannot resolve hostname in http://no-such-host.invalid/v1/models. Check the Base URL.")
     refused(s.get(CONFIG + "/providers/nobody/models"), 404, "Provider 'nobody' not found")
+    assert s.call("PATCH", "/sluice/v1/providers/up", {"proxy": "http://user:hidden-pw@127.0.0.1:1"}).status_code == 200
+    r = s.get(CONFIG + "/providers/up/models")
+    assert r.status_code == 502 and "through the proxy http://" in r.text and "127.0.0.1:1" in r.text and "Check the proxy" in r.text, r.text
+    assert "hidden-pw" not in r.text
 
 
 # models

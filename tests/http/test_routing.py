@@ -132,6 +132,19 @@ def test_renaming_and_deleting_providers_and_models_keeps_references_whole(admin
     assert admin.get("/sluice/v1/combos").json()["data"] == [] and admin.get("/sluice/v1/chains").json()["data"] == []
 
 
+@pytest.mark.parametrize("file", [True, False])
+def test_a_model_that_takes_the_name_of_its_alias(start_sluice, scripted, file):
+    """Of an alias that would lead to itself nothing is left; others follow to the new name."""
+    s = start_sluice(config_of(scripted.origin, **({"aliases": {"short": {"to": "ma"}, "also": "ma"}} if file else {})))
+    s.key = ADMIN
+    for name in () if file else ("short", "also"):
+        assert s.post("/sluice/v1/aliases", {"alias": name, "to": "ma"}).status_code == 201
+    assert who(s, "short") == "a"
+    assert s.call("PATCH", "/sluice/v1/models/ma", {"name": "short"}).status_code == 200
+    assert {a["alias"]: a["to"] for a in s.get("/sluice/v1/aliases").json()["data"]} == {"also": "short"}
+    assert who(s, "short") == who(s, "also") == "a"
+
+
 @pytest.mark.parametrize("file", [True, False], ids=["file", "store"])
 def test_a_renamed_model_stays_what_it_was(start_sluice, scripted, upstream, file):
     """It asks the vendor for the same model; policies and settings that name it follow; so they do when its provider is renamed."""

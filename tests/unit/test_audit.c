@@ -78,6 +78,7 @@ START_TEST(every_meddling_is_named)
         {"UPDATE audit SET actor = 'eve' WHERE id = 3", 3},
         {"UPDATE audit SET at_ms = 1 WHERE id = 2", 2},
         {"UPDATE audit SET after = NULL WHERE id = 5", 5},
+        {"UPDATE audit SET before = '' WHERE id = 5", 5},
         {"UPDATE audit SET status = 403 WHERE id = 1", 1},
         {"UPDATE audit SET kind = 'ke', object = 'yk' WHERE id = 4", 4},
         {"UPDATE audit SET hash = zeroblob(32) WHERE id = 2", 2},
