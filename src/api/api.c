@@ -351,7 +351,8 @@ static void on_head(void *arg, struct http_req *r)
         refuse(c, &e, NULL);
         return;
     }
-    if (r->method == HTTP_OPTIONS) {
+    /* a browser reads why a path is not there from the answer itself, which it only sends for once it may */
+    if (r->method == HTTP_OPTIONS && (allowed || c->cors.n || str_is(c->path, "*"))) {
         reply_options(c, allowed);
         return;
     }

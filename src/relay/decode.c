@@ -18,6 +18,12 @@ static bool bad(struct err *e, const char *what)
     return err_set(e, ERR_INPUT, "invalid_body", "The request body is not valid %s", what);
 }
 
+/* RFC 1952, 2.2: gzip data is one member behind another. */
+static int next_member(z_stream *z, int rc, bool is_gzip)
+{
+    return rc == Z_STREAM_END && is_gzip && z->avail_in > 0 ? inflateReset(z) : rc;
+}
+
 static bool inflate_body(struct str body, int window_bits, struct buf *b, size_t max, struct err *e)
 {
     z_stream z = {0};
@@ -32,6 +38,7 @@ static bool inflate_body(struct str body, int window_bits, struct buf *b, size_t
         z.avail_out = sizeof chunk;
         rc = inflate(&z, Z_NO_FLUSH);
         buf_add(b, chunk, sizeof chunk - z.avail_out);
+        rc = next_member(&z, rc, window_bits > 15);
     } while (rc == Z_OK && !buf_failed(b) && (z.avail_in > 0 || z.avail_out == 0));
     bool is_whole = rc == Z_STREAM_END && z.avail_in == 0;
     inflateEnd(&z);
@@ -91,7 +98,7 @@ bool decode_body(struct arena *a, struct str encoding, struct str body, size_t m
 struct coding {
     z_stream z;
     BrotliDecoderState *brotli; /* NULL: zlib's */
-    bool has_begun, is_whole, is_ill;
+    bool is_gzip, has_begun, is_whole, is_ill;
     char name[32];
 };
 
@@ -100,6 +107,7 @@ static bool is_zlib(struct coding *c, struct str name)
     int bits = str_eq_nocase(name, STR("gzip")) || str_eq_nocase(name, STR("x-gzip")) ? 15 + 16
                : str_eq_nocase(name, STR("deflate"))                                  ? 15
                                                                                       : 0;
+    c->is_gzip = bits > 15;
     return bits && inflateInit2(&c->z, bits) == Z_OK;
 }
 
@@ -140,6 +148,7 @@ static void inflate_some(struct coding *c, struct str bytes, struct buf *out)
         c->z.avail_out = sizeof chunk;
         rc = inflate(&c->z, Z_SYNC_FLUSH);
         buf_add(out, chunk, sizeof chunk - c->z.avail_out);
+        rc = next_member(&c->z, rc, c->is_gzip);
     } while (rc == Z_OK && !buf_failed(out) && (c->z.avail_in > 0 || c->z.avail_out == 0));
     c->is_whole = rc == Z_STREAM_END;
     /* no progress: all was taken */
@@ -175,6 +184,8 @@ bool coding_push(struct coding *c, struct str bytes, struct buf *out, struct err
     if (bytes.n == 0)
         return true;
     c->has_begun = true;
+    if (c->is_whole && c->is_gzip && inflateReset(&c->z) == Z_OK)
+        c->is_whole = false; /* a further member */
     if (!c->is_ill && !c->is_whole) {
         if (c->brotli)
             unbrotli_some(c, bytes, out);

@@ -44,6 +44,12 @@ def test_options_for_browsers(sluice):
         assert ("GET" if path == "/v1/models" else "POST") in r.headers["access-control-allow-methods"]
 
 
+def test_options_of_what_is_not_there(sluice):
+    assert sluice.call("OPTIONS", "/v1/nothing", auth=False).status_code == 404
+    assert sluice.call("OPTIONS", CHAT, auth=False).status_code == 204
+    assert status_of(sluice.raw(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) == 204
+
+
 def test_answers_carry_cors(sluice):
     for r in (sluice.post(CHAT, BODY, headers={"Origin": "https://app.example"}),
               sluice.post(CHAT, b"{", headers={"Origin": "https://app.example"}),

@@ -162,6 +162,9 @@ def test_a_bomb_is_refused(start_sluice, scripted, upstream):
     assert s.post(CHAT, fine, headers={"Content-Encoding": "gzip"}).status_code == 200
     assert upstream.last.json["messages"][0]["content"] == "x" * 10_000 + "Hi"
     assert s.post(CHAT, fine[:-9], headers={"Content-Encoding": "gzip"}).status_code == 400
+    plain = json.dumps(chat_body(20_000)).encode()
+    assert s.post(CHAT, gzip.compress(plain[:500]) + gzip.compress(plain[500:]), headers={"Content-Encoding": "gzip"}).status_code == 200
+    assert upstream.last.json["messages"][0]["content"] == "x" * 20_000 + "Hi"
 
 
 # Long requests take time in proportion: by the square these would outlast the limit of a test

@@ -195,7 +195,14 @@ def test_empty_answers_of_other_operations(sluice, upstream):
 # Encoded answers, though none was asked for
 
 BROTLI = bytes.fromhex("1b0d00002441d2dcaa104e4a5b05fb363d")  # "a plain answer"
-ENCODERS = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+def members(plain):
+    """gzip data of several members (RFC 1952, 2.2)."""
+    return b"".join(gzip.compress(plain[i:i + 100]) for i in range(0, len(plain), 100))
+
+
+ENCODERS = {"gzip": gzip.compress, "x-gzip": members, "deflate": zlib.compress}
 
 
 @clients
