@@ -617,12 +617,7 @@ static bool put_server(struct control_call *c, struct err *e)
 {
     const struct server_in *in = c->in;
     yyjson_val *root;
-    if (!proxy_check(c->arena, in->proxy, e))
-        return false;
-    if (proxy_is_name(in->proxy) && !str_contains(in->proxy, STR("${")) &&
-        !proxy_find(c->snap, in->proxy))
-        return proxy_unknown(in->proxy, e);
-    if (!admin_view(c, &root, e))
+    if (!proxy_known(c->arena, c->snap, in->proxy, e) || !admin_view(c, &root, e))
         return false;
     struct str is = json_get_str(json_get(root, "server"), "proxy");
     bool is_kept;

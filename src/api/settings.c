@@ -185,11 +185,8 @@ static bool check(struct control_call *c, struct err *e)
     if (!keeps && !json_absent(in->value) && !setting_set(&probe, row, text_of(c, in->value), e))
         return false;
     struct str proxy = str_is(str_of(row->name), "proxy") ? text_of(c, in->value) : STR_NONE;
-    if (!keeps && !proxy_check(c->arena, proxy, e))
-        return false;
-    if (proxy_is_name(proxy) && !str_contains(proxy, STR("${")) && !proxy_find(c->snap, proxy))
-        return proxy_unknown(proxy, e);
-    return control_reply(c, 200, &check_shape, &(struct check_out){true});
+    return (keeps || proxy_known(c->arena, c->snap, proxy, e)) &&
+           control_reply(c, 200, &check_shape, &(struct check_out){true});
 }
 
 /* clang-format off */

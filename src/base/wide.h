@@ -6,5 +6,11 @@
 #include <immintrin.h>
 #define WIDE __attribute__((target("avx2,bmi")))
 #define HAS_WIDE() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
+
+/* The highest bit of each of 64 bytes, the first one's lowest. */
+static inline WIDE unsigned long long wide_bits(__m256i low, __m256i high)
+{
+    return (unsigned)_mm256_movemask_epi8(low) | (unsigned long long)(unsigned)_mm256_movemask_epi8(high) << 32;
+}
 #endif
 #endif

@@ -46,6 +46,12 @@ bool proxy_check(struct arena *a, struct str said, struct err *e)
                                : check_url(a, "proxy", said, e);
 }
 
+bool proxy_known(struct arena *a, const struct snapshot *s, struct str said, struct err *e)
+{
+    bool is_name = proxy_is_name(said) && !str_contains(said, STR("${"));
+    return proxy_check(a, said, e) && (!is_name || proxy_find(s, said) || proxy_unknown(said, e));
+}
+
 static const struct shape proxy_shape = SHAPE(
     struct proxy, FIELD(struct proxy, id, 0, "Name for machines"),
     FIELD(struct proxy, url, REQUIRED | NOT_EMPTY, "Its address, with credentials if need be"),

@@ -17,6 +17,8 @@ bool proxy_check_url(struct arena *a, struct str url, struct err *e) MUST_USE;
 /* What a member or setting `proxy` says: nothing, an address, what may be a name, or text with ${…}. ERR_INPUT of "proxy", which repeats nothing
  * of it: it may be a secret. */
 bool proxy_check(struct arena *a, struct str said, struct err *e) MUST_USE;
+/* The same, and that a name is one of s's: what a form asks. A change looks into the file and the store it is about to write. */
+bool proxy_known(struct arena *a, const struct snapshot *s, struct str said, struct err *e) MUST_USE;
 /* The value of an entry of "proxies". ERR_INPUT names the field. An address with ${…} in it is for proxy_check_url() once that is filled in. */
 bool proxy_read(struct arena *a, struct str name, yyjson_val *v, struct proxy *out, struct err *e) MUST_USE;
 const struct proxy *proxy_find(const struct snapshot *s, struct str name);     /* NULL: there is none */

@@ -143,23 +143,17 @@ static const byte *skip_plain(const byte *p, const byte *end)
 #endif
 
 #ifdef WIDE
-static inline WIDE uint64_t bits_of(__m256i low, __m256i high)
-{
-    return (uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high)
-                                                     << 32;
-}
-
 static inline WIDE uint64_t equal_to(__m256i low, __m256i high, char c)
 {
     const __m256i all = _mm256_set1_epi8(c);
-    return bits_of(_mm256_cmpeq_epi8(low, all), _mm256_cmpeq_epi8(high, all));
+    return wide_bits(_mm256_cmpeq_epi8(low, all), _mm256_cmpeq_epi8(high, all));
 }
 
 /* signed: bytes of 0x80 and above are less than all others */
 static inline WIDE uint64_t less_than(__m256i low, __m256i high, char c)
 {
     const __m256i all = _mm256_set1_epi8(c);
-    return bits_of(_mm256_cmpgt_epi8(all, low), _mm256_cmpgt_epi8(all, high));
+    return wide_bits(_mm256_cmpgt_epi8(all, low), _mm256_cmpgt_epi8(all, high));
 }
 
 /* Set: what may not stand behind a backslash. One bit for each upper half that some of those have that may, in which both halves of a
@@ -183,9 +177,9 @@ static inline WIDE bool judge_block(const byte *p, __m256i low, __m256i high, un
                                     uint64_t *end)
 {
     uint64_t slash = equal_to(low, high, '\\'), escaped = slash << 1;
-    uint64_t above = bits_of(low, high), two = 0;
+    uint64_t above = wide_bits(low, high), two = 0;
     if ((slash & escaped) ||
-        (escaped && (escaped & bits_of(not_escapable(low), not_escapable(high)))))
+        (escaped && (escaped & wide_bits(not_escapable(low), not_escapable(high)))))
         return false;
     if (above) {
         uint64_t follows = less_than(low, high, (char)0xc0);

@@ -22,9 +22,7 @@ static WIDE size_t find_wide(struct str hay, struct str needle, bool *is_found)
             _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)(q + 32)), final));
         if (_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_or_si256(low, high)))
             continue;
-        uint64_t mask = (uint32_t)_mm256_movemask_epi8(low) |
-                        (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
-        for (; mask; mask &= mask - 1) {
+        for (uint64_t mask = wide_bits(low, high); mask; mask &= mask - 1) {
             size_t at = i + (size_t)__builtin_ctzll(mask);
             if (memcmp(hay.p + at, needle.p, needle.n) == 0) {
                 *is_found = true;
