@@ -494,6 +494,167 @@ static struct str wrapped(struct arena *a, const struct str *path, size_t n, str
     return buf_str(&b);
 }
 
+/* ---- one value in the place of another: what both have stays as it is written ---- */
+
+/* An element before one that is there, above the comments that belong to it. */
+static void insert(struct arena *a, struct buf *b, struct str t, const struct container *c,
+                   size_t i, yyjson_val *v)
+{
+    const struct item *one = &c->items[i];
+    struct style s = {.is_inline = siblings_are_inline(t, c) || !begins_line(t, one->at),
+                      .indent = indent_of(t, one->at),
+                      .unit = unit_of(t, c),
+                      .eol = line_end(t, c->open)};
+    if (!begins_line(t, one->at)) {
+        copy(b, t, 0, one->at);
+        format(a, b, v, &s, 0);
+        buf_lit(b, ", ");
+        copy(b, t, one->at, t.n);
+        return;
+    }
+    size_t before = i ? c->items[i - 1].comma + 1 : c->open + 1;
+    size_t from = attached_from(t, before, one->at);
+    copy(b, t, 0, from);
+    buf_str_add(b, s.indent);
+    format(a, b, v, &s, 0);
+    buf_char(b, ',');
+    buf_str_add(b, s.eol);
+    copy(b, t, from, t.n);
+}
+
+/* A text, and the path of the value in it that is made another; the last step is filled in. */
+struct merge {
+    struct arena *a;
+    struct str text, *path;
+    size_t n; /* steps, with the last one */
+};
+
+static bool merge_put(struct merge *m, struct str step, yyjson_val *v, struct err *e)
+{
+    m->path[m->n - 1] = step;
+    return jsonc_put(m->a, m->text, m->path, m->n, json_text(m->a, v), &m->text, e);
+}
+
+static bool merge_cut(struct merge *m, struct str step, struct err *e)
+{
+    m->path[m->n - 1] = step;
+    return jsonc_cut(m->a, m->text, m->path, m->n, &m->text, e);
+}
+
+static bool merge_insert(struct merge *m, size_t at, yyjson_val *v, struct err *e)
+{
+    struct container c;
+    struct buf b;
+    size_t depth;
+    m->path[m->n - 1] = STR("0");
+    if (!descend(m->a, m->text, m->path, m->n, &c, &depth, e))
+        return (e && e->kind != ERR_NONE) || malformed(e);
+    if (at >= c.n)
+        return merge_put(m, STR("-"), v, e);
+    buf_init_arena(&b, m->a, SIZE_MAX / 4);
+    insert(m->a, &b, m->text, &c, at, v);
+    m->text = buf_str(&b);
+    return true;
+}
+
+static bool merge_object(struct merge *m, yyjson_val *was, yyjson_val *v, struct err *e)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    yyjson_obj_foreach (was, i, max, k, one)
+        if (!json_find(v, json_str(k).p, json_str(k).n) && !merge_cut(m, json_str(k), e))
+            return false;
+    yyjson_obj_foreach (v, i, max, k, one) {
+        yyjson_val *old = json_find(was, json_str(k).p, json_str(k).n);
+        if (!(old && json_equal(old, one)) && !merge_put(m, json_str(k), one, e))
+            return false;
+    }
+    return true;
+}
+
+/* Most elements of two arrays that are looked at one by one; larger ones are written anew. */
+#define MAX_MERGED 128
+#define MAX_COPIED ((size_t)64 << 20) /* bytes, by the edits of one value */
+
+static size_t vector_of(yyjson_val *array, yyjson_val **out)
+{
+    size_t i, max;
+    yyjson_val *one;
+    yyjson_arr_foreach (array, i, max, one)
+        out[i] = one;
+    return yyjson_arr_size(array);
+}
+
+static bool is_among(yyjson_val *const *v, size_t n, yyjson_val *one)
+{
+    for (size_t i = 0; i < n; i++)
+        if (json_equal(v[i], one))
+            return true;
+    return false;
+}
+
+/* The longest rows of elements that both arrays have in the same order stay. Between them an element in the place of one is an edit of
+ * that, unless either was only moved: comments must not come to stand beside what they do not speak of. */
+static bool merge_array(struct merge *m, yyjson_val *was, yyjson_val *v, struct err *e)
+{
+    yyjson_val *old[MAX_MERGED], *new[MAX_MERGED];
+    const size_t n_old = vector_of(was, old), n_new = vector_of(v, new);
+    uint8_t(*same)[MAX_MERGED + 1] = arena_zalloc(m->a, (n_old + 1) * sizeof *same);
+    for (size_t i = 1; i <= n_old; i++)
+        for (size_t j = 1; j <= n_new; j++) {
+            uint8_t skip_old = same[i - 1][j], skip_new = same[i][j - 1];
+            same[i][j] = json_equal(old[i - 1], new[j - 1]) ? same[i - 1][j - 1] + 1
+                         : skip_old > skip_new              ? skip_old
+                                                            : skip_new;
+        }
+    /* from behind, so that places before stay what they are */
+    for (size_t i = n_old, j = n_new; i || j;) {
+        bool may_skip_old = i && (!j || same[i - 1][j] == same[i][j]);
+        bool may_skip_new = j && (!i || same[i][j - 1] == same[i][j]);
+        if (i && j && json_equal(old[i - 1], new[j - 1])) {
+            i--, j--;
+        } else if (may_skip_old && may_skip_new && same[i - 1][j - 1] == same[i][j] &&
+                   !is_among(old, n_old, new[j - 1]) && !is_among(new, n_new, old[i - 1])) {
+            if (!merge_put(m, str_fmt(m->a, "%zu", i - 1), new[j - 1], e))
+                return false;
+            i--, j--;
+        } else if (may_skip_old) {
+            if (!merge_cut(m, str_fmt(m->a, "%zu", --i), e))
+                return false;
+        } else if (!merge_insert(m, i, new[--j], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t count_of(yyjson_val *v)
+{
+    size_t n = 1, i, max;
+    yyjson_val *k, *one;
+    if (yyjson_is_obj(v))
+        yyjson_obj_foreach (v, i, max, k, one)
+            n += count_of(one);
+    else
+        yyjson_arr_foreach (v, i, max, one)
+            n += count_of(one);
+    return n;
+}
+
+/* The value of an item as it is written; NULL: it is no container, or so much that it is rather written anew: each edit copies the
+ * text. */
+static yyjson_val *mergeable(struct arena *a, struct str t, const struct item *one, yyjson_val *v)
+{
+    yyjson_val *was;
+    struct str text = jsonc_quote(a, str_n(t.p + one->value, one->end - one->value));
+    if (!is_container(t, one->value) || !yyjson_is_ctn(v) || !jsonc_parse(a, text, &was, NULL) ||
+        yyjson_is_arr(was) != yyjson_is_arr(v))
+        return NULL;
+    size_t n_was = yyjson_get_len(was), n = yyjson_get_len(v);
+    bool fits = n_was && n && n_was <= MAX_MERGED && n <= MAX_MERGED;
+    return fits && (count_of(was) + count_of(v)) * t.n <= MAX_COPIED ? was : NULL;
+}
+
 bool jsonc_put(struct arena *a, struct str text, const struct str *path, size_t n, struct str json,
                struct str *out, struct err *e)
 {
@@ -514,6 +675,16 @@ bool jsonc_put(struct arena *a, struct str text, const struct str *path, size_t 
     if (!json_parse(a, wrapped(a, path + depth + 1, rest, json), 0, &v, e))
         return false;
     size_t i = is_whole ? find_item(a, text, &c, path[depth]) : NOWHERE;
+    yyjson_val *was = i == NOWHERE ? NULL : mergeable(a, text, &c.items[i], v);
+    if (was) {
+        struct merge m = {
+            .a = a, .text = text, .path = ARENA_ARRAY(a, struct str, n + 1), .n = n + 1};
+        memcpy(m.path, path, n * sizeof *path);
+        if (!(yyjson_is_obj(v) ? merge_object(&m, was, v, e) : merge_array(&m, was, v, e)))
+            return false;
+        *out = m.text;
+        return true;
+    }
     buf_init_arena(&b, a, SIZE_MAX / 4);
     if (i != NOWHERE)
         replace(a, &b, text, &c, &c.items[i], v);

@@ -8,7 +8,8 @@
 #define JSON_JSONC_EDIT_H
 #include "json/json.h"
 
-/* Replaces the value, or adds it at the end of its object; the step "-" adds to the end of an array. json: the new value. */
+/* Replaces the value, or adds it at the end of its object; the step "-" adds to the end of an array. json: the new value. Of an object or
+ * array in the place of one, only the members and elements that differ are touched. */
 bool jsonc_set(struct arena *a, struct str text, const struct str *path, size_t n, struct str json, struct str *out,
                struct err *e) MUST_USE;
 /* With the comments behind it on its line, and those on the lines directly above, unless it is the first of its object. What is not there

@@ -77,6 +77,35 @@ START_TEST(a_value_is_replaced_where_it_stands)
 }
 END_TEST
 
+#define LIST "{\n  'a': [ // first try\n    {'p': 'x', 'n': 1}, // cheap\n    // far away\n    {'p': 'y'} // dear\n  ] // end\n}\n"
+START_TEST(of_what_both_have_nothing_is_touched)
+{
+    static const struct example v[] = {
+        { SET, "a", "[{'p': 'x', 'n': 1}, {'p': 'y'}]", LIST, LIST },
+        { SET, "a", "[{'p': 'x', 'n': 1}, {'p': 'y'}, {'p': 'z'}]", LIST,
+          "{\n  'a': [ // first try\n    {'p': 'x', 'n': 1}, // cheap\n    // far away\n    {'p': 'y'}, // dear\n    { 'p': 'z' }\n  ] // end\n}\n" },
+        { SET, "a", "[{'p': 'x', 'n': 1}, {'p': 'z'}, {'p': 'y'}]", LIST,
+          "{\n  'a': [ // first try\n    {'p': 'x', 'n': 1}, // cheap\n    { 'p': 'z' },\n    // far away\n    {'p': 'y'} // dear\n  ] // end\n}\n" },
+        { SET, "a", "[{'p': 'z'}, {'p': 'x', 'n': 1}, {'p': 'y'}]", LIST,
+          "{\n  'a': [ // first try\n    { 'p': 'z' },\n    {'p': 'x', 'n': 1}, // cheap\n    // far away\n    {'p': 'y'} // dear\n  ] // end\n}\n" },
+        { SET, "a", "[{'p': 'x', 'n': 2}, {'p': 'y'}]", LIST,
+          "{\n  'a': [ // first try\n    {'p': 'x', 'n': 2}, // cheap\n    // far away\n    {'p': 'y'} // dear\n  ] // end\n}\n" },
+        { SET, "a", "[{'p': 'y'}]", LIST, "{\n  'a': [ // first try\n    // far away\n    {'p': 'y'} // dear\n  ] // end\n}\n" },
+        { SET, "a", "[{'p': 'x', 'n': 1}]", LIST, "{\n  'a': [ // first try\n    {'p': 'x', 'n': 1} // cheap\n  ] // end\n}\n" },
+        /* moved: no comment stays beside another one */
+        { SET, "a", "[{'p': 'y'}, {'p': 'x', 'n': 1}]", LIST,
+          "{\n  'a': [ // first try\n    { 'p': 'y' },\n    {'p': 'x', 'n': 1} // cheap\n  ] // end\n}\n" },
+        { SET, "a", "['p', 'q', 's']", "{'a': ['p' /* one */, 'r', 's']}", "{'a': ['p' /* one */, 'q', 's']}" },
+        { SET, "a", "['q', 's', 'p']", "{'a': ['p', 's']}", "{'a': ['q', 's', 'p']}" },
+        { SET, "a", "{'x': 1, 'z': {'u': 3}}", "{'a': {\n  'x': 1, // one\n  'y': 2, // two\n  'z': {'t': 1, 'u': 2} // three\n}}",
+          "{'a': {\n  'x': 1, // one\n  'z': {'u': 3} // three\n}}" },
+        { SET, "a", "[1, 2]", "{'a': {'b': 1}}", "{'a': [1, 2]}" },
+        { SET, "a", "['${X}', 3]", "{'a': ['${X}', ${Y}] /* y */}", "{'a': ['${X}', 3] /* y */}" },
+    };
+    check_examples(v, ARRAY_LEN(v));
+}
+END_TEST
+
 START_TEST(a_new_member_comes_last_in_the_manner_of_the_others)
 {
     static const struct example v[] = {
@@ -244,7 +273,7 @@ START_TEST(ten_cycles_leave_the_rest_of_a_messy_file_as_it_was)
 }
 END_TEST
 
-UNIT_MAIN("jsonc_edit", a_value_is_replaced_where_it_stands,
+UNIT_MAIN("jsonc_edit", a_value_is_replaced_where_it_stands, of_what_both_have_nothing_is_touched,
           a_new_member_comes_last_in_the_manner_of_the_others,
           a_member_goes_with_what_is_said_of_it, a_name_changes_in_its_place,
           what_cannot_be_edited_is_refused, one_of_many_edits_is_as_one_alone,
