@@ -1697,9 +1697,31 @@ struct db *state_open_held(struct config_sources *s, struct err *e)
         return NULL;
     }
     s->is_first_start = access(s->db_path, F_OK) != 0;
-    if (!seal_open(&s->seal, s->data_dir, e))
+    if (key_is_missed(s, e) || !seal_open(&s->seal, s->data_dir, e))
         return NULL;
     struct err held = ERR_INIT;
+/* A key that is made anew would open nothing of what the store holds, and what is sealed under it would be lost once the old one is back. */
+static bool key_is_missed(const struct config_sources *s, struct err *e)
+{
+    struct err why = ERR_INIT;
+    if (s->is_first_start || seal_is_given(s->data_dir))
+        return false;
+    struct db *db = db_open(s->db_path, DB_READ_ONLY, &why);
+    struct stmt *q =
+        db ? db_prepare(db, "SELECT 1 FROM provider WHERE length(sealed_key) > 0 LIMIT 1", &why)
+           : NULL; /* what is no store of ours is told of where it is opened */
+    bool is_missed = q && stmt_step(q, &why);
+    stmt_free(q);
+    db_close(db);
+    if (is_missed)
+        err_set(e, ERR_INPUT, "master_key_missing",
+                "'%s/master.key' is missing, and the store holds credentials that only it opens: "
+                "put it back, or set SLUICE_MASTER_KEY. To go on without them, write a new one "
+                "there (64 hex digits, mode 600) and give the providers their keys again",
+                s->data_dir);
+    return is_missed;
+}
+
     if (s->file && file_has_drafts(s->file)) /* they go with the lock */
         file_unlock(file_lock(s->file, 0, &held));
     struct arena *a = arena_new();

@@ -52,6 +52,15 @@ static bool make_key(const char *path, struct err *e)
     return ok;
 }
 
+bool seal_is_given(const char *data_dir)
+{
+    char path[4096];
+    const char *given = getenv("SLUICE_MASTER_KEY");
+    return (given && given[0]) ||
+           (snprintf(path, sizeof path, "%s/master.key", data_dir) < (int)sizeof path &&
+            access(path, F_OK) == 0);
+}
+
 bool seal_open(struct seal *s, const char *data_dir, struct err *e)
 {
     char path[4096];

@@ -9,6 +9,7 @@
 struct seal {
     uint8_t key[SEAL_KEY_BYTES];
 };
+bool seal_is_given(const char *data_dir);                     /* whether seal_open() finds a key, or would have to make one */
 /* From SLUICE_MASTER_KEY (64 hex digits), else data_dir/master.key (0600), which is made when missing. */
 bool seal_open(struct seal *s, const char *data_dir, struct err *e) MUST_USE;
 void seal_close(struct seal *s);                              /* wipes the key */

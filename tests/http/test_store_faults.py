@@ -280,3 +280,18 @@ def test_a_core_holds_no_secret(tmp_path, scripted):
         core = cores[0].read_bytes()
         assert core.startswith(b"\x7fELF") and b"sluice" in core
         assert b"canary-" not in core
+
+
+def test_a_master_key_that_is_gone_is_missed(tmp_path):
+    """None is made in its place: it would open nothing, and what it sealed would be lost once the old one is back."""
+    def run(*arguments):
+        return subprocess.run([str(BINARY), *arguments, "--data", str(tmp_path)], capture_output=True, text=True, timeout=120)
+
+    assert run("provider", "add", "p", "--type", "openai", "--api-key", "sk-kept").returncode == 0
+    (tmp_path / "master.key").rename(tmp_path / "kept")
+    for command in (("serve", "--port", "0"), ("provider", "add", "q", "--type", "openai", "--api-key", "sk-new")):
+        r = run(*command)
+        assert r.returncode != 0 and "master.key' is missing" in r.stderr, (command, r.stderr)
+        assert not (tmp_path / "master.key").exists()
+    (tmp_path / "kept").rename(tmp_path / "master.key")
+    assert run("provider", "add", "q", "--type", "openai", "--api-key", "sk-new").returncode == 0
