@@ -16,8 +16,11 @@ struct provider_out {
     bool enabled;
     int64_t priority, weight;
     struct limits limits;
-    yyjson_val *quirks;
+    yyjson_val *quirks, *headers;
     struct strs quirks_in_force;
+    struct str label, ca_file, api_version;
+    int64_t connect_timeout_ms, first_byte_timeout_ms, between_timeout_ms, total_timeout_ms;
+    bool http2, insecure, allow_private, fetch_images, map_hosted_tools;
     struct str origin;
 };
 struct kind_out {
@@ -85,6 +88,22 @@ static const struct shape provider_shape = SHAPE(
     FIELD_JSON(struct provider_out, quirks, JSON_MAP, &json_of_truth, 0, QUIRKS_DOC),
     FIELD(struct provider_out, quirks_in_force, 0,
           "Quirks that hold here, of its kind and its own; those of single models come on top"),
+    FIELD(struct provider_out, label, 0, "Name for people; empty: none"),
+    FIELD(struct provider_out, ca_file, 0, "Authorities to trust; empty: the system's"),
+    FIELD(struct provider_out, api_version, 0, "Value of api-version (Azure)"),
+    /* what only the file says */
+    FIELD_JSON(struct provider_out, headers, JSON_MAP, &json_of_text, 0,
+               "Further headers of requests to it, their values masked"),
+    FIELD(struct provider_out, connect_timeout_ms, 0, "Time to connect"),
+    FIELD(struct provider_out, first_byte_timeout_ms, 0, "Time until a reply begins"),
+    FIELD(struct provider_out, between_timeout_ms, 0, "Longest silence inside a reply"),
+    FIELD(struct provider_out, total_timeout_ms, 0, "Longest time for a reply; 0: no limit"),
+    FIELD(struct provider_out, http2, 0, "Whether HTTP/2 is spoken"),
+    FIELD(struct provider_out, insecure, 0, "Whether its certificate goes unverified"),
+    FIELD(struct provider_out, allow_private, 0, "Whether private addresses may be reached"),
+    FIELD(struct provider_out, fetch_images, 0,
+          "Whether images are fetched by URL where its format takes bytes only"),
+    FIELD(struct provider_out, map_hosted_tools, 0, "Whether web search is carried over"),
     FIELD(struct provider_out, origin, 0, "default, file, environment or api: who may change it"));
 
 static const struct shape kind_shape = SHAPE(
@@ -123,6 +142,20 @@ static yyjson_val *quirks_shown(struct arena *a, struct quirk_edit q)
     return json_parse(a, buf_str(&b), 0, &v, NULL) ? v : NULL;
 }
 
+static yyjson_val *headers_shown(struct arena *a, const struct upstream *u)
+{
+    struct buf b;
+    yyjson_val *v;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    for (size_t i = 0; i < u->n_headers; i++)
+        jw_kv_str(&w, str_z(a, u->headers[i].name),
+                  secret_mask(a, secret_of(u->headers[i].value)));
+    jw_object_end(&w);
+    return json_parse(a, buf_str(&b), 0, &v, NULL) ? v : NULL;
+}
+
 static struct provider_out show(struct arena *a, const struct upstream *u)
 {
     struct provider_out p = {.name = u->name,
@@ -135,6 +168,19 @@ static struct provider_out show(struct arena *a, const struct upstream *u)
                              .quirks = quirks_shown(a, u->quirk_said),
                              .quirks_in_force = quirk_names(a, u->quirks),
                              .proxy = secret_mask_url(a, u->origin.proxy),
+                             .label = u->label,
+                             .ca_file = u->origin.ca_file,
+                             .api_version = u->api_version,
+                             .headers = headers_shown(a, u),
+                             .connect_timeout_ms = (int64_t)u->connect_timeout_ms,
+                             .first_byte_timeout_ms = (int64_t)u->first_byte_timeout_ms,
+                             .between_timeout_ms = (int64_t)u->between_timeout_ms,
+                             .total_timeout_ms = (int64_t)u->total_timeout_ms,
+                             .http2 = u->origin.is_http2,
+                             .insecure = u->origin.insecure,
+                             .allow_private = u->origin.allow_private,
+                             .fetch_images = u->fetch_images,
+                             .map_hosted_tools = u->allow_hosted_tools,
                              .origin = str_of(origin_name(u->from))};
     if (!u->kind->is_builtin)
         p.base_url = str_fmt(a, "%s://" STR_FMT STR_FMT, u->origin.is_tls ? "https" : "http",
@@ -186,6 +232,11 @@ static bool represent(struct control_call *c, const struct snapshot *s, struct s
     shape_write(&provider_shape, &p, &w);
     for (size_t i = 0; i < u->n_keys; i++)
         buf_str_add(out, secret_reveal(u->keys[i]));
+    for (size_t i = 0; i < u->n_headers; i++)
+        buf_str_add(out, u->headers[i].value);
+    buf_str_add(out, u->origin.proxy);
+    buf_str_add(out, u->extra);
+    buf_str_add(out, u->default_model);
     return true;
 }
 

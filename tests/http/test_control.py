@@ -477,3 +477,47 @@ def test_quirks_of_a_provider_of_the_store_are_exported(tmp_path):
     bad = subprocess.run([str(BINARY), "provider", "add", "x", "--type", "openai-compatible", "--base-url", "http://127.0.0.1:9/v1", "--quirks", "no_such"],
                          check=False, capture_output=True, env=env)
     assert bad.returncode != 0 and b"no_such" in bad.stderr
+
+
+def test_a_parameter_that_nothing_reads_is_refused(admin):
+    """On every row of sluice's own surface, before anything is done: what deletes would delete all."""
+    doc, asked = admin.get("/openapi.json").json(), 0
+    admin.post("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": "hi"}]})
+    for path, item in doc["paths"].items():
+        if not path.startswith("/sluice/v1/") or path in ("/sluice/v1/session", "/sluice/v1/claim"):
+            continue
+        for method in set(item) & {"get", "put", "post", "patch", "delete"}:
+            if item[method].get("x-public"):
+                continue
+            r = admin.call(method.upper(), re.sub(r"\{[^}]*\}", "x", path) + "?modle=x", {} if method in ("put", "post", "patch") else None)
+            if item[method].get("security") == []:
+                continue
+            assert r.status_code == 400 and r.json()["error"]["param"] == "modle", (method, path, r.text)
+            asked += 1
+    assert asked > 100
+    wait_for(lambda: admin.get("/sluice/v1/requests").json()["data"])
+    assert admin.get("/admin/api/config", params={"modle": "x"}).status_code == 200, "a seed's surface passes over it"
+
+
+def test_what_is_one_of_some_words_can_be_sorted_by(admin):
+    for name, action in (("b", {"action": "route", "target": "echo"}), ("a", {"action": "deny"}), ("c", {"action": "deny"})):
+        r = admin.call("PUT", "/sluice/v1/policies/" + name, {"model": "m", "enabled": False, **action})
+        assert r.status_code == 200, r.text
+    for sort, order in (("action", "acb"), ("-action", "bca")):
+        assert "".join(r["name"] for r in admin.get("/sluice/v1/policies", params={"sort": sort}).json()["data"]) == order
+
+
+def test_all_that_a_provider_says_is_shown_and_in_its_tag(start_sluice, scripted):
+    config = basic_config(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000001", "key": "sk-admin-0123456789abcdef", "scopes": ["admin"]})
+    config["providers"]["filed"] = {"type": "openai-compatible", "base_url": scripted.origin, "headers": {"x-team": "secret-of-the-team"}, "label": "Ours",
+                                    "total_timeout_ms": 4000, "insecure": True, "fetch_images": False}
+    s = start_sluice(config, key="sk-admin-0123456789abcdef")
+    shown = s.get("/sluice/v1/providers/filed").json()
+    assert shown["label"] == "Ours" and shown["total_timeout_ms"] == 4000 and shown["insecure"] and not shown["fetch_images"]
+    assert list(shown["headers"]) == ["x-team"] and "secret-of-the-team" not in str(shown)
+    assert s.post("/sluice/v1/providers", {"name": "az", "type": "azure", "base_url": "https://az.example", "api_key": "k", "api_version": "2024-10-01"}).status_code == 201
+    tag = s.get("/sluice/v1/providers/az").headers["etag"]
+    r = s.call("PATCH", "/sluice/v1/providers/az", {"api_version": "2025-01-01"}, headers={"If-Match": tag})
+    assert r.status_code == 200 and r.json()["api_version"] == "2025-01-01" and r.headers["etag"] != tag
+    assert s.call("PATCH", "/sluice/v1/providers/az", {"api_version": "2025-02-02"}, headers={"If-Match": tag}).status_code == 412
