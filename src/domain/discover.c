@@ -109,8 +109,14 @@ static void read_ids(struct arena *a, const struct upstream *u, yyjson_val *root
         if (id.n)
             out->models[out->n++] = str_dup(a, id);
     }
-    if (out->n)
-        qsort(out->models, out->n, sizeof *out->models, by_bytes);
+    if (!out->n)
+        return;
+    qsort(out->models, out->n, sizeof *out->models, by_bytes);
+    size_t kept = 1;
+    for (size_t n = 1; n < out->n; n++)
+        if (!str_eq(out->models[n], out->models[kept - 1]))
+            out->models[kept++] = out->models[n];
+    out->n = kept;
 }
 
 bool upstream_models(struct arena *a, const struct upstream *u, uint64_t timeout_ms,

@@ -517,7 +517,7 @@ static const struct metric rows[] = {
       "Requests that ended, by the status the client got; 499: it left before its answer was out", NULL, 0, requests },
     { "sluice_request_errors", COUNTER, "", PAIR ", error_type", NULL, "Requests that failed, by the stable code of their error", NULL, 0, errors },
     { "sluice_refused_requests", COUNTER, "", "code", NULL,
-      "Requests turned away before their model was looked at: no or wrong credential, unknown path", NULL, 0, refused },
+      "Calls turned away before anything was done for them: no or wrong credential, unknown path, a query or body that does not fit", NULL, 0, refused },
     { "sluice_tokens", COUNTER, "", PAIR ", type", NULL,
       "Tokens as the upstreams reported them; cache_read and cache_write are part of input, reasoning is part of output", NULL, 0, tokens },
     { "sluice_cost_usd", COUNTER, "", PAIR, NULL, "What requests cost, in USD, as far as their price is known", NULL, 0, cost },

@@ -306,6 +306,8 @@ def test_upstream_models_failing(start_sluice, scripted, upstream):
     upstream.play(http(403, '{"error":"no"}'))
     refused(s.get(CONFIG + "/providers/up/models"), 502,
             "Upstream returned HTTP 403. This provider may not support model listing.")
+    upstream.play(http(200, '{"data":[{"id":"b"},{"id":"Ab"},{"id":"b"},{"id":"a"},{"id":"b"}]}'))
+    assert ok(s.get(CONFIG + "/providers/up/models"))["models"] == ["Ab", "a", "b"]
     upstream.play(http(200, "<html>"))
     refused(s.get(CONFIG + "/providers/up/models"), 502, "Upstream returned non-JSON response")
     refused(s.get(CONFIG + "/providers/refused/models"), 502, "Connection refused at http://127.0.0.1:1/v1/models. "

@@ -11,7 +11,11 @@ void rosetta_adapt(struct err *e)
     } faults[] = {{"config_broken", CONFIG_BROKEN, "Failed to read config: "},
                   {"config_unwritten", CONFIG_UNWRITTEN, "Failed to write config: "}};
     static const char *const nobody[] = {"insufficient_scope", "key_disabled", "key_expired"};
+    static const char *const store[] = {"store_failed", "store_busy", "store_corrupt"};
     struct err was = *e;
+    for (size_t i = 0; i < ARRAY_LEN(store); i++)
+        if (strcmp(e->code, store[i]) == 0)
+            err_set(e, was.kind, was.code, "Failed to write config: %s", was.message);
     for (size_t i = 0; i < ARRAY_LEN(faults); i++)
         if (strcmp(e->code, faults[i].code) == 0)
             err_set(e, ERR_INTERNAL, was.code, "%s%s", faults[i].here,
