@@ -142,7 +142,7 @@ static const struct budget *find(const struct snapshot *s, struct str name, stru
     return NULL;
 }
 
-/* What is configured of it: what was spent is no part of its ETag. */
+/* What is configured of it: what was spent is no part of its ETag, for it does not stand in the way of a change. */
 static bool represent(struct control_call *c, const struct snapshot *s, struct str name,
                       struct buf *out)
 {
@@ -238,7 +238,7 @@ static bool drop(struct control_call *c, struct err *e)
 const struct endpoint budget_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/budgets",        SURFACE_SLUICE, ACCESS_VIEWER, "List budgets with what is spent of them", .on_worker = list, .query = &budget_query_shape, .out = &budget_shape, .is_page = true },
     { HTTP_POST,   "/sluice/v1/budgets",        SURFACE_SLUICE, ACCESS_ADMIN, "Add a budget", .on_worker = create, .in = &budget_in_shape, .out = &budget_shape, .status = 201 },
-    { HTTP_GET,    "/sluice/v1/budgets/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a budget", .has_tag = true, .on_worker = get, .out = &budget_shape },
+    { HTTP_GET,    "/sluice/v1/budgets/{name}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a budget", .has_tag = true, .is_live = true, .on_worker = get, .out = &budget_shape },
     { HTTP_PATCH,  "/sluice/v1/budgets/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Change a budget", .has_tag = true, .on_worker = change, .in = &budget_change_shape, .out = &budget_shape },
     { HTTP_DELETE, "/sluice/v1/budgets/{name}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a budget", .has_tag = true, .on_worker = drop, .status = 204 },
     {0},

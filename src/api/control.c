@@ -199,14 +199,38 @@ static struct str query_text(void *arg, struct arena *a, const char *name)
     return query_get(a, *(const struct str *)arg, name);
 }
 
+/* A name that nothing reads must not make a call mean more than it says: to delete what `modle` is x is not to delete all. */
+static bool is_readable(struct arena *a, const struct shape *s, struct str query, struct err *e)
+{
+    struct str name;
+    while (query_next(a, &query, &name)) {
+        bool is_known = false;
+        for (size_t i = 0; s && i < s->n_fields && !is_known; i++)
+            is_known = str_eq(name, str_of(s->fields[i].name)) ||
+                       (s->fields[i].alias && str_eq(name, str_of(s->fields[i].alias)));
+        if (!is_known) {
+            const char *field = str_z(a, str_first(name, 60));
+            return err_field(e, field, "'%s' is no parameter here", field);
+        }
+    }
+    return true;
+}
+
+bool control_read_query(struct arena *a, const struct endpoint *row, struct str query, void *out,
+                        uint64_t *present, struct err *e)
+{
+    /* the other surfaces pass over such names, as what they stand for does */
+    if (row->surface == SURFACE_SLUICE && !is_readable(a, row->query, query, e))
+        return false;
+    return !row->query || shape_read_texts(row->query, a, query_text, &query, out, present, e);
+}
+
 static bool read_query(struct control_call *call, struct err *e)
 {
     const struct shape *s = call->row->query;
-    if (!s)
-        return true;
-    call->asked = arena_zalloc(call->arena, s->size);
-    return shape_read_texts(s, call->arena, query_text, &call->query, call->asked,
-                            &call->asked_present, e);
+    call->asked = s ? arena_zalloc(call->arena, s->size) : NULL;
+    return control_read_query(call->arena, call->row, call->query, call->asked,
+                              &call->asked_present, e);
 }
 
 static bool read_body(struct control_call *call, struct err *e)

@@ -141,6 +141,9 @@ bool idempotency_end(struct control_call *c, bool ok, struct err *e) MUST_USE; /
 bool control_reply_list(struct control_call *c, const struct shape *s, const void *first, size_t n); /* {"data":[…]}; true */
 /* {"data":[…],"has_more":…,"next":…}, of a row with is_page; true. next: what `after` continues from; p == NULL: nothing follows. */
 bool control_reply_page(struct control_call *c, const struct shape *s, const void *first, size_t n, struct str next);
+/* What a row asks of a query, into out, which is of its query shape. ERR_INPUT names the parameter: on sluice's own surface also one that the
+ * row does not know. For rows that run on the loop; of others it is in `asked`. */
+bool control_read_query(struct arena *a, const struct endpoint *row, struct str query, void *out, uint64_t *present, struct err *e) MUST_USE;
 /* The same of a list that lies in memory, in any order. The row's query-shape has PAGE_FIELDS, and may have fields of the same name as s
  * has: those are filters (of a list of strings: one that is in it). key: the field that tells items apart, a string; sorted by it unless
  * the query says otherwise. */

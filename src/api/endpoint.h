@@ -29,6 +29,7 @@ struct endpoint {
     bool is_array;            /* … [out, …]; without out: texts */
     bool knows_caller;        /* public, but a credential that is sent is looked at: control_call.who */
     bool has_tag;             /* an object with an ETag: reading minds If-None-Match, changing If-Match */
+    bool is_live;             /* figures stand beside what the ETag is of: never "not modified" */
     bool is_page;             /* … {"data":[out, …],"has_more":…,"next":…} */
     const char *media;        /* of an answer that is no JSON, for the document; NULL: by its path, or JSON */
     int status;               /* of success; 0: 200 */

@@ -54,8 +54,8 @@ static const struct {
     {"messages", "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"},
     {"contents", "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"},
     {"max_tokens", "{\"type\":\"integer\",\"minimum\":1}"},
-    {"prompt", "{\"type\":[\"string\",\"array\"]}"},
-    {"input", "{\"type\":[\"string\",\"array\"]}"},
+    {"prompt", "{\"type\":[\"string\",\"array\"],\"items\":{}}"},
+    {"input", "{\"type\":[\"string\",\"array\"],\"items\":{}}"},
     {"query", "{\"type\":\"string\"}"},
     {"documents", "{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"object\"]}}"},
     {"file", "{\"type\":\"string\",\"contentMediaType\":\"application/octet-stream\"}"},
@@ -351,7 +351,9 @@ static void write_responses(struct jw *w, const struct endpoint *e)
     } else {
         write_success(w, e);
     }
-    if (e->has_tag && e->method == HTTP_GET) {
+    if (e->has_tag && e->method == HTTP_GET && e->is_live) {
+        /* always told anew */
+    } else if (e->has_tag && e->method == HTTP_GET) {
         jw_key(w, "304");
         jw_raw(w, STR("{\"description\":\"It is what If-None-Match says\"}"));
     } else if (e->has_tag) {
@@ -364,6 +366,8 @@ static void write_responses(struct jw *w, const struct endpoint *e)
         write_error_response(w, e, "400", "The request is wrong; the message names the field");
     else if (reads_file)
         write_error_response(w, e, "400", "The configuration is wrong; the one in force stays");
+    else if (e->on_worker && e->surface == SURFACE_SLUICE)
+        write_error_response(w, e, "400", "A parameter of the query is not known");
     if (access_is_control(e->access)) {
         write_error_response(w, e, "401", "Nobody has signed in, or the session is over");
         write_error_response(w, e, "403", "The role does not allow this");
@@ -440,7 +444,7 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
         jw_object_end(w);
     }
     const char *header = endpoint_is_repeatable(e) ? "idempotency-key"
-                         : !e->has_tag             ? NULL
+                         : !e->has_tag || (e->is_live && e->method == HTTP_GET) ? NULL
                          : e->method == HTTP_GET   ? "if-none-match"
                                                    : "if-match";
     if (header) {

@@ -79,6 +79,8 @@ static struct str sortable(struct arena *a, const void *value, const struct fiel
         return *(const struct str *)member(value, f);
     case SHAPE_BOOL:
         return *(const bool *)member(value, f) ? STR("1") : STR("0");
+    case SHAPE_ENUM:
+        return str_of(word_text(f->words, *(const int *)member(value, f), ""));
     case SHAPE_INT64: { /* the sign turned, so that negative ones come first */
         uint64_t n = (uint64_t) * (const int64_t *)member(value, f) ^ (1ull << 63);
         return str_fmt(a, "%016llx", (unsigned long long)n);
@@ -88,7 +90,6 @@ static struct str sortable(struct arena *a, const void *value, const struct fiel
     case SHAPE_DOUBLE:
     case SHAPE_STRS:
     case SHAPE_JSON:
-    case SHAPE_ENUM:
     case SHAPE_OBJECT:
     case SHAPE_LIST:
         break;
@@ -98,7 +99,8 @@ static struct str sortable(struct arena *a, const void *value, const struct fiel
 
 static bool can_sort(const struct field *f)
 {
-    return f->kind == SHAPE_STR || f->kind == SHAPE_BOOL || f->kind == SHAPE_INT64;
+    return f->kind == SHAPE_STR || f->kind == SHAPE_BOOL || f->kind == SHAPE_INT64 ||
+           f->kind == SHAPE_ENUM;
 }
 
 struct ranked {
@@ -114,14 +116,6 @@ static int compare(const void *x, const void *y, void *is_down)
     if (n == 0)
         n = order(a->key, b->key);
     return *(const bool *)is_down ? -n : n;
-}
-
-static bool contains_nocase(struct str s, struct str part)
-{
-    for (size_t i = 0; i + part.n <= s.n; i++)
-        if (str_starts_nocase(str_skip(s, i), part))
-            return true;
-    return false;
 }
 
 static bool is_in(const struct strs *list, struct str one)
@@ -155,7 +149,7 @@ static bool fits(const struct control_call *c, const struct shape *s, const void
         return true;
     for (size_t i = 0; i < s->n_fields; i++)
         if (s->fields[i].kind == SHAPE_STR &&
-            contains_nocase(*(const struct str *)member(value, &s->fields[i]), part))
+            str_holds_nocase(*(const struct str *)member(value, &s->fields[i]), part))
             return true;
     return false;
 }

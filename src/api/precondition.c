@@ -30,7 +30,8 @@ static bool is_listed(struct str list, struct str tag, bool weak_counts)
 bool control_has_tag(struct control_call *c, struct str tag)
 {
     struct str none_match = control_head(c, "if-none-match");
-    return c->row->method == HTTP_GET && none_match.n && is_listed(none_match, tag, true);
+    return c->row->method == HTTP_GET && !c->row->is_live && none_match.n &&
+           is_listed(none_match, tag, true);
 }
 
 bool control_reply_tagged(struct control_call *c, int status, const struct shape *s,

@@ -151,7 +151,7 @@ static bool drop(struct control_call *c, struct err *e)
 /* clang-format off */
 const struct endpoint proxy_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/proxies",         SURFACE_SLUICE, ACCESS_VIEWER, "List outbound proxies that have a name", .on_worker = list, .query = &proxy_query_shape, .out = &proxy_shape, .is_page = true },
-    { HTTP_GET,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a proxy", .has_tag = true, .on_worker = get, .out = &proxy_shape },
+    { HTTP_GET,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_VIEWER, "Retrieve a proxy", .has_tag = true, .is_live = true, .on_worker = get, .out = &proxy_shape },
     { HTTP_PUT,    "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Make or replace a proxy", .has_tag = true, .on_worker = put, .in = &proxy_in_shape, .out = &proxy_shape },
     { HTTP_DELETE, "/sluice/v1/proxies/{name*}", SURFACE_SLUICE, ACCESS_ADMIN, "Delete a proxy that nobody names", .has_tag = true, .on_worker = drop, .status = 204 },
     {0},

@@ -144,6 +144,15 @@ struct str request_key_label(const struct snapshot *s, struct str id)
     return s->internal && str_eq(s->internal->id, id) ? s->internal->label : STR_NONE;
 }
 
+void request_keys_named(struct arena *a, const struct snapshot *s, struct usage_filter *f)
+{
+    struct str *keys = f->text.n ? ARENA_ARRAY(a, struct str, s->n_keys + 1) : NULL;
+    f->text_keys = keys;
+    for (size_t i = 0; keys && i < s->n_keys; i++)
+        if (str_holds_nocase(s->keys[i]->label, f->text))
+            keys[f->n_text_keys++] = s->keys[i]->id;
+}
+
 /* The keys of that label that are in the log. */
 bool request_keys_labelled(struct control_call *c, struct db *db, struct str label,
                            struct usage_filter *f, struct err *e)
@@ -254,6 +263,7 @@ static bool list(struct control_call *c, struct err *e)
     if (!db || !request_filter(q, c->asked_present, &f, e) ||
         (q->key_label.n && !request_keys_labelled(c, db, q->key_label, &f, e)))
         return false;
+    request_keys_named(c->arena, c->snap, &f);
     struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
     /* one more says whether there are more */
     int64_t *ids = ARENA_ARRAY(c->arena, int64_t, limit + 1);
@@ -631,8 +641,9 @@ static void write_entry(struct control_call *c, const struct usage_row *r, struc
     int64_t hundredths = (r->duration_us + 5) / 10;
     jw_key(w, "duration_ms");
     jw_double(w, (double)hundredths / 100);
-    if (r->status >= 400)
-        jw_kv_str(w, "error_detail", d.error.n ? d.error : r->error);
+    struct str error = d.error.n ? d.error : r->error;
+    if (r->status >= 400 && error.n) /* none of a client that left */
+        jw_kv_str(w, "error_detail", error);
     if (r->key.n)
         jw_kv_str(w, "api_key_label", request_key_label(c->snap, r->key));
     jw_object_end(w);
@@ -722,7 +733,7 @@ const struct endpoint request_endpoints[] = {
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
     { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape, .leaves_trail = true },
     { HTTP_GET,    "/sluice/v1/requests/{id}/translation", SURFACE_SLUICE, ACCESS_ADMIN, "What became of each value of a body on its way: kept, mapped, dropped or added", .on_worker = get_way, .query = &way_query_shape, .out = &way_shape, .leaves_trail = true },
-    { HTTP_POST,   "/sluice/v1/requests/{id}/replay", SURFACE_SLUICE, ACCESS_ADMIN, "Send a kept request again, to the same model or another", .on_worker = replay, .in = &replay_in_shape, .out = &replay_out_shape, .body_is_optional = true },
+    { HTTP_POST,   "/sluice/v1/requests/{id}/replay", SURFACE_SLUICE, ACCESS_ADMIN, "Send a kept request again, to the same model or another", .on_worker = replay, .in = &replay_in_shape, .out = &replay_out_shape, .body_is_optional = true, .is_create = true },
     { HTTP_GET,    "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_VIEWER, "The request log in pages", .on_worker = rosetta_requests, .query = &rosetta_query_shape, .out = &rosetta_list_shape },
     { HTTP_DELETE, "/admin/api/requests",            SURFACE_ROSETTA, ACCESS_ADMIN,  "Empty the request log", .on_worker = rosetta_clear, .out = &ok_shape },
     { HTTP_GET,    "/admin/api/requests/key-labels", SURFACE_ROSETTA, ACCESS_VIEWER, "Labels of the keys in the request log", .on_worker = rosetta_labels, .out = &labels_shape },

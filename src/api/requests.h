@@ -34,6 +34,7 @@ extern const struct shape list_query_shape;
 /* The filter that a query asks for; present: which of its fields were there. key_label is left to the caller. */
 bool request_filter(const struct list_query *q, uint64_t present, struct usage_filter *f, struct err *e) MUST_USE;
 struct request_out request_show(struct arena *a, const struct snapshot *snap, const struct usage_row *r, struct usage_detail *d);
+void request_keys_named(struct arena *a, const struct snapshot *s, struct usage_filter *f); /* those whose label holds f->text */
 struct str request_key_label(const struct snapshot *s, struct str key_id); /* empty: none, or no such key any more */
 
 bool request_keys_labelled(struct control_call *c, struct db *db, struct str label, struct usage_filter *f, struct err *e) MUST_USE; /* in the log */

@@ -218,11 +218,7 @@ static bool fits(struct str wanted, const char *has)
 
 static bool holds(const char *hay, struct str needle)
 {
-    size_t n = strlen(hay);
-    for (size_t i = 0; i + needle.n <= n; i++)
-        if (str_eq_nocase(str_n(hay + i, needle.n), needle))
-            return true;
-    return false;
+    return str_holds_nocase(str_of(hay), needle);
 }
 
 static bool is_wanted(const struct tail_client *tc, const struct usage_record *r)
@@ -242,7 +238,10 @@ static bool is_wanted(const struct tail_client *tc, const struct usage_record *r
         for (size_t i = 0; !ok && i < f->n_keys; i++)
             ok = str_eq(f->keys[i], str_of(r->key_id));
     }
-    return ok && (f->text.n == 0 || holds(r->model, f->text) || holds(r->upstream, f->text) ||
+    bool is_named = false;
+    for (size_t i = 0; ok && i < f->n_text_keys; i++)
+        is_named |= str_eq(f->text_keys[i], str_of(r->key_id));
+    return ok && (f->text.n == 0 || is_named || holds(r->model, f->text) || holds(r->upstream, f->text) ||
                   holds(r->upstream_model, f->text) || holds(r->key_id, f->text) ||
                   holds(r->error_code, f->text));
 }
@@ -441,18 +440,24 @@ static void backlog_done(void *arg)
     free(k);
 }
 
+static const struct str *keys_dup(struct arena *a, const struct str *v, size_t n)
+{
+    struct str *copy = ARENA_ARRAY(a, struct str, n + 1);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = str_dup(a, v[i]);
+    return copy;
+}
+
 static struct usage_filter filter_dup(struct arena *a, const struct usage_filter *f,
                                       bool *is_stream)
 {
     struct usage_filter copy = *f;
     struct str *texts[] = {&copy.model,           &copy.upstream, &copy.op,   &copy.client_format,
                            &copy.upstream_format, &copy.error,    &copy.text, &copy.request_id};
-    struct str *keys = ARENA_ARRAY(a, struct str, f->n_keys + 1);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         *texts[i] = str_dup(a, *texts[i]);
-    for (size_t i = 0; i < f->n_keys; i++)
-        keys[i] = str_dup(a, f->keys[i]);
-    copy.keys = keys;
+    copy.keys = keys_dup(a, f->keys, f->n_keys);
+    copy.text_keys = keys_dup(a, f->text_keys, f->n_text_keys);
     if (f->is_stream) {
         *is_stream = *f->is_stream;
         copy.is_stream = is_stream;
@@ -482,11 +487,6 @@ static void read_more(struct tail_client *tc)
 }
 
 /* ---- the endpoint ---- */
-
-static struct str query_text(void *arg, struct arena *a, const char *name)
-{
-    return query_get(a, *(const struct str *)arg, name);
-}
 
 static void keys_labelled(struct tail_client *tc, struct str label)
 {
@@ -538,12 +538,12 @@ static void tail(struct api_call *c)
     struct tail *t = c->api->control->tail;
     uint64_t present = 0;
     tc->call = c;
-    if (!shape_read_texts(&list_query_shape, r->arena, query_text, &r->query, &tc->query, &present,
-                          &e) ||
+    if (!control_read_query(r->arena, c->row, r->query, &tc->query, &present, &e) ||
         !request_filter(&tc->query, present, &tc->filter, &e)) {
         api_refuse(c, &e);
         return;
     }
+    request_keys_named(r->arena, c->snap, &tc->filter);
     if (tc->query.key_label.n)
         keys_labelled(tc, tc->query.key_label);
     if (t->loops[c->api->relay->index].n_clients >= MAX_LISTENERS) {

@@ -1687,19 +1687,6 @@ bool state_check(const char *path, struct err *e)
     return ok || damaged(path, e);
 }
 
-struct db *state_open_held(struct config_sources *s, struct err *e)
-{
-    if (!make_folder(s->data_dir, e))
-        return NULL;
-    if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >=
-        (int)sizeof s->db_path) {
-        err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
-        return NULL;
-    }
-    s->is_first_start = access(s->db_path, F_OK) != 0;
-    if (key_is_missed(s, e) || !seal_open(&s->seal, s->data_dir, e))
-        return NULL;
-    struct err held = ERR_INIT;
 /* A key that is made anew would open nothing of what the store holds, and what is sealed under it would be lost once the old one is back. */
 static bool key_is_missed(const struct config_sources *s, struct err *e)
 {
@@ -1722,6 +1709,19 @@ static bool key_is_missed(const struct config_sources *s, struct err *e)
     return is_missed;
 }
 
+struct db *state_open_held(struct config_sources *s, struct err *e)
+{
+    if (!make_folder(s->data_dir, e))
+        return NULL;
+    if (snprintf(s->db_path, sizeof s->db_path, "%s/sluice.db", s->data_dir) >=
+        (int)sizeof s->db_path) {
+        err_set(e, ERR_INPUT, "path_too_long", "path too long: '%s'", s->data_dir);
+        return NULL;
+    }
+    s->is_first_start = access(s->db_path, F_OK) != 0;
+    if (key_is_missed(s, e) || !seal_open(&s->seal, s->data_dir, e))
+        return NULL;
+    struct err held = ERR_INIT;
     if (s->file && file_has_drafts(s->file)) /* they go with the lock */
         file_unlock(file_lock(s->file, 0, &held));
     struct arena *a = arena_new();

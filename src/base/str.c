@@ -29,6 +29,14 @@ bool str_starts_nocase(struct str s, struct str prefix)
     return s.n >= prefix.n && str_eq_nocase(str_first(s, prefix.n), prefix);
 }
 
+bool str_holds_nocase(struct str s, struct str part)
+{
+    for (size_t i = 0; i + part.n <= s.n; i++)
+        if (str_starts_nocase(str_skip(s, i), part))
+            return true;
+    return false;
+}
+
 bool str_contains(struct str s, struct str part)
 {
     return part.n == 0 || (s.n >= part.n && memmem(s.p, s.n, part.p, part.n));

@@ -56,6 +56,7 @@ static inline struct str str_first(struct str s, size_t n)
 
 bool str_eq_nocase(struct str a, struct str b);               /* ASCII case folded */
 bool str_starts_nocase(struct str s, struct str prefix);
+bool str_holds_nocase(struct str s, struct str part);
 bool str_contains(struct str s, struct str part);
 size_t str_index(struct str s, char c);                       /* s.n when absent */
 struct str str_trim(struct str s);                            /* without spaces, tabs, CR, LF at both ends */

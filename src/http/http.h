@@ -26,5 +26,6 @@ struct str url_decode(struct arena *a, struct str s);         /* %XX; a bad esca
 struct str url_encode(struct arena *a, struct str s);         /* a path segment or query value */
 /* The value of a query parameter, decoded; STR_NONE absent, empty p != NULL when present and empty. */
 struct str query_get(struct arena *a, struct str query, const char *name);
+bool query_next(struct arena *a, struct str *rest, struct str *name);       /* takes a parameter off, empty ones passed over; false: none is left */
 struct str query_without(struct arena *a, struct str query, const char *name); /* the query less that parameter */
 #endif

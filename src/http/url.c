@@ -226,6 +226,18 @@ struct str query_get(struct arena *a, struct str query, const char *name)
     return STR_NONE;
 }
 
+bool query_next(struct arena *a, struct str *rest, struct str *name)
+{
+    struct str whole, key;
+    do {
+        if (!next_parameter(rest, &whole))
+            return false;
+    } while (whole.n == 0);
+    (void)str_cut(whole, '=', &key);
+    *name = decode(a, key, true);
+    return true;
+}
+
 struct str query_without(struct arena *a, struct str query, const char *name)
 {
     char *out = arena_alloc(a, query.n + 1);

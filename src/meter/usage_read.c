@@ -109,7 +109,8 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
         {f->client_format, K_CLIENT, 0}, {f->upstream_format, K_UP, 0}, {f->error, K_ERROR, 0}};
     unsigned char *named = NULL;
     int64_t n_named = 0, *keys = ARENA_ARRAY(r->arena, int64_t, f->n_keys + 1),
-            *upstreams = ARENA_ARRAY(r->arena, int64_t, f->n_upstreams + 1), model = 0;
+            *upstreams = ARENA_ARRAY(r->arena, int64_t, f->n_upstreams + 1),
+            *text_keys = ARENA_ARRAY(r->arena, int64_t, f->n_text_keys + 1), model = 0;
     bool any = f->status_min || f->status_max || f->is_stream || f->has_keys || f->text.n ||
                f->has_upstreams || f->any_model.n;
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
@@ -129,6 +130,9 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
         return false;
     if (f->text.n && !names_with(r, &named, &n_named, e))
         return false;
+    for (size_t i = 0; i < f->n_text_keys; i++)
+        if (!find_name(r->db, f->text_keys[i], &text_keys[i], e))
+            return false;
     struct stmt *s = db_prepare(r->db, "SELECT coalesce(max(id), 0) FROM usage_kind", e);
     if (!s || !stmt_step(s, e)) {
         stmt_free(s);
@@ -157,6 +161,7 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
                    has_bit(named, n_named, stmt_int(s, K_UPSTREAM)) ||
                    has_bit(named, n_named, stmt_int(s, K_UPSTREAM_MODEL)) ||
                    has_bit(named, n_named, stmt_int(s, K_KEY)) ||
+                   is_among(stmt_int(s, K_KEY), text_keys, f->n_text_keys) ||
                    has_bit(named, n_named, stmt_int(s, K_ERROR));
         if (fits && id < r->n_kinds)
             r->kinds[id / 8] |= (unsigned char)(1u << (id & 7));

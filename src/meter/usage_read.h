@@ -18,6 +18,8 @@ struct usage_filter {           /* empty, 0: anything */
     bool has_upstreams;
     /* any_model: as it was asked for, or as the upstream calls it */
     struct str text;            /* a part of a name: model, upstream and its model, key, error; case does not matter */
+    const struct str *text_keys; /* ids of keys whose label holds the text: they fit as well */
+    size_t n_text_keys;
     struct str request_id;
 };
 

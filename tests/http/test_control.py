@@ -8,7 +8,7 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import Ask, Turn
-from gateway import BINARY
+from gateway import BINARY, wait_for
 from upstream import answer
 
 ADMIN = "sk-admin-0123456789abcdef"
@@ -323,8 +323,9 @@ def test_a_change_can_insist_on_what_was_read(admin, path, change):
     assert late.status_code == 412 and late.json()["error"]["code"] == "precondition_failed", late.text
     assert admin.get(path).json() == changed.json()
     if "settings" not in path:
-        assert admin.call("DELETE", path + "?cascade=true", headers={"If-Match": tag}).status_code == 412
-        assert admin.call("DELETE", path + "?cascade=true", headers={"If-Match": '"x", ' + changed.headers["etag"]}).status_code == 204
+        path += "?cascade=true" if "keys" not in path else ""
+        assert admin.call("DELETE", path, headers={"If-Match": tag}).status_code == 412
+        assert admin.call("DELETE", path, headers={"If-Match": '"x", ' + changed.headers["etag"]}).status_code == 204
 
 
 @pytest.mark.parametrize("make, path, method, change, again", [
@@ -349,7 +350,8 @@ def test_so_can_changes_of_every_other_object(admin, make, path, method, change,
     if make:
         assert admin.call(*make).status_code in (200, 201)
     tag = admin.get(path).headers["etag"]
-    assert admin.get(path, headers={"If-None-Match": tag}).status_code == 304
+    is_live = path in LIVE  # figures that are no part of the tag are told anew
+    assert admin.get(path, headers={"If-None-Match": tag}).status_code == (200 if is_live else 304)
     changed = admin.call(method, path, change, headers={"If-Match": tag})
     assert changed.status_code == 200 and changed.headers["etag"] != tag, changed.text
     late = admin.call(method, path, again, headers={"If-Match": tag})
@@ -368,6 +370,7 @@ def test_who_begins_to_go_through_a_proxy_does_not_change_it(admin):
     assert admin.call("PUT", "/sluice/v1/proxies/eu", {"url": "http://q.example:8080"}, headers={"If-Match": tag}).status_code == 200
 
 
+LIVE = {"/sluice/v1/budgets/all", "/sluice/v1/budgets/{name}", "/sluice/v1/proxies/eu", "/sluice/v1/proxies/{name}"}
 NO_OBJECTS = {"/sluice/v1/cache", "/sluice/v1/prices", "/sluice/v1/requests", "/sluice/v1/session", "/sluice/v1/sessions"}  # lists and figures
 
 
@@ -380,6 +383,9 @@ def test_every_object_that_is_read_and_changed_has_a_tag(admin):
         found += 1
         for method in ("get", *changes):
             wanted = "if-none-match" if method == "get" else "if-match"
+            if method == "get" and path in LIVE:
+                assert wanted not in [p["name"] for p in item[method].get("parameters", [])] and "304" not in item["get"]["responses"]
+                continue
             assert wanted in [p["name"] for p in item[method].get("parameters", [])], (method, path)
         assert "etag" in item["get"]["responses"]["200"]["headers"], path
     assert found >= 12
@@ -487,10 +493,8 @@ def test_a_parameter_that_nothing_reads_is_refused(admin):
         if not path.startswith("/sluice/v1/") or path in ("/sluice/v1/session", "/sluice/v1/claim"):
             continue
         for method in set(item) & {"get", "put", "post", "patch", "delete"}:
-            if item[method].get("x-public"):
-                continue
             r = admin.call(method.upper(), re.sub(r"\{[^}]*\}", "x", path) + "?modle=x", {} if method in ("put", "post", "patch") else None)
-            if item[method].get("security") == []:
+            if item[method].get("security") == [] or r.status_code == 403:  # for those who have signed in
                 continue
             assert r.status_code == 400 and r.json()["error"]["param"] == "modle", (method, path, r.text)
             asked += 1

@@ -83,7 +83,7 @@ def test_rows_say_what_happened(logged):
     ({"status": "503"}, "4"), ({"model": "echo"}, "764" + "21"), ({"model": "echo", "stream": "true"}, "2"), ({"stream": "false", "limit": 2}, "87"),
     ({"key": "0b000000"}, "3"), ({"key_label": "second"}, "3"), ({"key_label": "nobody"}, ""), ({"key": "none"}, ""),
     ({"provider": "chat"}, "8"), ({"format": "anthropic"}, "6"), ({"operation": "messages"}, "6"), ({"error": "model_not_found"}, "5"),
-    ({"id": "r-00000004"}, "4"), ({"q": "NO_SUCH"}, "5"), ({"q": "no%such"}, ""), ({"from": "2099-01-01T00:00:00Z"}, ""),
+    ({"id": "r-00000004"}, "4"), ({"q": "NO_SUCH"}, "5"), ({"q": "no%such"}, ""), ({"q": "SECON"}, "3"), ({"from": "2099-01-01T00:00:00Z"}, ""),
     ({"to": "2020-01-01T00:00:00Z"}, ""), ({"from": "1"}, "87654321"),
 ], ids=str)
 def test_filters(logged, query, found):
