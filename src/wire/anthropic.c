@@ -254,6 +254,10 @@ static bool read_message(struct wire_ctx *c, yyjson_val *v, unsigned i, struct i
     }
     if (!read_blocks(c, json_get(v, "content"), where, &parts, e))
         return false;
+    for (const struct ir_part *p = parts.first; p && !str_is(role, "assistant"); p = p->next)
+        if (p->kind == IR_TOOL_CALL) /* as the vendor has it: nobody else calls tools */
+            return err_field(e, where, "%s: 'tool_use' blocks can only be in 'assistant' messages",
+                             where);
     if (str_is(role, "user")) {
         wire_add_user(c, parts.first, out);
         return true;

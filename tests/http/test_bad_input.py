@@ -82,6 +82,7 @@ WRONG = {
                   ({"messages": [{"role": "wizard", "content": "x"}]}, "role"), ({"system": 5}, "system"),
                   ({"max_tokens": "x"}, "max_tokens"), ({"tools": 5}, "tools"), ({"stop_sequences": "x"}, "stop_sequences"),
                   ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "source"), ({"metadata": "x"}, "metadata"),
+                  ({"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]}]}, "content"),
                   ({"output_config": []}, "output_config")],
     "google": [({"contents": 5}, "contents"), ({"contents": [5]}, "contents"),
                ({"contents": [{"role": "user", "parts": 5}]}, "parts"), ({"generationConfig": 5}, "generationConfig"),
