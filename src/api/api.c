@@ -352,7 +352,8 @@ static void on_head(void *arg, struct http_req *r)
         return;
     }
     /* a browser reads why a path is not there from the answer itself, which it only sends for once it may */
-    if (r->method == HTTP_OPTIONS && (allowed || c->cors.n || str_is(c->path, "*"))) {
+    if (r->method == HTTP_OPTIONS &&
+        (allowed || http_req_header(r, "origin").n || str_is(c->path, "*"))) {
         reply_options(c, allowed);
         return;
     }

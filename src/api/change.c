@@ -25,8 +25,7 @@ static bool not_there(const char *code, const char *what, struct str name, struc
 static bool taken(const char *what, struct str name, struct err *e)
 {
     return err_set(e, ERR_CONFLICT, "already_exists", "There is already %s %s '" STR_FMT "'",
-                   strchr("aeio", *what) ? "an" : "a", what,
-                   STR_ARG(str_first(name, 200)));
+                   strchr("aeio", *what) ? "an" : "a", what, STR_ARG(str_first(name, 200)));
 }
 
 /* The entry that is meant by name and rename_from: whether it is there, and may be. */

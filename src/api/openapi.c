@@ -443,10 +443,10 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
         jw_raw(w, str_of(queries[i].json));
         jw_object_end(w);
     }
-    const char *header = endpoint_is_repeatable(e) ? "idempotency-key"
+    const char *header = endpoint_is_repeatable(e)                              ? "idempotency-key"
                          : !e->has_tag || (e->is_live && e->method == HTTP_GET) ? NULL
-                         : e->method == HTTP_GET   ? "if-none-match"
-                                                   : "if-match";
+                         : e->method == HTTP_GET                                ? "if-none-match"
+                                                                                : "if-match";
     if (header) {
         begin_parameter(w, str_of(header), "header", false);
         jw_kv_cstr(w, "description",

@@ -150,8 +150,7 @@ static yyjson_val *headers_shown(struct arena *a, const struct upstream *u)
     struct jw w = jw_on(&b);
     jw_object(&w);
     for (size_t i = 0; i < u->n_headers; i++)
-        jw_kv_str(&w, str_z(a, u->headers[i].name),
-                  secret_mask(a, secret_of(u->headers[i].value)));
+        jw_kv_str(&w, str_z(a, u->headers[i].name), secret_mask(a, secret_of(u->headers[i].value)));
     jw_object_end(&w);
     return json_parse(a, buf_str(&b), 0, &v, NULL) ? v : NULL;
 }

@@ -241,9 +241,9 @@ static bool is_wanted(const struct tail_client *tc, const struct usage_record *r
     bool is_named = false;
     for (size_t i = 0; ok && i < f->n_text_keys; i++)
         is_named |= str_eq(f->text_keys[i], str_of(r->key_id));
-    return ok && (f->text.n == 0 || is_named || holds(r->model, f->text) || holds(r->upstream, f->text) ||
-                  holds(r->upstream_model, f->text) || holds(r->key_id, f->text) ||
-                  holds(r->error_code, f->text));
+    return ok && (f->text.n == 0 || is_named || holds(r->model, f->text) ||
+                  holds(r->upstream, f->text) || holds(r->upstream_model, f->text) ||
+                  holds(r->key_id, f->text) || holds(r->error_code, f->text));
 }
 
 static void say(struct tail_client *tc, struct str text)

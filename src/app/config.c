@@ -1694,9 +1694,10 @@ static bool key_is_missed(const struct config_sources *s, struct err *e)
     if (s->is_first_start || seal_is_given(s->data_dir))
         return false;
     struct db *db = db_open(s->db_path, DB_READ_ONLY, &why);
-    struct stmt *q =
-        db ? db_prepare(db, "SELECT 1 FROM provider WHERE length(sealed_key) > 0 LIMIT 1", &why)
-           : NULL; /* what is no store of ours is told of where it is opened */
+    struct stmt *q = db ? db_prepare(db,
+                                     "SELECT 1 FROM provider WHERE length(sealed_key) > 0 LIMIT 1",
+                                     &why)
+                        : NULL; /* what is no store of ours is told of where it is opened */
     bool is_missed = q && stmt_step(q, &why);
     stmt_free(q);
     db_close(db);

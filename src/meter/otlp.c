@@ -679,10 +679,10 @@ static void write_metric(struct points *p, const struct metric *m, const struct 
     jw_kv_cstr(p->w, "name", name);
     jw_kv_cstr(p->w, "description", m->help);
     jw_kv_cstr(p->w, "unit",
-               strcmp(m->unit, "seconds") == 0                                  ? "s"
-               : strcmp(m->unit, "bytes") == 0                                  ? "By"
+               strcmp(m->unit, "seconds") == 0                                ? "s"
+               : strcmp(m->unit, "bytes") == 0                                ? "By"
                : m->otel && strcmp(m->otel, "gen_ai.client.token.usage") == 0 ? "{token}"
-                                                                                : "1");
+                                                                              : "1");
     jw_key_str(p->w, m->kind == METRIC_COUNTER ? STR("sum")
                      : m->kind == METRIC_GAUGE ? STR("gauge")
                                                : STR("histogram"));

@@ -499,7 +499,7 @@ def test_a_parameter_that_nothing_reads_is_refused(admin):
             assert r.status_code == 400 and r.json()["error"]["param"] == "modle", (method, path, r.text)
             asked += 1
     assert asked > 100
-    wait_for(lambda: admin.get("/sluice/v1/requests").json()["data"])
+    wait_for(lambda: admin.get("/sluice/v1/requests").json()["data"], "the request is still in the log")
     assert admin.get("/admin/api/config", params={"modle": "x"}).status_code == 200, "a seed's surface passes over it"
 
 

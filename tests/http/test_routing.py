@@ -804,7 +804,7 @@ def test_explained_before_and_after(start_sluice, scripted):
     by_cost = routed(start_sluice, scripted, members=[{"model": "ma", "price_nanousd": 3000}, {"model": "mb"}], strategy="cost-optimized")
     down = explain(by_cost, "k", down=["a"])["candidates"]  # what is known of one that is down stays known
     assert [(c["provider"], c["why"], c["score"], c.get("price_nanousd")) for c in down] == \
-        [("b", "of unknown price", -1, None), ("a", "by price", 3000000000, 3000)]
+        [("b", "ahead of those that are out of reach", -1, None), ("a", "by price", 3000000000, 3000)]
     assert asked(scripted) == []  # nothing was sent
     assert s.post("/sluice/v1/route/explain", {"model": "nope"}).status_code == 400
     assert s.post("/sluice/v1/route/explain", {"model": "k", "down": ["zz"]}).status_code == 400

@@ -552,7 +552,7 @@ const flows = {
       const before = await page.getByRole('heading', { level: 1 }).first().innerText();
       await page.reload();
       await page.getByRole('heading', { level: 1, name: before }).first().waitFor();
-      assert.equal(new URL(page.url()).pathname, `/dashboard/${path}`);
+      assert.equal(page.url(), `${origin}/dashboard/${path}`);
       if (/^(providers|models|keys)\//.test(path)) await page.getByRole('dialog').first().waitFor();
     }
     await page.goto(`${origin}/dashboard/keys`);

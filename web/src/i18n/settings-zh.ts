@@ -85,6 +85,8 @@ export const settingsZh: Record<string, string> = {
   max_json_depth: 'JSON 的最大嵌套深度',
   max_memory_bytes: '所有请求同时占用的内存：正文、其衍生内容和回复；超出后新请求得到 503',
   max_reply_bytes: '整体持有的回复的最大大小',
+  model_tests_max: '同时运行的模型测试数（从面板发起），超出的会被拒绝',
+  model_tests_max_bytes: '已结束测试的结果所占内存，自开始起五分钟内可查询，超出时先删最早的',
   max_sessions: '同时存在的会话数，超出时结束最久未用的',
   max_target_bytes: '请求目标（路径和查询）的最大大小',
   max_upload_bytes: 'multipart 请求正文的最大大小',
