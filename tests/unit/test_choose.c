@@ -513,7 +513,7 @@ START_TEST(nested_combos_are_opened_in_place_and_what_if_is_answered)
     /* its price is known all the same, and what it was ordered by */
     ck_assert(p.v[3].price_nanousd == 1000000 && p.v[3].score == 1000000.0);
     ck_assert_str_eq(p.v[3].why, "by price");
-    ck_assert_str_eq(p.v[0].why, "of unknown price");
+    ck_assert_str_eq(p.v[0].why, "ahead of those that are out of reach");
     rig_done(&in);
     rig_done(&r);
 }
