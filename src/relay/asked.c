@@ -210,26 +210,19 @@ static bool may_search(struct str body)
     return false;
 }
 
-/* Members of a request that bound what its tools do. */
-struct tools {
-    struct arena *arena;
-    yyjson_val *list; /* NULL: none */
-    int64_t calls;    /* of all tools together; -1: it does not say */
-};
-
-static struct tools tools_of(struct str body)
+/* The text of a member that stands there once; else STR_NONE. */
+static struct str only_member(struct str body, const char *key)
 {
-    struct json_want want[] = {{.key = "tools"}, {.key = "max_tool_calls"}};
+    struct json_want want = {.key = key};
     struct json_scan scan;
-    struct tools t = {.arena = arena_new(), .calls = -1};
-    if (!json_scan_object(body, want, ARRAY_LEN(want), ANY_DEPTH, &scan, NULL))
-        return t;
-    if (want[0].count != 1 || !json_parse(t.arena, str_n(body.p + want[0].span.at, want[0].span.n),
-                                          ANY_DEPTH, &t.list, NULL))
-        t.list = NULL;
-    if (want[1].count == 1)
-        t.calls = count_in(str_n(body.p + want[1].span.at, want[1].span.n));
-    return t;
+    bool is_there = json_scan_object(body, &want, 1, ANY_DEPTH, &scan, NULL) && want.count == 1;
+    return is_there ? str_n(body.p + want.span.at, want.span.n) : STR_NONE;
+}
+
+/* Of all tools of a Responses request together; below 0: it does not say. */
+static int64_t calls_of(struct str body)
+{
+    return count_in(only_member(body, "max_tool_calls"));
 }
 
 /* How often a tool of the vendor's may be used: the largest, where it says so twice. -1: it does not say. */
@@ -244,15 +237,17 @@ static int64_t uses_of(yyjson_val *tool)
     return most == INT64_MAX ? -1 : most;
 }
 
-int64_t asked_searches(struct str body, enum wire_id client, int64_t otherwise)
+/* Of all tools of an Anthropic request that search; -1: there is none, or one that does not say. */
+static int64_t uses_of_all(struct str body)
 {
-    if (!may_search(body))
-        return 0;
-    struct tools t = tools_of(body);
-    int64_t uses = 0, n = 0;
-    size_t i, max;
-    yyjson_val *tool;
-    yyjson_arr_foreach (t.list, i, max, tool) {
+    struct arena *a = arena_new();
+    struct str text = only_member(body, "tools");
+    yyjson_val *list = NULL, *tool;
+    int64_t uses = 0;
+    size_t i, max, n = 0;
+    if (text.n && !json_parse(a, text, ANY_DEPTH, &list, NULL))
+        list = NULL;
+    yyjson_arr_foreach (list, i, max, tool) {
         struct str type = json_get_str(tool, "type");
         if (find_bytes(type, STR("web_search")) == type.n)
             continue;
@@ -260,11 +255,18 @@ int64_t asked_searches(struct str body, enum wire_id client, int64_t otherwise)
         n++;
         uses = one < 0 || uses < 0 ? -1 : uses + one;
     }
-    arena_free(t.arena);
-    if (client == WIRE_ANTHROPIC && n > 0 && uses >= 0)
-        return uses;
-    /* in other formats nobody heeds it */
-    return client == WIRE_RESPONSES && t.calls >= 0 ? t.calls : otherwise;
+    arena_free(a);
+    return n ? uses : -1;
+}
+
+int64_t asked_searches(struct str body, enum wire_id client, int64_t otherwise)
+{
+    if (!may_search(body))
+        return 0;
+    int64_t n = client == WIRE_ANTHROPIC   ? uses_of_all(body)
+                : client == WIRE_RESPONSES ? calls_of(body)
+                                           : -1; /* in other formats nobody heeds it */
+    return n >= 0 ? n : otherwise;
 }
 
 static bool is_base64(unsigned char c)
@@ -347,7 +349,6 @@ int64_t asked_images(struct str body, enum wire_id client, int64_t otherwise)
 {
     if (client != WIRE_RESPONSES || find_bytes(body, STR("\"image_generation\"")) == body.n)
         return otherwise;
-    struct tools t = tools_of(body);
-    arena_free(t.arena);
-    return t.calls >= 0 ? t.calls : otherwise;
+    int64_t calls = calls_of(body);
+    return calls >= 0 ? calls : otherwise;
 }
