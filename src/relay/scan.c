@@ -1,5 +1,6 @@
 #include "relay/scan.h"
 #include "base/wide.h"
+#include "wire/common.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -202,18 +203,8 @@ int64_t image_scan_end(struct image_scan *s, enum wire_id id)
 /* Behind the string whose quote stands at `at`. */
 static size_t string_end(struct str s, size_t at)
 {
-    for (at++; at < s.n; at++) {
-        const char *quote = memchr(s.p + at, '"', s.n - at);
-        if (!quote)
-            return s.n;
-        at = (size_t)(quote - s.p);
-        size_t back = at;
-        while (s.p[back - 1] == '\\')
-            back--;
-        if ((at - back) % 2 == 0)
-            return at + 1;
-    }
-    return s.n;
+    size_t quote = wire_string_end(s, at + 1);
+    return quote < s.n ? quote + 1 : s.n;
 }
 
 int64_t count_elements(struct str array)

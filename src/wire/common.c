@@ -887,14 +887,13 @@ size_t wire_last_value(struct str data, struct str key)
 /* Offset of the quote that ends the string whose inside starts at i, or u.n. */
 size_t wire_string_end(struct str u, size_t i)
 {
-    while (i < u.n) {
-        size_t at = i + str_index(str_skip(u, i), '"');
-        if (at == i || at == u.n || u.p[at - 1] != '\\')
-            return at;
-        while (i < at) /* is it the quote that is escaped, or the backslash? */
-            i += u.p[i] == '\\' ? 2 : 1;
-        if (i == at)
-            return at;
+    for (size_t from = i; i < u.n; i++) {
+        i += str_index(str_skip(u, i), '"');
+        size_t back = i;
+        while (back > from && u.p[back - 1] == '\\')
+            back--;
+        if ((i - back) % 2 == 0 || i == u.n)
+            return i;
     }
     return u.n;
 }
