@@ -22,7 +22,7 @@ static bool not_there(const char *code, const char *what, struct str name, struc
                    STR_ARG(str_first(name, 200)));
 }
 
-static bool taken(const char *what, struct str name, struct err *e)
+bool work_taken(const char *what, struct str name, struct err *e)
 {
     return err_set(e, ERR_CONFLICT, "already_exists", "There is already %s %s '" STR_FMT "'",
                    strchr("aeio", *what) ? "an" : "a", what, STR_ARG(str_first(name, 200)));
@@ -36,11 +36,11 @@ static bool check_mode(enum change_mode mode, const char *what, struct str name,
     if (renames && !is_there)
         return not_there("original_not_found", what, from, e);
     if (renames && is_new_there)
-        return taken(what, name, e);
+        return work_taken(what, name, e);
     if (renames)
         return true;
     if (mode == CHANGE_CREATE && is_there)
-        return taken(what, name, e);
+        return work_taken(what, name, e);
     return mode != CHANGE_UPDATE || is_there || not_there("not_found", what, name, e);
 }
 
@@ -1445,7 +1445,7 @@ bool change_key_create(struct control_call *c, const struct key_change *in, stru
     keep_text(&w, &k, text);
     *out = (struct key_made){k.id, text, k.created_ms};
     note_made(c, out);
-    bool ok = find_key(&w, k.id, &p, e) && (!key_stands(&p) || taken("key", k.id, e)) &&
+    bool ok = find_key(&w, k.id, &p, e) && (!key_stands(&p) || work_taken("key", k.id, e)) &&
               !is_known_text(&w, text, e) && add_key(&w, &k, e);
     return work_end(&w, ok, e);
 }

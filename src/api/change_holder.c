@@ -97,8 +97,7 @@ bool change_holder(struct control_call *c, enum change_mode mode, struct holder_
     struct str shown = str_first(in->id, 200);
     bool ok = find(&w, in->kind, in->id, &p, e);
     if (ok && mode == CHANGE_CREATE && stands(&p))
-        ok = err_set(e, ERR_CONFLICT, "already_exists", "There is already %s %s '" STR_FMT "'",
-                     strchr("aeio", *what) ? "an" : "a", what, STR_ARG(shown));
+        ok = work_taken(what, in->id, e);
     if (ok && mode == CHANGE_UPDATE && !stands(&p))
         ok = err_set(e, ERR_NOT_FOUND, "not_found", "No %s '" STR_FMT "'", what, STR_ARG(shown));
     if (ok) {

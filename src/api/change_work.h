@@ -63,6 +63,7 @@ bool work_put_members(struct work *w, const struct str *entry, size_t n, struct 
                       struct err *e) MUST_USE;
 bool work_put_key(struct work *w, const struct key_change *k, struct err *e) MUST_USE; /* change.c: one that is there, else nothing */
 /* A client key of the store is about to change: as JSON, and the row as it was, for taking it back; NULL: it was not there. */
+bool work_taken(const char *what, struct str name, struct err *e); /* change.c: false: the refusal of a new one whose name another has */
 void work_note_key(struct work *w, struct str id, struct str before, struct str after, const struct key_row *was);
 
 /* Finishes the change of the file that a killed process had begun. Before the configuration is loaded. */
