@@ -251,8 +251,10 @@ static const struct shape import_shape = SHAPE(
     FIELD(struct import_out, added, 0, "Of these, how many differ from what was known"),
     FIELD_LIST(struct import_out, changes, &change_shape, 0,
                "The first 500 whose input or output has another price than the same source said"),
-    FIELD_LIST(struct import_out, skipped, &skipped_shape, 0,
-               "Entries that state no usable price"));
+    FIELD_LIST(
+        struct import_out, skipped, &skipped_shape, 0,
+        "What is left out: entries that state no usable price, and prices of others that do not "
+        "count"));
 
 bool prices_put(struct control_call *c, const struct price_rows *rows, int64_t *added,
                 struct err *e)

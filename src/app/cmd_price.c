@@ -79,8 +79,9 @@ int cmd_price_import(struct cli *c)
     state_close(&s);
     if (!ok)
         return cli_fail(&e);
-    (void)printf("%zu prices (%s), %lld of them new or changed; %zu entries state none.\n", rows.n,
-                 rows.format, (long long)added, rows.n_skipped);
+    (void)printf("%zu prices (%s), %lld of them new or changed; %zu entries, or prices of theirs, "
+                 "were left out.\n",
+                 rows.n, rows.format, (long long)added, rows.n_skipped);
     cli_tell_server(&s);
     return 0;
 }

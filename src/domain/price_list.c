@@ -250,49 +250,186 @@ static void read_public(struct arena *a, struct str key, yyjson_val *entry,
 
 /* ---- OpenRouter: { "data": [ { "id": …, "pricing": { "prompt": "0.0000025", … } } ] } ---- */
 
+/* clang-format off */
+static const struct {
+    const char *name;
+    enum price_part part;
+    int shift;
+    bool zero_is_none; /* they write "0" for what is not billed apart */
+} router_rates[] = {
+    {"prompt", PRICE_INPUT, 15, false},
+    {"completion", PRICE_OUTPUT, 15, false},
+    {"request", PRICE_REQUEST, 9, true},
+    {"web_search", PRICE_SEARCH, 9, true},
+    {"internal_reasoning", PRICE_REASONING, 15, true},
+    {"input_cache_read", PRICE_CACHE_READ, 15, true},
+    {"input_cache_write", PRICE_CACHE_WRITE_5M, 15, true},
+    {"input_cache_write_1h", PRICE_CACHE_WRITE_1H, 15, true},
+    {"audio", PRICE_AUDIO_IN, 15, true},
+    {"audio_output", PRICE_AUDIO_OUT, 15, true},
+};
+enum router_use {
+    ROUTER_READ,   /* elsewhere; or counted with the prompt */
+    ROUTER_UNUSED, /* a price that we have no part for */
+    ROUTER_UNKNOWN
+};
+static const struct word router_others[] = {
+    {"image", ROUTER_READ}, {"image_output", ROUTER_READ}, {"discount", ROUTER_READ}, {"overrides", ROUTER_READ},
+    {"min_prompt_tokens", ROUTER_READ}, {"image_token", ROUTER_UNUSED}, {"input_audio_cache", ROUTER_UNUSED}, {0},
+};
+/* clang-format on */
+#define WHOLE 1000000000 /* of a share */
+
+struct routed { /* a model of their list, while it is read */
+    struct arena *a;
+    struct str id;
+    struct price *p;
+    struct price_rows *out;
+    int64_t paid; /* what a discount leaves, in parts of WHOLE */
+};
+
+static bool router_bad(struct routed *m, const char *name, const char *what)
+{
+    skip(m->a, m->out, m->id, str_fmt(m->a, "'%s' %s", name, what));
+    return false;
+}
+
+/* false: it is no price. "-1" is none either: of models whose price depends on where they go. */
+static bool router_rate(struct routed *m, yyjson_val *v, int shift, int64_t *rate)
+{
+    if (!decimal_parse(lexeme_of(v), shift, rate))
+        return false;
+    *rate = (int64_t)(((__int128)*rate * m->paid + WHOLE / 2) / WHOLE);
+    return true;
+}
+
+static bool is_zero(yyjson_val *v)
+{
+    int64_t n;
+    return decimal_parse(lexeme_of(v), 18, &n) && n == 0;
+}
+
+/* What they write last rules, also for longer prompts that an earlier override is of. */
+static void set_beyond(struct price *p, int64_t above, enum price_part part, int64_t rate)
+{
+    for (size_t i = 0; i < p->n_variants; i++)
+        if (p->variants[i].above > above && p->variants[i].rates.v[part] >= 0)
+            p->variants[i].rates.v[part] = rate;
+}
+
+/* The rates of an object, for prompts of more tokens than `above`. false: the model cannot be priced by it. */
+static bool router_rates_of(struct routed *m, yyjson_val *object, int64_t above)
+{
+    struct price_rates *to = rates_of(m->p, SERVICE_STANDARD, above);
+    if (!to)
+        return router_bad(m, "overrides", "are too many");
+    for (size_t i = 0; i < ARRAY_LEN(router_rates); i++) {
+        yyjson_val *v = json_find(object, router_rates[i].name, strlen(router_rates[i].name));
+        enum price_part part = router_rates[i].part;
+        int64_t rate;
+        if (json_absent(v) || (router_rates[i].zero_is_none && is_zero(v)))
+            continue;
+        if (!router_rate(m, v, router_rates[i].shift, &rate))
+            return router_bad(m, router_rates[i].name, "is no usable price");
+        to->v[part] = rate;
+        set_beyond(m->p, above, part, rate);
+    }
+    return true;
+}
+
+static enum router_use router_use_of(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(router_rates); i++)
+        if (str_eq(name, str_of(router_rates[i].name)))
+            return ROUTER_READ;
+    return (enum router_use)word_value(router_others, name, ROUTER_UNKNOWN);
+}
+
+/* Says what of it does not count, so that nothing is left out without a word. false: an override that may hold only at times, or for some
+ * requests, by a member that is not known here. */
+static bool router_knows(struct routed *m, yyjson_val *object, bool is_override)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (object, i, max, k, v) {
+        struct str name = str_first(json_str(k), 100);
+        enum router_use use = router_use_of(json_str(k));
+        if (use == ROUTER_UNKNOWN && is_override && !json_absent(v)) {
+            skip(m->a, m->out, m->id,
+                 str_fmt(m->a, "an override by '" STR_FMT "' is left out", STR_ARG(name)));
+            return false;
+        }
+        if (use != ROUTER_READ && !json_absent(v) && !is_zero(v))
+            skip(m->a, m->out, m->id, str_fmt(m->a, "'" STR_FMT "' is left out", STR_ARG(name)));
+    }
+    return true;
+}
+
+/* "overrides": [ { "min_prompt_tokens": 200000, "prompt": … } ]: of longer prompts than that, each as a whole. */
+static bool router_overrides(struct routed *m, yyjson_val *overrides)
+{
+    size_t i, max;
+    yyjson_val *one;
+    yyjson_arr_foreach (overrides, i, max, one) {
+        yyjson_val *least = json_get(one, "min_prompt_tokens");
+        int64_t above = 0;
+        if (!router_knows(m, one, true))
+            continue;
+        if (!json_absent(least) && !decimal_parse(lexeme_of(least), 0, &above))
+            return router_bad(m, "min_prompt_tokens", "is no number of tokens");
+        if (!router_rates_of(m, one, above))
+            return false;
+    }
+    return true;
+}
+
+/* A model that makes images counts them in tokens of its output, of which nobody tells what else is in it: at the dearer rate. */
+static bool router_images(struct routed *m, yyjson_val *v)
+{
+    int64_t rate;
+    if (json_absent(v) || is_zero(v))
+        return true;
+    if (!router_rate(m, v, 15, &rate))
+        return router_bad(m, "image_output", "is no usable price");
+    if (rate > m->p->base.v[PRICE_OUTPUT])
+        m->p->base.v[PRICE_OUTPUT] = rate;
+    for (size_t i = 0; i < m->p->n_variants; i++) {
+        int64_t *out = &m->p->variants[i].rates.v[PRICE_OUTPUT];
+        if (*out >= 0 && rate > *out)
+            *out = rate;
+    }
+    return true;
+}
+
 static void read_openrouter(struct arena *a, yyjson_val *entry, const struct price_import *how,
                             struct price_rows *out)
 {
-    static const struct {
-        const char *name;
-        enum price_part part;
-        int shift;
-        bool zero_is_none; /* they write "0" for what is not billed apart */
-    } rows[] = {
-        {"prompt", PRICE_INPUT, 15, false},
-        {"completion", PRICE_OUTPUT, 15, false},
-        {"request", PRICE_REQUEST, 9, true},
-        {"web_search", PRICE_SEARCH, 9, true},
-        {"internal_reasoning", PRICE_REASONING, 15, true},
-        {"input_cache_read", PRICE_CACHE_READ, 15, true},
-        {"input_cache_write", PRICE_CACHE_WRITE_5M, 15, true},
-        {"audio", PRICE_AUDIO_IN, 15, true},
-    };
-    struct str id = json_get_str(entry, "id");
-    yyjson_val *pricing = json_get(entry, "pricing");
-    struct price *p = new_price(a, how, NULL);
-    if (id.n == 0 || !yyjson_is_obj(pricing)) {
-        skip(a, out, id, STR("has no id or no pricing"));
+    struct price_variant room[PRICE_MAX_VARIANTS];
+    struct price *p = new_price(a, how, room);
+    struct routed m = {.a = a, .id = json_get_str(entry, "id"), .p = p, .out = out};
+    yyjson_val *pricing = json_get(entry, "pricing"), *discount = json_get(pricing, "discount");
+    int64_t share = 0;
+    if (m.id.n == 0 || !yyjson_is_obj(pricing)) {
+        skip(a, out, m.id, STR("has no id or no pricing"));
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        yyjson_val *v = json_find(pricing, rows[i].name, strlen(rows[i].name));
-        int64_t rate;
-        if (json_absent(v))
-            continue;
-        if (!decimal_parse(lexeme_of(v), rows[i].shift, &rate)) {
-            skip(a, out, id, str_fmt(a, "'%s' is no usable price", rows[i].name));
-            return; /* "-1" of models whose price depends on where they go */
-        }
-        if (rate > 0 || !rows[i].zero_is_none)
-            p->base.v[rows[i].part] = rate;
+    if (!json_absent(discount) &&
+        (!decimal_parse(lexeme_of(discount), 9, &share) || share > WHOLE)) {
+        (void)router_bad(&m, "discount", "is no usable share");
+        return;
     }
+    m.paid = WHOLE - share;
+    if (!router_rates_of(&m, pricing, 0) || !router_overrides(&m, json_get(pricing, "overrides")) ||
+        !router_images(&m, json_get(pricing, "image_output")))
+        return;
     if (p->base.v[PRICE_INPUT] < 0 && p->base.v[PRICE_OUTPUT] < 0) {
-        skip(a, out, id, STR("states no price of tokens"));
+        skip(a, out, m.id, STR("states no price of tokens"));
         return;
     }
+    (void)router_knows(&m, pricing, false);
+    price_keep_variants(a, p);
     p->provider = how->provider.n ? how->provider : STR("openrouter");
-    p->model = str_dup(a, id);
+    p->model = str_dup(a, m.id);
     add_row(a, out, p);
 }
 

@@ -11,7 +11,7 @@ struct price_import {
     int64_t valid_from_ms;
 };
 /* Reads the public price list (model -> input_cost_per_token, …), OpenRouter's list of models, or {"prices":{"provider/model":{…}}}: which
- * of them it is shows. What cannot be used is skipped, and said why. */
+ * of them it is shows. What cannot be used is skipped, and said why; so is what an entry that is used is priced without. */
 bool price_list_read(struct arena *a, yyjson_val *root, const struct price_import *how, struct price_rows *out, struct err *e) MUST_USE;
 bool price_shipped(struct arena *a, struct price_rows *out, struct err *e) MUST_USE; /* what the program brings along */
 /* One entry or an array of them, named "provider/model": rows of that source are added. */

@@ -286,6 +286,102 @@ START_TEST(reads_openrouters_list)
 }
 END_TEST
 
+/* Every name of their documentation is a price that counts, or is said not to. */
+START_TEST(counts_or_names_every_price_of_openrouters_list)
+{
+    static const struct {
+        const char *pricing; /* beside prompt 2 and completion 8 for a million */
+        int64_t in, out;     /* tokens of the part, or number of it */
+        enum price_part part;
+        int64_t nanousd; /* -1: the model is not taken */
+        const char *why; /* of what is left out; NULL: nothing is */
+    } rows[] = {
+        {"", 1000, 0, PRICE_INPUT, 2000000, NULL},
+        {"", 0, 1000, PRICE_OUTPUT, 8000000, NULL},
+        {"'request':'0.001',", 0, 0, PRICE_REQUEST, 1000000, NULL},
+        {"'web_search':'0.01',", 0, 2, PRICE_SEARCH, 20000000, NULL},
+        {"'internal_reasoning':'0.00002',", 0, 1000, PRICE_REASONING, 20000000, NULL},
+        {"'input_cache_read':'0.0000002',", 1000, 0, PRICE_CACHE_READ, 200000, NULL},
+        {"'input_cache_write':'0.0000025',", 1000, 0, PRICE_CACHE_WRITE_5M, 2500000, NULL},
+        {"'input_cache_write':'0.0000025',", 1000, 0, PRICE_CACHE_WRITE_1H, 2500000, NULL},
+        {"'input_cache_write':'0.0000025','input_cache_write_1h':'0.000004',", 1000, 0,
+         PRICE_CACHE_WRITE_1H, 4000000, NULL},
+        {"'audio':'0.00004',", 1000, 0, PRICE_AUDIO_IN, 40000000, NULL},
+        {"'audio_output':'0.00008',", 0, 1000, PRICE_AUDIO_OUT, 80000000, NULL},
+        {"'audio_output':'0',", 0, 1000, PRICE_AUDIO_OUT, 8000000, NULL}, /* with the others */
+        {"'image_output':'0.00003',", 0, 1000, PRICE_OUTPUT, 30000000, NULL},
+        {"'image_output':'0.000003',", 0, 1000, PRICE_OUTPUT, 8000000, NULL},
+        {"'image_output':'-1',", 0, 1000, PRICE_OUTPUT, -1, "'image_output' is no usable price"},
+        {"'image':'0.001',", 1000, 0, PRICE_INPUT, 2000000, NULL},
+        {"'discount':0.25,", 1000, 0, PRICE_INPUT, 1500000, NULL},
+        {"'discount':0,", 1000, 0, PRICE_INPUT, 2000000, NULL},
+        {"'discount':1,", 1000, 0, PRICE_INPUT, 0, NULL},
+        {"'discount':1.5,", 1000, 0, PRICE_INPUT, -1, "'discount' is no usable share"},
+        {"'discount':0.5,'image_output':'0.00003',", 0, 1000, PRICE_OUTPUT, 15000000, NULL},
+        {"'input_audio_cache':'0.000001',", 1000, 0, PRICE_CACHE_READ, 2000000,
+         "'input_audio_cache' is left out"},
+        {"'input_audio_cache':'0',", 1000, 0, PRICE_CACHE_READ, 2000000, NULL},
+        {"'image_token':'0.000001',", 1000, 0, PRICE_INPUT, 2000000, "'image_token' is left out"},
+        {"'by_the_moon':'0.1',", 1000, 0, PRICE_INPUT, 2000000, "'by_the_moon' is left out"},
+        /* tiers: more than so many tokens of the prompt */
+        {"'overrides':[{'min_prompt_tokens':1000,'prompt':'0.000004'}],", 1000, 0, PRICE_INPUT,
+         2000000, NULL},
+        {"'overrides':[{'min_prompt_tokens':1000,'prompt':'0.000004'}],", 1001, 0, PRICE_INPUT,
+         4004000, NULL},
+        {"'discount':0.5,'overrides':[{'min_prompt_tokens':1000,'prompt':'0.000004'}],", 1001, 0,
+         PRICE_INPUT, 2002000, NULL},
+        {"'overrides':[{'min_prompt_tokens':1000,'input_cache_write_1h':'0.000009'}],", 1001, 0,
+         PRICE_CACHE_WRITE_1H, 9009000, NULL},
+        {"'overrides':[{'min_prompt_tokens':1000,'completion':'0.00001'}],'image_output':'0.00003'"
+         ",",
+         1001, 0, PRICE_INPUT, 2002000, NULL},
+        /* the last that holds rules, be its threshold the lower one */
+        {"'overrides':[{'min_prompt_tokens':2000,'prompt':'0.000006'},"
+         "{'min_prompt_tokens':1000,'prompt':'0.000004'}],",
+         2001, 0, PRICE_INPUT, 8004000, NULL},
+        {"'overrides':[{'min_prompt_tokens':1000,'prompt':'0.000004'},"
+         "{'min_prompt_tokens':2000,'prompt':'0.000006'}],",
+         2001, 0, PRICE_INPUT, 12006000, NULL},
+        {"'overrides':[{'prompt':'0.000004'}],", 1000, 0, PRICE_INPUT, 4000000, NULL},
+        {"'overrides':[{'min_prompt_tokens':'many','prompt':'0.000004'}],", 1000, 0, PRICE_INPUT,
+         -1, "'min_prompt_tokens' is no number of tokens"},
+        {"'overrides':[{'min_prompt_tokens':1000,'prompt':'dear'}],", 1000, 0, PRICE_INPUT, -1,
+         "'prompt' is no usable price"},
+        {"'overrides':[{'utc_start':100,'utc_end':400,'prompt':'0.000001'}],", 1000, 0, PRICE_INPUT,
+         2000000, "an override by 'utc_start' is left out"},
+        {"'overrides':[{'min_prompt_tokens':1,'utc_days':['monday'],'prompt':'0.000004'}],", 1000,
+         0, PRICE_INPUT, 2000000, "an override by 'utc_days' is left out"},
+        {"'overrides':[{'min_prompt_tokens':1,'prompt':'0.000004','input_audio_cache':'0.1'}],",
+         1000, 0, PRICE_INPUT, 4000000, "'input_audio_cache' is left out"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena *a = arena_new();
+        struct price_rows read;
+        struct err e = ERR_INIT;
+        const struct price_import how = {.source = PRICE_PROVIDER, .provider = STR("or")};
+        struct str text = str_fmt(
+            a, "{'data':[{'id':'m','pricing':{%s'prompt':'0.000002','completion':'0.000008'}}]}%c",
+            rows[i].pricing, '\0');
+        ck_assert_msg(price_list_read(a, json_of(a, text.p), &how, &read, &e), "%s", e.message);
+        ck_assert_msg(read.n == (rows[i].nanousd >= 0), "%s", rows[i].pricing);
+        ck_assert_msg(read.n_skipped == (rows[i].why != NULL), "%s", rows[i].pricing);
+        if (rows[i].why)
+            check_str(read.skipped[0].why, str_of(rows[i].why));
+        if (read.n) {
+            struct usage_vector u = {{[PRICE_REQUEST] = rows[i].part == PRICE_REQUEST}};
+            struct price again;
+            u.v[rows[i].part] += rows[i].in + rows[i].out;
+            int64_t cost = price_cost(read.v[0], SERVICE_STANDARD, &u).nanousd;
+            ck_assert_msg(cost == rows[i].nanousd, "%s: %lld", rows[i].pricing, (long long)cost);
+            /* and as it is kept */
+            ck_assert(price_of_text(a, read.v[0]->text, &again, &e));
+            ck_assert_int_eq(price_cost(&again, SERVICE_STANDARD, &u).nanousd, cost);
+        }
+        arena_free(a);
+    }
+}
+END_TEST
+
 START_TEST(ships_prices_with_their_provenance)
 {
     struct arena *a = arena_new();
@@ -596,7 +692,8 @@ END_TEST
 
 UNIT_MAIN("price", reads_decimals_exactly, writes_decimals_that_read_back,
           entries_read_back_as_they_were_written, refuses_entries_and_names_the_member,
-          reads_the_public_list, reads_openrouters_list, ships_prices_with_their_provenance,
+          reads_the_public_list, reads_openrouters_list,
+          counts_or_names_every_price_of_openrouters_list, ships_prices_with_their_provenance,
           the_nearest_source_and_the_longest_pattern_count, prices_change_at_their_time,
           lists_are_kept_once_and_versions_found_again, the_contracts_example_comes_out,
           unknown_is_never_zero, parts_always_add_up_to_what_was_reported,
