@@ -651,7 +651,7 @@ struct summing {
     struct map rows; /* -> struct cost_out */
     struct cost_out **v;
     size_t n, cap;
-    int64_t last_hour, last_begin; /* hours come in runs */
+    int64_t begin, end; /* of the span that was last asked for: they come in runs */
     int64_t total, requests, unpriced;
 };
 
@@ -675,19 +675,32 @@ static struct str dim_text(const struct ledger_line *of, enum dim d)
     return STR_NONE;
 }
 
-static int64_t begin_of(struct summing *s, int64_t hour)
+/* Spans are hours, days and months by the clocks of the zone, which may begin inside an hour of UTC. */
+static void find_span(struct summing *s, int64_t ms)
 {
-    int64_t begin = hour * 3600000, end;
-    if (s->bucket == BUCKET_TOTAL)
-        return 0;
-    if (s->bucket == BUCKET_HOUR)
-        return begin;
-    if (hour != s->last_hour) {
-        period_bounds(s->zone, s->bucket == BUCKET_DAY ? BUDGET_DAY : BUDGET_MONTH, begin,
-                      &s->last_begin, &end);
-        s->last_hour = hour;
+    if (ms >= s->begin && ms < s->end)
+        return;
+    switch (s->bucket) {
+    case BUCKET_TOTAL:
+        s->begin = 0;
+        s->end = INT64_MAX;
+        break;
+    case BUCKET_HOUR:
+        hour_bounds(s->zone, ms, &s->begin, &s->end);
+        break;
+    case BUCKET_DAY:
+    case BUCKET_MONTH:
+        period_bounds(s->zone, s->bucket == BUCKET_DAY ? BUDGET_DAY : BUDGET_MONTH, ms, &s->begin,
+                      &s->end);
+        break;
     }
-    return s->last_begin;
+}
+
+static int64_t span_ends(void *arg, int64_t ms)
+{
+    struct summing *s = arg;
+    find_span(s, ms);
+    return s->end;
 }
 
 static struct cost_out *row_of(struct summing *s, int64_t begin, const struct str *texts)
@@ -728,16 +741,16 @@ static void add_sum(struct cost_out *r, const struct ledger_sum *x)
     r->output_tokens += x->tokens_out;
 }
 
-static void on_sum(void *arg, int64_t hour, const struct ledger_line *of,
+static void on_sum(void *arg, int64_t at_ms, const struct ledger_line *of,
                    const struct ledger_sum *x)
 {
     struct summing *s = arg;
-    int64_t begin = begin_of(s, hour);
     int tag_at = s->n_dims > 0 && s->dims[0] == BY_TAG   ? 0
                  : s->n_dims > 1 && s->dims[1] == BY_TAG ? 1
                                                          : -1;
     struct strs tags = tag_at >= 0 ? tags_of(s->a, of->tags) : (struct strs){NULL, 0};
     struct str texts[2] = {STR_NONE, STR_NONE};
+    find_span(s, at_ms);
     s->total += x->amount;
     s->requests += x->n;
     s->unpriced += x->unpriced;
@@ -746,7 +759,7 @@ static void on_sum(void *arg, int64_t hour, const struct ledger_line *of,
     for (size_t t = 0; t < (tags.n ? tags.n : 1); t++) {
         if (tag_at >= 0)
             texts[tag_at] = tags.n ? tags.v[t] : STR_NONE;
-        add_sum(row_of(s, begin, texts), x);
+        add_sum(row_of(s, s->begin, texts), x);
     }
 }
 
@@ -772,12 +785,12 @@ static bool forecast(struct db *db, const struct ledger_filter *f, const struct 
 {
     int64_t begin, end, now = clock_wall_ms();
     struct ledger_filter month = *f;
-    struct summing s = {.a = arena_new(), .last_hour = -1};
+    struct summing s = {.a = arena_new()};
     period_bounds(z, BUDGET_MONTH, now, &begin, &end);
     month.from_ms = begin;
     month.to_ms = 0;
     map_init(&s.rows);
-    bool ok = ledger_sums(db, &month, on_sum, &s, e);
+    bool ok = ledger_sums(db, &month, span_ends, on_sum, &s, e);
     bool says_nothing = now - begin < 3600000 ||
                         known_sum(s.requests, s.unpriced, s.total) == INT64_MIN;
     *out = says_nothing ? -1 : (int64_t)((__int128)s.total * (end - begin) / (now - begin));
@@ -795,7 +808,7 @@ static bool costs(struct control_call *c, struct err *e)
                               .tag = q->tag,
                               .model = q->model,
                               .upstream = q->provider};
-    struct summing s = {.a = c->arena, .last_hour = -1};
+    struct summing s = {.a = c->arena};
     int bucket = q->bucket.n ? word_value(bucket_words, q->bucket, -1) : BUCKET_DAY;
     struct err unknown = ERR_INIT;
     struct db *db = control_db(c, e);
@@ -816,7 +829,7 @@ static bool costs(struct control_call *c, struct err *e)
     if (!s.zone)
         return err_field(e, "time_zone", "'time_zone' is not known here");
     map_init(&s.rows);
-    bool ok = ledger_sums(db, &f, on_sum, &s, e);
+    bool ok = ledger_sums(db, &f, span_ends, on_sum, &s, e);
     map_done(&s.rows);
     struct costs_out out = {.total_nanousd = known_sum(s.requests, s.unpriced, s.total),
                             .unpriced = s.unpriced};

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #define DAY_S 86400
+#define HOUR_S 3600
 #define MAX_LIMIT 1000000000000000 /* a million USD */
 
 const struct word budget_scope_words[] = {{"all", BUDGET_ALL},   {"org", BUDGET_ORG},
@@ -42,6 +43,20 @@ static int64_t offset_s(const struct zone *z, int64_t unix_s)
     return z ? zone_offset_s(z, unix_s) : 0;
 }
 
+/* The clocks of a place are changed between the two moments: when. */
+static int64_t change_between(const struct zone *z, int64_t low, int64_t high)
+{
+    int64_t before = offset_s(z, low);
+    while (high - low > 1) { /* it lies in (low, high] */
+        int64_t at = low + (high - low) / 2;
+        if (offset_s(z, at) == before)
+            low = at;
+        else
+            high = at;
+    }
+    return high;
+}
+
 /* The moment at which the clocks of a place begin that day. Where they are put forward over midnight, the day begins behind the gap; where
  * they are put back over it, with the first midnight that stays one. */
 static int64_t begin_of_day(const struct zone *z, int64_t day)
@@ -54,15 +69,7 @@ static int64_t begin_of_day(const struct zone *z, int64_t day)
         return old;
     if (offset_s(z, new) == after)
         return new;
-    int64_t low = new < old ? new : old, high = new < old ? old : new;
-    while (high - low > 1) { /* the change lies in (low, high] */
-        int64_t at = low + (high - low) / 2;
-        if (offset_s(z, at) == before)
-            low = at;
-        else
-            high = at;
-    }
-    return high;
+    return new < old ? change_between(z, new, old) : change_between(z, old, new);
 }
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -96,6 +103,18 @@ void period_bounds(const struct zone *z, enum budget_period p, int64_t now_ms, i
     }
     *begin_ms = begin_of_day(z, first) * 1000;
     *end_ms = begin_of_day(z, next) * 1000;
+}
+
+void hour_bounds(const struct zone *z, int64_t now_ms, int64_t *begin_ms, int64_t *end_ms)
+{
+    int64_t now = floor_div(now_ms, 1000), offset = offset_s(z, now), local = now + offset;
+    int64_t begin = floor_div(local, HOUR_S) * HOUR_S - offset, end = begin + HOUR_S;
+    if (offset_s(z, begin) != offset)
+        begin = change_between(z, begin, now);
+    if (offset_s(z, end - 1) != offset)
+        end = change_between(z, now, end - 1);
+    *begin_ms = begin * 1000;
+    *end_ms = end * 1000;
 }
 
 void budget_bounds(const struct budget *b, int64_t now_ms, int64_t *begin_ms, int64_t *end_ms)

@@ -37,4 +37,6 @@ void budget_write(struct jw *w, const struct budget *b);      /* the same object
 void budget_bounds(const struct budget *b, int64_t now_ms, int64_t *begin_ms, int64_t *end_ms);
 /* The same of a day, week or month in a zone; zone NULL: UTC. */
 void period_bounds(const struct zone *z, enum budget_period p, int64_t now_ms, int64_t *begin_ms, int64_t *end_ms);
+/* Of an hour by the clocks of a zone, which need not be one of UTC. Clocks that are changed inside an hour make two of it. */
+void hour_bounds(const struct zone *z, int64_t now_ms, int64_t *begin_ms, int64_t *end_ms);
 #endif

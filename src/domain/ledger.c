@@ -241,36 +241,128 @@ bool ledger_append(struct db *db, struct ledger_line *l, struct err *e)
 
 /* ---- sums ---- */
 
-bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_sum_fn *each, void *arg,
-                 struct err *e)
+#define SUM_TEXTS "k.key, k.org, k.user, k.tags, k.model, k.upstream, k.upstream_model "
+
+struct summing {
+    struct db *db;
+    const struct ledger_filter *f;
+    ledger_span_fn *ends;
+    ledger_sum_fn *each;
+    void *arg;
+    struct stmt *of_lines;
+};
+
+static void tell_sum(const struct summing *s, int64_t at_ms, struct stmt *row)
 {
-    struct stmt *s = db_prepare(
-        db,
-        "SELECT h.hour, k.key, k.org, k.user, k.tags, k.model, k.upstream, k.upstream_model, h.n, "
-        "h.unpriced, h.amount, h.stated, h.stated_n, h.tokens_in, h.cached, h.tokens_out "
-        "FROM ledger_hour h CROSS JOIN ledger_kind k ON k.id = h.kind "
-        "WHERE h.hour >= ?1 AND h.hour < ?2 AND " KIND_FITS,
-        e);
-    if (!s)
-        return false;
-    stmt_bind_int(s, 1, f->from_ms / HOUR_MS);
-    stmt_bind_int(s, 2, f->to_ms ? (f->to_ms + HOUR_MS - 1) / HOUR_MS : INT64_MAX);
-    bind_filter(s, f);
-    while (stmt_step(s, e)) {
-        const struct ledger_line of = {.key = stmt_str(s, 1),
-                                       .org = stmt_str(s, 2),
-                                       .user = stmt_str(s, 3),
-                                       .tags = stmt_str(s, 4),
-                                       .model = stmt_str(s, 5),
-                                       .upstream = stmt_str(s, 6),
-                                       .upstream_model = stmt_str(s, 7)};
-        const struct ledger_sum sum = {stmt_int(s, 8),  stmt_int(s, 9),  stmt_int(s, 10),
-                                       stmt_int(s, 11), stmt_int(s, 12), stmt_int(s, 13),
-                                       stmt_int(s, 14), stmt_int(s, 15)};
-        each(arg, stmt_int(s, 0), &of, &sum);
+    const struct ledger_line of = {.key = stmt_str(row, 1),
+                                   .org = stmt_str(row, 2),
+                                   .user = stmt_str(row, 3),
+                                   .tags = stmt_str(row, 4),
+                                   .model = stmt_str(row, 5),
+                                   .upstream = stmt_str(row, 6),
+                                   .upstream_model = stmt_str(row, 7)};
+    const struct ledger_sum sum = {stmt_int(row, 8),  stmt_int(row, 9),  stmt_int(row, 10),
+                                   stmt_int(row, 11), stmt_int(row, 12), stmt_int(row, 13),
+                                   stmt_int(row, 14), stmt_int(row, 15)};
+    s->each(s->arg, at_ms, &of, &sum);
+}
+
+static int64_t span_end(const struct summing *s, int64_t ms)
+{
+    return s->ends ? s->ends(s->arg, ms) : INT64_MAX;
+}
+
+/* Span by span from the lines themselves. */
+static bool sum_lines(struct summing *s, int64_t from_ms, int64_t to_ms, struct err *e)
+{
+    while (from_ms < to_ms) {
+        int64_t end = span_end(s, from_ms);
+        end = end > from_ms && end < to_ms ? end : to_ms;
+        stmt_bind_int(s->of_lines, 1, ledger_id_at(from_ms));
+        stmt_bind_int(s->of_lines, 2, ledger_id_at(end));
+        bind_filter(s->of_lines, s->f);
+        while (stmt_step(s->of_lines, e))
+            tell_sum(s, from_ms, s->of_lines);
+        stmt_reset(s->of_lines);
+        if (e->kind != ERR_NONE)
+            return false;
+        from_ms = end;
     }
-    stmt_free(s);
+    return true;
+}
+
+/* Hours from `first` on, before `end`. cut: gets those that lie in no one span. */
+static bool sum_hours(struct summing *s, int64_t first, int64_t end, struct buf *cut, struct err *e)
+{
+    struct stmt *row = db_prepare(
+        s->db,
+        "SELECT h.hour, " SUM_TEXTS ", h.n, h.unpriced, h.amount, h.stated, h.stated_n, "
+        "h.tokens_in, h.cached, h.tokens_out "
+        "FROM ledger_hour h CROSS JOIN ledger_kind k ON k.id = h.kind "
+        "WHERE h.hour >= ?1 AND h.hour < ?2 AND " KIND_FITS " ORDER BY h.hour",
+        e);
+    int64_t hour = -1;
+    bool is_cut = false;
+    if (!row)
+        return false;
+    stmt_bind_int(row, 1, first);
+    stmt_bind_int(row, 2, end);
+    bind_filter(row, s->f);
+    while (stmt_step(row, e)) {
+        bool is_new = hour != stmt_int(row, 0);
+        hour = stmt_int(row, 0);
+        if (is_new) {
+            is_cut = span_end(s, hour * HOUR_MS) < (hour + 1) * HOUR_MS;
+            if (is_cut)
+                buf_add(cut, &hour, sizeof hour);
+        }
+        if (!is_cut)
+            tell_sum(s, hour * HOUR_MS, row);
+    }
+    stmt_free(row);
     return e->kind == ERR_NONE;
+}
+
+static bool sum_cut(struct summing *s, const struct buf *cut, struct err *e)
+{
+    for (size_t i = 0; i < cut->n; i += sizeof(int64_t)) {
+        int64_t hour;
+        memcpy(&hour, cut->p + i, sizeof hour);
+        if (!sum_lines(s, hour * HOUR_MS, (hour + 1) * HOUR_MS, e))
+            return false;
+    }
+    return true;
+}
+
+bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_span_fn *ends,
+                 ledger_sum_fn *each, void *arg, struct err *e)
+{
+    struct summing s = {.db = db, .f = f, .ends = ends, .each = each, .arg = arg};
+    int64_t from = f->from_ms > 0 ? f->from_ms : 0,
+            to = f->to_ms == 0 || f->to_ms > LEDGER_LAST_MS ? LEDGER_LAST_MS : f->to_ms;
+    if (from >= to)
+        return true;
+    int64_t first = (from + HOUR_MS - 1) / HOUR_MS, end = to / HOUR_MS;
+    int64_t head_ends = end < first ? to : first * HOUR_MS,
+            tail_begins = end < first ? to : end * HOUR_MS;
+    struct buf cut;
+    s.of_lines = db_prepare(
+        db,
+        "SELECT 0, " SUM_TEXTS ", sum(l.entry = 1), sum(" LEDGER_IS_UNPRICED "), "
+        "coalesce(sum(l.amount), 0), coalesce(sum(l.stated), 0), count(l.stated), "
+        "sum(l.input + l.cache_read + l.cache_write_5m + l.cache_write_1h + l.audio_in), "
+        "sum(l.cache_read), sum(l.output + l.reasoning + l.audio_out) "
+        "FROM ledger l CROSS JOIN ledger_kind k ON k.id = l.kind "
+        "WHERE l.id >= ?1 AND l.id < ?2 AND " KIND_FITS " GROUP BY l.kind",
+        e);
+    if (!s.of_lines)
+        return false;
+    buf_init(&cut, SIZE_MAX / 4);
+    bool ok = sum_hours(&s, first, end, &cut, e) && sum_lines(&s, from, head_ends, e) &&
+              sum_cut(&s, &cut, e) && sum_lines(&s, tail_begins, to, e);
+    buf_done(&cut);
+    stmt_free(s.of_lines);
+    return ok;
 }
 
 bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, int64_t from_ms,

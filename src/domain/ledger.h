@@ -11,7 +11,11 @@ extern const struct word ledger_entry_words[];
 #define LEDGER_LOOP_BITS 9
 static inline int64_t ledger_id(int64_t wall_us, unsigned loop) { return wall_us << LEDGER_LOOP_BITS | loop; }
 static inline int64_t ledger_id_ms(int64_t id) { return (id >> LEDGER_LOOP_BITS) / 1000; }
-static inline int64_t ledger_id_at(int64_t ms) { return ms >= INT64_MAX >> 20 ? INT64_MAX : ms * 1000 << LEDGER_LOOP_BITS; }
+#define LEDGER_LAST_MS (INT64_MAX >> 20)
+static inline int64_t ledger_id_at(int64_t ms) /* no line is older than 1970 */
+{
+    return ms >= LEDGER_LAST_MS ? INT64_MAX : ms > 0 ? ms * 1000 << LEDGER_LOOP_BITS : 0;
+}
 bool ledger_last_id(struct db *db, int64_t *id, struct err *e) MUST_USE;
 
 /* ---- lines ---- */
@@ -52,9 +56,12 @@ bool ledger_append(struct db *db, struct ledger_line *line, struct err *e) MUST_
 struct ledger_sum {
     int64_t n, unpriced, amount, stated, stated_n, tokens_in, cached, tokens_out;
 };
-typedef void ledger_sum_fn(void *arg, int64_t hour, const struct ledger_line *of, const struct ledger_sum *s);
-/* By hour and by what lines are of, in no order; hours that lie in the span in part are whole. of: its texts only, during the call. */
-bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_sum_fn *each, void *arg, struct err *e) MUST_USE;
+/* All of it was settled at or after at_ms, in the span of the caller's that this moment lies in. of: its texts only, during the call. */
+typedef void ledger_sum_fn(void *arg, int64_t at_ms, const struct ledger_line *of, const struct ledger_sum *s);
+typedef int64_t ledger_span_fn(void *arg, int64_t ms);        /* the end of the span that a moment lies in, behind it */
+/* In [from, to), exact to the millisecond, by what lines are of, in no order, several times of one span. ends NULL: one span is all. Whole hours
+ * are summed already; those that the beginning or the end of something cuts are summed from their lines. */
+bool ledger_sums(struct db *db, const struct ledger_filter *f, ledger_span_fn *ends, ledger_sum_fn *each, void *arg, struct err *e) MUST_USE;
 /* In [from, to), exact to the millisecond. to_ms INT64_MAX: without end. */
 bool ledger_spent(struct db *db, enum budget_scope scope, struct str subject, int64_t from_ms, int64_t to_ms, int64_t *nanousd,
                   struct err *e) MUST_USE;
