@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define MAX_NAMES 2048 /* bytes of a header's value: clients have limits of their own */
+
 struct budgets {
     pthread_mutex_t lock;
     struct map states; /* key -> struct kept */
@@ -256,20 +258,32 @@ struct budget_view budget_look(const struct budget *b, int64_t now_ms)
     return v;
 }
 
-const struct budget *budget_warning(const struct budget *const *budgets, int64_t now_ms)
+static bool is_at_warning(const struct budget *b, int64_t now_ms)
 {
-    for (size_t i = 0; budgets && budgets[i]; i++) {
-        const struct budget *b = budgets[i];
-        roll(b, now_ms);
-        int64_t is = atomic_load_explicit(&b->state->committed, memory_order_relaxed);
-        /* both sides fit: limits are below 2^50 */
-        if (b->is_enabled && b->warn_percent > 0 &&
-            is * 100 >= b->limit_nanousd * b->warn_percent) {
+    roll(b, now_ms);
+    int64_t is = atomic_load_explicit(&b->state->committed, memory_order_relaxed);
+    /* both sides fit: limits are below 2^50 */
+    return b->is_enabled && b->warn_percent > 0 && is * 100 >= b->limit_nanousd * b->warn_percent;
+}
+
+struct str budget_warnings(struct arena *a, const struct budget *const *budgets, int64_t now_ms)
+{
+    struct buf names = {.p = NULL};
+    for (int turn = 0; turn < 2; turn++) /* those that will refuse go first */
+        for (size_t i = 0; budgets && budgets[i]; i++) {
+            const struct budget *b = budgets[i];
+            if (budget_binds(b) != (turn == 0) || !is_at_warning(b, now_ms))
+                continue;
             atomic_fetch_add_explicit(&b->state->warned, 1, memory_order_relaxed);
-            return b;
+            if (!names.max)
+                buf_init_arena(&names, a, SIZE_MAX / 4);
+            if (names.n && names.n + b->name.n > MAX_NAMES)
+                continue;
+            if (names.n)
+                buf_lit(&names, ", ");
+            buf_str_add(&names, b->name);
         }
-    }
-    return NULL;
+    return names.n ? buf_str(&names) : STR_NONE;
 }
 
 bool budget_refusal(const struct budget *b, int64_t now_ms, struct err *e)

@@ -57,8 +57,9 @@ struct budget_view {
     uint64_t refused, cut, warned;
 };
 struct budget_view budget_look(const struct budget *b, int64_t now_ms);
-/* The first whose warning level is reached, by what is spent and held; NULL: none. */
-const struct budget *budget_warning(const struct budget *const *budgets, int64_t now_ms);
+/* The names of all whose warning level is reached, by what is spent and held, with a comma between them; those that refuse first. Each is
+ * counted as warned. Empty: none. */
+struct str budget_warnings(struct arena *a, const struct budget *const *budgets, int64_t now_ms);
 /* ERR_RATE_LIMITED "budget_exceeded" with the time until the period ends; ERR_NO_FUNDS of a budget that never begins anew. */
 bool budget_refusal(const struct budget *b, int64_t now_ms, struct err *e);
 #endif

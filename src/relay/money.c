@@ -23,7 +23,7 @@
 
 struct money {
     struct hold hold;
-    const struct budget *warning;
+    struct str warnings;
     struct price_most most; /* that the hold is large enough for */
     size_t out_bytes;       /* of text so far */
     bool lacks_context;     /* nobody knows how much of it the upstream adds */
@@ -289,7 +289,7 @@ bool money_admit(struct relay *rl, struct err *e)
     if (!take(rl, m, budgets, now, &by))
         return budget_refusal(by, now, e);
     rl->money = m;
-    m->warning = budget_warning(budgets, now);
+    m->warnings = budget_warnings(rl->r->arena, budgets, now);
     return true;
 }
 
@@ -336,7 +336,7 @@ bool money_beside(struct relay *rl)
 
 struct str money_warning(const struct relay *rl)
 {
-    return rl->money && rl->money->warning ? rl->money->warning->name : STR_NONE;
+    return rl->money ? rl->money->warnings : STR_NONE;
 }
 
 /* ---- while it comes ---- */

@@ -305,7 +305,7 @@ bool money_follows(struct relay *rl) MUST_USE;                 /* rl->order is a
 /* The upstream is told of a maximum that is larger than the one that was asked for: the hold grows to it. false: there is no room. */
 bool money_covers(struct relay *rl, int64_t max_tokens, struct err *e) MUST_USE;
 bool money_beside(struct relay *rl) MUST_USE;                  /* holds what a second attempt, at rl->target, may cost; false: there is no room, or its price is not known */
-struct str money_warning(const struct relay *rl);              /* the budget that is nearly spent; empty: none */
+struct str money_warning(const struct relay *rl);              /* the budgets that are nearly spent; empty: none */
 bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may be ended: it goes through events */
 void money_passed(struct relay *rl, int64_t tokens);           /* rl->money is there: so many came so far; the hold grows */
 bool money_is_spent(struct relay *rl, const struct ir_event *ev) MUST_USE; /* the same of an event; true: end it here */

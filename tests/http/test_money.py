@@ -209,6 +209,17 @@ def test_a_budget_refuses_what_could_pass_it(start, scripted, scope, budget, sta
     assert r.status_code == 200 and r.headers["x-sluice-budget-warning"] == "team"
 
 
+def test_a_warning_hides_no_other(start, scripted):
+    s = start(money_config(scripted, budgets={"a": {"scope": "all", "limit_usd": 0.001, "action": "warn"}, "b": {"scope": "all", "limit_usd": 0.02, "warn_percent": 50}}))
+    for _ in range(2):  # the hold of the second one brings both to their level
+        reply(scripted, USAGE)
+        r = ask(s)
+        assert r.status_code == 200
+    assert r.headers["x-sluice-budget-warning"] == "b, a"
+    seen = {b["name"]: b for b in admin(s, "GET", "/sluice/v1/budgets").json()["data"]}
+    assert seen["b"]["warned"] == 1 and seen["a"]["warned"] >= 1
+
+
 def test_many_at_once_never_pass_a_limit(start, scripted):
     s = start(money_config(scripted, budgets={"tight": {"scope": "all", "limit_usd": 0.02}}))
     for _ in range(30):

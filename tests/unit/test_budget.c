@@ -86,6 +86,45 @@ START_TEST(periods_begin_where_the_calendar_says)
 }
 END_TEST
 
+START_TEST(hours_begin_by_the_clocks_of_the_place)
+{
+    static const struct {
+        const char *zone, *now, *begin, *end;
+    } rows[] = {
+        {"UTC", "2026-03-05T18:15:00Z", "2026-03-05T18:00:00Z", "2026-03-05T19:00:00Z"},
+        {"Europe/Berlin", "2026-03-05T18:15:00Z", "2026-03-05T18:00:00Z", "2026-03-05T19:00:00Z"},
+        {"Asia/Kolkata", "2026-03-05T18:29:59Z", "2026-03-05T17:30:00Z", "2026-03-05T18:30:00Z"},
+        {"Asia/Kolkata", "2026-03-05T18:30:00Z", "2026-03-05T18:30:00Z", "2026-03-05T19:30:00Z"},
+        {"Asia/Kathmandu", "2026-03-05T18:00:00Z", "2026-03-05T17:15:00Z", "2026-03-05T18:15:00Z"},
+        /* clocks that change with the hour: it is only another one */
+        {"Europe/Berlin", "2026-03-29T00:59:59Z", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"},
+        {"Europe/Berlin", "2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z"},
+        /* by half an hour: back from two to half past one, and forward from two to half past two */
+        {"Australia/Lord_Howe", "2026-04-04T14:59:59Z", "2026-04-04T14:00:00Z",
+         "2026-04-04T15:00:00Z"},
+        {"Australia/Lord_Howe", "2026-04-04T15:00:00Z", "2026-04-04T15:00:00Z",
+         "2026-04-04T15:30:00Z"},
+        {"Australia/Lord_Howe", "2026-10-03T15:29:59Z", "2026-10-03T14:30:00Z",
+         "2026-10-03T15:30:00Z"},
+        {"Australia/Lord_Howe", "2026-10-03T15:45:00Z", "2026-10-03T15:30:00Z",
+         "2026-10-03T16:00:00Z"},
+    };
+    struct arena *a = arena_new();
+    int64_t begin, end;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err e = ERR_INIT;
+        const struct zone *z = zone_load(a, str_of(rows[i].zone), &e);
+        ck_assert_msg(z != NULL, "%s", e.message);
+        hour_bounds(z, at(rows[i].now), &begin, &end);
+        ck_assert_msg(begin == at(rows[i].begin) && end == at(rows[i].end), "row %zu: %lld %lld", i,
+                      (long long)begin, (long long)end);
+    }
+    hour_bounds(NULL, 3600000 * 5 - 1, &begin, &end);
+    ck_assert(begin == 3600000 * 4 && end == 3600000 * 5);
+    arena_free(a);
+}
+END_TEST
+
 START_TEST(entries_are_checked_and_read_back)
 {
     static const struct {
@@ -157,7 +196,7 @@ START_TEST(a_hold_is_taken_on_all_or_none)
     ck_assert_int_eq(budget_look(&tight, now).held, 0);
     ck_assert_int_eq(budget_look(&wide, now).spent, 250000000);
     ck_assert(hold_take(&two, both, 750000000, now, &by));
-    ck_assert_ptr_eq(budget_warning(both, now), &tight);
+    check_text(budget_warnings(a, both, now), "tight");
     /* the next month begins with nothing spent, what runs stays held */
     now = at("2026-04-01T00:00:00Z");
     ck_assert_int_eq(budget_look(&tight, now).spent, 0);
@@ -219,15 +258,50 @@ START_TEST(what_is_not_enabled_counts_and_refuses_nothing)
     hold_settle(&h, 700000000, now);
     ck_assert(hold_take(&h, list, 900000000, now, &by));
     hold_settle(&h, 200000000, now);
-    ck_assert_ptr_eq(budget_warning(list, now), NULL);
+    check_text(budget_warnings(a, list, now), "");
     b.is_enabled = true;
     budgets_turn(r, all, 1);
     ck_assert(budget_is_counting(r, &b));
     ck_assert_int_eq(budget_look(&b, now).spent, 900000000);
     ck_assert(!hold_take(&h, list, 100000001, now, &by));
-    ck_assert_ptr_eq(budget_warning(list, now), &b);
+    check_text(budget_warnings(a, list, now), "b");
     budgets_turn(r, all, 0);
     ck_assert(!budget_is_counting(r, &b));
+    budgets_free(r);
+    arena_free(a);
+}
+END_TEST
+
+START_TEST(every_budget_that_is_nearly_spent_is_named_and_counted)
+{
+    static const struct {
+        const char *entry, *name;
+    } rows[] = {
+        {"{'scope':'all','limit_usd':1,'action':'warn'}", "open"},
+        {"{'scope':'all','limit_usd':100,'warn_percent':1}", "far"},
+        {"{'scope':'all','limit_usd':10}", "near"},
+        {"{'scope':'all','limit_usd':10,'warn_percent':0}", "mute"},
+        {"{'scope':'all','limit_usd':10,'enabled':false}", "off"},
+        {"{'scope':'all','limit_usd':12}", "roomy"},
+    };
+    struct arena *a = arena_new();
+    struct budgets *r = budgets_new();
+    struct budget v[ARRAY_LEN(rows)];
+    const struct budget *list[ARRAY_LEN(rows) + 1] = {NULL}, *by = NULL;
+    int64_t now = at("2026-03-05T12:00:00Z");
+    struct hold h;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        v[i] = budget_of(a, rows[i].entry);
+        v[i].name = str_of(rows[i].name);
+        v[i].state = budgets_state(r, &v[i]);
+        list[i] = &v[i];
+    }
+    check_text(budget_warnings(a, list, now), "");
+    ck_assert(hold_take(&h, list, 9000000000, now, &by));
+    check_text(budget_warnings(a, list, now), "far, near, open"); /* those that refuse go first */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        ck_assert_uint_eq(budget_look(&v[i], now).warned, i < 3);
+    hold_settle(&h, 0, now);
     budgets_free(r);
     arena_free(a);
 }
@@ -258,7 +332,7 @@ START_TEST(refusals_say_when_to_come_back)
     ck_assert_int_eq(err_status(&e), 402);
     list[0] = &warns;
     ck_assert(hold_take(&h, list, 5000000000, now, &by));
-    ck_assert_ptr_eq(budget_warning(list, now), &warns);
+    check_text(budget_warnings(a, list, now), "b");
     hold_settle(&h, 0, now);
     budgets_free(r);
     arena_free(a);
@@ -421,5 +495,7 @@ END_TEST
 
 UNIT_MAIN("budget", shares_of_what_is_left_never_come_to_more,
           what_is_not_enabled_counts_and_refuses_nothing, a_clock_set_back_forgets_nothing,
-          periods_begin_where_the_calendar_says, entries_are_checked_and_read_back,
-          a_hold_is_taken_on_all_or_none, refusals_say_when_to_come_back, no_crowd_passes_a_limit)
+          periods_begin_where_the_calendar_says, hours_begin_by_the_clocks_of_the_place,
+          entries_are_checked_and_read_back, a_hold_is_taken_on_all_or_none,
+          every_budget_that_is_nearly_spent_is_named_and_counted, refusals_say_when_to_come_back,
+          no_crowd_passes_a_limit)
