@@ -95,7 +95,7 @@ struct line_out { /* all but the list makes the CSV */
     int64_t stated_nanousd, price_version, input_tokens, cache_read_tokens, cache_write_5m_tokens,
         cache_write_1h_tokens, audio_in_tokens, output_tokens, reasoning_tokens, audio_out_tokens,
         images, searches;
-    struct str corrects, note;
+    struct str corrects, note, admitted_at;
     struct strs tags;
 };
 #define LINE_FIELDS                                                                              \
@@ -130,6 +130,8 @@ struct line_out { /* all but the list makes the CSV */
         FIELD(struct line_out, searches, 0, "Of the web"),                                       \
         FIELD(struct line_out, corrects, NULL_EMPTY, "Id of the line that this one corrects"),   \
         FIELD(struct line_out, note, NULL_EMPTY, "Why"),                                         \
+        FIELD(struct line_out, admitted_at, NULL_EMPTY,                                          \
+              "When the request was admitted: the moment that its price is of"),                 \
         FIELD(struct line_out, tags, 0, "Of the key")
 static const struct shape line_shape = SHAPE(struct line_out, LINE_FIELDS);
 
@@ -187,6 +189,7 @@ static struct line_out show(struct arena *a, const struct ledger_line *l)
         .searches = l->parts[PRICE_SEARCH],
         .corrects = l->corrects > 0 ? str_fmt(a, "%lld", (long long)l->corrects) : STR_NONE,
         .note = l->note,
+        .admitted_at = is_settled ? time_text(a, l->admitted_ms) : STR_NONE,
     };
 }
 
@@ -537,7 +540,7 @@ static const struct shape reprice_shape = SHAPE(
           "Their cost so far, as last priced; what was corrected or credited by hand stands beside "
           "it"),
     FIELD(struct reprice_out, after_nanousd, 0,
-          "At the prices that are known now for their moment"),
+          "At the prices that are known now for the moments in which they were admitted"),
     FIELD(struct reprice_out, dry_run, 0, "Whether nothing was written"));
 
 static bool reprice(struct control_call *c, struct err *e)

@@ -551,12 +551,13 @@ bool metrics_live(struct control_call *c, struct relay_info **out, size_t *n, st
 static int64_t cost_so_far(struct control_call *c, const struct relay_info *i)
 {
     const struct upstream *u = i->upstream.n ? snapshot_upstream(c->snap, i->upstream) : NULL;
-    const struct price *const *prices = u ? snapshot_prices(c->snap, c->arena, u, i->upstream_model)
-                                          : NULL;
+    const struct price *p = u ? snapshot_price_at(c->snap, u, i->upstream_model,
+                                                  clock_wall_ms() - (int64_t)i->elapsed_ms)
+                              : NULL;
     struct usage_vector used = {.v = {[PRICE_INPUT] = (int64_t)(i->bytes_in / 3),
                                       [PRICE_OUTPUT] = i->tokens_out,
                                       [PRICE_REQUEST] = 1}};
-    return price_cost(price_at(prices, clock_wall_ms()), SERVICE_STANDARD, &used).nanousd;
+    return price_cost(p, SERVICE_STANDARD, &used).nanousd;
 }
 
 static struct active_out active_out(struct control_call *c, const struct relay_info *i)

@@ -45,7 +45,7 @@ static void bind_filter(struct stmt *s, const struct ledger_filter *f)
     "l.id, l.entry, l.request_id, k.key, k.org, k.user, k.tags, k.model, k.upstream, "            \
     "k.upstream_model, l.note, l.ended, l.quality, l.service, l.state, coalesce(v.version, 0), "  \
     "l.amount, l.stated, l.corrects, l.input, l.cache_read, l.cache_write_5m, l.cache_write_1h, " \
-    "l.audio_in, l.output, l.reasoning, l.audio_out, l.image, l.search, l.request"
+    "l.audio_in, l.output, l.reasoning, l.audio_out, l.image, l.search, l.request, l.lasted_ms"
 #define LINE_FROM                                               \
     " FROM ledger l CROSS JOIN ledger_kind k ON k.id = l.kind " \
     "LEFT JOIN price_version v ON v.id = l.price "
@@ -73,6 +73,7 @@ static void read_line(struct stmt *s, struct arena *a, struct ledger_line *l)
     l->corrects = int_or(s, 18, -1);
     for (int i = 0; i < PRICE_PARTS; i++)
         l->parts[i] = stmt_int(s, 19 + i);
+    l->admitted_ms = ledger_id_ms(l->id) - int_or(s, 19 + PRICE_PARTS, 0);
 }
 
 bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, int64_t before,

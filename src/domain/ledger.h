@@ -31,6 +31,7 @@ struct ledger_line {            /* texts in the arena; -1: unknown */
     struct str request_id, key, org, user, tags, model, upstream, upstream_model, note; /* tags: a JSON array, or empty */
     int ended, quality, service, state;
     int64_t price;              /* version; 0: none */
+    int64_t admitted_ms;        /* the moment that its price is of */
     int64_t amount, stated, corrects;
     int64_t parts[PRICE_PARTS];
 };

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x4c52474445435553u
-#define VERSION 1u
+#define VERSION 2u
 #define HEAD_BYTES 4096u
 #define MARK_BYTES 64u /* a ring's place of `tail`: a cache line of its own */
 #define MAX_RINGS 4096u

@@ -7,6 +7,7 @@
 #define SLICE 64u /* lines inserted at once */
 #define MAX_KINDS 50000u
 #define HOUR_US 3600000000
+#define LASTED (11u + PRICE_PARTS) /* the last column of a slice */
 
 /* clang-format off */
 const struct money_end_rule money_ends[MONEY_ENDS] = {
@@ -53,6 +54,7 @@ void settled_fill(struct settled *s, const struct usage_record *r)
     s->price = r->money.price;
     s->amount = r->money.cost_nanousd;
     s->stated = r->usage.cost_nanousd;
+    s->admitted_ms = r->money.admitted_ms;
     s->parts = ledger_parts(r);
     s->end = r->money.end;
     s->quality = (uint8_t)r->quality;
@@ -262,6 +264,9 @@ static struct db_value line_value(void *arg, size_t row, unsigned column)
     case 10:
         v = s->stated;
         break;
+    case LASTED: /* below 0 where the clock was set back */
+        return (struct db_value){s->admitted_ms ? DB_INT : DB_NULL,
+                                 ledger_id_ms(s->id) - s->admitted_ms, STR_NONE};
     default:
         v = s->parts.v[column - 11];
         break;
@@ -290,7 +295,7 @@ bool ledger_writer_open(struct ledger_writer *w, struct db *db, struct err *e)
         {&w->insert,
          "INSERT OR IGNORE INTO ledger(id,request_id,entry,kind,ended,quality,service,price,state,"
          "amount,stated,input,cache_read,cache_write_5m,cache_write_1h,audio_in,output,reasoning,"
-         "audio_out,image,search,request) SELECT * FROM ledger_slice"},
+         "audio_out,image,search,request,lasted_ms) SELECT * FROM ledger_slice"},
         {&w->find_kind,
          "SELECT id FROM ledger_kind WHERE key=?1 AND org=?2 AND user=?3 AND tags=?4 AND model=?5 "
          "AND upstream=?6 AND upstream_model=?7 AND unit='nanousd'"},
@@ -314,7 +319,7 @@ bool ledger_writer_open(struct ledger_writer *w, struct db *db, struct err *e)
     };
     ledger_writer_forget(w);
     w->db = db;
-    w->source = (struct db_source){.columns = 22, .value = line_value, .arg = w};
+    w->source = (struct db_source){.columns = LASTED + 1, .value = line_value, .arg = w};
     bool ok = db_add_source(db, "ledger_slice", &w->source, e);
     for (size_t i = 0; i < ARRAY_LEN(statements) && ok; i++)
         ok = (*statements[i].at = db_prepare(db, statements[i].sql, e)) != NULL;

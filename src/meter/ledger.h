@@ -43,6 +43,7 @@ enum money_rule money_rule_of(enum money_end end, bool is_reported, bool policy_
 struct usage_money {            /* of a request, in its record */
     int64_t id;                 /* of its line; 0: it has none */
     int64_t account;            /* whose it is beyond the key: ledger_learn(); 0: nobody's */
+    int64_t admitted_ms;        /* the moment that its price is of; 0: of when it was settled */
     int64_t price;              /* version; 0: unpriced */
     int64_t cost_nanousd;       /* -1: unknown */
     uint8_t state;              /* enum cost_state */
@@ -56,7 +57,7 @@ struct usage_vector ledger_parts(const struct usage_record *r); /* what its line
 /* A line on its way to the store: nothing but what it needs, and no pointer, so that it may lie in the journal (meter/journal.h). */
 #define SETTLED_TEXT 312
 struct settled {
-    int64_t id, price, amount, stated; /* as in usage_money and ir_usage */
+    int64_t id, price, amount, stated, admitted_ms; /* as in usage_money and ir_usage */
     struct usage_vector parts;
     uint16_t n_of, n_request;   /* bytes of text */
     uint8_t end, quality, service, state;

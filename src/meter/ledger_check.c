@@ -173,16 +173,15 @@ static void keep(struct repricer *r, const struct ledger_line *l, int64_t differ
     memset(to->parts, 0, sizeof to->parts);
 }
 
-/* At the prices known now for its moment. A provider that is gone still has those of its name, and of the kind that its price was of. */
+/* At the prices known now for the moment in which it was admitted. A provider that is gone still has those of its name, and of the kind that its price was of. */
 static const struct price *price_then(struct repricer *r, const struct ledger_line *l)
 {
     const struct upstream *u = snapshot_upstream(r->s, l->upstream);
-    int64_t at = ledger_id_ms(l->id);
     if (u)
-        return snapshot_price_at(r->s, u, l->upstream_model, at);
+        return snapshot_price_at(r->s, u, l->upstream_model, l->admitted_ms);
     const struct price *had = l->price ? price_of(&r->had, l->price) : NULL;
     return price_find_at(r->s->prices, l->upstream, had ? had->provider : STR_NONE,
-                         l->upstream_model, at);
+                         l->upstream_model, l->admitted_ms);
 }
 
 static bool reprice_line(void *arg, const struct ledger_line *l, struct err *e)

@@ -172,12 +172,18 @@ static int64_t bound(const struct relay *rl, const struct price *p, struct price
     return v < MAX_HOLD ? v : MAX_HOLD;
 }
 
+/* In force when it was admitted: so that what is held, what is settled and what comes out later are of one price. */
+static const struct price *price_of(const struct relay *rl, const struct target *t)
+{
+    return price_at(t->prices, rl->admitted_ms);
+}
+
 /* Of the dearest target; -1: none of them is priced. */
-static int64_t amount_of(const struct relay *rl, struct money *m, int64_t now_ms)
+static int64_t amount_of(const struct relay *rl, struct money *m)
 {
     int64_t most = -1;
     for (size_t i = 0; i < rl->n_order; i++) {
-        int64_t v = bound(rl, price_at(rl->order[i]->prices, now_ms), &m->most);
+        int64_t v = bound(rl, price_of(rl, rl->order[i]), &m->most);
         most = v > most ? v : most;
     }
     return most;
@@ -209,7 +215,7 @@ bool money_binds(const struct relay *rl)
 bool money_takes(const struct relay *rl, const struct target *t, struct err *e)
 {
     if (!rl->money || rl->set->budget_allow_unpriced || !any(rl->money->hold.budgets, stops) ||
-        price_at(t->prices, clock_wall_ms()))
+        price_of(rl, t))
         return true;
     return err_set(e, ERR_NO_FUNDS, "price_unknown",
                    "What '" STR_FMT "' costs at '" STR_FMT
@@ -229,19 +235,19 @@ static bool take_share(struct relay *rl, struct money *m, const struct budget *c
         least = known;
     int64_t want = known > 0 ? known : most > least ? most : least;
     m->most.tokens_out = 0;
-    int64_t before = amount_of(rl, m, now);
+    int64_t before = amount_of(rl, m);
     m->most.tokens_out = want;
-    int64_t all = amount_of(rl, m, now), share = budget_room(budgets, now) / SHARE, tokens = want;
+    int64_t all = amount_of(rl, m), share = budget_room(budgets, now) / SHARE, tokens = want;
     m->is_bounded = known > 0 || most > 0;
     if (most > 0 && all > before && all > share) {
         tokens = share > before ? (int64_t)((__int128)want * (share - before) / (all - before)) : 0;
         tokens = tokens > least ? tokens : least;
     }
     m->most.tokens_out = tokens;
-    int64_t amount = amount_of(rl, m, now);
+    int64_t amount = amount_of(rl, m);
     if (!hold_try(&m->hold, budgets, amount > 0 ? amount : 0, now)) { /* others were faster */
         m->most.tokens_out = tokens = most > 0 ? least : tokens;
-        amount = amount_of(rl, m, now);
+        amount = amount_of(rl, m);
         if (!hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, by))
             return false;
     }
@@ -257,7 +263,7 @@ static bool take(struct relay *rl, struct money *m, const struct budget *const *
 {
     if (!m->is_bounded && !m->cuts && any(budgets, stops))
         return take_share(rl, m, budgets, now, by);
-    int64_t amount = amount_of(rl, m, now);
+    int64_t amount = amount_of(rl, m);
     return hold_take(&m->hold, budgets, amount > 0 ? amount : 0, now, by);
 }
 
@@ -273,7 +279,7 @@ static bool may_cut(const struct relay *rl)
 bool money_admit(struct relay *rl, struct err *e)
 {
     const struct budget *const *budgets = budgets_of(rl), *by = NULL;
-    int64_t now = clock_wall_ms();
+    int64_t now = rl->admitted_ms = clock_wall_ms();
     rl->is_money_asked = true;
     if (!budgets || rl->spec->shape == RELAY_COUNT)
         return true;
@@ -299,7 +305,7 @@ bool money_follows(struct relay *rl)
     struct money *m = rl->money;
     if (!m)
         return true;
-    int64_t now = clock_wall_ms(), amount = amount_of(rl, m, now);
+    int64_t now = clock_wall_ms(), amount = amount_of(rl, m);
     return amount <= m->hold.amount || hold_grow(&m->hold, amount - m->hold.amount, now, &by);
 }
 
@@ -312,7 +318,7 @@ bool money_covers(struct relay *rl, int64_t max_tokens, struct err *e)
     if (!m->is_bounded || max_tokens <= to.tokens_out)
         return true;
     to.tokens_out = max_tokens;
-    const struct price *p = price_at(rl->target->prices, now);
+    const struct price *p = price_of(rl, rl->target);
     int64_t more = bound(rl, p, &to) - bound(rl, p, &m->most);
     if (more > 0 && !hold_grow(&m->hold, more, now, &by))
         return budget_refusal(by, now, e);
@@ -329,7 +335,7 @@ bool money_beside(struct relay *rl)
     if (!m)
         return true;
     int64_t now = clock_wall_ms();
-    int64_t more = bound(rl, price_at(rl->target->prices, now), &m->most);
+    int64_t more = bound(rl, price_of(rl, rl->target), &m->most);
     return money_takes(rl, rl->target, &ignored) &&
            (more <= 0 || hold_grow(&m->hold, more, now, &by));
 }
@@ -351,7 +357,7 @@ static bool grow(struct relay *rl, int64_t tokens)
 {
     struct money *m = rl->money;
     const struct budget *by = NULL;
-    const struct price *p = price_at(rl->target->prices, clock_wall_ms());
+    const struct price *p = price_of(rl, rl->target);
     int64_t now = bound(rl, p, &m->most);
     struct price_most to = m->most;
     to.tokens_out = tokens + STEP_TOKENS;
@@ -538,6 +544,7 @@ static enum money_end end_of_kept(const struct relay *rl, const struct saved *s,
 static void name_line(struct relay *rl, const struct price *p, struct usage_money *m)
 {
     m->account = rl->key ? rl->key->account : 0;
+    m->admitted_ms = rl->admitted_ms;
     m->id = next_id(rl->env);
     if (p)
         learn(rl->env, p->version, p->text);
@@ -547,11 +554,11 @@ static void name_line(struct relay *rl, const struct price *p, struct usage_mone
 
 /* The line of an attempt that was cancelled because another one was preferred; gives what it cost. */
 static int64_t record_loss(struct relay *rl, const struct usage_record *of,
-                           const struct hedge_loss *loss, int64_t now)
+                           const struct hedge_loss *loss)
 {
     struct usage_record u = *of;
     struct usage_money *m = &u.money;
-    const struct price *p = price_at(loss->target->prices, now);
+    const struct price *p = price_of(rl, loss->target);
     enum money_rule rule = money_rule_of(loss->end, false, rl->set->cost_client_left_estimate);
     relay_copy_text(u.upstream, sizeof u.upstream, loss->target->upstream->name);
     relay_copy_text(u.upstream_model, sizeof u.upstream_model, loss->target->model);
@@ -583,7 +590,7 @@ void money_record(struct relay *rl, struct usage_record *u)
     struct usage_money *m = &u->money;
     int64_t now = clock_wall_ms();
     const struct hedge_loss *loss = hedge_loss(rl);
-    int64_t lost = rl->lost_nanousd = loss ? record_loss(rl, u, loss, now) : 0;
+    int64_t lost = rl->lost_nanousd = loss ? record_loss(rl, u, loss) : 0;
     m->cost_nanousd = -1;
     m->end = (uint8_t)end;
     if (end == MONEY_NONE || end == MONEY_FREE || end == MONEY_FAILED) {
@@ -595,7 +602,7 @@ void money_record(struct relay *rl, struct usage_record *u)
             hold_settle(&rl->money->hold, lost, now);
         return;
     }
-    const struct price *p = t ? price_at(t->prices, now) : NULL;
+    const struct price *p = t ? price_of(rl, t) : NULL;
     bool is_reported = ir_usage_known(&u->usage);
     enum money_rule rule = money_rule_of(end, is_reported, rl->set->cost_client_left_estimate);
     m->is_free = rule == RULE_ZERO;

@@ -1,4 +1,5 @@
 """Money: prices of every source, what requests cost, budgets that bind, the ledger that comes out the same again, restarts and kills."""
+import asyncio
 import datetime
 import json
 import signal
@@ -526,6 +527,40 @@ def test_the_past_is_priced_again_at_its_own_prices(start, scripted):
     assert admin(s, "POST", "/sluice/v1/reconciliation/import", export, params={"provider": "chat"}).status_code == 200
     found = admin(s, "GET", "/sluice/v1/reconciliation", params={"provider": "chat"}).json()["data"][0]
     assert (found["cause"], found["parts"]) == ("token_counts", [{"cause": "token_counts", "nanousd": 1_500_000}]), found
+
+
+def test_a_price_that_begins_meanwhile_is_not_of_what_was_admitted_before(start, scripted):
+    """What is held, settled and computed again is of one moment, so that a rise that is known beforehand passes no limit."""
+    config = money_config(scripted, budgets={"b": {"scope": "all", "limit_usd": 0.005}})
+    config["prices"] = {}
+    s = start(config)
+    utc = datetime.timezone.utc
+    body = json.dumps({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110},
+                       "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})
+
+    async def late(conn, request):
+        while datetime.datetime.now(utc) <= rise:
+            await asyncio.sleep(0.05)
+        await http(200, body)(conn, request)
+
+    for wait in (1, 5, 25):  # a machine may take its time to admit it
+        assert admin(s, "DELETE", "/sluice/v1/prices/import", params={"provider": "chat"}).status_code == 200
+        scripted.reset()
+        rise = datetime.datetime.now(utc) + datetime.timedelta(seconds=wait)
+        for output, begins in ((10, rise - datetime.timedelta(hours=1)), (1000, rise)):
+            r = admin(s, "POST", "/sluice/v1/prices/import", {"prices": {"chat/chat-model": {"input": 0, "output": output}}},
+                      params={"provider": "chat", "valid_from": begins.isoformat(timespec="milliseconds").replace("+00:00", "Z")})
+            assert r.status_code == 200, r.text
+        scripted.play(late)
+        if ask(s).status_code != 200:
+            continue  # the new price was in force, and is too much
+        line = lines(s, 1)[0]
+        if line["admitted_at"] < rise.isoformat(timespec="milliseconds"):
+            break
+    assert line["admitted_at"] < rise.isoformat(timespec="milliseconds") < line["at"] and line["cost_nanousd"] == 1_000_000, line
+    assert budget(s)["spent_nanousd"] == sum(x["cost_nanousd"] for x in lines(s)) <= 5_000_000
+    r = admin(s, "POST", "/sluice/v1/ledger/reprice", ALL).json()
+    assert (r["lines"], r["changed"]) == (len(lines(s)), 0), r
 
 
 def test_lists_are_read_as_they_are(start, scripted):

@@ -65,6 +65,7 @@ static struct usage_record record(const struct price *p, int64_t n, int64_t acco
     r.usage.output_total = n;
     r.money = (struct usage_money){.id = ledger_id_at(1700000000000 + n),
                                    .account = account,
+                                   .admitted_ms = 1700000000000 + n - 250,
                                    .price = p->version,
                                    .end = MONEY_DONE};
     struct usage_vector parts = ledger_parts(&r);
@@ -150,7 +151,7 @@ START_TEST(lines_outlive_the_process_and_are_added_once)
     ck_assert_uint_eq(found.torn, 0);
     ck_assert(!is_there(0));
     ck_assert_uint_eq(recover().files, 0);
-    ck_assert_int_eq(number("SELECT count(*) FROM ledger"), 100);
+    ck_assert_int_eq(number("SELECT count(*) FROM ledger WHERE lasted_ms = 250"), 100);
     ck_assert_int_eq(number("SELECT count(*) FROM ledger_kind WHERE org = 'acme' AND user = 'ann'"
                             " AND tags = '[\"red\"]' AND key = 'k'"),
                      1);

@@ -123,6 +123,7 @@ START_TEST(lines_say_what_was_used_and_come_to_their_amount)
     usage_log_learn(u, account, text);
     struct usage_record r = record(u, &p, id, 1000, 200, 500, "k1", account);
     r.usage.cost_nanousd = 10300000;
+    r.money.admitted_ms = ledger_id_ms(id) + 3; /* the clock was set back meanwhile */
     usage_log_put(u, 0, &r);
     r = record(u, NULL, id + 512, 10, 0, 5, "k2", 0); /* unpriced */
     usage_log_put(u, 1, &r);
@@ -135,6 +136,7 @@ START_TEST(lines_say_what_was_used_and_come_to_their_amount)
     ck_assert_int_eq(lines[0].amount, 10200000);
     ck_assert_int_eq(lines[0].stated, 10300000);
     ck_assert_int_eq(lines[0].price, p.version);
+    ck_assert_int_eq(lines[0].admitted_ms, ledger_id_ms(id) + 3);
     ck_assert_int_eq(lines[0].parts[PRICE_INPUT], 800);
     ck_assert_int_eq(lines[0].parts[PRICE_CACHE_READ], 200);
     ck_assert_int_eq(lines[0].parts[PRICE_OUTPUT], 500);
@@ -150,6 +152,7 @@ START_TEST(lines_say_what_was_used_and_come_to_their_amount)
         ck_assert(ledger_list(db, a, &one[i], 0, 10, &lines, &n, &e));
         ck_assert_uint_eq(n, 1);
     }
+    ck_assert_int_eq(lines[0].admitted_ms, ledger_id_ms(id + 512)); /* unpriced: nothing was said */
     ck_assert(ledger_list(db, a, &(struct ledger_filter){.tag = STR("re")}, 0, 10, &lines, &n, &e));
     ck_assert_uint_eq(n, 0);
     struct ledger_check c;
