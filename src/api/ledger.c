@@ -404,15 +404,6 @@ static bool add(struct control_call *c, struct err *e)
 {
     const struct entry_in *in = c->in;
     int entry = word_value(ledger_entry_words, in->entry, 0);
-    struct ledger_line l = {.entry = (enum ledger_entry)entry,
-                            .key = in->key,
-                            .org = in->org,
-                            .user = in->user,
-                            .tags = tags_json(c->arena, &in->tags),
-                            .note = in->note,
-                            .state = COST_KNOWN,
-                            .amount = entry == LEDGER_CREDIT ? -in->amount_nanousd
-                                                             : in->amount_nanousd};
     struct db *db = control_db(c, e);
     if (entry != LEDGER_ADJUST && entry != LEDGER_CREDIT)
         return err_field(e, "entry", "'entry' must be adjust or credit");
@@ -424,6 +415,15 @@ static bool add(struct control_call *c, struct err *e)
         return err_field(e, "note", "'note' must say why: this is what computing again writes");
     if (!db)
         return false;
+    struct ledger_line l = {.entry = (enum ledger_entry)entry,
+                            .key = in->key,
+                            .org = in->org,
+                            .user = in->user,
+                            .tags = tags_json(c->arena, &in->tags),
+                            .note = in->note,
+                            .state = COST_KNOWN,
+                            .amount = entry == LEDGER_CREDIT ? -in->amount_nanousd
+                                                             : in->amount_nanousd};
     if (in->corrects.n) {
         struct ledger_line of;
         int64_t id;

@@ -103,6 +103,7 @@ bool ledger_check(struct db *db, int64_t from_ms, int64_t to_ms, struct ledger_c
 {
     struct checker c = {.db = db, .a = arena_new(), .out = out};
     *out = (struct ledger_check){0};
+    from_ms = from_ms > LEDGER_LAST_MS ? LEDGER_LAST_MS : from_ms;
     map_init(&c.prices);
     c.is_unpriced = db_prepare(db, "SELECT 1 FROM ledger l WHERE id = ?1 AND " LEDGER_IS_UNPRICED,
                                e);

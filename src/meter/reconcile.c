@@ -7,6 +7,8 @@
 #define DAY_S 86400
 #define CENT 10000000              /* nano-USD: what bills are rounded to */
 #define MAX_COUNT 1000000000000000 /* of a day and a model; a million USD as well */
+#define MAX_SUM (MAX_COUNT * 1000)
+#define LAST_MS 253402300799999 /* of the year 9999 */
 
 const char *const drift_cause_names[DRIFT_CAUSES] = {
     [DRIFT_MISSING] = "missing_requests", [DRIFT_DUPLICATE] = "duplicate",
@@ -60,18 +62,25 @@ static struct day_use *use_of(struct arena *a, struct day_uses *all, int64_t day
 
 static void add(int64_t *to, int64_t v)
 {
+    int64_t is = *to > 0 ? *to : 0;
     if (v >= 0)
-        *to = (*to > 0 ? *to : 0) + v;
+        *to = is > MAX_SUM - v ? MAX_SUM : is + v;
 }
 
 /* What is there and no count, or no amount, would be missing from the comparison without a word: the export is refused. */
-static int64_t bad(struct day_uses *out, const char *what)
+static int64_t bad_by(struct day_uses *out, const char *what, const char *why)
 {
     if (!out->bad) {
         out->bad = what;
+        out->bad_why = why;
         out->bad_row = out->row;
     }
     return -1;
+}
+
+static int64_t bad(struct day_uses *out, const char *what)
+{
+    return bad_by(out, what, "is not readable, or below 0");
 }
 
 /* -1: it does not tell. */
@@ -84,25 +93,50 @@ static int64_t count_of(struct day_uses *out, yyjson_val *r, const char *name)
     return json_int(v, &n) && n >= 0 && n <= MAX_COUNT ? n : bad(out, name);
 }
 
+/* An amount that is named must be one. */
 static int64_t amount_of(struct day_uses *out, struct str text, int shift, const char *name)
 {
     int64_t n;
-    if (text.n == 0)
-        return -1;
     return decimal_parse(text, shift, &n) && n <= MAX_COUNT ? n : bad(out, name);
 }
 
-/* A number of seconds, an RFC 3339 time, or a date. */
+/* Books are in USD; what says nothing of it is taken for that. */
+static void check_currency(struct day_uses *out, yyjson_val *v, const char *name)
+{
+    if (!json_absent(v) && !str_eq_nocase(json_str(v), STR("usd")))
+        (void)bad_by(out, name, "is another currency than USD");
+}
+
+/* A date; or an RFC 3339 time, also with a space for the T and as databases write zones. A time without a zone is of UTC. */
+static bool day_of_text(struct arena *a, struct str text, int64_t *day)
+{
+    static const char *const ends[] = {"", "Z", ":00"};
+    int64_t ms;
+    if (text.n < 10)
+        return false;
+    if (text.n > 4 && str_ends(text, STR(" UTC")))
+        text = str_first(text, text.n - 4);
+    struct str date = str_first(text, 10), rest = str_skip(text, 11);
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        struct str whole = text.n == 10 ? str_cat(a, date, STR("T00:00:00Z"))
+                                        : str_fmt(a, STR_FMT "T" STR_FMT "%s", STR_ARG(date),
+                                                  STR_ARG(rest), ends[i]);
+        if (!clock_parse_rfc3339(whole, &ms))
+            continue;
+        *day = ms / 1000 / DAY_S;
+        return ms >= 0 && ms <= LAST_MS;
+    }
+    return false;
+}
+
+/* A number of seconds, or one of these. */
 static bool day_of(struct arena *a, yyjson_val *v, int64_t *day)
 {
-    int64_t ms, s;
-    struct str text = json_str(v);
-    if (json_int(v, &s))
-        ms = s * 1000;
-    else if (!clock_parse_rfc3339(text.n == 10 ? str_cat(a, text, STR("T00:00:00Z")) : text, &ms))
-        return false;
-    *day = ms / 1000 / DAY_S;
-    return true;
+    int64_t s;
+    if (!json_int(v, &s))
+        return day_of_text(a, json_str(v), day);
+    *day = s / DAY_S;
+    return s >= 0 && s <= LAST_MS / 1000;
 }
 
 static struct str lexeme_of(yyjson_val *v)
@@ -120,9 +154,12 @@ static void openai_result(struct arena *a, struct day_uses *out, int64_t day, yy
         (void)str_cut(item, ',', &model);
         add(&use_of(a, out, day, str_trim(model))->nanousd,
             amount_of(out, lexeme_of(json_get(amount, "value")), 9, "amount.value"));
+        check_currency(out, json_get(amount, "currency"), "amount.currency");
         out->format = "openai_costs";
         return;
     }
+    if (!json_absent(amount))
+        (void)bad(out, "amount");
     struct day_use *u = use_of(a, out, day, json_get_str(r, "model"));
     add(&u->requests, count_of(out, r, "num_model_requests"));
     add(&u->input, count_of(out, r, "input_tokens"));
@@ -144,6 +181,7 @@ static void anthropic_result(struct arena *a, struct day_uses *out, int64_t day,
     }
     if (json_get(r, "amount")) { /* in cents */
         add(&u->nanousd, amount_of(out, lexeme_of(json_get(r, "amount")), 7, "amount"));
+        check_currency(out, json_get(r, "currency"), "currency");
         out->format = "anthropic_costs";
         return;
     }
@@ -162,7 +200,8 @@ static void openrouter_row(struct arena *a, struct day_uses *out, int64_t day, y
     add(&u->requests, count_of(out, r, "requests"));
     add(&u->input, count_of(out, r, "prompt_tokens"));
     add(&u->output, count_of(out, r, "completion_tokens"));
-    add(&u->nanousd, amount_of(out, lexeme_of(json_get(r, "usage")), 9, "usage"));
+    if (json_get(r, "usage"))
+        add(&u->nanousd, amount_of(out, lexeme_of(json_get(r, "usage")), 9, "usage"));
     out->format = "openrouter_activity";
 }
 
@@ -176,6 +215,7 @@ enum {
     CSV_REQUESTS,
     CSV_N
 };
+#define MAX_COLUMNS 64
 static const struct word csv_columns[] = {{"date", CSV_DATE},
                                           {"created_at", CSV_DATE},
                                           {"model", CSV_MODEL},
@@ -191,8 +231,8 @@ static const struct word csv_columns[] = {{"date", CSV_DATE},
                                           {"requests", CSV_REQUESTS},
                                           {0}};
 
-/* One cell of RFC 4180; *text moves behind it. false: it was the line's last. */
-static bool csv_cell(struct arena *a, struct str *text, struct str *cell)
+/* One cell of RFC 4180; *text moves behind it. has_more: it was not the line's last. false: a quote of it is never closed. */
+static bool csv_cell(struct arena *a, struct str *text, struct str *cell, bool *has_more)
 {
     struct buf b;
     buf_init_arena(&b, a, SIZE_MAX / 4);
@@ -210,9 +250,9 @@ static bool csv_cell(struct arena *a, struct str *text, struct str *cell)
         buf_char(&b, c);
     }
     *cell = str_trim(buf_str(&b));
-    bool has_more = i < text->n && text->p[i] == ',';
+    *has_more = i < text->n && text->p[i] == ',';
     *text = str_skip(*text, i + 1);
-    return has_more;
+    return !is_quoted;
 }
 
 static int64_t cell_count(struct day_uses *out, struct str cell, const char *name)
@@ -225,51 +265,73 @@ static int64_t cell_count(struct day_uses *out, struct str cell, const char *nam
 
 static bool no_bad(const struct day_uses *out, struct err *e)
 {
-    return !out->bad ||
-           err_field(e, out->bad, "Row %zu of the export: '%s' is not readable, or below 0",
-                     out->bad_row, out->bad);
+    return !out->bad || err_field(e, out->bad, "Row %zu of the export: '%s' %s", out->bad_row,
+                                  out->bad, out->bad_why);
 }
 
-static bool read_csv(struct arena *a, struct str text, struct day_uses *out, struct err *e)
+/* The columns of the first line; gives how many there are, 0: too many. */
+static size_t csv_head(struct arena *a, struct str *text, int columns[MAX_COLUMNS],
+                       bool known[CSV_N])
 {
-    int columns[64];
-    size_t n = 0;
     struct str cell;
-    bool has_more = true, known[CSV_N] = {false};
-    for (; has_more && n < ARRAY_LEN(columns); n++) {
-        has_more = csv_cell(a, &text, &cell);
+    bool has_more = true;
+    size_t n = 0;
+    for (; has_more && n < MAX_COLUMNS; n++) {
+        if (!csv_cell(a, text, &cell, &has_more))
+            return 0;
         columns[n] = word_value(csv_columns, cell, -1);
         if (columns[n] >= 0)
             known[columns[n]] = true;
     }
-    if (!known[CSV_DATE] || !known[CSV_MODEL] || !known[CSV_COST])
+    return has_more ? 0 : n;
+}
+
+/* A line of as many cells as the first one has; one without any is passed over. */
+static void csv_row(struct arena *a, struct str *text, const int *columns, size_t n,
+                    struct day_uses *out)
+{
+    struct str cells[CSV_N] = {STR_NONE}, cell;
+    int64_t day, requests;
+    bool has_more = true, is_whole = true, is_empty = true;
+    size_t at = 0;
+    for (; has_more; at++) {
+        is_whole &= csv_cell(a, text, &cell, &has_more);
+        is_empty &= cell.n == 0;
+        if (at < n && columns[at] >= 0)
+            cells[columns[at]] = cell;
+    }
+    if (is_empty && is_whole)
+        return;
+    if (!is_whole || at != n) {
+        (void)bad_by(out, "row",
+                     is_whole ? "has another number of cells than the first" : "has an open quote");
+        return;
+    }
+    if (!day_of_text(a, cells[CSV_DATE], &day)) {
+        (void)bad(out, "date");
+        return;
+    }
+    struct day_use *u = use_of(a, out, day, cells[CSV_MODEL]);
+    requests = cell_count(out, cells[CSV_REQUESTS], "requests");
+    add(&u->requests, requests >= 0 ? requests : 1);
+    add(&u->input, cell_count(out, cells[CSV_IN], "prompt_tokens"));
+    add(&u->output, cell_count(out, cells[CSV_OUT], "completion_tokens"));
+    add(&u->cached, cell_count(out, cells[CSV_CACHED], "tokens_cached"));
+    add(&u->nanousd, amount_of(out, cells[CSV_COST], 9, "usage"));
+}
+
+static bool read_csv(struct arena *a, struct str text, struct day_uses *out, struct err *e)
+{
+    int columns[MAX_COLUMNS];
+    bool known[CSV_N] = {false};
+    size_t n = csv_head(a, &text, columns, known);
+    if (n == 0 || !known[CSV_DATE] || !known[CSV_MODEL] || !known[CSV_COST])
         return err_set(e, ERR_INPUT, "unknown_export",
                        "A table must have the columns date, model and usage, or created_at, "
                        "model_permaslug and cost_total, as OpenRouter's activity has");
     while (text.n) {
-        struct str cells[CSV_N] = {STR_NONE};
-        int64_t ms, requests;
-        has_more = true;
         out->row++;
-        for (size_t i = 0; has_more; i++) {
-            has_more = csv_cell(a, &text, &cell);
-            if (i < n && columns[i] >= 0)
-                cells[columns[i]] = cell;
-        }
-        struct str when = str_first(cells[CSV_DATE], 10);
-        if (when.n == 0) /* an empty line */
-            continue;
-        if (!clock_parse_rfc3339(str_cat(a, when, STR("T00:00:00Z")), &ms)) {
-            (void)bad(out, "date");
-            continue;
-        }
-        struct day_use *u = use_of(a, out, ms / 1000 / DAY_S, cells[CSV_MODEL]);
-        requests = cell_count(out, cells[CSV_REQUESTS], "requests");
-        add(&u->requests, requests >= 0 ? requests : 1);
-        add(&u->input, cell_count(out, cells[CSV_IN], "prompt_tokens"));
-        add(&u->output, cell_count(out, cells[CSV_OUT], "completion_tokens"));
-        add(&u->cached, cell_count(out, cells[CSV_CACHED], "tokens_cached"));
-        add(&u->nanousd, amount_of(out, cells[CSV_COST], 9, "usage"));
+        csv_row(a, &text, columns, n, out);
     }
     out->format = "openrouter_csv";
     return no_bad(out, e);
@@ -281,7 +343,7 @@ bool vendor_read(struct arena *a, struct str text, struct day_uses *out, struct 
     size_t i, n, k, m, n_known = 0;
     int64_t day;
     *out = (struct day_uses){.n = 0};
-    text = str_trim(text);
+    text = str_trim(str_starts(text, STR("\xef\xbb\xbf")) ? str_skip(text, 3) : text); /* a BOM */
     if (text.n && text.p[0] != '{' && text.p[0] != '[')
         return read_csv(a, text, out, e);
     if (!json_parse(a, text, 0, &root, e))

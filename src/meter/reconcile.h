@@ -19,7 +19,8 @@ struct day_uses {               /* in an arena; one for each day and model, in t
     struct day_use *v;
     size_t n, cap;
     const char *format;         /* "empty": an export of nothing, whosever it is */
-    const char *bad;            /* the first member that is there and no count, amount or day; NULL: none */
+    const char *bad;            /* the first member that is there and no count, amount in USD or day; NULL: none */
+    const char *bad_why;        /* what is wrong with it */
     size_t row, bad_row;        /* while it is read; of bad. From 1 on */
 };
 /* OpenAI's usage and costs, Anthropic's usage and cost reports, OpenRouter's activity (JSON or CSV): which it is shows. ERR_INPUT names a row

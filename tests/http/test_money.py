@@ -606,6 +606,14 @@ def test_costs_are_grouped_and_corrected(start, scripted):
     assert credit.status_code == 201 and credit.json()["cost_nanousd"] == -400_000 and credit.json()["org"] == "acme", credit.text
     assert admin(s, "GET", "/sluice/v1/budgets/b").json()["spent_nanousd"] == 20_000_000
     assert admin(s, "POST", "/sluice/v1/ledger", {"entry": "credit", "key": "nobody", "amount_nanousd": 1, "note": "x"}).status_code == 400
+    for entry in ("credit", "adjust"):
+        for amount in (-2**63, 2**63 - 1, 0):
+            r = admin(s, "POST", "/sluice/v1/ledger", {"entry": entry, "key": "0b000000", "amount_nanousd": amount, "note": "x"})
+            assert r.status_code == 400 and r.json()["error"]["param"] == "amount_nanousd", r.text
+    for ends in ("-9223372036854775808", "9223372036854775807"):  # whatever becomes of these, no number of theirs ends the process
+        for path in ("ledger", "ledger/verify", "costs"):
+            for end in ("from", "to"):
+                assert admin(s, "GET", "/sluice/v1/" + path, params={end: ends}).status_code in (200, 400)
     assert admin(s, "GET", "/sluice/v1/costs", params={"org": "acme"}).json()["total_nanousd"] == 20_000_000
     page = admin(s, "GET", "/sluice/v1/ledger", params={"limit": 2}).json()
     rest = admin(s, "GET", "/sluice/v1/ledger", params={"after": page["next"]}).json()

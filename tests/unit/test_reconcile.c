@@ -79,6 +79,103 @@ START_TEST(exports_of_each_vendor_are_read)
 }
 END_TEST
 
+/* What is there and cannot be counted is told, with its row; nothing is taken for "not told". */
+START_TEST(what_cannot_be_counted_is_refused)
+{
+#define COSTS(amount) "{'data':[{'start_time':86400,'results':[{'amount':" amount "}]}]}"
+#define CENTS(members) "{'data':[{'starting_at':'1970-01-02T00:00:00Z','results':[{" members "}]}]}"
+#define HEAD "date,model,usage,requests\n"
+    static const struct {
+        const char *text, *field; /* NULL: it is read */
+        size_t row;
+    } rows[] = {
+        {COSTS("{'value':0.01,'currency':'usd'}"), NULL, 0},
+        {COSTS("{'value':'0.01','currency':'USD'}"), NULL, 0},
+        {COSTS("{'value':0.01}"), NULL, 0},
+        {COSTS("{'value':0.01,'currency':'eur'}"), "amount.currency", 1},
+        {COSTS("{'value':0.01,'currency':1}"), "amount.currency", 1},
+        {COSTS("{'value':null}"), "amount.value", 1},
+        {COSTS("{'value':true}"), "amount.value", 1},
+        {COSTS("{'value':-1}"), "amount.value", 1},
+        {COSTS("{'value':1e300}"), "amount.value", 1},
+        {COSTS("{}"), "amount.value", 1},
+        {COSTS("0.01"), "amount", 1},
+        {CENTS("'amount':'1','currency':'USD'"), NULL, 0},
+        {CENTS("'amount':'1','currency':'EUR'"), "currency", 1},
+        {CENTS("'amount':null,'currency':'USD'"), "amount", 1},
+        {"{'data':[{'start_time':0,'results':[]},{'start_time':9223372036854775807,'results':[]}]}",
+         "start_time", 2},
+        {"{'data':[{'start_time':-5,'results':[]}]}", "start_time", 1},
+        {"{'data':[{'start_time':1764547200000,'results':[]}]}", "start_time", 1},
+        {"{'data':[{'start_time':253402300799,'results':[]}]}", NULL, 0},
+        {"{'data':[{'starting_at':'1969-12-31T00:00:00Z','results':[]}]}", "starting_at", 1},
+        {"{'data':[{'date':'1970-01-02','model':'m','usage':null}]}", "usage", 1},
+        {"{'data':[{'date':'1970-01-02','model':'m','usage':false}]}", "usage", 1},
+        {"{'data':[{'date':'1970-01-02','model':'m','requests':1}]}", NULL, 0},
+        {"\xef\xbb\xbf{'data':[{'date':'1970-01-02','model':'m','usage':1}]}", NULL, 0},
+        {"\xef\xbb\xbf" HEAD "1970-01-02,m,0.01,1\n", NULL, 0},
+        {HEAD "1970-01-02,m,0.01,1\n\n1970-01-02,m,0.01,\n", NULL, 0},
+        {HEAD "1970-01-02,m\n", "row", 1},
+        {HEAD "1970-01-02,m,0,01,1\n", "row", 1},
+        {HEAD "1970-01-02,m,0.01,1\n1970-01-02,'m,0.01,1\n", "row", 2},
+        {HEAD "1970-01-02,m,,1\n", "usage", 1},
+        {HEAD "1970-01-02,m,$1,1\n", "usage", 1},
+        {HEAD ",m,0.01,1\n", "date", 1},
+        {HEAD "2.1.1970,m,0.01,1\n", "date", 1},
+        {HEAD "1970-01-02T25:00:00Z,m,0.01,1\n", "date", 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena *a = arena_new();
+        struct err e = ERR_INIT;
+        struct day_uses all;
+        char row[32];
+        bool ok = vendor_read(a, text_of(a, rows[i].text), &all, &e);
+        ck_assert_msg(ok == (rows[i].field == NULL), "%s: %s", rows[i].text, e.message);
+        if (!ok) {
+            (void)snprintf(row, sizeof row, "Row %zu of", rows[i].row);
+            ck_assert_msg(strcmp(e.field, rows[i].field) == 0 && strstr(e.message, row), "%s: %s",
+                          rows[i].text, e.message);
+        }
+        arena_free(a);
+    }
+#undef COSTS
+#undef CENTS
+}
+END_TEST
+
+START_TEST(times_fall_on_their_day_of_utc)
+{
+    static const struct {
+        const char *time;
+        int64_t day;
+    } rows[] = {
+        {"1970-01-02", 1},
+        {"1970-01-02 23:59:59", 1},
+        {"1970-01-02 23:59:59.999", 1},
+        {"1970-01-02T23:30:00Z", 1},
+        {"1970-01-02 23:30:00 UTC", 1},
+        {"1970-01-02T23:30:00-05:00", 2},
+        {"1970-01-02 23:30:00-05", 2},
+        {"1970-01-02 00:30:00+01:00", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena *a = arena_new();
+        struct err e = ERR_INIT;
+        struct day_uses all;
+        struct str table = str_fmt(a, HEAD "%s,m,0.01,1\n", rows[i].time),
+                   json = str_fmt(a, "{'data':[{'date':'%s','model':'m','usage':0.01}]}%c",
+                                  rows[i].time, 0);
+        ck_assert_msg(vendor_read(a, table, &all, &e), "%s: %s", rows[i].time, e.message);
+        ck_assert_int_eq(find(&all, rows[i].day, "m")->nanousd, 10000000);
+        ck_assert_msg(vendor_read(a, text_of(a, json.p), &all, &e), "%s: %s", rows[i].time,
+                      e.message);
+        ck_assert_int_eq(find(&all, rows[i].day, "m")->nanousd, 10000000);
+        arena_free(a);
+    }
+#undef HEAD
+}
+END_TEST
+
 START_TEST(exports_of_one_day_complete_each_other)
 {
     struct arena *a = arena_new();
@@ -273,5 +370,6 @@ START_TEST(parts_always_add_up_to_the_drift)
 END_TEST
 
 UNIT_MAIN("reconcile", counts_without_a_cost_are_no_drift_of_price, exports_of_each_vendor_are_read,
+          what_cannot_be_counted_is_refused, times_fall_on_their_day_of_utc,
           exports_of_one_day_complete_each_other, seeded_errors_are_attributed_to_the_last_unit,
           parts_always_add_up_to_the_drift)
