@@ -326,19 +326,30 @@ static void give_more(struct relay *rl)
     relay_finish(rl);
 }
 
+static bool is_repeated(const struct cached *c)
+{
+    return c->how && strcmp(c->how, "idempotent") == 0;
+}
+
+bool cache_costs(const struct relay *rl)
+{
+    /* one that is sent again, as its client does not know what became of it, was paid for */
+    return str_is(rl->set->response_cache_cost, "full") && !is_repeated(rl->cached);
+}
+
 /* Takes the reference. */
 static void give(struct relay *rl, struct saved *s, const char *how)
 {
     struct cached *c = rl->cached;
     struct err e = ERR_INIT;
     c->served = s;
+    c->how = how;
     /* one that is paid for like a fresh one needs the money for it */
-    if (str_is(rl->set->response_cache_cost, "full") && !rl->is_money_asked &&
-        !money_admit(rl, &e)) {
+    if (cache_costs(rl) && !rl->is_money_asked && !money_admit(rl, &e)) {
+        c->how = NULL;
         relay_fail(rl, &e);
         return;
     }
-    c->how = how;
     rl->stop = s->stop;
     if (!s->is_stream) {
         rl->is_done = rl->is_ended = true;
@@ -543,6 +554,14 @@ static struct saved *answer_of(struct relay *rl)
     return saved_new(&s);
 }
 
+/* An answer that was given again is kept for this request too, but as old as it is. */
+static uint64_t left_ms(const struct relay *rl, uint64_t ttl_ms)
+{
+    const struct saved *s = rl->cached->served;
+    int64_t age = s ? clock_wall_ms() - s->created_ms : 0;
+    return age <= 0 ? ttl_ms : (uint64_t)age < ttl_ms ? ttl_ms - (uint64_t)age : 0;
+}
+
 void cache_end(struct relay *rl)
 {
     struct cached *c = rl->cached;
@@ -555,7 +574,9 @@ void cache_end(struct relay *rl)
     struct replies_limits limits = {.max_bytes = (uint64_t)rl->set->response_cache_max_bytes,
                                     .max_entries = (uint64_t)rl->set->response_cache_max_entries};
     const uint64_t ttl_ms[REPLIES_LAYERS] = {
-        [REPLIES_EXACT] = rl->set->response_cache ? (uint64_t)rl->set->response_cache_ttl_ms : 0,
+        [REPLIES_EXACT] = rl->set->response_cache
+                              ? left_ms(rl, (uint64_t)rl->set->response_cache_ttl_ms)
+                              : 0,
         [REPLIES_IDEMPOTENT] = (uint64_t)rl->set->idempotency_window_ms};
     /* What a budget cut short is no answer for tomorrow; a request sent again still gets what it paid for. */
     bool is_short = rl->is_cut || (rl->given_output > 0 && rl->stop == IR_STOP_LENGTH);
@@ -592,15 +613,14 @@ size_t cache_headers(struct relay *rl, struct http_header *h, size_t max)
     size_t n = 0;
     if (!c || max < 5)
         return 0;
-    bool is_repeated = c->how && strcmp(c->how, "idempotent") == 0;
+    bool is_again = is_repeated(c);
     /* what is known by its Idempotency-Key passes no cache, and nobody is asked */
-    if ((c->is_bypassed && !is_repeated) || c->has_key[REPLIES_EXACT]) {
-        bool is_hit = c->how && !is_repeated;
-        struct str word = c->is_bypassed ? STR("BYPASS") : is_hit ? STR("HIT") : STR("MISS");
+    if (!is_again && (c->is_bypassed || c->has_key[REPLIES_EXACT])) {
+        struct str word = c->is_bypassed ? STR("BYPASS") : c->how ? STR("HIT") : STR("MISS");
         h[n++] = (struct http_header){STR("x-sluice-cache"), word};
         h[n++] = (struct http_header){STR("x-omniroute-cache"), word};
     }
-    if (is_repeated) {
+    if (is_again) {
         h[n++] = (struct http_header){STR("x-sluice-idempotent"), STR("true")};
         h[n++] = (struct http_header){STR("x-omniroute-idempotent"), STR("true")};
     }

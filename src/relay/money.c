@@ -1,6 +1,7 @@
 /* money.c - what a request costs: the hold before anything is sent, its growth while the reply comes, and its line in the end. Requests under
  * no budget hold nothing, and are priced when they are recorded. */
 #include "relay/request.h"
+#include "relay/cache.h"
 #include "relay/replies.h"
 #include "base/clock.h"
 #include "gate/budget.h"
@@ -532,7 +533,7 @@ static enum money_end end_of_kept(const struct relay *rl, const struct saved *s,
 {
     if (rl->error_code[0] || u->status != 200)
         return MONEY_FAILED;
-    if (!str_is(rl->set->response_cache_cost, "full"))
+    if (!cache_costs(rl))
         return MONEY_FREE;
     u->usage = s->usage;
     u->usage.cost_nanousd = -1; /* of the first one alone */

@@ -501,7 +501,7 @@ def engine():
 def meaning(request, start_sluice, upstream, engine):
     asked = []
 
-    entries = getattr(request, "param", 100)
+    settings = getattr(request, "param", {"response_cache_max_entries": 100})
 
     async def script(conn, request):
         if request.path.endswith("/embeddings"):
@@ -512,7 +512,7 @@ def meaning(request, start_sluice, upstream, engine):
             await answer(CHAT, Turn(text=HELLO))(conn, request)
 
     upstream.play(script)
-    s = start_sluice(config(upstream.origin, semantic_cache_model="to-chat", response_cache_max_entries=entries), env=engine)
+    s = start_sluice(config(upstream.origin, semantic_cache_model="to-chat", **settings), env=engine)
     s.asked = asked
     return s
 
@@ -558,7 +558,22 @@ def test_all_else_must_be_equal(meaning, upstream):
 
 
 @pytest.mark.threads
-@pytest.mark.parametrize("meaning", [3], indirect=True)
+@pytest.mark.parametrize("meaning", [{"response_cache_ttl_ms": 2000}], indirect=True)
+def test_an_answer_that_is_given_again_is_as_old_as_it_is(meaning, upstream):
+    for n, word in enumerate(WORDS):  # a machine may be too slow to ask again in time
+        assert how(meaning, question("%s?" % word)) == "MISS"
+        wait_for(meaning, layer="semantic", stored=n + 1)
+        kept = time.time()  # or before
+        time.sleep(1)
+        if how(meaning, question("the %s" % word)) == "HIT":
+            break
+    while time.time() <= kept + 2:
+        time.sleep(0.05)
+    assert how(meaning, question("the %s" % word)) == "MISS"
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("meaning", [{"response_cache_max_entries": 3}], indirect=True)
 def test_bounded_and_forgotten(meaning, upstream):
     for n, word in enumerate(["sun", "rain", "cook", "bread"]):
         assert how(meaning, question(word)) == "MISS"
@@ -620,6 +635,18 @@ def test_a_hit_costs_what_the_policy_says(start_sluice, upstream, cost):
     assert [line["stated_nanousd"] for line in ledger][-1] == 500_000_000 and ledger[0]["stated_nanousd"] == (None if cost == "full" else 500_000_000)
     admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
     assert s.call("GET", "/sluice/v1/ledger/verify", headers=admin).json()["ok"]
+
+
+def test_a_request_that_is_sent_again_is_paid_for_once_and_passes_no_cache(start_sluice, upstream):
+    s = start_sluice(priced(upstream, response_cache_cost="full"))
+    b = question("hello")
+    first, again = (s.post("/v1/chat/completions", b, headers={"Idempotency-Key": "k1"}) for _ in range(2))
+    assert first.headers["x-sluice-cache"] == "MISS" and first.status_code == again.status_code == 200
+    assert again.headers["x-sluice-idempotent"] == "true" and "x-sluice-cache" not in again.headers and "x-omniroute-cache" not in again.headers
+    third = s.post("/v1/chat/completions", b, headers={"Idempotency-Key": "k2"})  # another request, which the cache knows, and which is paid for
+    assert third.headers["x-sluice-cache"] == "HIT" and "x-sluice-idempotent" not in third.headers
+    assert [r["cost_nanousd"] for r in rows(s, 3)[:3]] == [4_500_000, None, 4_500_000]
+    assert sum(line["cost_nanousd"] for line in rows(s, 2, "/sluice/v1/ledger")) == 9_000_000 and len(upstream.requests) == 1
 
 
 def test_a_hit_that_costs_is_refused_where_a_budget_is_spent(start_sluice, upstream):
