@@ -573,6 +573,15 @@ static void think_gemini(struct edits *s, const struct json_want *config, int64_
     }
 }
 
+/* For translators into formats that have numbers: those of these clients have words only. */
+static void keep_number(struct edits *s, int64_t budget)
+{
+    enum wire_id client = s->rl->spec->client;
+    bool has_words = client == WIRE_CHAT || client == WIRE_RESPONSES || client == WIRE_OLLAMA ||
+                     client == WIRE_OLLAMA_GENERATE;
+    s->rl->thinking_tokens = has_words && budget > 0 ? budget : 0;
+}
+
 /* budget NO_BUDGET: whatever the client says of it goes. */
 static void set_thinking(struct edits *s, int64_t budget, bool can_reason)
 {
@@ -594,6 +603,7 @@ static void set_thinking(struct edits *s, int64_t budget, bool can_reason)
         return;
     think_gemini(s, w[CONFIG].count ? &w[CONFIG] : &w[CONFIG_SNAKE], budget);
     if (budget == NO_BUDGET) {
+        keep_number(s, 0);
         apply(s);
         for (size_t i = 0; i < CONFIG; i++)
             drop_all(s, w[i].key);
@@ -613,6 +623,8 @@ static void set_thinking(struct edits *s, int64_t budget, bool can_reason)
                                        (long long)budget)
                              : STR("{\"type\":\"disabled\"}"));
     struct str effort = str_fmt(s->a, "\"%s\"", effort_of(budget));
+    if (w[EFFORT].count || w[REASONING].count || w[THINK].count)
+        keep_number(s, budget);
     if (w[EFFORT].count && budget <= 0)
         drop(s, &w[EFFORT]);
     else if (w[EFFORT].count)
@@ -654,6 +666,7 @@ static void say_thinking(struct edits *s, int64_t budget)
         w[THINK].count)
         return;
     struct str effort = str_fmt(s->a, "\"%s\"", budget ? effort_of(budget) : "none");
+    keep_number(s, budget);
     switch (s->rl->spec->client) {
     case WIRE_ANTHROPIC:
         /* there the answer has to fit beside it */

@@ -990,8 +990,20 @@ bool relay_load_ir(struct relay *rl, struct err *e)
         ir->is_stream = rl->is_path_stream;
     if (rl->given_output > 0 && ir->max_tokens <= 0)
         ir->max_tokens = rl->given_output;
+    if (ir->budget_tokens >= 0) /* the request says a number itself */
+        rl->thinking_tokens = 0;
     rl->ir = ir;
     return true;
+}
+
+/* How much the operator has its target think. Models that do so adaptively refuse a number: there the words of the request count. */
+static void say_thinking_tokens(struct relay *rl)
+{
+    int64_t tokens = rl->thinking_tokens, most = provider_model_thinks_most(rl->target->model);
+    if (!rl->ir || tokens <= 0)
+        return;
+    tokens = most >= 0 && most < tokens ? most : tokens;
+    rl->ir->budget_tokens = tokens > 0 && !(rl->ctx.quirks & QUIRK_ADAPTIVE_THINKING) ? tokens : -1;
 }
 
 void relay_ready_ctx(struct relay *rl)
@@ -1019,6 +1031,7 @@ void relay_ready_ctx(struct relay *rl)
     if (rl->given_output > 0 &&
         (c->max_output_tokens <= 0 || rl->given_output < c->max_output_tokens))
         c->max_output_tokens = rl->given_output; /* room for thinking is not made beyond it */
+    say_thinking_tokens(rl);
     c->req = rl->ir;
     c->is_stream = rl->is_stream;
     c->is_json_array = rl->is_gemini_array;

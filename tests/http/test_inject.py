@@ -154,6 +154,25 @@ def test_thinking_is_what_the_operator_says(injecting, upstream, mode, client, b
     assert expected(sent), sent
 
 
+@pytest.mark.parametrize("client, body", [
+    ("chat", {"messages": USER, "reasoning_effort": "low"}), ("responses", {"input": "hi", "store": False, "reasoning": {"effort": "high"}}),
+    ("ollama", {"messages": USER, "stream": False, "think": True}), ("ollama", {"messages": USER, "stream": False, "think": "low"})])
+def test_the_operators_number_crosses_formats(injecting, upstream, client, body):
+    """Also from those that have only words for it, and not to models that refuse one."""
+    think(injecting, mode="custom", budget=2048)
+    try:
+        assert ask(injecting, upstream, client, body, "to-google")["generationConfig"]["thinkingConfig"]["thinkingBudget"] == 2048
+        sent = ask(injecting, upstream, client, body, "m-capped")
+        assert (sent["thinking"]["type"], sent["thinking"]["budget_tokens"]) == ("enabled", 2048), sent
+        assert ask(injecting, upstream, client, body, "to-anthropic")["thinking"]["type"] == "adaptive"
+        said_nothing = {k: v for k, v in body.items() if k not in ("reasoning_effort", "reasoning", "think")}
+        assert "thinkingConfig" not in ask(injecting, upstream, client, said_nothing, "to-google").get("generationConfig", {})
+        think(injecting, mode="custom", budget=0)
+        assert ask(injecting, upstream, client, body, "m-capped").get("thinking") in (None, {"type": "disabled"})
+    finally:
+        think(injecting, mode="passthrough")
+
+
 def test_a_models_name_asks_for_thinking(injecting, upstream):
     body = {"messages": USER, "max_tokens": 20000}
     assert ask(injecting, upstream, "anthropic", body, "m-thinking")["thinking"] == {"type": "enabled", "budget_tokens": 10240}
