@@ -230,14 +230,18 @@ bool session_delete_over(struct db *db, int64_t now_ms, int64_t unseen_since_ms,
     return finish(s, e);
 }
 
-bool session_delete_excess(struct db *db, int64_t keep, struct err *e)
+bool session_delete_excess(struct db *db, int64_t keep, const uint8_t newest[SHA256_SIZE],
+                           struct err *e)
 {
-    struct stmt *s = db_prepare(db,
-                                "DELETE FROM session WHERE hash IN (SELECT hash FROM session ORDER "
-                                "BY seen_ms DESC, created_ms DESC LIMIT -1 OFFSET ?1)",
-                                e);
-    if (s)
+    struct stmt *s = db_prepare(
+        db,
+        "DELETE FROM session WHERE hash IN (SELECT hash FROM session ORDER "
+        "BY hash = ?2 DESC, seen_ms DESC, created_ms DESC LIMIT -1 OFFSET ?1)",
+        e);
+    if (s) {
         stmt_bind_int(s, 1, keep);
+        stmt_bind_blob(s, 2, newest, SHA256_SIZE);
+    }
     return finish(s, e);
 }
 

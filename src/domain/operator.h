@@ -43,7 +43,8 @@ bool session_delete(struct db *db, struct str id, struct err *e) MUST_USE; /* ER
 /* Of one operator, or of all (operator_id empty), but not the one called except. */
 bool session_delete_all(struct db *db, struct str operator_id, struct str except, int64_t *n, struct err *e) MUST_USE;
 bool session_delete_over(struct db *db, int64_t now_ms, int64_t unseen_since_ms, struct err *e) MUST_USE; /* expired or idle */
-bool session_delete_excess(struct db *db, int64_t keep, struct err *e) MUST_USE; /* all but the `keep` last used */
+/* All but the `keep` last used; the newest is one of them, whatever the clock said. */
+bool session_delete_excess(struct db *db, int64_t keep, const uint8_t newest[SHA256_SIZE], struct err *e) MUST_USE;
 
 struct lockout_row {
     struct lockout_row *next;

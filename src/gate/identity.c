@@ -540,7 +540,7 @@ static bool put_session(struct db *db, const struct settings *set, const struct 
                         int64_t now_ms, struct err *e)
 {
     return session_delete_over(db, now_ms, now_ms - set->session_idle_ms, e) &&
-           session_insert(db, row, e) && session_delete_excess(db, set->max_sessions, e);
+           session_insert(db, row, e) && session_delete_excess(db, set->max_sessions, row->hash, e);
 }
 
 /* Everything or nothing, then memory follows. */
