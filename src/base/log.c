@@ -386,9 +386,9 @@ static struct {
 static void keep(enum log_level level, const struct line *l)
 {
     size_t n = l->n - 1 < RECENT_TEXT ? l->n - 1 : RECENT_TEXT; /* without its line break */
-    int64_t now_ms = clock_wall_ms();
     (void)pthread_mutex_lock(&recent.lock);
-    recent.v[recent.next].at_ms = now_ms;
+    /* read here, so that the lines are in its order */
+    recent.v[recent.next].at_ms = clock_wall_ms();
     recent.v[recent.next].level = level;
     recent.v[recent.next].n = (uint16_t)n;
     memcpy(recent.v[recent.next].text, l->text, n);
