@@ -234,13 +234,14 @@ START_TEST(messages_of_all_threads_arrive)
 }
 END_TEST
 
-static atomic_int n_run;
+static atomic_int n_begun, n_run;
 static int n_done;
 static atomic_bool may_run;
 
 static void run_job(void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&n_begun, 1);
     while (!atomic_load(&may_run))
         (void)sched_yield();
     atomic_fetch_add(&n_run, 1);
@@ -277,8 +278,10 @@ START_TEST(what_waits_can_be_taken_back)
     atomic_int ran[5] = {0};
     struct workers *w = workers_new(1, 5);
     atomic_store(&may_run, false);
-    /* keeps the only worker busy, sooner or later */
-    ck_assert(workers_run(w, l, run_job, NULL, &may_run));
+    atomic_store(&n_begun, 0);
+    ck_assert(workers_run(w, l, run_job, NULL, &may_run)); /* keeps the only worker busy */
+    while (atomic_load(&n_begun) == 0)
+        (void)sched_yield();
     while (workers_run(w, l, run_job, NULL, &may_run))
         ;
     ck_assert(workers_take_back(w, &may_run)); /* a full ring, that begins anywhere */
