@@ -1,7 +1,7 @@
 // Cost: stacked by two dimensions, drilled into, as a table for elsewhere; budgets; a vendor's export beside the ledger.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { ask, choose, read, say, signIn, visit } from './browser.mjs';
+import { ask, choose, read, say, signIn, until, visit } from './browser.mjs';
 
 export async function cost({ page }) {
   assert.equal((await ask('POST', '/sluice/v1/prices', { provider: 'echo', model: '*', price: { input: 1000, output: 2000 } })).status, 200);
@@ -16,7 +16,7 @@ export async function cost({ page }) {
   const rows = page.getByRole('table', { name: 'Spending' }).getByRole('row');
   await rows.filter({ hasText: 'expiring' }).first().waitFor();
   const shown = await read('/sluice/v1/costs?group_by=model,key&bucket=total');
-  assert.equal(await rows.count(), 1 + shown.data.length);
+  await until(async () => (await rows.count()) === 1 + shown.data.length);
   await page.locator('.stacked-guess').last().waitFor(); // what the rest of the month may cost
   // the bar of today says what it is made of
   const chart = page.getByRole('img', { name: /^Spending: \$/ });
@@ -35,7 +35,7 @@ export async function cost({ page }) {
   await page.waitForURL(/model=other/);
   await page.getByRole('button', { name: 'Clear Model' }).waitFor();
   await page.getByRole('table', { name: 'Spending' }).getByText('expiring').waitFor();
-  assert.equal(await rows.count(), 2);
+  await until(async () => (await rows.count()) === 2); // the figures of before stand there until the new ones come
 
   // a budget: made, seen to fill, changed, deleted
   await page.getByRole('tab', { name: 'Budgets' }).click();

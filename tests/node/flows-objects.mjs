@@ -174,7 +174,7 @@ export async function marks({ page }) {
   await beside.getByRole('checkbox', { name: 'Choose found-1' }).check();
   await beside.getByRole('button', { name: 'Serve 1' }).click();
   await beside.getByRole('row').filter({ hasText: 'found-1' }).getByText('served', { exact: true }).waitFor();
-  assert.ok(await beside.getByRole('checkbox', { name: 'Choose found-2' }).isEnabled());
+  await until(() => beside.getByRole('checkbox', { name: 'Choose found-2' }).isEnabled());
   await beside.getByRole('tab', { name: /^Served under a name/ }).click(); // beside them those that are served
   await beside.getByRole('row').filter({ hasText: 'found-1' }).waitFor();
   await page.keyboard.press('Escape');

@@ -25,13 +25,13 @@ export async function routing({ page }) {
   await page.mouse.move(first.x + 8, first.y + 40, { steps: 6 });
   await page.mouse.move(first.x + 8, first.y - 2, { steps: 4 });
   await page.mouse.up();
-  assert.deepEqual(await form.getByRole('list', { name: 'Members' }).locator('.mono').allInnerTexts(), ['three', 'one', 'two']);
+  await until(async () => (await form.getByRole('list', { name: 'Members' }).locator('.mono').allInnerTexts()).join() === 'three,one,two');
   // and by keyboard: the focus goes along
   await form.getByRole('button', { name: 'Move two' }).focus();
   await page.keyboard.press('ArrowUp');
   await page.keyboard.press('ArrowUp');
   await page.keyboard.press('ArrowDown');
-  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Move two');
+  await until(() => page.evaluate(() => document.activeElement.getAttribute('aria-label') === 'Move two'));
   await form.getByRole('status').getByText('two: 2 / 3').waitFor();
   await form.getByRole('button', { name: 'Create', exact: true }).click();
   await page.getByText('Saved: smart').waitFor();

@@ -73,5 +73,5 @@ export async function settings({ page }) {
   await page.getByRole('menuitem', { name: '中文' }).click();
   await page.getByRole('heading', { name: '设置' }).waitFor();
   await page.reload();
-  assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh-Hans');
+  await page.waitForFunction(() => document.documentElement.lang === 'zh-Hans');
 }
