@@ -350,7 +350,7 @@ def bare_environment(folder):
     return {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "LANG": "C.UTF-8"}
 
 
-def request_once(url, headers, body, seconds=10):
+def request_once(url, headers, body, seconds=60):
     """(status, body) of one request, read to its end."""
     host, _, rest = url.removeprefix("http://").partition("/")
     conn = http.client.HTTPConnection(host, timeout=seconds)

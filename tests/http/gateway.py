@@ -1,7 +1,9 @@
 """Starts the binary under test, talks to it, and sees that it ends well."""
+import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -74,7 +76,7 @@ class Sluice:
             env={**clean, "HOME": str(self.folder), **(env or {})})
         if not wait:
             return
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (port_file.exists() and port_file.read_text().strip()):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
@@ -97,7 +99,7 @@ class Sluice:
         if not path.startswith(CONTROL) or response.headers.get("content-type", "").startswith(STREAMS):
             return
         if Sluice.contract is None:
-            with httpx.Client(trust_env=False) as http:
+            with httpx.Client(trust_env=False, timeout=60) as http:
                 Sluice.contract = Contract(http.get(self.origin + "/openapi.json").json())
         response.read()
         Sluice.contract.check(response.request.method, path, response)
@@ -160,6 +162,16 @@ class Sluice:
         assert status == 0, "sluice ended with status %s:\n%s" % (status, self.log_path.read_text(errors="replace")[-3000:])
 
 
+def free_port():
+    """A port for a program that cannot tell which one it was given: not of those that the kernel hands out meanwhile, and held by nobody."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(low // 2, low)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+
+
 def read_all(s):
     out = b""
     while True:
@@ -206,7 +218,7 @@ def read_answer(s):
     return status, headers, data
 
 
-def wait_for(condition, what, seconds=30):
+def wait_for(condition, what, seconds=60):
     """Polls: for things that happen soon, whose moment is not the point."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

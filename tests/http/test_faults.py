@@ -50,10 +50,15 @@ def ask_pair(s, stream=False):
     return s.post(CHAT, f.request(Ask(model="pair", stream=stream)))
 
 
+CLOSED = []
+
+
 def closed_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port where nobody listens: kept as long as the tests run, so that nobody else comes to listen there."""
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    CLOSED.append(s)
+    return s.getsockname()[1]
 
 
 # The upstream is dead before, at or after each stage
@@ -112,7 +117,7 @@ def test_upstream_is_silent(start_sluice, scripted, upstream, client):
         assert got.type == "DEADLINE_EXCEEDED"
     if client == "anthropic":
         assert got.type == "timeout_error"
-    assert upstream.last.gone.wait(30), "the upstream connection was kept"
+    assert upstream.wait()[0].gone.wait(30), "the upstream connection was kept"
 
 
 @clients
@@ -122,12 +127,12 @@ def test_upstream_stalls_in_a_stream(start_stalled, upstream, client, up):
     u = FORMATS[up]
     frames = u.events(Turn(text=HELLO))
     part = next(i for i, f in enumerate(frames) if b"scripte" in f)
-    upstream.play(stream(frames[:part], u.stream_type, end="silence"))
+    upstream.play(stream(frames[:part], u.stream_type, "whole", end="silence"))  # no stall of its own before
     f, ask = FORMATS[client], Ask(model="to-" + up, stream=True)
     r = start_stalled.post(f.path(ask), f.request(ask))
     assert b"Hello" in r.content
     assert f.read_stream_error(r.content).message
-    assert upstream.last.gone.wait(30)
+    assert upstream.wait()[0].gone.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -475,15 +480,17 @@ def raw_request(sluice, client, up, streaming):
 
 def closes_in_time(go, how):
     """go: a request that is under way, as (client's socket, upstream's request). The upstream is closed within 50 ms of its client's
-    leaving; a loaded machine may miss that now and then, not always."""
-    took = []
+    leaving; a loaded machine may miss that now and then, not always, and only as far as anything takes long there."""
+    took, usual = [], []
     for _ in range(10):
+        began = time.monotonic()
         s, request = go()
         left = time.monotonic()
         leave(s, how)
         assert request.gone.wait(30), "the upstream was not closed"
+        usual.append(left - began)  # the way to the upstream is at least as long as the news that its client left
         took.append(request.gone_at - left)
-        if took[-1] < 0.05:
+        if took[-1] < max(0.05, 2 * max(usual)):
             return
     raise AssertionError("closed only after %s seconds" % took)
 
@@ -516,7 +523,7 @@ def test_client_leaves_in_a_stream(sluice, upstream, how, client, up):
         upstream.play(held_stream(frames[:4], threading.Event(), [], u.stream_type))
         s = sluice.connect()
         s.sendall(raw_request(sluice, client, up, True))
-        s.settimeout(10)
+        s.settimeout(60)
         assert s.recv(100).startswith(b"HTTP/1.1 200")
         return s, upstream.wait()[0]
 
@@ -564,7 +571,7 @@ def test_client_that_does_not_read(sluice, upstream):
             time.sleep(0.3)
             return still
 
-        wait_for(stands, "the upstream to be held back", 30)
+        wait_for(stands, "the upstream to be held back")
         assert sent[0] < 64 << 20
         s.close()
         assert request.gone.wait(30)

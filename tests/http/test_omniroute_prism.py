@@ -1,12 +1,11 @@
 """OmniRoute's own document, held by a contract proxy: prism stands before sluice, refuses what the document does not allow on the way in, and
 fails on what it does not know on the way back. Every operation of the document's tags is called once."""
 import json
-import socket
 import subprocess
 
 import httpx
 import pytest
-from gateway import KEY, ROOT, wait_for
+from gateway import KEY, ROOT, free_port, wait_for
 from node import NODE, environment
 from omni import ADMIN, DOCUMENT_PATH, OPERATIONS, PASSWORD, documented, models, omni_config, start
 
@@ -50,8 +49,7 @@ class Proxy:
     """prism in front of a sluice: notes what was called, and all violations."""
 
     def __init__(self, folder, origin):
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            port = s.getsockname()[1]
+        port = free_port()
         self.log, self.called, self.faults = folder / "prism.log", set(), []
         with open(self.log, "wb") as out:
             self.process = subprocess.Popen([NODE, PRISM, "proxy", document(folder), origin, "--errors", "--port", str(port), "--host", "127.0.0.1"],

@@ -36,10 +36,11 @@ def test_upstream_answers_while_the_body_is_on_its_way(sluice, upstream, end):
 
     async def script(conn, request):
         conn.send(head(200, [("Content-Type", SSE), ("Transfer-Encoding", "chunked")]) + chunk(FRAMES[0]))
-        await asyncio.sleep(0.2)
         if end == "leaves":
+            await conn.until_read()
             conn.reset()
             return
+        await asyncio.sleep(0.2)
         await conn.read_body(request)
         assert len(request.body) > 20_000_000 and request.json["messages"][0]["content"].endswith("Hi")
         conn.send(b"".join(chunk(f) for f in FRAMES[1:]) + b"0\r\n\r\n")

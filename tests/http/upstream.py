@@ -135,6 +135,8 @@ class Connection(asyncio.Protocol):
         try:
             while True:
                 request = self.request = await self.read_head()
+                if self.lost.is_set():  # it came and went before it was looked at
+                    request.left()
                 with self.upstream.lock:
                     script = self.upstream.pick(request)
                 if not getattr(script, "reads_body", False):
@@ -163,6 +165,20 @@ class Connection(asyncio.Protocol):
         while self.transport.get_write_buffer_size() and not self.lost.is_set():
             await asyncio.sleep(0.001)
 
+    async def until_read(self):
+        """Waits until the peer has read everything: a reset would throw away what it has not."""
+        await self.drain()
+        sock = self.transport.get_extra_info("socket")
+        mine, theirs = (":%04X" % name[1] for name in (sock.getsockname(), sock.getpeername()))
+        end = time.monotonic() + 10  # a peer that is held back itself reads no more
+        while not self.lost.is_set() and time.monotonic() < end:
+            with open("/proc/net/tcp", encoding="ascii") as table:
+                rows = [line.split() for line in table]
+            ends = {(a[-5:], b[-5:]): queue.split(":") for _, a, b, _, queue, *_ in rows}
+            if not any(int(n, 16) for n in (ends.get((mine, theirs), "00")[0], ends.get((theirs, mine), "00")[1])):  # sent, and received
+                return
+            await asyncio.sleep(0.005)
+
     def finish(self):
         """Closes both directions after what was written."""
         self.transport.close()
@@ -175,7 +191,7 @@ class Connection(asyncio.Protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
-    async def until_gone(self, seconds=30):
+    async def until_gone(self, seconds=120):
         """Says nothing until the peer leaves."""
         try:
             await asyncio.wait_for(self.lost.wait(), seconds)
@@ -215,7 +231,7 @@ class Upstream:
             self.loop.call_later(0.05, self.loop.stop)
 
         self.loop.call_soon_threadsafe(end)
-        self.thread.join(5)
+        self.thread.join(30)
         self.loop.close()
 
     def reset(self):
@@ -246,7 +262,7 @@ class Upstream:
         return http(404, dump({"error": {"message": "the scripted upstream has no " + request.path,
                                          "type": "invalid_request_error", "param": None, "code": None}}))
 
-    def wait(self, count=1, seconds=30):
+    def wait(self, count=1, seconds=60):
         """The first `count` requests, once they have arrived."""
         with self.lock:
             if not self.arrived.wait_for(lambda: len(self.requests) >= count, seconds):
@@ -313,7 +329,7 @@ def stream(frames, content_type="text/event-stream", how="events", pause=0, end=
             conn.half_close()
             await conn.until_gone()
         elif end == "reset":
-            await asyncio.sleep(0.02)  # let what was sent be read before the reset overtakes it
+            await conn.until_read()
             conn.reset()
         else:
             conn.finish()
@@ -357,6 +373,7 @@ def raw(data, then="keep"):
         if then == "close":
             conn.finish()
         elif then == "reset":
+            await conn.until_read()
             conn.reset()
         elif then == "silence":
             await conn.until_gone()
