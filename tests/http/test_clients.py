@@ -14,7 +14,7 @@ from gateway import KEY, wait_for
 from llama import TEXT, Llama, make_model
 from upstream import answer
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 SAID = "The file is written and all is well."
 # Their own format first, then at least one foreign one each.
 OVER = {"claude": ["anthropic", "chat", "responses", "google", "ollama"], "codex": ["responses", "anthropic", "chat", "google"],

@@ -148,7 +148,7 @@ def test_each_setting_is_told_in_chinese(start_sluice):
     assert found == {x["name"] for x in s.get("/sluice/v1/settings", headers=s.auth(ADMIN)).json()["data"]}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_first_run(start_sluice):
     """From the claim link to the first request of a client, with the key of a provider that is a sluice itself."""
     other, fresh = start_sluice(config()), start_sluice({"server": {}})

@@ -14,7 +14,7 @@ def test_inspector(start_sluice):
     drive(start_sluice(mine).origin, ADMIN, "inspect,marks")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_provider_that_fails(start_sluice):
     mine = config()
     mine["providers"]["nowhere"] = {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1"}

@@ -7,7 +7,7 @@ from dashboard import ADMIN, config, drive
 from gateway import ROOT
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_ten_thousand_models(start_sluice):
     mine = config()
     mine["models"].update({"model-%d" % n: {"provider": "echo", "capabilities": ["text"]} for n in range(10001)})

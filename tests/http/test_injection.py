@@ -48,7 +48,7 @@ def session(s):
                                   ("responses", "anthropic", False), ("google", "ollama", True), ("chat", "echo", False)] * 2:
         f, ask = FORMATS[client], Ask(model="echo" if up == "echo" else "to-" + up, stream=streaming)
         try:
-            with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=30) as c:
+            with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=120) as c:
                 r = c.post(f.path(ask), json=f.request(ask), headers=s.auth())
         except httpx.TransportError:
             out.append("torn")
@@ -116,7 +116,7 @@ def test_a_response_outlives_a_full_disk(faulty, upstream):
     assert [s.get("/v1/responses/" + i).status_code for i in [before, *ids]] == [404, 404, 200, 200]
     opened(s, False)
     wait_for(lambda: rows() == set(ids[1:]), "what was left is stored, what was deleted is gone")
-    assert s.get("/healthz", auth=False).json()["status"] == "ok"
+    wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "ok", "the store is well again")
     assert [s.get("/v1/responses/" + i).status_code for i in [before, *ids]] == [404, 404, 200, 200]
     s.stop()
 
@@ -133,7 +133,7 @@ def one(s, client, up, streaming):
     """What one request came to: "good", "error" (an honest one, in the words of the caller's format) or "torn"."""
     f, ask = FORMATS[client], Ask(model="to-" + up, stream=streaming)
     try:
-        with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=30) as c:
+        with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=120) as c:
             r = c.post(f.path(ask), json=f.request(ask), headers=s.auth())
     except httpx.TransportError:
         return "torn"
@@ -151,7 +151,7 @@ def one(s, client, up, streaming):
 def admin_write(s, n):
     """A change, and a look at what became of it: either all of it or nothing."""
     try:
-        with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=30, headers=s.auth(ADMIN)) as c:
+        with httpx.Client(base_url=s.origin, trust_env=False, verify=False, timeout=120, headers=s.auth(ADMIN)) as c:
             r = c.post("/sluice/v1/keys", json={"label": "n%d" % n})
             assert r.status_code in (200, 201) or r.status_code >= 500, r.text
             return "good" if r.status_code < 300 else "error"

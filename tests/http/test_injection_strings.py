@@ -40,7 +40,7 @@ def server(scripted, calls, tmp_path_factory):
     config = basic_config(scripted.origin)
     config["server"]["api_keys"].append({"id": "ad000001", "key": ADMIN, "scopes": ["inference", "models", "admin"]})
     s = Sluice(tmp_path_factory.mktemp("injection"), config, calls, key=ADMIN)
-    s.http.timeout = 30
+    s.http.timeout = 120
     s.counter = 0
     yield s
     s.stop()

@@ -128,7 +128,7 @@ def test_count_tokens_is_the_servers_own(real, llama):
     """The upstream's count where it has one."""
     body = {"model": "script-anthropic", "messages": [{"role": "user", "content": "How many tokens is this?"}]}
     ours = real.post("/v1/messages/count_tokens", body).json()["input_tokens"]
-    theirs = httpx.post(llama.origin + "/v1/messages/count_tokens", json={**body, "model": "tiny"}).json()
+    theirs = httpx.post(llama.origin + "/v1/messages/count_tokens", json={**body, "model": "tiny"}, timeout=60).json()
     assert ours == theirs["input_tokens"]
 
 

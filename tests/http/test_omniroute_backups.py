@@ -10,7 +10,7 @@ def owner(s):
 
 def in_store(s, statement):
     """Written past the file, as the command line does without one."""
-    db = sqlite3.connect(next((s.folder / "data").glob("*.db")))
+    db = sqlite3.connect(next((s.folder / "data").glob("*.db")), timeout=60)
     db.execute(statement)
     db.commit()
     db.close()

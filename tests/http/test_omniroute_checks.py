@@ -12,7 +12,7 @@ ASK = {"messages": [{"role": "user", "content": "hi"}]}
 
 @pytest.fixture
 def s(upstream, calls, tmp_path):
-    config = omni_config(upstream.origin, combo_max_retries=0, route_wait_ms=0)
+    config = omni_config(upstream.origin, combo_max_retries=0, route_wait_ms=0, rate_limit_cooldown_ms=30_000, breaker_cooldown_ms=30_000)
     for name in ("one", "two"):
         config["providers"][name] = {**provider("chat", upstream.origin), "api_key": "sk-" + name + "-0123456789"}
     config["providers"]["near"] = {"type": "vllm", "base_url": upstream.origin + "/v1"}
@@ -40,7 +40,8 @@ def test_check_17_and_22_a_limited_account_leaves_its_turn_and_comes_back(s, ups
     """Checks 17, 22: 429 on the first account is answered by the second; after the cooldown the first is asked again, and well."""
     upstream.next(http(429, '{"error":{"message":"slow down"}}'), chat())
     assert ask(s).status_code == 200 and asked(upstream) == ["one", "two"]
-    assert list(cooling(s)) == ["one"] and cooling(s)["one"] <= 1000
+    left = cooling(s)
+    assert list(left) == ["one"] and left["one"] <= 30_000
     ok(s.api("POST", "/models/availability", {}))
     assert ask(s).status_code == 200 and asked(upstream)[-1] == "one" and cooling(s) == {}
     assert [b["level"] for b in s.call("GET", "/sluice/v1/breakers", auth=False, headers={
@@ -65,7 +66,7 @@ def test_check_19_failures_at_once_count_once(s, upstream):
     for t in threads:
         t.join()
     assert sorted(asked(upstream)) == ["one"] * 5 + ["two"] * 5
-    assert 0 < cooling(s)["one"] <= 3000
+    assert 0 < cooling(s)["one"] <= 30_000
 
 
 def test_check_20_and_23_what_is_waited_for(s, upstream):
@@ -91,7 +92,7 @@ def test_check_32_without_an_active_account_there_is_no_model(s, upstream):
 def test_check_26_a_local_server_without_the_model_is_asked_again_soon(s, upstream):
     """Check 26: 404 of a local one stands back for five seconds, of others for two minutes; the connection stays active."""
     upstream.next(http(404, '{"error":{"message":"no such model"}}'), http(404, '{"error":{"message":"no such model"}}'))
-    assert ask(s, "near/m").status_code == 404 and ask(s, "one/m").status_code == 404
+    assert ask(s, "one/m").status_code == 404 and ask(s, "near/m").status_code == 404
     left = cooling(s)
     assert 0 < left["near"] <= 5000 and 110000 < left["one"] <= 120000
     assert all(c["isActive"] for c in ok(s.api("GET", "/providers"))["connections"])

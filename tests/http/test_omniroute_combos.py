@@ -5,7 +5,8 @@ from omni import chat, invalid, ok, omni_config, refused, start
 from upstream import http
 
 ASK = {"messages": [{"role": "user", "content": "hi"}]}
-OFTEN = {"combo_max_retries": 0, "combo_retry_delay_ms": 0, "route_wait_ms": 0}
+OFTEN = {"combo_max_retries": 0, "combo_retry_delay_ms": 0, "route_wait_ms": 0,
+         "breaker_cooldown_ms": 3_600_000, "breaker_cooldown_max_ms": 3_600_000}  # whoever cools does so until the test's end
 
 
 @pytest.fixture

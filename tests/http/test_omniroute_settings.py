@@ -64,10 +64,10 @@ def test_check_59_filter_prompt_and_thinking_bind_at_once_and_last(s, upstream):
     for name in ("baseBudget", "complexityMultiplier"):  # which nothing would obey
         assert field_of(admin(s, "/api/settings/thinking-budget", "PUT", {"mode": "adaptive", name: 5})) == name
     got = ok(admin(s, "/api/settings/ip-filter", "PUT", {"enabled": True, "mode": "blacklist", "blacklist": ["203.0.113.0/24"],
-                                                        "tempBan": {"ip": "198.51.100.7", "durationMs": 60000}}))
+                                                        "tempBan": {"ip": "198.51.100.7", "durationMs": 600000}}))
     assert (got["enabled"], got["mode"], got["blacklist"], got["whitelist"]) == (True, "blacklist", ["203.0.113.0/24"], [])
     ban = got["tempBans"][0]
-    assert (ban["ip"], ban["reason"]) == ("198.51.100.7", "Manual ban") and 0 < ban["remainingMs"] <= 60000
+    assert (ban["ip"], ban["reason"]) == ("198.51.100.7", "Manual ban") and 0 < ban["remainingMs"] <= 600000
     got = ok(admin(s, "/api/settings/ip-filter", "PUT", {"addBlacklist": "2001:db8::/32", "addWhitelist": "192.0.2.1"}))
     assert (got["blacklist"], got["whitelist"]) == (["203.0.113.0/24", "2001:db8::/32"], ["192.0.2.1"])
     assert ok(admin(s, "/api/settings/ip-filter", "PUT", {"removeBlacklist": "203.0.113.0/24"}))["blacklist"] == ["2001:db8::/32"]

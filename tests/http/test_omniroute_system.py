@@ -119,7 +119,7 @@ def test_check_57_a_backup_is_made_and_a_strange_id_restores_nothing(start_sluic
 
 def in_store(s, *providers):
     """Written past the file, as the command line does without one."""
-    db = sqlite3.connect(next((s.folder / "data").glob("*.db")))
+    db = sqlite3.connect(next((s.folder / "data").glob("*.db")), timeout=60)
     for i, name in enumerate(providers):
         db.execute("INSERT INTO provider(name, position, kind) VALUES(?, ?, 'echo')", (name, i + 100))
     db.commit()
@@ -137,7 +137,7 @@ def test_restoring_brings_back_what_was_configured_and_leaves_what_happened(serv
     got = ok(admin(s, "/api/db-backups", "POST", {"backupId": backup}))
     assert got["restored"] is True and got["connectionCount"] == 1
     assert "kept" in names(s) and "later" not in names(s)  # in force at once
-    assert len(ok(admin(s, "/api/usage/call-logs"))) >= 1  # the log stays
+    wait_for(lambda: ok(admin(s, "/api/usage/call-logs")), "the log stays")
     rows = ok(admin(s, "/api/compliance/audit-log"))
     assert [r["target"] for r in rows if r["action"] == "backup.restore"][:1] == [backup]
     assert ok(admin(s, "/api/db-backups"))["backups"][0]["reason"] == "pre-restore"

@@ -195,7 +195,7 @@ def test_text_logs_show_what_is_pending_first(serve, upstream):
 
     def answer(r):
         if b"slow" in r.body:
-            held.wait(20)
+            held.wait(100)
         return reply()
 
     on(upstream, answer)

@@ -963,7 +963,7 @@ PNG = bytes.fromhex("89504e470d0a1a0a0000000d")
 def fetching(start_sluice, scripted, upstream):
     """ask(url, up): an answer to a request with that image; upstream also plays the proxy, by the table `files`."""
     config = basic_config(scripted.origin)
-    config["server"] |= {"proxy": scripted.origin, "image_max_bytes": 100_000, "image_timeout_ms": 2000}
+    config["server"] |= {"proxy": scripted.origin, "image_max_bytes": 100_000, "image_timeout_ms": 5000}
     files = {"http://images.example/a.png": http(200, PNG, "image/png; charset=binary"),
              "http://images.example/large.png": http(200, PNG + b"x" * 100_000, "image/png"),
              "http://images.example/page": http(200, "<html>", "text/html"),

@@ -67,12 +67,11 @@ def test_what_the_configuration_says(start_sluice):
 
 def test_a_provider_that_fails_and_is_left_alone(start_sluice):
     s = start(start_sluice)
-    asked = 0
-    while asked < 3 or "provider_left_alone/dead" not in found(s):
+    asked, p = 0, {}
+    while asked < 3 or "provider_left_alone/dead" not in p:
         assert s.post("/v1/chat/completions", CHAT).status_code in (502, 503)
-        asked += 1
+        asked, p = asked + 1, found(s)
         assert asked < 50
-    p = found(s)
     assert p["provider_left_alone/dead"]["fault"] == "transport" and p["provider_left_alone/dead"]["severity"] == "error"
     failing = wait_for(lambda: found(s).get("provider_failing/dead"), "it fails")
     assert failing["severity"] == "error" and 2 <= failing["errors"] <= failing["requests"] <= asked

@@ -120,12 +120,12 @@ def test_02_five_wrong_logins_lock_the_address(serve):
         r = s.post(ADMIN + "/login", body, auth=False)
         assert (r.status_code, r.json()["error"]) == (401, "Invalid password")
     r = s.post(ADMIN + "/login", {"password": "no"}, auth=False)
-    assert r.status_code == 401 and re.fullmatch(r"Too many failed attempts\. Locked for (300|299)s\.", r.json()["error"])
+    assert r.status_code == 401 and re.fullmatch(r"Too many failed attempts\. Locked for (300|2\d\d)s\.", r.json()["error"])
     r = s.sign_in()
     assert r.status_code == 429 and re.fullmatch(r"Too many failed attempts\. Try again in (\d+)s\.", r.json()["error"])
-    assert 290 <= int(r.headers["retry-after"]) <= 300
+    assert 200 <= int(r.headers["retry-after"]) <= 300
     assert s.post(ADMIN + "/login", b"{", auth=False).status_code == 429  # before the body is looked at
-    s = serve(server='"admin_password": "%s", %s, "login_lockout_ms": 1000, ' % (PASSWORD, CHEAP), signs_in=False)
+    s = serve(server='"admin_password": "%s", %s, "login_lockout_ms": 5000, ' % (PASSWORD, CHEAP), signs_in=False)
     for _ in range(5):
         s.sign_in("no")
     assert s.sign_in().status_code == 429

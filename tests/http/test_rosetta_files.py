@@ -122,7 +122,7 @@ def test_its_own_members_are_no_error(serve, upstream):
 ])
 def test_faults_keep_it_from_starting(serve, text, fault):
     s = serve(text, wait=False)
-    assert s.process.wait(20) == 1
+    assert s.process.wait(60) == 1
     assert fault in s.output(), s.output()
     s.process.returncode = 0  # a refusal is a good end here
 

@@ -461,12 +461,12 @@ def test_conversations_and_prefixes_stick(start_sluice, scripted):
 
 
 def test_a_failed_member_is_left_and_its_breaker_seen_and_reset(start_sluice, scripted):
-    s = routed(start_sluice, scripted, max_retries=0)
+    s = routed(start_sluice, scripted, max_retries=0, server={"breaker_cooldown_ms": 50_000})
     plays(scripted, a=broken(503))
     assert who(s, "k") == "b" and asked(scripted) == ["a", "b"]
     assert who(s, "k") == "b" and asked(scripted) == ["a", "b", "b"]  # it is left alone
     row, = s.get("/sluice/v1/breakers").json()["data"]
-    assert (row["provider"], row["model"], row["state"], row["fault"], row["level"]) == ("a", "ma", "open", "overload", 1) and 0 < row["wait_ms"] <= 3000
+    assert (row["provider"], row["model"], row["state"], row["fault"], row["level"]) == ("a", "ma", "open", "overload", 1) and 0 < row["wait_ms"] <= 50_000
     metrics = s.get("/metrics").text
     assert 'sluice_breakers_open{upstream="a"} 1' in metrics and 'sluice_breaker_transitions_total{to="open"} 1' in metrics
     assert s.post("/sluice/v1/breakers/reset", {"provider": "zz"}).status_code == 400
@@ -516,19 +516,20 @@ def test_all_cooling_waits_or_says_when(start_sluice, scripted):
     assert ask(s, "k").status_code == 429
     scripted.reset()
     r = ask(s, "k")
-    assert r.status_code == 429 and 195 <= int(r.headers["retry-after"]) <= 200 and r.json()["error"]["code"] == "all_targets_cooling"
+    assert r.status_code == 429 and 1 <= int(r.headers["retry-after"]) <= 200 and r.json()["error"]["code"] == "all_targets_cooling"
     assert asked(scripted) == []
 
 
 def test_who_was_refused_everywhere_waits_for_the_nearest_or_is_told_of_it(start_sluice, scripted):
     """Not what the last one said: a is ready long before b."""
-    for wait, status, asks in ((0, 429, "ab"), (10000, 200, "aba")):
+    for wait, nearest, status, asks in ((0, "30", 429, "ab"), (10000, "1", 200, "aba")):
         s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0, server={"route_wait_ms": wait})
-        plays(scripted, a=failing_first(scripted, broken(429, retry_after="1")), b=broken(429, retry_after="300", retry_after_ms="300000"))
+        plays(scripted, a=failing_first(scripted, broken(429, retry_after=nearest)), b=broken(429, retry_after="300", retry_after_ms="300000"))
         r = ask(s, "k")
         assert r.status_code == status and "".join(asked(scripted)) == asks
         if status == 429:
-            assert r.headers.get_list("retry-after") == ["1"] and "retry-after-ms" not in r.headers
+            (seconds,) = r.headers.get_list("retry-after")
+            assert 1 <= int(seconds) <= 30 and "retry-after-ms" not in r.headers
             assert ask(s, "k").json()["error"]["code"] == "all_targets_cooling"
     # an overload is not waited for, and the attempts are counted
     s = routed(start_sluice, scripted, members=MEMBERS[:2], max_retries=0)
@@ -702,7 +703,7 @@ def test_places_at_a_member_are_limited(start_sluice, scripted):
 
 
 def test_a_combos_own_time_limit(start_sluice, scripted):
-    s = routed(start_sluice, scripted, timeout_ms=200, max_retries=0)
+    s = routed(start_sluice, scripted, timeout_ms=2000, max_retries=0)
     plays(scripted, a=silence)
     assert who(s, "k") == "b"
 
@@ -792,7 +793,7 @@ def test_explained_for_whom_and_of_what(start_sluice, scripted):
 
 
 def test_explained_before_and_after(start_sluice, scripted):
-    s = routed(start_sluice, scripted, members=[{"model": "ma"}, {"model": "mb"}], max_retries=0)
+    s = routed(start_sluice, scripted, members=[{"model": "ma"}, {"model": "mb"}], max_retries=0, server={"breaker_cooldown_ms": 60_000})
     told = explain(s, "k")
     assert told["kind"] == "combo" and told["strategy"] == "priority"
     assert [(c["provider"], c["provider_model"], c["state"], c.get("chosen", False)) for c in told["candidates"]] == \

@@ -21,7 +21,7 @@ from upstream import failure
 
 
 def store(s):
-    return contextlib.closing(sqlite3.connect(s.folder / "data" / "sluice.db", timeout=10))
+    return contextlib.closing(sqlite3.connect(s.folder / "data" / "sluice.db", timeout=60))
 
 
 def kill_while_busy(s, acknowledged, seconds):
@@ -39,9 +39,11 @@ def kill_while_busy(s, acknowledged, seconds):
                 if r.status_code == 201:
                     acknowledged.append(r.json()["id"])
 
+    told = len(acknowledged)
     threads = [threading.Thread(target=f) for f in (requests, keys)]
     for t in threads:
         t.start()
+    wait_for(lambda: len(acknowledged) > told, "a key is made")
     time.sleep(seconds)
     s.process.send_signal(signal.SIGKILL)
     s.process.wait()
@@ -94,11 +96,11 @@ def test_another_process_locks_the_store(start_sluice, scripted):
         db.execute("BEGIN EXCLUSIVE")
         for n in range(5):
             assert ask(s, request_id="r-locked%02d" % n).status_code == 200
-        wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "degraded", "it says so", 20)
+        wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "degraded", "it says so")
         assert ask(s, request_id="r-locked05").status_code == 200
         db.rollback()
-    wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "ok", "it recovers", 20)
-    wait_for(lambda: sum(r["id"].startswith("r-locked") for r in s.get(LIST, headers=s.auth(ADMIN)).json()["data"]) == 6, "nothing was lost", 20)
+    wait_for(lambda: s.get("/healthz", auth=False).json()["status"] == "ok", "it recovers")
+    wait_for(lambda: sum(r["id"].startswith("r-locked") for r in s.get(LIST, headers=s.auth(ADMIN)).json()["data"]) == 6, "nothing was lost")
 
 
 @pytest.mark.parametrize("damage", ["garbage", "header", "cut"])
@@ -114,7 +116,7 @@ def test_a_damaged_store_is_named_and_left_alone(scripted, tmp_path, damage):
     for command in (["check", str(tmp_path / "sluice.jsonc"), "--data", str(tmp_path / "data")],
                     ["serve", "--config", str(tmp_path / "sluice.jsonc"), "--data", str(tmp_path / "data"), "--port", "0"]):
         try:
-            done = subprocess.run([str(BINARY), *command], capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run([str(BINARY), *command], capture_output=True, text=True, timeout=30 if damage == "cut" else 100, check=False)
         except subprocess.TimeoutExpired:
             assert damage == "cut" and command[0] == "serve"  # what is damaged was not needed to start
             continue

@@ -20,7 +20,7 @@ from test_metrics import ADMIN, CHAT, actives, ask, begun, node, settle  # noqa:
 
 def top(s, *arguments, key=ADMIN, **options):
     env = {**os.environ, "HOME": str(s.folder), **({"SLUICE_ADMIN_KEY": key} if key else {})}
-    return subprocess.run([BINARY, "top", "--url", s.origin, *arguments], env=env, capture_output=True, text=True, timeout=30,
+    return subprocess.run([BINARY, "top", "--url", s.origin, *arguments], env=env, capture_output=True, text=True, timeout=100,
                           check=False, stdin=subprocess.DEVNULL, **options)
 
 
@@ -138,7 +138,7 @@ def test_the_screen(node, upstream, how):
         with node.stream("/v1/chat/completions", CHAT.request(Ask(model="to-chat", stream=True)), headers={"X-Request-Id": "req-on-screen"}) as r:
             came = r.iter_raw()
             next(came)
-            stop.wait(20)
+            stop.wait(100)
 
     c = threading.Thread(target=client)
     c.start()
@@ -176,6 +176,6 @@ def test_the_server_goes_and_comes(node):
     t = Terminal(node)
     wait_for(lambda: any("req/s" in line for line in t.frame()), "the first frame")
     node.process.send_signal(signal.SIGTERM)
-    node.process.wait(20)
+    node.process.wait(60)
     wait_for(lambda: len(t.frame()) == 1 and "req/s" not in t.frame()[0], "it says that nobody answers")
     assert t.end(lambda x: os.write(x.fd, b"q")) == 0

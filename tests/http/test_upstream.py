@@ -14,7 +14,7 @@ FRAMES = CHAT.events(Turn(text=HELLO))
 
 @pytest.fixture
 def post(upstream):
-    with httpx.Client(base_url=upstream.origin, trust_env=False, verify=False, timeout=10) as c:
+    with httpx.Client(base_url=upstream.origin, trust_env=False, verify=False, timeout=60) as c:
         yield lambda streaming=True: c.post("/v1/chat/completions", json=CHAT.request(Ask(stream=streaming)))
 
 
@@ -23,7 +23,7 @@ def post(upstream):
 def test_it_answers_in_every_format(upstream, name, streaming):
     f, ask = FORMATS[name], Ask(stream=streaming)
     upstream.play(answer(f, Turn(text=HELLO), "bytes" if streaming else "events"))
-    r = httpx.post(upstream.origin + f.path(ask), json=f.request(ask), trust_env=False, verify=False)
+    r = httpx.post(upstream.origin + f.path(ask), json=f.request(ask), trust_env=False, verify=False, timeout=60)
     assert (f.read_stream if streaming else f.read)(r.content).text == HELLO
     assert f.understand(upstream.last).messages == ask.messages
 
@@ -44,7 +44,7 @@ def test_no_answer_comes(upstream, post, script):
 
 def test_single_bytes_come_singly(upstream):
     upstream.play(stream(FRAMES[:1], "text/event-stream", "bytes"))
-    with httpx.stream("POST", upstream.origin + "/v1/chat/completions", json=CHAT.request(Ask(stream=True)), trust_env=False, verify=False) as r:
+    with httpx.stream("POST", upstream.origin + "/v1/chat/completions", json=CHAT.request(Ask(stream=True)), trust_env=False, verify=False, timeout=60) as r:
         assert max(len(b) for b in r.iter_raw()) < len(FRAMES[0]) / 2
 
 
