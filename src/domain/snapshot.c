@@ -207,12 +207,15 @@ static void write_lines(struct snapshot *s, struct upstream *u)
     }
 }
 
+/* Also those that held until lately: a request is priced by the moment of its admission, and may be read and wait before its targets are found. */
+#define LATELY_MS 3600000
+
 const struct price *const *snapshot_prices(const struct snapshot *s, struct arena *a,
                                            const struct upstream *u, struct str model)
 {
-    return s->prices
-               ? price_find(s->prices, a, u->name, str_of(u->kind->id), model, clock_wall_ms())
-               : NULL;
+    return s->prices ? price_find(s->prices, a, u->name, str_of(u->kind->id), model,
+                                  clock_wall_ms() - LATELY_MS)
+                     : NULL;
 }
 
 const struct price *snapshot_price_at(const struct snapshot *s, const struct upstream *u,

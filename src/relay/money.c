@@ -280,10 +280,10 @@ static bool may_cut(const struct relay *rl)
 bool money_admit(struct relay *rl, struct err *e)
 {
     const struct budget *const *budgets = budgets_of(rl), *by = NULL;
-    int64_t now = rl->admitted_ms = clock_wall_ms();
     rl->is_money_asked = true;
     if (!budgets || rl->spec->shape == RELAY_COUNT)
         return true;
+    int64_t now = clock_wall_ms();
     struct money *m = ARENA_NEW(rl->r->arena, struct money);
     estimate(rl, m);
     if (m->lacks_context && any(budgets, stops))

@@ -1530,6 +1530,7 @@ struct relay *relay_begin(struct relay_loop *l, struct http_req *r, const struct
     rl->r = r;
     rl->snap = snapshot_ref(snap);
     rl->set = &snap->settings;
+    rl->admitted_ms = clock_wall_ms();
     rl->key = key;
     rl->spec = spec;
     rl->id = request_id;

@@ -133,7 +133,7 @@ struct relay {
     int64_t given_output;            /* what a budget lets one answer have, where the request does not say: the upstream is told; 0: nothing */
     int64_t lost_nanousd;            /* of the attempt that hedge_loss() tells of */
     int64_t thinking_tokens;         /* that the operator asks for, where the client's format has only words for it; 0: none */
-    int64_t admitted_ms;             /* when a budget was asked: its prices are of that moment, whatever begins to hold meanwhile; 0: it was not */
+    int64_t admitted_ms;             /* when it got its snapshot: its prices are of that moment, whatever begins to hold while it waits and runs */
     bool is_money_asked, is_cut;     /* whether a budget was asked; it ended the stream */
 
     /* the record */
