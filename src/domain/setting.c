@@ -128,6 +128,29 @@ static bool check_named_origins(struct str list, struct err *e)
     return origins_check(list, false, e);
 }
 
+/* Any name of a member that can be written down here: a name that would never be met would give a false sense of safety. */
+static bool check_redact_fields(struct str list, struct err *e)
+{
+    size_t n = 0;
+    if (!str_valid_utf8(list))
+        return err_set(e, ERR_INPUT, "invalid_value", "the names are not UTF-8");
+    while (list.n) {
+        struct str one;
+        list = str_cut(list, ',', &one);
+        one = str_trim(one);
+        n += one.n > 0;
+        for (size_t i = 0; i < one.n; i++)
+            if ((unsigned char)one.p[i] < ' ' || memchr("\"\\", one.p[i], 2))
+                return err_set(e, ERR_INPUT, "invalid_value",
+                               "'" STR_FMT "' would match nothing: a name is written without "
+                               "quotes, backslashes and control characters",
+                               STR_ARG(str_first(one, 100)));
+    }
+    return n <= REDACT_FIELDS ||
+           err_set(e, ERR_INPUT, "invalid_value", "%zu names are too many: %d are looked for", n,
+                   REDACT_FIELDS);
+}
+
 /* clang-format off */
 static const struct setting rows[] = {
     TEXT(host, "127.0.0.1", "Address to listen on; 0.0.0.0 for all. Read at start"),
@@ -209,7 +232,7 @@ static const struct setting rows[] = {
     INT(log_body_max_bytes, 65536, 256, 64 << 20, "Most that is kept of one body"),
     INT(log_bodies_max_bytes, 1 * GIB, 0, 1024 * 1024 * GIB, "Most that all kept bodies take, compressed; beyond it the oldest go; 0: no limit"),
     INT(log_bodies_days, 7, 0, 36500, "Days that bodies are kept; 0: as long as their records"),
-    TEXT(log_redact_fields, "password,passwd,secret,api_key,apikey,access_token,refresh_token,id_token,client_secret,private_key,authorization", "Members of JSON whose text is taken out of kept bodies and errors, comma-separated"),
+    CHECKED(log_redact_fields, "password,passwd,secret,api_key,apikey,access_token,refresh_token,id_token,client_secret,private_key,authorization", check_redact_fields, "Members of JSON whose value is taken out of kept bodies and errors, comma-separated, at most 64"),
     PATTERN(log_redact_pattern, "", "What else is taken out of them, an extended regular expression"),
     FLAG(log_json, 0, "Log lines as JSON"),
     FLAG(cors, 1, "Answer browsers of other origins"),

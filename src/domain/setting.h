@@ -3,6 +3,7 @@
 #define DOMAIN_SETTING_H
 #include "domain/snapshot.h"
 
+enum { REDACT_FIELDS = 64 };   /* names that log_redact_fields may hold */
 enum setting_kind { SETTING_INT, SETTING_BOOL, SETTING_TEXT };
 struct setting {
     const char *name;          /* in the file under "server", over the API; SLUICE_<NAME> in the environment */

@@ -126,11 +126,56 @@ static size_t secrets_of(const struct upstream *u, struct str *known)
     return n;
 }
 
-struct str note_mask(struct relay *rl, struct str text)
+static struct str *secrets_given(struct relay *rl, size_t *n)
 {
     const struct upstream *u = rl->target->upstream;
     struct str *known = ARENA_ARRAY(rl->r->arena, struct str, count_secrets(u) + 1);
-    return redact_known(rl->r->arena, text, known, secrets_of(u, known));
+    *n = secrets_of(u, known);
+    return known;
+}
+
+struct str note_mask(struct relay *rl, struct str text)
+{
+    size_t n;
+    struct str *known = secrets_given(rl, &n);
+    return redact_known(rl->r->arena, text, known, n);
+}
+
+struct str note_mask_piece(struct relay *rl, struct str piece)
+{
+    struct arena *a = rl->r->arena;
+    struct str *open = &relay_failures(rl)->mask_open;
+    size_t n;
+    struct str *known = secrets_given(rl, &n);
+    struct str text = open->n ? str_cat(a, *open, piece) : piece;
+    size_t waits = redact_open(text, known, n);
+    *open = waits ? str_dup(a, str_skip(text, text.n - waits)) : STR_NONE;
+    return redact_known(a, str_first(text, text.n - waits), known, n);
+}
+
+struct str note_mask_rest(struct relay *rl)
+{
+    struct str open = rl->failures ? rl->failures->mask_open : STR_NONE;
+    if (open.n == 0)
+        return STR_NONE;
+    rl->failures->mask_open = STR_NONE;
+    return note_mask(rl, open);
+}
+
+const struct err *note_mask_error(struct relay *rl, const struct err *e)
+{
+    if (!rl->target)
+        return e;
+    struct str code = note_mask(rl, str_of(e->code)), field = note_mask(rl, str_of(e->field)),
+               message = note_mask(rl, str_of(e->message));
+    if (code.p == e->code && field.p == e->field && message.p == e->message)
+        return e;
+    struct err *masked = ARENA_NEW(rl->r->arena, struct err);
+    *masked = *e;
+    relay_copy_text(masked->code, sizeof masked->code, code);
+    relay_copy_text(masked->field, sizeof masked->field, field);
+    relay_copy_text(masked->message, sizeof masked->message, message);
+    return masked;
 }
 
 /* Those of all that may have been asked. */

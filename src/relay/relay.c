@@ -130,7 +130,7 @@ struct failures *relay_failures(struct relay *rl)
 {
     if (!rl->failures) {
         rl->failures = ARENA_NEW(rl->r->arena, struct failures);
-        *rl->failures = (struct failures){ERR_INIT, ERR_INIT, ERR_INIT, NULL};
+        *rl->failures = (struct failures){ERR_INIT, ERR_INIT, ERR_INIT, NULL, STR_NONE};
     }
     return rl->failures;
 }
@@ -245,7 +245,7 @@ static void on_keepalive(struct timer *t)
             relay_flush(rl); /* the head of a reply that has no content yet */
         /* Never inside a frame that is half out. */
         if (rl->is_head_sent && frame && !rl->is_gemini_array &&
-            !(rl->mode == REPLY_PASS && rl->pass.is_partial)) {
+            !(rl->mode == REPLY_PASS && rl->pass.is_giant)) {
             http_reply_body(rl->r, str_of(frame));
             rl->last_write_ms = now;
         }
@@ -391,6 +391,7 @@ void relay_fail(struct relay *rl, const struct err *e)
     hedge_end(rl);
     (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
                    e->code[0] ? e->code : err_kind_name(e->kind));
+    e = note_mask_error(rl, e);
     note_error(rl, e);
     if (rl->is_head_sent) {
         stream_break(rl, e);
@@ -559,6 +560,8 @@ void relay_drop_attempt(struct relay *rl)
     rl->out_headers.n = 0;
 }
 
+    if (rl->failures)
+        rl->failures->mask_open = STR_NONE;
 /* Our credential or our address was refused: not the caller's mistake, so 502, and no word of ours reaches them. */
 static bool is_own_fault(const struct relay *rl)
 {
@@ -596,6 +599,7 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
     rl->last_fault = f;
     rl->failed_attempts++;
     metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
+    e = note_mask_error(rl, e);
     note_failed(rl, e, fault_name(f));
     rl->last_failed_status = rl->up_status;
     choice_report(rl, f, retry_after_ms);
@@ -716,8 +720,9 @@ static void on_head(void *arg, int status, const struct http_header *h, size_t n
         int64_t length;
         size_t n_out = reply_headers(rl, out, ARRAY_LEN(out),
                                      rl->up_type.n ? rl->up_type : STR("application/octet-stream"));
-        if (rl->coding || !str_to_int(http_header_get(h, n, "content-length"), &length) ||
-            length < 0)
+        bool is_text = str_starts_nocase(type, STR("text/")); /* an error in it is told otherwise */
+        if (rl->coding || is_text ||
+            !str_to_int(http_header_get(h, n, "content-length"), &length) || length < 0)
             length = -1;
         rl->mode = REPLY_PIPE;
         if (is_sse)
@@ -760,7 +765,6 @@ static void take_reply(struct relay *rl, struct str bytes)
         if (!rl->first_ns)
             rl->first_ns = clock_mono_ns();
         stream_pipe_bytes(rl, bytes);
-        http_reply_body(rl->r, bytes);
         break;
     case REPLY_FOLD:
     case REPLY_PASS:
@@ -877,7 +881,9 @@ static void error_reply(struct relay *rl)
     if (e.retry_after_ms < 0)
         e.retry_after_ms = retry_ms;
     rl->last_status = rl->up_status;
-    rl->last_type = rl->up_type;
+    rl->last_type = note_mask(rl, rl->up_type);
+    for (size_t i = 0; i < rl->out_headers.n; i++)
+        rl->out_headers.v[i].value = note_mask(rl, rl->out_headers.v[i].value);
     rl->last_body = body.n && body.n <= SHOWN_ERROR_BODY ? str_dup(rl->r->arena, body) : STR_NONE;
     relay_attempt_failed(rl, &e, fault_of_reply(rl->up_status, &e), retry_ms);
 }
@@ -911,6 +917,8 @@ static void on_end(void *arg)
         relay_finish(rl);
         break;
     }
+        if (rl->mode == REPLY_PIPE)
+            stream_pipe_end(rl);
 }
 
 static enum fault fault_of_failure(enum http_failure f)

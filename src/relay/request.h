@@ -32,6 +32,7 @@ struct failures {
     struct err last;   /* of the last attempt */
     struct err stream; /* an error event of the upstream */
     struct notes *notes; /* note.c */
+    struct str mask_open; /* of note_mask_piece: what waits for the next one */
 };
 
 struct relay {
@@ -335,6 +336,10 @@ void note_error(struct relay *rl, const struct err *e);       /* what the client
 struct str note_mask(struct relay *rl, struct str text);      /* without the credentials that the upstream got: some repeat them */
 void note_put(struct relay *rl, struct usage_record *u);      /* hands the record over, with what there is to say beside it */
 bool capture_is_wanted(const struct relay *rl);               /* by its key's word, else by the setting */
+/* As note_mask, of what comes piece by piece: what may go out now. What may be the beginning of a credential waits for the next piece. */
+struct str note_mask_piece(struct relay *rl, struct str piece);
+struct str note_mask_rest(struct relay *rl);                  /* what still waits: nothing follows */
+const struct err *note_mask_error(struct relay *rl, const struct err *e); /* as note_mask: e itself, or a copy */
 void capture_begin(struct relay *rl);
 void capture_request(struct relay *rl, struct str body);
 void capture_sent(struct relay *rl, struct str body);         /* this and the next when rl->capture is there. Begins the attempt's two */
@@ -370,8 +375,8 @@ void stream_read_end(struct relay *rl);
 bool stream_finish(struct relay *rl, struct err *e) MUST_USE;  /* tells the decoder that no byte follows */
 /* Events of other operations than conversations, for their usage: a transcript's, a picture's that comes in pieces. */
 void stream_pipe_start(struct relay *rl);
-void stream_pipe_bytes(struct relay *rl, struct str bytes);   /* nothing where it was not started */
-void stream_pipe_end(struct relay *rl);                       /* takes what they told */
+void stream_pipe_bytes(struct relay *rl, struct str bytes);   /* to the client; where it was not started they are no events */
+void stream_pipe_end(struct relay *rl);                       /* the rest of them; takes what they told */
 void stream_meter_array(struct relay *rl);                    /* Google's list, of which nothing is metered while it passes */
 void stream_end(struct relay *rl);                            /* the upstream's reply is whole */
 void stream_break(struct relay *rl, const struct err *e);     /* it broke off after bytes went out */

@@ -234,11 +234,8 @@ int64_t count_elements(struct str array)
 void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage,
                       size_t max_frame)
 {
-    *s = (struct stream_scan){.wire = w,
-                              .strip_usage = strip_usage,
-                              .waits = strip_usage,
-                              .max_frame = max_frame,
-                              .usage = IR_USAGE_NONE};
+    *s = (struct stream_scan){
+        .wire = w, .strip_usage = strip_usage, .max_frame = max_frame, .usage = IR_USAGE_NONE};
     buf_init(&s->carry, max_frame + 65536 + 4);
 }
 
@@ -322,23 +319,48 @@ static bool is_usage_alone(struct str data)
     return rest.n && rest.p[0] == ']';
 }
 
+bool tells_error(struct str json)
+{
+    const struct str name = STR("\"error\"");
+    for (size_t at; (at = find_bytes(json, name)) < json.n;) {
+        json = after_space(str_skip(json, at + name.n));
+        if (!str_starts(json, STR(":")) || !str_starts(after_space(str_skip(json, 1)), STR("null")))
+            return true;
+    }
+    return false;
+}
+
+/* What a frame that begins with its type calls itself, with its quote; empty: it begins otherwise. */
+static struct str behind_type(struct str data)
+{
+    struct str inside = str_trim(str_skip(data, 1));
+    if (data.n == 0 || data.p[0] != '{' || !str_starts(inside, STR("\"type\"")))
+        return STR_NONE;
+    inside = str_trim(str_skip(inside, 6));
+    return str_starts(inside, STR(":")) ? str_trim(str_skip(inside, 1)) : STR_NONE;
+}
+
 /* {"error":…} or {"type":"error",…}: nothing but the end follows. */
 static bool is_error(struct str data)
 {
     struct str inside = str_trim(str_skip(data, 1));
     if (data.n == 0 || data.p[0] != '{')
         return false;
-    if (str_starts(inside, STR("\"type\""))) {
-        inside = str_trim(str_skip(inside, 6));
-        return str_starts(inside, STR(":")) &&
-               str_starts(str_trim(str_skip(inside, 1)), STR("\"error\""));
-    }
+    if (str_starts(inside, STR("\"type\"")))
+        return str_starts(behind_type(data), STR("\"error\""));
     inside = str_starts(inside, STR("\"error\"")) ? str_trim(str_skip(inside, 7)) : STR_NONE;
     return str_starts(inside, STR(":")) && !str_starts(str_trim(str_skip(inside, 1)), STR("null"));
 }
 
-/* Reads one frame; false: the client does not get it. */
-static bool read_frame(struct stream_scan *s, struct str frame)
+/* The response that failed, and why: Responses. */
+static bool is_failed(const struct stream_scan *s, struct str data)
+{
+    return s->wire->id == WIRE_RESPONSES &&
+           str_starts(behind_type(data), STR("\"response.failed\""));
+}
+
+/* Reads one frame, which is worth it for what stands at `mark`; false: the client does not get it. */
+static bool read_frame(struct stream_scan *s, struct str frame, size_t mark)
 {
     struct str data = frame_data(s, frame);
     if (data.n == 0)
@@ -346,10 +368,15 @@ static bool read_frame(struct stream_scan *s, struct str frame)
     struct ir_usage before = s->usage;
     struct str event = s->wire->framing == FRAMING_SSE ? frame_field(frame, STR("event:"))
                                                        : STR_NONE;
+    s->is_error = true;
     if (is_error(data)) {
         s->is_terminal = s->has_error = true;
         return true;
     }
+    if (is_failed(s, data))
+        s->has_error = true;
+    else
+        s->is_error = tells_error(str_skip(frame, mark));
     if (s->wire->meter(event, data, &s->usage, &s->stop)) {
         s->is_terminal = true;
         if (s->last_frame) {
@@ -357,9 +384,11 @@ static bool read_frame(struct stream_scan *s, struct str frame)
             buf_str_add(s->last_frame, data);
         }
     }
+    if (!s->strip_usage)
+        return true;
     bool is_usage = memcmp(&before, &s->usage, sizeof before) != 0 ||
                     find_bytes(data, STR("\"usage\"")) < data.n;
-    return !(s->strip_usage && is_usage && is_usage_alone(data));
+    return !(is_usage && is_usage_alone(data));
 }
 
 /* What frames that are worth reading hold, by format. Two bytes of each are looked for first: its first one and the one at
@@ -673,15 +702,15 @@ static size_t give_role(struct stream_scan *s, struct str text, void (*forward)(
 }
 
 /* text: whole frames. Most hold nothing to meter and go in one piece. */
-static void read_frames(struct stream_scan *s, struct str text, bool is_forwarding,
-                        void (*forward)(void *, struct str), void *arg)
+static void read_frames(struct stream_scan *s, struct str text, void (*forward)(void *, struct str),
+                        void *arg)
 {
     if (!s->has_frames && text.n) {
         size_t n = frame_length(s, text);
         struct str data = frame_data(s, str_first(text, n ? n : text.n));
         if (data.n) {
             s->has_frames = true;
-            if (is_error(data)) {
+            if (is_error(data) || is_failed(s, data)) {
                 s->is_error_first = true;
                 s->first_error = data;
                 return; /* the caller decides what becomes of it */
@@ -690,7 +719,7 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
     }
     /* from: not yet forwarded; at: where the search goes on, the start of a frame; untold: what no usage tells of */
     size_t from = 0, at = 0, untold = 0;
-    if (s->needs_role && is_forwarding)
+    if (s->needs_role)
         from = give_role(s, text, forward, arg);
     for (;;) {
         size_t mark = at + find_mark(str_skip(text, at), s->wire->id);
@@ -700,9 +729,18 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
         size_t n = frame_length(s, str_skip(text, start));
         size_t end = n ? start + n : text.n;
         int64_t told = s->usage.output_total;
-        if (!read_frame(s, str_n(text.p + start, end - start))) {
-            if (is_forwarding && start > from)
+        bool is_kept = read_frame(s, str_n(text.p + start, end - start), mark - start);
+        if (!is_kept || s->is_error) {
+            const bool tells = s->is_error;
+            s->is_error = false;
+            if (start > from) {
                 forward(arg, str_n(text.p + from, start - from));
+                from = start;
+            }
+            s->is_error = tells;
+            if (is_kept)
+                forward(arg, str_n(text.p + from, end - from));
+            s->is_error = false;
             from = end;
         }
         if (s->usage.output_total != told) {
@@ -712,7 +750,7 @@ static void read_frames(struct stream_scan *s, struct str text, bool is_forwardi
         at = end;
     }
     measure(s, str_skip(text, untold));
-    if (is_forwarding && from < text.n)
+    if (from < text.n)
         forward(arg, str_skip(text, from));
 }
 
@@ -743,22 +781,15 @@ static size_t giant_end(const struct stream_scan *s, struct str bytes)
 void stream_scan_push(struct stream_scan *s, struct str bytes,
                       void (*forward)(void *arg, struct str bytes), void *arg)
 {
-    /* unfinished frames wait until their end is known */
-    bool holds = s->waits || !s->has_frames || s->needs_role;
-    if (!holds)
-        forward(arg, bytes);
     if (s->is_giant) {
         size_t n = giant_end(s, bytes);
+        forward(arg, n ? str_first(bytes, n) : bytes);
         if (n == 0) {
             remember_last(s, bytes);
-            if (holds)
-                forward(arg, bytes);
             return;
         }
-        if (holds)
-            forward(arg, str_first(bytes, n));
         bytes = str_skip(bytes, n);
-        s->is_giant = false;
+        s->is_giant = s->is_error = false;
     }
     struct str text = bytes;
     if (s->carry.n) {
@@ -767,19 +798,14 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
     }
     size_t whole = last_boundary(s, text);
     if (whole) {
-        read_frames(s, str_first(text, whole), holds, forward, arg);
+        read_frames(s, str_first(text, whole), forward, arg);
         if (s->is_error_first && s->first_error.n)
             return;
     }
     struct str rest = str_skip(text, whole);
-    /* the first frame was just judged: from now on nothing waits */
-    if (holds && !s->waits && !s->needs_role && s->has_frames && rest.n) {
-        forward(arg, rest);
-        holds = false;
-    }
     if (rest.n > s->max_frame) { /* no usage chunk is that large: let it through unread */
-        if (holds)
-            forward(arg, rest);
+        s->is_error = tells_error(rest);
+        forward(arg, rest);
         s->has_frames = true;
         s->needs_role = false;
         s->is_giant = true;
@@ -797,7 +823,6 @@ void stream_scan_push(struct stream_scan *s, struct str bytes,
         buf_done(&s->carry);
         buf_init(&s->carry, max);
     }
-    s->is_partial = !s->waits && !s->needs_role && s->has_frames && rest.n > 0;
 }
 
 void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct str bytes), void *arg)
@@ -805,9 +830,7 @@ void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct st
     if (s->carry.n == 0)
         return;
     /* A last frame without its empty line. */
-    struct str text = buf_str(&s->carry);
-    bool holds = s->waits || !s->has_frames || s->needs_role;
-    read_frames(s, text, holds, forward, arg);
+    read_frames(s, buf_str(&s->carry), forward, arg);
     if (!(s->is_error_first && s->first_error.n))
         buf_clear(&s->carry);
 }

@@ -27,15 +27,14 @@ struct stream_scan {
     const struct wire *wire;
     bool strip_usage;      /* chat: frames of usage alone are left out of what is forwarded */
     bool needs_role;       /* chat: the first delta is told its role when it says none; set behind init */
-    bool waits;            /* only whole frames are forwarded: they are looked at once more */
     bool is_giant;         /* inside a frame larger than max_frame: forwarded unread until its end */
+    bool is_error;         /* what is forwarded now may tell of an error, and whatever it repeats: a frame, or a piece of a giant one */
     char last[3];          /* … whose end may lie across two pushes: the bytes before this one */
     size_t n_last;
     bool is_terminal;      /* the stream's last frame was seen */
     bool is_error_first;   /* the first frame was an error object */
     bool has_error;        /* a later one was: the upstream's own last word */
     bool has_frames;
-    bool is_partial;       /* bytes of an unfinished frame were forwarded */
     size_t max_frame;
     struct buf carry;      /* an unfinished frame */
     struct buf *last_frame; /* gets the data of the terminal frame; NULL: not wanted */
@@ -49,9 +48,10 @@ struct stream_scan {
 };
 void stream_scan_init(struct stream_scan *s, const struct wire *w, bool strip_usage, size_t max_frame);
 void stream_scan_done(struct stream_scan *s);
-/* Reads along; forward(arg, bytes) is called with what the client shall get: all of it, less stripped frames. */
+/* Reads along; forward(arg, bytes) is called with what the client shall get: all of it, less stripped frames, as whole frames. */
 void stream_scan_push(struct stream_scan *s, struct str bytes, void (*forward)(void *arg, struct str bytes), void *arg);
 void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct str bytes), void *arg);
+bool tells_error(struct str json); /* "error" stands in it, not as the name of null */
 /* First position of needle (2..16 bytes) in hay; hay.n when absent. Some 8 GB/s. */
 size_t find_bytes(struct str hay, struct str needle);
 #endif

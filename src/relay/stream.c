@@ -129,6 +129,38 @@ static void take_usage(struct relay *rl, struct ir_usage u)
         rl->said = 0;
 }
 
+static void tell(struct relay *rl, const struct ir_event *ev)
+{
+    if (rl->collector) {
+        ir_collect(rl->collector, ev);
+        return;
+    }
+    /* its lines tell the time */
+    if (rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE)
+        rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
+    if (!rl->enc)
+        return;
+    wire_drop_foreign_event(&rl->ctx, ev);
+    wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
+}
+
+/* What an upstream says of its failure may repeat what it was given. */
+static void on_error_event(struct relay *rl, const struct ir_event *ev)
+{
+    struct failures *f = relay_failures(rl);
+    struct ir_event masked = *ev;
+    if (ev->error)
+        f->stream = *note_mask_error(rl, ev->error);
+    rl->saw_error_event = true;
+    if (!rl->is_head_sent && !rl->has_content)
+        return; /* nothing went out: the next target may do better */
+    (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
+                   ev->error && f->stream.code[0] ? f->stream.code : "upstream_error");
+    if (ev->error)
+        masked.error = &f->stream;
+    tell(rl, &masked);
+}
+
 void relay_on_ir_event(void *arg, const struct ir_event *ev)
 {
     struct relay *rl = arg;
@@ -161,31 +193,15 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
         rl->stop = ev->stop;
         break;
     case IR_EV_ERROR:
-        if (ev->error)
-            relay_failures(rl)->stream = *ev->error;
-        rl->saw_error_event = true;
-        if (!rl->is_head_sent && !rl->has_content)
-            return; /* nothing went out: the next target may do better */
-        (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
-                       ev->error && ev->error->code[0] ? ev->error->code : "upstream_error");
-        break;
+        on_error_event(rl, ev);
+        return;
     case IR_EV_END:
         rl->is_done = true;
         if (rl->saw_error_event && !rl->is_head_sent && !rl->has_content)
             return;
         break;
     }
-    if (rl->collector) {
-        ir_collect(rl->collector, ev);
-        return;
-    }
-    /* its lines tell the time */
-    if (rl->spec->client == WIRE_OLLAMA || rl->spec->client == WIRE_OLLAMA_GENERATE)
-        rl->ctx.elapsed_ns = (int64_t)(clock_mono_ns() - rl->r->start_ns);
-    if (!rl->enc)
-        return;
-    wire_drop_foreign_event(&rl->ctx, ev);
-    wire_of(rl->spec->client)->encoder_push(rl->enc, ev, &rl->out);
+    tell(rl, ev);
 }
 
 static void on_upstream_event(void *arg, const struct ir_event *ev)
@@ -235,7 +251,6 @@ void stream_start(struct relay *rl)
         stream_scan_init(&rl->pass, up, rl->strip_usage, max);
         rl->pass.needs_role = rl->up == WIRE_CHAT &&
                               (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) != 0;
-        rl->pass.waits |= relay_renames_reasoning(rl);
         if (rl->kept) {
             buf_init(&rl->last_frame, max);
             rl->pass.last_frame = &rl->last_frame;
@@ -264,6 +279,8 @@ static void forward(void *arg, struct str bytes)
 {
     struct relay *rl = arg;
     if (bytes.n == 0)
+    if (rl->pass.is_error)
+        bytes = note_mask_piece(rl, bytes);
         return;
     relay_begin_stream(rl);
     if (relay_renames_reasoning(rl))
@@ -274,10 +291,11 @@ static void forward(void *arg, struct str bytes)
 }
 
 /* The upstream's first frame was an error although it said 200: judged like an error reply. */
-static void first_frame_error(struct relay *rl, struct str body)
+static void first_frame_error(struct relay *rl)
 {
     struct err e = ERR_INIT;
-    wire_read_error(rl->r->arena, 200, note_mask(rl, body), &e);
+    struct str body = note_mask(rl, str_dup(rl->r->arena, rl->pass.first_error));
+    wire_read_error(rl->r->arena, 200, body, &e);
     if (e.kind == ERR_NONE)
         err_set(&e, ERR_UPSTREAM, "upstream_error", "The upstream ended its reply with an error");
     int status = err_status(&e);
@@ -287,7 +305,30 @@ static void first_frame_error(struct relay *rl, struct str body)
         http_call_cancel(rl->call);
         rl->call = NULL;
     }
-    relay_attempt_failed(rl, &e, fault_of_reply(rl->last_status, &e), -1);
+    rl->pass.first_error = STR_NONE;
+    buf_clear(&rl->pass.carry);
+    empty_out(rl);
+    if (!rl->is_head_sent) {
+        relay_attempt_failed(rl, &e, fault_of_reply(rl->last_status, &e), -1);
+        return;
+    }
+    choice_report(rl, fault_of_reply(rl->last_status, &e), -1); /* a keep-alive went before it */
+    relay_fail(rl, &e);
+}
+
+/* No frames in an array: the end is metered from its tail. From the first "error" on it may tell of one. */
+static void pass_array(struct relay *rl, struct str bytes)
+{
+    const struct str name = STR("\"error\"");
+    struct buf *carry = &rl->pass.carry;
+    buf_str_add(carry, bytes);
+    size_t fresh = bytes.n + name.n - 1;
+    struct str seen = str_skip(buf_str(carry), carry->n > fresh ? carry->n - fresh : 0);
+    rl->pass.is_error |= find_bytes(seen, name) < seen.n;
+    forward(rl, bytes);
+    image_scan_push(&rl->pass.images, rl->up, bytes);
+    if (carry->n > 65536)
+        buf_consume(carry, carry->n - 32768);
 }
 
 void stream_bytes(struct relay *rl, struct str bytes)
@@ -295,13 +336,8 @@ void stream_bytes(struct relay *rl, struct str bytes)
     if (rl->mode == REPLY_PASS) {
         if (!rl->first_ns)
             rl->first_ns = clock_mono_ns();
-        /* no frames in an array: the end is metered from its tail */
         if (rl->is_gemini_array && rl->up == WIRE_GEMINI) {
-            forward(rl, bytes);
-            image_scan_push(&rl->pass.images, rl->up, bytes);
-            buf_str_add(&rl->pass.carry, bytes);
-            if (rl->pass.carry.n > 65536)
-                buf_consume(&rl->pass.carry, rl->pass.carry.n - 32768);
+            pass_array(rl, bytes);
             return;
         }
         /* an upstream's chunks are small: they are looked at once a read */
@@ -349,8 +385,8 @@ static void pass_read(struct relay *rl)
     stream_scan_push(&rl->pass, buf_str(&rl->out), forward, rl);
     if (rl->pass.has_error)
         (void)snprintf(rl->error_code, sizeof rl->error_code, "upstream_error");
-    if (rl->pass.is_error_first && !rl->is_head_sent) {
-        first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
+    if (rl->pass.first_error.n) {
+        first_frame_error(rl);
         return;
     }
     rl->is_done = rl->pass.is_terminal;
@@ -424,19 +460,37 @@ void stream_pipe_start(struct relay *rl)
 {
     stream_scan_init(&rl->pass, wire_of(WIRE_CHAT), false, (size_t)rl->set->max_event_bytes);
 }
+static void pipe_on(void *arg, struct str bytes)
+{
+    struct relay *rl = arg;
+    if (rl->pass.is_error)
+        bytes = note_mask_piece(rl, bytes);
+    http_reply_body(rl->r, bytes);
+}
+
 
 void stream_pipe_bytes(struct relay *rl, struct str bytes)
 {
+    rl->pass.has_frames = true; /* the head is out: the first one is like any other */
     if (rl->pass.wire)
-        stream_scan_push(&rl->pass, bytes, nowhere, rl);
+        stream_scan_push(&rl->pass, bytes, pipe_on, rl);
+    else if (str_starts_nocase(rl->up_type, STR("text/")))
+        http_reply_body(rl->r, note_mask_piece(rl, bytes));
+    else
+        http_reply_body(rl->r, bytes);
 }
 
 void stream_pipe_end(struct relay *rl)
 {
-    if (!rl->pass.wire)
-        return;
-    stream_scan_end(&rl->pass, nowhere, rl);
-    rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
+    bool is_over = rl->is_ended || rl->r->is_aborted; /* nobody gets what is left */
+    if (rl->pass.wire) {
+        stream_scan_end(&rl->pass, is_over ? nowhere : pipe_on, rl);
+        rl->usage = ir_usage_merge(rl->usage, rl->pass.usage);
+        rl->pass.wire = NULL;
+    }
+    struct str rest = note_mask_rest(rl);
+    if (!is_over)
+        http_reply_body(rl->r, rest);
 }
 
 void stream_meter_array(struct relay *rl)
@@ -465,11 +519,11 @@ void stream_end(struct relay *rl)
             rl->pass.is_terminal = true;
         } else {
             pass_read(rl); /* a reply that came in one read ends before its read does */
-            if (rl->mode != REPLY_PASS)
+            if (rl->mode != REPLY_PASS || rl->is_ended)
                 return; /* it began with an error: the next attempt is under way, or answered */
             stream_scan_end(&rl->pass, forward, rl);
-            if (rl->pass.is_error_first && !rl->is_head_sent) {
-                first_frame_error(rl, str_dup(rl->r->arena, rl->pass.first_error));
+            if (rl->pass.first_error.n) {
+                first_frame_error(rl);
                 return;
             }
         }
@@ -477,6 +531,9 @@ void stream_end(struct relay *rl)
         rl->stop = rl->pass.stop;
         if (!rl->is_head_sent) {
             struct err e = ERR_INIT;
+        struct str rest = note_mask_rest(rl);
+        if (rest.n)
+            put(rl, rest);
             err_set(&e, ERR_UPSTREAM, "empty_stream",
                     "The upstream's stream ended before it began");
             rl->last_body = STR_NONE;
@@ -492,7 +549,8 @@ void stream_end(struct relay *rl)
         }
         rl->is_done = true;
         if (rl->kept && rl->last_frame.n)
-            responses_keep_event(rl, buf_str(&rl->last_frame));
+            responses_keep_event(rl, rl->pass.has_error ? note_mask(rl, buf_str(&rl->last_frame))
+                                                        : buf_str(&rl->last_frame));
         relay_finish(rl);
         return;
     }
@@ -545,7 +603,7 @@ void stream_break(struct relay *rl, const struct err *e)
         rl->usage = rl->pass.usage;
         buf_init_arena(&b, rl->r->arena, 65536);
         /* half a frame is out: close it, so that the error is a frame of its own */
-        if (rl->pass.is_partial)
+        if (rl->pass.is_giant)
             buf_str_add(&b, wire_of(rl->spec->client)->framing == FRAMING_NDJSON ? STR("\n")
                                                                                  : STR("\n\n"));
         if (rl->is_gemini_array) { /* nothing well-formed can follow inside an array that is cut */

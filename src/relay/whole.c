@@ -96,6 +96,25 @@ static bool looks_whole(struct str body)
     return body.n >= 2 && body.p[0] == '{' && body.p[body.n - 1] == '}';
 }
 
+/* An error that calls itself 200. A Responses reply may hold one beside its output: it is a reply. */
+static bool is_error(const struct relay *rl, struct str body)
+{
+    struct json_want want[] = {
+        {.key = "error"}, {.key = "type"}, {.key = "object"}, {.key = "output"}};
+    struct str value[ARRAY_LEN(want)] = {STR_NONE};
+    struct json_scan scan;
+    if (!json_scan_object(body, want, ARRAY_LEN(want), (unsigned)rl->set->max_json_depth, &scan,
+                          NULL))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        if (want[i].count)
+            value[i] = str_n(body.p + want[i].span.at, want[i].span.n);
+    bool is_told = str_starts(value[0], STR("{")) ||
+                   (str_starts(value[0], STR("\"")) && value[0].n > 2);
+    return (is_told && !value[3].n) || str_is(value[1], "\"error\"") ||
+           str_is(value[2], "\"error\"");
+}
+
 static void pass_whole(struct relay *rl)
 {
     struct str body = buf_str(&rl->reply);
@@ -110,10 +129,12 @@ static void pass_whole(struct relay *rl)
         whole_failed(rl, &e);
         return;
     }
-    if (str_starts(start, STR("{\"error\":{")) || str_starts(start, STR("{\"error\": {")) ||
-        str_starts(start, STR("{\"type\":\"error\""))) {
+    bool tells = tells_error(body);
+    if (tells)
+        body = note_mask(rl, body);
+    if (tells && is_error(rl, body)) {
         struct err e = ERR_INIT;
-        wire_read_error(rl->r->arena, 200, note_mask(rl, body), &e);
+        wire_read_error(rl->r->arena, 200, body, &e);
         if (e.kind == ERR_NONE)
             err_set(&e, ERR_UPSTREAM, "upstream_error", "The upstream answered with an error");
         whole_failed(rl, &e);

@@ -1,5 +1,6 @@
 """Secrets in places of their own: proxies that are no address, credentials in headers of any name, large pools of keys; and what is done
 while the store takes nothing, which is written when it does again."""
+import json
 import resource
 import sqlite3
 import subprocess
@@ -7,9 +8,9 @@ import subprocess
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from formats.common import Ask
-from gateway import BINARY, KEY, wait_for
-from upstream import failure
+from formats.common import Ask, Turn
+from gateway import BINARY, KEY, Sluice, wait_for
+from upstream import answer, dump, failure, http, stream
 
 ADMIN = "sk-admin-0123456789abcdef0123456789"
 CHAT = FORMATS["chat"]
@@ -78,6 +79,126 @@ def test_upstreams_that_repeat_what_they_got(start_sluice, scripted, upstream):
             assert got.status_code == 200 and "canary" not in got.text, (place, got.text[:3000])
     s.stop()
     assert "canary" not in s.log_path.read_text(errors="replace")
+
+
+# What each format's upstream says before it fails, and how it fails: as an event, as a whole reply.
+BEGUN = {
+    "chat": [{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "u",
+              "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hello"}, "finish_reason": None}]}],
+    "responses": [{"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "object": "response", "created_at": 1,
+                                                                               "status": "in_progress", "error": None, "model": "u", "output": []}},
+                  {"type": "response.output_item.added", "sequence_number": 1, "output_index": 0,
+                   "item": {"id": "m", "type": "message", "role": "assistant", "status": "in_progress", "content": []}},
+                  {"type": "response.content_part.added", "sequence_number": 2, "item_id": "m", "output_index": 0, "content_index": 0,
+                   "part": {"type": "output_text", "text": "", "annotations": []}},
+                  {"type": "response.output_text.delta", "sequence_number": 3, "item_id": "m", "output_index": 0, "content_index": 0, "delta": "hello"}],
+    "anthropic": [{"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": [], "model": "u", "stop_reason": None,
+                                                        "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}},
+                  {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+                  {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello"}}],
+    "google": [{"candidates": [{"content": {"parts": [{"text": "hello"}], "role": "model"}, "index": 0}]}],
+    "ollama": [{"model": "u", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "hello"}, "done": False}]}
+
+
+def failures(fmt, message):
+    """The ways in which an upstream of this format tells of an error under a status of 200."""
+    failed = {"id": "resp_1", "object": "response", "created_at": 1, "status": "failed", "model": "u", "output": [],
+              "error": {"code": "server_error", "message": message}}
+    return {"chat": [{"error": {"message": message, "type": "x"}},
+                     {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "u", "error": {"code": 502, "message": message},
+                      "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]},
+                     {"object": "error", "message": message, "code": 401}],
+            "responses": [{"type": "error", "sequence_number": 4, "code": "x", "message": message, "param": None},
+                          {"type": "response.failed", "sequence_number": 4, "response": failed}, failed],
+            "anthropic": [{"type": "error", "error": {"type": "api_error", "message": message}}],
+            "google": [{"error": {"code": 500, "message": message, "status": "INTERNAL"}}],
+            "ollama": [{"error": message}]}[fmt]
+
+
+def framed(fmt, events, text):
+    if fmt == "ollama":
+        return [(text(e) + "\n").encode() for e in events]
+    return [(("event: %s\n" % e["type"] if "type" in e else "") + "data: " + text(e) + "\n\n").encode() for e in events]
+
+
+def indented(value):
+    return json.dumps(value, indent=2)
+
+
+def escaped(value):
+    return dump(value).replace("/", "\\/").replace("+", "\\u002B")
+
+
+@pytest.fixture(scope="module")
+def repeating(scripted, calls, tmp_path_factory):
+    """One whose upstreams' credentials are marked."""
+    config = config_for(scripted, log_bodies="all")
+    for name in FORMATS:
+        config["providers"][name].update(api_key="Kcanary/%s+1234567" % name, headers={"X-Up": "Hcanary/header+7654321"})
+    s = Sluice(tmp_path_factory.mktemp("repeating"), config, calls)
+    yield s
+    s.stop()
+    assert "canary" not in s.log_path.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("up", list(FORMATS))
+def test_errors_under_a_status_of_200_repeat_no_credential(repeating, upstream, up):
+    """Whoever asks, whole or as a stream, and whether the error comes at first, in the middle or as the whole reply."""
+    message = "bad key Kcanary/%s+1234567 header Hcanary/header+7654321" % up
+    fmt, told = FORMATS[up], 0
+    for n, error in enumerate(failures(up, message)):
+        ways = [("%s %s" % (place, how), stream(framed(up, before, dump) + framed(up, [error], text), fmt.stream_type, how))
+                for place, before, how, text in (("first", [], "events", dump), ("first", [], "bytes", escaped), ("mid", BEGUN[up], "events", dump),
+                                                 ("mid", BEGUN[up], 50, escaped), ("mid", BEGUN[up], "whole", dump))]
+        if up != "ollama":  # the head is out, but nothing of an answer
+            ways.append(("behind a comment", stream([b": ping\n\n", *framed(up, [error], dump)], fmt.stream_type)))
+        ways += [("whole " + text.__name__, http(200, text(error))) for text in (dump, indented, escaped)]
+        for way, script in ways:
+            upstream.play(script)
+            for client in FORMATS.values():
+                for is_stream in (True, False):
+                    ask = Ask(model="to-" + up, stream=is_stream)
+                    asked = len(upstream.requests)
+                    r = repeating.post(client.path(ask), client.request(ask))
+                    assert len(upstream.requests) > asked, "it was asked"
+                    where = (up, n, way, client.name, is_stream, r.status_code)
+                    assert "canary" not in r.text + str(r.headers), (where, r.text[:1500])
+                    told += "[redacted]" in r.text
+    assert told, "some of them say what the upstream said"
+    rows = repeating.get("/sluice/v1/requests?limit=500", headers=repeating.auth(ADMIN)).text
+    assert "canary" not in rows
+
+
+def test_googles_list_and_events_of_pictures_repeat_no_credential(repeating, upstream):
+    """What passes in pieces that are no frames: the credential is cut wherever it may be."""
+    key = "Kcanary/google+1234567"
+    body = escaped([*BEGUN["google"], *failures("google", "bad key %s, %s" % (key, key))]).encode()
+    for how in ("bytes", 7, 40, "whole"):
+        upstream.play(stream([body], "application/json", how))
+        r = repeating.post("/v1beta/models/to-google:streamGenerateContent", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]})
+        assert r.status_code == 200 and "canary" not in r.text and r.text.count("[redacted]") == 2, r.text
+        assert len(r.json()) == 2
+    chat = "Kcanary/chat+1234567"
+    events = framed("chat", [{"type": "image_generation.partial_image", "b64_json": "QUFB"}, {"type": "error", "error": {"message": "bad key " + chat}}], escaped)
+    for how in ("events", "bytes"):
+        upstream.play(stream(events, "text/event-stream", how))
+        r = repeating.post("/v1/images/generations", {"model": "to-chat", "prompt": "x", "stream": True})
+        assert r.status_code == 200 and "QUFB" in r.text and "canary" not in r.text and "[redacted]" in r.text, r.text
+    upstream.play(stream([b"no: ", chat.encode()], "text/plain", "bytes"))
+    r = repeating.post("/v1/audio/speech", {"model": "to-chat", "input": "x", "voice": "y"})
+    assert r.status_code == 200 and r.text == "no: [redacted]", r.text
+
+
+def test_answers_are_no_errors(repeating, upstream):
+    """A model may say what a credential is: only what tells of errors is looked through."""
+    said = "Hcanary/header+7654321"
+    for name, fmt in FORMATS.items():
+        for is_stream in (False, True):
+            upstream.play(answer(fmt, Turn(text=said)))
+            for client in FORMATS.values():
+                ask = Ask(model="to-" + name, stream=is_stream)
+                r = repeating.post(client.path(ask), client.request(ask))
+                assert r.status_code == 200 and (is_stream or said in r.text), (name, client.name, r.text)
 
 
 def test_what_is_shown_while_the_store_is_locked_is_in_the_audit_log_later(start_sluice, scripted):

@@ -2,7 +2,9 @@
 #include "meter/redact.h"
 #include "unit.h"
 
-#define FIELDS "password, API_KEY,token"
+#define FIELDS                                               \
+    "password, API_KEY,token,date of birth,a.b,Stra\xc3\x9f" \
+    "e"
 
 static void check(struct redactor *r, const char *in, const char *expected)
 {
@@ -34,7 +36,24 @@ static const struct {
     {"http://host:80/a@b", "http://host:80/a@b"},
     {"{\"password\":\"x y\",\"n\":1}", "{\"password\":\"[redacted]\",\"n\":1}"},
     {"{\"PassWord\" : \"a\\\"b\"}", "{\"PassWord\" : \"[redacted]\"}"},
-    {"{\"api_key\":5,\"my_token\":\"t\"}", "{\"api_key\":5,\"my_token\":\"t\"}"},
+    {"{\"api_key\":-5.1e3,\"my_token\":\"t\"}", "{\"api_key\":\"[redacted]\",\"my_token\":\"t\"}"},
+    {"{\"token\":true, \"token\" : null,\"token\":\n[1,\"]\",{\"a\":[]}],\"x\":1}",
+     "{\"token\":\"[redacted]\", \"token\" : null,\"token\":\n\"[redacted]\",\"x\":1}"},
+    {"{\"token\":{\"a\":\"}\\\"\",\"b\":{}},\"x\":1}", "{\"token\":\"[redacted]\",\"x\":1}"},
+    {"{\"token\":{\"a\":\"cut off", "{\"token\":\"[redacted]\""},
+    {"{\"t\\u006fken\":\"x\",\"\\u0054OKEN\":2}",
+     "{\"t\\u006fken\":\"[redacted]\",\"\\u0054OKEN\":\"[redacted]\"}"},
+    {"{\"date of birth\":\"x\",\"a.b\":\"y\",\"stra\xc3\x9f"
+     "e\":\"z\",\"STRA\\u00dfE\":1}",
+     "{\"date of birth\":\"[redacted]\",\"a.b\":\"[redacted]\",\"stra\xc3\x9f"
+     "e\":\"[redacted]\",\"STRA\\u00dfE\":\"[redacted]\"}"},
+    {"{\"s\":\"{\\\"token\\\": {\\n \\\"a\\\": \\\"}\\\"},\\\"u\\\":1,\\\"token\\\":7}\"}",
+     "{\"s\":\"{\\\"token\\\": "
+     "\\\"[redacted]\\\",\\\"u\\\":1,\\\"token\\\":\\\"[redacted]\\\"}\"}"},
+    {"say \"token\": it is a word, or \"token\" alone",
+     "say \"token\": it is a word, or \"token\" alone"},
+    {"hush-hus", "[redacted]"}, /* so much of one at the end */
+    {"\"hush\\u002dhush\" hush%2dhush hus\\\\u0068-hush", "\"[redacted]\" [redacted] [redacted]"},
     {"{\"s\":\"{\\\"token\\\":\\\"abc\\\",\\\"u\\\":1}\"}",
      "{\"s\":\"{\\\"token\\\":\\\"[redacted]\\\",\\\"u\\\":1}\"}"},
     {"{\"token\":\"cut off in the mid", "{\"token\":\"[redacted]"},
@@ -78,10 +97,42 @@ START_TEST(known_secrets_alone)
     struct str plain = STR("sk-0123456789abcdefXYZ stays, too short too");
     check_str(redact_known(a, plain, known, 3), plain);
     ck_assert_ptr_eq(redact_known(a, plain, known, 3).p, plain.p);
-    check_text(redact_known(a, STR("hush-hush-hush, hush-hus"), known, 3),
-               "[redacted]-hush, hush-hus");
+    check_text(redact_known(a, STR("hush-hush-hush, hush-hu"), known, 3),
+               "[redacted]-hush, hush-hu");
+    /* so much of one gives it away */
+    check_text(redact_known(a, STR("cut off: hush-hus"), known, 3), "cut off: [redacted]");
+    check_text(redact_known(a, STR("hush-hus, and on"), known, 3), "hush-hus, and on");
+    check_text(redact_known(a, STR("hush\\u002dhu\\\\u0073h hush%2Dhush"), known, 3),
+               "[redacted] [redacted]");
+    const struct str longer[] = {STR_INIT("key-0001"), STR_INIT("key-00012"),
+                                 STR_INIT("a/b+c/d+e")};
+    check_text(redact_known(a, STR("key-00012"), longer, 3), "[redacted]");
+    check_text(redact_known(a, STR("a\\/b+c\\/d\\u002Be"), longer, 3), "[redacted]");
     check_text(redact_known(a, STR_NONE, known, 3), "");
     arena_free(a);
+}
+END_TEST
+
+/* Wherever a text is cut, what waits begins a secret, and nothing that went before shows any of it. */
+START_TEST(pieces_wait_for_what_follows)
+{
+    static const struct str texts_of[] = {STR_INIT("a hush-hush b"),
+                                          STR_INIT("a hush\\u002dhush b"),
+                                          STR_INIT("hush-hu hush-hush"), STR_INIT("nothing\\")};
+    const struct str known[] = {STR_INIT("hush-hush"), STR_INIT("short")};
+    for (size_t i = 0; i < ARRAY_LEN(texts_of); i++)
+        for (size_t cut = 0; cut <= texts_of[i].n; cut++) {
+            struct arena *a = arena_new();
+            struct str head = str_first(texts_of[i], cut);
+            size_t waits = redact_open(head, known, ARRAY_LEN(known));
+            ck_assert_uint_le(waits, head.n);
+            struct str sent = redact_known(a, str_first(head, head.n - waits), known, 2),
+                       rest = redact_known(a, str_skip(texts_of[i], head.n - waits), known, 2),
+                       whole = redact_known(a, texts_of[i], known, 2);
+            check_str(str_cat(a, sent, rest), whole);
+            arena_free(a);
+        }
+    ck_assert_uint_eq(redact_open(STR("nothing of it "), known, ARRAY_LEN(known)), 0);
 }
 END_TEST
 
@@ -100,4 +151,4 @@ START_TEST(bytes_that_are_no_text_pass)
 END_TEST
 
 UNIT_MAIN("redact", what_looks_like_a_secret_goes, a_pattern_of_the_operator_goes_too,
-          known_secrets_alone, bytes_that_are_no_text_pass)
+          known_secrets_alone, pieces_wait_for_what_follows, bytes_that_are_no_text_pass)

@@ -301,6 +301,94 @@ START_TEST(reports_an_error_that_comes_first)
 }
 END_TEST
 
+struct suspects {
+    struct stream_scan *scan;
+    struct buf good, bad;
+};
+
+static void sort_out(void *arg, struct str bytes)
+{
+    struct suspects *x = arg;
+    buf_str_add(x->scan->is_error ? &x->bad : &x->good, bytes);
+}
+
+/* Whatever the cuts, a frame that tells of an error is forwarded whole, and as such. */
+START_TEST(tells_which_frames_are_of_errors)
+{
+    static const struct {
+        enum wire_id wire;
+        const char *good, *bad, *rest;
+        bool has_error;
+    } rows[] = {
+        {WIRE_CHAT, TEXT_CHUNK, "data: {\"error\":{\"message\":\"no\"}}\n\n", "", true},
+        {WIRE_CHAT, TEXT_CHUNK,
+         "data: {\"id\":\"c\",\"error\" : {\"message\":\"no\"},\"choices\":[]}\n\n", DONE, false},
+        {WIRE_CHAT, TEXT_CHUNK USAGE_CHUNK, "event: x\ndata: {\"object\":\"error\"}\n\n", DONE,
+         false},
+        {WIRE_CHAT, TEXT_CHUNK "data: {\"error\" : null,\"choices\":[]}\n\n" STOP_CHUNK DONE, "",
+         "", false},
+        {WIRE_CHAT, "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\"\"}}]}\n\n", "", "",
+         false},
+        {WIRE_RESPONSES, "data: {\"type\":\"response.created\",\"response\":{\"error\":null}}\n\n",
+         "data: {\"type\":\"response.failed\",\"response\":{\"status_details\":\"no\"}}\n\n", "",
+         true},
+        {WIRE_ANTHROPIC, "event: ping\ndata: {\"type\":\"ping\"}\n\n",
+         "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n", "", true},
+        {WIRE_GEMINI, "data: {\"usageMetadata\":{}}\r\n\r\n",
+         "data: {\"usageMetadata\":{},\"error\":{}}\r\n\r\n", "data: {}\r\n\r\n", false},
+        {WIRE_OLLAMA, "{\"done\":false}\n", "{\"error\":\"no\"}\n", "", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[1000];
+        size_t n = (size_t)snprintf(text, sizeof text, "%s%s%s", rows[i].good, rows[i].bad,
+                                    rows[i].rest);
+        char good[1000];
+        (void)snprintf(good, sizeof good, "%s%s", rows[i].good, rows[i].rest);
+        for (size_t step = 1; step <= n; step++) {
+            struct stream_scan s;
+            struct suspects x = {.scan = &s};
+            buf_init(&x.good, 4096);
+            buf_init(&x.bad, 4096);
+            stream_scan_init(&s, wire_of(rows[i].wire), false, 4096);
+            for (size_t at = 0; at < n; at += step)
+                stream_scan_push(&s, str_first(str_n(text + at, n - at), step), sort_out, &x);
+            stream_scan_end(&s, sort_out, &x);
+            ck_assert_msg(str_eq(buf_str(&x.good), str_of(good)) &&
+                              str_eq(buf_str(&x.bad), str_of(rows[i].bad)) &&
+                              s.has_error == rows[i].has_error,
+                          "row %zu, step %zu: good %.*s bad %.*s", i, step, (int)x.good.n, x.good.p,
+                          (int)x.bad.n, x.bad.p);
+            stream_scan_done(&s);
+            buf_done(&x.good);
+            buf_done(&x.bad);
+        }
+    }
+}
+END_TEST
+
+/* One too large to wait for goes in pieces, each of them known for what it is. */
+START_TEST(a_giant_error_is_known_in_each_piece)
+{
+    static char text[9000];
+    struct stream_scan s;
+    struct suspects x = {.scan = &s};
+    size_t head = (size_t)snprintf(text, sizeof text, TEXT_CHUNK "data: {\"error\":\"");
+    memset(text + head, 'x', 6000);
+    (void)snprintf(text + head + 6000, 1000, "\"}\n\n" TEXT_CHUNK);
+    buf_init(&x.good, 9000);
+    buf_init(&x.bad, 9000);
+    stream_scan_init(&s, wire_of(WIRE_CHAT), false, 512);
+    for (size_t at = 0, n = strlen(text); at < n; at += 100)
+        stream_scan_push(&s, str_first(str_n(text + at, n - at), 100), sort_out, &x);
+    stream_scan_end(&s, sort_out, &x);
+    ck_assert(str_eq(buf_str(&x.good), STR(TEXT_CHUNK TEXT_CHUNK)));
+    ck_assert_uint_eq(x.bad.n + x.good.n, strlen(text));
+    stream_scan_done(&s);
+    buf_done(&x.good);
+    buf_done(&x.bad);
+}
+END_TEST
+
 START_TEST(finds_bytes_wherever_they_stand)
 {
     char hay[300]; /* several of the widest blocks, and what is left behind them */
@@ -325,6 +413,8 @@ int main(void)
     tcase_add_test(t, lets_giant_frames_through_unread);
     tcase_add_test(t, gives_the_first_delta_a_role);
     tcase_add_test(t, reports_an_error_that_comes_first);
+    tcase_add_test(t, tells_which_frames_are_of_errors);
+    tcase_add_test(t, a_giant_error_is_known_in_each_piece);
     tcase_add_test(t, finds_bytes_wherever_they_stand);
     tcase_add_test(t, counts_pictures_at_any_cut);
     tcase_add_test(t, tells_what_was_said_at_any_cut);

@@ -70,7 +70,7 @@ export const settingsZh: Record<string, string> = {
   log_clients: '在请求日志中记录客户端的地址和 User-Agent',
   log_json: '以 JSON 输出日志行',
   log_level: '从哪个级别开始记录：debug、info、warn 或 error',
-  log_redact_fields: '从保留的正文和错误中去除其文本的 JSON 成员，以逗号分隔',
+  log_redact_fields: '从保留的正文和错误中去除其值的 JSON 成员，以逗号分隔，最多 64 个',
   log_redact_pattern: '还要从中去除的内容，扩展正则表达式',
   login_lockout_max_ms: '最长锁定时间',
   login_lockout_ms: '地址首次被锁定的时间，每次加倍',
