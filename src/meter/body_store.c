@@ -66,6 +66,7 @@ struct body_store {
     struct file files[2]; /* of successes, of errors */
     unsigned next_file;
     uint64_t next_tidy_ms;
+    int64_t total; /* of all files, when they were looked at last, and written since */
 };
 
 void body_set_free(struct body_set *b)
@@ -161,15 +162,23 @@ static bool make_dir(const char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
-/* The file that takes records of this class, a new one when the day or the old one is full. */
-static bool ready_file(struct body_store *s, struct file *f, bool is_error, int64_t now_ms)
+/* Files go as a whole: the less one holds, the more of the rest may stay. */
+static int64_t most_of_file(const struct body_limits *limits)
+{
+    int64_t part = limits->max_bytes / 8;
+    return limits->max_bytes > 0 && part < MAX_FILE ? part : MAX_FILE;
+}
+
+/* The file that takes a record of this class, a new one when the day or the old one is full. */
+static bool ready_file(struct body_store *s, struct file *f, bool is_error, int64_t most,
+                       int64_t now_ms)
 {
     struct buf when;
     char day[16], path[4096];
     buf_init(&when, 64);
     clock_rfc3339(&when, now_ms);
     (void)snprintf(day, sizeof day, "%.10s", when.p);
-    if (f->fd >= 0 && f->at < MAX_FILE && strncmp(f->name, day, 10) == 0) {
+    if (f->fd >= 0 && f->at < most && strncmp(f->name, day, 10) == 0) {
         buf_done(&when);
         return true;
     }
@@ -201,52 +210,6 @@ static bool write_whole(int fd, const void *p, size_t n)
         n -= (size_t)done;
     }
     return true;
-}
-
-/* Appends the record; where says how to find it. */
-static bool write_bodies(struct body_store *s, const struct job *j, struct redactor *r,
-                         const struct body_limits *limits, char where[96])
-{
-    struct head h = {.magic = "SLB1"};
-    struct buf all;
-    buf_init(&all, MAX_TOTAL);
-    for (size_t i = 0; i < BODY_N; i++) {
-        size_t from = all.n;
-        redact(r, buf_str(&j->bodies->v[i]), j->bodies->secrets, j->bodies->n_secrets, &all);
-        bool is_whole = j->bodies->size[i] <= j->bodies->v[i].n &&
-                        all.n - from <= (size_t)limits->each_bytes;
-        if (all.n - from > (size_t)limits->each_bytes)
-            all.n = from + (size_t)limits->each_bytes;
-        h.kept[i] = (uint32_t)(all.n - from);
-        /* what lost its secrets has another length: whole is what says so */
-        bool says_cut = j->bodies->size[i] > h.kept[i];
-        h.size[i] = is_whole ? h.kept[i] : says_cut ? j->bodies->size[i] : h.kept[i] + 1u;
-    }
-    memcpy(h.request_id, j->record.request_id, sizeof h.request_id);
-    uLongf packed = compressBound(all.n);
-    unsigned char *out = malloc(packed + sizeof h);
-    if (!out)
-        abort();
-    static const char nothing[1];
-    const void *text = all.p ? all.p : nothing;
-    bool ok = !buf_failed(&all) &&
-              compress2(out + sizeof h, &packed, text, all.n, Z_BEST_SPEED) == Z_OK;
-    buf_done(&all);
-    h.packed = (uint32_t)packed;
-    h.crc = (uint32_t)crc32(0, out + sizeof h, (uInt)packed);
-    memcpy(out, &h, sizeof h);
-    bool is_error = j->record.status >= 400;
-    struct file *f = &s->files[is_error];
-    ok = ok && ready_file(s, f, is_error, clock_wall_ms());
-    if (ok) {
-        (void)snprintf(where, 96, "%s:%lld", f->name, (long long)f->at);
-        ok = write_whole(f->fd, out, packed + sizeof h);
-        f->at += (int64_t)(packed + sizeof h);
-        if (!ok) /* half a record at the end: nothing is written behind it */
-            close_file(f);
-    }
-    free(out);
-    return ok;
 }
 
 /* The same extra with one more member. */
@@ -329,7 +292,9 @@ static void drop_file(struct body_store *s, const char *name)
     (void)rmdir(path); /* when it was the day's last */
 }
 
-static void tidy(struct body_store *s, const struct body_limits *limits, bool drops_all)
+/* most: bytes that all may take, where they are limited. */
+static void tidy(struct body_store *s, const struct body_limits *limits, int64_t most,
+                 bool drops_all)
 {
     size_t n;
     struct found *v = list_files(s->dir, &n);
@@ -340,13 +305,79 @@ static void tidy(struct body_store *s, const struct body_limits *limits, bool dr
         bool is_error = strstr(v[i].name, "/error-") != NULL;
         bool is_old = limits->days > 0 && v[i].end_ms < now - limits->days * 86400000;
         bool is_gone = v[i].end_ms < usage_log_floor_ms(s->usage, is_error);
-        bool is_much = limits->max_bytes > 0 && total > limits->max_bytes;
+        bool is_much = limits->max_bytes > 0 && total > most;
         if (!drops_all && !is_old && !is_gone && !is_much)
             continue;
         drop_file(s, v[i].name);
         total -= v[i].size;
     }
+    s->total = total;
     free(v);
+}
+
+static void make_room(struct body_store *s, const struct body_limits *limits, int64_t bytes)
+{
+    if (limits->max_bytes > 0 && s->total + bytes > limits->max_bytes)
+        tidy(s, limits, limits->max_bytes - bytes, false);
+}
+
+enum written {
+    WRITTEN,
+    WRITE_FAILED,
+    TOO_LARGE /* alone more than all may take */
+};
+
+/* Appends the record; where says how to find it. */
+static enum written write_bodies(struct body_store *s, const struct job *j, struct redactor *r,
+                                 const struct body_limits *limits, char where[96])
+{
+    struct head h = {.magic = "SLB1"};
+    struct buf all;
+    buf_init(&all, MAX_TOTAL);
+    for (size_t i = 0; i < BODY_N; i++) {
+        size_t from = all.n;
+        redact(r, buf_str(&j->bodies->v[i]), j->bodies->secrets, j->bodies->n_secrets, &all);
+        bool is_whole = j->bodies->size[i] <= j->bodies->v[i].n &&
+                        all.n - from <= (size_t)limits->each_bytes;
+        if (all.n - from > (size_t)limits->each_bytes)
+            all.n = from + (size_t)limits->each_bytes;
+        h.kept[i] = (uint32_t)(all.n - from);
+        /* what lost its secrets has another length: whole is what says so */
+        bool says_cut = j->bodies->size[i] > h.kept[i];
+        h.size[i] = is_whole ? h.kept[i] : says_cut ? j->bodies->size[i] : h.kept[i] + 1u;
+    }
+    memcpy(h.request_id, j->record.request_id, sizeof h.request_id);
+    uLongf packed = compressBound(all.n);
+    unsigned char *out = malloc(packed + sizeof h);
+    if (!out)
+        abort();
+    static const char nothing[1];
+    const void *text = all.p ? all.p : nothing;
+    bool ok = !buf_failed(&all) &&
+              compress2(out + sizeof h, &packed, text, all.n, Z_BEST_SPEED) == Z_OK;
+    buf_done(&all);
+    h.packed = (uint32_t)packed;
+    h.crc = (uint32_t)crc32(0, out + sizeof h, (uInt)packed);
+    memcpy(out, &h, sizeof h);
+    bool is_error = j->record.status >= 400;
+    struct file *f = &s->files[is_error];
+    const int64_t size = (int64_t)(packed + sizeof h);
+    if (limits->max_bytes > 0 && size > limits->max_bytes) {
+        free(out);
+        return TOO_LARGE;
+    }
+    make_room(s, limits, size);
+    ok = ok && ready_file(s, f, is_error, most_of_file(limits) - size + 1, clock_wall_ms());
+    if (ok) {
+        (void)snprintf(where, 96, "%s:%lld", f->name, (long long)f->at);
+        ok = write_whole(f->fd, out, packed + sizeof h);
+        f->at += size;
+        s->total += size;
+        if (!ok) /* half a record at the end: nothing is written behind it */
+            close_file(f);
+    }
+    free(out);
+    return ok ? WRITTEN : WRITE_FAILED;
 }
 
 /* ---- the thread ---- */
@@ -370,14 +401,15 @@ static void run_job(struct body_store *s, struct job *j)
     struct redactor *r = redactor_ref(s->redactor);
     pthread_mutex_unlock(&s->lock);
     if (!j->bodies) {
-        tidy(s, &limits, true);
+        tidy(s, &limits, 0, true);
     } else {
-        bool ok = write_bodies(s, j, r, &limits, where);
-        if (ok)
+        enum written done = write_bodies(s, j, r, &limits, where);
+        if (done == WRITTEN)
             j->record.extra = extra_with(j->record.extra, where);
         else
             atomic_fetch_add_explicit(&s->shed, 1, memory_order_relaxed);
-        set_refused(s, !ok); /* then loops send nothing, until the next look */
+        if (done != TOO_LARGE)
+            set_refused(s, done != WRITTEN); /* then loops send nothing, until the next look */
         usage_log_put(s->usage, s->ring, &j->record);
     }
     redactor_unref(r);
@@ -387,13 +419,15 @@ static void look_after(struct body_store *s)
 {
     struct body_limits limits;
     uint64_t now = clock_mono_ms();
-    if (now < s->next_tidy_ms)
-        return;
-    s->next_tidy_ms = now + TIDY_MS;
     pthread_mutex_lock(&s->lock);
     limits = s->limits;
     pthread_mutex_unlock(&s->lock);
-    tidy(s, &limits, false);
+    if (now < s->next_tidy_ms) {
+        make_room(s, &limits, 0); /* the limit may be another one now */
+        return;
+    }
+    s->next_tidy_ms = now + TIDY_MS;
+    tidy(s, &limits, limits.max_bytes, false);
     atomic_store(&s->is_refused, false);
 }
 

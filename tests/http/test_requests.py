@@ -462,6 +462,36 @@ def test_bodies_go_by_age_and_by_size(start_sluice, scripted, tmp_path):
     assert there(s, "r-endbodies")
 
 
+def test_bodies_never_take_more_than_they_may(start_sluice, scripted):
+    """Room is made before a record is written, so that its line in the log comes when the rest has gone."""
+    most = 100_000
+    s = start_sluice(with_bodies(scripted.origin, log_bodies_max_bytes=most, log_body_max_bytes=200_000))
+    files = lambda: [p.stat().st_size for p in (s.folder / "data" / "bodies").rglob("*") if p.is_file()]  # noqa: E731
+    for n in range(16):
+        ask(s, random.randbytes(10_000).hex(), request_id="r-much%04d" % n)
+        assert one(s, "r-much%04d" % n)["has_bodies"]
+        assert sum(files()) <= most, files()
+    kept = [n for n in range(16) if body(s, "r-much%04d" % n, "client-request").status_code == 200]
+    assert len(kept) >= 4 and kept == list(range(16 - len(kept), 16)), kept  # the newest: an eighth of it goes at once
+    ask(s, random.randbytes(180_000).hex()[:190_000], request_id="r-toomuch0")
+    assert one(s, "r-toomuch0")["has_bodies"] is False and sum(files()) <= most
+    assert s.call("PATCH", "/sluice/v1/settings/log_bodies_max_bytes", {"value": 30_000}, headers=s.auth(ADMIN)).status_code == 200
+    wait_for(lambda: sum(files()) <= 30_000, "a lower limit holds at once")
+
+
+def test_values_of_any_kind_go(start_sluice, scripted):
+    s = start_sluice(with_bodies(scripted.origin, log_redact_fields="ssn,secret,date of birth,a.b,straße"))
+    text = (r'{"model":"echo","messages":[{"role":"user","content":"{\"ssn\": 1234567, \"n\":1}"}],"metadata":{"ssn":123456789,"secret":["arr1",{"x":"arr2"}],'
+            r'"SECRET" : {"a":"nested","b":[1]},"ssn":"escaped","date of birth":"y2000","a.b":true,"straße":"s-1","kept":"yes","ssn":null}}')
+    s.post("/v1/chat/completions", text.encode(), headers={"X-Request-Id": "r-anykind0"})
+    kept = json.loads(body_when(s, "r-anykind0", "client-request")["text"])
+    gone = "[redacted]"
+    assert json.loads(kept["messages"][0]["content"]) == {"ssn": gone, "n": 1}
+    assert kept["metadata"] == {"ssn": None, "secret": gone, "SECRET": gone, "date of birth": gone, "a.b": gone, "straße": gone, "kept": "yes"}
+    for secret in ("123456", "arr1", "arr2", "nested", "escaped", "y2000", "s-1"):
+        assert secret not in json.dumps(kept), secret
+
+
 def test_long_bodies_are_cut(start_sluice, scripted):
     s = start_sluice(with_bodies(scripted.origin, log_body_max_bytes=1000))
     r = ask(s, "x" * 5000, request_id="r-toolong0")
@@ -490,7 +520,8 @@ def test_a_folder_that_refuses_bodies_loses_nothing_else(start_sluice, scripted)
         assert one(s, "r-inthewa%d" % n)["has_bodies"] is False
 
 
-@pytest.mark.parametrize("name,value", [("log_bodies", "some"), ("log_redact_pattern", "(open")])
+@pytest.mark.parametrize("name,value", [("log_bodies", "some"), ("log_redact_pattern", "(open"), ("log_redact_fields", 'a,b"c'), ("log_redact_fields", "a\\b"),
+                                        ("log_redact_fields", "a\tb"), ("log_redact_fields", ",".join("f%d" % n for n in range(65)))])
 def test_settings_are_checked(logged, name, value):
     r = logged.call("PATCH", "/sluice/v1/settings/" + name, {"value": value}, headers=logged.auth(ADMIN))
     assert r.status_code == 400 and r.json()["error"]["param"] == name, r.text
