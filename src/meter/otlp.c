@@ -7,6 +7,7 @@
 #include "version.h"
 #include "wire/wires.h"
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -361,6 +362,20 @@ static void attr_int(struct jw *w, const char *key, int64_t v)
     jw_object_end(w);
 }
 
+static void attr_double(struct jw *w, const char *key, double v) /* nothing of NaN */
+{
+    if (isnan(v))
+        return;
+    jw_object(w);
+    jw_kv_cstr(w, "key", key);
+    jw_key(w, "value");
+    jw_object(w);
+    jw_key(w, "doubleValue");
+    jw_double(w, v);
+    jw_object_end(w);
+    jw_object_end(w);
+}
+
 static void attr_text(struct jw *w, const char *key, struct str v) /* nothing of an empty one */
 {
     if (v.n)
@@ -475,7 +490,11 @@ static void write_request(struct jw *w, const struct trace_record *r)
     attr_str(w, "gen_ai.operation.name", str_of(otel_operation(r->op)));
     attr_text(w, "gen_ai.provider.name", str_of(otel_provider(r->kind.n ? r->kind.p : "")));
     attr_text(w, "gen_ai.request.model", r->model);
-    attr_text(w, "gen_ai.response.model", r->upstream_model);
+    attr_double(w, "gen_ai.request.temperature", r->asked.temperature);
+    attr_double(w, "gen_ai.request.top_p", r->asked.top_p);
+    attr_known(w, "gen_ai.request.max_tokens", r->asked.max_tokens);
+    if (r->n_attempts)
+        attr_text(w, "gen_ai.response.model", r->attempts[r->n_attempts - 1].answered);
     attr_known(w, "gen_ai.usage.input_tokens", u->input_total);
     attr_known(w, "gen_ai.usage.output_tokens", u->output_total);
     attr_known(w, "gen_ai.usage.cache_read.input_tokens", u->cache_read);
@@ -509,6 +528,7 @@ static void write_attempt(struct jw *w, const struct trace_record *r, size_t i)
     attr_str(w, "gen_ai.operation.name", str_of(otel_operation(r->op)));
     attr_text(w, "gen_ai.provider.name", str_of(otel_provider(t->kind.n ? t->kind.p : "")));
     attr_text(w, "gen_ai.request.model", t->model);
+    attr_text(w, "gen_ai.response.model", t->answered);
     attr_text(w, "server.address", t->host);
     if (t->port)
         attr_int(w, "server.port", t->port);
@@ -581,7 +601,7 @@ struct points {
 };
 
 /* Labels under their names of the conventions. */
-static void attr_label(struct jw *w, const struct metric_label *l)
+static void attr_label(struct jw *w, const struct metric *m, const struct metric_label *l)
 {
     static const char *const names[][2] = {
         {"gen_ai_operation_name", "gen_ai.operation.name"},
@@ -601,6 +621,9 @@ static void attr_label(struct jw *w, const struct metric_label *l)
             return;
         }
     attr_str(w, l->name, l->value);
+    /* the conventions' way to say it; which error it was, sluice_request_errors tells */
+    if (m->otel && strcmp(l->name, "outcome") == 0 && !str_is(l->value, "ok"))
+        attr_str(w, "error.type", STR("_OTHER"));
 }
 
 static void open_point(struct points *p, const struct metric *m, const struct metric_label *l,
@@ -611,7 +634,7 @@ static void open_point(struct points *p, const struct metric *m, const struct me
     jw_key(p->w, "attributes");
     jw_array(p->w);
     for (size_t i = 0; i < n; i++)
-        attr_label(p->w, &l[i]);
+        attr_label(p->w, m, &l[i]);
     jw_array_end(p->w);
     if (m->kind != METRIC_GAUGE)
         kv_long(p->w, "startTimeUnixNano", p->start_ns);

@@ -1,6 +1,8 @@
 #include "meter/trace.h"
 #include "base/codec.h"
 
+#define MAX_STATES 32 /* members of a tracestate */
+
 static bool is_hex(struct str s) /* lower case only: the standard says so */
 {
     for (size_t i = 0; i < s.n; i++)
@@ -45,10 +47,56 @@ void trace_write(const struct trace_ids *ids, const uint8_t span[8], char *out)
     hex_encode(out + 53, &flags, 1);
 }
 
+/* Level 2: a vendor's name, small letters, digits and some signs. */
+static bool is_state_key(struct str key)
+{
+    if (key.n == 0 || key.n > 256)
+        return false;
+    for (size_t i = 0; i < key.n; i++) {
+        char c = key.p[i];
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!is_plain && (i == 0 || !c || !strchr("_-*/@", c)))
+            return false;
+    }
+    return true;
+}
+
+static bool is_state_value(struct str value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] < ' ' || value.p[i] > '~' || value.p[i] == '=')
+            return false;
+    return value.n > 0 && value.n <= 256;
+}
+
+static struct str without_blanks(struct str s)
+{
+    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = str_skip(s, 1);
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+/* https://www.w3.org/TR/trace-context-2/#tracestate-header: members key=value, of each key one; nothing between two commas is none. */
 bool trace_state_is_fine(struct str h)
 {
-    for (size_t i = 0; i < h.n; i++)
-        if (h.p[i] < ' ' || h.p[i] > '~')
+    struct str keys[MAX_STATES], one, key;
+    size_t n = 0;
+    if (h.n > 512)
+        return false;
+    while (h.n) {
+        h = str_cut(h, ',', &one);
+        one = without_blanks(one);
+        if (one.n == 0)
+            continue;
+        struct str value = str_cut(one, '=', &key);
+        if (n == MAX_STATES || key.n == one.n || !is_state_key(key) || !is_state_value(value))
             return false;
-    return h.n > 0 && h.n <= 512 && memchr(h.p, '=', h.n) != NULL;
+        for (size_t i = 0; i < n; i++)
+            if (str_eq(keys[i], key))
+                return false;
+        keys[n++] = key;
+    }
+    return n > 0;
 }

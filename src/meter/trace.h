@@ -17,6 +17,10 @@ bool trace_parse(struct str header, struct trace_ids *out) MUST_USE;
 void trace_write(const struct trace_ids *ids, const uint8_t span[8], char *out);
 bool trace_state_is_fine(struct str header) MUST_USE; /* a tracestate that may be passed on */
 
+struct trace_asked {                /* how the model was to answer */
+    double temperature, top_p;      /* NaN: not said */
+    int64_t max_tokens;             /* -1 */
+};
 /* One request that ended, in an arena of its own. Times are monotonic nanoseconds. */
 struct trace_attempt {
     uint8_t span[8];
@@ -25,12 +29,14 @@ struct trace_attempt {
     uint64_t start_ns, end_ns;
     int status;                     /* 0: no answer */
     const char *fault;              /* "": its answer was taken */
+    struct str answered;            /* the model that answered, as the answer calls it; empty: it does not, or there was none */
 };
 struct trace_record {
     struct arena *arena;
     struct trace_ids ids;
     struct str state;               /* tracestate */
-    struct str request_id, key_id, model, upstream, kind, upstream_model, error_code, path;
+    struct str request_id, key_id, model, upstream, kind, error_code, path;
+    struct trace_asked asked;
     enum op op;
     enum wire_id client;
     enum ir_stop stop;

@@ -277,6 +277,8 @@ const char *trace_id(const struct relay *rl);                  /* NULL: none */
 void trace_attempt(struct relay *rl);
 size_t trace_span(const struct relay *rl);                     /* the attempt that trace_attempt_end ends */
 void trace_set_span(struct relay *rl, size_t span);
+void trace_answered(struct relay *rl, struct str model);       /* what the attempt's answer calls its model */
+void trace_answer(struct relay *rl, struct str json);          /* the same from its first bytes */
 void trace_attempt_end(struct relay *rl, const char *fault);   /* a literal, or rl->error_code; "": it was taken */
 size_t trace_headers(const struct relay *rl, struct http_header *h, size_t max);
 void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns);
@@ -334,12 +336,12 @@ void note_open(struct relay *rl);                             /* it is not yet *
 void note_failed(struct relay *rl, const struct err *e, const char *fault); /* it failed */
 void note_error(struct relay *rl, const struct err *e);       /* what the client is told */
 struct str note_mask(struct relay *rl, struct str text);      /* without the credentials that the upstream got: some repeat them */
-void note_put(struct relay *rl, struct usage_record *u);      /* hands the record over, with what there is to say beside it */
-bool capture_is_wanted(const struct relay *rl);               /* by its key's word, else by the setting */
 /* As note_mask, of what comes piece by piece: what may go out now. What may be the beginning of a credential waits for the next piece. */
 struct str note_mask_piece(struct relay *rl, struct str piece);
 struct str note_mask_rest(struct relay *rl);                  /* what still waits: nothing follows */
 const struct err *note_mask_error(struct relay *rl, const struct err *e); /* as note_mask: e itself, or a copy */
+void note_put(struct relay *rl, struct usage_record *u);      /* hands the record over, with what there is to say beside it */
+bool capture_is_wanted(const struct relay *rl);               /* by its key's word, else by the setting */
 void capture_begin(struct relay *rl);
 void capture_request(struct relay *rl, struct str body);
 void capture_sent(struct relay *rl, struct str body);         /* this and the next when rl->capture is there. Begins the attempt's two */

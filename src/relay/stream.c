@@ -167,6 +167,7 @@ void relay_on_ir_event(void *arg, const struct ir_event *ev)
     switch (ev->kind) {
     case IR_EV_START:
         rl->has_begun = true;
+        trace_answered(rl, ev->model);
         rl->is_opening = rl->up == WIRE_ANTHROPIC && ev->usage.output_total > 0;
         break;
     case IR_EV_PING:
@@ -278,11 +279,14 @@ static void put(void *arg, struct str bytes)
 static void forward(void *arg, struct str bytes)
 {
     struct relay *rl = arg;
-    if (bytes.n == 0)
     if (rl->pass.is_error)
         bytes = note_mask_piece(rl, bytes);
+    if (bytes.n == 0)
         return;
-    relay_begin_stream(rl);
+    if (!rl->is_head_sent) {
+        trace_answer(rl, bytes);
+        relay_begin_stream(rl);
+    }
     if (relay_renames_reasoning(rl))
         edit_reasoning(bytes, put, rl);
     else
@@ -301,13 +305,13 @@ static void first_frame_error(struct relay *rl)
     int status = err_status(&e);
     rl->last_status = status >= 400 ? status : 502;
     rl->last_body = STR_NONE;
+    rl->pass.first_error = STR_NONE;
+    buf_clear(&rl->pass.carry);
+    empty_out(rl);
     if (rl->call) {
         http_call_cancel(rl->call);
         rl->call = NULL;
     }
-    rl->pass.first_error = STR_NONE;
-    buf_clear(&rl->pass.carry);
-    empty_out(rl);
     if (!rl->is_head_sent) {
         relay_attempt_failed(rl, &e, fault_of_reply(rl->last_status, &e), -1);
         return;
@@ -456,10 +460,6 @@ static void nowhere(void *arg, struct str bytes)
     (void)bytes;
 }
 
-void stream_pipe_start(struct relay *rl)
-{
-    stream_scan_init(&rl->pass, wire_of(WIRE_CHAT), false, (size_t)rl->set->max_event_bytes);
-}
 static void pipe_on(void *arg, struct str bytes)
 {
     struct relay *rl = arg;
@@ -468,10 +468,14 @@ static void pipe_on(void *arg, struct str bytes)
     http_reply_body(rl->r, bytes);
 }
 
+void stream_pipe_start(struct relay *rl)
+{
+    stream_scan_init(&rl->pass, wire_of(WIRE_CHAT), false, (size_t)rl->set->max_event_bytes);
+    rl->pass.has_frames = true; /* the head is out: the first one is like any other */
+}
 
 void stream_pipe_bytes(struct relay *rl, struct str bytes)
 {
-    rl->pass.has_frames = true; /* the head is out: the first one is like any other */
     if (rl->pass.wire)
         stream_scan_push(&rl->pass, bytes, pipe_on, rl);
     else if (str_starts_nocase(rl->up_type, STR("text/")))
@@ -527,13 +531,13 @@ void stream_end(struct relay *rl)
                 return;
             }
         }
+        struct str rest = note_mask_rest(rl);
+        if (rest.n)
+            put(rl, rest);
         rl->usage = rl->pass.usage;
         rl->stop = rl->pass.stop;
         if (!rl->is_head_sent) {
             struct err e = ERR_INIT;
-        struct str rest = note_mask_rest(rl);
-        if (rest.n)
-            put(rl, rest);
             err_set(&e, ERR_UPSTREAM, "empty_stream",
                     "The upstream's stream ended before it began");
             rl->last_body = STR_NONE;

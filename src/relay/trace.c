@@ -2,14 +2,19 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "relay/request.h"
+#include <math.h>
+#include <stdlib.h>
 
 #define MAX_ATTEMPTS 16
+#define MAX_MODEL 256
 
 struct trace {
     struct trace_ids ids;
     bool is_recorded; /* a collector gets it */
     struct str state; /* tracestate */
     char text[33];    /* the trace id */
+    struct trace_asked asked;
+    bool has_asked; /* asked was read */
     struct trace_attempt attempts[MAX_ATTEMPTS];
     size_t n_attempts;
     size_t open; /* 1 + the attempt that is under way; 0: none. Of two the one in rl */
@@ -55,6 +60,7 @@ void trace_begin(struct relay *rl)
     }
     struct trace *t = rl->trace = ARENA_NEW(rl->r->arena, struct trace);
     t->ids = ids;
+    t->asked = (struct trace_asked){NAN, NAN, -1};
     t->is_recorded = is_tracing && (ids.flags & TRACE_SAMPLED); /* the caller decided */
     if (ids.has_parent)
         t->state = state_of(rl->r);
@@ -67,11 +73,112 @@ const char *trace_id(const struct relay *rl)
     return rl->trace ? rl->trace->text : NULL;
 }
 
+enum {
+    TEMPERATURE,
+    TOP_P,
+    MAX_TOKENS,
+    ASKED_N,
+    INSIDE = ASKED_N /* an object that holds them: Ollama, Google */
+};
+
+/* In any of the formats: what one has no use for stands in none of its requests. */
+static const struct {
+    const char *key;
+    int what;
+} asked_names[] = {
+    {"temperature", TEMPERATURE},
+    {"top_p", TOP_P},
+    {"topP", TOP_P},
+    {"max_tokens", MAX_TOKENS},
+    {"max_completion_tokens", MAX_TOKENS},
+    {"max_output_tokens", MAX_TOKENS},
+    {"maxOutputTokens", MAX_TOKENS},
+    {"num_predict", MAX_TOKENS},
+    {"options", INSIDE},
+    {"generationConfig", INSIDE},
+    {"generation_config", INSIDE},
+};
+
+static void read_asked(struct trace_asked *out, struct str body, bool is_inside)
+{
+    struct json_want want[ARRAY_LEN(asked_names)];
+    struct json_scan scan;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        want[i] = (struct json_want){.key = asked_names[i].key};
+    if (!json_scan_object(body, want, ARRAY_LEN(want), 0, &scan, NULL))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        struct str value = str_n(body.p + want[i].span.at, want[i].span.n);
+        char text[32];
+        if (!want[i].count)
+            continue;
+        if (asked_names[i].what == INSIDE) {
+            if (!is_inside && str_starts(value, STR("{")))
+                read_asked(out, value, true);
+            continue;
+        }
+        relay_copy_text(text, sizeof text, value);
+        double v = value.n < sizeof text &&
+                           (value.p[0] == '-' || (value.p[0] >= '0' && value.p[0] <= '9'))
+                       ? strtod(text, NULL)
+                       : NAN;
+        if (isnan(v))
+            continue;
+        if (asked_names[i].what == TEMPERATURE)
+            out->temperature = v;
+        else if (asked_names[i].what == TOP_P)
+            out->top_p = v;
+        else if (v >= 0 && v < 1e15)
+            out->max_tokens = (int64_t)v;
+    }
+}
+
+/* Before the first attempt: afterwards the body may be gone. */
+static void note_asked(struct relay *rl)
+{
+    struct trace *t = rl->trace;
+    if (t->has_asked || !t->is_recorded)
+        return;
+    t->has_asked = true;
+    if (rl->spec->shape != RELAY_FORM)
+        read_asked(&t->asked, rl->body, false);
+}
+
+static struct trace_attempt *answering(struct relay *rl)
+{
+    struct trace *t = rl->trace;
+    struct trace_attempt *a = t && t->is_recorded && t->open ? &t->attempts[t->open - 1] : NULL;
+    return a && a->answered.n == 0 ? a : NULL;
+}
+
+void trace_answered(struct relay *rl, struct str model)
+{
+    struct trace_attempt *a = answering(rl);
+    if (a)
+        a->answered = str_dup(rl->r->arena, str_first(model, MAX_MODEL));
+}
+
+void trace_answer(struct relay *rl, struct str json)
+{
+    struct str name = rl->up == WIRE_GEMINI ? STR("\"modelVersion\"") : STR("\"model\""), model;
+    if (!answering(rl))
+        return;
+    for (size_t at; (at = find_bytes(json, name)) < json.n;) {
+        json = str_trim(str_skip(json, at + name.n));
+        if (!str_starts(json, STR(":")))
+            continue; /* a value */
+        if (json_read_string(rl->r->arena, str_trim(str_skip(json, 1)), &model))
+            trace_answered(rl, model);
+        return;
+    }
+}
+
 void trace_attempt(struct relay *rl)
 {
     struct trace *t = rl->trace;
     if (!t || t->n_attempts == MAX_ATTEMPTS)
         return;
+    note_asked(rl);
     const struct upstream *u = rl->target->upstream;
     struct trace_attempt *a = &t->attempts[t->n_attempts++];
     *a = (struct trace_attempt){.upstream = u->name,
@@ -136,6 +243,7 @@ static struct trace_attempt *attempts_dup(struct arena *a, const struct trace *t
         all[i].upstream = str_dup(a, all[i].upstream);
         all[i].model = str_dup(a, all[i].model);
         all[i].host = str_dup(a, all[i].host);
+        all[i].answered = str_dup(a, all[i].answered);
         if (all[i].fault == code)
             all[i].fault = kept_code;
     }
@@ -163,7 +271,7 @@ void trace_end(struct relay *rl, const struct usage_record *u, uint64_t now_ns)
         .model = str_dup(a, rl->model),
         .upstream = target ? str_dup(a, target->upstream->name) : STR_NONE,
         .kind = target ? str_of(target->upstream->kind->id) : STR_NONE,
-        .upstream_model = target ? str_dup(a, target->model) : STR_NONE,
+        .asked = t->asked,
         .error_code = str_dup(a, str_of(rl->error_code)),
         .path = str_dup(a, rl->r->path),
         .op = rl->spec->op,

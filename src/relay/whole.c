@@ -141,6 +141,10 @@ static void pass_whole(struct relay *rl)
         return;
     }
     meter_whole(rl, body);
+    trace_answer(rl, body);
+    /* neither what it took nor why it ended: it may be an error in words of its own */
+    if (rl->spec->shape == RELAY_TALK && rl->stop == IR_STOP_NONE && !ir_usage_known(&rl->usage))
+        body = note_mask(rl, body);
     rl->is_open = responses_runs_on(rl, body);
     rl->is_done = true;
     rl->is_ended = true;
@@ -206,6 +210,7 @@ void whole_reply(struct relay *rl)
     }
     if (ir_usage_known(&res.usage) && rl->mode != REPLY_FOLD) /* events have told it */
         rl->usage = res.usage;
+    trace_answered(rl, res.model);
     rl->n_images = count_parts(&res);
     if (res.choices)
         rl->stop = res.choices->stop;

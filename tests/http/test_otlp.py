@@ -15,7 +15,8 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from test_metrics import ADMIN, scrape, total, with_admin
-from upstream import failure
+from upstream import dump, failure, stream
+from upstream import http as http_reply
 
 CHAT = FORMATS["chat"]
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -147,6 +148,34 @@ def test_a_request_is_a_span_with_its_attempt(traced, collector, upstream):
     assert seen.header("traceparent") == "00-%s-%s-01" % (TRACE, client.span_id.hex()) and seen.header("tracestate") == "rojo=1"
 
 
+def test_what_was_asked_for_and_who_answered(traced, collector, upstream):
+    """By whatever format, whole and streamed; the answer's own name of its model, and none without an answer."""
+    s = traced(otlp_metrics=False)
+    for client, fmt in FORMATS.items():
+        for up, is_stream in [(up, is_stream) for up in {client: 1, "anthropic": 1, "google": 1} for is_stream in (False, True)]:
+            async def script(conn, request, other=FORMATS[up]):
+                play = stream(other.events(Turn(), "u-2026", True), other.stream_type) if other.wants_stream(request) else http_reply(200, dump(other.reply(Turn(), "u-2026")))
+                await play(conn, request)
+
+            upstream.play(script)
+            given, name = Ask(model="to-" + up, stream=is_stream, temperature=0.5, top_p=0.25, max_tokens=77), "req-asked-%s-%s-%d" % (client, up, is_stream)
+            r = s.post(fmt.path(given), fmt.request(given), headers={"X-Request-Id": name})
+            assert r.status_code == 200, r.text
+            a = span_named(collector, name)
+            assert (a["gen_ai.request.temperature"], a["gen_ai.request.top_p"], a["gen_ai.request.max_tokens"]) == (0.5, 0.25, 77), (name, a)
+            assert a["gen_ai.response.model"] == "u-2026", (name, a)
+    upstream.play(failure(CHAT, 400, "no"))
+    assert ask(s, headers={"X-Request-Id": "req-refused"}).status_code == 400
+    a = span_named(collector, "req-refused")
+    assert "gen_ai.response.model" not in a and "gen_ai.request.top_p" not in a and a["gen_ai.request.model"] == "to-chat"
+
+
+def span_named(collector, request_id):
+    """The attributes of a request's span."""
+    return wait_for(lambda: next((a for _, x in collector.spans() if x.kind == SERVER and (a := values(x.attributes))["sluice.request.id"] == request_id), None),
+                    "its span is exported")
+
+
 def test_failed_attempts_and_failover(traced, collector, upstream):
     s = traced()
     upstream.next(failure(CHAT, 503, "busy"))
@@ -205,14 +234,18 @@ def test_metrics_are_sent(traced, collector, upstream):
     s = traced()
     for _ in range(3):
         assert ask(s).status_code == 200
+    upstream.play(failure(CHAT, 400, "no"))
+    assert ask(s).status_code == 400
     s.stop()  # what was counted last is sent at the end
     m = collector.metrics()
     h = m["gen_ai.server.request.duration"]
     assert h.unit == "s" and h.histogram.aggregation_temporality == 2
-    [p] = h.histogram.data_points
+    [p] = [p for p in h.histogram.data_points if "error.type" not in values(p.attributes)]
+    [failed] = [p for p in h.histogram.data_points if "error.type" in values(p.attributes)]
+    assert failed.count == 1 and values(failed.attributes)["outcome"] == "error" and values(p.attributes)["outcome"] == "ok"
     assert p.count == 3 == sum(p.bucket_counts) and len(p.bucket_counts) == len(p.explicit_bounds) + 1
     assert values(p.attributes)["gen_ai.request.model"] == "to-chat" and values(p.attributes)["sluice.upstream"] == "chat"
-    [p] = m["sluice.requests"].sum.data_points
+    [p] = [p for p in m["sluice.requests"].sum.data_points if values(p.attributes)["http.response.status_code"] == "200"]
     assert p.as_double == 3 and m["sluice.requests"].sum.is_monotonic and p.start_time_unix_nano < p.time_unix_nano
     assert m["process.resident_memory"].unit == "By" and m["process.resident_memory"].gauge.data_points[0].as_double > 1 << 20
 

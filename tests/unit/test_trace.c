@@ -45,14 +45,49 @@ END_TEST
 
 START_TEST(states)
 {
+    static const struct {
+        const char *text;
+        bool is_fine;
+    } rows[] = {
+        {"rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", true},
+        {"a=1 , b=2\t,c= 3", true},
+        {"1a@b*c/d_e-f=x y", true},
+        {",a=1,,b=2,", true}, /* nothing between two commas is allowed */
+        {"", false},
+        {" , ", false},
+        {"nothing", false},
+        {"=bad,,a=1", false},
+        {"a=", false},
+        {"a=b=c", false},
+        {"a=1,a=2", false},
+        {"A=1", false},
+        {"_a=1", false},
+        {"a b=1", false},
+        {"a =1", false},
+        {"a=\x01", false},
+        {"a=\xc3\xa9", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        ck_assert_msg(trace_state_is_fine(str_of(rows[i].text)) == rows[i].is_fine, "%s",
+                      rows[i].text);
     char much[600];
     memset(much, 'a', sizeof much);
     much[3] = '=';
-    ck_assert(trace_state_is_fine(STR("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE")));
-    ck_assert(!trace_state_is_fine(STR("")));
-    ck_assert(!trace_state_is_fine(STR("nothing")));
-    ck_assert(!trace_state_is_fine(STR("a=\x01")));
-    ck_assert(!trace_state_is_fine(str_n(much, sizeof much)));
+    ck_assert(trace_state_is_fine(str_n(much, 4 + 256)));
+    ck_assert(!trace_state_is_fine(str_n(much, 4 + 257)));
+    much[3] = 'a';
+    much[256] = '=';
+    ck_assert(trace_state_is_fine(str_n(much, 258)));
+    much[256] = 'a';
+    much[257] = '=';
+    ck_assert(!trace_state_is_fine(str_n(much, 259)));
+    /* 32 members, and no more */
+    size_t n = 0;
+    for (int i = 0; i < 33; i++) {
+        ck_assert(i == 0 || trace_state_is_fine(str_n(much, n)));
+        n += (size_t)snprintf(much + n, sizeof much - n, "%sk%d=1", n ? "," : "", i);
+    }
+    ck_assert(!trace_state_is_fine(str_n(much, n)));
 }
 END_TEST
 
