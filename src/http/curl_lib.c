@@ -32,6 +32,9 @@ static struct { /* NULL: not there */
     CURLMcode (*multi_remove_handle)(CURLM *multi, CURL *easy);
     CURLMcode (*multi_assign)(CURLM *multi, curl_socket_t fd, void *data);
     CURLMsg *(*multi_info_read)(CURLM *multi, int *left);
+    CURLMcode (*multi_perform)(CURLM *multi, int *running);
+    CURLMcode (*multi_poll)(CURLM *multi, struct curl_waitfd *more, unsigned n_more, int ms,
+                            int *n);
     CURLMcode (*multi_socket_action)(CURLM *multi, curl_socket_t fd, int events, int *running);
     struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);
     void (*slist_free_all)(struct curl_slist *list);
@@ -59,6 +62,8 @@ static void load(void)
         {"curl_multi_remove_handle", &lib.multi_remove_handle},
         {"curl_multi_assign", &lib.multi_assign},
         {"curl_multi_info_read", &lib.multi_info_read},
+        {"curl_multi_perform", &lib.multi_perform},
+        {"curl_multi_poll", &lib.multi_poll},
         {"curl_multi_socket_action", &lib.multi_socket_action},
         {"curl_slist_append", &lib.slist_append},
         {"curl_slist_free_all", &lib.slist_free_all},
@@ -176,6 +181,16 @@ CURLMcode curl_multi_assign(CURLM *multi, curl_socket_t fd, void *data)
 CURLMsg *curl_multi_info_read(CURLM *multi, int *left)
 {
     return lib.multi_info_read(multi, left);
+}
+
+CURLMcode curl_multi_perform(CURLM *multi, int *running)
+{
+    return lib.multi_perform(multi, running);
+}
+
+CURLMcode curl_multi_poll(CURLM *multi, struct curl_waitfd *more, unsigned n_more, int ms, int *n)
+{
+    return lib.multi_poll(multi, more, n_more, ms, n);
 }
 
 CURLMcode curl_multi_socket_action(CURLM *multi, curl_socket_t fd, int events, int *running)

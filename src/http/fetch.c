@@ -78,6 +78,8 @@ bool address_is_private(const struct sockaddr *sa)
     return true; /* no other family leads to a public host */
 }
 
+#define CANCEL_MS 20 /* between two looks at whether it is cancelled */
+
 struct run {
     struct arena *arena;
     const struct fetch *fetch;
@@ -113,17 +115,6 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     return buf_failed(&run->head) ? 0 : size * n;
 }
 
-static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
-                       curl_off_t up)
-{
-    const struct run *run = arg;
-    (void)down_total;
-    (void)down;
-    (void)up_total;
-    (void)up;
-    return atomic_load(run->fetch->is_cancelled) ? 1 : 0;
-}
-
 static void set_options(CURL *curl, struct run *run, char *error)
 {
     struct arena *a = run->arena;
@@ -146,11 +137,6 @@ static void set_options(CURL *curl, struct run *run, char *error)
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, run);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, run);
-    if (f->is_cancelled) {
-        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, run);
-    }
     if (f->ca_file.n > 0)
         curl_easy_setopt(curl, CURLOPT_CAINFO, str_z(a, f->ca_file));
     if (has_body) {
@@ -249,12 +235,42 @@ static bool names_private(struct arena *a, struct str text)
     return !url_parse(a, text, &url, NULL) || host_is_private(url.host) || is_odd_number(url.host);
 }
 
+/* One that can be cancelled is looked after between waits. (libcurl calls for its progress once a second.) */
+static CURLcode transfer(CURL *curl, const struct run *run)
+{
+    const struct fetch *f = run->fetch;
+    if (!f->is_cancelled)
+        return curl_easy_perform(curl);
+    CURLcode rc = CURLE_OUT_OF_MEMORY;
+    CURLM *multi = curl_multi_init();
+    int running = 1, left;
+    if (!multi || curl_multi_add_handle(multi, curl) != CURLM_OK)
+        goto out;
+    while (running) {
+        if (atomic_load(f->is_cancelled)) {
+            rc = CURLE_ABORTED_BY_CALLBACK;
+            break;
+        }
+        if (curl_multi_perform(multi, &running) != CURLM_OK)
+            break;
+        if (running)
+            (void)curl_multi_poll(multi, NULL, 0, CANCEL_MS, NULL);
+    }
+    for (const CURLMsg *m; (m = curl_multi_info_read(multi, &left)) != NULL;)
+        if (m->msg == CURLMSG_DONE)
+            rc = m->data.result;
+    (void)curl_multi_remove_handle(multi, curl);
+out:
+    (void)curl_multi_cleanup(multi);
+    return rc;
+}
+
 /* The request, and where it is sent on to: through a proxy each hop is looked at before it is asked for. */
 static CURLcode perform(CURL *curl, struct run *run)
 {
     const struct fetch *f = run->fetch;
     if (f->allow_private || f->proxy.n == 0)
-        return curl_easy_perform(curl);
+        return transfer(curl, run);
     const char *url = str_z(run->arena, f->url), *next = NULL;
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     for (unsigned hops = 0;; hops++) {
@@ -262,7 +278,7 @@ static CURLcode perform(CURL *curl, struct run *run)
             run->is_refused = true;
             return CURLE_COULDNT_CONNECT;
         }
-        CURLcode rc = curl_easy_perform(curl);
+        CURLcode rc = transfer(curl, run);
         if (rc != CURLE_OK || f->max_redirects == 0 ||
             curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &next) != CURLE_OK || !next)
             return rc;

@@ -15,7 +15,7 @@ struct fetch {
     size_t max_bytes;           /* of the reply: beyond it ERR_TOO_LARGE */
     bool allow_private;         /* else loopback, private and link-local addresses are refused after DNS, on the connected socket */
     unsigned max_redirects;     /* each hop checked again; 0: a redirect is the reply */
-    const _Atomic bool *is_cancelled; /* looked at about once a second: ERR_CANCELLED; NULL: never */
+    const _Atomic bool *is_cancelled; /* looked at some fifty times a second: ERR_CANCELLED; NULL: never */
 };
 struct fetched {
     int status;
