@@ -27,6 +27,8 @@ static size_t common_headers(const struct api_call *c, struct http_header *h)
 {
     size_t n = 0;
     h[n++] = (struct http_header){STR("x-request-id"), c->id};
+    if (c->varies_by_origin) /* a cache may not give it to another one's page */
+        h[n++] = (struct http_header){STR("vary"), STR("origin")};
     if (c->cors.n) {
         h[n++] = (struct http_header){STR("access-control-allow-origin"), c->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
@@ -43,7 +45,7 @@ static size_t common_headers(const struct api_call *c, struct http_header *h)
 
 void api_reply(struct api_call *c, int status, const char *content_type, struct str body)
 {
-    struct http_header h[12];
+    struct http_header h[16];
     size_t n = common_headers(c, h);
     if (content_type)
         h[n++] = (struct http_header){STR("content-type"), str_of(content_type)};
@@ -143,6 +145,15 @@ static struct str cors_origin(const struct settings *s, const struct http_req *r
     return STR_NONE;
 }
 
+/* Whether the answer says who may read it, and to others otherwise. */
+static bool varies_by_origin(const struct settings *s, bool is_administrative)
+{
+    if (!s->cors)
+        return false;
+    return is_administrative ? s->admin_cors_origins.n > 0
+                             : s->cors_origins.n > 0 && !str_is(s->cors_origins, "*");
+}
+
 static struct str method_list(struct arena *a, uint32_t allowed)
 {
     struct buf b;
@@ -158,7 +169,7 @@ static struct str method_list(struct arena *a, uint32_t allowed)
 
 static void reply_options(struct api_call *c, uint32_t allowed)
 {
-    struct http_header h[12];
+    struct http_header h[16];
     size_t n = common_headers(c, h);
     struct str methods = method_list(c->r->arena, allowed);
     if (allowed)
@@ -347,6 +358,7 @@ static void on_head(void *arg, struct http_req *r)
     if (surface_for(c)->has_uuids && !str_eq(c->id, http_req_header(r, "x-request-id")))
         c->id = random_uuid(r->arena);
     c->cors = cors_origin(&c->snap->settings, r, is_administrative(c));
+    c->varies_by_origin = varies_by_origin(&c->snap->settings, is_administrative(c));
     if (c->snap->ip_filter && !may_come_in(c, &e)) {
         refuse(c, &e, NULL);
         return;

@@ -32,6 +32,7 @@ struct api_call {            /* one request, in its arena */
     struct control_job *job; /* a control handler at work */
     struct tail_client *tail; /* it listens to the request log */
     struct str cors;         /* Access-Control-Allow-Origin; empty: none */
+    bool varies_by_origin;   /* … and that depends on who asks */
     const struct http_header *extra; /* headers of the answer that a control handler added */
     size_t n_extra;
     enum http_method method; /* of the row: HEAD is served by GET */

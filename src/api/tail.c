@@ -555,8 +555,9 @@ static void tail(struct api_call *c)
                               {STR("cache-control"), STR("no-store")},
                               {STR("x-accel-buffering"), STR("no")},
                               {STR("x-request-id"), c->id},
+                              {STR("vary"), STR("origin")},
                               {STR("access-control-allow-origin"), c->cors}};
-    http_reply_head(r, 200, h, ARRAY_LEN(h) - (c->cors.n == 0), -1);
+    http_reply_head(r, 200, h, c->cors.n ? ARRAY_LEN(h) : ARRAY_LEN(h) - 1, -1);
     if (c->r->method == HTTP_HEAD) {
         http_reply_end(r);
         return;

@@ -212,6 +212,8 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
     if (usage_log_is_degraded(rl->env->usage, loop_now_ms(rl->env->loop)))
         h[n++] = (struct http_header){STR("x-sluice-degraded"), STR("store")};
     if (rl->cors.n) {
+        if (!str_is(rl->cors, "*"))
+            h[n++] = (struct http_header){STR("vary"), STR("origin")};
         h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
     }
@@ -389,9 +391,9 @@ void relay_fail(struct relay *rl, const struct err *e)
     if (rl->is_ended)
         return;
     hedge_end(rl);
+    e = note_mask_error(rl, e);
     (void)snprintf(rl->error_code, sizeof rl->error_code, "%s",
                    e->code[0] ? e->code : err_kind_name(e->kind));
-    e = note_mask_error(rl, e);
     note_error(rl, e);
     if (rl->is_head_sent) {
         stream_break(rl, e);
@@ -400,12 +402,14 @@ void relay_fail(struct relay *rl, const struct err *e)
     rl->is_ended = true;
     rl->is_head_sent = true;
     rl->status = err_status(e);
-    struct http_header h[MAX_KEPT_HEADERS + 1 + ADMISSION_HEADERS];
+    struct http_header h[MAX_KEPT_HEADERS + 2 + ADMISSION_HEADERS];
     size_t n = 0;
     for (size_t i = 0; i < rl->last_headers.n; i++)
         if (!admission_tells(rl) || !is_limit_header(rl->last_headers.v[i].name))
             h[n++] = rl->last_headers.v[i];
     n += admission_headers(rl, h + n);
+    if (rl->cors.n && !str_is(rl->cors, "*"))
+        h[n++] = (struct http_header){STR("vary"), STR("origin")};
     if (rl->cors.n)
         h[n++] = (struct http_header){STR("access-control-allow-origin"), rl->cors};
     relay_reply_error(rl->r, rl->spec->client, e, rl->id, h, n);
@@ -556,12 +560,12 @@ void relay_drop_attempt(struct relay *rl)
     rl->collector = NULL;
     rl->has_content = rl->has_begun = rl->is_done = rl->saw_error_event = false;
     rl->mode = REPLY_NONE;
+    if (rl->failures)
+        rl->failures->mask_open = STR_NONE;
     rl->said = rl->n_images = 0;
     rl->out_headers.n = 0;
 }
 
-    if (rl->failures)
-        rl->failures->mask_open = STR_NONE;
 /* Our credential or our address was refused: not the caller's mistake, so 502, and no word of ours reaches them. */
 static bool is_own_fault(const struct relay *rl)
 {
@@ -595,11 +599,11 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
                           int64_t retry_after_ms)
 {
     const struct upstream *u = rl->target->upstream;
+    e = note_mask_error(rl, e);
     relay_failures(rl)->last = *e;
     rl->last_fault = f;
     rl->failed_attempts++;
     metrics_attempt_failed(rl->env->metrics, u, (unsigned)f);
-    e = note_mask_error(rl, e);
     note_failed(rl, e, fault_name(f));
     rl->last_failed_status = rl->up_status;
     choice_report(rl, f, retry_after_ms);
@@ -913,12 +917,12 @@ static void on_end(void *arg)
         break;
     case REPLY_PIPE:
     case REPLY_NONE:
+        if (rl->mode == REPLY_PIPE)
+            stream_pipe_end(rl);
         rl->is_done = true;
         relay_finish(rl);
         break;
     }
-        if (rl->mode == REPLY_PIPE)
-            stream_pipe_end(rl);
 }
 
 static enum fault fault_of_failure(enum http_failure f)

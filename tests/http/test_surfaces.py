@@ -76,8 +76,18 @@ def test_other_origins_only_where_named(admin):
     assert r.status_code == 204 and not any(h.startswith("access-control") for h in r.headers)
     r = admin.call("OPTIONS", TOKEN, headers={"Origin": "https://panel.example"}, auth=False)
     assert r.status_code == 204 and r.headers["access-control-allow-origin"] == "https://panel.example"
+    # a cache may not give one page's answer to another one's
+    for headers in ({}, {"Origin": "https://evil.example"}, {"Origin": "https://panel.example"}):
+        assert admin.get(TOKEN, headers=headers).headers["vary"] == "origin"
     # the data plane is open to browsers as before
-    assert admin.get("/v1/models", headers={"Origin": "https://evil.example"}).headers["access-control-allow-origin"] == "*"
+    r = admin.get("/v1/models", headers={"Origin": "https://evil.example"})
+    assert r.headers["access-control-allow-origin"] == "*" and "vary" not in r.headers
+    assert admin.call("PATCH", "/sluice/v1/settings/cors_origins", {"value": "https://panel.example"}).status_code == 200
+    body = {"model": "echo", "messages": [{"role": "user", "content": "Hi"}]}
+    for r in (admin.get("/v1/models", headers={"Origin": "https://panel.example"}), admin.post("/v1/chat/completions", body, headers={"Origin": "https://panel.example"}),
+              admin.post("/v1/chat/completions", {**body, "model": "nobody"}, headers={"Origin": "https://panel.example"})):
+        assert r.headers["access-control-allow-origin"] == "https://panel.example" and r.headers["vary"] == "origin", r.text
+    assert admin.get("/v1/models").headers["vary"] == "origin"
 
 
 @pytest.mark.parametrize("setting, value, part", [
