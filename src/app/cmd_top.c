@@ -215,20 +215,34 @@ static void head(struct top *t)
     end_line(t);
 }
 
+/* As many lines as it takes: what does not fit behind the rest begins the next one. */
 static void summary(struct top *t)
 {
     struct sums s = sums_of(json_get(t->series, "series"));
-    cell(
-        t,
-        str_fmt(t->arena,
-                "%s req/s   errors %.1f%%   tokens/s %s in, %s out   latency %s   first token %s   "
-                "cost/h %s   in flight %.0f   streams %.0f",
-                short_number(t, s.requests / t->span), 100 * ratio(s.errors, s.requests),
-                short_number(t, s.in / t->span), short_number(t, s.out / t->span),
-                short_ms(t, ratio(s.busy_ms, s.requests)), short_ms(t, ratio(s.ttft_ms, s.ttft_n)),
-                short_usd(t, s.nanousd / t->span * HOUR, s.unpriced > 0),
-                number(t->series, "in_flight"), number(t->series, "active_streams")),
-        t->width);
+    const struct str parts[] = {
+        str_fmt(t->arena, "%s req/s", short_number(t, s.requests / t->span)),
+        str_fmt(t->arena, "errors %.1f%%", 100 * ratio(s.errors, s.requests)),
+        str_fmt(t->arena, "tokens/s %s in, %s out", short_number(t, s.in / t->span),
+                short_number(t, s.out / t->span)),
+        str_fmt(t->arena, "latency %s", short_ms(t, ratio(s.busy_ms, s.requests))),
+        str_fmt(t->arena, "first token %s", short_ms(t, ratio(s.ttft_ms, s.ttft_n))),
+        str_fmt(t->arena, "cost/h %s", short_usd(t, s.nanousd / t->span * HOUR, s.unpriced > 0)),
+        str_fmt(t->arena, "in flight %.0f", number(t->series, "in_flight")),
+        str_fmt(t->arena, "streams %.0f", number(t->series, "active_streams"))};
+    const struct str gap = STR("   ");
+    struct str line = parts[0];
+    for (size_t i = 1; i < ARRAY_LEN(parts); i++) {
+        if (line.n + gap.n + parts[i].n <= (size_t)t->width) {
+            line = str_cat(t->arena, str_cat(t->arena, line, gap), parts[i]);
+            continue;
+        }
+        cell(t, line, t->width);
+        end_line(t);
+        line = parts[i];
+        if (!has_room(t, 1))
+            return;
+    }
+    cell(t, line, t->width);
     end_line(t);
 }
 

@@ -56,6 +56,8 @@ def test_what_it_costs(node, upstream):
     assert key["cost_nanousd"] == priced["cost_nanousd"] == sum(p["cost_nanousd"] for p in out["series"]) and key["unpriced"] == 1
     text = top(node, "--once").stdout
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert all(re.search(part, text) for part in (r"cost/h \$[0-9]", "in flight [0-9]", "streams [0-9]")), text
+    assert all(len(line) <= 100 for line in text.splitlines() if "req/s" in line or "streams" in line)
     assert "COST/H" in rows["MODEL"] and "$" in rows["to-chat"] and "?" in rows["to-ollama"] and "+" in rows["tests"], text
 
 
