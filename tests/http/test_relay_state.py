@@ -10,7 +10,7 @@ import pytest
 from conftest import basic_config
 from formats import FORMATS
 from formats.common import HELLO, Ask, Turn
-from gateway import read_all, read_answer, wait_for
+from gateway import Sluice, read_all, read_answer, wait_for
 from upstream import answer, chunk, head, held_stream, http, stream
 
 CHAT = "/v1/chat/completions"
@@ -189,10 +189,21 @@ LONG = {
 }
 
 
+@pytest.fixture(scope="module")
+def patient(scripted, calls, tmp_path_factory):
+    """While it works on one of them it looks at no connection."""
+    config = basic_config(scripted.origin)
+    config["server"].update(connect_timeout_ms=200_000)
+    s = Sluice(tmp_path_factory.mktemp("patient"), config, calls)
+    s.http.timeout = 250
+    yield s
+    s.stop()
+
+
 @pytest.mark.parametrize("up", ["anthropic", "google"])  # they need the most rearranging
 @pytest.mark.parametrize("what", LONG)
-def test_long_requests(sluice, upstream, what, up):
-    r = sluice.post(CHAT, {"model": "to-" + up, **LONG[what]})
+def test_long_requests(patient, upstream, what, up):
+    r = patient.post(CHAT, {"model": "to-" + up, **LONG[what]})
     assert r.status_code == 200, r.text
     seen = FORMATS[up].understand(upstream.last) if what == "systems" else None
     if seen:
