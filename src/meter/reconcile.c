@@ -112,7 +112,7 @@ static bool day_of_text(struct arena *a, struct str text, int64_t *day)
 {
     static const char *const ends[] = {"", "Z", ":00"};
     int64_t ms;
-    if (text.n < 10)
+    if (text.n < 10 || (text.n > 10 && text.p[10] != 'T' && text.p[10] != ' '))
         return false;
     if (text.n > 4 && str_ends(text, STR(" UTC")))
         text = str_first(text, text.n - 4);

@@ -123,6 +123,7 @@ START_TEST(what_cannot_be_counted_is_refused)
         {HEAD ",m,0.01,1\n", "date", 1},
         {HEAD "2.1.1970,m,0.01,1\n", "date", 1},
         {HEAD "1970-01-02T25:00:00Z,m,0.01,1\n", "date", 1},
+        {HEAD "1970-01-02-12:00:00,m,0.01,1\n", "date", 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct arena *a = arena_new();

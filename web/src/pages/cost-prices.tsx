@@ -192,7 +192,7 @@ function Bring({ onClose }: { onClose: () => void }) {
                     {r.added > shown && <Text size="xs" c="dimmed" p="xs">+ {count(r.added - shown, language)}</Text>}
                   </div>
                 )}
-                {r.skipped.length > 0 && <details><summary>{words.skippedOnes}</summary><ul className="lines">{r.skipped.slice(0, shown).map((x) => <li key={x.model}>{x.model}: {x.why}</li>)}</ul></details>}
+                {r.skipped.length > 0 && <details><summary>{words.skippedOnes}</summary><ul className="lines">{r.skipped.slice(0, shown).map((x) => <li key={x.model + x.why}>{x.model}: {x.why}</li>)}</ul></details>}
               </Stack>
             )}
           </Loaded>
