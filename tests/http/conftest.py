@@ -153,7 +153,8 @@ def llama_noise():
 
 
 # Files of few tests that take long: first, so that nobody waits for them at the end.
-LONG = ("test_dashboard_pages", "test_injection_strings", "test_dashboard_flows", "test_faults", "test_dashboard_scale", "test_parallel", "test_dashboard_looks")
+LONG = ("test_injection_strings", "test_dashboard_scale", "test_dashboard_lists", "test_faults", "test_dashboard_looks", "test_dashboard_safe", "test_parallel", "test_dashboard_around",
+        "test_dashboard_work", "test_dashboard_flows", "test_dashboard_pages")
 
 
 def pytest_collection_modifyitems(items):

@@ -11,7 +11,7 @@ ADMIN = "sk-dash-0123456789abcdef0123456789abcdef"
 
 def config():
     return {"providers": {"echo": {"type": "echo"}}, "models": {"echo": "echo"},
-            "server": {"admin_password": "a long enough password", "api_keys": [
+            "server": {"admin_password": "a long enough password", "password_memory_bytes": 65536, "api_keys": [
                 {"id": "0a1b2c3f", "key": KEY[::-1], "label": "spare"}, {"id": "0a1b2c3d", "key": KEY, "label": "tests"},
                 {"id": "0a1b2c3e", "key": ADMIN, "label": "expiring", "scopes": ["inference", "models", "admin"]}]}}
 

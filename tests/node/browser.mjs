@@ -8,8 +8,13 @@ export const evil = '<img src=x onerror="window.hit=1"><script>window.hit=1</scr
 const patience = 120_000; // for a machine that does ten other things
 export const title = (name) => name[0].toUpperCase() + name.slice(1);
 
+/** Without motion, which has to be waited for: whoever looks at it asks for it. */
 export async function open(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce', ...options });
+  return { context, ...(await openPage(context)) };
+}
+
+export async function openPage(context) {
   const page = await context.newPage();
   const faults = [];
   page.on('pageerror', (e) => faults.push(e.message));
@@ -17,7 +22,7 @@ export async function open(browser, options = {}) {
   page.on('request', (r) => { if (!r.url().startsWith(origin) && !/^(data|blob):/.test(r.url())) faults.push(`asked ${r.url()}`); });
   page.setDefaultTimeout(patience);
   page.setDefaultNavigationTimeout(patience);
-  return { context, page, faults };
+  return { page, faults };
 }
 
 export async function useKey(page, text) {
@@ -25,18 +30,35 @@ export async function useKey(page, text) {
   await page.getByRole('textbox', { name: 'Admin key' }).fill(text);
 }
 
-export async function signIn(page, path = '/dashboard/') {
+const password = 'a long enough password';
+
+/** With the form, by the key: gone when the page is loaded anew. */
+export async function signInByKey(page, path = '/dashboard/') {
   await page.goto(origin + path);
   await useKey(page, key);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByRole('navigation').waitFor();
 }
 
-/** With the password: a session, so that a page can be loaded anew. */
-export async function signInForGood(page, path = '/dashboard/') {
+/** With the form, by the password: a session of its own. */
+export async function signInByPassword(page, path = '/dashboard/') {
   await page.goto(origin + path);
-  await page.getByRole('textbox', { name: 'Password' }).fill('a long enough password');
+  await page.getByRole('textbox', { name: 'Password' }).fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('navigation').waitFor();
+}
+
+let token = ''; // of the session that the flows share, so that a page is signed in as it loads
+
+/** Opens a page as an owner who has signed in. */
+export async function signIn(page, path = '/dashboard/') {
+  if (!token) {
+    const answer = await fetch(`${origin}/sluice/v1/session`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name: 'admin', password }) });
+    if (!answer.ok) throw new Error(await answer.text());
+    token = answer.headers.getSetCookie().find((c) => c.startsWith('sluice_session=')).split(';')[0].split('=')[1];
+  }
+  await page.context().addCookies([{ name: 'sluice_session', value: token, url: origin, httpOnly: true, sameSite: 'Strict' }]);
+  await page.goto(origin + path);
   await page.getByRole('navigation').waitFor();
 }
 

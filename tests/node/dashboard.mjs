@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
-import { ask, axe, flow, folder, key, open, origin, read, say, signIn, signInForGood, title, until, useKey, visit } from './browser.mjs';
+import { ask, axe, flow, folder, key, open, openPage, origin, read, say, signIn, signInByKey, signInByPassword, title, until, useKey, visit } from './browser.mjs';
 import { advanced, books, holders, kept, policies, ways } from './flows-around.mjs';
 import { cost } from './flows-cost.mjs';
 import { inert } from './flows-inert.mjs';
@@ -14,6 +14,63 @@ import { settings } from './flows-settings.mjs';
 
 const shown = ['', 'requests', 'models', 'models/echo', 'providers', 'providers/echo', 'routing', 'routing?new=combo', 'routing/chains', 'routing/policies', 'routing/policies?new=policy', 'routing/trace?model=echo', 'routing/breakers', 'models?provider=::aliases&alias=', 'providers?new', 'keys', 'keys?new', 'keys/0a1b2c3d', 'orgs', 'orgs?new', 'orgs/users?new', 'cost', 'cost/budgets', 'cost/prices', 'cost/prices?bring', 'cost/reconciliation', 'cost/ledger',
   'playground', 'settings', 'settings/proxies', 'settings/proxies?new', 'settings/addresses', 'settings/limits', 'settings/cache', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/operators?own', 'settings/audit', 'settings/backup', 'start'];
+
+/** Nothing serious for those who see or hear a page otherwise, in light and dark; nothing too wide, nothing cut. */
+async function looksOf(browser, paths) {
+  const found = [];
+  const { id } = (await read('/sluice/v1/requests?limit=1')).data[0] ?? { id: (await say('echo', 'Hello')).headers.get('x-request-id') };
+  const { context, page, faults } = await open(browser, { bypassCSP: true });
+  await signIn(page);
+  await page.addScriptTag({ content: axe });
+  const still = () => page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect?.getComputedTiming().iterations === Infinity));
+  const turn = async (scheme) => { // colours fade into each other
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.waitForFunction((s) => document.documentElement.dataset.mantineColorScheme === s, scheme);
+    await still();
+  };
+  const settled = async (path) => {
+    await page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); })); // it is no longer the page before
+    if (/\bnew|own$|bring|alias=|\/(echo|0a1b2c3d|req_)/.test(path)) await page.getByRole('dialog').locator('form, .facts, .kinds, input').first().waitFor({ state: 'attached' });
+    await page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('[aria-label="Loading"], .mantine-Loader-root'));
+    await still();
+  };
+  const colours = ['color-contrast', 'link-in-text-block'];
+  /** The frame is the same around all pages: it is looked at once. */
+  const look = async (path, how, { only, but }) => {
+    const rules = only ? { runOnly: { type: 'rule', values: only } } : { rules: Object.fromEntries(but.map((r) => [r, { enabled: false }])) };
+    const bad = await page.evaluate(async ([isFirst, how]) => (await window.axe.run(isFirst || !document.querySelector('main') ? document : { include: [['main'], ['[data-portal]']].filter(([s]) => document.querySelector(s)) }, { resultTypes: ['violations'], ...how })).violations
+      .filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].any[0]?.message ?? ''} ${v.nodes[0].html.slice(0, 200)}`), [path === paths[0], rules]);
+    found.push(...bad.map((b) => `${path} ${how}: ${b}`));
+    if (folder) await page.screenshot({ path: `${folder}/${path.replace(/[^a-z0-9]+/gi, '_') || 'dashboard'}-${how.replace(' ', '-')}.png` });
+  };
+  for (const path of [...paths, `requests/${id}`]) {
+    await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/${path}`);
+    await settled(path);
+    await look(path, '1440 light', { but: [] });
+    await turn('dark');
+    await look(path, '1440 dark', { only: colours }); // the rest is the same
+    for (const width of [768, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      const excess = () => document.documentElement.scrollWidth - window.innerWidth;
+      await page.waitForFunction(() => document.documentElement.scrollWidth <= window.innerWidth, undefined, { timeout: 20_000 }).catch(() => undefined); // sizes are told a moment later
+      const wide = await page.evaluate(excess);
+      if (wide > 0) found.push(`${path} at ${width}: ${wide} px too wide`);
+      const cut = await page.evaluate(() => [...document.querySelectorAll('main button, main h1, [role=dialog] button')].filter((x) => {
+        const r = x.getBoundingClientRect();
+        let box = x.parentElement;
+        while (box && !/auto|scroll|hidden/.test(getComputedStyle(box).overflowX)) box = box.parentElement;
+        return r.width > 0 && (!box || box === document.body) && r.right > window.innerWidth + 1;
+      }).map((x) => x.outerHTML.slice(0, 120)));
+      found.push(...cut.map((c) => `${path} at ${width}: cut ${c}`));
+    }
+    await look(path, '360 dark', { but: colours }); // which are the same
+    await turn('light');
+    await page.setViewportSize({ width: 1440, height: 900 });
+  }
+  found.push(...faults);
+  await context.close();
+  assert.deepEqual(found, []);
+}
 
 const flows = {
   advanced,
@@ -41,7 +98,7 @@ const flows = {
     await useKey(page, 'sk-wrong');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('That is not it').waitFor();
-    await signIn(page);
+    await signInByKey(page);
     await page.getByText('Nothing is broken').waitFor();
     const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]) + document.documentElement.outerHTML);
     assert.ok(!kept.includes(key), 'the key stands in the page or in a storage');
@@ -305,7 +362,7 @@ const flows = {
       const made = await ask(method ?? 'POST', `/sluice/v1/${path}`, body);
       assert.ok(made.ok, await made.text());
     }
-    await signInForGood(page);
+    await signIn(page);
     await page.keyboard.press('Control+k');
     const box = page.getByRole('combobox', { name: 'Go to' });
     await box.fill('playg');
@@ -347,7 +404,7 @@ const flows = {
     page.on('request', (r) => { if (r.method() === 'GET') asked.add(r.url()); });
     assert.equal((await ask('POST', '/sluice/v1/providers', { name: 'to-rename', type: 'echo' })).status, 201);
     await signIn(page, '/dashboard/requests?status=error');
-    for (const [name, path] of [['Requests', /requests\?status=error&limit=/], ['Dashboard', /metrics\/series\?seconds=300/], ['Models'], ['Providers'], ['Routing', /combos\?limit=10000/], ['Keys'], ['Cost', /costs\?group_by=model&bucket=day&time_zone=/], ['Settings', /settings/], ['Playground']]) {
+    for (const [name, path] of [['Requests', /requests\?status=error&limit=/], ['Dashboard', /metrics\/series\?seconds=300/], ['Models'], ['Providers'], ['Routing', /breakers\?limit=10000/], ['Keys'], ['Cost', /costs\?group_by=model&bucket=day&time_zone=/], ['Settings', /settings/], ['Playground']]) {
       if (name !== 'Requests') await visit(page, name);
       await page.getByRole('button', { name: 'API', exact: true }).click();
       const told = page.getByRole('dialog');
@@ -360,6 +417,17 @@ const flows = {
       await page.keyboard.press('Escape');
       await told.waitFor({ state: 'detached' });
     }
+    // also of what is open beside the page: the first Escape closes what is told, the next one the rest
+    await visit(page, 'Keys');
+    await page.getByRole('row').filter({ hasText: 'tests' }).click();
+    const beside = page.getByRole('dialog', { name: 'tests' });
+    await beside.getByRole('button', { name: 'API', exact: true }).click();
+    await page.getByText(/curl '[^']*\/sluice\/v1\/keys/).first().waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByText(/curl '[^']*\/sluice\/v1\/keys/).first().waitFor({ state: 'detached' });
+    await until(() => beside.getByRole('button', { name: 'API', exact: true }).evaluate((b) => b === document.activeElement));
+    await page.keyboard.press('Escape');
+    await beside.waitFor({ state: 'detached' });
     await visit(page, 'Providers');
     await page.getByRole('button', { name: 'Edit to-rename' }).click();
     await page.getByRole('dialog').getByRole('textbox', { name: 'Name' }).fill('renamed');
@@ -380,56 +448,13 @@ const flows = {
     for (const name of ['renamed', 'openai-compatible']) assert.equal((await ask('DELETE', `/sluice/v1/providers/${name}?cascade=true`)).status, 204);
   },
 
-  /* every page and what opens beside it: nothing serious for those who see or hear it otherwise, in light and dark; nothing too wide */
+  /* every page and what opens beside it */
   async looks({ browser }) {
-    const found = [];
-    const { id } = (await read('/sluice/v1/requests?limit=1')).data[0] ?? { id: (await say('echo', 'Hello')).headers.get('x-request-id') };
-    const { context, page, faults } = await open(browser, { bypassCSP: true, reducedMotion: 'reduce' });
-    await signInForGood(page);
-    await page.addScriptTag({ content: axe });
-    const turn = async (scheme) => { // colours fade into each other
-      await page.emulateMedia({ colorScheme: scheme });
-      await page.waitForFunction((s) => document.documentElement.dataset.mantineColorScheme === s, scheme);
-      await stands();
-    };
-    const settled = () => page.waitForFunction(() => document.querySelector('h1') && !document.querySelector('[aria-label="Loading"]'));
-    const stands = () => page.waitForFunction(() => document.getAnimations().every((a) => a.playState !== 'running' || a.effect?.getComputedTiming().iterations === Infinity));
-    const look = async (path, how, rules) => {
-      const bad = await page.evaluate(async (only) => (await window.axe.run(document, { resultTypes: ['violations'], ...(only && { runOnly: { type: 'rule', values: only } }) })).violations
-        .filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].any[0]?.message ?? ''} ${v.nodes[0].html.slice(0, 200)}`), rules);
-      found.push(...bad.map((b) => `${path} ${how}: ${b}`));
-      if (folder) await page.screenshot({ path: `${folder}/${path.replace(/[^a-z0-9]+/gi, '_') || 'dashboard'}-${how.replace(' ', '-')}.png` });
-    };
-    for (const path of [...shown, `requests/${id}`]) {
-      await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/${path}`);
-      await settled();
-      await page.waitForTimeout(150); // what slides in has begun to
-      await settled();
-      await stands(); // and arrived
-      await look(path, '1440 light');
-      await turn('dark');
-      await look(path, '1440 dark', ['color-contrast', 'link-in-text-block']); // the rest is the same
-      for (const width of [768, 360]) {
-        await page.setViewportSize({ width, height: 800 });
-        const excess = () => document.documentElement.scrollWidth - window.innerWidth;
-        await page.waitForFunction(() => document.documentElement.scrollWidth <= window.innerWidth, undefined, { timeout: 20_000 }).catch(() => undefined); // sizes are told a moment later
-        const wide = await page.evaluate(excess);
-        if (wide > 0) found.push(`${path} at ${width}: ${wide} px too wide`);
-        const cut = await page.evaluate(() => [...document.querySelectorAll('main button, main h1, [role=dialog] button')].filter((x) => {
-          const r = x.getBoundingClientRect();
-          let box = x.parentElement;
-          while (box && !/auto|scroll|hidden/.test(getComputedStyle(box).overflowX)) box = box.parentElement;
-          return r.width > 0 && (!box || box === document.body) && r.right > window.innerWidth + 1;
-        }).map((x) => x.outerHTML.slice(0, 120)));
-        found.push(...cut.map((c) => `${path} at ${width}: cut ${c}`));
-      }
-      await look(path, '360 dark');
-      await turn('light');
-      await page.setViewportSize({ width: 1440, height: 900 });
-    }
-    found.push(...faults);
-    await context.close();
-    assert.deepEqual(found, []);
+    await looksOf(browser, shown.slice(0, shown.indexOf('keys')));
+  },
+
+  async looksBehind({ browser }) {
+    await looksOf(browser, shown.slice(shown.indexOf('keys')));
   },
 
   /* a provider fails while the dashboard is looked at: it says so, and leads to the errors */
@@ -495,9 +520,25 @@ const flows = {
     await again.getByRole('link', { name: 'Look at it' }).click();
     await page.waitForURL((u) => /requests\/req_/.test(u.pathname) && !u.pathname.includes(id));
     await beside.getByText('anthropic → anthropic').waitFor();
+    // a streamed answer: what its events come to, with what became of each value, and the events themselves
+    const streamed = await ask('POST', '/v1/messages', { model: 'far', max_tokens: 77, stream: true, messages: [{ role: 'user', content: 'A question that is streamed' }] });
+    await streamed.text();
+    const other = streamed.headers.get('x-request-id');
+    await until(async () => (await ask('GET', `/sluice/v1/requests/${other}`)).ok);
+    await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/requests/${other}`);
+    await beside.getByText(other).first().waitFor();
+    await beside.getByRole('tab', { name: 'Bodies' }).click();
+    const [came, went] = ['From the provider', 'To the client'].map((name) => beside.getByRole('region', { name, exact: true }));
+    await came.locator('.line[data-is]', { hasText: '"finish_reason"' }).waitFor();
+    await went.locator('.line[data-is]', { hasText: '"stop_reason"' }).waitFor();
+    for (const [where, text] of [['From the provider', '"finish_reason"'], ['From the provider', '"content"'], ['To the client', '"text": "'], ['To the client', '"output_tokens"']]) await fate(where, text, 'mapped');
+    await went.getByText('As sent', { exact: true }).click();
+    await went.locator('.line', { hasText: 'event: message_start' }).waitFor();
+    await came.locator('.line', { hasText: 'data: [DONE]' }).waitFor();
+    assert.equal(await went.locator('.line[data-is]').count(), 0);
+    await came.getByText('Put together', { exact: true }).click();
+    await went.locator('.line[data-is]', { hasText: '"stop_reason"' }).waitFor();
     await page.goto(`${origin}/dashboard/`);
-    await useKey(page, key); // a key is gone with the page
-    await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('Spent today').waitFor();
     await page.getByRole('meter', { name: 'the day' }).waitFor();
   },
@@ -545,7 +586,7 @@ const flows = {
 
   /* the network goes and comes back; a second tab learns of what happens in the first; reload and back on every page */
   async reach({ page, context }) {
-    await signInForGood(page);
+    await signInByPassword(page); // it signs out
     await context.setOffline(true);
     await page.getByText('The server cannot be reached').waitFor();
     await context.setOffline(false);
@@ -658,7 +699,7 @@ const flows = {
   },
 
   async expiry({ page }) {
-    await signIn(page);
+    await signInByKey(page);
     await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
     const mine = (await (await fetch(`${origin}/sluice/v1/keys`, { headers: { authorization: `Bearer ${key}` } })).json()).data.find((k) => k.label === 'expiring');
     await fetch(`${origin}/sluice/v1/keys/${mine.id}`, { method: 'DELETE', headers: { authorization: `Bearer ${key}` } });
@@ -669,17 +710,23 @@ const flows = {
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
 let figures;
 try {
-  for (const name of flow.split(',')) { // each with a browser's memory of its own
+  let context; // of all of them: what was loaded once need not be loaded again
+  for (const name of flow.split(',')) { // each begins with nothing that the one before left in the browser
+    const begun = Date.now();
     console.error(name); // where it was, should it be ended from outside
-    const opened = await open(browser);
+    context ??= (await open(browser)).context;
+    const opened = await openPage(context);
     try {
-      figures = await flows[name]({ ...opened, browser });
+      figures = await flows[name]({ ...opened, context, browser });
       assert.deepEqual(opened.faults, []);
     } catch (e) {
       if (folder) await opened.page.screenshot({ path: `${folder}/failed-${name}.png` }).catch(() => undefined);
       throw new Error(`${name}: ${e.stack}`);
     }
-    await opened.context.close();
+    console.error(`  ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+    await opened.page.evaluate(() => { localStorage.clear(); sessionStorage.clear(); }).catch(() => undefined); // of about:blank
+    await Promise.all(context.pages().map((p) => p.close()));
+    await context.clearCookies();
   }
   console.log(JSON.stringify({ ok: true, figures }));
 } finally {

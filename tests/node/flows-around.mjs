@@ -37,11 +37,20 @@ export async function policies({ page }) {
   assert.deepEqual([now.model, now.key, now.task, now.action, now.target, now.enabled], ['costly*', '0a1b2c3e', 'any', 'route', 'echo', true]);
   assert.equal((await say('costly', 'Hello')).status, 200);
 
+  // under another name: one of the two is there
+  await page.getByRole('button', { name: 'no costly ones', exact: true }).click();
+  await edit.getByRole('textbox', { name: 'Name' }).fill('dear models');
+  await edit.getByText('Under the new name it is made anew').waitFor();
+  await edit.getByRole('button', { name: 'Save', exact: true }).click();
+  await page.getByText('Saved: dear models').waitFor();
+  assert.ok(await isGone('policies/no%20costly%20ones'));
+  const renamed = await read('/sluice/v1/policies/dear%20models');
+  assert.deepEqual([renamed.model, renamed.key, renamed.action, renamed.target], ['costly*', '0a1b2c3e', 'route', 'echo']);
+
   // off, and another that names a task which nothing looks at so far
-  await page.getByRole('switch', { name: 'Enabled no costly ones' }).click({ force: true });
-  await until(async () => !(await read('/sluice/v1/policies/no%20costly%20ones')).enabled);
+  await page.getByRole('switch', { name: 'Enabled dear models' }).click({ force: true });
+  await until(async () => !(await read('/sluice/v1/policies/dear%20models')).enabled);
   await made('policies/by%20task', { task: 'coding', action: 'deny' }, 'PUT');
-  await page.reload();
   await signIn(page, '/dashboard/routing/policies?policy=by%20task'); // a deep link
   const task = page.getByRole('dialog', { name: 'by task' });
   await task.getByRole('link', { name: 'task_routing' }).waitFor();
@@ -108,7 +117,7 @@ export async function holders({ page }) {
 
   // off: its keys open nothing; and what goes with it
   await visit(page, 'Organisations & users');
-  await row.getByText('$0 / $20').waitFor();
+  await row.getByText('$0.00 / $20.00').waitFor();
   await page.getByRole('switch', { name: 'Enabled Acme' }).click({ force: true });
   await until(async () => !(await read('/sluice/v1/orgs/acme')).enabled);
   await page.getByRole('button', { name: 'Delete Acme' }).click();
@@ -157,7 +166,6 @@ export async function ways({ page }) {
 
   // who names it keeps it; without its credentials typed again they stay
   await made('providers', { name: 'through', type: 'openai-compatible', base_url: 'http://127.0.0.1:9/v1', proxy: 'office' });
-  await page.reload();
   await signIn(page, '/dashboard/settings/proxies?proxy=office');
   const edit = page.getByRole('dialog', { name: 'office' });
   await edit.getByRole('link', { name: 'through' }).waitFor();
@@ -277,7 +285,6 @@ export async function advanced({ page }) {
   const now = await read('/sluice/v1/models/tuned');
   assert.deepEqual([now.strategy, now.targets[1].weight, now.targets[0].priority, now.limits.tokens_per_day], ['weighted', 3, 4, 1000]);
 
-  await page.reload();
   await signIn(page, '/dashboard/providers');
   await page.getByRole('button', { name: 'Edit quirky' }).click();
   const provider = page.getByRole('dialog', { name: 'Edit: quirky' });

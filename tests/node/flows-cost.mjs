@@ -116,7 +116,7 @@ export async function cost({ page }) {
 
   // and models say what they cost
   await visit(page, 'Models');
-  await page.getByRole('row').filter({ hasText: 'other' }).getByText('$2000').waitFor();
+  await page.getByRole('row').filter({ hasText: 'other' }).getByText('$2,000.00').waitFor();
   await page.getByRole('cell').getByText('other', { exact: true }).first().click();
   await form.getByRole('textbox', { name: /^Input, \$/ }).fill('0');
   await form.getByRole('textbox', { name: /^Output, \$/ }).fill('0');

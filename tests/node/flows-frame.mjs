@@ -1,7 +1,7 @@
 // What holds on every page: the figures of the first one, another language, the keyboard alone, a path prefix.
 import assert from 'node:assert/strict';
 import { createServer, request as ask1 } from 'node:http';
-import { ask, open, origin, read, say, signIn, signInForGood, until, visit } from './browser.mjs';
+import { ask, open, origin, read, say, signIn, until, visit } from './browser.mjs';
 
 /** Requests, times, tokens and cost of the last minutes: of all, and of the model, provider or key that is picked. */
 export async function overview({ page }) {
@@ -18,17 +18,27 @@ export async function overview({ page }) {
     await figures.getByText(`· ${row}`).waitFor();
   }
   const before = await figures.getByRole('row').filter({ hasText: 'expiring' }).getByRole('cell').nth(1).innerText();
+  // and of the days before, from the ledger
+  await until(async () => (await read('/sluice/v1/costs?bucket=total&group_by=key')).data.some((r) => r.requests >= 3));
+  await figures.getByRole('radiogroup', { name: 'Time' }).getByText('24 h', { exact: true }).click();
+  await page.waitForURL(/span=24h/);
+  const past = page.getByRole('region', { name: 'Last 24 hours' }).first();
+  for (const name of ['Requests an hour', 'Tokens', 'Cost']) await past.getByRole('img', { name: new RegExp(`^${name}: `) }).waitFor();
+  await past.getByRole('button', { name: 'expiring', exact: true }).waitFor();
+  await past.getByText('By model', { exact: true }).click();
+  await past.getByRole('button', { name: 'echo', exact: true }).click();
+  await past.getByText('· echo').waitFor();
+  await past.getByRole('row').filter({ hasText: 'echo' }).getByText(/^\$\d/).waitFor();
+  await past.getByRole('radiogroup', { name: 'Time' }).getByText('5 min', { exact: true }).click();
+  await figures.getByText('By key', { exact: true }).click();
   assert.equal((await say('echo', 'one more')).status, 200);
   await page.waitForFunction((n) => [...document.querySelectorAll('table.sheet tr')].some((r) => r.cells[0]?.innerText.includes('expiring') && r.cells[1].innerText !== n), before); // by itself
 }
 
 /** Every page in Chinese: no text of the English table is left in it. */
-export async function chinese({ page, context, browser }) {
-  await context.addInitScript(() => localStorage.setItem('language', 'zh'));
-  await page.goto(`${origin}/dashboard/`);
-  await page.locator('input[type=password]').fill('a long enough password');
-  await page.keyboard.press('Enter');
-  await page.getByRole('navigation').waitFor();
+export async function chinese({ page, browser }) {
+  await page.addInitScript(() => localStorage.setItem('language', 'zh'));
+  await signIn(page);
   const left = [];
   // names of objects, settings, formats and kinds are what they are in every language, and so are the server's own sentences
   for (const path of ['', 'requests', 'playground', 'models', 'providers', 'routing', 'routing/trace?model=echo', 'routing/policies?new=policy', 'routing/breakers', 'keys?new', 'orgs', 'orgs/users?new', 'cost', 'cost/budgets?new', 'cost/prices', 'cost/reconciliation', 'cost/ledger', 'settings/proxies?new', 'settings/addresses', 'settings/limits', 'settings/cache', 'settings/history', 'settings/sessions', 'settings/operators', 'settings/audit', 'settings/backup', 'start']) {
@@ -62,7 +72,7 @@ export async function chinese({ page, context, browser }) {
 
 /** With no mouse: to a page, into a list, through a form and out again, with the focus in sight. */
 export async function keyboard({ page }) {
-  await signInForGood(page);
+  await signIn(page);
   await page.getByRole('heading', { name: 'Dashboard' }).waitFor();
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute('href')), '#content'); // past the menu
@@ -80,6 +90,14 @@ export async function keyboard({ page }) {
   for (let i = 0; i < 30; i++) { await page.keyboard.press('Tab'); assert.ok(await page.evaluate(() => document.querySelector('[role=dialog]').contains(document.activeElement))); }
   await page.keyboard.press('Escape');
   await form.waitFor({ state: 'detached' });
+  // where the pages are a menu, it takes the focus, and gives it back
+  await page.setViewportSize({ width: 360, height: 740 });
+  const menu = page.getByRole('button', { name: 'Menu' });
+  await menu.focus();
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.activeElement?.closest('nav'));
+  await page.keyboard.press('Escape');
+  await until(() => menu.evaluate((b) => b === document.activeElement && b.getAttribute('aria-expanded') === 'false'));
 }
 
 /** What is opened above a page gives the focus back to what opened it. */
@@ -87,7 +105,7 @@ export async function focus({ page }) {
   const make = async (path, body) => assert.equal((await ask('POST', `/sluice/v1/${path}`, body)).status, 201);
   await make('aliases', { alias: 'to-focus', to: 'echo' });
   await make('budgets', { name: 'to focus', scope: 'all', period: 'month', limit_usd: 90 });
-  await signInForGood(page);
+  await signIn(page);
   const dialog = page.getByRole('dialog').first();
   const button = (name) => page.getByRole('button', { name, exact: true }).first();
   const returns = async (path, opener, key = 'Enter') => {

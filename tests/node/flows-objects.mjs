@@ -8,11 +8,13 @@ const change = async (name, body) => assert.equal((await ask('PATCH', `/sluice/v
 
 export async function objectsAsSeen({ page }) {
   for (const name of ['seen-1', 'seen-2', 'seen-3']) assert.equal((await ask('POST', '/sluice/v1/models', { name, targets: [{ provider: 'echo', upstream_model: 'echo', weight: 7 }] })).status, 201);
+  assert.equal((await ask('POST', '/sluice/v1/aliases', { alias: 'seen-3', to: 'echo' })).status, 201);
   await signIn(page, '/dashboard/models?q=seen-');
   const row = (name) => page.getByRole('row').filter({ hasText: name });
   const flip = (name) => page.getByRole('switch', { name: `Enabled ${name}`, exact: true }).click({ force: true });
   const refused = page.getByRole('alert').filter({ hasText: 'Somebody else changed this meanwhile' });
-  await row('seen-3').waitFor();
+  await row('seen-3').getByText('hidden', { exact: true }).waitFor(); // an alias has its name
+  assert.equal((await ask('DELETE', '/sluice/v1/aliases/seen-3')).status, 204);
 
   // one switch: refused, read again, made with the tag of what was seen, overwritten
   await change('seen-1', { context_tokens: 5000 });
@@ -131,7 +133,6 @@ export async function objectsAsSeen({ page }) {
   await page.getByText('Saved: still restricted').waitFor();
   // nor what no form shows: every limit there is is kept
   assert.equal((await ask('PATCH', `/sluice/v1/keys/${made.id}`, { limits: { ...made.limits, requests_per_hour: 7, tokens_per_day: 9000 } })).status, 200);
-  await page.reload();
   await signIn(page, `/dashboard/keys/${made.id}`);
   await until(async () => (await form.getByRole('textbox', { name: 'Requests an hour' }).inputValue()) === '7');
   await form.getByRole('textbox', { name: 'Requests a minute' }).fill('61');
@@ -194,7 +195,6 @@ export async function marks({ page }) {
   await make('/sluice/v1/models', { name: 'half-free', targets: [{ provider: 'echo', upstream_model: 'gratis' }, { provider: 'resting', upstream_model: 'dear' }] });
   await make('/sluice/v1/prices', { provider: 'resting', model: 'dear', price: { input: 1, output: 1 } });
   await make('/sluice/v1/models', { name: 'at-rest', targets: [{ provider: 'resting', upstream_model: 'echo' }] });
-  await page.reload();
   await signIn(page, '/dashboard/models');
   await row('half-free').waitFor();
   await row('gratis').getByText('free', { exact: true }).waitFor();
@@ -203,7 +203,6 @@ export async function marks({ page }) {
   await page.getByRole('button', { name: 'Test resting' }).click();
   await page.getByText(/^resting: Answered in/).waitFor(); // by one of its models
   assert.equal((await ask('PATCH', '/sluice/v1/providers/resting', { enabled: false })).status, 200);
-  await page.reload();
   await signIn(page, '/dashboard/providers');
   await until(() => page.getByRole('button', { name: 'Test resting' }).isDisabled());
   await visit(page, 'Models');

@@ -1,9 +1,9 @@
 // Operators and one's own password; and two who change the same object at the same time.
 import assert from 'node:assert/strict';
-import { ask, choose, open, origin, read, signInForGood, until } from './browser.mjs';
+import { ask, choose, open, origin, read, signIn, until } from './browser.mjs';
 
 export async function people({ page, context, browser }) {
-  await signInForGood(page, '/dashboard/settings/operators');
+  await signIn(page, '/dashboard/settings/operators');
   await page.getByRole('row', { name: /^admin/ }).getByText('you', { exact: true }).waitFor();
   await page.getByRole('button', { name: 'admin', exact: true }).click();
   const form = page.getByRole('dialog');

@@ -63,7 +63,6 @@ export async function routing({ page }) {
     await form.getByRole('button', { name: 'When one fails' }).click();
   }
   assert.equal((await ask('POST', '/sluice/v1/combos', { name: 'outer', members: [{ model: 'gone/far' }, { model: 'smart' }] })).status, 201);
-  await page.reload();
   await signIn(page, '/dashboard/routing?combo=outer'); // a deep link
   await form.getByText('three, two, one').waitFor();
   await form.getByRole('link', { name: 'Where would it go?' }).click();

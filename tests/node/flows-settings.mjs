@@ -1,6 +1,6 @@
 // Settings: what each may be is said while it is typed, where it stands, back to its default; versions compared and gone back to; backups.
 import assert from 'node:assert/strict';
-import { read, signIn, until, visit } from './browser.mjs';
+import { choose, read, signIn, until, visit } from './browser.mjs';
 
 const value = async (name) => (await read(`/sluice/v1/settings/${name}`)).value;
 
@@ -57,6 +57,22 @@ export async function settings({ page }) {
   await page.waitForURL(/kind=setting/);
   await page.getByRole('button', { name: /^Show changes/ }).first().click();
   await page.locator('.line').first().waitFor();
+  // and finds what happened when, in either order
+  await page.getByLabel('Until', { exact: true }).fill('2020-01-01T00:00');
+  await page.waitForURL(/until=2020|until=2019/);
+  await page.getByText('Nothing found').waitFor();
+  await page.getByRole('button', { name: 'Clear' }).click();
+  await page.getByRole('row').nth(2).waitFor();
+  await until(async () => (await page.getByLabel('Until', { exact: true }).inputValue()) === '');
+  const ids = () => page.getByRole('button', { name: /^Show changes/ }).evaluateAll((all) => all.map((b) => Number(b.getAttribute('aria-label').replace(/\D/g, ''))));
+  const ordered = (by) => until(async () => { const all = await ids(); return all.length > 1 && all.every((n, i) => i === 0 || by(all[i - 1], n)); });
+  await ordered((a, b) => a > b);
+  await choose(page, 'Order', 'Oldest first');
+  await ordered((a, b) => a < b);
+  await page.getByRole('tab', { name: 'History' }).click();
+  await choose(page, 'Who', 'admin');
+  await page.waitForURL(/actor=operator/);
+  await until(async () => (await page.locator('tbody tr').count()) > 0 && (await page.getByRole('cell', { name: 'start', exact: true }).count()) === 0);
 
   // copies
   await page.getByRole('tab', { name: 'Backup' }).click();

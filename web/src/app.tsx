@@ -3,7 +3,7 @@ import { Alert, Loader, useMantineColorScheme } from '@mantine/core';
 import { useDisclosure, useHotkeys } from '@mantine/hooks';
 import { IconBrightness, IconLanguage, IconLogout, IconMenu2, IconPlugConnectedX, IconRipple, IconSearch, IconX } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { Suspense, useEffect, useState } from 'react';
+import { Suspense, useEffect, useRef, useState } from 'react';
 import { Link, Redirect, Route, Switch, useLocation } from 'wouter';
 import { entry } from './api/entry';
 import { onSignedOut } from './api/client';
@@ -46,20 +46,28 @@ function Frame({ name, onSignOut }: { name: string; onSignOut: () => void }) {
   const [location] = useLocation();
   const { setColorScheme } = useMantineColorScheme();
   useHotkeys([['mod+K', palette.toggle], ['Escape', menu.close]], []);
+  const opener = useRef<HTMLButtonElement>(null);
+  const closer = useRef<HTMLButtonElement>(null);
+  const wasMenuOpen = useRef(false);
+  useEffect(() => { // where the pages are a menu, the focus goes into it and comes back
+    if (isMenuOpen) closer.current?.focus();
+    else if (wasMenuOpen.current && document.activeElement?.closest('.shell-side')) opener.current?.focus();
+    wasMenuOpen.current = isMenuOpen;
+  }, [isMenuOpen]);
   useEffect(() => { if (isPaletteOpen) setPalette(true); }, [isPaletteOpen]);
   const isAt = (path: string) => (path === '/' ? location === '/' : location === path || location.startsWith(`${path}/`));
   return (
     <div className="shell" data-menu={isMenuOpen || undefined}>
       <a href="#content" className="skip">{words.skip}</a>
       <header className="shell-head">
-        <button type="button" className="icon-button" onClick={menu.toggle} aria-label={words.menu} aria-expanded={isMenuOpen}><IconMenu2 size={20} /></button>
+        <button type="button" ref={opener} className="icon-button" onClick={menu.toggle} aria-label={words.menu} aria-expanded={isMenuOpen}><IconMenu2 size={20} /></button>
         <span className="brand"><IconRipple size={20} aria-hidden />sluice</span>
         <button type="button" className="icon-button" onClick={palette.open} aria-label={words.search}><IconSearch size={18} /></button>
       </header>
       <nav className="shell-side" aria-label={words.pages}>
         <div className="shell-brand">
           <span className="brand"><IconRipple size={22} aria-hidden />sluice</span>
-          <button type="button" className="icon-button shell-close" onClick={menu.close} aria-label={words.close}><IconX size={20} /></button>
+          <button type="button" ref={closer} className="icon-button shell-close" onClick={menu.close} aria-label={words.close}><IconX size={20} /></button>
         </div>
         <button type="button" className="finder" onClick={palette.open}><IconSearch size={14} aria-hidden />{words.search}<kbd>Ctrl K</kbd></button>
         <div className="shell-links">

@@ -34,7 +34,7 @@ function Themed({ children }: { children: ReactNode }) {
   const { close } = useWords();
   const spoken = useMemo(() => {
     const named = { defaultProps: { closeButtonProps: { 'aria-label': close } } };
-    return mergeThemeOverrides(theme, { components: { Modal: named, Drawer: named, Notification: named } });
+    return mergeThemeOverrides(theme, { components: { Modal: named, Notification: named } });
   }, [close]);
   return <MantineProvider theme={spoken} cssVariablesResolver={variables} defaultColorScheme="auto" getStyleNonce={() => nonce}>{children}</MantineProvider>;
 }

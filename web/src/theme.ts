@@ -21,7 +21,6 @@ export const theme = createTheme({
     Tooltip: { defaultProps: { openDelay: 250, withArrow: true, multiline: true, maw: 360 } },
     // What is closed is gone at once, and does not wait for the frames of a slide: closed while it opened, it would stay in the way, unseen.
     Modal: { defaultProps: { overlayProps: { backgroundOpacity: 0.45 }, transitionProps: { duration: 120, exitDuration: 0 } } },
-    Drawer: { defaultProps: { overlayProps: { backgroundOpacity: 0.25 }, transitionProps: { duration: 120, exitDuration: 0 } } },
   },
 });
 

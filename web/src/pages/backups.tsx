@@ -8,8 +8,9 @@ import { api, take } from '../api/client';
 import { useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
 import { size } from '../parts/format';
+import { Grid } from '../parts/grid';
 import { Guard } from '../parts/guard';
-import { Empty, Failure, Loaded, When } from '../parts/pieces';
+import { Empty, Failure, Loaded, Stamp, When } from '../parts/pieces';
 
 const backups = queryOptions({ queryKey: ['backups'], queryFn: async () => (await take(api.GET('/api/db-backups'))).backups });
 const storage = queryOptions({ queryKey: ['storage'], queryFn: () => take(api.GET('/api/storage/health')) });
@@ -40,22 +41,15 @@ export function Backups() {
       )}
       <Loaded query={made}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconArchive size={36} />} title={words.noBackups} hint={words.noBackupsHint} action={add} /></Paper> : (
-          <Paper withBorder>
-            <Table.ScrollContainer minWidth={620}>
-              <Table fz="sm" verticalSpacing={6}>
-                <Table.Thead><Table.Tr><Table.Th>{words.created}</Table.Th><Table.Th>{words.file}</Table.Th><Table.Th>{words.why}</Table.Th><Table.Th ta="right">{words.sizes}</Table.Th><Table.Th ta="right">{words.providers}</Table.Th><Table.Th aria-label={words.actions} /></Table.Tr></Table.Thead>
-                <Table.Tbody>
-                  {all.map((b) => (
-                    <Table.Tr key={b.id}>
-                      <Table.Td><When iso={b.createdAt} /></Table.Td><Table.Td><span className="mono">{b.filename}</span></Table.Td><Table.Td>{b.reason === 'manual' ? words.byHand : b.reason === 'pre-restore' ? words.beforeRestore : b.reason}</Table.Td>
-                      <Table.Td ta="right" className="num">{size(b.size)}</Table.Td><Table.Td ta="right" className="num">{b.connectionCount}</Table.Td>
-                      <Table.Td ta="right"><Guard><Button size="compact-xs" variant="default" onClick={() => setChosen(b)} aria-label={`${words.restore} ${b.filename}`}>{words.restore}</Button></Guard></Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Table.ScrollContainer>
-          </Paper>
+          <Grid head={[words.created, words.file, words.why, { right: words.sizes }, { right: words.providers }, '']}>
+            {all.map((b) => (
+              <Table.Tr key={b.id}>
+                <Table.Td><Stamp iso={b.createdAt} /></Table.Td><Table.Td><span className="mono">{b.filename}</span></Table.Td><Table.Td>{b.reason === 'manual' ? words.byHand : b.reason === 'pre-restore' ? words.beforeRestore : b.reason}</Table.Td>
+                <Table.Td ta="right" className="num">{size(b.size)}</Table.Td><Table.Td ta="right" className="num">{b.connectionCount}</Table.Td>
+                <Table.Td ta="right"><Guard><Button size="compact-xs" variant="default" onClick={() => setChosen(b)} aria-label={`${words.restore} ${b.filename}`}>{words.restore}</Button></Guard></Table.Td>
+              </Table.Tr>
+            ))}
+          </Grid>
         )}
       </Loaded>
       <Confirm title={words.restoreThis} opened={chosen !== null} busy={restore.isPending} error={restore.error} onClose={() => setChosen(null)} onDo={() => chosen && restore.mutate(chosen.id)} word={words.restore}>

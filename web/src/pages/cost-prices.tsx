@@ -11,7 +11,7 @@ import type { paths } from '../api/schema';
 import { useSpeech, useWords } from '../i18n';
 import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
-import { count, moment, money } from '../parts/format';
+import { count, moment, rate } from '../parts/format';
 import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 import { type Column, VTable } from '../parts/vtable';
@@ -40,10 +40,10 @@ export function Prices() {
   const wanted = text.trim().toLowerCase();
   const rows = useMemo(() => (all.data ?? []).filter((p) => (!source || p.source === source) && p.name.toLowerCase().includes(wanted)), [all.data, source, wanted]);
   const columns = useMemo<Column<Price>[]>(() => [
-    { id: 'model', head: words.model, width: 'minmax(150px, 2fr)', cell: (p) => <><span className="mono">{p.provider}/{p.model}</span> {p.origin === 'file' && <Origin from="file" />}</> },
+    { id: 'model', head: words.model, width: 'minmax(110px, 2fr)', cell: (p) => <><span className="mono" title={`${p.provider}/${p.model}`}>{p.provider}/{p.model}</span> {p.origin === 'file' && <Origin from="file" />}</> },
     { id: 'source', head: words.source, width: 'minmax(90px, 1fr)', from: 420, cell: (p) => words[`source_${p.source as 'list'}`] },
-    { id: 'input', head: words.input, width: '86px', right: true, cell: (p) => money(p.input_nanousd) },
-    { id: 'output', head: words.output, width: '86px', right: true, cell: (p) => money(p.output_nanousd) },
+    { id: 'input', head: words.input, width: 'minmax(64px, 86px)', right: true, cell: (p) => rate(p.input_nanousd) },
+    { id: 'output', head: words.output, width: 'minmax(64px, 86px)', right: true, cell: (p) => rate(p.output_nanousd) },
     { id: 'from', head: words.validFrom, width: 'minmax(110px, 150px)', from: 640, cell: (p) => (p.valid_from ? <span className="status" data-is={p.in_force ? 'fine' : 'warn'} title={moment(p.valid_from, language)}>{moment(p.valid_from, language)}</span> : <span className="dim">{words.always}</span>) },
     { id: 'version', head: words.version, width: 'minmax(90px, 150px)', from: 900, cell: (p) => <span className="mono dim">{p.version}</span> },
     { id: 'note', head: words.note, width: 'minmax(90px, 1.4fr)', from: 1080, cell: (p) => <span className="dim" title={p.note ?? ''}>{p.note}</span> },
@@ -75,8 +75,8 @@ const usd = (nanousd: number | null | undefined) => (nanousd === null || nanousd
 
 /** Before and after, where they differ. */
 function Differs({ before, after }: { before: number | null | undefined; after: number | null | undefined }) {
-  if (usd(before) === usd(after)) return <>{money(after)}</>;
-  return <><del className="dim">{money(before)}</del> → <b style={{ color: (after ?? 0) > (before ?? 0) ? 'var(--bad)' : 'var(--fine)' }}>{money(after)}</b></>;
+  if (usd(before) === usd(after)) return <>{rate(after)}</>;
+  return <><del className="dim">{rate(before)}</del> → <b style={{ color: (after ?? 0) > (before ?? 0) ? 'var(--bad)' : 'var(--fine)' }}>{rate(after)}</b></>;
 }
 
 /** A price of one's own. Those that begin later stand beside the one that holds now. */
@@ -129,7 +129,7 @@ function PriceForm({ p, known, onClose }: { p: Price | null; known: readonly Pri
           {own.length > 0 && (
             <div>
               <Text size="sm" fw={500} mb={4}>{words.ownVersions}</Text>
-              <ul className="changes" style={{ padding: 0 }}>{own.map((k) => <li key={k.id}><span className="changes-what">{k.valid_from ? moment(k.valid_from, language) : words.always}{k.in_force && k.id === own.find((x) => x.in_force)?.id && <span className="tag" style={{ marginLeft: 6 }}>{words.current}</span>}</span><span className="num">{money(k.input_nanousd)} / {money(k.output_nanousd)}</span></li>)}</ul>
+              <ul className="changes" style={{ padding: 0 }}>{own.map((k) => <li key={k.id}><span className="changes-what">{k.valid_from ? moment(k.valid_from, language) : words.always}{k.in_force && k.id === own.find((x) => x.in_force)?.id && <span className="tag" style={{ marginLeft: 6 }}>{words.current}</span>}</span><span className="num">{rate(k.input_nanousd)} / {rate(k.output_nanousd)}</span></li>)}</ul>
             </div>
           )}
           {provider && model && typeof values.input === 'number' && typeof values.output === 'number' && (

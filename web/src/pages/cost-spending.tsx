@@ -8,7 +8,7 @@ import { useLocation, useSearchParams } from 'wouter';
 import { ApiError, apiUrl, credentials } from '../api/client';
 import { beginnings, bounds, type Bucket, type CostRow, type Dim, dims, type Span, spans, summed, useNames, zone } from '../api/costs';
 import { useSpeech, useWords } from '../i18n';
-import { count, counted, money, short } from '../parts/format';
+import { count, counted, money, moneyLike, short } from '../parts/format';
 import { Empty, Loaded } from '../parts/pieces';
 import { download } from '../parts/redact';
 import { type Hatch, type Part, Stacked, Swatch } from '../parts/stacked';
@@ -72,9 +72,10 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
   }), [groups, sort]);
   const total = sums.data?.total_nanousd ?? 0;
   const stated = (sums.data?.data ?? []).reduce((s, r) => ({ n: s.n + r.stated_requests, cost: s.cost + r.stated_nanousd, requests: s.requests + r.requests, input: s.input + r.input_tokens, output: s.output + r.output_tokens }), { n: 0, cost: 0, requests: 0, input: 0, output: 0 });
+  const dollars = useMemo(() => moneyLike(groups.map((g) => g.cost)), [groups]);
   const columns: Column<Group2>[] = [
     ...grouped.map((d, i) => ({ id: d, head: dimWord[d as Dim], width: 'minmax(110px, 1.6fr)', cell: (g: Group2) => <>{i === 0 && <Swatch color={g.color} hatch={g.hatch} />}<span className={d === 'model' ? 'mono' : undefined}>{g.ids[i] === '(none)' ? words.none : nameOf(d as Dim, g.ids[i] ?? '')}</span></> })),
-    { id: 'cost', head: words.cost, width: '92px', right: true, sortable: true, cell: (g) => <b style={{ fontWeight: 600 }}>{money(g.cost)}</b> },
+    { id: 'cost', head: words.cost, width: '92px', right: true, sortable: true, cell: (g) => <b style={{ fontWeight: 600 }}>{dollars(g.cost)}</b> },
     { id: 'share', head: words.share_, width: '64px', right: true, from: 520, cell: (g) => (total > 0 ? `${((100 * g.cost) / total).toFixed(1)} %` : '–') },
     { id: 'requests', head: words.requests, width: '86px', right: true, from: 620, sortable: true, cell: (g) => count(g.requests, language) },
     { id: 'input', head: words.input, width: '76px', right: true, from: 760, sortable: true, cell: (g) => short(g.input, language) },

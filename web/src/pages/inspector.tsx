@@ -1,6 +1,6 @@
 // One request in full: what it was, who was asked and how that went, what became of its body on the way, what it cost; and the
 // ways to send it again or to show it to somebody.
-import { Alert, Badge, Button, Code, Group, Menu, Paper, SimpleGrid, Skeleton, Stack, Switch, Tabs, Text } from '@mantine/core';
+import { Alert, Badge, Button, Code, Group, Menu, Paper, SegmentedControl, SimpleGrid, Skeleton, Stack, Switch, Tabs, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconFileOff, IconLock, IconRepeat, IconShare } from '@tabler/icons-react';
 import { useMutation, useQueries, useQuery } from '@tanstack/react-query';
@@ -151,10 +151,12 @@ function Bodies({ r }: { r: RequestDetail }) {
     onError: (e) => notifications.show({ title: words.notDone, message: e.message, color: 'red' }),
     onSuccess: () => notifications.show({ message: words.bodiesFromNow, color: 'teal' }),
   });
-  const values = got.map((q) => parsed(q.data?.text));
   const sent = useQuery({ ...wayOf(r.id, 'request'), enabled: r.has_bodies && may });
   const back = useQuery({ ...wayOf(r.id, 'response'), enabled: r.has_bodies && may });
   const marks = useMemo(() => [marksOf(sent.data, 'from'), marksOf(sent.data, 'to'), marksOf(back.data, 'from'), marksOf(back.data, 'to')], [sent.data, back.data]);
+  const [isTogether, setTogether] = useState(true);
+  const gathered = [sent.data?.from_gathered, sent.data?.to_gathered, back.data?.from_gathered, back.data?.to_gathered]; // of what came as events
+  const values = got.map((q, i) => gathered[i] ?? parsed(q.data?.text));
   const uncompared = [sent.error, back.error].find((e) => e && !(e instanceof ApiError && e.code === 'not_comparable')) ?? null;
   if (!r.has_bodies) {
     const kept = settings.data?.find((s) => s.name === 'log_bodies');
@@ -170,14 +172,21 @@ function Bodies({ r }: { r: RequestDetail }) {
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="sm">
         {whiches.map((which, i) => {
           const q = got[i];
+          const name = words[`body_${which.replace('-', '_') as 'client_request'}`];
+          const isStream = (gathered[i] ?? null) !== null;
+          const asSent = isStream && !isTogether;
           return (
-            <Paper key={which} withBorder component="section" aria-label={words[`body_${which.replace('-', '_') as 'client_request'}`]}>
-              <Group justify="space-between" px="sm" py={6} style={{ borderBottom: '1px solid var(--mantine-color-default-border)' }}>
-                <Text size="xs" fw={600}>{words[`body_${which.replace('-', '_') as 'client_request'}`]}</Text>
-                <Group gap={6}>{q?.data && <Text size="xs" c="dimmed">{size(q.data.size)}{q.data.truncated && ` · ${words.cut}`}</Text>}{q?.data && <Copy text={q.data.text} />}</Group>
+            <Paper key={which} withBorder component="section" aria-label={name}>
+              <Group justify="space-between" gap="xs" px="sm" py={6} mih={43} style={{ borderBottom: '1px solid var(--mantine-color-default-border)' }}>
+                <Text size="xs" fw={600}>{name}</Text>
+                <Group gap={6}>
+                  {isStream && <SegmentedControl size="xs" aria-label={`${name}: ${words.stream}`} value={isTogether ? 'together' : 'sent'} onChange={(v) => setTogether(v === 'together')}
+                    data={[{ value: 'together', label: words.putTogether }, { value: 'sent', label: words.asSent }]} />}
+                  {q?.data && <Text size="xs" c="dimmed">{size(q.data.size)}{q.data.truncated && ` · ${words.cut}`}</Text>}{q?.data && <Copy text={isStream && isTogether ? JSON.stringify(gathered[i], null, 2) : q.data.text} />}
+                </Group>
               </Group>
-              <div className="vt" style={{ maxHeight: 460, padding: 10 }} tabIndex={0} role="region" aria-label={`${words[`body_${which.replace('-', '_') as 'client_request'}`]}: ${words.bodies}`}>
-                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} retry={() => void q.refetch()} /> : <Body text={q.data?.text ?? ''} value={values[i]} marks={marks[i]} />}
+              <div className="vt" style={{ maxHeight: 460, padding: 10 }} tabIndex={0} role="region" aria-label={`${name}: ${words.bodies}`}>
+                {!q || q.isPending ? <Skeleton height={120} /> : q.error ? <Failure error={q.error} retry={() => void q.refetch()} /> : <Body key={String(asSent)} text={q.data?.text ?? ''} value={asSent ? undefined : values[i]} marks={asSent ? undefined : marks[i]} />}
               </div>
             </Paper>
           );

@@ -1,5 +1,5 @@
 // Client keys: made (and shown once), limited, watched, switched off, revoked.
-import { ActionIcon, Alert, Anchor, Button, Checkbox, Drawer, Fieldset, Group, Modal, MultiSelect, NumberInput, Paper, Select, SimpleGrid, Stack, Switch, TagsInput, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Alert, Anchor, Button, Checkbox, Fieldset, Group, Modal, MultiSelect, NumberInput, Paper, Select, SimpleGrid, Stack, Switch, TagsInput, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconKey, IconPlus, IconSearch, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -10,12 +10,13 @@ import { useNames } from '../api/costs';
 import { lists } from '../api/lists';
 import { useSpeech, useWords } from '../i18n';
 import { useAsSeen } from '../parts/as-seen';
-import { BudgetOf } from '../parts/budget';
+import { BudgetCell, BudgetOf } from '../parts/budget';
 import { Confirm, Snippet } from '../parts/dialogs';
-import { count, local, short } from '../parts/format';
+import { count, local, moment, short } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
+import { Side } from '../parts/side';
 import { UsageOfKey } from '../parts/usage';
 import { useLikelyModel } from '../parts/target';
 import { UseIt } from '../parts/use-it';
@@ -48,13 +49,14 @@ export default function Keys() {
   const nameOf = useNames();
   const used = useMemo(() => new Map(series.data?.keys.map((k) => [k.id, k])), [series.data]);
   const columns = useMemo<Column<Key>[]>(() => [
-    { id: 'label', head: words.label, width: 'minmax(130px, 2.4fr)', cell: (k) => <><b style={{ fontWeight: 600 }}>{k.label || '–'}</b> <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }}>{k.id}</span> <Origin from={k.origin} /></> },
+    { id: 'label', head: words.label, width: 'minmax(150px, 2.6fr)', cell: (k) => <><b style={{ fontWeight: 600 }}>{k.label || '–'}</b> <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }}>{k.id}</span> <Origin from={k.origin} /></> },
     { id: 'owner', head: words.owner, width: 'minmax(90px, 1fr)', from: 900, cell: (k) => <span title={[k.org && nameOf('org', k.org), k.user && nameOf('user', k.user), ...k.tags].filter(Boolean).join(' · ')}>{[k.org && nameOf('org', k.org), k.user && nameOf('user', k.user)].filter(Boolean).join(' / ') || <span style={{ color: 'var(--mantine-color-dimmed)' }}>–</span>} {k.tags.map((t) => <span key={t} className="tag">{t}</span>)}</span> },
     { id: 'scopes', head: words.scopes, width: 'minmax(190px, 1fr)', from: 640, cell: (k) => k.scopes.map((s) => (s === 'admin' ? <span key={s} className="status" data-is="warn">{s}</span> : <span key={s} className="tag">{s}</span>)) },
     { id: 'models', head: words.allowedModels, width: 'minmax(90px, 1fr)', from: 1060, cell: (k) => k.allowed_models.join(', ') || words.all },
     { id: 'limits', head: words.limits, width: 'minmax(90px, 1fr)', from: 960, cell: (k) => { const all = limitNames.filter((n) => (k.limits?.[n] ?? 0) > 0).map((n) => `${short(k.limits?.[n], language)} ${words[`short_${n}`]}`).join(', '); return all ? <span title={all}>{all}</span> : '–'; } },
+    { id: 'budget', head: words.budget, width: 'minmax(110px, 0.9fr)', from: 1120, cell: (k) => <BudgetCell kind="key" id={k.id} /> },
     { id: 'used', head: <span title={`${words.requests} ${words.inFiveMinutes}`}>{words.lately}</span>, width: '96px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests + u.refused, language)}{u.errors + u.refused > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors + u.refused}</span>}</> : '–'; } },
-    { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? <>{isExpired(k) && <span className="status" data-is="bad">{words.expired}</span>} <When iso={k.expires_at} /></> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
+    { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? isExpired(k) ? <span className="status" data-is="bad" title={moment(k.expires_at, language)}>{words.expired}</span> : <When iso={k.expires_at} /> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (k) => <Toggle k={k} /> },
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (k) => <Guard><ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); setDoomed(k); }} aria-label={`${words.delete} ${k.label || k.id}`}><IconTrash size={15} /></ActionIcon></Guard> },
   ], [words, language, used, nameOf]);
@@ -72,9 +74,9 @@ export default function Keys() {
         )}
       </Loaded>
       <NewKey opened={isAdding} onClose={() => setAdding(false)} />
-      <Drawer opened={open !== undefined} onClose={() => go('/keys')} position="right" size="min(620px, 100%)" title={open?.label || open?.id} closeButtonProps={{ 'aria-label': words.close }}>
+      <Side opened={open !== undefined} onClose={() => go('/keys')} size="min(620px, 100%)" title={open?.label || open?.id}>
         {open && <Edited key={open.id} path={pathOf(open.id)} seen={open}><Inside k={open} onDelete={() => setDoomed(open)} /></Edited>}
-      </Drawer>
+      </Side>
       <Confirm path={doomed ? pathOf(doomed.id) : undefined} title={words.deleteKey} opened={doomed !== null} busy={revoke.isPending} error={revoke.error} onClose={() => setDoomed(null)} onDo={() => doomed && revoke.mutate(doomed.id)}>
         <Text><b>{doomed?.label || doomed?.id}</b>: {words.deleteKeyHint}</Text>
       </Confirm>
@@ -132,14 +134,12 @@ function Fields({ d, put }: { d: Draft; put: (change: Partial<Draft>) => void })
         <Group mt={6}>{['inference', 'models', 'admin'].map((s) => <Checkbox key={s} value={s} label={s} />)}</Group>
       </Checkbox.Group>
       <TagsInput label={words.allowedModels} description={words.allowedModelsHint} value={d.allowed} onChange={(allowed) => put({ allowed })} data={(models.data ?? []).slice(0, 500).map((m) => m.name)} limit={50} />
-      <Group grow>
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
         <Select label={words.org} data={(orgs.data ?? []).map((o) => ({ value: o.id, label: o.name || o.id }))} value={d.org || null} onChange={(v) => put({ org: v ?? '' })} clearable searchable />
         <Select label={words.user} data={(users.data ?? []).map((u) => ({ value: u.id, label: u.name || u.id }))} value={d.user || null} onChange={(v) => put({ user: v ?? '' })} clearable searchable />
-      </Group>
-      <Group grow>
         <TagsInput label={words.tags} value={d.tags} onChange={(tags) => put({ tags })} />
         <TextInput type="datetime-local" label={words.expires} value={d.expires} onChange={(e) => put({ expires: e.currentTarget.value })} />
-      </Group>
+      </SimpleGrid>
       {!hasMore ? <Anchor component="button" type="button" size="sm" onClick={() => setMore(true)} ta="left">{words.limitsAndTimes}…</Anchor> : (
         <>
           <Fieldset legend={words.limits} p="sm">

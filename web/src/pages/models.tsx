@@ -8,7 +8,7 @@ import { useLocation, useParams, useSearchParams } from 'wouter';
 import { ask } from '../api/chat';
 import { api, type Provider, type ServedModel, take } from '../api/client';
 import { lists } from '../api/lists';
-import { strategies, type Strategy } from '../api/routing';
+import { routing, strategies, type Strategy } from '../api/routing';
 import { asSeen } from '../api/tags';
 import { useSpeech, useWords } from '../i18n';
 import { Aliases } from '../parts/aliases';
@@ -16,7 +16,7 @@ import { each, Left, useAsSeen } from '../parts/as-seen';
 import { AfterModels } from '../parts/consequences';
 import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
-import { money, said, short, span } from '../parts/format';
+import { rate, said, short, span } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Guard, useMay } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
@@ -36,6 +36,22 @@ function useServed(): (m: ServedModel) => boolean {
     const off = new Set(providers.data?.filter((p) => !p.enabled).map((p) => p.name));
     return (m) => m.enabled && m.targets.some((t) => !off.has(t.provider));
   }, [providers.data]);
+}
+
+/** By name: the combo or alias that requests of a model's name go to instead of to it, as the server goes through names. */
+function useHiding(): (name: string) => string | undefined {
+  const combos = useQuery(routing.combos);
+  const aliases = useQuery(lists.aliases);
+  return useMemo(() => {
+    const makers = new Map<string, string>();
+    const on = (aliases.data ?? []).filter((a) => a.enabled);
+    const names = new Set((combos.data ?? []).filter((c) => c.enabled).map((c) => c.name));
+    const isPattern = (alias: string) => /[*?]/.test(alias);
+    for (const a of on) if (!isPattern(a.alias)) makers.set(a.alias, `${a.alias} → ${a.to}`);
+    for (const n of names) makers.set(n, n);
+    const patterns = on.filter((a) => isPattern(a.alias) && names.has(a.to)).map((a) => ({ like: new RegExp(`^${a.alias.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.')}$`, 'is'), says: `${a.alias} → ${a.to}` }));
+    return (name) => makers.get(name) ?? patterns.find((p) => p.like.test(name))?.says;
+  }, [combos.data, aliases.data]);
 }
 
 /** Who has no key though its kind asks for one. */
@@ -80,6 +96,7 @@ export default function Models() {
   const [doomed, setDoomed] = useState<ServedModel[]>([]);
   const keyless = useKeyless();
   const isServed = useServed();
+  const hiding = useHiding();
   const query = search.toString();
   const at = (path: string) => `${path}${query ? `?${query}` : ''}`;
   const put = (key: string, value: string | null) => setSearch((old) => { const next = new URLSearchParams(old); if (value && value !== '*') next.set(key, value); else next.delete(key); return next; }, { replace: true });
@@ -106,15 +123,15 @@ export default function Models() {
   const columns = useMemo<Column<ServedModel>[]>(() => [
     { id: 'pick', head: <Checkbox size="xs" aria-label={words.pickAll} checked={rows.length > 0 && rows.every((m) => picked.has(m.name))} indeterminate={picked.size > 0 && !rows.every((m) => picked.has(m.name))} onChange={(e) => setPicked(e.currentTarget.checked ? new Set(rows.map((m) => m.name)) : new Set())} />, width: '22px',
       cell: (m) => <Checkbox size="xs" aria-label={`${words.pick} ${m.name}`} checked={picked.has(m.name)} onClick={(e) => e.stopPropagation()} onChange={(e) => pick(m.name, e.currentTarget.checked)} /> },
-    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: isServed(m) ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{m.enabled && !isServed(m) && <span className="status" data-is="warn" title={words.nobodyServesHint}>{words.nobodyServes}</span>}{m.is_free && <span className="status" data-is="fine">{words.free}</span>}</span> },
+    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: isServed(m) ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{m.enabled && !isServed(m) && <span className="status" data-is="warn" title={words.nobodyServesHint}>{words.nobodyServes}</span>}{hiding(m.name) && <span className="tag" title={`${words.hiddenHint} ${hiding(m.name) ?? ''}`}>{words.hidden}</span>}{m.is_free && <span className="status" data-is="fine">{words.free}</span>}</span> },
     { id: 'targets', head: words.targets, width: 'minmax(140px, 2fr)', from: 760, cell: (m) => <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }} title={m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join('\n')}>{m.targets[0] ? `${m.targets[0].provider}/${m.targets[0].upstream_model || m.name}` : '–'}{m.targets.length > 1 && ` +${m.targets.length - 1}`}</span> },
     { id: 'type', head: words.capabilities, width: 'minmax(120px, 1.4fr)', from: 920, cell: (m) => m.capabilities.map((c) => <span key={c} className="tag">{c}</span>) },
     { id: 'context', head: words.context, width: '76px', right: true, from: 620, sortable: true, cell: (m) => <Context m={m} /> },
-    { id: 'in', head: <span title={words.perMillion}>{words.input} $/M</span>, width: '82px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.input_nanousd) },
-    { id: 'out', head: <span title={words.perMillion}>{words.output} $/M</span>, width: '86px', right: true, from: 700, sortable: true, cell: (m) => perMillion(m.output_nanousd) },
+    { id: 'in', head: <span title={words.perMillion}>{words.input} $/M</span>, width: '82px', right: true, from: 700, sortable: true, cell: (m) => rate(m.input_nanousd) },
+    { id: 'out', head: <span title={words.perMillion}>{words.output} $/M</span>, width: '86px', right: true, from: 700, sortable: true, cell: (m) => rate(m.output_nanousd) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (m) => <Toggle m={m} /> },
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '64px', right: true, cell: (m) => <Acts m={m} onDelete={() => setDoomed([m])} /> },
-  ], [words, rows, picked, keyless, isServed, pick]);
+  ], [words, rows, picked, keyless, isServed, hiding, pick]);
   return (
     <Page title={words.models} actions={tab === aliasTab ? undefined : add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
       { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } },
@@ -153,8 +170,6 @@ export default function Models() {
     </Page>
   );
 }
-
-const perMillion = (nanousd: number | null) => (nanousd === null ? '–' : money(nanousd));
 
 function Context({ m }: { m: ServedModel }) {
   const { language } = useSpeech();

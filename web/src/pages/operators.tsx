@@ -13,7 +13,7 @@ import { Confirm } from '../parts/dialogs';
 import { said } from '../parts/format';
 import { Edited } from '../parts/edited';
 import { Failure, Loaded, Origin, When } from '../parts/pieces';
-import { Grid } from './record';
+import { Grid } from '../parts/grid';
 
 const roles = ['viewer', 'member', 'admin', 'owner'] as const;
 type Role = (typeof roles)[number];

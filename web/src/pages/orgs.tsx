@@ -1,5 +1,5 @@
 // Whom client keys belong to: organisations and users, what each may use together, which budgets bind them, and what goes along with them.
-import { ActionIcon, Button, Drawer, Group, Paper, Select, Stack, Switch, Tabs, Text, TextInput } from '@mantine/core';
+import { ActionIcon, Button, Group, Paper, Select, Stack, Switch, Tabs, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconBuildingCommunity, IconCoin, IconPigMoney, IconPlus, IconSearch, IconTrash, IconUsers } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -12,13 +12,14 @@ import type { Org, User } from '../api/objects';
 import { useSpeech, useWords } from '../i18n';
 import { Advanced } from '../parts/advanced';
 import { useAsSeen } from '../parts/as-seen';
-import { BudgetOf } from '../parts/budget';
+import { BudgetCell, BudgetOf } from '../parts/budget';
 import { Those } from '../parts/consequences';
 import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
-import { count, money } from '../parts/format';
+import { count } from '../parts/format';
 import { LimitFields, limitDraft, limitsOf, limitsText } from '../parts/limit-fields';
 import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
+import { Side } from '../parts/side';
 import { TabList } from '../parts/tab-list';
 import { type Column, VTable } from '../parts/vtable';
 import { Guard } from '../parts/guard';
@@ -69,9 +70,9 @@ export default function Orgs() {
           <Paper withBorder><Empty icon={kind === 'org' ? <IconBuildingCommunity size={36} /> : <IconUsers size={36} />} title={kind === 'org' ? words.noOrgs : words.noUsers} hint={kind === 'org' ? words.noOrgsHint : words.noUsersHint} action={add} /></Paper>
         ) : <Holders key={kind} kind={kind} all={found} onOpen={(h) => setSearch({ id: h.id })} onDelete={setDoomed} />}
       </Loaded>
-      <Drawer opened={search.has('new') || open !== undefined} onClose={close} position="right" size="min(620px, 100%)" title={open ? nameOf(open) : kind === 'org' ? words.addOrg : words.addUser} closeButtonProps={{ 'aria-label': words.close }}>
+      <Side opened={search.has('new') || open !== undefined} onClose={close} size="min(620px, 100%)" title={open ? nameOf(open) : kind === 'org' ? words.addOrg : words.addUser}>
         {open ? <Inside key={`${kind} ${open.id}`} kind={kind} h={open} onClose={close} onDelete={() => setDoomed(open)} /> : search.has('new') && <Form key={kind} kind={kind} old={null} onClose={close} />}
-      </Drawer>
+      </Side>
       <Confirm path={doomed ? pathOf(kind, doomed.id) : undefined} title={kind === 'org' ? words.deleteOrg : words.deleteUser} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => { setDoomed(null); remove.reset(); }} onDo={() => doomed && remove.mutate(doomed)}>
         {doomed && <After kind={kind} h={doomed} />}
       </Confirm>
@@ -84,7 +85,6 @@ function Holders({ kind, all, onOpen, onDelete }: { kind: Kind; all: Holder[]; o
   const [text, setText] = useState('');
   const wanted = text.trim().toLowerCase();
   const orgs = useQuery(lists.orgs);
-  const budgets = useQuery(lists.budgets);
   const { run, dialog } = useAsSeen<Holder>({ nameOf, pathOf: (h) => pathOf(kind, h.id), change: (h, enabled) => change(kind, h.id, { enabled }) });
   const rows = useMemo(() => all.filter((h) => `${h.name} ${h.id} ${h.org ?? ''}`.toLowerCase().includes(wanted)), [all, wanted]);
   const dim = { color: 'var(--mantine-color-dimmed)' };
@@ -92,11 +92,8 @@ function Holders({ kind, all, onOpen, onDelete }: { kind: Kind; all: Holder[]; o
     { id: 'name', head: words.name, width: 'minmax(120px, 2fr)', cell: (h) => <span style={{ opacity: h.enabled ? 1 : 0.65 }}><b style={{ fontWeight: 600 }}>{nameOf(h)}</b> {h.name && h.name !== h.id && <span className="mono" style={dim}>{h.id}</span>} <Origin from={h.origin} /></span> },
     ...(kind === 'user' ? [{ id: 'org', head: words.org, width: 'minmax(90px, 1fr)', from: 520, cell: (h: Holder) => (h.org ? orgs.data?.find((o) => o.id === h.org)?.name || h.org : <span style={dim}>–</span>) }] : []),
     { id: 'keys', head: words.keys, width: '64px', right: true, from: 420, cell: (h) => count(h.keys, language) },
-    { id: 'limits', head: words.limits, width: 'minmax(120px, 1.6fr)', from: 700, cell: (h) => { const said = limitsText(h.limits, words, language); return <span title={said}>{said || <span style={dim}>{words.none}</span>}</span>; } },
-    { id: 'budget', head: words.budget, width: 'minmax(120px, 1fr)', from: 860, cell: (h) => {
-      const b = budgets.data?.find((x) => x.enabled && x.scope === kind && x.subject === h.id);
-      return b ? <span className="num" style={b.is_warning ? { color: 'var(--warn-text)' } : undefined}>{money(b.spent_nanousd)} / {money(b.limit_nanousd)}</span> : <span style={dim}>{words.none}</span>;
-    } },
+    { id: 'limits', head: words.limits, width: 'minmax(120px, 1.6fr)', from: 700, cell: (h) => { const said = limitsText(h.limits, words, language); return <span title={said}>{said || <span style={dim}>–</span>}</span>; } },
+    { id: 'budget', head: words.budget, width: 'minmax(120px, 1fr)', from: 860, cell: (h) => <BudgetCell kind={kind} id={h.id} /> },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (h) => <span onClick={(e) => e.stopPropagation()}><Guard><Switch size="xs" checked={h.enabled} onChange={(e) => run([h], e.currentTarget.checked)} aria-label={`${words.enabled} ${nameOf(h)}`} /></Guard></span> },
     { id: 'act', head: <span className="hide">{words.actions}</span>, width: '30px', right: true, cell: (h) => <Guard><ActionIcon variant="subtle" color="red" size="sm" onClick={(e) => { e.stopPropagation(); onDelete(h); }} aria-label={`${words.delete} ${nameOf(h)}`}><IconTrash size={15} /></ActionIcon></Guard> },
   ];

@@ -3,21 +3,23 @@ import { Skeleton } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconHistory, IconRocket } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
-import { Link, useLocation } from 'wouter';
+import { Link, useLocation, useSearchParams } from 'wouter';
 import { lists, seriesOf } from '../api/lists';
 import { problems, told } from '../api/problems';
 import { latest } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { Choice } from '../parts/choice';
-import { changedWords, count, counted, money, said, short, span } from '../parts/format';
+import { actorWords, changedWords, count, counted, money, moneyLike, short, span } from '../parts/format';
 import { requestIdle } from '../parts/idle';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Failure, Loaded, Page, When } from '../parts/pieces';
 import { Spend } from '../parts/spend';
+import type { Dim, PastSpan, Shown } from './overview-past';
 
 // What draws, and what only shows when something failed, comes after the figures.
 const Chart = lazy(() => import('../parts/chart'));
 const RequestList = lazy(() => import('../parts/request-list'));
+const Past = lazy(() => import('./overview-past'));
 
 export default function Overview() {
   const words = useWords();
@@ -125,15 +127,39 @@ function Tiles() {
 }
 
 const step = 5;
-const dims = ['model', 'upstream', 'key'] as const;
-type Dim = (typeof dims)[number];
+const pastSpans: readonly PastSpan[] = ['24h', '7d', '30d', '90d'];
 
-/** The last five minutes: of everything, or of the model, provider or key that was picked below. */
+/** What happened of late, or in the days before: of everything, or of the model, provider or key that was picked. */
 function Figures() {
   const words = useWords();
-  const { language } = useSpeech();
+  const [search, setSearch] = useSearchParams();
   const [dim, setDim] = useState<Dim>('model');
   const [label, setLabel] = useState<string | null>(null);
+  const span = pastSpans.find((s) => s === search.get('span')) ?? '5m';
+  const title = span === '5m' ? words.lastFive : words[`span_${span}`];
+  const series = useQuery(lists.series);
+  const nameOf = (id: string) => (series.data && { model: series.data.models, upstream: series.data.upstreams, key: series.data.keys }[dim].find((r) => r.id === id)?.label) || id;
+  return (
+    <section className="card" aria-label={title}>
+      <div className="card-head">
+        <b>{title}{label !== null && <> · <span className="mono">{nameOf(label)}</span></>} {label !== null && <button type="button" className="quiet" onClick={() => setLabel(null)}>{words.all}</button>}</b>
+        <Choice label={words.time} value={span} onChange={(s) => setSearch(s === '5m' ? {} : { span: s }, { replace: true })} data={[{ value: '5m', label: words.short_5m }, ...pastSpans.map((s) => ({ value: s, label: words[`short_${s}`] }))]} />
+      </div>
+      {span === '5m' ? <Live dim={dim} label={label} onPick={setLabel} by={<By dim={dim} onChange={(d) => { setDim(d); setLabel(null); }} />} />
+        : <Suspense fallback={<Skeleton height={300} />}><Past span={span} dim={dim} label={label} onPick={setLabel} by={<By dim={dim} onChange={(d) => { setDim(d); setLabel(null); }} />} /></Suspense>}
+    </section>
+  );
+}
+
+function By({ dim, onChange }: { dim: Dim; onChange: (dim: Dim) => void }) {
+  const words = useWords();
+  return <div className="card-row"><Choice label={words.groupBy} value={dim} onChange={onChange} data={[{ value: 'model', label: words.byModel }, { value: 'upstream', label: words.byProvider }, { value: 'key', label: words.byKey }]} /></div>;
+}
+
+/** The last five minutes, second by second. */
+function Live({ dim, label, onPick, by }: Shown) {
+  const words = useWords();
+  const { language } = useSpeech();
   const [hasTime, setTime] = useState(false);
   useEffect(() => requestIdle(() => setTime(true)), []);
   const all = useQuery(lists.series);
@@ -161,6 +187,7 @@ function Figures() {
     };
   }, [data]);
   const table = all.data ? { model: all.data.models, upstream: all.data.upstreams, key: all.data.keys }[dim] : [];
+  const dollars = moneyLike(table.map((r) => r.cost_nanousd));
   const decimals = (v: number) => (v >= 10 || Number.isInteger(v) ? short(Math.round(v), language) : String(Number(v.toPrecision(2))));
   const ms = (v: number) => (v === 0 ? '0' : span(Math.round(v * 1000)));
   const charts = [
@@ -170,11 +197,7 @@ function Figures() {
     { title: words.costAMinute, show: (v: number) => money(v).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, ''), lines: [{ name: words.cost, color: '--added', values: cost, isBar: true }] },
   ];
   return (
-    <section className="card" aria-label={words.lastFive}>
-      <div className="card-head">
-        <b>{words.lastFive}{label !== null && <> · <span className="mono">{table.find((r) => r.id === label)?.label || label}</span></>}</b>
-        {label !== null && <button type="button" className="quiet" onClick={() => setLabel(null)}>{words.all}</button>}
-      </div>
+    <>
       <div className="four">
         {charts.map((c) => (
           <div key={c.title}>
@@ -183,18 +206,18 @@ function Figures() {
           </div>
         ))}
       </div>
-      <div className="card-row"><Choice label={words.groupBy} value={dim} onChange={(d) => { setDim(d); setLabel(null); }} data={[{ value: 'model', label: words.byModel }, { value: 'upstream', label: words.byProvider }, { value: 'key', label: words.byKey }]} /></div>
+      {by}
       {table.length === 0 ? <p className="card-text">{words.noTraffic}</p> : (
         <div className="scroll" tabIndex={0} role="region" aria-label={words.lastFive}>
           <table className="sheet">
             <thead><tr><th>{words[dim === 'upstream' ? 'provider' : dim]}</th>{[words.requests, words.errorRate, words.input, words.output, words.cost, words.ttft, words.duration].map((h) => <th key={h} className="right">{h}</th>)}</tr></thead>
             <tbody>
               {table.toSorted((a, b) => b.requests - a.requests).slice(0, 8).map((r) => (
-                <tr key={r.id} className="clickable" aria-selected={label === r.id} onClick={() => setLabel(label === r.id ? null : r.id)}>
+                <tr key={r.id} className="clickable" aria-selected={label === r.id} onClick={() => onPick(label === r.id ? null : r.id)}>
                   <td><button type="button" className="vt-sort mono">{r.label || r.id || words.none}</button></td>
                   <td className="right">{count(r.requests + r.refused, language)}</td>
                   <td className="right" style={r.errors + r.refused ? { color: 'var(--bad)' } : undefined}>{r.errors + r.refused ? `${((100 * (r.errors + r.refused)) / (r.requests + r.refused)).toFixed(1)} %` : '0'}</td>
-                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td><td className="right">{r.unpriced >= r.requests ? '–' : money(r.cost_nanousd)}</td>
+                  <td className="right">{short(r.tokens_in, language)}</td><td className="right">{short(r.tokens_out, language)}</td><td className="right">{r.unpriced >= r.requests ? '–' : dollars(r.cost_nanousd)}</td>
                   <td className="right">{r.ttft_ms > 0 ? ms(r.ttft_ms) : '–'}</td><td className="right">{r.answered_ms > 0 ? ms(r.answered_ms) : '–'}</td>
                 </tr>
               ))}
@@ -203,7 +226,7 @@ function Figures() {
           {table.length > 8 && <p className="card-text">{words.firstOf} {count(table.length, language)}</p>}
         </div>
       )}
-    </section>
+    </>
   );
 }
 
@@ -214,7 +237,7 @@ function Changes() {
       <Head title={words.whatChanged} to="/settings/history" />
       <Loaded query={useQuery(lists.versions)}>
         {(all) => all.length === 0 ? <Empty icon={<IconHistory size={28} />} title={words.none} hint="" />
-          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{changedWords(words, v.what)}</span><span className="dim ell">{said(words, 'actor', v.actor)}</span><When iso={v.at} /></li>)}</ul>}
+          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{changedWords(words, v.what)}</span><span className="dim ell" title={v.actor}>{actorWords(words, v.actor)}</span><When iso={v.at} /></li>)}</ul>}
       </Loaded>
     </section>
   );

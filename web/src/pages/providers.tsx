@@ -1,5 +1,5 @@
 // Providers as cards: what they are, where, with which credential, how they do; and each with the models it has.
-import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Drawer, Group, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Anchor, Badge, Button, Card, Checkbox, Code, Group, Paper, PasswordInput, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Tooltip } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconBuildingWarehouse, IconEye, IconEyeOff, IconPencil, IconPlayerPlay, IconPlus, IconRefresh, IconSearch, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
@@ -21,6 +21,7 @@ import { Mark } from '../parts/mark';
 import { Edited } from '../parts/edited';
 import { ProviderAdvanced, providerMore, providerMoreBody } from '../parts/provider-advanced';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
+import { Side } from '../parts/side';
 import { VTable } from '../parts/vtable';
 import { QuotaMeter } from './routing-breakers';
 
@@ -65,9 +66,9 @@ export default function Providers() {
           </Stack>
         )}
       </Loaded>
-      <Drawer opened={open !== undefined} onClose={() => go('/providers')} position="right" size="min(860px, 100%)" title={open?.name ?? ''} closeButtonProps={{ 'aria-label': words.close }}>
+      <Side opened={open !== undefined} onClose={() => go('/providers')} size="min(860px, 100%)" title={open?.name ?? ''}>
         {open && <Inside p={open} served={served.get(open.name) ?? []} onEdit={() => setEdited(open.name)} onDelete={() => setDoomed(open)} />}
-      </Drawer>
+      </Side>
       {isAdding && <ProviderForm old={null} onClose={() => setAdding(false)} onRenamed={() => undefined} />}
       {changed && <Edited key={changed.name} path={pathOf(changed.name)} seen={changed}><ProviderForm old={changed} onClose={() => setEdited(null)} onRenamed={(to) => { if (name !== undefined) go(`/providers/${encodeURIComponent(to)}`); }} /></Edited>}
       <Confirm path={doomed ? pathOf(doomed.name) : undefined} title={words.deleteProvider} opened={doomed !== null} busy={remove.isPending} error={remove.error} onClose={() => setDoomed(null)} onDo={() => doomed && remove.mutate(doomed.name)}>
@@ -91,7 +92,8 @@ function Health({ p }: { p: Provider }) {
   const { figures, is } = useHealth(p.name);
   const breakers = useQuery(routing.breakers);
   const isLeft = p.enabled && stateOf(breakers.data?.filter((b) => b.model === null), p.name)?.state === 'open';
-  const text = !p.enabled ? words.disabled : isLeft ? words.breaker_open : !figures || !is ? words.idle : is === 'fine' ? words.healthy : `${((100 * figures.errors) / figures.requests).toFixed(0)} % ${words.errorsShort}`;
+  const errors = figures && is && is !== 'fine' ? `${((100 * figures.errors) / figures.requests).toFixed(0)} % ${words.errorsShort}` : '';
+  const text = !p.enabled ? words.disabled : isLeft ? [words.breaker_open, errors].filter(Boolean).join(' · ') : !figures || !is ? words.idle : errors || words.healthy;
   return (
     <Group gap={7} wrap="nowrap">
       <span className="dot" data-is={!p.enabled ? undefined : isLeft ? 'bad' : is} aria-hidden />
@@ -150,14 +152,14 @@ function ProviderCard({ p, served, onEdit, onDelete }: { p: Provider; served: Se
       <Link href={`/providers/${encodeURIComponent(p.name)}`} className="card-link" aria-label={p.name} />
       <Stack gap={10} h="100%" opacity={p.enabled ? 1 : 0.75}>
         <Group justify="space-between" wrap="nowrap">
-          <Group gap={10} wrap="nowrap" miw={0}><Mark name={p.name} size={34} /><div style={{ minWidth: 0 }}><Text fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.type}</Text></div></Group>
+          <Group gap={10} wrap="nowrap" miw={0}><Mark name={p.name} kind={p.type} size={34} /><div style={{ minWidth: 0 }}><Text fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.type}</Text></div></Group>
           <Guard><Switch size="xs" className="over" checked={p.enabled} onChange={(e) => run([p], e.currentTarget.checked)} aria-label={`${words.enabled} ${p.name}`} /></Guard>
         </Group>
         <Health p={p} />
         <Quotas name={p.name} />
         <Text size="xs" c="dimmed" className="mono ell" title={p.base_url}>{p.base_url || words.local}</Text>
         <Group justify="space-between" mt="auto" wrap="nowrap">
-          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : needsKey ? words.noCredential : words.noKeyNeeded} · {counted(served.length, words.model, words.models, language)} <Origin from={p.origin} /></Text>
+          <Text size="xs" c="dimmed" className="ell">{p.api_key ? <span className="mono">{p.api_key}</span> : needsKey ? words.noCredential : words.needsNoKey} · {counted(served.length, words.model, words.models, language)} <Origin from={p.origin} /></Text>
           <Group gap={0} wrap="nowrap" className="over">
             <Tooltip label={p.enabled ? words.test : words.disabled}><ActionIcon variant="subtle" size="sm" loading={test.isPending} disabled={!p.enabled} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`}><IconPlayerPlay size={15} /></ActionIcon></Tooltip>
             <Guard><ActionIcon variant="subtle" color="gray" size="sm" onClick={onEdit} aria-label={`${words.edit} ${p.name}`}><IconPencil size={15} /></ActionIcon>
@@ -174,7 +176,7 @@ function Reveal({ p }: { p: Provider }) {
   const words = useWords();
   const needsKey = useNeedsKey(p);
   const show = useMutation({ mutationFn: () => take(api.GET('/admin/api/config/providers/{name}/key', { params: { path: { name: p.name } } })), gcTime: 0 });
-  if (!p.api_key) return <>{needsKey ? words.noCredential : words.noKeyNeeded}</>;
+  if (!p.api_key) return <>{needsKey ? words.noCredential : words.needsNoKey}</>;
   return (
     <Group gap={4} wrap="nowrap">
       <span className="mono">{show.data ? show.data.api_key : p.api_key}</span>
@@ -192,7 +194,7 @@ function Inside({ p, served, onEdit, onDelete }: { p: Provider; served: ServedMo
   return (
     <Stack gap="md">
       <Group justify="space-between">
-        <Group gap="sm"><Mark name={p.name} size={40} /><div><Text size="sm" c="dimmed">{[p.type, ...p.wires].join(' · ')}</Text><Health p={p} /></div></Group>
+        <Group gap="sm"><Mark name={p.name} kind={p.type} size={40} /><div><Text size="sm" c="dimmed">{[p.type, ...p.wires].join(' · ')}</Text><Health p={p} /></div></Group>
         <Group gap={8}>
           <Button size="xs" variant="default" component={Link} href={`/requests?provider=${encodeURIComponent(p.name)}`}>{words.itsRequests}</Button>
           <Button size="xs" variant="default" leftSection={<IconPencil size={14} />} onClick={onEdit}>{words.edit}</Button>
@@ -283,7 +285,7 @@ function ProviderForm({ old, onClose, onRenamed }: { old: Provider | null; onClo
       {!type ? <Catalogue title={words.kind} picked="" withEcho onPick={(k) => { setType(k.id); setUrl(k.base_url); if (!name) setName(k.id); }} /> : (
         <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
           <Stack>
-            <Group justify="space-between"><Group gap="sm"><Mark name={kind?.title ?? type} /><Text fw={600}>{kind?.title ?? type}</Text></Group>{!old && <Button size="compact-xs" variant="subtle" color="gray" onClick={() => { setType(''); setName(''); }}>{words.change}</Button>}</Group>
+            <Group justify="space-between"><Group gap="sm"><Mark name={kind?.title ?? type} kind={type} /><Text fw={600}>{kind?.title ?? type}</Text></Group>{!old && <Button size="compact-xs" variant="subtle" color="gray" onClick={() => { setType(''); setName(''); }}>{words.change}</Button>}</Group>
             <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required description={old ? words.renameHint : undefined} />
             {type !== 'echo' && <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" classNames={{ input: 'mono' }} required={kind?.base_url === ''} />}
             {type !== 'echo' && <PasswordInput label={words.apiKey} value={key} onChange={(e) => setKey(e.currentTarget.value)} description={old?.api_key ? words.keepKey : kind?.is_local ? words.noKeyNeeded : kind?.key_env} autoComplete="off" />}

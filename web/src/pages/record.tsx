@@ -1,67 +1,95 @@
 // What happened to this server and who acts on it: versions of the configuration, sessions, the audit log.
-import { Badge, Button, Group, Paper, SegmentedControl, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Button, Group, Paper, SegmentedControl, Select, Stack, Table, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
-import { IconHistory } from '@tabler/icons-react';
+import { IconHistory, IconX } from '@tabler/icons-react';
 import { useInfiniteQuery, useMutation, useQuery } from '@tanstack/react-query';
-import { type ReactNode, useState } from 'react';
+import { useState } from 'react';
 import { useSearchParams } from 'wouter';
 import { api, take } from '../api/client';
+import { useNames } from '../api/costs';
 import { lists } from '../api/lists';
 import { useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
-import { changedWords, said } from '../parts/format';
+import { actorWords, changedWords, local } from '../parts/format';
+import { Grid } from '../parts/grid';
 import { Guard } from '../parts/guard';
-import { Empty, Failure, Loaded, When } from '../parts/pieces';
-
-export function Grid({ head, children }: { head: string[]; children: ReactNode }) {
-  return (
-    <Paper withBorder>
-      <Table.ScrollContainer minWidth={680}>
-        <Table verticalSpacing="xs">
-          <Table.Thead><Table.Tr>{head.map((h, i) => <Table.Th key={h || i}>{h}</Table.Th>)}</Table.Tr></Table.Thead>
-          <Table.Tbody>{children}</Table.Tbody>
-        </Table>
-      </Table.ScrollContainer>
-    </Paper>
-  );
-}
+import { Empty, Failure, Loaded, Stamp, When } from '../parts/pieces';
 
 interface Change { kind: string; name: string; before?: unknown; after?: unknown }
 
+/** What the address filters a journal by; a change of it stands there at once. */
+function useFilter(names: readonly string[]) {
+  const [search, setSearch] = useSearchParams();
+  const [turn, setTurn] = useState(0); // fields begin anew when they are cleared
+  const put = (name: string, value: string) => setSearch((old) => { const next = new URLSearchParams(old); if (value) next.set(name, value); else next.delete(name); return next; }, { replace: true });
+  return { filter: Object.fromEntries(names.flatMap((f) => (search.get(f) ? [[f, search.get(f) ?? '']] : []))) as Record<string, string>, put, turn, clear: () => { setSearch(new URLSearchParams(), { replace: true }); setTurn((n) => n + 1); } };
+}
+type Filtered = ReturnType<typeof useFilter>;
+
+/** From when, until when, in which order. */
+function TimeAndOrder({ filter, put, clear, turn }: Filtered) {
+  const words = useWords();
+  const time = (name: 'since' | 'until', label: string) => (
+    <TextInput key={`${name} ${turn}`} size="xs" type="datetime-local" leftSection={<Text size="xs" c="dimmed">{label}</Text>} leftSectionWidth={46} aria-label={label} defaultValue={local(filter[name] ?? '')}
+      onChange={(e) => put(name, e.currentTarget.value ? new Date(e.currentTarget.value).toISOString() : '')} w={{ base: '100%', xs: 226 }} />
+  );
+  return (
+    <>
+      {time('since', words.from)}{time('until', words.until)}
+      <Select size="xs" aria-label={words.order} value={filter.sort ?? '-at'} onChange={(v) => put('sort', v === 'at' ? 'at' : '')} allowDeselect={false} data={[{ value: '-at', label: words.newestFirst }, { value: 'at', label: words.oldestFirst }]} w={{ base: '100%', xs: 150 }} />
+      {Object.keys(filter).length > 0 && <Button size="xs" variant="subtle" color="gray" leftSection={<IconX size={14} />} onClick={clear}>{words.clear}</Button>}
+    </>
+  );
+}
+
 export function History() {
   const words = useWords();
-  const versions = useQuery(lists.versions);
+  const nameOf = useNames();
+  const filtered = useFilter(['actor', 'since', 'until', 'sort']);
+  const { filter, put } = filtered;
+  const latest = useQuery(lists.versions);
+  const pages = useInfiniteQuery({
+    queryKey: ['versions', filter],
+    queryFn: ({ pageParam }) => take(api.GET('/sluice/v1/config/versions', { params: { query: { limit: 100, ...filter, ...(pageParam !== null && { after: Number(pageParam) }) } } })),
+    initialPageParam: null as string | null, getNextPageParam: (last) => (last.has_more ? last.next : null),
+  });
   const [shown, setShown] = useState<number | null>(null);
   const [chosen, setChosen] = useState<number | null>(null);
-  const current = versions.data?.find((v) => v.is_current)?.id ?? 0;
+  const rows = pages.data?.pages.flatMap((p) => p.data) ?? [];
+  const current = [...(latest.data ?? []), ...rows].find((v) => v.is_current)?.id ?? 0;
+  const actors = [...new Set([...(latest.data ?? []), ...rows].map((v) => v.actor).concat(filter.actor ?? []))].filter(Boolean);
+  const called = (actor: string) => actorWords(words, actor, (id) => nameOf('key', id));
   const back = useMutation({
     mutationFn: (id: number) => take(api.POST('/sluice/v1/config/versions/{id}/rollback', { params: { path: { id: String(id) } } })),
     onSuccess: () => { setChosen(null); notifications.show({ message: words.rolledBack, color: 'teal' }); },
   });
   return (
-    <Stack>
-      <Loaded query={versions}>
-        {(all) => all.length === 0 ? <Empty icon={<IconHistory size={40} />} title={words.none} hint="" /> : (
-          <Grid head={['#', words.time, words.who, words.what, '']}>
-            {all.map((v) => [
-              <Table.Tr key={v.id}>
-                <Table.Td>{v.id}</Table.Td>
-                <Table.Td><When iso={v.at} /></Table.Td>
-                <Table.Td><Text size="sm">{said(words, 'actor', v.actor)}</Text></Table.Td>
-                <Table.Td><Text size="sm">{changedWords(words, v.what)}</Text></Table.Td>
-                <Table.Td>
-                  <Group gap={6} justify="flex-end">
-                    <Button size="compact-xs" variant="default" onClick={() => setShown(shown === v.id ? null : v.id)} aria-expanded={shown === v.id}>{words.show}</Button>
-                    {v.is_current ? <Badge variant="light" color="teal" tt="none">{words.current}</Badge>
-                      : <Guard><Button size="compact-xs" variant="light" onClick={() => setChosen(v.id)}>{words.rollback}</Button></Guard>}
-                  </Group>
-                </Table.Td>
-              </Table.Tr>,
-              shown === v.id && <Table.Tr key={`${v.id} changes`}><Table.Td colSpan={5}><Version id={v.id} current={current} /></Table.Td></Table.Tr>,
-            ])}
-          </Grid>
-        )}
-      </Loaded>
+    <Stack gap="sm">
+      <Group gap={8}>
+        <Select size="xs" placeholder={words.who} aria-label={words.who} data={actors.map((a) => ({ value: a, label: called(a) }))} value={filter.actor ?? null} onChange={(v) => put('actor', v ?? '')} clearable searchable w={{ base: '100%', xs: 170 }} />
+        <TimeAndOrder {...filtered} />
+      </Group>
+      {pages.error ? <Failure error={pages.error} retry={() => void pages.refetch()} /> : pages.data && (rows.length === 0 ? <Paper withBorder><Empty icon={<IconHistory size={40} />} title={words.noMatch} hint="" /></Paper> : (
+        <Grid from={700} head={['#', words.time, words.who, words.what, '']}>
+          {rows.map((v) => [
+            <Table.Tr key={v.id}>
+              <Table.Td className="num">{v.id}</Table.Td>
+              <Table.Td><Stamp iso={v.at} /></Table.Td>
+              <Table.Td title={v.actor}>{called(v.actor)}</Table.Td>
+              <Table.Td>{changedWords(words, v.what)}</Table.Td>
+              <Table.Td>
+                <Group gap={6} justify="flex-end" wrap="nowrap">
+                  <Button size="compact-xs" variant="default" onClick={() => setShown(shown === v.id ? null : v.id)} aria-expanded={shown === v.id}>{words.show}</Button>
+                  {v.is_current ? <span className="status" data-is="fine">{words.current}</span>
+                    : <Guard><Button size="compact-xs" variant="light" onClick={() => setChosen(v.id)}>{words.rollback}</Button></Guard>}
+                </Group>
+              </Table.Td>
+            </Table.Tr>,
+            shown === v.id && <Table.Tr key={`${v.id} changes`}><Table.Td colSpan={5}><Version id={v.id} current={current} /></Table.Td></Table.Tr>,
+          ])}
+        </Grid>
+      ))}
+      {pages.hasNextPage && <Button size="xs" variant="default" loading={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()} style={{ alignSelf: 'center' }}>{filter.sort === 'at' ? words.newer : words.older}</Button>}
       <Confirm title={`${words.rollback}: #${chosen ?? ''}`} opened={chosen !== null} busy={back.isPending} error={back.error} onClose={() => setChosen(null)} onDo={() => chosen !== null && back.mutate(chosen)} word={words.rollback}>
         <Text size="sm">{words.rollbackHint}</Text>
         {chosen !== null && <div className="vt" style={{ maxHeight: '45vh' }} tabIndex={0} role="region" aria-label={words.show}><Between from={current} to={chosen} /></div>}
@@ -138,9 +166,9 @@ export function Sessions() {
               <Table.Tr key={s.id}>
                 <Table.Td><Text size="sm">{s.operator}</Text><Text size="xs" c="dimmed" lineClamp={1}>{s.user_agent}</Text></Table.Td>
                 <Table.Td><Text size="sm" className="mono">{s.address}</Text></Table.Td>
-                <Table.Td><When iso={s.created_at} /></Table.Td><Table.Td><When iso={s.seen_at} /></Table.Td><Table.Td><When iso={s.expires_at} /></Table.Td>
+                <Table.Td><Stamp iso={s.created_at} /></Table.Td><Table.Td><When iso={s.seen_at} /></Table.Td><Table.Td><When iso={s.expires_at} /></Table.Td>
                 <Table.Td ta="right">
-                  {s.is_current ? <Badge variant="light" tt="none">{words.thisOne}</Badge>
+                  {s.is_current ? <span className="tag">{words.thisOne}</span>
                     : <Button size="compact-xs" color="red" variant="light" onClick={() => end.mutate(s.id)} aria-label={`${words.revoke} ${s.operator} ${s.address}`}>{words.revoke}</Button>}
                 </Table.Td>
               </Table.Tr>
@@ -154,34 +182,34 @@ export function Sessions() {
 
 export function Audit() {
   const words = useWords();
-  const [search, setSearch] = useSearchParams();
   const [shown, setShown] = useState<number | null>(null);
-  const put = (name: string, value: string) => setSearch((old) => { const next = new URLSearchParams(old); if (value) next.set(name, value); else next.delete(name); return next; }, { replace: true });
-  const filter = Object.fromEntries(['actor', 'kind', 'object', 'outcome'].flatMap((f) => (search.get(f) ? [[f, search.get(f) ?? '']] : [])));
+  const filtered = useFilter(['actor', 'kind', 'object', 'outcome', 'since', 'until', 'sort']);
+  const { filter, put } = filtered;
   const pages = useInfiniteQuery({
     queryKey: ['audit', filter],
     queryFn: ({ pageParam }) => take(api.GET('/sluice/v1/audit', { params: { query: { limit: 100, ...filter, ...(pageParam !== null && { after: Number(pageParam) }) } } })),
     initialPageParam: null as string | null, getNextPageParam: (last) => (last.has_more ? last.next : null),
   });
   const rows = pages.data?.pages.flatMap((p) => p.data) ?? [];
-  const field = (name: string, label: string) => <TextInput size="xs" placeholder={label} aria-label={label} defaultValue={search.get(name) ?? ''} onBlur={(e) => put(name, e.currentTarget.value.trim())} onKeyDown={(e) => { if (e.key === 'Enter') put(name, e.currentTarget.value.trim()); }} w={{ base: '48%', xs: 150 }} />;
+  const field = (name: string, label: string) => <TextInput key={`${name} ${filtered.turn}`} size="xs" placeholder={label} aria-label={label} defaultValue={filter[name] ?? ''} onBlur={(e) => put(name, e.currentTarget.value.trim())} onKeyDown={(e) => { if (e.key === 'Enter') put(name, e.currentTarget.value.trim()); }} w={{ base: '48%', xs: 130 }} />;
   return (
     <Stack gap="sm">
       <Group gap={8}>
         {field('actor', words.who)}{field('kind', words.kind)}{field('object', words.object)}{field('outcome', words.outcome)}
+        <TimeAndOrder {...filtered} />
       </Group>
       {pages.error ? <Failure error={pages.error} retry={() => void pages.refetch()} /> : pages.data && (rows.length === 0 ? <Paper withBorder><Empty icon={<IconHistory size={30} />} title={words.noMatch} hint="" /></Paper> : (
-        <Grid head={[words.time, words.who, words.address, words.what, words.object, words.outcome, '']}>
+        <Grid from={840} head={[words.time, words.who, words.address, words.what, words.object, words.outcome, '']}>
           {rows.map((a) => {
             const has = (a.before ?? null) !== null || (a.after ?? null) !== null;
             return [
               <Table.Tr key={a.id}>
-                <Table.Td><When iso={a.at} /></Table.Td>
+                <Table.Td><Stamp iso={a.at} /></Table.Td>
                 <Table.Td><Text size="sm">{a.actor || a.actor_id || a.actor_kind}</Text></Table.Td>
                 <Table.Td><Text size="sm" className="mono">{a.address}</Text></Table.Td>
                 <Table.Td><Text size="xs" className="mono">{a.method} {a.path}</Text></Table.Td>
                 <Table.Td><Text size="sm">{[a.kind, a.object].filter(Boolean).join(' ')}</Text></Table.Td>
-                <Table.Td><Badge variant="light" color={a.status < 400 ? 'teal' : 'orange'} tt="none">{a.outcome || a.status}</Badge></Table.Td>
+                <Table.Td><span className="status" data-is={a.status < 400 ? 'fine' : 'warn'}>{a.outcome || a.status}</span></Table.Td>
                 <Table.Td ta="right">{has && <Button size="compact-xs" variant="default" onClick={() => setShown(shown === a.id ? null : a.id)} aria-expanded={shown === a.id} aria-label={`${words.show} ${a.id}`}>{words.show}</Button>}</Table.Td>
               </Table.Tr>,
               shown === a.id && <Table.Tr key={`${a.id} changes`}><Table.Td colSpan={7}><Changes changes={[{ kind: a.kind, name: a.object, before: a.before ?? undefined, after: a.after ?? undefined }]} /></Table.Td></Table.Tr>,
@@ -189,7 +217,7 @@ export function Audit() {
           })}
         </Grid>
       ))}
-      {pages.hasNextPage && <Button size="xs" variant="default" loading={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()} style={{ alignSelf: 'center' }}>{words.older}</Button>}
+      {pages.hasNextPage && <Button size="xs" variant="default" loading={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()} style={{ alignSelf: 'center' }}>{filter.sort === 'at' ? words.newer : words.older}</Button>}
     </Stack>
   );
 }

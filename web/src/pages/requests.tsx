@@ -1,5 +1,5 @@
 // The request log: newest first and live, filtered by what the address says, each with its story beside it.
-import { ActionIcon, Alert, Box, Button, Drawer, Group, Menu, Modal, Paper, Popover, SegmentedControl, Select, Stack, Switch, Text, TextInput, Tooltip } from '@mantine/core';
+import { ActionIcon, Alert, Box, Button, Group, Menu, Modal, Paper, Popover, SegmentedControl, Select, Stack, Switch, Text, TextInput, Tooltip } from '@mantine/core';
 import { useDebouncedCallback, useLocalStorage, useMediaQuery } from '@mantine/hooks';
 import { IconAdjustmentsHorizontal, IconArrowUp, IconBookmark, IconListDetails, IconSearch, IconTrash, IconX } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
@@ -14,6 +14,7 @@ import { InFlight } from '../parts/in-flight';
 import { Empty, Failure, Page } from '../parts/pieces';
 import { EmptyLog } from '../parts/empty-log';
 import RequestList from '../parts/request-list';
+import { Side } from '../parts/side';
 import { Inspector } from './inspector';
 
 const fields = ['model', 'provider', 'key', 'status', 'q', 'format', 'upstream_format', 'operation', 'stream', 'error', 'from', 'to'] as const;
@@ -123,10 +124,9 @@ function Beside({ id, onClose }: { id: string | null; onClose: () => void }) {
   const words = useWords();
   const isNarrow = useMediaQuery('(max-width: 700px)');
   return (
-    <Drawer opened={id !== null} onClose={onClose} position="right" size={isNarrow ? '100%' : 'min(1240px, 94vw)'} title={words.request} closeButtonProps={{ 'aria-label': words.close }}
-      styles={{ header: { minHeight: 48, padding: '8px 20px' }, body: { padding: '0 20px 24px' } }}>
+    <Side opened={id !== null} onClose={onClose} size={isNarrow ? '100%' : 'min(1240px, 94vw)'} title={words.request}>
       {id !== null && <Inspector key={id} id={id} />}
-    </Drawer>
+    </Side>
   );
 }
 

@@ -8,6 +8,7 @@ import { api, take } from '../api/client';
 import { type Breaker, type Quota, routing } from '../api/routing';
 import { useSpeech, useWords } from '../i18n';
 import { count, relative, said, span } from '../parts/format';
+import { Grid } from '../parts/grid';
 import { Guard } from '../parts/guard';
 import { Loaded } from '../parts/pieces';
 
@@ -32,46 +33,36 @@ export function Breakers() {
         </Group>
         <Loaded query={breakers}>
           {(all) => all.length === 0 ? <Group px="md" pb="md" gap={10}><IconCircleCheck size={19} color="var(--fine)" aria-hidden /><Text size="sm">{words.noBreakers}</Text></Group> : (
-            <Table.ScrollContainer minWidth={720}>
-              <Table fz="sm" verticalSpacing={6}>
-                <Table.Thead><Table.Tr><Table.Th>{words.provider}</Table.Th><Table.Th>{words.upstreamModel}</Table.Th><Table.Th>{words.state}</Table.Th><Table.Th>{words.lastFault}</Table.Th><Table.Th ta="right">{words.failuresShort}</Table.Th><Table.Th ta="right">{words.leftAlone}</Table.Th><Table.Th ta="right">{words.lastFailure}</Table.Th><Table.Th aria-label={words.actions} /></Table.Tr></Table.Thead>
-                <Table.Tbody>
-                  {all.map((b) => (
-                    <Table.Tr key={b.id}>
-                      <Table.Td><Link href={`/providers/${encodeURIComponent(b.provider)}`} className="plain">{b.provider}</Link>{b.credential !== null && b.credential > 0 && <span className="tag" style={{ marginLeft: 6 }}>#{b.credential + 1}</span>}</Table.Td>
-                      <Table.Td>{b.model === null ? <Text span size="sm" c="dimmed">{words.all}</Text> : <span className="mono">{b.model}</span>}</Table.Td>
-                      <Table.Td><span className="status" data-is={looks[b.state] ?? 'warn'}>{words[`breaker_${b.state as 'open'}`]}</span>{b.is_probing && <Text span size="xs" c="dimmed"> {words.isProbing}</Text>}</Table.Td>
-                      <Table.Td>{said(words, 'fault', b.fault)}</Table.Td>
-                      <Table.Td ta="right" className="num">{count(b.failures, language)}</Table.Td>
-                      <Table.Td ta="right" className="num">{b.wait_ms > 0 ? span(b.wait_ms * 1000) : '–'}</Table.Td>
-                      <Table.Td ta="right" className="num" c="dimmed">{relative(new Date(Date.now() - b.age_ms).toISOString(), Date.now(), language)}</Table.Td>
-                      <Table.Td ta="right">{b.state !== 'closed' && <Guard><Button size="compact-xs" variant="default" loading={reset.isPending && reset.variables?.id === b.id} onClick={() => reset.mutate(b)} aria-label={`${words.askNow} ${b.id}`}>{words.askNow}</Button></Guard>}</Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Table.ScrollContainer>
+            <Grid bare from={720} head={[words.provider, words.upstreamModel, words.state, words.lastFault, { right: words.failuresShort }, { right: words.leftAlone }, { right: words.lastFailure }, '']}>
+              {all.map((b) => (
+                <Table.Tr key={b.id}>
+                  <Table.Td><Link href={`/providers/${encodeURIComponent(b.provider)}`} className="plain">{b.provider}</Link>{b.credential !== null && b.credential > 0 && <span className="tag" style={{ marginLeft: 6 }}>#{b.credential + 1}</span>}</Table.Td>
+                  <Table.Td>{b.model === null ? <Text span size="sm" c="dimmed">{words.all}</Text> : <span className="mono">{b.model}</span>}</Table.Td>
+                  <Table.Td><span className="status" data-is={looks[b.state] ?? 'warn'}>{words[`breaker_${b.state as 'open'}`]}</span>{b.is_probing && <Text span size="xs" c="dimmed"> {words.isProbing}</Text>}</Table.Td>
+                  <Table.Td>{said(words, 'fault', b.fault)}</Table.Td>
+                  <Table.Td ta="right" className="num">{count(b.failures, language)}</Table.Td>
+                  <Table.Td ta="right" className="num">{b.wait_ms > 0 ? span(b.wait_ms * 1000) : '–'}</Table.Td>
+                  <Table.Td ta="right" className="num" c="dimmed">{relative(new Date(Date.now() - b.age_ms).toISOString(), Date.now(), language)}</Table.Td>
+                  <Table.Td ta="right">{b.state !== 'closed' && <Guard><Button size="compact-xs" variant="default" loading={reset.isPending && reset.variables?.id === b.id} onClick={() => reset.mutate(b)} aria-label={`${words.askNow} ${b.id}`}>{words.askNow}</Button></Guard>}</Table.Td>
+                </Table.Tr>
+              ))}
+            </Grid>
           )}
         </Loaded>
       </Paper>
       {(quotas.data?.length ?? 0) > 0 && (
         <Paper withBorder component="section" aria-label={words.quotas}>
           <Text size="sm" fw={600} px="md" py="sm">{words.quotas}</Text>
-          <Table.ScrollContainer minWidth={560}>
-            <Table fz="sm" verticalSpacing={6}>
-              <Table.Thead><Table.Tr><Table.Th>{words.provider}</Table.Th><Table.Th>{words.window}</Table.Th><Table.Th w="40%">{words.usedSoFar}</Table.Th><Table.Th ta="right">{words.atItsEnd}</Table.Th><Table.Th ta="right">{words.beginsAnew}</Table.Th></Table.Tr></Table.Thead>
-              <Table.Tbody>
-                {quotas.data?.map((q) => (
-                  <Table.Tr key={q.id}>
-                    <Table.Td>{q.provider}{q.credential > 0 && <span className="tag" style={{ marginLeft: 6 }}>#{q.credential + 1}</span>}</Table.Td><Table.Td>{said(words, 'window', q.window)}</Table.Td>
-                    <Table.Td><QuotaMeter q={q} /></Table.Td>
-                    <Table.Td ta="right" className="num" c={q.forecast >= 1 ? 'var(--bad)' : 'dimmed'}>{Math.round(q.forecast * 100)} %</Table.Td>
-                    <Table.Td ta="right" className="num">{q.reset_ms === null ? '–' : span(q.reset_ms * 1000)}</Table.Td>
-                  </Table.Tr>
-                ))}
-              </Table.Tbody>
-            </Table>
-          </Table.ScrollContainer>
+          <Grid bare head={[words.provider, words.window, words.usedSoFar, { right: words.atItsEnd }, { right: words.beginsAnew }]}>
+            {quotas.data?.map((q) => (
+              <Table.Tr key={q.id}>
+                <Table.Td>{q.provider}{q.credential > 0 && <span className="tag" style={{ marginLeft: 6 }}>#{q.credential + 1}</span>}</Table.Td><Table.Td>{said(words, 'window', q.window)}</Table.Td>
+                <Table.Td><QuotaMeter q={q} /></Table.Td>
+                <Table.Td ta="right" className="num" c={q.forecast >= 1 ? 'var(--bad)' : 'dimmed'}>{Math.round(q.forecast * 100)} %</Table.Td>
+                <Table.Td ta="right" className="num">{q.reset_ms === null ? '–' : span(q.reset_ms * 1000)}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Grid>
         </Paper>
       )}
     </Stack>

@@ -1,5 +1,5 @@
 // One combo or chain being edited: its members in order, their weights, and how it chooses among them.
-import { ActionIcon, Autocomplete, Button, Collapse, Drawer, Group, NumberInput, Select, SimpleGrid, Stack, Switch, Text, Textarea, TextInput } from '@mantine/core';
+import { ActionIcon, Autocomplete, Button, Collapse, Group, NumberInput, Select, SimpleGrid, Stack, Switch, Text, Textarea, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconAdjustments, IconPlus, IconRoute, IconX } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -14,9 +14,10 @@ import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { Guard } from '../parts/guard';
 import { Failure, Loaded, Origin } from '../parts/pieces';
+import { Side } from '../parts/side';
 import { moved, Sortable } from '../parts/sortable';
 
-const drawer = { position: 'right', size: 'min(680px, 100%)' } as const;
+const width = 'min(680px, 100%)';
 const knobs = ['max_retries', 'retry_delay_ms', 'timeout_ms', 'concurrency', 'queue_timeout_ms', 'patience_ms', 'sticky_limit', 'hedge_after_ms', 'hedge_percentile'] as const;
 const factors = ['quota', 'health', 'cost', 'latency', 'fit', 'stability', 'priority', 'explore'] as const;
 /** The setting that holds where a combo says nothing. */
@@ -33,10 +34,10 @@ export function ComboDrawer({ name, isNew, onClose }: { name: string | null; isN
   const combos = useQuery(routing.combos);
   const combo = combos.data?.find((c) => c.name === name) ?? null;
   return (
-    <Drawer {...drawer} opened={isNew || name !== null} onClose={onClose} title={isNew ? words.addCombo : name} closeButtonProps={{ 'aria-label': words.close }}>
+    <Side size={width} opened={isNew || name !== null} onClose={onClose} title={isNew ? words.addCombo : name}>
       {isNew ? <ComboForm key="new" old={null} onClose={onClose} />
         : <Loaded query={combos}>{() => combo ? <Edited key={combo.name} path={`/sluice/v1/combos/${encodeURIComponent(combo.name)}`} seen={combo}><ComboForm old={combo} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
-    </Drawer>
+    </Side>
   );
 }
 
@@ -171,10 +172,10 @@ export function ChainDrawer({ model, isNew, onClose }: { model: string | null; i
   const chains = useQuery(routing.chains);
   const chain = chains.data?.find((c) => c.model === model) ?? null;
   return (
-    <Drawer {...drawer} opened={isNew || model !== null} onClose={onClose} title={isNew ? words.addChain : model} closeButtonProps={{ 'aria-label': words.close }}>
+    <Side size={width} opened={isNew || model !== null} onClose={onClose} title={isNew ? words.addChain : model}>
       {isNew ? <ChainForm key="new" old={null} onClose={onClose} />
         : <Loaded query={chains}>{() => chain ? <Edited key={chain.model} path={`/sluice/v1/chains/${encodeURIComponent(chain.model)}`} seen={chain}><ChainForm old={chain} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
-    </Drawer>
+    </Side>
   );
 }
 

@@ -1,5 +1,5 @@
 // Policies: which requests are refused, and which go elsewhere than their name says, before they are led anywhere.
-import { Anchor, Autocomplete, Button, Drawer, Group, NumberInput, Paper, SegmentedControl, Select, SimpleGrid, Stack, Switch, Text, TextInput } from '@mantine/core';
+import { Anchor, Autocomplete, Button, Group, NumberInput, Paper, SegmentedControl, Select, SimpleGrid, Stack, Switch, Text, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconArrowRight, IconGavel, IconPlus } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -15,6 +15,7 @@ import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 import { Guard } from '../parts/guard';
+import { Side } from '../parts/side';
 
 type Standing = (model: string) => 'fine' | 'warn' | 'bad' | undefined;
 type Said = Pick<Policy, 'model' | 'key' | 'task' | 'action' | 'target'>;
@@ -27,6 +28,7 @@ const written = (p: Said & Pick<Policy, 'id' | 'priority' | 'enabled'>) => ({
   action: p.action, ...(p.action === 'route' && { target: p.target }), priority: p.priority, enabled: p.enabled,
 });
 const put = (name: string, body: ReturnType<typeof written>) => take(api.PUT('/sluice/v1/policies/{name}', { params: { path: { name } }, body }));
+const drop = (name: string) => take(api.DELETE('/sluice/v1/policies/{name}', { params: { path: { name } } }));
 
 /** The setting that has to be on for a policy that names a task. */
 const setting = (p: Pick<Policy, 'task' | 'model'>) => (p.task === 'any' ? '' : p.task === 'background' && p.model ? 'background_degradation' : 'task_routing');
@@ -87,10 +89,10 @@ export function PolicyDrawer({ name, isNew, standing, onClose }: { name: string 
   const policies = useQuery(objects.policies);
   const policy = policies.data?.find((p) => p.name === name) ?? null;
   return (
-    <Drawer position="right" size="min(620px, 100%)" opened={isNew || name !== null} onClose={onClose} title={isNew ? words.addPolicy : name} closeButtonProps={{ 'aria-label': words.close }}>
+    <Side size="min(620px, 100%)" opened={isNew || name !== null} onClose={onClose} title={isNew ? words.addPolicy : name}>
       {isNew ? <PolicyForm key="new" old={null} standing={standing} onClose={onClose} />
         : <Loaded query={policies}>{() => policy ? <Edited key={policy.name} path={pathOf(policy.name)} seen={policy}><PolicyForm old={policy} standing={standing} onClose={onClose} /></Edited> : <Text size="sm" c="dimmed">{words.noMatch}</Text>}</Loaded>}
-    </Drawer>
+    </Side>
   );
 }
 
@@ -110,19 +112,23 @@ function PolicyForm({ old, standing, onClose }: { old: Policy | null; standing: 
   const [priority, setPriority] = useState<number | string>(old?.priority ?? 0);
   const [enabled, setEnabled] = useState(old?.enabled ?? true);
   const [isDoomed, setDoomed] = useState(false);
-  const isTaken = !old && policies.data?.some((p) => p.name === name.trim()) === true; // to be made is no reason to replace one
+  const isNamed = !old || name.trim() !== old.name; // anew
+  const isTaken = isNamed && policies.data?.some((p) => p.name === name.trim()) === true; // to be made is no reason to replace one
   const said = { model: model.trim(), key, task: task as Task, action: action as 'deny', target: target.trim() };
   const save = useMutation({
-    mutationFn: () => put(old?.name ?? name.trim(), written({ ...said, id: old?.id ?? '', priority: Number(priority) || 0, enabled })),
+    mutationFn: async () => { // under another name it is another one: made first, so that no request slips through between the two
+      await put(name.trim(), written({ ...said, id: isNamed ? '' : old.id, priority: Number(priority) || 0, enabled }));
+      if (old && isNamed) await drop(old.name).catch(async (e: unknown) => { await drop(name.trim()); throw e; }); // one of the two
+    },
     onSuccess: () => { notifications.show({ message: `${words.saved}: ${name.trim()}`, color: 'teal' }); onClose(); },
   });
-  const remove = useMutation({ mutationFn: () => take(api.DELETE('/sluice/v1/policies/{name}', { params: { path: { name: old?.name ?? '' } } })), onSuccess: () => { setDoomed(false); onClose(); } });
+  const remove = useMutation({ mutationFn: () => drop(old?.name ?? ''), onSuccess: () => { setDoomed(false); onClose(); } });
   const known = useMemo(() => [...new Set([...(combos.data ?? []).map((c) => c.name), ...(models.data ?? []).map((m) => m.name)])], [combos.data, models.data]);
   const idle = isIdle(said);
   return (
     <Guard isForm><form onSubmit={(e) => { e.preventDefault(); save.mutate(); }}>
       <Stack gap="md">
-        <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required disabled={old !== null} error={isTaken ? words.nameTaken : undefined} data-autofocus={!old || undefined} />
+        <TextInput label={words.name} value={name} onChange={(e) => setName(e.currentTarget.value)} required error={isTaken ? words.nameTaken : undefined} description={old && isNamed ? words.renamePolicyHint : undefined} data-autofocus={!old || undefined} />
         <Stack gap={6}>
           <Text size="sm" fw={500}>{words.whichRequests} <Text span size="xs" c="dimmed">{words.whichRequestsHint}</Text></Text>
           <Autocomplete label={words.whatIsAsked} value={model} onChange={setModel} data={known} limit={30} placeholder={words.all} classNames={{ input: 'mono' }} description={words.patternHint} />

@@ -8,7 +8,7 @@ import { Link, useSearchParams } from 'wouter';
 import { lists } from '../api/lists';
 import { type Asked, type Candidate, routing, type Strategy, tasks, trace } from '../api/routing';
 import { useWords } from '../i18n';
-import { money, said, span } from '../parts/format';
+import { rate, said, span } from '../parts/format';
 import { Mark } from '../parts/mark';
 import { Empty, Loaded } from '../parts/pieces';
 
@@ -90,7 +90,7 @@ function Step({ c, no, isDown, onToggle }: { c: Candidate; no: number; isDown: b
       <Mark name={c.provider} size={28} />
       <div className="step-text">
         <div className="ell"><Link href={`/providers/${encodeURIComponent(c.provider)}`} className="plain"><b style={{ fontWeight: 600 }}>{c.provider}</b></Link> <span className="mono">{c.provider_model}</span>{c.combo && <span className="tag" style={{ marginLeft: 6 }}>{c.combo}</span>}</div>
-        <Text size="xs" c="dimmed">{said(words, 'why', c.why)}{c.price_nanousd !== undefined && c.price_nanousd > 0 && ` · ${money(c.price_nanousd * 1e6)} / M ${words.input}`}{c.fault && ` · ${said(words, 'fault', c.fault)}`}</Text>
+        <Text size="xs" c="dimmed">{said(words, 'why', c.why)}{c.price_nanousd !== undefined && c.price_nanousd > 0 && ` · ${rate(c.price_nanousd * 1e6)} / M ${words.input}`}{c.fault && ` · ${said(words, 'fault', c.fault)}`}</Text>
       </div>
       {c.chosen && <span className="status" data-is="fine">{words.isAsked}</span>}
       <span className="status" data-is={looks[c.state] ?? 'warn'}>{said(words, 'standing', c.state)}{(c.wait_ms ?? 0) > 0 && ` ${span((c.wait_ms ?? 0) * 1000)}`}</span>

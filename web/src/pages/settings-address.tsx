@@ -10,7 +10,7 @@ import { useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
 import { Edited } from '../parts/edited';
 import { Empty, Failure, Loaded, When } from '../parts/pieces';
-import { Grid } from './record';
+import { Grid } from '../parts/grid';
 import { Guard } from '../parts/guard';
 
 const modes = ['off', 'deny', 'allow', 'both'] as const;

@@ -12,7 +12,7 @@ import { useSpeech, useWords } from '../i18n';
 import { Confirm } from '../parts/dialogs';
 import { count, short, size, span } from '../parts/format';
 import { Failure, Loaded } from '../parts/pieces';
-import { Grid } from './record';
+import { Grid } from '../parts/grid';
 import { Guard } from '../parts/guard';
 
 const asked = (l: Layer) => l.hits + l.misses + l.joined;
@@ -45,13 +45,13 @@ export function Cache() {
                 <Tile name={words.answeredFromIt} value={all > 0 ? `${((100 * sum((l) => l.hits + l.joined)) / all).toFixed(1)} %` : '–'} note={`${count(sum((l) => l.hits + l.joined), language)} / ${count(all, language)}`} />
                 <Tile name={words.tokensSaved} value={short(sum((l) => l.tokens_saved), language)} note={`${words.keptFor} ${span(c.ttl_ms * 1000)}`} />
               </Paper>
-              <Grid head={[words.layer, words.state, words.answersKept, words.memory, words.hits, words.misses, words.joined, words.evicted]}>
+              <Grid from={720} head={[words.layer, words.state, ...[words.answersKept, words.memory, words.hits, words.misses, words.joined, words.evicted].map((right) => ({ right }))]}>
                 {c.layers.map((l) => (
                   <Table.Tr key={l.layer}>
-                    <Table.Td><Text size="sm" fw={550}>{words[`layer_${l.layer as 'response'}`]}</Text><Text size="xs" c="dimmed">{words[`layerHint_${l.layer as 'response'}`]}</Text></Table.Td>
+                    <Table.Td><div><Text size="sm" fw={550}>{words[`layer_${l.layer as 'response'}`]}</Text><Text size="xs" c="dimmed">{words[`layerHint_${l.layer as 'response'}`]}</Text></div></Table.Td>
                     <Table.Td>{l.is_on ? <span className="status" data-is="fine">{words.enabled}</span> : <Link href={`/settings?q=${settings[l.layer] ?? 'cache'}`} className="quiet">{words.disabled}</Link>}</Table.Td>
-                    <Table.Td className="num">{count(l.entries, language)}</Table.Td><Table.Td className="num">{size(l.bytes)}</Table.Td>
-                    <Table.Td className="num">{count(l.hits, language)}</Table.Td><Table.Td className="num">{count(l.misses, language)}</Table.Td><Table.Td className="num">{count(l.joined, language)}</Table.Td><Table.Td className="num">{count(l.evicted, language)}</Table.Td>
+                    <Table.Td ta="right" className="num">{count(l.entries, language)}</Table.Td><Table.Td ta="right" className="num">{size(l.bytes)}</Table.Td>
+                    <Table.Td ta="right" className="num">{count(l.hits, language)}</Table.Td><Table.Td ta="right" className="num">{count(l.misses, language)}</Table.Td><Table.Td ta="right" className="num">{count(l.joined, language)}</Table.Td><Table.Td ta="right" className="num">{count(l.evicted, language)}</Table.Td>
                   </Table.Tr>
                 ))}
               </Grid>

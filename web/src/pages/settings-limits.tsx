@@ -34,11 +34,11 @@ export function LimitsInForce() {
   const word = { key: words.key, user: words.user, org: words.org, model: words.model, upstream: words.provider };
   const share = (l: Limit) => (l.limit > 0 ? l.used / l.limit : 0);
   const columns: Column<Limit>[] = [
-    { id: 'of', head: words.owner, width: 'minmax(110px, 1.4fr)', cell: (l) => <><span className="tag">{word[l.of as Of] ?? l.of}</span><b style={{ fontWeight: 600 }} title={l.id}>{named(l)}</b></> },
+    { id: 'of', head: words.owner, width: 'minmax(96px, 1.2fr)', cell: (l) => <><span className="tag">{word[l.of as Of] ?? l.of}</span><b style={{ fontWeight: 600 }} title={l.id}>{named(l)}</b></> },
     { id: 'kind', head: words.limit, width: 'minmax(110px, 1fr)', from: 480, cell: (l) => words[`limit_${l.kind as LimitName}`] ?? l.kind },
-    { id: 'used', head: words.usedSoFar, width: 'minmax(150px, 1.6fr)', cell: (l) => (
+    { id: 'used', head: words.usedSoFar, width: 'minmax(176px, 1.8fr)', cell: (l) => (
       <span style={{ display: 'flex', alignItems: 'center', gap: 8 }}>
-        <span className="meter" role="meter" aria-label={`${named(l)} ${words[`limit_${l.kind as LimitName}`] ?? l.kind}`} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.min(100, Math.round(100 * share(l)))} style={{ flex: 1, minWidth: 30, display: 'block' }}><span style={{ width: `${Math.min(100, 100 * share(l))}%`, background: share(l) >= 1 ? 'var(--bad)' : share(l) >= 0.8 ? 'var(--warn)' : 'var(--fine)' }} /></span>
+        <span className="meter" role="meter" aria-label={`${named(l)} ${words[`limit_${l.kind as LimitName}`] ?? l.kind}`} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.min(100, Math.round(100 * share(l)))} style={{ flex: 1, minWidth: 16, display: 'block' }}><span style={{ width: `${Math.min(100, 100 * share(l))}%`, background: share(l) >= 1 ? 'var(--bad)' : share(l) >= 0.8 ? 'var(--warn)' : 'var(--fine)' }} /></span>
         <span className="num">{short(l.used, language)} / {short(l.limit, language)} <span className="dim">{words[`short_${l.kind as LimitName}`]}</span></span>
       </span>) },
     { id: 'reset', head: words.allFreeIn, width: '96px', right: true, from: 760, cell: (l) => (l.reset_ms > 0 ? span(l.reset_ms * 1000) : '–') },

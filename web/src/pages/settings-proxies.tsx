@@ -1,5 +1,5 @@
 // Outbound proxies that have a name: who goes through each, and whether the way out works.
-import { ActionIcon, Button, Drawer, Group, MultiSelect, Paper, SimpleGrid, Stack, Text, Textarea, TextInput } from '@mantine/core';
+import { ActionIcon, Button, Group, MultiSelect, Paper, SimpleGrid, Stack, Text, Textarea, TextInput } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconPlayerPlay, IconPlus, IconRoute2, IconWorldUp } from '@tabler/icons-react';
 import { useMutation, useQuery } from '@tanstack/react-query';
@@ -15,6 +15,7 @@ import { Edited } from '../parts/edited';
 import { span } from '../parts/format';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 import { Guard } from '../parts/guard';
+import { Side } from '../parts/side';
 
 const pathOf = (name: string) => `/sluice/v1/proxies/${encodeURIComponent(name)}`;
 
@@ -47,9 +48,9 @@ export function Proxies() {
           : <Paper withBorder component="ul" className="rows" aria-label={words.proxies}>{all.map((p) => <li key={p.name} className="row-line"><Row p={p} onOpen={() => setEdited(p.name)} /></li>)}</Paper>}
       </Loaded>
       <WayOut />
-      <Drawer position="right" size="min(560px, 100%)" opened={edited === '' || open !== undefined} onClose={() => setEdited(null)} title={open ? open.name : words.addProxy} closeButtonProps={{ 'aria-label': words.close }}>
+      <Side size="min(560px, 100%)" opened={edited === '' || open !== undefined} onClose={() => setEdited(null)} title={open ? open.name : words.addProxy}>
         {open ? <Edited key={open.name} path={pathOf(open.name)} seen={open}><Form old={open} onClose={() => setEdited(null)} /></Edited> : edited === '' && <Form old={null} onClose={() => setEdited(null)} />}
-      </Drawer>
+      </Side>
     </Stack>
   );
 }
@@ -68,7 +69,7 @@ function Row({ p, onOpen }: { p: Proxy; onOpen: () => void }) {
     <>
       <button type="button" className="row-button" onClick={onOpen} aria-label={p.name}>
         <span className="row-name"><b>{p.name}</b>{p.region && <span className="tag">{p.region}</span>}<Origin from={p.origin} /><Text size="xs" c="dimmed" className="mono ell" title={p.url}>{p.url}</Text></span>
-        <span className="flow" style={{ alignItems: 'center' }}><Through p={p} /></span>
+        <span className="flow" style={{ alignItems: 'center' }}>{(p.is_global || p.providers.length > 0) && <span className="dim">{words.whoGoesThrough}:</span>}<Through p={p} /></span>
       </button>
       <ActionIcon variant="subtle" size="sm" loading={test.isPending} onClick={() => test.mutate()} aria-label={`${words.test} ${p.name}`} title={words.test}><IconPlayerPlay size={15} /></ActionIcon>
     </>

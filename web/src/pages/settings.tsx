@@ -10,7 +10,7 @@ import { ApiError, api, type Setting, take } from '../api/client';
 import type { Call } from '../api/calls';
 import { lists } from '../api/lists';
 import { asSeen, Reread } from '../api/tags';
-import { useSpeech, useWords } from '../i18n';
+import { type Language, useSpeech, useWords } from '../i18n';
 import type { Words } from '../i18n/en';
 import { settingsZh } from '../i18n/settings-zh';
 import { count } from '../parts/format';
@@ -50,7 +50,7 @@ export default function Settings() {
   });
   return (
     <Page title={words.settings} calls={panels.find((p) => p.name === (rest ?? 'values'))?.calls ?? []}
-      actions={<Guard><Button variant="default" size="xs" leftSection={<IconRefresh size={14} />} loading={reload.isPending}
+      actions={<Guard><Button variant="default" size="xs" className="wordy" aria-label={words.reload} leftSection={<IconRefresh size={14} />} loading={reload.isPending}
         onClick={() => reload.mutate()}>{words.reload}</Button></Guard>}>
       <Tabs value={rest ?? 'values'} onChange={(t) => go(t && t !== 'values' ? `/settings/${t}` : '/settings')} keepMounted={false}>
         <TabList mb="md" at={rest ?? 'values'}>
@@ -94,11 +94,13 @@ const isLocked = (s: Setting) => s.origin === 'environment' || s.is_deployed ===
 const isName = (s: Setting) => /(^|_)port$/.test(s.name);
 type Value = string | number | boolean;
 
+const shown = (s: Setting, v: number, language: Language) => (isName(s) ? String(v) : count(v, language));
+
 /** What is wrong with a value, as far as the setting's own words say; the rest the server is asked. */
-function fault(s: Setting, value: Value, words: Words): string {
+function fault(s: Setting, value: Value, words: Words, language: Language): string {
   if (s.type !== 'integer') return '';
   const least = s.min ?? 0;
-  return typeof value === 'number' && Number.isInteger(value) && value >= least && (s.max === undefined || value <= s.max) ? '' : `${words.wholeNumber} ${least} – ${s.max ?? '∞'}`;
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && (s.max === undefined || value <= s.max) ? '' : `${words.wholeNumber} ${shown(s, least, language)} – ${s.max === undefined ? '∞' : shown(s, s.max, language)}`;
 }
 
 /** A row; what it is changed with is drawn when it comes near. */
@@ -114,29 +116,29 @@ const SettingRow = memo(function SettingRow({ setting: s, file }: { setting: Set
     return () => watch.disconnect();
   }, []);
   const locked = isLocked(s);
-  const shown = (v: unknown) => (typeof v === 'number' ? (isName(s) ? String(v) : count(v, language)) : v === '' ? words.emptyText : String(v));
+  const told = (v: unknown) => (typeof v === 'number' ? shown(s, v, language) : v === '' ? words.emptyText : String(v));
   const place = s.origin === 'environment' ? s.variable : s.origin === 'file' ? `${file.split('/').pop() ?? ''}: server.${s.name}` : '';
   return (
     <li className="setting" ref={box}>
       <div className="setting-text">
         <div className="setting-name"><b className="mono">{s.name}</b><Origin from={s.origin === 'default' ? 'api' : s.origin} />{place && <span className="mono setting-place" title={s.origin === 'file' ? file : undefined}>{place}</span>}</div>
         <div>{language === 'zh' ? settingsZh[s.name] ?? s.sentence : s.sentence}</div>
-        <div className="setting-note">{words.defaultIs} <span className="mono">{shown(s.default)}</span>{s.type === 'integer' && s.max !== undefined && <> · {shown(s.min ?? 0)} – {shown(s.max)}</>}
+        <div className="setting-note">{words.defaultIs} <span className="mono">{told(s.default)}</span>{s.type === 'integer' && s.max !== undefined && <> · {told(s.min ?? 0)} – {told(s.max)}</>}
           {s.origin === 'file' && !locked && <> · {words.writtenThere}</>}{locked && <> · {s.is_deployed ? words.deployedOnly : words.readOnly}{s.is_deployed && <> (<span className="mono">{s.variable}</span>)</>}</>}</div>
       </div>
-      {isNear ? <Guard><Editor s={s} locked={locked} /></Guard> : <div className="setting-value mono">{shown(s.value)}</div>}
+      {isNear ? <Guard><Editor s={s} locked={locked} /></Guard> : <div className="setting-value mono">{told(s.value)}</div>}
     </li>
   );
 });
 
 function Editor({ s, locked }: { s: Setting; locked: boolean }) {
-  const words = useWords();
+  const { words, language } = useSpeech();
   const queries = useQueryClient();
   const [draft, setDraft] = useState<Value | null>(null); // null: as it is
   const value = draft ?? (s.value as Value);
   const isChanged = draft !== null && draft !== s.value;
   const [settled] = useDebouncedValue(value, 350);
-  const local = isChanged ? fault(s, value, words) : '';
+  const local = isChanged ? fault(s, value, words, language) : '';
   const asked = useQuery({
     queryKey: ['check', s.name, settled], retry: false, staleTime: Infinity, enabled: isChanged && !local && s.type === 'string' && settled === value && s.words === undefined,
     queryFn: async () => {

@@ -91,7 +91,7 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
               <div className="kinds">
                 {there.slice(0, 12).map((p) => (
                   <UnstyledButton key={p.name} className="kind" onClick={() => onChosen(p.name)}>
-                    <Mark name={p.name} size={28} />
+                    <Mark name={p.name} kind={p.type} size={28} />
                     <Stack gap={0} miw={0}><Text size="sm" fw={600} className="ell">{p.name}</Text><Text size="xs" c="dimmed" className="ell">{p.origin === 'environment' ? words.fromEnvironment : p.base_url || words.local}</Text></Stack>
                   </UnstyledButton>
                 ))}

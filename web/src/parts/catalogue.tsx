@@ -24,7 +24,7 @@ export function Catalogue({ title, picked, withEcho, onPick }: { title: string; 
           <div className="kinds">
             {all.filter((k) => (withEcho || k.id !== 'echo') && `${k.id} ${k.title}`.toLowerCase().includes(wanted)).sort((a, b) => a.title.localeCompare(b.title)).map((k) => (
               <UnstyledButton key={k.id} className="kind" aria-pressed={k.id === picked} onClick={() => onPick(k)}>
-                <Mark name={k.title} size={28} /><Text size="sm" fw={500} className="ell" title={k.title}>{k.title}</Text>
+                <Mark name={k.title} kind={k.id} size={28} /><Text size="sm" fw={500} className="ell" title={k.title}>{k.title}</Text>
               </UnstyledButton>
             ))}
           </div>

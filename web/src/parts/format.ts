@@ -63,6 +63,22 @@ export function money(nanousd: number | null | undefined): string {
   return `${usd < 0 ? '−' : ''}$${Math.abs(usd).toFixed(digits)}`;
 }
 
+/** A price from a list: two decimals, so that they stand below each other, and more where these say something. */
+export const rate = (nanousd: number | null | undefined): string =>
+  (nanousd === null || nanousd === undefined ? '–' : `$${new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 6 }).format(nanousd / 1e9)}`);
+
+/** For a column of sums: as many decimals for each as the largest of them needs. */
+export function moneyLike(all: readonly (number | null | undefined)[]): (nanousd: number | null | undefined) => string {
+  const top = Math.max(0, ...all.map((n) => Math.abs(n ?? 0))) / 1e9;
+  const digits = top >= 1 || top === 0 ? 2 : Math.min(9, 3 - Math.floor(Math.log10(top)));
+  return (nanousd) => {
+    if (nanousd === null || nanousd === undefined) return '–';
+    const usd = nanousd / 1e9;
+    const text = Math.abs(usd).toFixed(digits);
+    return usd !== 0 && Number(text) === 0 ? `< $${(10 ** -digits).toFixed(digits)}` : `${usd < 0 ? '−' : ''}$${text}`;
+  };
+}
+
 export function size(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
   const step = bytes < 1e6 ? 1e3 : bytes < 1e9 ? 1e6 : 1e9;
@@ -91,6 +107,12 @@ export function short(n: number | null | undefined, language: Language): string 
 
 /** What the server calls something, in the viewer's language where there is a word for it. */
 export const said = (words: Words, of: 'origin' | 'name' | 'quality' | 'period' | 'state' | 'why' | 'fault' | 'standing' | 'task' | 'window' | 'version' | 'actor', word: string): string => (words as Record<string, string>)[`${of}_${word}`] ?? word;
+
+/** Who made a version of the configuration, as people call them: "operator ann", "key 0a1b2c3d". */
+export function actorWords(words: Words, actor: string, nameOf = (id: string) => id): string {
+  const [, kind, id = ''] = /^(operator|key) (.+)$/s.exec(actor) ?? [];
+  return kind === 'key' ? `${words.key} ${nameOf(id)}` : kind ? id : said(words, 'actor', actor);
+}
 
 const kinds: Record<string, keyof Words> = { provider: 'provider', model: 'model', key: 'key', setting: 'setting', combo: 'combo', chain: 'kind_chain', alias: 'alias', price: 'price', budget: 'budget', org: 'org', user: 'user', operator: 'operator', policy: 'policy', proxy: 'proxy' };
 

@@ -1,8 +1,9 @@
 // A provider's mark: two letters on a colour of its own. Nothing is fetched, and nobody's logo is shown.
 const hues = [200, 265, 320, 165, 28, 345, 95, 230];
 
-export function Mark({ name, size = 32 }: { name: string; size?: number }) {
-  const hue = hues[[...name].reduce((sum, ch) => (sum * 31 + (ch.codePointAt(0) ?? 0)) % 997, 7) % hues.length];
+/** The colour is that of the kind: the same for all accounts of a vendor, wherever it is named. */
+export function Mark({ name, kind = name, size = 32 }: { name: string; kind?: string | undefined; size?: number }) {
+  const hue = hues[[...kind].reduce((sum, ch) => (sum * 31 + (ch.codePointAt(0) ?? 0)) % 997, 7) % hues.length];
   const parts = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   const letters = ((parts.length > 1 ? `${[...(parts[0] ?? '')][0] ?? ''}${[...(parts[1] ?? '')][0] ?? ''}` : [...(parts[0] ?? '')].slice(0, 2).join('')) || '?').toUpperCase();
   return (

@@ -3,7 +3,7 @@ import { Alert, Box, Button, Code, Skeleton, Stack, Text } from '@mantine/core';
 import { useInterval } from '@mantine/hooks';
 import { IconAlertTriangle, IconCode, IconRefresh } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
-import { type ButtonHTMLAttributes, type ReactNode, type Ref, Suspense, useEffect, useRef, useState } from 'react';
+import { type ButtonHTMLAttributes, createContext, type ReactNode, type Ref, Suspense, useEffect, useRef, useState } from 'react';
 import type { Call } from '../api/calls';
 import { ApiError } from '../api/client';
 import { forgetTag, useReread } from '../api/tags';
@@ -11,6 +11,9 @@ import { useSpeech, useWords } from '../i18n';
 import { giveFocusBack } from './focus';
 import { moment, relative, said } from './format';
 import { late } from './late';
+
+/** What the open page can ask for, for what opens beside it. */
+export const PageCalls = createContext<Call[] | undefined>(undefined);
 
 /** A page: its title, what can be done on it, and behind "API" the requests that it made and those that it can make. */
 export function Page({ title, note, actions, calls, children }:
@@ -25,18 +28,19 @@ export function Page({ title, note, actions, calls, children }:
         </div>
         <div className="page-acts">{actions}{calls && <Calls calls={calls} />}</div>
       </div>
-      {children}
+      <PageCalls value={calls}>{children}</PageCalls>
     </div>
   );
 }
 
 const ApiCalls = late(() => import('./dialogs'));
 
-function Calls({ calls }: { calls: Call[] }) {
+export function Calls({ calls, onTurn }: { calls: Call[]; onTurn?: (isOpen: boolean) => void }) {
   const [isOpen, setOpen] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
-  const closed = <ApiButton ref={button} onClick={() => setOpen(true)} />;
-  const close = () => { setOpen(false); setTimeout(() => giveFocusBack(button.current)); };
+  const turn = (to: boolean) => { setOpen(to); onTurn?.(to); };
+  const closed = <ApiButton ref={button} onClick={() => turn(true)} />;
+  const close = () => { turn(false); setTimeout(() => giveFocusBack(button.current)); };
   return isOpen ? <Suspense fallback={closed}><ApiCalls calls={calls} onClose={close} /></Suspense> : closed;
 }
 
@@ -102,6 +106,12 @@ export function When({ iso }: { iso: string }) {
   const [now, setNow] = useState(Date.now);
   useInterval(() => setNow(Date.now()), 5000, { autoInvoke: true });
   return <time dateTime={iso} title={moment(iso, language)} className="when">{relative(iso, now, language)}</time>;
+}
+
+/** The exact time, and how long ago that is: for what is looked up, not watched. */
+export function Stamp({ iso }: { iso: string }) {
+  const { language } = useSpeech();
+  return <span className="stamp"><span className="num">{moment(iso, language)}</span> <span className="dim"><When iso={iso} /></span></span>;
 }
 
 export function StatusBadge({ status }: { status: number }) {

@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { api, take } from '../api/client';
 import type { RequestDetail } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
-import { count, money } from './format';
+import { count, money, rate } from './format';
 
 export function Price({ r }: { r: RequestDetail }) {
   const words = useWords();
@@ -22,7 +22,7 @@ export function Price({ r }: { r: RequestDetail }) {
         <Table verticalSpacing={4} fz="sm" maw={560}>
           <Table.Tbody>
             {parts.map((l) => (
-              <Table.Tr key={l.part}><Table.Td>{l.part}</Table.Td><Table.Td ta="right" className="num">{count(l.quantity, language)}</Table.Td><Table.Td ta="right" className="num" c="dimmed">{l.rate_nanousd === null || l.rate_nanousd === undefined ? '' : `× ${money(l.rate_nanousd)} / M`}</Table.Td><Table.Td ta="right" className="num">{money(l.cost_nanousd)}</Table.Td></Table.Tr>
+              <Table.Tr key={l.part}><Table.Td>{l.part}</Table.Td><Table.Td ta="right" className="num">{count(l.quantity, language)}</Table.Td><Table.Td ta="right" className="num" c="dimmed">{l.rate_nanousd === null || l.rate_nanousd === undefined ? '' : `× ${rate(l.rate_nanousd)} / M`}</Table.Td><Table.Td ta="right" className="num">{money(l.cost_nanousd)}</Table.Td></Table.Tr>
             ))}
           </Table.Tbody>
         </Table>
