@@ -250,7 +250,7 @@ static struct str time_text(struct arena *a, int64_t ms)
 }
 
 struct audit_query {
-    struct str actor, kind, object, outcome, address, since, until;
+    struct str sort, actor, kind, object, outcome, address, since, until;
     int64_t limit, after;
 };
 static const struct shape audit_query_shape = SHAPE_STRICT(
@@ -258,6 +258,7 @@ static const struct shape audit_query_shape = SHAPE_STRICT(
     FIELD_RANGE(struct audit_query, limit, 1, 1000, 0, "Most rows in one answer; 100 when absent"),
     FIELD_RANGE(struct audit_query, after, 1, INT64_MAX, 0,
                 "Begin behind this row: the page before's next"),
+    FIELD(struct audit_query, sort, 0, JOURNAL_SORT_DOC),
     FIELD(struct audit_query, actor, 0, "Name of the operator, label of the key"),
     FIELD(struct audit_query, kind, 0, "What was changed"),
     FIELD(struct audit_query, object, 0, "Which one"),
@@ -265,12 +266,6 @@ static const struct shape audit_query_shape = SHAPE_STRICT(
     FIELD(struct audit_query, address, 0, "Address of the client"),
     FIELD(struct audit_query, since, 0, "RFC 3339 time: not before it"),
     FIELD(struct audit_query, until, 0, "RFC 3339 time: before it"));
-
-static bool time_param(const char *name, struct str text, int64_t *out, struct err *e)
-{
-    return text.n == 0 || clock_parse_rfc3339(text, out) ||
-           err_field(e, name, "'%s' must be an RFC 3339 time", name);
-}
 
 static yyjson_val *value_of(struct arena *a, struct str json)
 {
@@ -287,12 +282,13 @@ static bool list(struct control_call *c, struct err *e)
                              .object = q->object,
                              .outcome = q->outcome,
                              .address = q->address,
-                             .before_id = q->after,
+                             .beyond_id = q->after,
                              .limit = limit + 1}; /* whether there are more */
     struct audit_row *rows;
     size_t n;
-    if (!time_param("since", q->since, &f.since_ms, e) ||
-        !time_param("until", q->until, &f.until_ms, e))
+    if (!journal_order(q->sort, &f.oldest_first, e) ||
+        !journal_time(q->since, "since", &f.since_ms, e) ||
+        !journal_time(q->until, "until", &f.until_ms, e))
         return false;
     struct db *db = control_db(c, e);
     if (!db || !audit_list(db, c->arena, &f, &rows, &n, e))
@@ -323,7 +319,7 @@ static bool list(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint audit_endpoints[] = {
-    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first", .on_worker = list, .query = &audit_query_shape, .out = &audit_shape, .is_page = true },
+    { HTTP_GET, "/sluice/v1/audit", SURFACE_SLUICE, ACCESS_ADMIN, "List what was changed and by whom, newest first unless sort says otherwise", .on_worker = list, .query = &audit_query_shape, .out = &audit_shape, .is_page = true },
     {0},
 };
 /* clang-format on */

@@ -1851,18 +1851,18 @@ static void add_reversed(struct work *w, struct str changes, struct renamings *a
 static bool rename_back(struct work *w, int64_t id, struct err *e)
 {
     struct renamings all = {NULL, 0};
-    int64_t before = 0;
+    struct version_filter f = {.limit = 100};
     for (bool is_more = true; is_more;) {
         struct version_row *v;
         size_t n;
-        if (!version_list(w->db, w->a, before, 100, &v, &n, e))
+        if (!version_list(w->db, w->a, &f, &v, &n, e))
             return false;
-        is_more = n == 100;
+        is_more = n == (size_t)f.limit;
         for (size_t i = 0; i < n; i++) {
             if (v[i].id <= id)
                 return rename_all_in_keys(w, &all, e);
             add_reversed(w, v[i].changes, &all);
-            before = v[i].id;
+            f.beyond_id = v[i].id;
         }
     }
     return rename_all_in_keys(w, &all, e);

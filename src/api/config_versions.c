@@ -6,6 +6,7 @@
 
 struct version_query {
     int64_t limit, after;
+    struct str sort, actor, since, until;
 };
 struct diff_query {
     int64_t against;
@@ -25,7 +26,11 @@ static const struct shape version_query_shape = SHAPE(
     struct version_query,
     FIELD_RANGE(struct version_query, limit, 1, 1000, 0, "Page size; 100 when absent"),
     FIELD(struct version_query, after, NOT_NEGATIVE,
-          "Only those older than this one: the page before's next"));
+          "Begin behind this one: the page before's next"),
+    FIELD(struct version_query, sort, 0, JOURNAL_SORT_DOC),
+    FIELD(struct version_query, actor, 0, "Who did it"),
+    FIELD(struct version_query, since, 0, "RFC 3339 time: not before it"),
+    FIELD(struct version_query, until, 0, "RFC 3339 time: before it"));
 static const struct shape diff_query_shape = SHAPE(
     struct diff_query, FIELD(struct diff_query, against, NOT_NEGATIVE,
                              "Version to compare with; absent: the one before it"));
@@ -67,7 +72,7 @@ static bool newest_id(struct db *db, struct arena *a, int64_t *id, struct err *e
 {
     struct version_row *v;
     size_t n;
-    if (!version_list(db, a, 0, 1, &v, &n, e))
+    if (!version_list(db, a, &(struct version_filter){.limit = 1}, &v, &n, e))
         return false;
     *id = n ? v->id : 0;
     return true;
@@ -77,11 +82,16 @@ static bool list(struct control_call *c, struct err *e)
 {
     const struct version_query *q = c->asked;
     int64_t limit = q->limit ? q->limit : 100, newest;
+    struct version_filter f = {
+        .actor = q->actor, .beyond_id = q->after, .limit = limit + 1}; /* whether there are more */
+    if (!journal_order(q->sort, &f.oldest_first, e) ||
+        !journal_time(q->since, "since", &f.since_ms, e) ||
+        !journal_time(q->until, "until", &f.until_ms, e))
+        return false;
     struct db *db = control_db(c, e);
     struct version_row *v;
     size_t n;
-    if (!db || !newest_id(db, c->arena, &newest, e) ||
-        !version_list(db, c->arena, q->after, limit + 1, &v, &n, e))
+    if (!db || !newest_id(db, c->arena, &newest, e) || !version_list(db, c->arena, &f, &v, &n, e))
         return false;
     bool has_more = n > (size_t)limit;
     if (has_more)
@@ -135,7 +145,8 @@ static bool before_of(struct control_call *c, struct db *db, int64_t id, int64_t
 {
     struct version_row *v;
     size_t n;
-    if (!version_list(db, c->arena, id, 1, &v, &n, e))
+    if (!version_list(db, c->arena, &(struct version_filter){.beyond_id = id, .limit = 1}, &v, &n,
+                      e))
         return false;
     *before = n ? v->id : id;
     return true;
@@ -174,7 +185,7 @@ static bool rollback(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint config_version_endpoints[] = {
-    { HTTP_GET,  "/sluice/v1/config/versions",               SURFACE_SLUICE, ACCESS_VIEWER, "List the versions of the configuration, newest first", .on_worker = list, .query = &version_query_shape, .out = &version_shape, .is_page = true },
+    { HTTP_GET,  "/sluice/v1/config/versions",               SURFACE_SLUICE, ACCESS_VIEWER, "List the versions of the configuration, newest first unless sort says otherwise", .on_worker = list, .query = &version_query_shape, .out = &version_shape, .is_page = true },
     { HTTP_GET,  "/sluice/v1/config/versions/{id}",          SURFACE_SLUICE, ACCESS_VIEWER, "Show what a version changed", .on_worker = get, .out = &whole_version_shape },
     { HTTP_GET,  "/sluice/v1/config/versions/{id}/diff",     SURFACE_SLUICE, ACCESS_VIEWER, "Compare two versions of the configuration", .on_worker = diff, .query = &diff_query_shape, .out = &diff_shape },
     { HTTP_POST, "/sluice/v1/config/versions/{id}/rollback", SURFACE_SLUICE, ACCESS_ADMIN,  "Go back to a version of the configuration", .on_worker = rollback, .out = &whole_version_shape, .is_create = true },

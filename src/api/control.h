@@ -153,6 +153,11 @@ bool control_reply_sorted(struct control_call *c, const struct shape *s, const v
 typedef void page_make_fn(void *arg, struct arena *a, size_t i, void *out); /* out is zeroed */
 bool control_reply_made(struct control_call *c, const struct shape *s, size_t n, page_make_fn *make, void *arg, const char *key,
                         struct err *e) MUST_USE;
+/* Of journals, which stand in the store in the order of time: a time as text (RFC 3339 or milliseconds since 1970; empty: 0), and from which end
+ * they are read (-at, as when absent, or at). ERR_INPUT names the parameter. */
+bool journal_time(struct str text, const char *name, int64_t *ms, struct err *e) MUST_USE;
+bool journal_order(struct str sort, bool *oldest_first, struct err *e) MUST_USE;
+#define JOURNAL_SORT_DOC "-at: the newest first, as when absent; at: the oldest first"
 struct page_query {           /* first in the query's struct */
     int64_t limit;
     struct str after, sort, q;

@@ -18,13 +18,6 @@ static struct str time_text(struct arena *a, int64_t ms)
     return buf_str(&b);
 }
 
-static bool time_of(struct str text, const char *field, int64_t *ms, struct err *e)
-{
-    *ms = 0;
-    return text.n == 0 || clock_parse_rfc3339(text, ms) || str_to_int(text, ms) ||
-           err_field(e, field, "'%s' must be an RFC 3339 time", field);
-}
-
 static const struct word quality_words[] = {{"none", USAGE_NONE},
                                             {"estimated", USAGE_ESTIMATED},
                                             {"derived", USAGE_DERIVED},
@@ -195,7 +188,8 @@ static struct line_out show(struct arena *a, const struct ledger_line *l)
 
 struct ledger_query {
     int64_t limit;
-    struct str after, from, to, key, org, user, tag, model, provider, request_id, entry, format;
+    struct str after, sort, from, to, key, org, user, tag, model, provider, request_id, entry,
+        format;
     bool unpriced;
 };
 #define FILTER_FIELDS(type)                                                                       \
@@ -207,9 +201,8 @@ struct ledger_query {
 static const struct shape ledger_query_shape = SHAPE(
     struct ledger_query,
     FIELD_RANGE(struct ledger_query, limit, 1, MAX_CSV_ROWS, 0, "Page size; 100 when absent"),
-    FIELD(struct ledger_query, after, 0,
-          "Only what is older than this line: the page before's next"),
-    FILTER_FIELDS(struct ledger_query),
+    FIELD(struct ledger_query, after, 0, "Begin behind this line: the page before's next"),
+    FIELD(struct ledger_query, sort, 0, JOURNAL_SORT_DOC), FILTER_FIELDS(struct ledger_query),
     FIELD(struct ledger_query, request_id, 0, "Of this request"),
     FIELD(struct ledger_query, entry, 0, "settle, adjust or credit"),
     FIELD(struct ledger_query, unpriced, 0, "Only lines whose cost is unknown"),
@@ -227,17 +220,18 @@ static bool list(struct control_call *c, struct err *e)
                               .request_id = q->request_id,
                               .entry = word_value(ledger_entry_words, q->entry, 0),
                               .only_unpriced = q->unpriced};
-    int64_t before = 0;
+    int64_t beyond = 0;
     size_t limit = q->limit ? (size_t)q->limit : 100, n;
     struct ledger_line *lines;
     struct db *db = control_db(c, e);
-    if (!db || !time_of(q->from, "from", &f.from_ms, e) || !time_of(q->to, "to", &f.to_ms, e))
+    if (!db || !journal_time(q->from, "from", &f.from_ms, e) ||
+        !journal_time(q->to, "to", &f.to_ms, e) || !journal_order(q->sort, &f.oldest_first, e))
         return false;
     if (q->entry.n && !f.entry)
         return err_field(e, "entry", "'entry' must be settle, adjust or credit");
-    if (q->after.n && !str_to_int(q->after, &before))
+    if (q->after.n && !str_to_int(q->after, &beyond))
         return err_field(e, "after", "'after' is not the next of a page");
-    if (!ledger_list(db, c->arena, &f, before, limit + 1, &lines, &n, e))
+    if (!ledger_list(db, c->arena, &f, beyond, limit + 1, &lines, &n, e))
         return false;
     bool has_more = n > limit;
     n = has_more ? limit : n;
@@ -498,7 +492,7 @@ static bool verify(struct control_call *c, struct err *e)
     struct ledger_check r;
     int64_t from, to;
     struct db *db = control_db(c, e);
-    if (!db || !time_of(q->from, "from", &from, e) || !time_of(q->to, "to", &to, e))
+    if (!db || !journal_time(q->from, "from", &from, e) || !journal_time(q->to, "to", &to, e))
         return false;
     if (c->control->usage)
         (void)!usage_log_sync(c->control->usage, SYNC_MS);
@@ -551,7 +545,7 @@ static bool reprice(struct control_call *c, struct err *e)
     int64_t from, to, now = clock_wall_ms();
     struct told told = told_new(c);
     struct db *db = control_db(c, e);
-    if (!db || !time_of(in->from, "from", &from, e) || !time_of(in->to, "to", &to, e) ||
+    if (!db || !journal_time(in->from, "from", &from, e) || !journal_time(in->to, "to", &to, e) ||
         !db_begin(db, e))
         return false;
     if (!ledger_reprice(db, c->snap, from, to, in->model, is_dry, now, tell, &told, &r, e)) {
@@ -815,7 +809,8 @@ static bool costs(struct control_call *c, struct err *e)
     int bucket = q->bucket.n ? word_value(bucket_words, q->bucket, -1) : BUCKET_DAY;
     struct err unknown = ERR_INIT;
     struct db *db = control_db(c, e);
-    if (!db || !time_of(q->from, "from", &f.from_ms, e) || !time_of(q->to, "to", &f.to_ms, e))
+    if (!db || !journal_time(q->from, "from", &f.from_ms, e) ||
+        !journal_time(q->to, "to", &f.to_ms, e))
         return false;
     if (bucket < 0)
         return err_field(e, "bucket", "'bucket' must be hour, day, month or total");

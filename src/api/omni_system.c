@@ -623,7 +623,7 @@ static bool audit_log(struct control_call *c, struct err *e)
             return false;
         for (size_t i = 0; i < got && n < limit; i++) {
             struct str action = action_of(c->arena, &rows[i]);
-            f.before_id = rows[i].id;
+            f.beyond_id = rows[i].id;
             if (q->action.n && !str_eq(q->action, action))
                 continue;
             if (skip > 0) {

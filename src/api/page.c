@@ -1,6 +1,7 @@
 /* page.c - lists of the control plane in pages: by key, filtered and sorted by the fields of what is listed. For lists that lie in memory;
  * those of the store page by their index, and share the form of the answer only. */
 #include "api/control.h"
+#include "base/clock.h"
 #include "base/codec.h"
 #include <stdlib.h>
 
@@ -260,6 +261,20 @@ static bool reply_sorted(struct control_call *c, const struct shape *s, const st
     write_page(c, s, page, count,
                count < used ? cursor_of(c->arena, &v[count - 1], by == key_field) : STR_NONE);
     return true;
+}
+
+bool journal_time(struct str text, const char *name, int64_t *ms, struct err *e)
+{
+    *ms = 0;
+    return text.n == 0 || clock_parse_rfc3339(text, ms) || str_to_int(text, ms) ||
+           err_field(e, name, "'%s' must be a time like 2026-01-31T12:00:00Z", name);
+}
+
+bool journal_order(struct str sort, bool *oldest_first, struct err *e)
+{
+    *oldest_first = str_is(sort, "at");
+    return sort.n == 0 || *oldest_first || str_is(sort, "-at") ||
+           err_field(e, "sort", "'sort' must be at or -at");
 }
 
 bool control_reply_sorted(struct control_call *c, const struct shape *s, const void *first,

@@ -80,40 +80,36 @@ struct page_out {
     int64_t total;
 };
 static const struct shape page_shape = SHAPE(
-    struct page_out, FIELD_LIST(struct page_out, data, &request_shape, 0, "Requests, newest first"),
+    struct page_out, FIELD_LIST(struct page_out, data, &request_shape, 0, "Requests, in order"),
     FIELD(struct page_out, has_more, 0, "Whether more follow"),
-    FIELD(struct page_out, next, NULL_EMPTY, "The next page's before; null: this is the last"),
+    FIELD(struct page_out, next, NULL_EMPTY,
+          "The next page's before, or its after where sort=at; null: this is the last"),
     FIELD(struct page_out, total, NULL_NEGATIVE, "How many fit, where total=true asked for it"));
 
-const struct shape list_query_shape = SHAPE(
-    struct list_query,
-    FIELD_RANGE(struct list_query, limit, 1, MAX_PAGE, 0,
-                "Most requests in one answer; 50 when absent"),
-    FIELD(struct list_query, before, NOT_NEGATIVE,
-          "Only those with a lower seq: the page before's next"),
-    FIELD(struct list_query, from, 0, "Ended not before (RFC 3339, or milliseconds since 1970)"),
-    FIELD(struct list_query, to, 0, "Ended not after"),
-    FIELD(struct list_query, model, 0, "Model, as it was asked for"),
-    FIELD(struct list_query, provider, 0, "Provider"),
-    FIELD(struct list_query, key, 0, "Id of the client key; none: those without a key"),
-    FIELD(struct list_query, key_label, 0, "Label of the client key"),
-    FIELD(struct list_query, status, 0, "ok (below 400), error, a class such as 4xx, or a status"),
-    FIELD(struct list_query, error, 0, "Code of the failure"),
-    FIELD(struct list_query, operation, 0, "What was asked for"),
-    FIELD(struct list_query, format, 0, "Format of the client"),
-    FIELD(struct list_query, upstream_format, 0, "Format of the provider"),
-    FIELD(struct list_query, id, 0, "Request id"),
-    FIELD(struct list_query, q, 0,
-          "Part of a model's, provider's, key's or error's name; case does not matter"),
-    FIELD(struct list_query, stream, 0, "Streams only, or none"),
+/* clang-format off */
+#define FILTERS \
+    FIELD(struct list_query, from, 0, "Ended not before (RFC 3339, or milliseconds since 1970)"), \
+    FIELD(struct list_query, to, 0, "Ended not after"), \
+    FIELD(struct list_query, model, 0, "Model, as it was asked for"), \
+    FIELD(struct list_query, provider, 0, "Provider"), \
+    FIELD(struct list_query, key, 0, "Id of the client key; none: those without a key"), \
+    FIELD(struct list_query, key_label, 0, "Label of the client key"), \
+    FIELD(struct list_query, status, 0, "ok (below 400), error, a class such as 4xx, or a status"), \
+    FIELD(struct list_query, error, 0, "Code of the failure"), \
+    FIELD(struct list_query, operation, 0, "What was asked for"), \
+    FIELD(struct list_query, format, 0, "Format of the client"), \
+    FIELD(struct list_query, upstream_format, 0, "Format of the provider"), \
+    FIELD(struct list_query, id, 0, "Request id"), \
+    FIELD(struct list_query, q, 0, "Part of a model's, provider's, key's or error's name; case does not matter"), \
+    FIELD(struct list_query, stream, 0, "Streams only, or none")
+const struct shape tail_query_shape = SHAPE(struct list_query, FILTERS);
+const struct shape list_query_shape = SHAPE(struct list_query, FILTERS, /* at the same places */
+    FIELD_RANGE(struct list_query, limit, 1, MAX_PAGE, 0, "Most requests in one answer; 50 when absent"),
+    FIELD(struct list_query, before, NOT_NEGATIVE, "Only those with a lower seq: the page before's next"),
+    FIELD(struct list_query, after, NOT_NEGATIVE, "Only those with a higher seq: the page before's next, where sort=at"),
+    FIELD(struct list_query, sort, 0, JOURNAL_SORT_DOC),
     FIELD(struct list_query, total, 0, "Count all that fit, too"));
-
-static bool read_time(struct str text, const char *name, int64_t *ms, struct err *e)
-{
-    *ms = 0;
-    return text.n == 0 || str_to_int(text, ms) || clock_parse_rfc3339(text, ms) ||
-           err_field(e, name, "'%s' must be a time like 2026-01-31T12:00:00Z", name);
-}
+/* clang-format on */
 
 static bool read_status(struct str text, struct usage_filter *f, struct err *e)
 {
@@ -182,16 +178,17 @@ bool request_filter(const struct list_query *q, uint64_t present, struct usage_f
                                .error = q->error,
                                .text = q->q,
                                .request_id = q->id};
-    for (size_t i = 0; i < list_query_shape.n_fields; i++)
-        if (present >> i & 1 && strcmp(list_query_shape.fields[i].name, "stream") == 0)
+    for (size_t i = 0; i < tail_query_shape.n_fields; i++)
+        if (present >> i & 1 && strcmp(tail_query_shape.fields[i].name, "stream") == 0)
             f->is_stream = &q->stream;
     if (q->key.n) {
         f->keys = str_is(q->key, "none") ? &nobody : &q->key;
         f->n_keys = 1;
         f->has_keys = true;
     }
-    return read_time(q->from, "from", &f->from_ms, e) && read_time(q->to, "to", &f->to_ms, e) &&
-           read_status(q->status, f, e);
+    return journal_time(q->from, "from", &f->from_ms, e) &&
+           journal_time(q->to, "to", &f->to_ms, e) && read_status(q->status, f, e) &&
+           journal_order(q->sort, &f->oldest_first, e);
 }
 
 static const char *const qualities[] = {"none", "estimated", "derived", "reported"};
@@ -263,12 +260,17 @@ static bool list(struct control_call *c, struct err *e)
     if (!db || !request_filter(q, c->asked_present, &f, e) ||
         (q->key_label.n && !request_keys_labelled(c, db, q->key_label, &f, e)))
         return false;
+    if (f.oldest_first ? q->before : q->after)
+        return err_field(
+            e, f.oldest_first ? "before" : "after",
+            "The next page of sort=at begins 'after' a seq, that of sort=-at 'before' one");
     request_keys_named(c->arena, c->snap, &f);
     struct usage_reader *r = usage_reader_new(c->arena, db, &f, e);
     /* one more says whether there are more */
     int64_t *ids = ARENA_ARRAY(c->arena, int64_t, limit + 1);
     struct request_out *v = ARENA_ARRAY(c->arena, struct request_out, limit);
-    bool ok = r && usage_read_ids(r, q->before, 0, ids, limit + 1, &n, e) &&
+    bool ok = r &&
+              usage_read_ids(r, f.oldest_first ? q->after : q->before, 0, ids, limit + 1, &n, e) &&
               (!q->total || usage_read_count(r, &out.total, e));
     for (size_t i = 0; ok && i < n && i < limit; i++) {
         struct usage_row row;
@@ -728,7 +730,7 @@ static bool rosetta_labels(struct control_call *c, struct err *e)
 
 /* clang-format off */
 const struct endpoint request_endpoints[] = {
-    { HTTP_GET,    "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_VIEWER, "The request log, newest first", .on_worker = list, .query = &list_query_shape, .out = &page_shape },
+    { HTTP_GET,    "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_VIEWER, "The request log, newest first unless sort says otherwise", .on_worker = list, .query = &list_query_shape, .out = &page_shape },
     { HTTP_DELETE, "/sluice/v1/requests",            SURFACE_SLUICE,  ACCESS_ADMIN,  "Empty the request log; figures stay", .on_worker = request_log_clear, .status = 204 },
     { HTTP_GET,    "/sluice/v1/requests/{id}",       SURFACE_SLUICE,  ACCESS_VIEWER, "One request with its attempts and what was dropped", .on_worker = get, .out = &request_detail_shape },
     { HTTP_GET,    "/sluice/v1/requests/{id}/bodies/{which}", SURFACE_SLUICE, ACCESS_ADMIN, "One of the four bodies of a request, where they are kept", .on_worker = get_body, .out = &body_shape, .leaves_trail = true },

@@ -25,11 +25,11 @@ struct request_out {
 extern const struct shape request_shape;
 
 struct list_query {
-    int64_t limit, before;
-    struct str from, to, model, provider, key, key_label, status, error, operation, format, upstream_format, id, q;
+    int64_t limit, before, after;
+    struct str sort, from, to, model, provider, key, key_label, status, error, operation, format, upstream_format, id, q;
     bool stream, total;
 };
-extern const struct shape list_query_shape;
+extern const struct shape list_query_shape, tail_query_shape; /* the tail has the filters only */
 
 /* The filter that a query asks for; present: which of its fields were there. key_label is left to the caller. */
 bool request_filter(const struct list_query *q, uint64_t present, struct usage_filter *f, struct err *e) MUST_USE;

@@ -407,7 +407,7 @@ static void backlog_run(void *arg)
     struct db *db = db_open(k->db_path, DB_READ_ONLY, &e);
     struct usage_reader *r = db ? usage_reader_new(k->arena, db, &k->filter, &e) : NULL;
     int64_t ids[BACKLOG];
-    if (r && usage_read_after(r, k->after, ids, BACKLOG, &k->n, &e))
+    if (r && usage_read_ids(r, k->after, 0, ids, BACKLOG, &k->n, &e))
         for (size_t i = 0; i < k->n; i++) {
             struct usage_row row;
             if (usage_read_row(r, ids[i], &row, &e))
@@ -475,6 +475,7 @@ static void read_more(struct tail_client *tc)
     k->snap = snapshot_ref(c->snap);
     k->db_path = str_z(k->arena, c->api->control->db_path);
     k->filter = filter_dup(k->arena, &tc->filter, &k->query.stream);
+    k->filter.oldest_first = true;
     k->after = tc->after;
     buf_init(&k->text, BACKLOG * MAX_EVENT);
     k->owner = tc;
@@ -602,7 +603,7 @@ void tail_free(struct tail *t)
 
 /* clang-format off */
 const struct endpoint tail_endpoints[] = {
-    { HTTP_GET, "/sluice/v1/requests/tail", SURFACE_SLUICE, ACCESS_VIEWER, "Requests as they end, as server-sent events; Last-Event-ID goes on behind that one", .on_loop = tail, .media = "text/event-stream", .query = &list_query_shape },
+    { HTTP_GET, "/sluice/v1/requests/tail", SURFACE_SLUICE, ACCESS_VIEWER, "Requests as they end, as server-sent events; Last-Event-ID goes on behind that one", .on_loop = tail, .media = "text/event-stream", .query = &tail_query_shape },
     {0},
 };
 /* clang-format on */

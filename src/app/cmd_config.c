@@ -37,8 +37,9 @@ int cmd_config_history(struct cli *c)
     struct version_row *v = NULL;
     struct sheet t;
     size_t n = 0;
+    struct version_filter f = {.limit = c->lines >= 0 ? c->lines : 20};
     struct db *db = cli_store(c, &s, &e);
-    bool ok = db && version_list(db, c->arena, 0, c->lines >= 0 ? c->lines : 20, &v, &n, &e);
+    bool ok = db && version_list(db, c->arena, &f, &v, &n, &e);
     db_close(db);
     state_close(&s);
     if (!ok)
@@ -101,7 +102,8 @@ int cmd_config_diff(struct cli *c)
         ok = read_number(c->args[1], &to, &e);
     } else if (ok) { /* with one number: what that version did */
         to = from;
-        ok = version_list(db, c->arena, to, 1, &v, &n, &e);
+        ok = version_list(db, c->arena, &(struct version_filter){.beyond_id = to, .limit = 1}, &v,
+                          &n, &e);
         from = n ? v->id : to;
     }
     ok = ok && config_version_diff(c->arena, &s.seal, db, from, to, &w, &e) &&

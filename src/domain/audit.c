@@ -194,7 +194,9 @@ bool audit_list(struct db *db, struct arena *a, const struct audit_filter *f,
     const struct {
         const char *condition;
         int64_t value;
-    } bounds[] = {{"at_ms >= ", f->since_ms}, {"at_ms < ", f->until_ms}, {"id < ", f->before_id}};
+    } bounds[] = {{"at_ms >= ", f->since_ms},
+                  {"at_ms < ", f->until_ms},
+                  {f->oldest_first ? "id > " : "id < ", f->beyond_id}};
     buf_init_arena(&sql, a, 4096);
     buf_lit(&sql, "SELECT " COLUMNS " FROM audit WHERE 1");
     for (size_t i = 0; i < ARRAY_LEN(exact); i++)
@@ -203,7 +205,7 @@ bool audit_list(struct db *db, struct arena *a, const struct audit_filter *f,
     for (size_t i = 0; i < ARRAY_LEN(bounds); i++)
         if (bounds[i].value)
             buf_fmt(&sql, " AND %s%lld", bounds[i].condition, (long long)bounds[i].value);
-    buf_fmt(&sql, " ORDER BY id DESC LIMIT %lld", (long long)f->limit);
+    buf_fmt(&sql, " ORDER BY id%s LIMIT %lld", f->oldest_first ? "" : " DESC", (long long)f->limit);
     struct stmt *s = db_prepare(db, str_z(a, buf_str(&sql)), e);
     if (!s)
         return false;

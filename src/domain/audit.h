@@ -25,10 +25,11 @@ bool audit_append_alone(struct db *db, struct audit_row *row, struct err *e) MUS
 struct audit_filter {
     struct str actor, kind, object, outcome, address; /* exact; empty: any */
     int64_t since_ms, until_ms; /* 0: open */
-    int64_t before_id;        /* rows older than this one; 0: from the newest */
+    bool oldest_first;        /* the order; else newest first */
+    int64_t beyond_id;        /* rows beyond this one in that order; 0: from its beginning */
     int64_t limit;
 };
-/* Newest first, at most limit. Texts are in the arena. */
+/* In order, at most limit. Texts are in the arena. */
 bool audit_list(struct db *db, struct arena *a, const struct audit_filter *f, struct audit_row **out, size_t *n, struct err *e) MUST_USE;
 
 struct audit_finding {

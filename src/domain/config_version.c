@@ -64,17 +64,26 @@ bool version_get(struct db *db, struct arena *a, int64_t id, struct version_row 
                                                     "There is no version %lld", (long long)id));
 }
 
-bool version_list(struct db *db, struct arena *a, int64_t before_id, int64_t limit,
+bool version_list(struct db *db, struct arena *a, const struct version_filter *f,
                   struct version_row **out, size_t *n, struct err *e)
 {
-    struct stmt *s = db_prepare(
-        db, "SELECT " COLUMNS " FROM config_version WHERE id < ?1 ORDER BY id DESC LIMIT ?2", e);
-    *out = ARENA_ARRAY(a, struct version_row, (size_t)limit + 1);
+#define VERSIONS                                                              \
+    "SELECT " COLUMNS " FROM config_version WHERE (?1 IS NULL OR actor = ?1)" \
+    " AND at_ms >= ?2 AND at_ms < ?3 AND "
+    struct stmt *s = db_prepare(db,
+                                f->oldest_first ? VERSIONS "id > ?4 ORDER BY id LIMIT ?5"
+                                                : VERSIONS "id < ?4 ORDER BY id DESC LIMIT ?5",
+                                e);
+#undef VERSIONS
+    *out = ARENA_ARRAY(a, struct version_row, (size_t)f->limit + 1);
     *n = 0;
     if (!s)
         return false;
-    stmt_bind_int(s, 1, before_id ? before_id : INT64_MAX);
-    stmt_bind_int(s, 2, limit);
+    stmt_bind_str(s, 1, f->actor.n ? f->actor : (struct str){NULL, 0});
+    stmt_bind_int(s, 2, f->since_ms);
+    stmt_bind_int(s, 3, f->until_ms ? f->until_ms : INT64_MAX);
+    stmt_bind_int(s, 4, f->beyond_id || f->oldest_first ? f->beyond_id : INT64_MAX);
+    stmt_bind_int(s, 5, f->limit);
     while (stmt_step(s, e))
         read_row(s, a, &(*out)[(*n)++]);
     stmt_free(s);

@@ -15,8 +15,15 @@ struct version_row {
 };
 bool version_add(struct db *db, struct version_row *v, struct err *e) MUST_USE; /* sets id */
 bool version_get(struct db *db, struct arena *a, int64_t id, struct version_row *out, struct err *e) MUST_USE; /* 0: the newest; ERR_NOT_FOUND */
-/* Newest first, older than before_id (0: from the newest). */
-bool version_list(struct db *db, struct arena *a, int64_t before_id, int64_t limit, struct version_row **out, size_t *n,
+struct version_filter {       /* empty, 0: any */
+    struct str actor;
+    int64_t since_ms, until_ms; /* not before; before */
+    bool oldest_first;        /* the order; else newest first */
+    int64_t beyond_id;        /* versions beyond this one in that order; 0: from its beginning */
+    int64_t limit;
+};
+/* In order, at most limit. */
+bool version_list(struct db *db, struct arena *a, const struct version_filter *f, struct version_row **out, size_t *n,
                   struct err *e) MUST_USE;
 bool version_pending(struct db *db, struct arena *a, struct version_row *out, bool *is_any, struct err *e) MUST_USE; /* the newest not written */
 bool version_written(struct db *db, int64_t id, struct err *e) MUST_USE; /* it and all before it */

@@ -76,22 +76,30 @@ static void read_line(struct stmt *s, struct arena *a, struct ledger_line *l)
     l->admitted_ms = ledger_id_ms(l->id) - int_or(s, 19 + PRICE_PARTS, 0);
 }
 
-bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, int64_t before,
+#define LINES                                                                        \
+    "SELECT " LINE_COLUMNS LINE_FROM "WHERE l.id >= ?1 AND l.id < ?2 AND " KIND_FITS \
+    " AND (?9 IS NULL OR l.request_id = ?9) AND (?10 = 0 OR l.entry = ?10) AND "     \
+    "(?11 = 0 OR " LEDGER_IS_UNPRICED ") "
+
+bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, int64_t beyond,
                  size_t max, struct ledger_line **out, size_t *n, struct err *e)
 {
-    struct stmt *s = db_prepare(
-        db,
-        "SELECT " LINE_COLUMNS LINE_FROM "WHERE l.id >= ?1 AND l.id < ?2 AND " KIND_FITS
-        " AND (?9 IS NULL OR l.request_id = ?9) AND (?10 = 0 OR l.entry = ?10) AND "
-        "(?11 = 0 OR " LEDGER_IS_UNPRICED ") ORDER BY l.id DESC LIMIT ?12",
-        e);
-    int64_t to = f->to_ms ? ledger_id_at(f->to_ms) : INT64_MAX;
+    struct stmt *s = db_prepare(db,
+                                f->oldest_first ? LINES "ORDER BY l.id LIMIT ?12"
+                                                : LINES "ORDER BY l.id DESC LIMIT ?12",
+                                e);
+    int64_t from = f->from_ms > 0 ? ledger_id_at(f->from_ms) : 0,
+            to = f->to_ms ? ledger_id_at(f->to_ms) : INT64_MAX;
     *n = 0;
     *out = ARENA_ARRAY(a, struct ledger_line, max + 1);
     if (!s)
         return false;
-    stmt_bind_int(s, 1, f->from_ms > 0 ? ledger_id_at(f->from_ms) : 0);
-    stmt_bind_int(s, 2, before > 0 && before < to ? before : to);
+    if (beyond > 0 && f->oldest_first)
+        from = beyond >= from ? beyond + 1 : from;
+    else if (beyond > 0)
+        to = beyond < to ? beyond : to;
+    stmt_bind_int(s, 1, from);
+    stmt_bind_int(s, 2, to);
     bind_filter(s, f);
     stmt_bind_str(s, 9, or_null(f->request_id));
     stmt_bind_int(s, 10, f->entry);

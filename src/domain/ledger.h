@@ -24,6 +24,7 @@ struct ledger_filter {          /* empty, 0: anything */
     struct str key, org, user, tag, model, upstream, request_id;
     int entry;                  /* enum ledger_entry */
     bool only_unpriced;
+    bool oldest_first;          /* the order of ledger_list() */
 };
 struct ledger_line {            /* texts in the arena; -1: unknown */
     int64_t id;
@@ -35,8 +36,8 @@ struct ledger_line {            /* texts in the arena; -1: unknown */
     int64_t amount, stated, corrects;
     int64_t parts[PRICE_PARTS];
 };
-/* Newest first, below `before` (0: from the newest). */
-bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, int64_t before, size_t max, struct ledger_line **out,
+/* In the filter's order, beyond the line `beyond` (0: from the beginning of that order). */
+bool ledger_list(struct db *db, struct arena *a, const struct ledger_filter *f, int64_t beyond, size_t max, struct ledger_line **out,
                  size_t *n, struct err *e) MUST_USE;
 bool ledger_get(struct db *db, struct arena *a, int64_t id, struct ledger_line *out, struct err *e) MUST_USE; /* ERR_NOT_FOUND */
 /* Oldest first, each in an arena of its own that lives during the call; stops when each says false. */

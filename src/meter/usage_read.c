@@ -217,6 +217,13 @@ static bool begin(struct usage_reader *r, struct err *e)
     return ok;
 }
 
+#define BLOCKS                                                            \
+    "SELECT first, last, n, kinds, filter, ids FROM usage_block "         \
+    "WHERE last >= ?1 AND last <= "                                       \
+    "coalesce((SELECT min(last) FROM usage_block WHERE last >= ?2), ?2) " \
+    "AND first <= ?2 "
+#define ROWS "SELECT id, kind FROM usage_fact WHERE id >= ?1 AND id <= ?2 "
+
 struct usage_reader *usage_reader_new(struct arena *a, struct db *db, const struct usage_filter *f,
                                       struct err *e)
 {
@@ -224,17 +231,10 @@ struct usage_reader *usage_reader_new(struct arena *a, struct db *db, const stru
     r->arena = a;
     r->db = db;
     r->f = *f;
-    r->blocks = db_prepare(db,
-                           "SELECT first, last, n, kinds, filter, ids FROM usage_block "
-                           "WHERE last >= ?1 AND last <= "
-                           "coalesce((SELECT min(last) FROM usage_block WHERE last >= ?2), ?2) "
-                           "AND first <= ?2 ORDER BY last DESC",
-                           e);
-    r->rows = r->blocks ? db_prepare(db,
-                                     "SELECT id, kind FROM usage_fact WHERE id >= ?1 AND id <= ?2 "
-                                     "ORDER BY id DESC",
-                                     e)
-                        : NULL;
+    r->blocks = db_prepare(
+        db, f->oldest_first ? BLOCKS "ORDER BY last" : BLOCKS "ORDER BY last DESC", e);
+    if (r->blocks)
+        r->rows = db_prepare(db, f->oldest_first ? ROWS "ORDER BY id" : ROWS "ORDER BY id DESC", e);
     r->row = r->rows ? db_prepare(db, ROW, e) : NULL;
     if (r->row && begin(r, e) && choose_kinds(r, e))
         return r;
@@ -301,10 +301,15 @@ static bool walk_rows(struct walk *w, int64_t low, int64_t high, struct err *e)
     return e->kind == ERR_NONE;
 }
 
-static int descending(const void *a, const void *b)
+static int ascending(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x > y ? -1 : x < y;
+    return (x > y) - (x < y);
+}
+
+static int descending(const void *a, const void *b)
+{
+    return ascending(b, a);
 }
 
 static bool walk_block(struct walk *w, struct err *e)
@@ -331,71 +336,80 @@ static bool walk_block(struct walk *w, struct err *e)
     if (!is_sparse || matching > (int64_t)ARRAY_LEN(ids))
         return walk_rows(w, first > w->low ? first : w->low, last < w->high ? last : w->high, e);
     size_t got = block_ids(kinds, stmt_blob(s, 5), first, is_wanted, r, ids, ARRAY_LEN(ids));
-    qsort(ids, got, sizeof ids[0], descending);
+    qsort(ids, got, sizeof ids[0], r->f.oldest_first ? ascending : descending);
     for (size_t i = 0; i < got && !is_full(w); i++)
         if (ids[i] >= w->low && ids[i] <= w->high)
             take(w, ids[i]);
     return true;
 }
 
+/* What came after the newest block. */
+static bool walk_tail(struct walk *w, struct err *e)
+{
+    int64_t tail = w->r->tail + 1;
+    return walk_rows(w, tail > w->low ? tail : w->low, w->high, e);
+}
+
 static bool walk(struct walk *w, struct err *e)
 {
     struct usage_reader *r = w->r;
-    int64_t tail = r->tail + 1;
-    if (!walk_rows(w, tail > w->low ? tail : w->low, w->high, e))
+    if (!r->f.oldest_first && !walk_tail(w, e))
         return false;
     stmt_bind_int(r->blocks, 1, w->low);
     stmt_bind_int(r->blocks, 2, w->high);
     while (!is_full(w) && stmt_step(r->blocks, e) && walk_block(w, e))
         ;
     stmt_reset(r->blocks);
-    return e->kind == ERR_NONE;
+    return e->kind == ERR_NONE && (!r->f.oldest_first || walk_tail(w, e));
 }
 
 /* ---- one request id ---- */
 
-static bool walk_request(struct usage_reader *r, int64_t low, int64_t high, struct walk *w,
-                         struct err *e)
+static bool scan_for(struct walk *w, struct stmt *scan, int64_t first, int64_t last, struct err *e)
 {
-    struct str wanted = r->f.request_id;
-    struct stmt *scan = db_prepare(r->db,
-                                   "SELECT id, kind FROM usage_fact WHERE id >= ?1 AND id <= ?2 "
-                                   "AND request_id = ?3 ORDER BY id DESC",
-                                   e);
-    if (!scan)
-        return false;
-    stmt_bind_int(r->blocks, 1, low);
-    stmt_bind_int(r->blocks, 2, high);
-    int64_t first = r->tail + 1 > low ? r->tail + 1 : low, last = high;
-    for (bool more = true; more && !is_full(w);) {
-        stmt_bind_int(scan, 1, first);
-        stmt_bind_int(scan, 2, last);
-        stmt_bind_str(scan, 3, wanted);
-        while (first <= last && !is_full(w) && stmt_step(scan, e))
-            if (is_wanted(r, stmt_int(scan, 1)))
-                take(w, stmt_int(scan, 0));
-        stmt_reset(scan);
-        do {
-            more = e->kind == ERR_NONE && stmt_step(r->blocks, e);
-            r->seen.blocks += more;
-        } while (more && !block_may_hold(stmt_blob(r->blocks, 4), wanted));
-        if (more) {
-            r->seen.rows += stmt_int(r->blocks, 2);
-            first = stmt_int(r->blocks, 0) > low ? stmt_int(r->blocks, 0) : low;
-            last = stmt_int(r->blocks, 1) < high ? stmt_int(r->blocks, 1) : high;
-        }
-    }
-    stmt_reset(r->blocks);
-    stmt_free(scan);
+    stmt_bind_int(scan, 1, first > w->low ? first : w->low);
+    stmt_bind_int(scan, 2, last < w->high ? last : w->high);
+    stmt_bind_str(scan, 3, w->r->f.request_id);
+    while (!is_full(w) && stmt_step(scan, e))
+        if (is_wanted(w->r, stmt_int(scan, 1)))
+            take(w, stmt_int(scan, 0));
+    stmt_reset(scan);
     return e->kind == ERR_NONE;
 }
 
-bool usage_read_ids(struct usage_reader *r, int64_t before, int64_t skip, int64_t *ids, size_t max,
+static bool walk_request(struct walk *w, struct err *e)
+{
+    struct usage_reader *r = w->r;
+    bool up = r->f.oldest_first;
+    struct stmt *scan = db_prepare(r->db,
+                                   up ? ROWS "AND request_id = ?3 ORDER BY id"
+                                      : ROWS "AND request_id = ?3 ORDER BY id DESC",
+                                   e);
+    bool ok = scan && (up || scan_for(w, scan, r->tail + 1, w->high, e));
+    stmt_bind_int(r->blocks, 1, w->low);
+    stmt_bind_int(r->blocks, 2, w->high);
+    while (ok && !is_full(w) && stmt_step(r->blocks, e)) {
+        r->seen.blocks++;
+        if (!block_may_hold(stmt_blob(r->blocks, 4), r->f.request_id))
+            continue;
+        r->seen.rows += stmt_int(r->blocks, 2);
+        ok = scan_for(w, scan, stmt_int(r->blocks, 0), stmt_int(r->blocks, 1), e);
+    }
+    stmt_reset(r->blocks);
+    ok = ok && e->kind == ERR_NONE && (!up || scan_for(w, scan, r->tail + 1, w->high, e));
+    stmt_free(scan);
+    return ok;
+}
+
+bool usage_read_ids(struct usage_reader *r, int64_t beyond, int64_t skip, int64_t *ids, size_t max,
                     size_t *n, struct err *e)
 {
-    int64_t high = before > 0 && before - 1 < r->to ? before - 1 : r->to;
-    struct walk w = {r, r->from, high, skip, 0, ids, max, 0};
-    bool ok = max == 0 || (r->f.request_id.n ? walk_request(r, w.low, w.high, &w, e) : walk(&w, e));
+    struct walk w = {r, r->from, r->to, skip, 0, ids, max, 0};
+    if (beyond > 0 && r->f.oldest_first)
+        w.low = beyond + 1 > w.low ? beyond + 1 : w.low;
+    else if (beyond > 0)
+        w.high = beyond - 1 < w.high ? beyond - 1 : w.high;
+    bool ok = max == 0 || (r->f.request_id.n ? walk_request(&w, e) : walk(&w, e));
     *n = w.n;
     return ok;
 }
@@ -403,26 +417,9 @@ bool usage_read_ids(struct usage_reader *r, int64_t before, int64_t skip, int64_
 bool usage_read_count(struct usage_reader *r, int64_t *n, struct err *e)
 {
     struct walk w = {.r = r, .low = r->from, .high = r->to};
-    bool ok = r->f.request_id.n ? walk_request(r, w.low, w.high, &w, e) : walk(&w, e);
+    bool ok = r->f.request_id.n ? walk_request(&w, e) : walk(&w, e);
     *n = w.found;
     return ok;
-}
-
-bool usage_read_after(struct usage_reader *r, int64_t seq, int64_t *ids, size_t max, size_t *n,
-                      struct err *e)
-{
-    struct stmt *s = db_prepare(
-        r->db, "SELECT id, kind FROM usage_fact WHERE id >= ?1 AND id <= ?2 ORDER BY id", e);
-    *n = 0;
-    if (!s)
-        return false;
-    stmt_bind_int(s, 1, seq + 1 > r->from ? seq + 1 : r->from);
-    stmt_bind_int(s, 2, r->to);
-    while (*n < max && stmt_step(s, e))
-        if (is_wanted(r, stmt_int(s, 1)))
-            ids[(*n)++] = stmt_int(s, 0);
-    stmt_free(s);
-    return e->kind == ERR_NONE;
 }
 
 /* ---- rows ---- */

@@ -21,6 +21,7 @@ struct usage_filter {           /* empty, 0: anything */
     const struct str *text_keys; /* ids of keys whose label holds the text: they fit as well */
     size_t n_text_keys;
     struct str request_id;
+    bool oldest_first;          /* the order of usage_read_ids() */
 };
 
 struct usage_row {              /* texts in the arena; -1: unknown */
@@ -44,16 +45,14 @@ struct usage_reader;
 /* Begins a consistent view of the store on db, which the reader uses until it is freed. NULL with e set. */
 struct usage_reader *usage_reader_new(struct arena *a, struct db *db, const struct usage_filter *f, struct err *e) MUST_USE;
 void usage_reader_free(struct usage_reader *r);               /* NULL is allowed */
-/* Ids of what fits, newest first, below `before` (0: from the newest), after leaving out `skip` of them. */
-bool usage_read_ids(struct usage_reader *r, int64_t before, int64_t skip, int64_t *ids, size_t max, size_t *n, struct err *e) MUST_USE;
+/* Ids of what fits, in the filter's order, beyond the record `beyond` (0: from the beginning of that order), after leaving out `skip`. */
+bool usage_read_ids(struct usage_reader *r, int64_t beyond, int64_t skip, int64_t *ids, size_t max, size_t *n, struct err *e) MUST_USE;
 bool usage_read_count(struct usage_reader *r, int64_t *n, struct err *e) MUST_USE;
 bool usage_read_row(struct usage_reader *r, int64_t id, struct usage_row *out, struct err *e) MUST_USE; /* ERR_NOT_FOUND: gone */
 const struct usage_seen *usage_reader_seen(const struct usage_reader *r);
 
 /* The newest record of that request id, or the one whose seq it is in digits. false: ERR_NOT_FOUND. */
 bool usage_find(struct arena *a, struct db *db, struct str request_id, struct usage_row *out, struct err *e) MUST_USE;
-/* Rows behind seq, oldest first. */
-bool usage_read_after(struct usage_reader *r, int64_t seq, int64_t *ids, size_t max, size_t *n, struct err *e) MUST_USE;
 /* Key ids that stand in the log. */
 bool usage_read_keys(struct arena *a, struct db *db, struct str **keys, size_t *n, struct err *e) MUST_USE;
 #endif

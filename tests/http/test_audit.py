@@ -35,20 +35,21 @@ def test_filters_and_pages(admin):  # noqa: F811
         assert admin.post("/sluice/v1/keys", {"label": "k%d" % i}).status_code == 201
     admin.call("DELETE", "/sluice/v1/keys/nobody")
     assert len(rows(admin, limit=2)) == 2
-    seen, after = [], None
-    while True:
-        page = admin.get("/sluice/v1/audit", params={"limit": 2, **({"after": after} if after else {})}).json()
-        seen += [r["id"] for r in page["data"]]
-        after = page["next"]
-        assert page["has_more"] is (after is not None)
-        if after is None:
-            break
-    assert seen == [6, 5, 4, 3, 2, 1]
+    for order, expected in (({}, [6, 5, 4, 3, 2, 1]), ({"sort": "-at"}, [6, 5, 4, 3, 2, 1]), ({"sort": "at"}, [1, 2, 3, 4, 5, 6])):
+        seen, after = [], None
+        while True:
+            page = admin.get("/sluice/v1/audit", params={"limit": 2, **order, **({"after": after} if after else {})}).json()
+            seen += [r["id"] for r in page["data"]]
+            after = page["next"]
+            assert page["has_more"] is (after is not None)
+            if after is None:
+                break
+        assert seen == expected
     assert [r["id"] for r in rows(admin, outcome="not_found")] == [6]
     assert [r["id"] for r in rows(admin, object="nobody")] == [6]
     assert rows(admin, actor="nobody") == [] and rows(admin, until="2020-01-01T00:00:00Z") == []
     assert len(rows(admin, since="2020-01-01T00:00:00Z")) == 6
-    for bad in ({"limit": 0}, {"limit": "x"}, {"after": -1}, {"since": "yesterday"}):
+    for bad in ({"limit": 0}, {"limit": "x"}, {"after": -1}, {"since": "yesterday"}, {"sort": "actor"}):
         r = admin.get("/sluice/v1/audit", params=bad)
         assert r.status_code == 400 and next(iter(bad)) in r.text, bad
 

@@ -221,6 +221,9 @@ def test_the_cancelled_one_has_a_line_of_its_own(start_sluice, upstream):
     upstream.play(by_path(a=silence, b=http(200, json.dumps(reply))))
     assert ask(s, max_tokens=100).headers["x-sluice-upstream"] == "b"
     ledger = wait_for(lambda: len(see(s, "/sluice/v1/ledger")["data"]) == 2 and see(s, "/sluice/v1/ledger")["data"], "two lines")
+    upward = see(s, "/sluice/v1/ledger?sort=at&limit=1")
+    assert upward["data"] == ledger[1:] and upward["has_more"]
+    assert see(s, "/sluice/v1/ledger?sort=at&after=" + upward["next"])["data"] == ledger[:1]
     by = {line["provider"]: line for line in ledger}
     assert by["b"]["ended"] == "done" and by["b"]["cost_nanousd"] == 10 * 1000 + 5 * 2000
     assert by["a"]["ended"] == "hedged" and by["a"]["usage_quality"] == "estimated" and by["a"]["output_tokens"] == 0

@@ -406,6 +406,11 @@ def test_every_change_is_a_version_that_can_be_gone_back_to(start_sluice, script
     told = versions(s)
     assert [v["actor"] for v in told] == ["file", "key ad000001", "key ad000001", "key ad000001", "start"]
     assert told[3]["what"] == "provider p changed" and "comments" in told[0]["what"]
+    for query, found in (("sort=at", told[::-1]), ("sort=at&limit=2", told[:2:-1]), ("sort=at&after=%d" % told[2]["id"], told[1::-1]), ("actor=file", told[:1]),
+                         ("actor=nobody", []), ("since=2099-01-01T00:00:00Z", []), ("until=2020-01-01T00:00:00Z", []),
+                         ("since=2020-01-01T00:00:00Z&until=2099-01-01T00:00:00Z", told)):
+        assert s.get(VERSIONS + "?" + query).json()["data"] == found, query
+    assert s.get(VERSIONS + "?sort=actor").json()["error"]["param"] == "sort"
     diff = s.get("%s/%d" % (VERSIONS, told[3]["id"])).json()["changes"]
     assert [(d["kind"], d["name"]) for d in diff] == [("provider", "p")]
     assert diff[0]["before"]["api_key"] == "sk-f***cret" and diff[0]["after"]["api_key"] == "sk-s***cret"

@@ -94,17 +94,19 @@ def test_filters(logged, query, found):
 
 
 def test_pages_join_up(logged):
-    seen, before = [], 0
-    while before is not None:
-        page = listed(logged, limit=3, before=before, total="true")
-        seen += [row["id"] for row in page["data"]]
-        before = page["next"]
-        assert page["total"] == 8 and page["has_more"] is (before is not None)
-    assert seen == ["r-0000000%d" % n for n in range(8, 0, -1)]
+    for sort, cursor, expected in (("-at", "before", range(8, 0, -1)), ("at", "after", range(1, 9))):
+        seen, place = [], 0
+        while place is not None:
+            page = listed(logged, limit=3, sort=sort, total="true", **{cursor: place})
+            seen += [row["id"] for row in page["data"]]
+            place = page["next"]
+            assert page["total"] == 8 and page["has_more"] is (place is not None)
+        assert seen == ["r-0000000%d" % n for n in expected]
 
 
 @pytest.mark.parametrize("query,field", [({"limit": 0}, "limit"), ({"limit": 1001}, "limit"), ({"from": "yesterday"}, "from"), ({"status": "6xx"}, "status"),
-                                         ({"stream": "maybe"}, "stream"), ({"before": -1}, "before")], ids=str)
+                                         ({"stream": "maybe"}, "stream"), ({"before": -1}, "before"), ({"sort": "model"}, "sort"),
+                                         ({"sort": "at", "before": 5}, "before"), ({"after": 5}, "after")], ids=str)
 def test_bad_filters_are_named(logged, query, field):
     r = logged.get(LIST, params=query, headers=logged.auth(ADMIN))
     assert r.status_code == 400 and r.json()["error"]["param"] == field, r.text

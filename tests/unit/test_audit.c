@@ -164,8 +164,11 @@ START_TEST(lists_are_filtered_and_paged)
     ck_assert_uint_eq(listed(&(struct audit_filter){.limit = 10}, &rows), 6);
     ck_assert_int_eq(rows[0].id, 6);
     check_text(rows[0].object, "p'; DROP TABLE audit; --");
-    ck_assert_uint_eq(listed(&(struct audit_filter){.limit = 2, .before_id = 5}, &rows), 2);
+    ck_assert_uint_eq(listed(&(struct audit_filter){.limit = 2, .beyond_id = 5}, &rows), 2);
     ck_assert_int_eq(rows[0].id, 4);
+    ck_assert_uint_eq(
+        listed(&(struct audit_filter){.limit = 2, .beyond_id = 3, .oldest_first = true}, &rows), 2);
+    ck_assert(rows[0].id == 4 && rows[1].id == 5);
     ck_assert_uint_eq(listed(&(struct audit_filter){.limit = 9, .actor = STR("bob")}, &rows), 2);
     ck_assert_uint_eq(
         listed(&(struct audit_filter){.limit = 9, .kind = STR("provider"), .actor = STR("ada")},

@@ -141,35 +141,47 @@ static const struct {
      BLOCK_ROWS},
 };
 
+/* Page by page: the same ids in the same order. */
+static void compare_pages(size_t i, bool oldest_first, int64_t expected)
+{
+    struct err e = ERR_INIT;
+    struct usage_filter f = filters[i].f;
+    int64_t page[1000], beyond = 0, all = 0;
+    size_t size = oldest_first ? 1000 : 50;
+    struct str sql = str_fmt(a, "SELECT id FROM usage_fact WHERE %s ORDER BY id%s",
+                             filters[i].where, oldest_first ? "" : " DESC");
+    struct stmt *s = db_prepare(db, str_z(a, sql), &e);
+    f.oldest_first = oldest_first;
+    for (size_t n = size; n == size; all += (int64_t)n) {
+        struct usage_reader *r = reader(&f);
+        ck_assert(usage_read_ids(r, beyond, 0, page, size, &n, &e));
+        /* how far the newest are is known of each; the oldest may be a few blocks on */
+        ck_assert_msg(all > 0 || oldest_first || usage_reader_seen(r)->rows <= filters[i].most,
+                      "%zu looked at %lld rows", i, (long long)usage_reader_seen(r)->rows);
+        usage_reader_free(r);
+        for (size_t k = 0; k < n; k++) {
+            ck_assert(stmt_step(s, &e));
+            ck_assert_int_eq(page[k], stmt_int(s, 0));
+            beyond = page[k];
+        }
+    }
+    ck_assert_int_eq(all, expected);
+    stmt_free(s);
+}
+
 START_TEST(filters_find_what_a_look_through_all_finds)
 {
     fill(ROWS);
     for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
         struct err e = ERR_INIT;
-        int64_t got, page[50], before = 0, all = 0;
+        int64_t got;
         struct usage_reader *r = reader(&filters[i].f);
         ck_assert(usage_read_count(r, &got, &e));
         struct str sql = str_fmt(a, "SELECT count(*) FROM usage_fact WHERE %s", filters[i].where);
         ck_assert_msg(got == number(str_z(a, sql)), "%zu: %lld", i, (long long)got);
         usage_reader_free(r);
-
-        sql = str_fmt(a, "SELECT id FROM usage_fact WHERE %s ORDER BY id DESC", filters[i].where);
-        struct stmt *s = db_prepare(db, str_z(a, sql), &e);
-        /* page by page: the same ids in the same order */
-        for (size_t n = 50; n == 50; all += (int64_t)n) {
-            r = reader(&filters[i].f);
-            ck_assert(usage_read_ids(r, before, 0, page, 50, &n, &e));
-            ck_assert_msg(all > 0 || usage_reader_seen(r)->rows <= filters[i].most,
-                          "%zu looked at %lld rows", i, (long long)usage_reader_seen(r)->rows);
-            usage_reader_free(r);
-            for (size_t k = 0; k < n; k++) {
-                ck_assert(stmt_step(s, &e));
-                ck_assert_int_eq(page[k], stmt_int(s, 0));
-                before = page[k];
-            }
-        }
-        ck_assert_int_eq(all, got);
-        stmt_free(s);
+        compare_pages(i, false, got);
+        compare_pages(i, true, got);
     }
     empty();
 }
@@ -216,14 +228,17 @@ START_TEST(one_request_is_found_by_its_id)
         ck_assert(str_eq(row.request_id, id));
         struct str seq = str_fmt(a, "%lld", (long long)row.seq);
         ck_assert(usage_find(a, db, seq, &row, &e) && str_eq(row.request_id, id));
-        struct usage_filter f = {.request_id = id};
-        int64_t found;
-        size_t n;
-        struct usage_reader *r = reader(&f);
-        ck_assert(usage_read_ids(r, 0, 0, &found, 1, &n, &e) && n == 1);
-        /* its block, and maybe one in vain */
-        ck_assert_int_le(usage_reader_seen(r)->rows, 2 * BLOCK_ROWS);
-        usage_reader_free(r);
+        for (int up = 0; up < 2; up++) {
+            struct usage_filter f = {.request_id = id, .oldest_first = up};
+            int64_t found[2];
+            size_t n;
+            struct usage_reader *r = reader(&f);
+            ck_assert(usage_read_ids(r, 0, 0, found, 2, &n, &e) && n == 1);
+            ck_assert_int_eq(found[0], START + places[i] * STEP);
+            /* its block, and maybe one in vain */
+            ck_assert_int_le(usage_reader_seen(r)->rows, 2 * BLOCK_ROWS);
+            usage_reader_free(r);
+        }
     }
     struct err e = ERR_INIT;
     struct usage_row row;
