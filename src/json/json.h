@@ -194,9 +194,10 @@ struct json_span {
     size_t at, n;             /* of the value's text, quotes included */
 };
 struct json_want {
-    const char *key;          /* top-level key to look for (compared unescaped) */
+    const char *key;          /* top-level key to look for, ASCII (compared unescaped) */
     struct json_span span;    /* of its last occurrence; n == 0: absent */
     unsigned count;           /* how often it stands there */
+    unsigned alike;           /* and how often with other cases of its letters, as some readers (those in Go) take it, too */
 };
 struct json_scan {
     size_t open, close;       /* offsets of { and }: members are inserted before close */

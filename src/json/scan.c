@@ -461,35 +461,56 @@ static bool skip_value(struct scan *s, unsigned max_depth)
 
 /* ---- the object ---- */
 
-/* Whether the inside of a JSON string, escapes undone, is the wanted key, which holds no backslash. Most differ soon. */
-static inline bool key_is(const byte *p, size_t n, const char *key)
+enum key_fit {
+    KEY_OTHER,
+    KEY_ALIKE, /* but for the case of letters */
+    KEY_SAME
+};
+
+/* As readers that do not mind case fold a character; of those beyond ASCII two are letters of it. */
+static inline uint32_t folded(uint32_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c | 0x20;
+    return c == 0x212a ? 'k' : c == 0x17f ? 's' : c;
+}
+
+/* p: well-formed, as it was skipped before. */
+static enum key_fit rest_fits(const byte *p, const byte *end, const char *key)
+{
+    enum key_fit fit = KEY_SAME;
+    for (; p < end; key++) {
+        uint32_t c = *p, wanted = (byte)*key;
+        size_t taken = 1;
+        if (c == '\\') {
+            taken = escape_length(p, end, &c);
+        } else if (c >= 0x80) {
+            c = c < 0xe0 && end - p > 1 ? (c & 0x1f) << 6 | (p[1] & 0x3f)
+                : end - p > 2 ? (c & 0xf) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f)
+                              : 0;
+            taken = *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
+        }
+        if (folded(c) != folded(wanted) || c == 0)
+            return KEY_OTHER;
+        if (c != wanted)
+            fit = KEY_ALIKE;
+        p += taken;
+    }
+    return *key ? KEY_OTHER : fit;
+}
+
+/* How the inside of a JSON string, escapes undone, fits the wanted key, which is ASCII without backslashes. Most differ soon. */
+static inline enum key_fit key_fits(const byte *p, size_t n, const char *key)
 {
     size_t same = 0;
     while (same < n && p[same] == (byte)key[same]) /* no string holds the zero that ends a key */
         same++;
     if (same == n)
-        return key[n] == 0;
-    if (p[same] != '\\')
-        return false;
-    const byte *end = p + n;
-    const char *key_end = key + strlen(key);
-    p += same;
-    key += same;
-    while (p < end) {
-        char text[4];
-        uint32_t c;
-        size_t len = 1, taken = 1;
-        text[0] = (char)*p;
-        if (*p == '\\') {
-            taken = escape_length(p, end, &c);
-            len = utf8_put(text, c);
-        }
-        if ((size_t)(key_end - key) < len || memcmp(key, text, len) != 0)
-            return false;
-        key += len;
-        p += taken;
-    }
-    return key == key_end;
+        return key[n] == 0 ? KEY_SAME : KEY_OTHER;
+    byte c = p[same];
+    if (c != '\\' && c < 0x80 && folded(c) != folded((byte)key[same]))
+        return KEY_OTHER;
+    return rest_fits(p + same, p + n, key + same);
 }
 
 struct member_args {
@@ -497,18 +518,21 @@ struct member_args {
     size_t n_want;
     json_member_fn *on_member;
     void *arg;
-    /* bits of the first bytes of what is wanted, by their low six bits: most keys have another one */
-    uint64_t firsts;
+    /* bits of the first letters of what is wanted, by the five bits that do not tell case: most keys have another one */
+    uint32_t firsts;
 };
 
 static void note_member(const struct member_args *m, const byte *text, const struct json_span *span)
 {
     byte first = text[span->key_at];
-    if (!(m->firsts >> first % 64 & 1) && span->key_n && first != '\\')
+    if (!(m->firsts >> first % 32 & 1) && span->key_n && first != '\\' && first < 0x80)
         return;
     for (size_t i = 0; i < m->n_want; i++) {
-        if (!key_is(text + span->key_at, span->key_n, m->want[i].key))
+        enum key_fit fit = key_fits(text + span->key_at, span->key_n, m->want[i].key);
+        if (fit != KEY_SAME) {
+            m->want[i].alike += fit == KEY_ALIKE;
             continue;
+        }
         m->want[i].span = *span;
         m->want[i].count++;
         if (m->on_member)
@@ -604,9 +628,9 @@ bool json_scan_members(struct str text, struct json_want *want, size_t n_want, u
     struct member_args m = {want, n_want, on_member, arg, 0};
     struct scan s = scan_of(text);
     for (size_t i = 0; i < n_want; i++) {
-        m.firsts |= (uint64_t)1 << (byte)want[i].key[0] % 64;
+        m.firsts |= (uint32_t)1 << (byte)want[i].key[0] % 32;
         want[i].span = (struct json_span){0};
-        want[i].count = 0;
+        want[i].count = want[i].alike = 0;
     }
     if (s.at == s.end) {
         (void)fail(&s, s.at, "empty text");

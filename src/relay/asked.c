@@ -70,6 +70,9 @@ static int64_t larger(int64_t a, int64_t b)
 
 bool asked_once(const struct json_want *want, const char *of, struct err *e)
 {
+    if (want->alike) /* servers in Go would take it for the same */
+        return err_field(e, want->key, "'%s%s' stands in the request with letters of another case",
+                         of, want->key);
     return want->count <= 1 ||
            err_field(e, want->key, "'%s%s' stands in the request more than once", of, want->key);
 }

@@ -104,6 +104,12 @@ def test_what_decides_stands_in_a_request_once(sluice, upstream, path, body, nam
                 twice = [member] if '"%s":' % name in ",".join(members) else ['"%s":1' % name, member]
             r = sluice.post(path, "{%s}" % ",".join(members + twice))
             assert r.status_code == 400 and "'%s' stands in the request more than once" % name in r.text, (name, r.status_code, r.text)
+        # servers in Go take these for the same name, the last two too
+        others = {inner.upper(), inner[0].upper() + inner[1:], inner[:-1] + "\\u00%02x" % ord(inner[-1].upper()), inner.replace("k", "\u212a"), inner.replace("s", "\\u017f")}
+        for other in others - {inner}:
+            member = '"%s":%s' % (other, '"to-chat"' if name == "model" else "1")
+            r = sluice.post(path, ("{%s}" % ",".join(members + ['"%s":{%s}' % (outer, member) if outer else member])).encode())
+            assert r.status_code == 400 and "'%s' stands in the request with letters of another case" % name in r.text, (other, r.status_code, r.text)
     assert not upstream.requests
 
 

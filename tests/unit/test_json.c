@@ -469,10 +469,43 @@ START_TEST(keys_match_only_whole)
         ck_assert(json_scan_object(str_of(others[i]), &want, 1, 0, &scan, NULL));
         ck_assert_msg(want.count == 0, "%s", others[i]);
     }
-    struct json_want want = {.key = "a\xf0\x9f\x98\x80/"};
+    struct json_want want = {.key = "a/b"};
     struct json_scan scan;
-    ck_assert(json_scan_object(STR("{\"a\\uD83D\\uDE00\\/\":1}"), &want, 1, 0, &scan, NULL));
+    ck_assert(json_scan_object(STR("{\"a\\/\\u0062\":1,\"a\\uD83D\\uDE00\":2}"), &want, 1, 0, &scan,
+                               NULL));
     ck_assert_uint_eq(want.count, 1);
+    ck_assert_uint_eq(want.alike, 0);
+}
+END_TEST
+
+START_TEST(keys_of_another_case_are_counted_apart)
+{
+    static const struct {
+        const char *text;
+        unsigned count, alike;
+    } cases[] = {{"{\"max_tokens\":1}", 1, 0},
+                 {"{\"Max_tokens\":1}", 0, 1},
+                 {"{\"MAX_TOKENS\":1,\"max_tokens\":2}", 1, 1},
+                 {"{\"max_to\xe2\x84\xaa"
+                  "ens\":1}",
+                  0, 1},                             /* KELVIN SIGN */
+                 {"{\"max_token\\u017f\":1}", 0, 1}, /* LONG S */
+                 {"{\"max_token\xc5\xbf\":1}", 0, 1},
+                 {"{\"\\u004dax_tokens\":1}", 0, 1},
+                 {"{\"max_tokens\xc5\xbf\":1}", 0, 0},
+                 {"{\"max_token\xc5\xbe\":1}", 0, 0},
+                 {"{\"max_tok\xf0\x9f\x98\x80ns\":1}", 0, 0},
+                 {"{\"max\\u007ftokens\":1,\"MAX\x7fTOKENS\":1}", 0, 0},
+                 {"{\"Max_token\":1,\"max_tokenss\":1}", 0, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct json_want want = {.key = "max_tokens"};
+        struct json_scan scan;
+        struct err e = ERR_INIT;
+        ck_assert_msg(json_scan_object(str_of(cases[i].text), &want, 1, 0, &scan, &e), "%s",
+                      e.message);
+        ck_assert_msg(want.count == cases[i].count && want.alike == cases[i].alike, "%zu: %u %u", i,
+                      want.count, want.alike);
+    }
 }
 END_TEST
 
@@ -533,4 +566,4 @@ UNIT_MAIN("json", several_members_are_found_in_one_walk, reader_and_scanner_agre
           equality_ignores_member_order_only, writer_sets_commas_and_escapes,
           ill_formed_text_becomes_replacement_characters, doubles_come_back_the_same,
           writing_beyond_the_limits_fails_once_and_for_all, spans_of_members_are_found,
-          keys_match_only_whole, quoted_text_is_decoded)
+          keys_match_only_whole, keys_of_another_case_are_counted_apart, quoted_text_is_decoded)
