@@ -383,11 +383,36 @@ static const struct shape leaf_shape = SHAPE(
 struct way_out {
     struct strs dropped;
     struct shape_list values;
+    yyjson_val *from_gathered, *to_gathered;
 };
 static const struct shape way_shape = SHAPE(
     struct way_out, FIELD(struct way_out, dropped, 0, "What the translation says that it left out"),
     FIELD_LIST(struct way_out, values, &leaf_shape, 0,
-               "Each value, in the order of the body that came"));
+               "Each value, in the order of the body that came"),
+    FIELD(struct way_out, from_gathered, 0,
+          "The answer that the events of the body that came come to; null: it is no stream"),
+    FIELD(struct way_out, to_gathered, 0, "The same of the body that went out"));
+
+/* A body as JSON; of a stream, the answer that its events come to. */
+static bool whole_of(struct control_call *c, const struct body *b, struct str format,
+                     yyjson_val **root, yyjson_val **gathered)
+{
+    const struct wire *w = wire_by_name(format);
+    struct buf whole;
+    struct err why = ERR_INIT;
+    if (b->is_cut)
+        return false;
+    bool is_json = json_parse(c->arena, b->text, 0, root, NULL);
+    if (is_json && !yyjson_is_arr(*root))
+        return true;
+    buf_init_arena(&whole, c->arena, SIZE_MAX / 4);
+    if (!w || !wire_gather(c->arena, w, b->text, &whole, &why))
+        return is_json;
+    if (!json_parse(c->arena, buf_str(&whole), 0, root, NULL))
+        return false;
+    *gathered = *root;
+    return true;
+}
 
 static bool get_way(struct control_call *c, struct err *e)
 {
@@ -397,17 +422,18 @@ static bool get_way(struct control_call *c, struct err *e)
     struct body v[BODY_N];
     struct json_leaf *leaves;
     yyjson_val *from, *to;
-    struct err why = ERR_INIT;
     if (!read_bodies(c, &row, &d, v, e))
         return false;
-    size_t first = q->of == WAY_REQUEST ? BODY_CLIENT_REQUEST : BODY_UPSTREAM_RESPONSE;
-    if (v[first].is_cut || v[first + 1].is_cut ||
-        !json_parse(c->arena, v[first].text, 0, &from, &why) ||
-        !json_parse(c->arena, v[first + 1].text, 0, &to, &why))
-        return err_set(e, ERR_NOT_FOUND, "not_comparable",
-                       "Only whole JSON bodies can be compared: one of these is a stream, was cut, "
-                       "or is something else");
+    bool is_up = q->of == WAY_REQUEST;
+    size_t first = is_up ? BODY_CLIENT_REQUEST : BODY_UPSTREAM_RESPONSE;
     struct way_out out = {.dropped = d.dropped};
+    if (!whole_of(c, &v[first], is_up ? row.client_format : row.upstream_format, &from,
+                  &out.from_gathered) ||
+        !whole_of(c, &v[first + 1], is_up ? row.upstream_format : row.client_format, &to,
+                  &out.to_gathered))
+        return err_set(e, ERR_NOT_FOUND, "not_comparable",
+                       "Only whole bodies can be compared: one of these was cut, is a stream that "
+                       "did not end well, or is no JSON");
     struct json_compare how = {
         .kin = wire_places, .dropped = d.dropped.v, .n_dropped = d.dropped.n, .max = MAX_LEAVES};
     if (!json_compare(c->arena, from, to, &how, &leaves, &out.values.n))

@@ -1,6 +1,7 @@
 /* collect.c - a stream of events gathered into a whole reply, and a whole reply played as a stream. */
 #include "base/codec.h"
 #include "wire/common.h"
+#include "wire/framing.h"
 #include "base/banned.h"
 
 #define REPLY_MAX (256u << 20) /* bytes of one text */
@@ -285,6 +286,48 @@ bool ir_collected(struct ir_collector *k, struct ir_response *out, struct err *e
     }
     *out = k->res;
     return true;
+}
+
+/* ---- a stream that lies there ---- */
+
+struct gathering {
+    const struct wire *wire;
+    struct wire_ctx ctx;
+    struct ir_collector *collector;
+    void *decoder;
+};
+
+static bool gather_frame(void *arg, struct str event, struct str data, struct err *e)
+{
+    struct gathering *g = arg;
+    bool ok = g->wire->decoder_push(g->decoder, event, data, ir_collect, g->collector, e);
+    arena_reset(g->ctx.scratch);
+    return ok;
+}
+
+bool wire_gather(struct arena *a, const struct wire *w, struct str stream, struct buf *out,
+                 struct err *e)
+{
+    struct gathering g = {.wire = w};
+    struct ir_response res;
+    struct str start = str_trim(stream);
+    enum framing framing = start.n && start.p[0] == '[' ? FRAMING_JSON_ARRAY : w->framing;
+    wire_ctx_init(&g.ctx, a);
+    g.ctx.client = g.ctx.upstream = w->id;
+    g.ctx.scratch = arena_new();
+    g.collector = ir_collector_new(&g.ctx);
+    g.decoder = w->decoder_new(&g.ctx);
+    struct framing_reader *r = framing_reader_new(framing, REPLY_MAX, gather_frame, &g);
+    bool ok = framing_push(r, stream, e) && framing_finish(r, e);
+    framing_reader_done(r);
+    if (ok)
+        w->decoder_end(g.decoder, ir_collect, g.collector);
+    ok = ok && ir_collected(g.collector, &res, e);
+    if (ok)
+        w->write_response(&g.ctx, &res, out);
+    arena_free(g.ctx.scratch);
+    return ok &&
+           (!buf_failed(out) || err_set(e, ERR_INPUT, "too_large", "The answer is too large"));
 }
 
 /* ---- the other way ---- */

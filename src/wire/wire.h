@@ -143,6 +143,9 @@ void ir_usage_settle(struct ir_usage *u);
 struct ir_collector *ir_collector_new(struct wire_ctx *c);    /* a sink: pass ir_collect as wire_sink_fn */
 void ir_collect(void *collector, const struct ir_event *ev);
 bool ir_collected(struct ir_collector *k, struct ir_response *out, struct err *e) MUST_USE; /* false: the stream ended in an error */
+/* What a whole stream of that format comes to: the answer that it gives to who wants none, as JSON. Ids and times that the events do not tell
+ * are made up. false: it is no such stream, or one that does not end well. */
+bool wire_gather(struct arena *a, const struct wire *w, struct str stream, struct buf *out, struct err *e) MUST_USE;
 void ir_replay(struct wire_ctx *c, const struct ir_response *res, wire_sink_fn *emit, void *arg);
 
 /* Any upstream's error body, whatever its envelope: kind, code, message, field (translation contract, section 10).

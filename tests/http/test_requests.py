@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import basic_config
 from formats import FORMATS
-from formats.common import Turn, dump, sse
+from formats.common import Call, Turn, dump, sse
 from gateway import KEY, Sluice, provider, read_all, wait_for
 from test_forms import SAID, send, upload
 from upstream import answer, cut_stream, failure, held_stream, http
@@ -336,7 +336,7 @@ def test_the_four_bodies(start_sluice, scripted, upstream, stream):
 
 
 def test_what_became_of_each_value(start_sluice, scripted, upstream):
-    """Kept, mapped, dropped or added, on the way up and on the way back; streams and cut bodies cannot be told."""
+    """Kept, mapped, dropped or added, on the way up and on the way back."""
     s = start_sluice(with_bodies(scripted.origin))
     upstream.play(answer(FORMATS["anthropic"], Turn(text="the answer")))
 
@@ -357,12 +357,39 @@ def test_what_became_of_each_value(start_sluice, scripted, upstream):
     assert back["stop_reason"] == "choices[0].finish_reason" and back["usage.input_tokens"] == "usage.prompt_tokens" and back["usage.output_tokens"] == "usage.completion_tokens"
     assert not [v for v in returned if v["fate"] == "dropped"], "nothing was said to be left out"
     assert way("r-ways0000", of="nothing").status_code == 400 and way("r-nosuch000").status_code == 404
-    ask(s, "the question", model="to-anthropic", request_id="r-ways0001", stream=True)
-    assert one(s, "r-ways0001")["has_bodies"] is True
-    assert way("r-ways0001").status_code == 200
-    r = way("r-ways0001", of="response")
-    assert r.status_code == 404 and r.json()["error"]["code"] == "not_comparable"
+    assert way("r-ways0000", of="response").json()["from_gathered"] is None
     assert s.get("%s/r-ways0000/translation" % LIST).status_code == 403
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_stream_is_compared_by_what_it_comes_to(start_sluice, scripted, upstream, name):
+    s = start_sluice(with_bodies(scripted.origin))
+
+    def way(request_id):
+        return s.get("%s/%s/translation" % (LIST, request_id), params={"of": "response"}, headers=s.auth(ADMIN))
+
+    upstream.play(answer(FORMATS[name], Turn(text="the answer in pieces", calls=[Call("look_up", '{"city":"Ulm","days":[1,2]}', "call_7")], finish="tool_calls")))
+    assert ask(s, "the question", model="to-" + name, request_id="r-ways0001", stream=True, tools=[{"type": "function", "function": {"name": "look_up"}}]).status_code == 200
+    assert one(s, "r-ways0001")["has_bodies"] is True
+    got = way("r-ways0001").json()
+    assert "the answer in pieces" in json.dumps(got["from_gathered"])
+    message = got["to_gathered"]["choices"][0]["message"]
+    assert message["content"] == "the answer in pieces" and json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"city": "Ulm", "days": [1, 2]}
+    met = {v["to"]: v["fate"] for v in got["values"] if v["from"]}
+    for place in ("content", "tool_calls[0].function.name", "tool_calls[0].function.arguments"):
+        assert met["choices[0].message." + place] in ("kept", "mapped"), (place, got["values"])
+    assert not [v for v in got["values"] if v["fate"] == "dropped"]
+
+
+def test_a_stream_that_broke_off_is_not_compared(start_sluice, scripted, upstream):
+    s = start_sluice(with_bodies(scripted.origin))
+    turn = Turn(text="the answer in pieces")
+    upstream.play(cut_stream(FORMATS["anthropic"], turn, len(b"".join(FORMATS["anthropic"].events(turn))) * 2 // 3))
+    ask(s, "the question", model="to-anthropic", request_id="r-ways0002", stream=True)
+    assert one(s, "r-ways0002")["has_bodies"] is True
+    r = s.get("%s/r-ways0002/translation?of=response" % LIST, headers=s.auth(ADMIN))
+    assert r.status_code == 404 and r.json()["error"]["code"] == "not_comparable"
+    assert s.get("%s/r-ways0002/translation" % LIST, headers=s.auth(ADMIN)).status_code == 200
 
 
 def test_only_errors(start_sluice, scripted, upstream):
