@@ -183,15 +183,8 @@ static bool is_of_somebody(struct control_call *c, enum change_mode mode, struct
                 : was       ? (int)was->scope
                             : BUDGET_KEY;
     struct str subject = in->subject.n ? in->subject : was ? was->subject : STR_NONE;
-    bool is_there = true;
-    if (subject.n && (in->scope.n || in->subject.n)) {
-        if (scope == BUDGET_KEY)
-            is_there = snapshot_key_by_id(c->snap, subject) != NULL;
-        else if (scope == BUDGET_ORG || scope == BUDGET_USER)
-            is_there = snapshot_holder(c->snap, scope == BUDGET_ORG ? HOLDER_ORG : HOLDER_USER,
-                                       subject) != NULL;
-    }
-    return is_there ||
+    return !subject.n || !(in->scope.n || in->subject.n) ||
+           budget_has_subject(c->snap, scope, subject) ||
            err_field(e, "subject", "There is no %s '" STR_FMT "'",
                      word_text(budget_scope_words, scope, ""), STR_ARG(str_first(subject, 100)));
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "gate/budget.h"
 #include "meter/metrics.h"
+#include "meter/otlp.h"
 #include "route/live.h"
 
 #define FAIL_LEAST 2    /* failures of the last five minutes that are worth a word */
@@ -16,6 +17,7 @@ enum problem_kind {
     PROBLEM_DRAINING,
     PROBLEM_STORE,
     PROBLEM_CONFIG,
+    PROBLEM_TELEMETRY,
     PROBLEM_FAILING,
     PROBLEM_LEFT_ALONE,
     PROBLEM_PROBATION,
@@ -24,19 +26,23 @@ enum problem_kind {
     PROBLEM_UNSERVED,
     PROBLEM_EXPIRES,
     PROBLEM_BUDGET_PASSED,
-    PROBLEM_BUDGET_WARNS
+    PROBLEM_BUDGET_WARNS,
+    PROBLEM_BUDGET_OF_NOBODY
 };
 /* clang-format off */
 static const struct word kind_words[] = {
     {"draining",            PROBLEM_DRAINING},   {"store_degraded",      PROBLEM_STORE},    {"config_fault",   PROBLEM_CONFIG},
     {"provider_failing",    PROBLEM_FAILING},    {"provider_left_alone", PROBLEM_LEFT_ALONE}, {"provider_on_probation", PROBLEM_PROBATION},
     {"credential_missing",  PROBLEM_CREDENTIAL}, {"quota_spent",         PROBLEM_QUOTA},    {"model_unserved", PROBLEM_UNSERVED},
-    {"key_expires",         PROBLEM_EXPIRES},    {"budget_passed",       PROBLEM_BUDGET_PASSED}, {"budget_warning", PROBLEM_BUDGET_WARNS}, {0},
+    {"telemetry_unsent",    PROBLEM_TELEMETRY},
+    {"key_expires",         PROBLEM_EXPIRES},    {"budget_passed",       PROBLEM_BUDGET_PASSED}, {"budget_warning", PROBLEM_BUDGET_WARNS},
+    {"budget_of_nobody",    PROBLEM_BUDGET_OF_NOBODY}, {0},
 };
 static const struct { const char *object, *fix; } of_kind[] = {
     [PROBLEM_DRAINING]      = { "server",   "Wait for it to come back, or send clients elsewhere" },
     [PROBLEM_STORE]         = { "server",   "Look at the disk of the data folder: space, rights, health" },
     [PROBLEM_CONFIG]        = { "server",   "Put the file right and load it again" },
+    [PROBLEM_TELEMETRY]     = { "server",   "Look at the otlp settings and at the collector" },
     [PROBLEM_FAILING]       = { "provider", "Look at its errors in the request log" },
     [PROBLEM_LEFT_ALONE]    = { "provider", "It is asked again by itself; at once with POST /sluice/v1/breakers/reset" },
     [PROBLEM_PROBATION]     = { "provider", "The next request that it answers ends this" },
@@ -46,6 +52,7 @@ static const struct { const char *object, *fix; } of_kind[] = {
     [PROBLEM_EXPIRES]       = { "key",      "Give it a later end, or its holder a new key" },
     [PROBLEM_BUDGET_PASSED] = { "budget",   "Raise it, or wait for the next period" },
     [PROBLEM_BUDGET_WARNS]  = { "budget",   "Look at who spends it" },
+    [PROBLEM_BUDGET_OF_NOBODY] = { "budget", "Give it the id of a key, organisation or user that there is, or delete it" },
 };
 struct problem_out {
     struct str id, severity, object, name, label, message, fix, fault, at;
@@ -136,6 +143,12 @@ static void of_server(struct found *f)
                              STR_ARG(message));
         p->fault = message;
         p->at = moment(f->c->arena, since_ms);
+    }
+    if (otlp_fault(k->otlp, f->c->arena, &message)) {
+        struct problem_out *p = add(f, PROBLEM_TELEMETRY, false, STR_NONE);
+        p->message = str_fmt(f->c->arena, "Traces and metrics do not get out: " STR_FMT,
+                             STR_ARG(message));
+        p->fault = message;
     }
 }
 
@@ -301,6 +314,11 @@ static void of_budgets(struct found *f)
     for (size_t i = 0; i < f->c->snap->n_budgets; i++) {
         const struct budget *b = f->c->snap->budgets[i];
         struct budget_view v = budget_look(b, now);
+        if (!budget_has_subject(f->c->snap, (int)b->scope, b->subject))
+            add(f, PROBLEM_BUDGET_OF_NOBODY, false, b->name)->message = str_fmt(
+                f->c->arena, "The budget '" STR_FMT "' binds nobody: there is no %s '" STR_FMT "'",
+                STR_ARG(b->name), word_text(budget_scope_words, (int)b->scope, ""),
+                STR_ARG(b->subject));
         bool is_passed = v.spent + v.held >= b->limit_nanousd,
              warns = b->warn_percent > 0 &&
                      (v.spent + v.held) * 100 >= b->limit_nanousd * b->warn_percent;

@@ -226,6 +226,10 @@ bool config_budgets(struct snapshot *s, yyjson_val *root, struct db *db, struct 
     if (s->n_budgets) {
         qsort(s->budgets, s->n_budgets, sizeof(struct budget *), by_name);
         give_budgets(s);
+        for (size_t n = 0; n < s->n_budgets; n++)
+            if (!budget_has_subject(s, (int)s->budgets[n]->scope, s->budgets[n]->subject))
+                log_warn(NULL, "config.budget_of_nobody", "budget=" STR_FMT " subject=" STR_FMT,
+                         STR_ARG(s->budgets[n]->name), STR_ARG(s->budgets[n]->subject));
     }
     return true;
 }

@@ -1,5 +1,6 @@
 #include "domain/budget.h"
 #include "base/decimal.h"
+#include "domain/snapshot.h"
 #include <stdio.h>
 
 #define DAY_S 86400
@@ -192,6 +193,15 @@ bool budget_read(struct arena *a, struct str name, yyjson_val *entry, const char
     out->stops = str_is(in.action, "stop");
     out->cuts = in.cut_streams;
     out->is_enabled = in.enabled;
+    return true;
+}
+
+bool budget_has_subject(const struct snapshot *s, int scope, struct str subject)
+{
+    if (scope == BUDGET_KEY)
+        return snapshot_key_by_id(s, subject) != NULL;
+    if (scope == BUDGET_ORG || scope == BUDGET_USER)
+        return snapshot_holder(s, scope == BUDGET_ORG ? HOLDER_ORG : HOLDER_USER, subject) != NULL;
     return true;
 }
 

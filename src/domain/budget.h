@@ -11,6 +11,7 @@ enum budget_period { BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_EVER }; /* we
 extern const struct word budget_scope_words[], budget_period_words[];
 
 struct budget_state;
+struct snapshot;
 struct budget {
     struct str name;            /* unique */
     enum budget_scope scope;
@@ -32,6 +33,8 @@ static inline bool budget_binds(const struct budget *b) { return b->stops && b->
 /* {"scope":"key","subject":"0a1b2c3d","period":"month","limit_usd":25,"time_zone":"Europe/Berlin","warn_percent":80,"action":"stop",
  * "cut_streams":false,"enabled":true}. The budget lives in the arena. where: of its entry, for messages. Blocking: reads a time zone. */
 bool budget_read(struct arena *a, struct str name, yyjson_val *entry, const char *where, struct budget *out, struct err *e) MUST_USE;
+/* Whether there is who the budget is of: of a tag and of all always. scope: enum budget_scope, or any other number, which has none that is missed. */
+bool budget_has_subject(const struct snapshot *s, int scope, struct str subject) MUST_USE;
 void budget_write(struct jw *w, const struct budget *b);      /* the same object */
 /* Of the period that holds now: its first moment and that of the next. */
 void budget_bounds(const struct budget *b, int64_t now_ms, int64_t *begin_ms, int64_t *end_ms);

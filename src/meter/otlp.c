@@ -36,6 +36,7 @@ struct conf { /* in an arena; replaced whole */
     size_t n_headers;
     struct str resource; /* JSON: attributes of it */
     struct str proxy;
+    struct str fault; /* why less is sent than was asked for; empty: nothing is wrong */
     uint64_t interval_ms, metrics_interval_ms, timeout_ms;
 };
 
@@ -56,7 +57,7 @@ struct otlp {
     /* the thread's own */
     uint64_t next_metrics_ms;
     int64_t start_ns;
-    bool is_failing;
+    _Atomic bool is_failing; /* the collector did not take the last of what was sent */
 };
 
 /* ---- the relay's side ---- */
@@ -174,6 +175,8 @@ static bool headers_of_file(struct conf *c, struct str dir, struct str path)
     FILE *f = fopen(full, "re");
     if (!f) {
         log_error(NULL, "otlp.no_headers", "file=%s error=%s", full, strerror(errno));
+        c->fault = str_fmt(c->arena, "otlp_headers_file cannot be read: %s: %s", full,
+                           strerror(errno));
         return false;
     }
     while (fgets(line, sizeof line, f)) {
@@ -275,8 +278,6 @@ static struct conf *conf_of(const struct settings *set, struct str dir)
                        headers_of_file(c, dir, set->otlp_headers_file);
     if (headers && set->otlp_headers_file.n == 0)
         headers_of_env(c, headers);
-    if (!has_headers)
-        return c; /* nothing is sent without the credential that it should carry */
     if (set->otlp_traces && !env_says_none("OTEL_TRACES_EXPORTER"))
         c->traces_url = signal_url(a, base, is_set ? NULL : "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
                                    "/v1/traces");
@@ -286,10 +287,14 @@ static struct conf *conf_of(const struct settings *set, struct str dir)
     struct str *urls[] = {&c->traces_url, &c->metrics_url};
     for (size_t i = 0; i < ARRAY_LEN(urls); i++)
         if (urls[i]->n && !is_url(*urls[i])) {
-            log_error(NULL, "otlp.refused", "reason=%s",
-                      "the endpoint must be http:// or https://, without credentials in it");
+            c->fault = STR("the endpoint must be http:// or https://, without credentials in it");
+            log_error(NULL, "otlp.refused", "reason=" STR_FMT, STR_ARG(c->fault));
             *urls[i] = STR_NONE;
         }
+    if (!has_headers) { /* nothing is sent without the credential that it should carry */
+        c->fault = c->traces_url.n || c->metrics_url.n ? c->fault : STR_NONE;
+        c->traces_url = c->metrics_url = STR_NONE;
+    }
     c->resource = resource_attributes(a, set);
     return c;
 }
@@ -313,6 +318,19 @@ void otlp_configure(struct otlp *o, const struct settings *set, struct str dir)
     if (old)
         arena_free(old->arena);
     (void)sem_post(&o->wake);
+}
+
+bool otlp_fault(struct otlp *o, struct arena *a, struct str *why)
+{
+    if (!o)
+        return false;
+    (void)pthread_mutex_lock(&o->lock);
+    bool is_sending = o->conf && (o->conf->traces_url.n || o->conf->metrics_url.n);
+    *why = o->conf ? str_dup(a, o->conf->fault) : STR_NONE;
+    (void)pthread_mutex_unlock(&o->lock);
+    if (why->n == 0 && is_sending && atomic_load(&o->is_failing))
+        *why = STR("the collector does not take what it is sent");
+    return why->n > 0;
 }
 
 /* The thread's copy: sending takes its time, and the configuration may change meanwhile. */
@@ -788,9 +806,8 @@ static void say(struct otlp *o, bool ok, struct str url, const char *why, int st
 {
     if (!ok)
         atomic_fetch_add(&o->failures, 1);
-    if (ok != o->is_failing)
+    if (atomic_exchange(&o->is_failing, !ok) == !ok)
         return; /* said before */
-    o->is_failing = !ok;
     if (ok)
         log_info(NULL, "otlp.recovered", "url=" STR_FMT, STR_ARG(url));
     else

@@ -15,6 +15,8 @@ void otlp_free(struct otlp *o);     /* sends once what is queued, waits for it a
 void otlp_configure(struct otlp *o, const struct settings *set, struct str dir);
 void otlp_settle(struct otlp *o);    /* waits for a collect under way: what it looks at is changed by the caller before and holds afterwards */
 
+bool otlp_fault(struct otlp *o, struct arena *a, struct str *why); /* whether what should be sent is not; why: in the arena. Any thread */
+
 /* Of the relay. */
 bool otlp_is_tracing(const struct otlp *o); /* somebody takes traces */
 bool otlp_samples(const struct otlp *o, const uint8_t trace[16]); /* … of a request without a trace of its caller as well */

@@ -295,6 +295,16 @@ def test_headers_come_from_a_file_that_nobody_lists(start_sluice, scripted, upst
     assert headers["authorization"] == "Basic c2VjcmV0LWNhbmFyeQ==" and headers["x-tenant"] == "me"
     assert headers["content-type"] == "application/json"
     assert "c2VjcmV0LWNhbmFyeQ" not in s.output() + s.get("/sluice/v1/settings").text + s.get("/metrics").text
+    assert problems(s) == []
+    assert s.call("PATCH", "/sluice/v1/settings/otlp_headers_file", {"value": str(tmp_path / "gone")}).status_code == 200
+    wait_for(lambda: problems(s), "it is told that nothing goes out without them")
+    assert str(tmp_path / "gone") in problems(s)[0]["message"] and problems(s)[0]["severity"] == "warning"
+    assert s.call("PATCH", "/sluice/v1/settings/otlp_headers_file", {"value": str(secret)}).status_code == 200
+    wait_for(lambda: problems(s) == [], "it goes out again")
+
+
+def problems(s):
+    return s.get("/sluice/v1/problems?kind=telemetry_unsent").json()["data"]
 
 
 def test_the_standard_environment(start_sluice, scripted, upstream, collector):

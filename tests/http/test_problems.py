@@ -84,6 +84,7 @@ def test_budgets(start_sluice):
     s = start(start_sluice, budgets={"tight": {"scope": "key", "subject": "k0000001", "limit_usd": 0.0001, "warn_percent": 1},
                                      "told": {"scope": "all", "limit_usd": 0.0001, "action": "warn"}, "wide": {"scope": "all", "limit_usd": 1000}})
     assert not [i for i in found(s) if i.startswith("budget")]
+    assert s.call("PATCH", "/sluice/v1/budgets/wide", {"scope": "key", "subject": "gone"}).json()["error"]["param"] == "subject"
     ask = {"model": "echo", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
     assert s.post("/v1/chat/completions", ask).status_code == 200  # by the administrator's key: of "told" only
     p = wait_for(lambda: {i: x for i, x in found(s).items() if i.startswith("budget")}, "it is spent")
@@ -93,6 +94,17 @@ def test_budgets(start_sluice):
     assert s.call("PATCH", "/sluice/v1/budgets/told", {"limit_usd": 0.0001, "action": "stop"}).status_code == 200
     assert found(s)["budget_passed/told"]["severity"] == "error"
     assert s.post("/v1/chat/completions", ask).status_code == 429
+
+
+def test_budgets_of_nobody(start_sluice):
+    of = {"key": "k0000001", "org": "acme", "user": "ada", "tag": "any"}
+    s = start(start_sluice, budgets={"%s-%s" % (scope, subject): {"scope": scope, "subject": subject, "limit_usd": 1}
+                                     for scope, there in of.items() for subject in (there, "gone")})
+    assert {i for i in found(s) if i.startswith("budget_of")} == {"budget_of_nobody/" + n for n in ("key-gone", "org-gone", "user-gone", "org-acme", "user-ada")}
+    assert s.post("/sluice/v1/orgs", {"id": "acme"}).status_code == 201 and s.post("/sluice/v1/users", {"id": "ada"}).status_code == 201
+    p = {i: x for i, x in found(s).items() if i.startswith("budget_of")}
+    assert set(p) == {"budget_of_nobody/" + n for n in ("key-gone", "org-gone", "user-gone")} and "'gone'" in p["budget_of_nobody/key-gone"]["message"]
+    assert "config.budget_of_nobody" in s.output()
 
 
 def test_a_file_that_is_wrong(start_sluice):

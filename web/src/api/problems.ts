@@ -26,6 +26,7 @@ export function told(p: Problem, words: Words): Told {
     case 'draining': return { title: words.draining, text: '', action: 'settings', to: '/settings' };
     case 'store_degraded': return { title: words.degraded, text: words.degradedHint, action: 'settings', to: '/settings' };
     case 'config_fault': return { title: words.configFault, text: p.fault ?? '', action: 'history', to: '/settings/history' };
+    case 'telemetry_unsent': return { title: words.telemetryUnsent, text: p.fault ?? '', action: 'settings', to: '/settings' };
     case 'provider_failing': return { title: `${name}: ${words.failing}`, text: `${p.errors ?? 0} / ${p.requests ?? 0} ${words.failedLately}`, action: 'seeErrors', to: `/requests?provider=${id}&status=error` };
     case 'provider_left_alone': return { title: `${name}: ${words.breaker_open}`, text: list(p.models?.join(', '), fault, wait), action: 'breakers', to: '/routing/breakers' };
     case 'provider_on_probation': return { title: `${name}: ${words['breaker_half-open']}`, text: list(p.models?.join(', '), fault), action: 'breakers', to: '/routing/breakers' };
@@ -34,6 +35,7 @@ export function told(p: Problem, words: Words): Told {
     case 'model_unserved': return { title: `${name}: ${words.nobodyServes}`, text: words.nobodyServesHint, action: 'edit', to: p.object === 'combo' ? `/routing?combo=${id}` : p.object === 'alias' ? `/models?provider=::aliases&alias=${id}` : `/models/${id}` };
     case 'key_expires': return { title: `${name}: ${words.expiresSoon}`, text: words.expiresSoonHint, action: 'keys', to: `/keys/${id}` };
     case 'budget_passed': return { title: `${name}: ${words.budgetPassed}`, text: p.severity === 'error' ? words.budgetHint : '', action: 'budgets', to: `/cost/budgets?budget=${id}` };
+    case 'budget_of_nobody': return { title: `${name}: ${words.budgetOfNobody}`, text: words.budgetOfNobodyHint, action: 'budgets', to: `/cost/budgets?budget=${id}` };
     case 'budget_warning': return { title: `${name}: ${words.budgetWarns}`, text: '', action: 'budgets', to: `/cost/budgets?budget=${id}` };
   }
 }
