@@ -130,7 +130,7 @@ bool control_reply(struct control_call *c, int status, const struct shape *s, co
 bool control_reply_tagged(struct control_call *c, int status, const struct shape *s, const void *value, const struct snapshot *in,
                           struct str name);
 bool control_has_tag(struct control_call *c, struct str tag); /* a GET's If-None-Match: the caller has what this tag is of */
-bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e) MUST_USE; /* If-Match; else status 412 */
+bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e) MUST_USE; /* If-Match and If-None-Match; else status 412 */
 /* Whether a call that was killed made this already: then it is answered, not made again. Empty: whatever it made. Says so once. */
 bool control_was_made(struct control_call *c, struct str object) MUST_USE;
 /* In the transaction of a change: that it was made, for the same call when it comes again. Refuses a second change of a resumed call. */

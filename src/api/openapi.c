@@ -357,7 +357,9 @@ static void write_responses(struct jw *w, const struct endpoint *e)
         jw_key(w, "304");
         jw_raw(w, STR("{\"description\":\"It is what If-None-Match says\"}"));
     } else if (e->has_tag) {
-        write_error_response(w, e, "412", "It is no longer what If-Match says");
+        write_error_response(w, e, "412",
+                             "It is no longer what If-Match says, or is there although "
+                             "If-None-Match says that it is not");
     } else if (e->on_worker &&
                (e->method == HTTP_PUT || e->method == HTTP_PATCH || e->method == HTTP_DELETE)) {
         write_error_response(w, e, "412", "If-Match names an ETag, and nothing has one here");
@@ -419,6 +421,28 @@ static void begin_parameter(struct jw *w, struct str name, const char *in, bool 
     jw_kv_bool(w, "required", is_required);
 }
 
+static void header_parameter(struct jw *w, const char *name, const char *text)
+{
+    begin_parameter(w, str_of(name), "header", false);
+    jw_kv_cstr(w, "description", text);
+    jw_key(w, "schema");
+    jw_raw(w, STR("{\"type\":\"string\"}"));
+    jw_object_end(w);
+}
+
+static void write_preconditions(struct jw *w, const struct endpoint *e)
+{
+    if (endpoint_is_repeatable(e))
+        header_parameter(w, "idempotency-key",
+                         "Any text: sent again with the same one, nothing is made twice");
+    else if (e->has_tag && e->method != HTTP_GET)
+        header_parameter(w, "if-match", "ETag of an earlier answer");
+    else if (e->has_tag && !e->is_live)
+        header_parameter(w, "if-none-match", "ETag of an earlier answer");
+    if (e->has_tag && e->method == HTTP_PUT && strchr(e->path, '{'))
+        header_parameter(w, "if-none-match", "*: make it, do not replace one");
+}
+
 static void write_parameters(struct jw *w, const struct endpoint *e)
 {
     jw_key(w, "parameters");
@@ -443,20 +467,7 @@ static void write_parameters(struct jw *w, const struct endpoint *e)
         jw_raw(w, str_of(queries[i].json));
         jw_object_end(w);
     }
-    const char *header = endpoint_is_repeatable(e)                              ? "idempotency-key"
-                         : !e->has_tag || (e->is_live && e->method == HTTP_GET) ? NULL
-                         : e->method == HTTP_GET                                ? "if-none-match"
-                                                                                : "if-match";
-    if (header) {
-        begin_parameter(w, str_of(header), "header", false);
-        jw_kv_cstr(w, "description",
-                   endpoint_is_repeatable(e)
-                       ? "Any text: sent again with the same one, nothing is made twice"
-                       : "ETag of an earlier answer");
-        jw_key(w, "schema");
-        jw_raw(w, STR("{\"type\":\"string\"}"));
-        jw_object_end(w);
-    }
+    write_preconditions(w, e);
     for (size_t i = 0; e->query && i < e->query->n_fields; i++) {
         const struct field *f = &e->query->fields[i];
         begin_parameter(w, str_of(f->name), "query", (f->flags & REQUIRED) != 0);

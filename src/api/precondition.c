@@ -48,14 +48,19 @@ bool control_reply_tagged(struct control_call *c, int status, const struct shape
 
 bool control_matches(struct control_call *c, const struct snapshot *now, struct err *e)
 {
-    struct str wanted = control_head(c, "if-match");
-    if (!wanted.p || !c->represent) /* an empty one lists no tag: it fits nothing */
+    struct str wanted = control_head(c, "if-match"), unwanted = control_head(c, "if-none-match");
+    if ((!wanted.p && !unwanted.p) || !c->represent)
         return true;
-    if (is_listed(wanted, tag_in(c, now, c->represented), false))
+    struct str tag = tag_in(c, now, c->represented);
+    if (wanted.p && !is_listed(wanted, tag, false)) /* an empty one lists no tag: it fits nothing */
+        err_set(e, ERR_CONFLICT, "precondition_failed",
+                "'" STR_FMT "' is not what it was when it was read: read it again",
+                STR_ARG(str_first(c->represented, 200)));
+    else if (is_listed(unwanted, tag, true))
+        err_set(e, ERR_CONFLICT, "precondition_failed", "'" STR_FMT "' is there already",
+                STR_ARG(str_first(c->represented, 200)));
+    else
         return true;
-    err_set(e, ERR_CONFLICT, "precondition_failed",
-            "'" STR_FMT "' is not what it was when it was read: read it again",
-            STR_ARG(str_first(c->represented, 200)));
     e->status = 412;
     return false;
 }

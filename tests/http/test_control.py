@@ -360,6 +360,10 @@ def test_so_can_changes_of_every_other_object(admin, make, path, method, change,
     if make:
         assert admin.call("DELETE", path, headers={"If-Match": tag}).status_code == 412
         assert admin.call("DELETE", path, headers={"If-Match": changed.headers["etag"]}).status_code == 204
+    if make and method == "PUT":  # made, and not replaced by who thinks that there is none
+        assert admin.call("PUT", path, change, headers={"If-None-Match": "*"}).status_code == 200
+        late = admin.call("PUT", path, again, headers={"If-None-Match": "*"})
+        assert late.status_code == 412 and "there already" in late.json()["error"]["message"], late.text
 
 
 def test_who_begins_to_go_through_a_proxy_does_not_change_it(admin):
@@ -386,7 +390,8 @@ def test_every_object_that_is_read_and_changed_has_a_tag(admin):
             if method == "get" and path in LIVE:
                 assert wanted not in [p["name"] for p in item[method].get("parameters", [])] and "304" not in item["get"]["responses"]
                 continue
-            assert wanted in [p["name"] for p in item[method].get("parameters", [])], (method, path)
+            named = [p["name"] for p in item[method].get("parameters", [])]
+            assert wanted in named and ("if-none-match" in named) is (method == "get" or method == "put" and "{" in path), (method, path)
         assert "etag" in item["get"]["responses"]["200"]["headers"], path
     assert found >= 12
 
