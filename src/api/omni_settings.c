@@ -58,11 +58,18 @@ struct ports {
 struct settings_io {
     bool requireLogin, enableRequestLogs;
     int64_t maxCallLogs, logRetentionDays;
-    struct str corsOrigins;
+    struct str corsOrigins, fallbackStrategy;
+    int64_t stickyRoundRobinLimit;
+    /* read only when given */
+    struct str newPassword, currentPassword, clientCache;
+    bool stripModelPrefix, requireAuthForModels, intentDetectionEnabled, mcpEnabled, a2aEnabled;
+    yyjson_val *blockedProviders, *wildcardAliases;
+    /* shown only */
     bool cloudEnabled, hasPassword, setupComplete, cloudConfigured;
     struct ports runtimePorts;
     int64_t apiPort, dashboardPort;
     struct str cloudUrl;
+    struct strs hiddenSidebarItems;
 };
 /* clang-format off */
 static const struct shape ports_shape = SHAPE(struct ports,
@@ -71,19 +78,34 @@ static const struct shape ports_shape = SHAPE(struct ports,
     FIELD(struct ports, dashboardPort, 0, "The same"),
     FIELD(struct ports, apiPortExplicit, 0, "false"),
     FIELD(struct ports, dashboardPortExplicit, 0, "false"));
-#define SETTINGS_FIELDS \
-    FIELD(struct settings_io, requireLogin, 0, "Setting require_login"), \
-    FIELD(struct settings_io, enableRequestLogs, 0, "Whether bodies are kept: setting log_bodies"), \
-    FIELD_RANGE(struct settings_io, maxCallLogs, 1, 1000000, 0, "Most requests that the log keeps: settings request_log_success_max and request_log_error_max"), \
-    FIELD_RANGE(struct settings_io, logRetentionDays, 1, 365, 0, "Setting usage_retention_days"), \
-    FIELD_TEXT(struct settings_io, corsOrigins, 0, 500, 0, "Setting cors_origins")
-static const struct shape settings_in_shape = SHAPE(struct settings_io, SETTINGS_FIELDS);
+static const struct shape settings_in_shape = SHAPE(struct settings_io,
+    FIELD(struct settings_io, requireLogin, 0, "Setting require_login"),
+    FIELD(struct settings_io, enableRequestLogs, 0, "Whether bodies are kept: setting log_bodies"),
+    FIELD(struct settings_io, maxCallLogs, 0, "Most requests that the log keeps, 1 to 1000000: settings request_log_success_max and request_log_error_max"),
+    FIELD(struct settings_io, logRetentionDays, 0, "Setting usage_retention_days, 1 to 365"),
+    FIELD_TEXT(struct settings_io, corsOrigins, 0, 500, 0, "Setting cors_origins"),
+    FIELD(struct settings_io, fallbackStrategy, 0, "Setting target_strategy: fill-first, round-robin, p2c, random, strict-random, least-used or cost-optimized"),
+    FIELD_RANGE(struct settings_io, stickyRoundRobinLimit, 1, 1000, 0, "Setting round_robin_limit"),
+    FIELD_TEXT(struct settings_io, newPassword, 1, 200, 0, "The new password of the operator who calls"),
+    FIELD_TEXT(struct settings_io, currentPassword, 0, 200, 0, "Theirs so far: required with newPassword"),
+    FIELD_AS(struct settings_io, clientCache, "alwaysPreserveClientCache", NULL, 0, "always or auto: a client's cache marks are kept; never is not taken"),
+    FIELD(struct settings_io, stripModelPrefix, 0, "false; a prefix says which provider is asked"),
+    FIELD(struct settings_io, requireAuthForModels, 0, "true, unless the setting allow_anonymous is on"),
+    FIELD(struct settings_io, intentDetectionEnabled, 0, "false: see task routing"),
+    FIELD(struct settings_io, mcpEnabled, 0, "false: there is no such server"),
+    FIELD(struct settings_io, a2aEnabled, 0, "false: there is no such server"),
+    FIELD(struct settings_io, blockedProviders, 0, "[]: a connection is switched off by itself"),
+    FIELD(struct settings_io, wildcardAliases, 0, "[]: see /api/models/alias"));
 static const struct shape settings_shape = SHAPE(struct settings_io,
     FIELD(struct settings_io, requireLogin, 0, "Setting require_login"),
     FIELD(struct settings_io, enableRequestLogs, 0, "Whether bodies are kept: setting log_bodies"),
     FIELD(struct settings_io, maxCallLogs, 0, "Most good requests that the log keeps; 0: no limit"),
     FIELD(struct settings_io, logRetentionDays, 0, "Setting usage_retention_days; 0: for ever"),
     FIELD(struct settings_io, corsOrigins, 0, "Setting cors_origins"),
+    FIELD(struct settings_io, fallbackStrategy, 0, "Setting target_strategy"),
+    FIELD(struct settings_io, stickyRoundRobinLimit, 0, "Setting round_robin_limit"),
+    FIELD_AS(struct settings_io, clientCache, "alwaysPreserveClientCache", NULL, 0, "always"),
+    FIELD(struct settings_io, hiddenSidebarItems, 0, "None"),
     FIELD(struct settings_io, cloudEnabled, 0, "false: it sends nothing anywhere"),
     FIELD(struct settings_io, hasPassword, 0, "Whether somebody can sign in"),
     FIELD(struct settings_io, setupComplete, 0, "The same"),
@@ -98,7 +120,14 @@ enum {
     REQUEST_LOGS,
     MAX_CALL_LOGS,
     RETENTION_DAYS,
-    CORS_ORIGINS
+    CORS_ORIGINS,
+    FALLBACK_STRATEGY,
+    STICKY_LIMIT,
+    NEW_PASSWORD,
+    CURRENT_PASSWORD,
+    CLIENT_CACHE,
+    STRIP_PREFIX,
+    AUTH_FOR_MODELS,
 };
 
 static bool show_settings(struct control_call *c, const struct snapshot *s, struct err *e)
@@ -111,6 +140,9 @@ static bool show_settings(struct control_call *c, const struct snapshot *s, stru
         .maxCallLogs = set->request_log_success_max,
         .logRetentionDays = set->usage_retention_days,
         .corsOrigins = set->cors_origins,
+        .fallbackStrategy = set->target_strategy,
+        .stickyRoundRobinLimit = set->round_robin_limit,
+        .clientCache = STR("always"),
         .hasPassword = has_password,
         .setupComplete = has_password,
         .runtimePorts = {.port = set->port, .apiPort = set->port, .dashboardPort = set->port},
@@ -125,10 +157,68 @@ static bool get_settings(struct control_call *c, struct err *e)
     return show_settings(c, c->snap, e);
 }
 
+static bool not_taken(const char *field, const char *why, struct err *e)
+{
+    return err_field(e, field, "'%s' is not supported: %s", field, why);
+}
+
+/* OmniRoute's range, or what is in force: what was read may be sent back. */
+static bool in_range(int64_t v, int64_t most, int64_t now, const char *field, struct err *e)
+{
+    return (v >= 1 && v <= most) || v == now ||
+           err_field(e, field, "'%s' must be 1 to %lld", field, (long long)most);
+}
+
+/* Known keys whose value asks for what is not done here: said, not dropped, for who sets them relies on them. */
+static bool may_take(const struct control_call *c, const struct settings_io *in, struct err *e)
+{
+    const struct settings *set = &c->snap->settings;
+    bool shares = set->allow_anonymous;
+    if (is_given(c, MAX_CALL_LOGS) &&
+        !in_range(in->maxCallLogs, 1000000, set->request_log_success_max, "maxCallLogs", e))
+        return false;
+    if (is_given(c, RETENTION_DAYS) &&
+        !in_range(in->logRetentionDays, 365, set->usage_retention_days, "logRetentionDays", e))
+        return false;
+    if (is_given(c, FALLBACK_STRATEGY) && word_value(strategy_words, in->fallbackStrategy, -1) < 0)
+        return err_field(e, "fallbackStrategy",
+                         "'fallbackStrategy' must be one of " STRATEGY_WORDS);
+    if (is_given(c, CLIENT_CACHE) && !str_is(in->clientCache, "always") &&
+        !str_is(in->clientCache, "auto"))
+        return not_taken("alwaysPreserveClientCache", "a client's cache marks are always kept", e);
+    if (in->stripModelPrefix)
+        return not_taken("stripModelPrefix", "a prefix says which provider is asked", e);
+    if (is_given(c, AUTH_FOR_MODELS) && in->requireAuthForModels == shares)
+        return not_taken("requireAuthForModels", "the setting allow_anonymous rules it", e);
+    if (in->intentDetectionEnabled)
+        return not_taken("intentDetectionEnabled", "see the task routing of policies", e);
+    if (in->mcpEnabled || in->a2aEnabled)
+        return not_taken(in->mcpEnabled ? "mcpEnabled" : "a2aEnabled", "there is no such server",
+                         e);
+    if (yyjson_get_len(in->blockedProviders))
+        return not_taken("blockedProviders", "switch their connections off", e);
+    if (yyjson_get_len(in->wildcardAliases))
+        return not_taken("wildcardAliases", "set each with /api/models/alias", e);
+    if (is_given(c, NEW_PASSWORD) && !is_given(c, CURRENT_PASSWORD))
+        return err_field(e, "currentPassword", "'currentPassword' is required with 'newPassword'");
+    return true;
+}
+
+static bool set_password(struct control_call *c, const struct settings_io *in, struct err *e)
+{
+    if (session_change_password(c, in->currentPassword, in->newPassword, 200, e))
+        return true;
+    if (e->kind == ERR_FORBIDDEN)
+        e->status = 401; /* as the contract has it */
+    return false;
+}
+
 static bool patch_settings(struct control_call *c, struct err *e)
 {
     const struct settings_io *in = c->in;
     struct values v = {.n = 0};
+    if (!may_take(c, in, e) || (is_given(c, NEW_PASSWORD) && !set_password(c, in, e)))
+        return false;
     struct str most = str_fmt(c->arena, "%lld", (long long)in->maxCallLogs);
     if (is_given(c, REQUIRE_LOGIN))
         add(&v, "require_login", flag(in->requireLogin));
@@ -142,6 +232,11 @@ static bool patch_settings(struct control_call *c, struct err *e)
         add(&v, "usage_retention_days", str_fmt(c->arena, "%lld", (long long)in->logRetentionDays));
     if (is_given(c, CORS_ORIGINS))
         add(&v, "cors_origins", in->corsOrigins);
+    if (is_given(c, FALLBACK_STRATEGY))
+        add(&v, "target_strategy", in->fallbackStrategy);
+    if (is_given(c, STICKY_LIMIT))
+        add(&v, "round_robin_limit",
+            str_fmt(c->arena, "%lld", (long long)in->stickyRoundRobinLimit));
     return save(c, &v, show_settings, e);
 }
 
@@ -266,11 +361,6 @@ static bool show_defaults(struct control_call *c, const struct snapshot *s, stru
 static bool get_defaults(struct control_call *c, struct err *e)
 {
     return show_defaults(c, c->snap, e);
-}
-
-static bool not_taken(const char *field, const char *why, struct err *e)
-{
-    return err_field(e, field, "'%s' is not supported: %s", field, why);
 }
 
 static bool patch_defaults(struct control_call *c, struct err *e)

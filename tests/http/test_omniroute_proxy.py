@@ -122,5 +122,13 @@ def test_an_operator_changes_their_own_password(upstream, calls, tmp_path):
         ok(running.api("POST", "/settings/require-login", {**body, "currentPassword": "first-password"}, **mine))
         made = running.call("POST", "/sluice/v1/session", {"name": "ada", "password": "second-password"}, auth=False)
         assert made.status_code == 201, made.text
+        # and the same as one of the settings
+        again = {"newPassword": "third-password", "currentPassword": "wrong-password", "maxCallLogs": 77}
+        refused(running.api("PATCH", "/settings", again, **mine), 401)
+        assert ok(running.api("GET", "/settings", **mine))["maxCallLogs"] != 77
+        got = ok(running.api("PATCH", "/settings", {**again, "currentPassword": "second-password"}, **mine))
+        assert got["maxCallLogs"] == 77 and not [k for k in got if "assword" in k and k != "hasPassword"]
+        for password, status in (("second-password", 401), ("third-password", 201)):
+            assert running.call("POST", "/sluice/v1/session", {"name": "ada", "password": password}, auth=False).status_code == status
     finally:
         running.stop()

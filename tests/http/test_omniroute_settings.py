@@ -27,6 +27,29 @@ def test_check_8_unknown_keys_are_dropped_or_refused(s):
     assert field_of(admin(s, "/api/settings", "PATCH", b"{")) == "body"
 
 
+@pytest.mark.parametrize("key, value", [("fallbackStrategy", "bogus"), ("stickyRoundRobinLimit", 1001), ("stripModelPrefix", True), ("blockedProviders", ["openai"]),
+                                        ("wildcardAliases", [{"pattern": "a*", "target": "m"}]), ("requireAuthForModels", False), ("alwaysPreserveClientCache", "never"),
+                                        ("intentDetectionEnabled", True), ("mcpEnabled", True), ("a2aEnabled", True), ("newPassword", "another one")])
+def test_known_keys_that_cannot_bind_are_refused_by_name(s, key, value):
+    field = "currentPassword" if key == "newPassword" else key
+    assert field_of(admin(s, "/api/settings", "PATCH", {"maxCallLogs": 77, key: value})) == field
+    assert ok(admin(s, "/api/settings"))["maxCallLogs"] != 77
+
+
+def test_what_was_read_may_be_sent_back(s):
+    got = ok(admin(s, "/api/settings"))
+    assert ok(admin(s, "/api/settings", "PATCH", got)) == got
+    same = {"stripModelPrefix": False, "blockedProviders": [], "wildcardAliases": [], "requireAuthForModels": True, "alwaysPreserveClientCache": "auto", "mcpEnabled": False}
+    assert ok(admin(s, "/api/settings", "PATCH", same)) == got
+
+
+def test_which_account_is_asked_is_a_setting_of_sluice(s):
+    got = ok(admin(s, "/api/settings", "PATCH", {"fallbackStrategy": "round-robin", "stickyRoundRobinLimit": 4}))
+    assert (got["fallbackStrategy"], got["stickyRoundRobinLimit"]) == ("round-robin", 4)
+    for name, value in (("target_strategy", "round-robin"), ("round_robin_limit", 4)):
+        assert ok(admin(s, "/sluice/v1/settings/" + name))["value"] == value
+
+
 def test_check_5_require_login_tells_three_things(s):
     """Check 5: exactly these, without a credential."""
     got = ok(s.call("GET", "/api/settings/require-login", auth=False))
