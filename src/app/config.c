@@ -850,6 +850,8 @@ static void add_target(struct loader *l, struct model *m, size_t *room, struct s
 static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, const char *where,
                         struct err *e)
 {
+    static const char *const known[] = {"provider", "upstream_model", "weight", "priority",
+                                        "price_nanousd"};
     size_t i, max;
     yyjson_val *v;
     if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0)
@@ -859,8 +861,11 @@ static bool add_targets(struct loader *l, struct model *m, yyjson_val *list, con
     yyjson_arr_foreach (list, i, max, v) {
         struct str provider = yyjson_is_str(v) ? json_str(v) : json_get_str(v, "provider");
         struct str id = json_get_str(v, "upstream_model");
+        char at[128];
         if (provider.n == 0)
             return bad(e, where, "has an entry without 'provider'");
+        (void)snprintf(at, sizeof at, "%s.targets[%zu]", where, i);
+        name_unknown(l, at, v, known, ARRAY_LEN(known));
         add_target(l, m, &room, str_dup(l->a, provider), id.n ? str_dup(l->a, id) : STR_NONE, v);
     }
     return true;
@@ -1170,6 +1175,18 @@ static bool scopes_of(yyjson_val *list, uint32_t *out)
     return true;
 }
 
+/* A rule that is written wrongly leaves a key that may do more than was meant. */
+static void name_unknown_rules(const struct loader *l, const char *where, yyjson_val *entry)
+{
+    const char *known[64] = {"id",      "key",     "hash",    "hint",
+                             "sealed",  "label",   "scopes",  "enabled",
+                             "expires", "created", "rotated", "allowed_models"};
+    size_t n = 12;
+    for (size_t i = 0; i < key_policy_shape.n_fields && n < ARRAY_LEN(known); i++)
+        known[n++] = key_policy_shape.fields[i].name;
+    name_unknown(l, where, entry, known, n);
+}
+
 static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str text, size_t at,
                      struct err *e)
 {
@@ -1178,6 +1195,7 @@ static bool file_key(struct loader *l, yyjson_val *v, struct str id, struct str 
     /* "sha256:" and 64 hex digits: as sluice export writes it */
     struct str hash = json_get_str(v, "hash");
     wire_place(where, sizeof where, "server.api_keys", "[", at, "]");
+    name_unknown_rules(l, where, v);
     if (!expand(l, text, where, &text, e) || !secret_text(l, text, where, &text, e))
         return false;
     struct key *k = add_key(l);

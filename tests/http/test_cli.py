@@ -128,6 +128,10 @@ def test_a_file_is_checked_with_the_place_of_its_fault(cli):
     path.write_text('{ "provider": {} }')
     r = cli.run("check", "c.jsonc")
     assert r.returncode == 0 and "provider" in r.stderr  # an unknown member is said, and ignored
+    path.write_text(json.dumps({"providers": {"a": {"type": "echo", "labels": 1}}, "models": {"m": {"targets": [{"provider": "a", "model": "x", "weight": 2}]}},
+                                "server": {"api_keys": [{"id": "0a1b2c3d", "key": "sk-0123456789", "models": ["m"], "allowed_models": ["m"], "tags": ["t"]}]}}))
+    r = cli.run("check", "c.jsonc")
+    assert r.returncode == 0 and re.findall(r"member=(\S+)", r.stderr) == ["providers.a.labels", "models.m.targets[0].model", "server.api_keys[0].models"]
 
 
 def test_export_reproduces_the_state(cli):
