@@ -47,22 +47,34 @@ static const char *role_name(enum role r)
 
 /* ---- what signing in leaves ---- */
 
-static void set_cookie(struct control_call *c, struct str token, int64_t seconds)
+/* seconds 0: it is over; < 0: it lasts as long as the browser runs. */
+static void set_cookie(struct control_call *c, const char *name, struct str token, int64_t seconds)
 {
+    /* OmniRoute's pages come back to it from elsewhere */
+    const char *site = strcmp(name, OMNI_COOKIE) == 0 ? "Lax" : "Strict";
+    struct str age = seconds < 0 ? STR("")
+                                 : str_fmt(c->arena, "; Max-Age=%lld", (long long)seconds);
     control_header(c, STR("set-cookie"),
-                   str_fmt(c->arena,
-                           SESSION_COOKIE "=" STR_FMT
-                                          "; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s",
-                           STR_ARG(token), (long long)seconds, c->is_https ? "; Secure" : ""));
+                   str_fmt(c->arena, "%s=" STR_FMT "; Path=/; HttpOnly; SameSite=%s" STR_FMT "%s",
+                           name, STR_ARG(token), site, STR_ARG(age),
+                           c->is_https ? "; Secure" : ""));
 }
 
-/* OmniRoute's: it ends with the browser, as its dashboard expects. */
-static void set_omni_cookie(struct control_call *c, struct str token)
+/* The one that rows of this surface read. */
+static void leave_cookie(struct control_call *c, const struct signed_in *in)
 {
-    control_header(c, STR("set-cookie"),
-                   str_fmt(c->arena, OMNI_COOKIE "=" STR_FMT "; Path=/; HttpOnly; SameSite=Lax%s%s",
-                           STR_ARG(token), token.n ? "" : "; Max-Age=0",
-                           c->is_https ? "; Secure" : ""));
+    const char *own = surface_of(c->row->surface)->cookie;
+    bool is_omniroute = own && strcmp(own, OMNI_COOKIE) == 0; /* whose ends with the browser */
+    set_cookie(c, own ? own : SESSION_COOKIE, in->token,
+               is_omniroute ? -1 : (in->expires_ms - clock_wall_ms() + 500) / 1000);
+}
+
+static void end_cookies(struct control_call *c)
+{
+    const char *own = surface_of(c->row->surface)->cookie;
+    if (own)
+        set_cookie(c, own, STR(""), 0);
+    set_cookie(c, SESSION_COOKIE, STR(""), 0);
 }
 
 static struct sign_in attempt_of(struct control_call *c, struct str name, struct str password)
@@ -92,10 +104,7 @@ static void note_success(struct control_call *c, const char *kind, const struct 
 {
     c->who = in->who;
     control_audit(c, kind, in->who.name, STR_NONE, STR_NONE);
-    if (surface_of(c->row->surface)->cookie)
-        set_omni_cookie(c, in->token);
-    else
-        set_cookie(c, in->token, (in->expires_ms - clock_wall_ms() + 500) / 1000);
+    leave_cookie(c, in);
     log_info(str_z(c->arena, c->request_id), "login.ok", "operator=" STR_FMT " address=" STR_FMT,
              STR_ARG(in->who.name), STR_ARG(c->address));
 }
@@ -193,7 +202,7 @@ static bool sign_out(struct control_call *c, struct err *e)
 {
     if (c->who.session.n == 0)
         return err_set(e, ERR_INPUT, "no_session", "There is no session to end: this is a key");
-    set_cookie(c, STR(""), 0);
+    end_cookies(c);
     c->status = 204;
     return end_session(c, c->who.session, e);
 }
@@ -476,7 +485,7 @@ static const struct shape ok_shape = SHAPE(struct ok_out, FIELD(struct ok_out, o
 static bool logout(struct control_call *c, struct err *e)
 {
     struct ok_out out = {true};
-    set_cookie(c, STR(""), 0);
+    end_cookies(c);
     return (c->who.session.n == 0 || end_session(c, c->who.session, e)) &&
            control_reply(c, 200, &ok_shape, &out);
 }
@@ -565,8 +574,7 @@ static bool omni_logout(struct control_call *c, struct err *e)
 {
     struct success_out out = {true};
     struct principal who;
-    set_omni_cookie(c, STR(""));
-    set_cookie(c, STR(""), 0);
+    end_cookies(c);
     if (!is_welcome(c, e))
         return false;
     if (identity_session(c->control->identity, c->arena, sent_session(c), &c->snap->settings,

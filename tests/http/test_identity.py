@@ -144,6 +144,20 @@ def test_login_of_the_panel(s):
     assert s.get("/admin/api/config", auth=False, headers={"X-Admin-Token": t}).status_code == 401
 
 
+def test_the_panel_gets_the_cookie_that_its_rows_read(s):
+    r = s.post("/admin/api/login", {"password": PASSWORD}, auth=False)
+    s.http.cookies.clear()
+    [cookie] = [v for k, v in r.headers.multi_items() if k == "set-cookie"]
+    assert re.fullmatch("rosetta_admin_session=[0-9a-f]{64}; Path=/; HttpOnly; SameSite=Strict; Max-Age=[0-9]+", cookie), cookie
+    mine = {"Cookie": cookie.split(";")[0], "Sec-Fetch-Site": "same-origin"}
+    assert s.get("/admin/api/config", auth=False, headers=mine).status_code == 200
+    out = s.post("/admin/api/logout", auth=False, headers=mine)
+    assert out.status_code == 200, out.text
+    ended = [v for k, v in out.headers.multi_items() if k == "set-cookie"]
+    assert {v.split(";")[0] for v in ended} == {"rosetta_admin_session=", "sluice_session="} and all("Max-Age=0" in v for v in ended)
+    assert s.get("/admin/api/config", auth=False, headers=mine).status_code == 401
+
+
 def test_the_panels_own_cookie_is_taken_too(s):
     t = s.post("/admin/api/login", {"password": PASSWORD}, auth=False).json()["token"]
     for name, status in (("rosetta_admin_session", 200), ("sluice_session", 200), ("other_session", 401)):
