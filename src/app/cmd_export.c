@@ -66,15 +66,6 @@ static bool ends_in(struct str name, const char *end)
     return name.n >= n && str_eq_nocase(str_skip(name, name.n - n), str_of(end));
 }
 
-static bool is_secret_header(struct str name)
-{
-    static const char *const ends[] = {"authorization", "key", "token", "secret", "cookie"};
-    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
-        if (ends_in(name, ends[i]))
-            return true;
-    return false;
-}
-
 /* ---- values, of which some are secret by where they stand ---- */
 
 static void write_value(struct exporter *x, yyjson_val *v, const struct str *path, size_t depth);
@@ -103,7 +94,7 @@ static struct str cover_of(struct exporter *x, const struct str *path, size_t de
             return placeholder(x, "PROXY_OF_", path[1]);
     }
     if (depth == 4 && str_is(path[0], "providers") && str_is(path[2], "headers") &&
-        is_secret_header(last))
+        secret_may_be_header(last, text))
         return placeholder(x, "HEADER_",
                            str_fmt(x->a, STR_FMT "_" STR_FMT, STR_ARG(path[1]), STR_ARG(last)));
     if (depth == 2 && str_is(path[0], "server") && ends_in(last, "password"))

@@ -100,3 +100,29 @@ bool secret_is_kept(const char *field, struct str given, struct str shown, bool 
     return !is_masked || *is_kept ||
            err_field(e, field, "'%s' holds *** in the place of what is secret", field);
 }
+
+/* ---- headers ---- */
+
+#define LONG_HEADER 20 /* bytes of a value that are no longer taken for a word */
+
+static bool is_credential(struct str header)
+{
+    static const struct str parts[] = {STR_INIT("auth"), STR_INIT("key"), STR_INIT("token"),
+                                       STR_INIT("secret"), STR_INIT("cookie")};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        for (size_t at = 0; at + parts[i].n <= header.n; at++)
+            if (str_eq_nocase(str_n(header.p + at, parts[i].n), parts[i]))
+                return true;
+    return false;
+}
+
+bool secret_may_be_header(struct str name, struct str value)
+{
+    bool has_digit = false, has_letter = false;
+    for (size_t i = 0; i < value.n; i++) {
+        char low = (char)(value.p[i] | 0x20);
+        has_digit |= value.p[i] >= '0' && value.p[i] <= '9';
+        has_letter |= low >= 'a' && low <= 'z';
+    }
+    return is_credential(name) || (has_digit && has_letter) || value.n >= LONG_HEADER;
+}

@@ -18,5 +18,7 @@ struct str secret_mask_proxy(struct arena *a, struct str s); /* the same of what
 /* Whether a text that was given is kept as it is, since it comes back as it was shown, *** in the place of what is secret. Any other with
  * *** is a mistake: false, ERR_INPUT naming the field. */
 bool secret_is_kept(const char *field, struct str given, struct str shown, bool *is_kept, struct err *e) MUST_USE;
+/* Of a provider's header: where credentials belong that are no key, under whatever name. All but what a word or a number could be. */
+bool secret_may_be_header(struct str name, struct str value);
 bool secret_is_parameter(struct str name);                 /* of a query: "key", "token", … */
 #endif

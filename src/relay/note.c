@@ -6,15 +6,13 @@
 #include "gate/peer.h"
 #include "meter/body_store.h"
 #include "meter/usage_detail.h"
-#include <ctype.h>
 #include <stdlib.h>
 
 #define MAX_TRIES 32
 #define MAX_ERROR_TEXT 4096
 #define MAX_DROPPED 64
 #define MAX_DETAIL (1u << 20)
-#define LONG_HEADER 20 /* bytes of a header's value that are no longer taken for a word */
-#define MARGIN 512     /* more of a body than is kept: a secret at the cut is seen whole */
+#define MARGIN 512 /* more of a body than is kept: a secret at the cut is seen whole */
 
 struct notes {
     struct usage_attempt tries[MAX_TRIES];
@@ -88,28 +86,6 @@ void note_error(struct relay *rl, const struct err *e)
 
 /* ---- the detail ---- */
 
-static bool is_credential(struct str header)
-{
-    static const struct str parts[] = {STR_INIT("auth"), STR_INIT("key"), STR_INIT("token"),
-                                       STR_INIT("secret"), STR_INIT("cookie")};
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        for (size_t at = 0; at + parts[i].n <= header.n; at++)
-            if (str_eq_nocase(str_n(header.p + at, parts[i].n), parts[i]))
-                return true;
-    return false;
-}
-
-/* Headers are where credentials belong that are no key, under whatever name: all but what a word or a number could be. */
-static bool may_be_secret(const struct http_header *h)
-{
-    bool has_digit = false, has_letter = false;
-    for (size_t i = 0; i < h->value.n; i++) {
-        has_digit |= isdigit((unsigned char)h->value.p[i]) != 0;
-        has_letter |= isalpha((unsigned char)h->value.p[i]) != 0;
-    }
-    return is_credential(h->name) || (has_digit && has_letter) || h->value.n >= LONG_HEADER;
-}
-
 static size_t count_secrets(const struct upstream *u)
 {
     return u->n_keys + u->n_headers;
@@ -121,7 +97,7 @@ static size_t secrets_of(const struct upstream *u, struct str *known)
     for (size_t k = 0; k < u->n_keys; k++)
         known[n++] = secret_reveal(u->keys[k]);
     for (size_t k = 0; k < u->n_headers; k++)
-        if (may_be_secret(&u->headers[k]))
+        if (secret_may_be_header(u->headers[k].name, u->headers[k].value))
             known[n++] = u->headers[k].value;
     return n;
 }

@@ -62,11 +62,11 @@ def everything(folder, rng):
         return {k: v for k, v in members.items() if rng.random() < 0.7}
 
     (folder / "ca.pem").write_text("")
-    secrets = ["sk-%032x" % rng.getrandbits(128) for _ in range(6)]
+    secrets = ["sk-%032x" % rng.getrandbits(128) for _ in range(7)]
     providers = {
         "full": {"type": "openai-compatible", "base_url": "http://10.1.2.3:8000/v1", **some({
             "api_key": secrets[0] + "," + secrets[1], "proxy": "http://user:%s@p.example:8080" % secrets[2], "wire": "openai_responses", "enabled": False, "allow_private": True,
-            "headers": {"x-team": "Grün", "authorization": secrets[3]}, "http2": True, "insecure": True, "fetch_images": False, "map_hosted_tools": True, "quirks": {"no_files": True, "top_k": False},
+            "headers": {"x-team": "Grün", "authorization": secrets[3], "x-plain-name": secrets[6]}, "http2": True, "insecure": True, "fetch_images": False, "map_hosted_tools": True, "quirks": {"no_files": True, "top_k": False},
             "connect_timeout_ms": 100, "first_byte_timeout_ms": 200, "between_timeout_ms": 300, "total_timeout_ms": 400, "label": "Voll // \"x\"",
             "id": "0b7e0000-0000-4000-8000-000000000001", "default_model": "m", "priority": -3, "weight": 9, "limits": LIMITS})},
         "shimmed": {"type": "openai_chat", "shim": "deepseek", "base_url": "https://llm.example", "api_key": "${SOME_KEY}", "priority": 7},
