@@ -123,6 +123,8 @@ int cmd_admin_reset_password(struct cli *c)
                     str_eq_nocase(o.name, STR(OPERATOR_NAME));
     if (ok && is_given)
         o.origin = s.snap->admin_password_from;
+    /* what a running server was given it puts back at once, though this shell knows nothing of it */
+    is_given = is_given || (ok && o.origin == ORIGIN_ENV && pidfile_is_held(s.sources.data_dir));
     if (is_given)
         ok = given_elsewhere(&s, &o, &e);
     ok = ok && ask_password(c, &password, &e) &&

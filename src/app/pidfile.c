@@ -50,18 +50,29 @@ void pidfile_drop(const char *data_dir)
     held = -1;
 }
 
-bool pidfile_signal(const char *data_dir)
+/* The number of the process that holds it; 0: none does. */
+static int64_t holder(const char *data_dir)
 {
     char path[PATH_MAX], text[32] = {0};
     int64_t pid = 0;
     if (!path_of(path, data_dir))
-        return false;
+        return 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return 0;
     bool is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     ssize_t n = is_held ? read(fd, text, sizeof text - 1) : 0;
     (void)close(fd);
-    return n > 0 && str_to_int(str_trim(str_n(text, (size_t)n)), &pid) && pid > 1 &&
-           kill((pid_t)pid, SIGHUP) == 0;
+    return n > 0 && str_to_int(str_trim(str_n(text, (size_t)n)), &pid) && pid > 1 ? pid : 0;
+}
+
+bool pidfile_is_held(const char *data_dir)
+{
+    return holder(data_dir) > 0;
+}
+
+bool pidfile_signal(const char *data_dir)
+{
+    int64_t pid = holder(data_dir);
+    return pid > 0 && kill((pid_t)pid, SIGHUP) == 0;
 }

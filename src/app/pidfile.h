@@ -7,5 +7,6 @@
  * it (ERR_CONFLICT). */
 bool pidfile_take(const char *data_dir, struct err *e) MUST_USE;
 void pidfile_drop(const char *data_dir);
+bool pidfile_is_held(const char *data_dir);                   /* whether one runs */
 bool pidfile_signal(const char *data_dir);                    /* SIGHUP to the server that holds it; false: none runs */
 #endif

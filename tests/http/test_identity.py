@@ -729,6 +729,23 @@ def test_reset_password_without_a_server_and_from_the_file(start_sluice, config)
         again.stop()
 
 
+def test_reset_password_beside_a_server_that_was_given_one(start_sluice, config):
+    """Its environment is not the shell's: it would put its own back at once."""
+    config["server"].pop("admin_password")
+    s = start_sluice(config, env={"SLUICE_ADMIN_PASSWORD": PASSWORD})
+    session = token(s)
+    r = cli(s, "admin", "reset-password", typed="long enough\n")
+    assert r.returncode == 1 and "SLUICE_ADMIN_PASSWORD" in r.stderr, r.stderr
+    assert who(s, bearer(session)).status_code == 200 and login(s, "long enough").status_code == 401
+    s.stop()
+    assert cli(s, "admin", "reset-password", typed="long enough\n").returncode == 0
+    again = type(s)(s.folder, config, s.calls)
+    try:
+        token(again, "long enough")
+    finally:
+        again.stop()
+
+
 def test_no_more_passwords_are_hashed_at_once_than_allowed(start_sluice, config):
     """By what the process ever held in memory: the kernel keeps that figure, so no moment need be met."""
     one = 48 << 20
