@@ -397,6 +397,8 @@ static bool put_provider(struct control_call *c, struct err *e)
     struct str name = route_param(&c->params, "name");
     struct str target = in->rename_from.n ? in->rename_from : name;
     yyjson_val *root;
+    if (str_index(name, '/') < name.n) /* %2F: paths are decoded before they are routed */
+        return err_set(e, ERR_NOT_FOUND, "not_found", "Not Found");
     if (!admin_view(c, &root, e))
         return false;
     yyjson_val *was = admin_member(json_get(root, "providers"), target);

@@ -648,6 +648,7 @@ static bool drop_in_file(struct work *w, struct str provider, bool cascade, stru
         if (!cascade || left == 0)
             add_name(w->a, models, users.v[i]);
         if (cascade && left == 0 && !work_drop(w, path, 2, e))
+              (w.is_lenient || (stands(&p) && !renames) || provider_check_name(in->name, e)) &&
             return false;
         for (size_t t = yyjson_arr_size(targets); cascade && left && t-- > 0;) {
             const struct str one[] = {path[0], path[1], path[2], str_fmt(w->a, "%zu", t)};

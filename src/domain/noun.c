@@ -122,6 +122,14 @@ bool provider_rename(struct db *db, struct str from, struct str to, struct err *
     return finish(s, e) && (db_changes(db) > 0 || not_found(e, "provider", from));
 }
 
+bool provider_check_name(struct str name, struct err *e)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if ((unsigned char)name.p[i] <= ' ' || name.p[i] == '/' || name.p[i] == 127)
+            return err_field(e, "name", "'name' must not hold spaces or slashes");
+    return true;
+}
+
 bool provider_check(struct arena *a, const struct provider_row *p, struct secret key, struct err *e)
 {
     const struct provider_kind *kind = provider_kind_find(p->kind.n ? p->kind : p->name);
@@ -132,9 +140,6 @@ bool provider_check(struct arena *a, const struct provider_row *p, struct secret
         return err_field(e, "name", "'name' must have 1 to 200 characters");
     if (!kind && p->kind.n == 0)
         kind = provider_kind_find(STR("openai-compatible"));
-    for (size_t i = 0; i < p->name.n; i++)
-        if ((unsigned char)p->name.p[i] <= ' ' || p->name.p[i] == '/' || p->name.p[i] == 127)
-            return err_field(e, "name", "'name' must not hold spaces or slashes");
     if (!kind)
         return err_field(e, "type", "Unknown type '" STR_FMT "'", STR_ARG(str_first(p->kind, 64)));
     if (p->base_url.n == 0 && !kind->base_url)

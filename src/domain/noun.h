@@ -22,6 +22,7 @@ bool provider_put(struct db *db, const struct provider_row *p, struct err *e) MU
 /* Its place in lists stays. The sealed key is bound to the old name: put the row with a new one. */
 bool provider_rename(struct db *db, struct str from, struct str to, struct err *e) MUST_USE;
 /* Whether it can be used at all: ERR_INPUT naming the field. key: in the clear, may be unset. */
+bool provider_check_name(struct str name, struct err *e) MUST_USE; /* of a new one, or a new name: llm-rosetta lets them hold spaces */
 bool provider_check(struct arena *a, const struct provider_row *p, struct secret key, struct err *e) MUST_USE;
 bool provider_delete(struct db *db, struct str name, struct err *e) MUST_USE;           /* ERR_NOT_FOUND */
 

@@ -213,6 +213,20 @@ def test_a_provider_renamed_takes_its_models_along(admin, scripted):
     assert ok(put_provider(admin, "fresh", **entry, rename_from="fresh"))["provider"] == "fresh"
 
 
+def test_names_that_only_this_surface_takes(admin, scripted):
+    """A path is decoded before it is routed, and a name is one segment of it; what it may hold, the canonical API can change."""
+    body = {"type": "openai-compatible", "base_url": scripted.origin, "api_key": "sk-of-the-test"}
+    assert admin.call("PUT", "/admin/api/config/providers/a%2Fb", body).status_code == 404
+    assert admin.call("PUT", "/admin/api/config/providers/two%20words", body).status_code == 200
+    r = admin.call("PATCH", "/sluice/v1/providers/two%20words", {"priority": 3})
+    assert r.status_code == 200 and r.json()["priority"] == 3, r.text
+    r = admin.call("PATCH", "/sluice/v1/providers/two%20words", {"name": "three more words"})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "name", r.text
+    assert admin.call("PATCH", "/sluice/v1/providers/two%20words", {"name": "one"}).status_code == 200
+    r = admin.post("/sluice/v1/providers", {"name": "two words", "type": "echo"})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "name", r.text
+
+
 def test_a_provider_deleted(admin, scripted):
     entry = {"api_key": "sk-gone-0123456789", "base_url": scripted.origin + "/v1", "type": "openai_chat"}
     refused(delete(admin, "/providers/nobody"), 404, "Provider 'nobody' not found")
