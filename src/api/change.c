@@ -511,6 +511,16 @@ static bool rename_in_store(struct work *w, struct str from, struct str to, stru
     return true;
 }
 
+/* Those that were read in for it. */
+static bool prices_follow(struct work *w, struct str from, struct str to, struct err *e)
+{
+    int64_t moved;
+    if (!price_store_rename(w->db, from, to, &moved, e))
+        return false;
+    w->changes_store |= moved > 0;
+    return true;
+}
+
 static bool rename_provider(struct work *w, const struct place *p, struct str from, struct str to,
                             struct err *e)
 {
@@ -524,7 +534,8 @@ static bool rename_provider(struct work *w, const struct place *p, struct str fr
     }
     const struct renaming r = {from, to, true};
     return rename_in_file(w, from, to, e) && rename_in_store(w, from, to, e) &&
-           rename_in_keys(w, &r, e) && refs_rename(w, REFERENT_PROVIDER, from, to, e);
+           rename_in_keys(w, &r, e) && refs_rename(w, REFERENT_PROVIDER, from, to, e) &&
+           prices_follow(w, from, to, e);
 }
 
 static bool keep_shown(const char *field, struct str given, struct str shown, uint32_t bit,
@@ -567,6 +578,21 @@ static bool keep_what_was_shown(struct work *w, struct provider_change *in, cons
                       e);
 }
 
+/* A new one under a name that another had before it was renamed: that one kept the id that is made of the name. */
+static void give_id(struct work *w, struct provider_change *in)
+{
+    bool is_said = !snapshot_upstream_by_uid(w->now, uuid_of(w->a, in->name));
+    for (size_t i = 0; i < in->n_more; i++)
+        is_said |= strcmp(in->more[i].name, "id") == 0;
+    if (is_said)
+        return;
+    struct provider_member *more = ARENA_ARRAY(w->a, struct provider_member, in->n_more + 1);
+    if (in->n_more)
+        memcpy(more, in->more, in->n_more * sizeof *more);
+    more[in->n_more++] = (struct provider_member){"id", str_json(w->a, random_uuid(w->a))};
+    in->more = more;
+}
+
 static bool put_provider(struct work *w, const struct provider_change *meant, struct place *p,
                          struct provider_row *row, struct err *e)
 {
@@ -578,6 +604,7 @@ static bool put_provider(struct work *w, const struct provider_change *meant, st
         return put_provider_fields(w, in, e);
     if (p->is_in_store)
         return put_store_provider(w, in, row, e);
+    give_id(w, in);
     if (!work_prefers_file(w, &to_file, e))
         return false;
     if (to_file)
@@ -709,7 +736,10 @@ static struct str name_list(struct arena *a, const struct strs *names)
 /* In both places: one that the file hid would come to light. */
 static bool drop_provider(struct work *w, const struct place *p, struct str name, struct err *e)
 {
-    w->changes_store |= p->is_in_store;
+    int64_t prices;
+    if (!price_store_drop(w->db, PRICE_PROVIDER, name, &prices, e))
+        return false;
+    w->changes_store |= p->is_in_store || prices > 0;
     return (!p->entry || work_drop(w, PATH(STR("providers"), name), e)) &&
            (!p->is_in_store || provider_delete(w->db, name, e));
 }
@@ -1861,12 +1891,20 @@ static bool rename_back(struct work *w, int64_t id, struct err *e)
         is_more = n == (size_t)f.limit;
         for (size_t i = 0; i < n; i++) {
             if (v[i].id <= id)
-                return rename_all_in_keys(w, &all, e);
+                return names_return(w, &all, e);
             add_reversed(w, v[i].changes, &all);
             f.beyond_id = v[i].id;
         }
     }
-    return rename_all_in_keys(w, &all, e);
+    return names_return(w, &all, e);
+}
+
+static bool names_return(struct work *w, const struct renamings *all, struct err *e)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (all->v[i].is_provider && !prices_follow(w, all->v[i].from, all->v[i].to, e))
+            return false;
+    return rename_all_in_keys(w, all, e);
 }
 
 bool change_rollback(struct control_call *c, int64_t id, struct err *e)

@@ -627,6 +627,63 @@ bool price_store_drop(struct db *db, enum price_source source, struct str provid
     return ok;
 }
 
+/* Rows change while they are walked: they are read first. */
+static bool rows_of_provider(struct db *db, struct arena *a, struct str provider, int64_t **ids,
+                             struct price **rows, size_t *n, struct err *e)
+{
+    struct stmt *s = db_prepare(
+        db, "SELECT id, text FROM price WHERE source = ?1 AND provider = ?2 ORDER BY id", e);
+    *n = 0;
+    *ids = NULL;
+    *rows = NULL;
+    if (!s)
+        return false;
+    stmt_bind_int(s, 1, PRICE_PROVIDER);
+    stmt_bind_str(s, 2, provider);
+    for (size_t cap = 0; stmt_step(s, e);) {
+        struct err unread = ERR_INIT;
+        if (*n == cap) {
+            size_t more = cap ? 2 * cap : 64;
+            *ids = arena_realloc(a, *ids, cap * sizeof **ids, more * sizeof **ids);
+            *rows = arena_realloc(a, *rows, cap * sizeof **rows, more * sizeof **rows);
+            cap = more;
+        }
+        (*ids)[*n] = stmt_int(s, 0);
+        *n += price_of_text(a, stmt_str(s, 1), &(*rows)[*n], &unread);
+    }
+    stmt_free(s);
+    return e->kind == ERR_NONE;
+}
+
+bool price_store_rename(struct db *db, struct str from, struct str to, int64_t *moved,
+                        struct err *e)
+{
+    struct arena *a = arena_new();
+    int64_t *ids;
+    struct price *rows;
+    size_t n;
+    bool ok = rows_of_provider(db, a, from, &ids, &rows, &n, e);
+    struct stmt *put = ok ? db_prepare(db,
+                                       "UPDATE OR REPLACE price SET version = ?2, provider = ?3, "
+                                       "text = ?4 WHERE id = ?1",
+                                       e)
+                          : NULL;
+    ok = put != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        rows[i].provider = to;
+        price_seal(a, &rows[i]);
+        stmt_bind_int(put, 1, ids[i]);
+        stmt_bind_int(put, 2, rows[i].version);
+        stmt_bind_str(put, 3, to);
+        stmt_bind_str(put, 4, rows[i].text);
+        ok = stmt_run(put, e);
+    }
+    *moved = ok ? (int64_t)n : 0;
+    stmt_free(put);
+    arena_free(a);
+    return ok;
+}
+
 bool price_version_get(struct db *db, struct arena *a, int64_t version, struct price *out,
                        struct err *e)
 {

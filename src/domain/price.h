@@ -106,6 +106,8 @@ bool price_store_each(struct db *db, struct arena *a, void (*each)(void *arg, st
 bool price_store_put(struct db *db, const struct price_rows *rows, int64_t now_ms, int64_t *added, struct err *e) MUST_USE;
 /* Takes out the rows of a source; of one provider where it is not empty. */
 bool price_store_drop(struct db *db, enum price_source source, struct str provider, int64_t *dropped, struct err *e) MUST_USE;
+/* What was read in for a provider follows its name; what is there under the new one already stays. */
+bool price_store_rename(struct db *db, struct str from, struct str to, int64_t *moved, struct err *e) MUST_USE;
 /* Every row that anything was ever priced with, by version. ERR_NOT_FOUND. */
 bool price_version_get(struct db *db, struct arena *a, int64_t version, struct price *out, struct err *e) MUST_USE;
 #endif

@@ -377,6 +377,14 @@ const struct upstream *snapshot_upstream(const struct snapshot *s, struct str na
     return NULL;
 }
 
+const struct upstream *snapshot_upstream_by_uid(const struct snapshot *s, struct str uid)
+{
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        if (str_eq(s->upstreams[i]->uid, uid))
+            return s->upstreams[i];
+    return NULL;
+}
+
 const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind k, struct str id)
 {
     for (size_t i = 0; i < s->n_holders[k]; i++)

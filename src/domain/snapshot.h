@@ -265,5 +265,6 @@ const struct holder *snapshot_holder(const struct snapshot *s, enum holder_kind 
 bool name_fits(struct str pattern, struct str name);          /* * stands for any run of characters */
 bool key_may_use(const struct key *k, struct str model) MUST_USE;
 const struct upstream *snapshot_upstream(const struct snapshot *s, struct str name);
+const struct upstream *snapshot_upstream_by_uid(const struct snapshot *s, struct str uid); /* NULL: it is gone */
 const struct upstream *snapshot_upstream_by_id(const struct snapshot *s, uint32_t id); /* NULL: it is gone */
 #endif

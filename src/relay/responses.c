@@ -467,12 +467,19 @@ bool responses_prepare(struct relay *rl)
     return false; /* continue_with goes on, or has gone on */
 }
 
+/* The upstream that answered it. Earlier versions of the program kept its name. */
+static const struct upstream *upstream_of(const struct snapshot *snap, const struct stored *s)
+{
+    const struct upstream *u = snapshot_upstream_by_uid(snap, s->upstream);
+    return u ? u : snapshot_upstream(snap, s->upstream);
+}
+
 /* Only the upstream that issued a native response can go on from it. */
-static void keep_only(struct relay *rl, struct str upstream)
+static void keep_only(struct relay *rl, const struct upstream *upstream)
 {
     size_t n = 0;
     for (size_t i = 0; i < rl->n_order; i++)
-        if (str_eq(rl->order[i]->upstream->name, upstream))
+        if (rl->order[i]->upstream == upstream)
             rl->order[n++] = rl->order[i];
     rl->n_order = n;
 }
@@ -508,7 +515,7 @@ static void continue_with(void *owner, struct stored *s)
     }
     k->previous = s;
     if (s->is_native) {
-        keep_only(rl, s->upstream);
+        keep_only(rl, upstream_of(rl->snap, s));
         if (rl->n_order == 0) {
             not_found(&e, k->previous_id, "previous_response_id");
             relay_fail(rl, &e);
@@ -644,10 +651,10 @@ void responses_keep(struct relay *rl, struct str response)
         want.count != 1 ||
         !json_unquote(rl->r->arena, str_n(response.p + want.span.at, want.span.n), &id))
         return;
-    struct stored *s = k->is_native ? stored_new(id, key_id_of(rl->key), rl->target->upstream->name,
-                                                 STR_NONE, STR_NONE)
-                                    : stored_new(id, key_id_of(rl->key), rl->target->upstream->name,
-                                                 all_items(rl), response);
+    struct str by = rl->target->upstream->uid; /* outlives its name */
+    struct stored *s = k->is_native
+                           ? stored_new(id, key_id_of(rl->key), by, STR_NONE, STR_NONE)
+                           : stored_new(id, key_id_of(rl->key), by, all_items(rl), response);
     s->is_native = k->is_native;
     s->created_ms = clock_wall_ms();
     s->expires_ms = s->created_ms + rl->set->response_ttl_ms;
@@ -1141,7 +1148,7 @@ static void show_stored(void *owner, struct stored *s)
         return;
     }
     if (s->is_native) {
-        const struct upstream *u = snapshot_upstream(c->snap, s->upstream);
+        const struct upstream *u = upstream_of(c->snap, s);
         if (c->view == STORED_RESPONSE && s->line && !atomic_load(&s->is_told))
             c->open = stored_ref(s);
         if (u && u->is_enabled)

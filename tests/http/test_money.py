@@ -597,6 +597,27 @@ def test_lists_are_read_as_they_are(start, scripted):
     assert len(admin(s, "GET", "/sluice/v1/prices", params={"source": "shipped", "limit": 1000}).json()["data"]) > 100
 
 
+def test_read_prices_follow_the_name_of_their_provider(start, scripted):
+    s = start(money_config(scripted))
+    router = {"data": [{"id": "a/b", "pricing": {"prompt": "0.000002", "completion": "0.00001"}}]}
+    assert admin(s, "POST", "/sluice/v1/prices/import", router, params={"provider": "responses"}).json()["added"] == 1
+
+    def known_for(name):
+        r = admin(s, "GET", "/sluice/v1/prices/lookup", params={"model": name + "/a/b"}).json().get("data")  # none: nobody is called so
+        return r[0]["source"] == "provider" and r[0]["price"]["input"] if r else None
+    assert known_for("responses") == 2
+    version = admin(s, "GET", "/sluice/v1/config/versions", params={"limit": 1}).json()["data"][0]["id"]
+    assert admin(s, "PATCH", "/sluice/v1/providers/responses", {"name": "mine"}).status_code == 200
+    assert known_for("mine") == 2 and not known_for("responses")
+    assert admin(s, "POST", "/sluice/v1/config/versions/%d/rollback" % version).status_code == 200
+    assert known_for("responses") == 2 and not known_for("mine")
+    assert admin(s, "POST", "/sluice/v1/prices/import", router, params={"provider": "google"}).json()["added"] == 1
+    assert admin(s, "DELETE", "/sluice/v1/providers/responses", params={"cascade": True}).status_code == 204
+    made = admin(s, "POST", "/sluice/v1/providers", {"name": "responses", "type": "openai-compatible", "base_url": scripted.origin + "/v1"})
+    assert made.status_code == 201, made.text
+    assert not known_for("responses") and known_for("google") == 2  # another contract, perhaps
+
+
 def test_costs_are_grouped_and_corrected(start, scripted):
     s = start(money_config(scripted, budgets={"b": {"scope": "org", "subject": "acme", "limit_usd": 5}}))
     for key in (KEY, "sk-budget-0123456789abcdef", "sk-budget-0123456789abcdef"):

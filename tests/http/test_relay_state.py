@@ -293,6 +293,29 @@ def test_deleted_at_once_and_for_good(start_sluice, scripted, upstream):
         again.stop()
 
 
+def test_stored_responses_outlive_the_name_of_their_provider(start_sluice, scripted, upstream):
+    """What a vendor keeps stays with its account, whatever that is called, and goes to nobody who takes the name."""
+    config = two_keys(scripted.origin)
+    config["server"]["api_keys"].append({"id": "ad000000", "key": "sk-admin-0123456789abcdef", "scopes": ["admin"]})
+    s = start_sluice(config)
+    admin = {"Authorization": "Bearer sk-admin-0123456789abcdef"}
+    rid = s.post("/v1/responses", {"model": "to-native", "input": "A secret", "store": True}).json()["id"]
+    assert s.call("PATCH", "/sluice/v1/providers/native", {"name": "mine"}, headers=admin).status_code == 200
+    other = {"name": "native", "type": "openai", "api_key": "upstream-secret-other", "base_url": scripted.origin + "/v1"}
+    assert s.post("/sluice/v1/providers", other, headers=admin).status_code == 201
+
+    def asked_with(status=200):
+        before = len(upstream.requests)
+        upstream.next(http(200, '{"id":"%s","object":"response","status":"completed","output":[]}' % rid))
+        assert s.get("/v1/responses/" + rid).status_code == status
+        return [r.header("authorization") for r in upstream.requests[before:]]
+    assert asked_with() == ["Bearer upstream-secret-native"]
+    r = s.post("/v1/responses", {"model": "to-native", "input": "What was it?", "previous_response_id": rid})
+    assert r.status_code == 200, r.text
+    assert s.call("DELETE", "/sluice/v1/providers/mine?cascade=true", headers=admin).status_code == 204
+    assert asked_with(404) == []
+
+
 def test_expired_ones_are_gone(start_sluice, scripted, upstream):
     config = basic_config(scripted.origin)
     config["server"]["response_ttl_ms"] = 2000
