@@ -648,6 +648,7 @@ bool change_provider(struct control_call *c, enum change_mode mode,
               (!renames || find_provider(&w, in->name, &other, &other_row, e)) &&
               check_mode(mode, "provider", in->name, in->rename_from, stands(&p), stands(&other),
                          e) &&
+              (w.is_lenient || (stands(&p) && !renames) || provider_check_name(in->name, e)) &&
               (!p.is_given || control_may_change(c, p.from, "provider", from, e)) &&
               (!renames || (rename_provider(&w, &p, from, in->name, e) &&
                             keep_id(&w, from, &p, &row, in->name, e))) &&
@@ -675,7 +676,6 @@ static bool drop_in_file(struct work *w, struct str provider, bool cascade, stru
         if (!cascade || left == 0)
             add_name(w->a, models, users.v[i]);
         if (cascade && left == 0 && !work_drop(w, path, 2, e))
-              (w.is_lenient || (stands(&p) && !renames) || provider_check_name(in->name, e)) &&
             return false;
         for (size_t t = yyjson_arr_size(targets); cascade && left && t-- > 0;) {
             const struct str one[] = {path[0], path[1], path[2], str_fmt(w->a, "%zu", t)};
@@ -733,7 +733,8 @@ static struct str name_list(struct arena *a, const struct strs *names)
     return buf_str(&b);
 }
 
-/* In both places: one that the file hid would come to light. */
+/* In both places: one that the file hid would come to light. The prices that were read in for it go too: who has the name next has
+ * another contract. */
 static bool drop_provider(struct work *w, const struct place *p, struct str name, struct err *e)
 {
     int64_t prices;
@@ -1173,6 +1174,26 @@ static bool keep_upstream_model(struct work *w, struct str name, const struct pl
     return true;
 }
 
+bool change_has_model(struct work *w, struct str name, bool *has, struct err *e)
+{
+    struct place p;
+    struct model_row *row;
+    *has = false;
+    if (!find_model(w, name, &p, &row, e))
+        return false;
+    *has = stands(&p);
+    return true;
+}
+
+/* Who names the model names it by its new name. Where a combo has the same name, that one was meant. */
+static bool names_follow(struct work *w, struct str from, struct str to, struct err *e)
+{
+    const struct renaming r = {from, to, false};
+    bool has_combo;
+    return entry_stands(w, SECTION_COMBOS, from, &has_combo, e) &&
+           (has_combo || (rename_in_keys(w, &r, e) && refs_rename(w, REFERENT_MODEL, from, to, e)));
+}
+
 bool change_model(struct control_call *c, enum change_mode mode, const struct model_change *in,
                   struct err *e)
 {
@@ -1190,8 +1211,7 @@ bool change_model(struct control_call *c, enum change_mode mode, const struct mo
               check_mode(mode, "model", in->name, in->rename_from, stands(&p), stands(&other), e) &&
               (!p.is_given || control_may_change(c, p.from, "model", from, e)) &&
               (!renames || !p.entry || work_rename(&w, PATH(STR("models"), from), in->name, e)) &&
-              (!renames || rename_in_keys(&w, &(struct renaming){from, in->name, false}, e)) &&
-              (!renames || refs_rename(&w, REFERENT_MODEL, from, in->name, e)) &&
+              (!renames || names_follow(&w, from, in->name, e)) &&
               (!renames || in->given & MODEL_TARGETS ||
                keep_upstream_model(&w, in->name, &p, row, from, e)) &&
               put_model(&w, in, &p, row, e);
@@ -1204,16 +1224,17 @@ bool change_model_delete(struct control_call *c, struct str name, bool cascade, 
     struct place p;
     struct model_row *row;
     struct strs users = {NULL, 0};
+    bool has_heir;
     if (!work_begin(&w, c, e))
         return false;
     bool ok = find_model(&w, name, &p, &row, e) &&
+              entry_stands(&w, SECTION_COMBOS, name, &has_heir, e) &&
               (stands(&p) || not_there("not_found", "model", name, e)) &&
               (!p.is_given || control_may_change(c, p.from, "model", name, e)) &&
               (!p.entry || work_drop(&w, PATH(STR("models"), name), e)) &&
               (!p.is_in_store || model_delete(w.db, name, e)) &&
-              (work_value(&w, PATH(STR("combos"), name)) ||
-               (refs_drop(&w, REFERENT_MODEL, name, cascade, &users, e) &&
-                (cascade || refs_in_use(&w, "model", name, &users, e))));
+              (has_heir || (refs_drop(&w, REFERENT_MODEL, name, cascade, &users, e) &&
+                            (cascade || refs_in_use(&w, "model", name, &users, e))));
     w.changes_store |= ok && p.is_in_store;
     return work_end(&w, ok, e);
 }
@@ -1878,6 +1899,14 @@ static void add_reversed(struct work *w, struct str changes, struct renamings *a
     }
 }
 
+static bool names_return(struct work *w, const struct renamings *all, struct err *e)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (all->v[i].is_provider && !prices_follow(w, all->v[i].from, all->v[i].to, e))
+            return false;
+    return rename_all_in_keys(w, all, e);
+}
+
 /* Keys stay as they are but for the names: what they name must be found under the one that it has again. */
 static bool rename_back(struct work *w, int64_t id, struct err *e)
 {
@@ -1897,14 +1926,6 @@ static bool rename_back(struct work *w, int64_t id, struct err *e)
         }
     }
     return names_return(w, &all, e);
-}
-
-static bool names_return(struct work *w, const struct renamings *all, struct err *e)
-{
-    for (size_t i = 0; i < all->n; i++)
-        if (all->v[i].is_provider && !prices_follow(w, all->v[i].from, all->v[i].to, e))
-            return false;
-    return rename_all_in_keys(w, all, e);
 }
 
 bool change_rollback(struct control_call *c, int64_t id, struct err *e)

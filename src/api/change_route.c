@@ -899,6 +899,16 @@ static bool there(const char *code, enum section s, struct str name, struct err 
                    STR_ARG(str_first(name, 200)));
 }
 
+bool entry_stands(struct work *w, enum section s, struct str name, bool *is, struct err *e)
+{
+    struct entry_place p;
+    *is = false;
+    if (!find_entry(w, s, name, &p, e))
+        return false;
+    *is = stands(&p);
+    return true;
+}
+
 static bool check_mode(enum change_mode mode, const struct entry_change *in, bool renames,
                        const struct entry_place *p, const struct entry_place *other, struct err *e)
 {
@@ -930,6 +940,23 @@ static bool keep_id(struct work *w, enum section section, struct str from,
            put_row(w, section, from, overlaid(w->a, p->in_store, patch), e);
 }
 
+/* Who names a combo, or an alias, names it by its new name; who names an alias that a combo or model of the same name goes before means
+ * that one. A pattern is nobody's name. */
+static bool names_follow(struct work *w, enum section section, struct str from, struct str to,
+                         struct err *e)
+{
+    bool is_hidden = false;
+    if (section != SECTION_COMBOS && section != SECTION_ALIASES)
+        return true;
+    if (section == SECTION_ALIASES && str_index(from, '*') < from.n)
+        return true;
+    if (section == SECTION_ALIASES && (!entry_stands(w, SECTION_COMBOS, from, &is_hidden, e) ||
+                                       (!is_hidden && !change_has_model(w, from, &is_hidden, e))))
+        return false;
+    return is_hidden ||
+           (refs_rename(w, REFERENT_MODEL, from, to, e) && change_rename_in_keys(w, from, to, e));
+}
+
 static bool rename_whole(struct work *w, const struct entry_change *in, const struct entry_place *p,
                          struct err *e)
 {
@@ -939,8 +966,7 @@ static bool rename_whole(struct work *w, const struct entry_change *in, const st
     return ((in->section != SECTION_COMBOS && !is_proxy) || keep_id(w, in->section, from, p, e)) &&
            rename_entry(w, in->section, from, in->name, p, e) &&
            (!is_proxy || proxy_refs(w, from, in->name, true, &users, e)) &&
-           (in->section != SECTION_COMBOS || (refs_rename(w, REFERENT_MODEL, from, in->name, e) &&
-                                              change_rename_in_keys(w, from, in->name, e)));
+           names_follow(w, in->section, from, in->name, e);
 }
 
 static bool change_one(struct work *w, enum change_mode mode, const struct entry_change *in,
@@ -965,7 +991,9 @@ static bool delete_one(struct work *w, enum section section, struct str name, bo
               (stands(&p) || there("not_found", section, name, e)) &&
               drop_entry(w, section, name, &p, e);
     /* a served model of the same name takes a combo's place */
-    if (ok && section == SECTION_COMBOS && !work_value(w, PATH(STR("models"), name)))
+    bool has_heir = false;
+    ok = ok && (section != SECTION_COMBOS || change_has_model(w, name, &has_heir, e));
+    if (ok && section == SECTION_COMBOS && !has_heir)
         ok = refs_drop(w, REFERENT_MODEL, name, cascade, users, e) &&
              (cascade || refs_in_use(w, "combo", name, users, e));
     if (ok && section == SECTION_PROXIES)

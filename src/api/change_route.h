@@ -31,6 +31,8 @@ bool change_entry_gone(struct control_call *c, enum section section, struct str 
 
 /* ---- for change.c: what refers to a provider, or to a model or combo ---- */
 enum referent { REFERENT_PROVIDER, REFERENT_MODEL };
+/* Whether there is an entry of that name, in the file or the store. */
+bool entry_stands(struct work *w, enum section s, struct str name, bool *stands, struct err *e) MUST_USE;
 bool refs_rename(struct work *w, enum referent what, struct str from, struct str to, struct err *e) MUST_USE;
 /* Takes every reference out when drops is set, and what is then empty with it; names those who had one. */
 bool refs_drop(struct work *w, enum referent what, struct str name, bool drops, struct strs *users, struct err *e) MUST_USE;

@@ -54,6 +54,7 @@ bool work_rename(struct work *w, const struct str *path, size_t n, struct str na
 /* All of the text, also of a file that is at fault. */
 bool work_replace(struct work *w, struct str text, struct err *e) MUST_USE;
 /* change.c, for combos: keys that may use a model of the old name may use it under the new one. */
+bool change_has_model(struct work *w, struct str name, bool *has, struct err *e) MUST_USE; /* in the file or the store */
 bool change_rename_in_keys(struct work *w, struct str from, struct str to, struct err *e) MUST_USE;
 yyjson_val *work_value(const struct work *w, const struct str *path, size_t n); /* NULL: not in the file */
 /* Whether new objects go to the file. false with e set: they would, but it cannot be used as it is. */

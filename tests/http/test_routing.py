@@ -171,6 +171,48 @@ def test_a_renamed_model_stays_what_it_was(start_sluice, scripted, upstream, fil
     (s.folder / "sluice.jsonc").chmod(0o600)
 
 
+def names_of(s):
+    """What policies, keys and aliases name."""
+    return ({p["name"]: p["model"] for p in s.get("/sluice/v1/policies").json()["data"]},
+            {k["label"]: k["allowed_models"] for k in s.get("/sluice/v1/keys").json()["data"] if k["allowed_models"]},
+            {a["alias"]: a["to"] for a in s.get("/sluice/v1/aliases").json()["data"]})
+
+
+def test_who_names_an_alias_follows_it(admin):
+    assert admin.post("/sluice/v1/aliases", {"alias": "fast", "to": "ma"}).status_code == 201
+    assert admin.post("/sluice/v1/aliases", {"alias": "fast-*", "to": "mb"}).status_code == 201
+    narrow = admin.post("/sluice/v1/keys", {"label": "narrow", "allowed_models": ["fast", "fast-*"]}).json()["key"]
+    assert admin.call("PUT", "/sluice/v1/policies/no", {"model": "fast", "key": "c1", "action": "deny"}).status_code == 200
+    assert ask(admin, "fast", headers=admin.auth(KEY)).status_code == 403 and ask(admin, "fast", headers=admin.auth(narrow)).status_code == 200
+    assert admin.call("PATCH", "/sluice/v1/aliases/fast", {"alias": "faster"}).status_code == 200
+    assert ask(admin, "faster", headers=admin.auth(KEY)).status_code == 403 and ask(admin, "faster", headers=admin.auth(narrow)).status_code == 200
+    assert admin.call("PATCH", "/sluice/v1/aliases/fast-*", {"alias": "quick-*"}).status_code == 200  # a pattern is nobody's name
+    assert names_of(admin) == ({"no": "faster"}, {"narrow": ["faster", "fast-*"]}, {"faster": "ma", "quick-*": "mb"})
+
+
+@pytest.mark.parametrize("file", [True, False], ids=["file", "store"])
+def test_who_names_a_combo_does_not_follow_a_model_of_its_name(start_sluice, scripted, file):
+    """A combo goes before a model, and a model before an alias, of the same name: what names it means the first."""
+    more = {"combos": {"ma": {"members": [{"model": "mc"}]}}, "aliases": {"to-it": "ma"}, "policies": {"no": {"model": "ma", "key": "c1", "action": "deny"}}}
+    s = start_sluice(config_of(scripted.origin, **(more if file else {})))
+    s.key = ADMIN
+    if not file:
+        assert s.post("/sluice/v1/combos", {"name": "ma", "members": [{"model": "mc"}]}).status_code == 201
+        assert s.post("/sluice/v1/aliases", {"alias": "to-it", "to": "ma"}).status_code == 201
+        assert s.call("PUT", "/sluice/v1/policies/no", {"model": "ma", "key": "c1", "action": "deny"}).status_code == 200
+    narrow = s.post("/sluice/v1/keys", {"label": "narrow", "allowed_models": ["ma", "to-it"]}).json()["key"]
+    before = names_of(s)
+    assert who(s, "ma") == who(s, "to-it") == "c"
+    assert s.call("PATCH", "/sluice/v1/models/ma", {"name": "mx"}).status_code == 200
+    assert names_of(s) == before and who(s, "to-it") == "c" and who(s, "mx") == "a"
+    assert ask(s, "ma", headers=s.auth(KEY)).status_code == 403 and ask(s, "ma", headers=s.auth(narrow)).status_code == 200
+    assert s.post("/sluice/v1/aliases", {"alias": "mb", "to": "mc"}).status_code == 201  # hidden by the model mb
+    assert s.call("PUT", "/sluice/v1/policies/of-mb", {"model": "mb", "key": "c1", "action": "deny"}).status_code == 200
+    assert s.call("PATCH", "/sluice/v1/aliases/mb", {"alias": "mz"}).status_code == 200
+    assert names_of(s)[0] == {"no": "ma", "of-mb": "mb"}
+    assert s.call("DELETE", "/sluice/v1/combos/ma").status_code == 409, "the policy and the alias would lead nowhere"
+
+
 def test_what_is_only_about_somebody_goes_with_them(admin):
     """Budgets and policies of a key, organisation or user that is deleted; others stay."""
     key = admin.post("/sluice/v1/keys", {"label": "k"}).json()["id"]
