@@ -112,17 +112,18 @@ void api_refuse(struct api_call *c, struct err *e)
 
 /* ---- before the row ---- */
 
-/* The caller's id when it is one we can log and echo; else a new one. */
+/* The caller's id when it is one we can log and echo, and none that a place in the log could have; else a new one. */
 static struct str request_id(struct http_req *r)
 {
     struct str given = http_req_header(r, "x-request-id");
-    bool ok = given.n >= 8 && given.n <= 64;
+    bool ok = given.n >= 8 && given.n <= 64, is_number = true;
     for (size_t i = 0; ok && i < given.n; i++) {
         char ch = given.p[i];
         ok = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
              ch == '-' || ch == '_' || ch == '.';
+        is_number &= ch >= '0' && ch <= '9';
     }
-    return ok ? given : random_id(r->arena, "req_", 24);
+    return ok && !is_number ? given : random_id(r->arena, "req_", 24);
 }
 
 static struct str cors_origin(const struct settings *s, const struct http_req *r,

@@ -190,8 +190,11 @@ bool idempotency_begin(struct control_call *c, bool *is_done, struct err *e)
     struct repetition r;
     bool is_there = false;
     *is_done = false;
-    if (!endpoint_is_repeatable(c->row) || !control_head(c, "idempotency-key").n)
+    struct str given = control_head(c, "idempotency-key");
+    if (!endpoint_is_repeatable(c->row) || !given.p)
         return true;
+    if (given.n == 0)
+        return err_field(e, "idempotency-key", "'idempotency-key' is empty");
     struct db *db = read_key(c, &r, e) ? control_db(c, e) : NULL;
     if (!db || !db_begin(db, e))
         return false;

@@ -30,7 +30,8 @@ static const struct shape setting_shape = SHAPE(
     FIELD(struct setting_out, is_deployed, OMIT_EMPTY,
           "Set by file or environment only, never over the API"));
 static const struct shape setting_in_shape = SHAPE_STRICT(
-    struct setting_in, FIELD(struct setting_in, value, 0, "New value; null: back to the default"));
+    struct setting_in, FIELD(struct setting_in, value, 0,
+                             "New value; null: back to the default. Required for a change"));
 static const struct shape check_shape = SHAPE(struct check_out,
                                               FIELD(struct check_out, ok, 0, "true"));
 
@@ -150,6 +151,13 @@ static bool is_kept(struct control_call *c, const struct setting *row, struct st
     return secret_is_kept("value", text, secret_mask_url(c->arena, shown), keeps, e);
 }
 
+/* null counts: shapes do not tell it from nothing. */
+static bool says_value(struct control_call *c)
+{
+    yyjson_val *root;
+    return json_parse(c->arena, c->body, 0, &root, NULL) && yyjson_obj_get(root, "value");
+}
+
 static bool change(struct control_call *c, struct err *e)
 {
     const struct setting_in *in = c->in;
@@ -159,6 +167,8 @@ static bool change(struct control_call *c, struct err *e)
     bool keeps;
     if (!row)
         return false;
+    if (json_absent(in->value) && !says_value(c))
+        return err_field(e, "value", "'value' is required; null: back to the default");
     c->represent = represent;
     c->represented = str_of(row->name);
     if (!json_absent(in->value))

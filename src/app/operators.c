@@ -56,6 +56,9 @@ bool operators_first_claim(struct identity *id, struct config_sources *s,
                            const struct snapshot *snap, struct err *e)
 {
     struct str token;
+    if (!s->is_first_start && !identity_is_configured(id) && snap->settings.require_login)
+        log_info(NULL, "operators.none", "hint=%s",
+                 "nobody can sign in; `sluice admin claim` prints a link for the first operator");
     if (!s->is_first_start || identity_is_configured(id) || !snap->settings.require_login)
         return true;
     struct arena *a = arena_new();

@@ -157,6 +157,9 @@ def test_settings_change_and_go_back(admin):
     assert r.status_code == 200 and r.json()["origin"] == "file", r.text
     big = {"model": "echo", "messages": [{"role": "user", "content": "x" * 3000}]}
     assert admin.post("/v1/chat/completions", big).status_code == 413
+    r = admin.call("PATCH", "/sluice/v1/settings/max_body_bytes", {})  # which says nothing
+    assert r.status_code == 400 and r.json()["error"]["param"] == "value"
+    assert admin.get("/sluice/v1/settings/max_body_bytes").json()["origin"] != "default"
     assert admin.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": None}).json()["origin"] == "default"
     assert admin.post("/v1/chat/completions", big).status_code == 200
     assert admin.call("PATCH", "/sluice/v1/settings/max_body_bytes", {"value": -1}).status_code == 400

@@ -85,6 +85,14 @@ def test_each_create_makes_one(s):
         assert other.status_code == 409, (path, other.text[:200])
 
 
+@pytest.mark.parametrize("given", ["", "x" * 300])
+def test_a_key_that_is_none_makes_nothing(s, given):
+    before = len(s.get("/sluice/v1/keys").json()["data"])
+    r = s.post("/sluice/v1/keys", {"label": "never"}, headers={"Idempotency-Key": given})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "idempotency-key", r.text
+    assert len(s.get("/sluice/v1/keys").json()["data"]) == before
+
+
 def test_the_path_and_the_query_are_part_of_what_is_asked(s):
     headers = {"Idempotency-Key": "the same"}
     first = s.post("/admin/api/keys/c1000001/rotate", {}, headers=headers)

@@ -366,6 +366,9 @@ def test_request_id_is_unique_and_taken_over(sluice):
     assert len(ids) == 20
     r = sluice.get("/v1/models", headers={"x-request-id": "mine-123"})
     assert r.headers["x-request-id"]
+    assert r.headers["x-request-id"] == "mine-123"
+    r = sluice.get("/v1/models", headers={"x-request-id": "1764000000000000"})  # would stand for a place in the log
+    assert r.headers["x-request-id"].startswith("req_")
     r = sluice.get("/v1/models", headers={"x-request-id": "bad\tid <x>" + "y" * 500})
     assert len(r.headers["x-request-id"]) < 200
 

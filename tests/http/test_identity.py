@@ -412,6 +412,12 @@ def test_a_new_password_in_the_file_ends_sessions(s, config):
     wait_for(lambda: who(s, bearer(t)).status_code == 401, "the session to end")
     assert login(s, "another one").status_code == 400
     assert s.get("/sluice/v1/providers", auth=False).status_code == 401
+    s.stop()
+    again = type(s)(s.folder, config, s.calls)
+    try:
+        wait_for(lambda: "sluice admin claim" in again.output(), "who comes to it is told the way in")
+    finally:
+        again.stop()
 
 
 def test_the_password_may_be_a_placeholder(start_sluice, config):
