@@ -21,6 +21,56 @@ static void write_breaker(struct jw *w, const struct breaker_info *b, struct str
     jw_object_end(w);
 }
 
+/* What is used of the windows that outlast a restart. */
+static void write_quotas(struct jw *w, const struct live *l, const struct snapshot *snap)
+{
+    int64_t now = clock_wall_ms();
+    jw_array(w);
+    for (size_t i = 0; i < snap->n_upstreams; i++) {
+        const struct upstream *u = snap->upstreams[i];
+        for (uint32_t k = 0; k < (u->n_keys ? u->n_keys : 1); k++) {
+            struct quota_window v[QUOTA_WINDOWS];
+            size_t n = live_quota(l, u, k, clock_mono_ms(), v);
+            for (size_t x = 0; x < n; x++) {
+                if (v[x].reset_ms < QUOTA_SAVED_MS)
+                    continue;
+                jw_object(w);
+                jw_kv_str(w, "provider", u->name);
+                jw_kv_int(w, "key", k);
+                jw_kv_str(w, "window", str_of(word_text(quota_words, (int)v[x].name, "")));
+                jw_key(w, "used");
+                jw_double(w, v[x].used);
+                jw_kv_int(w, "until", now + v[x].reset_ms);
+                jw_object_end(w);
+            }
+        }
+    }
+    jw_array_end(w);
+}
+
+static bool save_quotas(const struct live *l, const struct snapshot *snap, struct usage_log *log)
+{
+    struct buf text;
+    buf_init(&text, MAX_TEXT);
+    struct jw w = jw_on(&text);
+    write_quotas(&w, l, snap);
+    return saved_put(log, "quotas", &text);
+}
+
+static void restore_quota(struct live *l, const struct snapshot *s, yyjson_val *v)
+{
+    const struct upstream *u = snapshot_upstream(s, json_get_str(v, "provider"));
+    int64_t left = json_get_int(v, "until", 0) - clock_wall_ms(), key = json_get_int(v, "key", -1);
+    int name = word_value(quota_words, json_get_str(v, "window"), -1);
+    double used;
+    if (!u || name < 0 || left <= 0 || key < 0 || key > UINT32_MAX ||
+        !json_double(json_get(v, "used"), &used))
+        return;
+    const struct target t = {.upstream = u};
+    const struct quota_window window = {(enum quota_name)name, used, left};
+    live_note_quota(l, &t, (uint32_t)key, &window, 1, clock_mono_ms());
+}
+
 void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log *log,
                    uint64_t *version)
 {
@@ -41,7 +91,7 @@ void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log
     }
     jw_array_end(&w);
     arena_free(a);
-    if (saved_put(log, "breakers", &text))
+    if (saved_put(log, "breakers", &text) && save_quotas(l, snap, log))
         *version = is;
 }
 
@@ -76,5 +126,7 @@ void breakers_load(struct live *l, const struct snapshot *s, struct db *db)
     size_t i, max;
     yyjson_arr_foreach (saved_get(db, a, "breakers"), i, max, v)
         restore(l, s, v);
+    yyjson_arr_foreach (saved_get(db, a, "quotas"), i, max, v)
+        restore_quota(l, s, v);
     arena_free(a);
 }

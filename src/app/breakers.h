@@ -1,4 +1,5 @@
-/* breakers.h - the state of upstreams over a restart: what failed of late is still left alone afterwards. */
+/* breakers.h - the state of upstreams over a restart: what failed of late is still left alone afterwards, and so is who has used up the quota
+ * of some hours or days. */
 #ifndef APP_BREAKERS_H
 #define APP_BREAKERS_H
 #include "meter/usage_log.h"

@@ -845,22 +845,34 @@ static struct account *find_account(const struct live *l, const struct upstream 
     return NULL;
 }
 
+/* Of windows that outlast a restart: what is used of them is saved, percent by percent. */
+static bool is_worth_saving(const struct quota_window *v, uint64_t was_bits)
+{
+    double was;
+    memcpy(&was, &was_bits, sizeof was);
+    return v->reset_ms >= QUOTA_SAVED_MS && floor(was * 100) != floor(v->used * 100);
+}
+
 void live_note_quota(struct live *l, const struct target *t, uint32_t key,
                      const struct quota_window *v, size_t n, uint64_t now)
 {
     struct account *a = n && t->upstream->id < MAX_UPSTREAMS
                             ? find_account(l, t->upstream, key, true)
                             : NULL;
+    bool is_news = false;
     for (size_t i = 0; a && i < n; i++) {
         double used = v[i].used > 0 ? v[i].used : 1e-9;
         uint64_t bits;
         memcpy(&bits, &used, sizeof bits);
+        is_news |= is_worth_saving(&v[i], GET(a->v[v[i].name].used));
         PUT(a->v[v[i].name].reset_ms, v[i].reset_ms >= 0 ? now + (uint64_t)v[i].reset_ms : 0);
         PUT(a->v[v[i].name].seen_ms, now);
         PUT(a->v[v[i].name].used, bits);
     }
     if (a)
         PUT(l->quotas[t->upstream->id], 1);
+    if (is_news)
+        changed(l);
 }
 
 size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, uint64_t now,

@@ -60,7 +60,7 @@ size_t live_breakers(struct live *l, struct arena *a, uint64_t now_ms, struct br
 /* upstream UINT32_MAX: of all; model p NULL: all models. How many were not closed. */
 size_t live_reset(struct live *l, uint32_t upstream, struct str model, uint64_t now_ms);
 void live_restore(struct live *l, const struct breaker_info *b, uint64_t now_ms); /* as it was before a restart */
-uint64_t live_version(const struct live *l);  /* changes with every breaker: whether there is something to save */
+uint64_t live_version(const struct live *l);  /* changes with every breaker and long quota window: whether there is something to save */
 void live_on_change(struct live *l, void (*fn)(void *arg), void *arg); /* before the first request; called on any thread: it only tells */
 uint64_t live_transitions(const struct live *l, enum breaker_state to); /* counted since the start */
 
@@ -86,6 +86,7 @@ bool live_hedge_take(struct live *l, uint32_t combo_index, int64_t burst) MUST_U
 void live_hedge_return(struct live *l, uint32_t combo_index); /* it could not be sent */
 
 /* ---- quota windows ---- */
+#define QUOTA_SAVED_MS 60000 /* those that last no longer are over before a restart is */
 void live_note_quota(struct live *l, const struct target *t, uint32_t key, const struct quota_window *v, size_t n, uint64_t now_ms);
 size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, uint64_t now_ms, struct quota_window out[QUOTA_WINDOWS]);
 

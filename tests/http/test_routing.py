@@ -794,6 +794,43 @@ def test_quota_windows_are_obeyed(start_sluice, scripted):
     assert explain(s, "k")["candidates"][-1]["state"] == "strained"
 
 
+@pytest.mark.parametrize("stop", ["stop", "kill"])
+def test_a_quota_that_is_used_up_is_known_after_a_restart(scripted, calls, tmp_path, stop):
+    body = json.dumps(CHAT.reply(Turn(text="x"), "ma")).encode()
+
+    async def used_up(conn, request):
+        conn.send(head(200, [("Content-Type", "application/json"), ("Content-Length", len(body)), ("x-codex-secondary-used-percent", "100"),
+                             ("x-codex-secondary-reset-after-seconds", "500000"), ("x-codex-secondary-window-minutes", "10080")]) + body)
+    scripted.reset()
+    plays(scripted, a=used_up)
+    shape = config_of(scripted.origin, combos={"k": {"members": MEMBERS, "strategy": "priority"}})
+    s = Sluice(tmp_path / "again", shape, calls)
+    try:
+        s.key = ADMIN
+        assert who(s, "k") == "a" and who(s, "k") == "b"
+
+        def saved():
+            with contextlib.closing(sqlite3.connect(s.folder / "data" / "sluice.db")) as db:
+                return any(b"7d" in row[0].encode() for row in db.execute("SELECT value FROM metrics WHERE key = 'quotas'"))
+        if stop == "kill":
+            wait_for(saved, "it is saved")
+            s.process.send_signal(signal.SIGKILL)
+            s.process.wait()
+    finally:
+        s.stop() if stop == "stop" else s.http.close()
+    s = Sluice(tmp_path / "again", None, calls)
+    try:
+        s.key = ADMIN
+        told = explain(s, "k")
+        a = next(c for c in told["candidates"] if c["provider"] == "a")
+        assert a["state"] == "cooling" and a["fault"] == "quota_window" and 400000000 < a["wait_ms"] <= 500000000
+        assert who(s, "k") == "b"
+        quota, = s.get("/sluice/v1/quotas").json()["data"]
+        assert (quota["provider"], quota["window"], quota["used"]) == ("a", "7d", 1.0)
+    finally:
+        s.stop()
+
+
 @pytest.mark.parametrize("strategy", ["random", "weighted", "strict-random", "round-robin", "p2c", "least-used", "auto"])
 def test_what_is_told_is_what_happens(start_sluice, scripted, strategy):
     """Of each of many requests, by the answer that its client gets."""
