@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define MAX_IDEMPOTENCY_KEY 255
+#define MAX_VAIN 2 /* answers of others that are waited for and do not come */
 
 /* Outlives the request where the message of its leader is under way: then rl is NULL. */
 struct wait {
@@ -24,6 +25,7 @@ struct cached {
     bool has_key[REPLIES_LAYERS];
     bool is_leader[REPLIES_LAYERS]; /* others may wait for this one: told in cache_end */
     bool is_passed[REPLIES_LAYERS]; /* waited for long enough: goes on without it */
+    unsigned n_vain;                /* waited for in vain: its leader failed or left */
     bool is_bypassed;               /* the caller wants a fresh answer */
     enum replies_layer waits_in;
     struct wait *wait;
@@ -389,13 +391,19 @@ static void on_answer(void *arg)
         free(w);
         return;
     }
+    struct cached *c = rl->cached;
     timer_stop(&w->timer);
-    rl->cached->wait = NULL;
+    c->wait = NULL;
     free(w);
-    if (got)
-        give(rl, got, joined_how(rl->cached));
-    else
-        go_on(rl); /* perhaps as the one that answers */
+    if (got) {
+        give(rl, got, joined_how(c));
+        return;
+    }
+    /* One more tries for all; where that is in vain, too, each for itself, and not one behind the other. What has an Idempotency-Key is never
+     * asked twice at once. */
+    if (c->waits_in == REPLIES_EXACT && ++c->n_vain >= MAX_VAIN)
+        c->is_passed[REPLIES_EXACT] = true;
+    go_on(rl); /* perhaps as the one that answers */
 }
 
 static void on_wait_over(struct timer *t)

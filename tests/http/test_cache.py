@@ -332,6 +332,34 @@ def test_when_the_first_one_fails_another_asks(start_sluice, upstream):
 
 
 @pytest.mark.threads
+def test_when_two_fail_the_others_go_at_once(start_sluice, upstream):
+    """One tries for all; then each for itself, and none waits for another's failure."""
+    import threading
+    s = start_sluice(config(upstream.origin, coalesce=True, max_attempts=1))
+    gates, (path, b) = [threading.Event() for _ in range(3)], body()
+
+    def fails(gate):
+        async def script(conn, request):
+            while not gate.is_set():
+                await asyncio.sleep(0.005)
+            await http(500, dump({"error": {"message": "no"}}))(conn, request)
+        return script
+
+    upstream.next(fails(gates[0]), fails(gates[1]))
+    upstream.play(fails(gates[2]))
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(s.post, path, b) for _ in range(6)]
+        wait_for(s, joined=5)
+        gates[0].set()
+        upstream.wait(2)
+        wait_for(s, joined=9)
+        gates[1].set()
+        upstream.wait(6)  # all of them, while none has an answer
+        gates[2].set()
+        assert [c.result().status_code for c in calls] == [500] * 6
+
+
+@pytest.mark.threads
 def test_when_the_first_ones_client_leaves_another_asks(start_sluice, upstream):
     import threading
     s = start_sluice(config(upstream.origin, coalesce=True))
