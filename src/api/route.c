@@ -55,7 +55,8 @@ static const struct shape candidate_shape = SHAPE(
     FIELD(struct candidate_out, combo, OMIT_EMPTY, "The combo whose member it is"),
     FIELD(struct candidate_out, state, 0,
           "ready, probe (one request is let through to see), strained (its quota would run out "
-          "early), cooling, down or excluded"),
+          "early), limited (a limit of it or of its model has no room, or others wait for some), "
+          "cooling, down or excluded"),
     FIELD(struct candidate_out, wait_ms, OMIT_EMPTY, "Until it is asked again"),
     FIELD(struct candidate_out, fault, OMIT_EMPTY, "Why it cools"),
     FIELD(struct candidate_out, score, 0, "What its strategy ordered it by"),
@@ -156,6 +157,15 @@ static bool find_model(const struct control_call *c, const struct explain_in *in
            err_field(e, "model", "%s", why.message);
 }
 
+/* Those without room are passed by. */
+static const struct target *first_to_ask(const struct plan *p)
+{
+    for (size_t i = 0; i < p->n_ready; i++)
+        if (!p->v[i].is_limited)
+            return p->v[i].target;
+    return NULL;
+}
+
 static bool explain(struct control_call *c, struct err *e)
 {
     const struct explain_in *in = c->in;
@@ -183,9 +193,10 @@ static bool explain(struct control_call *c, struct err *e)
         choose(c->arena, l, &ask, &p);
     else
         plan_of_one(c, l, m, &ask, &p);
+    relay_mark_limited(c->snap, &by, task_max_output(in->request), ask.now_ms, &p);
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
-    explain_write(&w, m, &p, NULL, p.n_ready ? p.v[0].target : NULL);
+    explain_write(&w, m, &p, NULL, first_to_ask(&p));
     if (!json_parse(c->arena, buf_str(&b), 0, &root, e) ||
         !shape_read(&explain_shape, c->arena, root, &out, NULL, e))
         return false;

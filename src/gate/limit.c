@@ -52,9 +52,11 @@ struct gauge {
     _Atomic uint64_t changes; /* each thing after which there may be room */
     _Atomic int64_t waiting;  /* queued and woken */
     /* under the limiter's lock */
-    struct limit_waiter *flows; /* the first of each */
+    struct limit_stand *flows; /* the first of each */
     size_t woken;
-    uint64_t clock; /* virtual time of the queue: the tag of who was served last */
+    uint64_t clock;         /* virtual time of the queue: the tag of who was served last */
+    struct limits in_force; /* of the newest configuration */
+    uint64_t bound;         /* which one that is */
 };
 
 struct entry {  /* of the registry */
@@ -71,7 +73,7 @@ struct limiter {
     size_t n_spare;
     struct gauge **slabs;
     size_t n_slabs;
-    uint64_t evicted, waited, queue_full;
+    uint64_t evicted, waited, queue_full, arrivals, bounds;
     size_t n_waiting;
     _Atomic uint64_t refused[LIMIT_OFS][LIMIT_KINDS];
 };
@@ -374,6 +376,7 @@ bool limit_take(struct limiter *l, const struct limit_place *p, size_t n, int64_
     for (size_t i = 0; i < n; i++) {
         if (take(&p[i], i, tokens, now_ms, why))
             continue;
+        limit_kick(l, p[i].gauge); /* it may have looked fuller than it was */
         while (i-- > 0) {
             give_back(p[i].gauge, p[i].limits, LIMIT_KINDS, tokens, now_ms);
             limit_kick(l, p[i].gauge);
@@ -451,93 +454,132 @@ static uint64_t turns(const struct limit_waiter *w)
     return (uint64_t)(n < MAX_TURNS ? n : MAX_TURNS);
 }
 
-static struct limit_waiter **flow_of(struct gauge *g, uint64_t flow)
+/* The first of its flow, which also holds the flow's tag and its end. */
+static struct limit_stand **flow_of(struct gauge *g, uint64_t flow)
 {
-    struct limit_waiter **at = &g->flows;
-    while (*at && (*at)->flow != flow)
+    struct limit_stand **at = &g->flows;
+    while (*at && (*at)->waiter->flow != flow)
         at = &(*at)->next_flow;
     return at;
 }
 
-static void queue(struct gauge *g, struct limit_waiter *w, bool in_front)
+/* A flow that comes back does not make up for the time it was away; one that only stood aside has not lost its turn. */
+static uint64_t tag_at(const struct gauge *g, uint64_t was)
 {
-    struct limit_waiter **at = flow_of(g, w->flow), *first = *at;
-    w->state = LIMIT_QUEUED;
-    w->gauge = g;
-    w->next = NULL;
-    if (!first) { /* a flow that comes back does not make up for the time it was away */
-        w->next_flow = NULL;
-        if (!in_front)
-            w->tag = g->clock + 1;
-        *at = w;
-    } else if (in_front) { /* with the tag that it had */
-        w->next_flow = first->next_flow;
-        w->next = first;
-        *at = w;
-    } else {
-        struct limit_waiter *last = first;
-        while (last->next)
-            last = last->next;
-        last->next = w;
-    }
+    return was == 0 || was > g->clock ? g->clock + 1 : g->clock;
 }
 
-/* The next of its flow takes its place. */
-static void unqueue_first(struct limit_waiter **at, uint64_t tag)
+/* Within its flow by arrival, also where it comes from another place or stood aside. */
+static void stand(struct limit_stand *s)
 {
-    struct limit_waiter *w = *at, *next = w->next;
-    if (next) {
-        next->next_flow = w->next_flow;
-        next->tag = tag;
-        *at = next;
-    } else {
-        *at = w->next_flow;
-    }
-}
-
-static void unqueue(struct gauge *g, struct limit_waiter *w)
-{
-    struct limit_waiter **at = flow_of(g, w->flow);
-    if (*at == w) {
-        unqueue_first(at, w->tag);
+    struct gauge *g = s->gauge;
+    struct limit_stand **at = flow_of(g, s->waiter->flow), *first = *at;
+    s->next = s->prev = NULL;
+    s->is_in_line = true;
+    s->is_passed_over = false;
+    atomic_fetch_add(&g->waiting, 1);
+    if (!first) {
+        s->next_flow = NULL;
+        s->last = s;
+        s->tag = tag_at(g, s->tag);
+        *at = s;
+        /* those it saw in line, and did not try for, have gone meanwhile */
+        s->is_passed_over = !s->is_tried && g->flows == s;
         return;
     }
-    for (struct limit_waiter *x = *at; x; x = x->next)
-        if (x->next == w) {
-            x->next = w->next;
-            return;
-        }
+    struct limit_stand *before = first->last;
+    while (before && before->waiter->arrival > s->waiter->arrival)
+        before = before->prev;
+    if (!before) {
+        s->tag = first->tag;
+        s->last = first->last;
+        s->next_flow = first->next_flow;
+        s->next = first;
+        first->prev = s;
+        *at = s;
+        return;
+    }
+    s->prev = before;
+    s->next = before->next;
+    before->next = s;
+    if (s->next)
+        s->next->prev = s;
+    else
+        first->last = s;
 }
 
-/* Wakes the next in turn, unless one is awake already: he wakes the next when he is in. Gives the bell to ring. */
-static struct limit_bell *wake(struct gauge *g)
+/* used: turns that its flow has had by it. true: it was passed over, and somebody who came later may have stood behind it since. */
+static bool step_out(struct limit_stand *s, uint64_t used)
 {
-    struct limit_waiter **best = NULL;
-    if (g->woken > 0 || !g->flows)
-        return NULL;
-    for (struct limit_waiter **at = &g->flows; *at; at = &(*at)->next_flow)
-        if (!best || (*at)->tag < (*best)->tag)
-            best = at;
-    struct limit_waiter *w = *best;
-    g->clock = w->tag;
-    unqueue_first(best, w->tag + turns(w));
+    struct gauge *g = s->gauge;
+    if (!s->is_in_line)
+        return false;
+    struct limit_stand **at = flow_of(g, s->waiter->flow), *first = *at, *next = s->next;
+    s->is_in_line = false;
+    atomic_fetch_sub(&g->waiting, 1);
+    first->tag += used;
+    s->tag = first->tag;
+    if (s != first) {
+        s->prev->next = next;
+        *(next ? &next->prev : &first->last) = s->prev;
+    } else if (next) {
+        next->tag = s->tag;
+        next->last = s->last;
+        next->next_flow = s->next_flow;
+        next->prev = NULL;
+        *at = next;
+    } else {
+        *at = s->next_flow;
+    }
+    return s->is_passed_over;
+}
+
+static bool comes_before(const struct limit_stand *x, const struct limit_stand *y)
+{
+    return x->tag != y->tag ? x->tag < y->tag : x->waiter->arrival < y->waiter->arrival;
+}
+
+/* Whoever is awake elsewhere has his turn there. Nobody of his flow overtakes him here meanwhile: once he is in, or not, one looks again. */
+static struct limit_stand *next_in_turn(struct gauge *g)
+{
+    struct limit_stand *best = NULL;
+    for (struct limit_stand *s = g->flows; s; s = s->next_flow)
+        if (s->waiter->state == LIMIT_WOKEN)
+            s->is_passed_over = true;
+        else if (!best || comes_before(s, best))
+            best = s;
+    if (best)
+        g->clock = best->tag;
+    return best;
+}
+
+/* As far as one sees without the time. */
+static bool is_full(const struct gauge *g)
+{
+    int64_t most = g->in_force.concurrency;
+    return most && atomic_load(&g->running) >= most;
+}
+
+/* Wakes the next in turn, unless one is awake already: he wakes the next when he is in. He stays in line until then. */
+static void wake(struct gauge *g)
+{
+    struct limit_stand *s = g->woken || is_full(g) ? NULL : next_in_turn(g);
+    if (!s)
+        return;
+    struct limit_waiter *w = s->waiter;
     g->woken++;
     w->state = LIMIT_WOKEN;
+    w->turn = s;
     w->next_woken = NULL;
     struct limit_bell *b = w->bell;
     if (!b->first)
         b->last = &b->first;
     *b->last = w;
     b->last = &w->next_woken;
-    bool is_rung = b->is_rung;
-    b->is_rung = true;
-    return is_rung ? NULL : b;
-}
-
-static void ring(struct limit_bell *b)
-{
-    if (b)
+    if (!b->is_rung) {
+        b->is_rung = true;
         b->ring(b->arg);
+    }
 }
 
 void limit_kick(struct limiter *l, struct gauge *g)
@@ -546,9 +588,8 @@ void limit_kick(struct limiter *l, struct gauge *g)
     if (atomic_load(&g->waiting) == 0) /* nearly always */
         return;
     pthread_mutex_lock(&l->lock);
-    struct limit_bell *b = wake(g);
+    wake(g);
     pthread_mutex_unlock(&l->lock);
-    ring(b);
 }
 
 uint64_t limit_mark(const struct gauge *g)
@@ -561,24 +602,46 @@ bool limit_is_awaited(const struct gauge *g)
     return atomic_load_explicit(&g->waiting, memory_order_relaxed) > 0;
 }
 
-bool limit_wait(struct limiter *l, struct gauge *g, struct limit_waiter *w, uint64_t mark,
-                size_t max)
+void limit_stand_init(struct limit_waiter *w, struct limit_stand *s, struct gauge *g)
 {
-    struct limit_bell *b = NULL;
+    *s = (struct limit_stand){.gauge = g, .waiter = w, .sibling = w->stands};
+    w->stands = s;
+}
+
+/* Where it is to stand from now on. What has happened there since it tried, or while it could not be woken, is not missed. */
+static void take_stands(struct limit_waiter *w)
+{
+    for (struct limit_stand *s = w->stands; s; s = s->sibling)
+        if (s->is_wanted && !s->is_in_line)
+            stand(s);
+        else if (!s->is_wanted && step_out(s, 0))
+            wake(s->gauge);
+    for (struct limit_stand *s = w->stands; s; s = s->sibling) {
+        bool has_changed = s->is_tried && atomic_load(&s->gauge->changes) != s->mark;
+        if (s->is_in_line && (s->is_passed_over || has_changed)) {
+            s->is_passed_over = false;
+            wake(s->gauge);
+        }
+        s->is_tried = false;
+    }
+}
+
+bool limit_wait(struct limiter *l, struct limit_waiter *w, size_t max)
+{
     pthread_mutex_lock(&l->lock);
     bool has_room = l->n_waiting < max;
     if (has_room) {
         l->n_waiting++;
-        l->waited++;
-        atomic_fetch_add(&g->waiting, 1);
-        queue(g, w, false);
-        if (atomic_load(&g->changes) != mark)
-            b = wake(g);
+        if (!w->arrival) { /* once, however often it stands aside */
+            w->arrival = ++l->arrivals;
+            l->waited++;
+        }
+        w->state = LIMIT_QUEUED;
+        take_stands(w);
     } else {
         l->queue_full++;
     }
     pthread_mutex_unlock(&l->lock);
-    ring(b);
     return has_room;
 }
 
@@ -598,67 +661,83 @@ struct limit_waiter *limit_next_woken(struct limiter *l, struct limit_bell *b)
     return w;
 }
 
-static void forget(struct limiter *l, struct limit_waiter *w)
+/* Of one that was woken; gives where. */
+static struct gauge *end_turn(struct limit_waiter *w)
 {
-    w->state = LIMIT_IDLE;
-    l->n_waiting--;
-    atomic_fetch_sub(&w->gauge->waiting, 1);
+    struct gauge *g = w->turn->gauge;
+    g->woken--;
+    w->turn = NULL;
+    return g;
 }
 
 void limit_got_in(struct limiter *l, struct limit_waiter *w)
 {
-    struct gauge *g = w->gauge;
     pthread_mutex_lock(&l->lock);
-    g->woken--;
-    forget(l, w);
-    struct limit_bell *b = wake(g); /* there may be room for more */
+    struct gauge *g = end_turn(w);
+    w->state = LIMIT_IDLE;
+    l->n_waiting--;
+    for (struct limit_stand *s = w->stands; s; s = s->sibling)
+        if (step_out(s, turns(w))) /* wherever it stood: its flow was served */
+            wake(s->gauge);
+    wake(g); /* there may be room for more */
     pthread_mutex_unlock(&l->lock);
-    ring(b);
 }
 
-void limit_wait_again(struct limiter *l, struct gauge *g, struct limit_waiter *w, uint64_t mark)
+/* Off the list of those woken. false: it knows already. */
+static bool forget_woken(struct limit_waiter *w)
 {
-    struct gauge *was = w->gauge;
-    struct limit_bell *b = NULL, *other = NULL;
+    struct limit_bell *bell = w->bell;
+    struct limit_waiter **at = &bell->first;
+    while (*at && *at != w)
+        at = &(*at)->next_woken;
+    if (!*at)
+        return false;
+    *at = w->next_woken;
+    if (!*at)
+        bell->last = at;
+    return true;
+}
+
+void limit_wait_again(struct limiter *l, struct limit_waiter *w)
+{
     pthread_mutex_lock(&l->lock);
-    was->woken--;
-    if (g != was) {
-        atomic_fetch_sub(&was->waiting, 1);
-        atomic_fetch_add(&g->waiting, 1);
-        w->tag = g->clock + 1;
+    struct limit_stand *turn = w->state == LIMIT_WOKEN ? w->turn : NULL;
+    if (turn) {
+        turn->is_passed_over |= forget_woken(w); /* it looked before it was told */
+        (void)end_turn(w);
     }
-    queue(g, w, true);
-    if (g != was) /* whoever is next there may fit */
-        other = wake(was);
-    if (atomic_load(&g->changes) != mark)
-        b = wake(g);
+    w->state = LIMIT_QUEUED;
+    take_stands(w);
+    if (turn && !turn->is_in_line) /* what there is of room there is another's */
+        wake(turn->gauge);
     pthread_mutex_unlock(&l->lock);
-    ring(b);
-    ring(other);
 }
 
 void limit_leave(struct limiter *l, struct limit_waiter *w)
 {
     pthread_mutex_lock(&l->lock);
-    struct gauge *g = w->gauge;
-    if (w->state == LIMIT_QUEUED) {
-        unqueue(g, w);
-    } else {
-        struct limit_bell *bell = w->bell;
-        struct limit_waiter **at = &bell->first;
-        while (*at && *at != w)
-            at = &(*at)->next_woken;
-        if (*at) {
-            *at = w->next_woken;
-            if (!*at)
-                bell->last = at;
-        }
-        g->woken--;
+    if (w->state == LIMIT_WOKEN) {
+        (void)forget_woken(w);
+        (void)end_turn(w);
     }
-    forget(l, w);
-    struct limit_bell *b = wake(g); /* his turn may have been the one */
+    w->state = LIMIT_IDLE;
+    l->n_waiting--;
+    for (struct limit_stand *s = w->stands; s; s = s->sibling) {
+        if (!s->is_in_line)
+            continue;
+        (void)step_out(s, 0);
+        wake(s->gauge); /* his turn may have been the one */
+    }
     pthread_mutex_unlock(&l->lock);
-    ring(b);
+}
+
+bool limit_in_force(struct limiter *l, const struct gauge *g, struct limits *out)
+{
+    pthread_mutex_lock(&l->lock);
+    bool is_other = memcmp(out, &g->in_force, sizeof *out) != 0;
+    *out = g->in_force;
+    pthread_mutex_unlock(&l->lock);
+    return is_other;
 }
 
 /* ---- the registry ---- */
@@ -816,7 +895,23 @@ static struct gauge *bind_one(struct bound *b, enum limit_of of, struct str id,
     struct entry *e = entry_of(b->limiter, of, id);
     b->entries[b->n++] = e;
     make_seats(e->gauge, (size_t)v->sessions);
+    e->gauge->in_force = *v;
+    e->gauge->bound = b->limiter->bounds;
     return e->gauge;
+}
+
+/* Those who wait are told of what is in force now; what is not named any more limits nobody. */
+static void renew(struct limiter *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct gauge *g = l->entries[i]->gauge;
+        if (g->bound != l->bounds)
+            g->in_force = (struct limits){0};
+        if (atomic_load(&g->waiting) > 0) {
+            atomic_fetch_add(&g->changes, 1);
+            wake(g);
+        }
+    }
 }
 
 void limiter_bind(struct limiter *l, struct snapshot *s)
@@ -825,6 +920,7 @@ void limiter_bind(struct limiter *l, struct snapshot *s)
     struct bound *b = ARENA_NEW(s->arena, struct bound);
     b->limiter = l;
     pthread_mutex_lock(&l->lock);
+    l->bounds++;
     for (size_t i = 0; i < s->n_ruled; i++)
         s->ruled[i]->gauge = bind_one(b, LIMIT_KEY, s->ruled[i]->id, &s->ruled[i]->policy->limits);
     for (size_t k = 0; k < HOLDER_KINDS; k++)
@@ -840,6 +936,7 @@ void limiter_bind(struct limiter *l, struct snapshot *s)
     for (size_t i = 0; i < s->n_upstreams; i++)
         s->upstreams[i]->gauge = bind_one(b, LIMIT_UPSTREAM, s->upstreams[i]->name,
                                           &s->upstreams[i]->limits);
+    renew(l);
     pthread_mutex_unlock(&l->lock);
     arena_on_free(s->arena, let_go, b);
 }

@@ -59,8 +59,8 @@ uint64_t limit_turned_away(const struct gauge *g);            /* since it is kno
 
 /* ---- waiting ---- */
 
-struct limit_bell { /* of one loop: called from any thread when somebody on it has been woken, once until the list was emptied */
-    void (*ring)(void *arg);
+struct limit_bell { /* of one loop: rung from any thread when somebody on it has been woken, once until the list was emptied */
+    void (*ring)(void *arg);  /* passes the word on and does nothing else: the limiter's lock is held */
     void *arg;
     struct limit_waiter *first, **last; /* of limit.c, as all that follows */
     bool is_rung;
@@ -71,24 +71,45 @@ struct limit_waiter { /* the caller's memory; belongs to one loop */
     void *arg;                /* the caller's */
     uint64_t flow;            /* those of one flow (a key) are served in order, flows share evenly */
     int64_t tokens;
+    struct limit_stand *stands; /* limit_stand_init() adds to them */
     /* of limit.c */
     enum limit_wait_state state;
-    struct gauge *gauge;
-    uint64_t tag;
-    struct limit_waiter *next_flow, *next, *next_woken;
+    uint64_t arrival;         /* its place in its flow, for good; 0: it never waited */
+    struct limit_stand *turn; /* where it was woken */
+    struct limit_waiter *next_woken;
 };
-/* The mark to take before a try, so that what happens between the try and the wait is not missed. */
+/* Of a waiter in the line of one gauge. It may stand in several, each once, and is served by the first where its turn comes: the caller's
+ * memory, for as long as the waiter's. */
+struct limit_stand {
+    struct gauge *gauge;
+    struct limit_stand *sibling; /* the next of its waiter */
+    /* the caller's, before limit_wait() and limit_wait_again() */
+    bool is_wanted;           /* it is to stand here */
+    bool is_tried;            /* it was tried here just now, not left to those who wait: */
+    uint64_t mark;            /* limit_mark() from before that try, so that what happens between the two is not missed */
+    /* of limit.c */
+    struct limit_waiter *waiter;
+    uint64_t tag;
+    bool is_in_line, is_passed_over;
+    struct limit_stand *next_flow, *last; /* of the first of each flow */
+    struct limit_stand *next, *prev;
+};
 uint64_t limit_mark(const struct gauge *g);
 bool limit_is_awaited(const struct gauge *g);                 /* somebody waits: whoever comes now stands behind */
-/* Queues w for a place. false: the queue is full (max: of all queues together). mark: from before the try that failed. */
-bool limit_wait(struct limiter *l, struct gauge *g, struct limit_waiter *w, uint64_t mark, size_t max) MUST_USE;
-/* The next of those woken on this loop; NULL: none. It tries again, then says how it went: in (the next in turn is woken), or not, then it
- * stands in front of its flow again, for the place that refused it now. */
+void limit_stand_init(struct limit_waiter *w, struct limit_stand *s, struct gauge *g); /* one more of w's, wanted nowhere yet */
+/* Queues w where it wants to stand. false: too many wait (max: of all queues together). */
+bool limit_wait(struct limiter *l, struct limit_waiter *w, size_t max) MUST_USE;
+/* The next of those woken on this loop; NULL: none. Its turn is w->turn->gauge. It tries again, then says how it went: in (the next in turn
+ * is woken), or not, then it waits as before, where it wants to stand now. */
 struct limit_waiter *limit_next_woken(struct limiter *l, struct limit_bell *b);
 void limit_got_in(struct limiter *l, struct limit_waiter *w);
-void limit_wait_again(struct limiter *l, struct gauge *g, struct limit_waiter *w, uint64_t mark);
-void limit_leave(struct limiter *l, struct limit_waiter *w);  /* of one that waits, or was woken: its client has gone, or its time is up */
+void limit_wait_again(struct limiter *l, struct limit_waiter *w); /* also of one that was not woken */
+/* Of one that waits, or was woken: its client has gone, its time is up, or it stands aside. Who waits once more has the place in its flow that
+ * its arrival gave it. */
+void limit_leave(struct limiter *l, struct limit_waiter *w);
 void limit_kick(struct limiter *l, struct gauge *g);          /* time has passed: there may be room */
+/* What the newest configuration allows, for those who waited meanwhile; all 0: nothing is limited any more. true: it is another than *out was. */
+bool limit_in_force(struct limiter *l, const struct gauge *g, struct limits *out) MUST_USE;
 
 struct limit_counts {
     uint64_t gauges, evicted, waiting, waited, queue_full;

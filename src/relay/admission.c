@@ -4,14 +4,23 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "gate/limit.h"
+#include "relay/cache.h"
+#include "relay/find.h"
+#include "relay/replies.h"
 #include "relay/request.h"
 #include "relay/sessions.h"
 
 #define PLACES 4
 #define USUAL_OUTPUT 1024 /* tokens reserved for an answer whose length nobody said */
-/* of several upstreams, whether another than the one that is waited for has room */
-#define LOOK_AGAIN_MS 250
-#define RETRY_MS 1000 /* told when nobody knows when something ends */
+#define RETRY_MS 1000     /* told when nobody knows when something ends */
+
+/* Where it waits, or was turned away: once for each gauge, whichever targets have it. */
+struct stand {
+    struct limit_stand at; /* first */
+    struct limit_place place;
+    struct limit_refusal why;
+    bool is_full; /* of the pass over all targets: it had no room */
+};
 
 struct beside;
 struct admission {
@@ -31,18 +40,14 @@ struct admission {
         bool is_in;
     } up;
     struct beside *beside; /* NULL: never were there two */
-    /* upstreams that were left out, for want of room */
-    struct limit_place nearest; /* the one with room first */
-    struct limit_refusal nearest_why;
-    uint64_t nearest_mark;
-    size_t n_left_out;
-    /* waiting */
-    struct limit_waiter waiter;
+    /* waiting, in the lines of all that it may be served by */
+    struct limit_waiter waiter; /* its stands are struct stand */
+    struct gauge *turn;         /* where it was woken; NULL: nowhere just now */
     struct timer timer;
     uint64_t deadline_ms;
-    bool is_waiting, is_for_upstream, has_choice;
-    struct limit_place last; /* which refused, and why */
-    struct limit_refusal last_why;
+    uint64_t waits_since_ms, recovery_ms; /* of targets that cool; 0: none is waited for */
+    bool is_waiting, is_for_upstream;
+    bool is_recovery; /* the pass over all targets is for those that cooled */
 };
 
 /* ---- how many tokens ---- */
@@ -70,10 +75,16 @@ static bool was_ended_early(const struct relay *rl)
            (rl->r->is_aborted || strcmp(rl->error_code, "cancelled") == 0);
 }
 
-/* What it really used; what nobody reported stays as it was estimated, where it was answered, or an upstream was at it. */
+/* What it really used; what nobody reported stays as it was estimated, where it was answered, or an upstream was at it. An answer that is
+ * given again was used by the one that was asked, unless it is paid for like a fresh one. */
 static int64_t used_tokens(const struct relay *rl, int64_t reserved)
 {
     const struct ir_usage *u = &rl->usage;
+    const struct saved *again = cache_served(rl);
+    if (again) {
+        bool is_paid = !rl->error_code[0] && cache_costs(rl);
+        return is_paid ? (int64_t)saved_tokens(again) : 0;
+    }
     int64_t in = u->input_total, out = u->output_total;
     if (in < 0 && out < 0)
         return (rl->is_head_sent && rl->status < 400) || was_ended_early(rl) ? reserved : 0;
@@ -106,14 +117,20 @@ static void say_refused(const struct limit_place *p, const struct limit_refusal 
     e->retry_after_ms = wait_ms;
 }
 
-static void refuse(struct relay *rl, const struct limit_place *p, const struct limit_refusal *why)
+static void count_refused(struct relay *rl, const struct limit_place *p,
+                          const struct limit_refusal *why)
 {
-    struct err e = ERR_INIT;
     struct limit_refusal counted = *why;
     counted.place = 0;
     limit_refused(rl->env->shared->limiter, p, &counted);
-    say_refused(p, why, &e);
     rl->target = NULL; /* nobody was asked */
+}
+
+static void refuse(struct relay *rl, const struct limit_place *p, const struct limit_refusal *why)
+{
+    struct err e = ERR_INIT;
+    count_refused(rl, p, why);
+    say_refused(p, why, &e);
     relay_fail(rl, &e);
 }
 
@@ -121,44 +138,89 @@ static void refuse(struct relay *rl, const struct limit_place *p, const struct l
 
 static void on_time(struct timer *t);
 
-static bool may_wait(const struct relay *rl, const struct admission *a,
-                     const struct limit_refusal *why, uint64_t now)
+static int64_t reserved(const struct admission *a)
 {
-    return rl->spec->shape != RELAY_FORM && now < a->deadline_ms &&
-           (why->wait_ms < 0 || now + (uint64_t)why->wait_ms <= a->deadline_ms);
+    return a->tokens > 0 ? a->tokens : 0;
 }
 
-static void arm(struct admission *a, int64_t wait_ms, uint64_t now)
+static struct stand *first_stand(const struct admission *a)
+{
+    return (struct stand *)(void *)a->waiter.stands;
+}
+
+static struct stand *next_stand(const struct stand *s)
+{
+    return (struct stand *)(void *)s->at.sibling;
+}
+
+static struct stand *stand_at(const struct admission *a, const struct gauge *g)
+{
+    struct stand *s = first_stand(a);
+    while (s && s->at.gauge != g)
+        s = next_stand(s);
+    return s;
+}
+
+static bool is_sooner(const struct limit_refusal *x, const struct limit_refusal *y)
+{
+    return x->wait_ms >= 0 && (y->wait_ms < 0 || x->wait_ms < y->wait_ms);
+}
+
+/* Turned away at one of its places: it was tried after *mark, or left to those who wait (NULL). Of several targets behind one gauge the one
+ * with room first counts. */
+static void turned_away(struct admission *a, const struct limit_place *p,
+                        const struct limit_refusal *why, const uint64_t *mark)
+{
+    struct stand *s = stand_at(a, p->gauge);
+    if (!s) {
+        s = ARENA_NEW(a->rl->r->arena, struct stand);
+        limit_stand_init(&a->waiter, &s->at, p->gauge);
+    }
+    if (!s->is_full || is_sooner(why, &s->why)) {
+        s->place = *p;
+        s->why = *why;
+    }
+    s->is_full = true;
+    s->at.is_tried = mark != NULL;
+    s->at.mark = mark ? *mark : 0;
+}
+
+static void forget_stands(struct admission *a)
+{
+    for (struct stand *s = first_stand(a); s; s = next_stand(s))
+        s->is_full = false;
+}
+
+/* It stands where there may be room while it can wait. false: nowhere. */
+static bool choose_stands(struct admission *a, uint64_t now)
+{
+    bool is_any = false;
+    for (struct stand *s = first_stand(a); s; s = next_stand(s)) {
+        s->at.is_wanted = s->is_full &&
+                          (s->why.wait_ms < 0 || now + (uint64_t)s->why.wait_ms <= a->deadline_ms);
+        is_any |= s->at.is_wanted;
+    }
+    return is_any && a->rl->spec->shape != RELAY_FORM && now < a->deadline_ms;
+}
+
+/* Until somewhere there may be room for it, or until its time is up. */
+static void arm(struct admission *a, uint64_t now)
 {
     uint64_t left = a->deadline_ms > now ? a->deadline_ms - now : 0;
-    if (a->has_choice && (wait_ms < 0 || wait_ms > LOOK_AGAIN_MS))
-        wait_ms = LOOK_AGAIN_MS;
-    if (wait_ms >= 0 && (uint64_t)wait_ms < left)
-        left = (uint64_t)wait_ms;
+    for (const struct stand *s = first_stand(a); s; s = next_stand(s))
+        if (s->at.is_wanted && s->why.wait_ms >= 0 && (uint64_t)s->why.wait_ms < left)
+            left = (uint64_t)s->why.wait_ms;
+    if (a->recovery_ms && a->recovery_ms < now + left)
+        left = a->recovery_ms > now ? a->recovery_ms - now : 0;
     timer_start(a->rl->env->loop, &a->timer, left > 10 ? left : 10, on_time);
 }
 
-/* true: it waits. */
-static bool wait_for(struct admission *a, const struct limit_place *p,
-                     const struct limit_refusal *why, uint64_t mark, uint64_t now)
+/* Of what it waited for a target that cools, too. */
+static void note_waited(struct admission *a, uint64_t now)
 {
-    struct relay *rl = a->rl;
-    struct limiter *l = rl->env->shared->limiter;
-    if (!may_wait(rl, a, why, now))
-        return false;
-    a->waiter.bell = &rl->env->bell;
-    a->waiter.arg = rl;
-    a->waiter.flow = rl->key ? hash_bytes(rl->key->id.p, rl->key->id.n) : 0;
-    a->waiter.tokens = a->tokens;
-    if (a->is_waiting)
-        limit_wait_again(l, p->gauge, &a->waiter, mark);
-    else if (!limit_wait(l, p->gauge, &a->waiter, mark, (size_t)rl->set->limit_queue_max))
-        return false;
-    a->is_waiting = true;
-    a->last = *p;
-    a->last_why = *why;
-    arm(a, why->wait_ms, now);
-    return true;
+    if (a->recovery_ms)
+        choice_waited(a->rl, now - a->waits_since_ms);
+    a->recovery_ms = 0;
 }
 
 static void stop_waiting(struct admission *a, bool is_in)
@@ -166,11 +228,80 @@ static void stop_waiting(struct admission *a, bool is_in)
     timer_stop(&a->timer);
     if (!a->is_waiting)
         return;
+    note_waited(a, loop_now_ms(a->rl->env->loop));
     a->is_waiting = false;
-    if (is_in)
+    if (is_in && a->turn)
         limit_got_in(a->rl->env->shared->limiter, &a->waiter);
     else
         limit_leave(a->rl->env->shared->limiter, &a->waiter);
+    a->turn = NULL;
+}
+
+/* true: it waits where it was turned away. */
+static bool wait_for_room(struct admission *a, uint64_t now)
+{
+    struct relay *rl = a->rl;
+    struct limiter *l = rl->env->shared->limiter;
+    if (!choose_stands(a, now))
+        return false;
+    a->waiter.bell = &rl->env->bell;
+    a->waiter.arg = rl;
+    a->waiter.flow = rl->key ? hash_bytes(rl->key->id.p, rl->key->id.n) : 0;
+    a->waiter.tokens = a->tokens;
+    if (a->is_waiting)
+        limit_wait_again(l, &a->waiter);
+    else if (!limit_wait(l, &a->waiter, (size_t)rl->set->limit_queue_max))
+        return false;
+    a->is_waiting = true;
+    a->turn = NULL;
+    arm(a, now);
+    return true;
+}
+
+/* By what is in force now: its own configuration is as old as it is. */
+static void renew_limits(struct admission *a, struct limit_place *p)
+{
+    struct limits now = *p->limits, *own;
+    if (!limit_in_force(a->rl->env->shared->limiter, p->gauge, &now))
+        return;
+    own = ARENA_NEW(a->rl->r->arena, struct limits);
+    *own = now;
+    p->limits = own;
+}
+
+/* Why it has no room there now. Where it would fit all the same, others are before it, or more of them wait than may. */
+static void look_at(struct admission *a, struct stand *s, uint64_t now)
+{
+    if (a->is_waiting)
+        renew_limits(a, &s->place);
+    if (limit_fits(&s->place, 1, reserved(a), now, &s->why))
+        s->why = (struct limit_refusal){0, LIMIT_CONCURRENCY, s->place.limits->concurrency, -1};
+    s->why.place = 0;
+}
+
+/* Which of those where it was turned away may have room first; NULL: it was nowhere. */
+static struct stand *nearest_stand(struct admission *a, uint64_t now)
+{
+    struct stand *best = NULL;
+    for (struct stand *s = first_stand(a); s; s = next_stand(s)) {
+        if (!s->is_full)
+            continue;
+        look_at(a, s, now);
+        if (!best || is_sooner(&s->why, &best->why))
+            best = s;
+    }
+    return best;
+}
+
+/* Time has passed: whoever is next may have room, not this one. */
+static void look_around(struct admission *a, uint64_t now)
+{
+    for (struct stand *s = first_stand(a); s; s = next_stand(s))
+        if (s->at.is_wanted) {
+            look_at(a, s, now);
+            limit_kick(a->rl->env->shared->limiter, s->at.gauge);
+        }
+    arm(a, now);
 }
 
 /* May end the request: the last that happens where it is called. */
@@ -178,23 +309,21 @@ static void on_time(struct timer *t)
 {
     struct admission *a = (struct admission *)(void *)((char *)t -
                                                        offsetof(struct admission, timer));
-    uint64_t now = loop_now_ms(a->rl->env->loop);
-    struct limit_refusal why = a->last_why;
-    if (now >= a->deadline_ms) {
+    struct relay *rl = a->rl;
+    uint64_t now = loop_now_ms(rl->env->loop);
+    bool is_over = now >= a->deadline_ms;
+    if (is_over && !a->is_for_upstream) {
+        struct stand *s = nearest_stand(a, now);
         stop_waiting(a, false);
-        refuse(a->rl, &a->last, &why);
-        return;
+        refuse(rl, &s->place, &s->why);
+    } else if (is_over || (a->recovery_ms && now >= a->recovery_ms)) {
+        note_waited(a, now);
+        a->is_recovery = !is_over;
+        rl->next = is_over ? rl->n_order : 0; /* nobody more, or all of them once more */
+        relay_attempt_next(rl);
+    } else {
+        look_around(a, now);
     }
-    if (a->has_choice) { /* all of them once more */
-        stop_waiting(a, false);
-        a->rl->next = 0;
-        relay_attempt_next(a->rl);
-        return;
-    }
-    limit_kick(a->rl->env->shared->limiter, a->last.gauge); /* whoever is next, not this one */
-    if (limit_fits(&a->last, 1, a->tokens, now, &why))
-        why.wait_ms = 100; /* those before it have their turn */
-    arm(a, why.wait_ms, now);
 }
 
 /* ---- before the first attempt ---- */
@@ -256,33 +385,44 @@ static void find_places(struct relay *rl)
     a->tokens = counts_tokens(a->places, a->n) ? estimate(rl) : -1;
 }
 
+/* Others wait there. Where it would fit all the same, its turn is what it lacks. */
+static bool stands_behind(const struct admission *a, const struct limit_place *p, size_t n,
+                          uint64_t now, struct limit_refusal *why)
+{
+    if (a->rl->set->limit_queue_ms == 0 || a->rl->spec->shape == RELAY_FORM)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (limit_is_awaited(p[i].gauge)) {
+            if (limit_fits(&p[i], 1, reserved(a), now, why))
+                *why = (struct limit_refusal){i, LIMIT_CONCURRENCY, p[i].limits->concurrency, -1};
+            why->place = i;
+            return true;
+        }
+    return false;
+}
+
 /* true: it is in. false: it waits, or was refused. */
 static bool enter(struct admission *a)
 {
     struct relay *rl = a->rl;
     uint64_t now = loop_now_ms(rl->env->loop), marks[PLACES];
-    int64_t tokens = a->tokens > 0 ? a->tokens : 0;
     struct limit_refusal why = {.wait_ms = -1};
-    bool stands_behind = false;
-    for (size_t i = 0; i < a->n; i++)
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->is_waiting)
+            renew_limits(a, &a->places[i]);
         marks[i] = limit_mark(a->places[i].gauge);
-    for (size_t i = 0; i < a->n && !a->is_waiting && !stands_behind; i++)
-        if (limit_is_awaited(a->places[i].gauge) && rl->set->limit_queue_ms > 0) {
-            stands_behind = rl->spec->shape != RELAY_FORM;
-            /* for want of a turn, not of room */
-            if (limit_fits(&a->places[i], 1, tokens, now, &why))
-                why = (struct limit_refusal){i, LIMIT_CONCURRENCY, a->places[i].limits->concurrency,
-                                             -1};
-            why.place = i;
-        }
-    if (!stands_behind &&
-        limit_take(rl->env->shared->limiter, a->places, a->n, tokens, now, &why)) {
+    }
+    bool has_turn = a->is_waiting || !stands_behind(a, a->places, a->n, now, &why);
+    if (has_turn && limit_take(rl->env->shared->limiter, a->places, a->n, reserved(a), now, &why)) {
         a->is_in = true;
         a->taken_ms = now;
         stop_waiting(a, true);
+        forget_stands(a);
         return true;
     }
-    if (wait_for(a, &a->places[why.place], &why, marks[why.place], now))
+    forget_stands(a);
+    turned_away(a, &a->places[why.place], &why, has_turn ? &marks[why.place] : NULL);
+    if (wait_for_room(a, now))
         return false;
     stop_waiting(a, false);
     refuse(rl, &a->places[why.place], &why);
@@ -296,11 +436,6 @@ bool admission_begin(struct relay *rl)
 }
 
 /* ---- before an attempt ---- */
-
-static int64_t reserved(const struct admission *a)
-{
-    return a->tokens > 0 ? a->tokens : 0;
-}
 
 static void leave_places(struct relay *rl, struct up_places *up, int64_t used)
 {
@@ -318,63 +453,100 @@ static void leave_target(struct relay *rl)
         leave_places(rl, &a->up, used_tokens(rl, reserved(a)));
 }
 
-static size_t target_places(struct relay *rl, struct limit_place out[2])
+/* Those of its upstream, and of its model where that is not the one whose limits hold already. */
+static size_t places_of(const struct snapshot *s, const struct target *t,
+                        const struct model *held_already, struct limit_place out[2])
 {
-    const struct upstream *u = rl->target->upstream;
-    const struct model *m = rl->snap->has_limited_models ? served_model(rl->snap, rl->target)
-                                                         : NULL;
+    const struct upstream *u = t->upstream;
+    const struct model *m = s->has_limited_models ? served_model(s, t) : NULL;
     size_t n = 0;
     if (u->gauge)
-        out[n++] = place_of(admission_of(rl), LIMIT_UPSTREAM, u->gauge, &u->limits);
-    if (m && m->gauge && (!rl->admission || rl->admission->model != m))
-        out[n++] = place_of(admission_of(rl), LIMIT_MODEL, m->gauge, &m->limits);
+        out[n++] = (struct limit_place){u->gauge, &u->limits, LIMIT_UPSTREAM, 0};
+    if (m && m->gauge && m != held_already)
+        out[n++] = (struct limit_place){m->gauge, &m->limits, LIMIT_MODEL, 0};
     return n;
 }
 
-static bool is_awaited(const struct limit_place *p, size_t n, struct limit_refusal *why)
+static size_t target_places(struct relay *rl, struct limit_place out[2])
+{
+    size_t n = places_of(rl->snap, rl->target, rl->admission ? rl->admission->model : NULL, out);
+    for (size_t i = 0; i < n; i++)
+        out[i] = place_of(admission_of(rl), out[i].of, out[i].gauge, out[i].limits);
+    return n;
+}
+
+static bool is_awaited(const struct limit_place *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (limit_is_awaited(p[i].gauge)) {
-            *why = (struct limit_refusal){i, LIMIT_CONCURRENCY, p[i].limits->concurrency, -1};
+        if (limit_is_awaited(p[i].gauge))
             return true;
-        }
     return false;
 }
 
-/* Where room comes first, as far as that is known; else where fewer wait. */
-static bool is_nearer(const struct limit_refusal *why, const struct limit_place *p,
-                      const struct admission *a)
+void admission_look(struct relay *rl)
 {
-    if (why->wait_ms < 0 && a->nearest_why.wait_ms < 0)
-        return limit_waiting(p->gauge) < limit_waiting(a->nearest.gauge);
-    return why->wait_ms >= 0 &&
-           (a->nearest_why.wait_ms < 0 || why->wait_ms < a->nearest_why.wait_ms);
+    struct admission *a = rl->admission;
+    if (!a)
+        return;
+    leave_target(rl); /* of the attempt before */
+    if (rl->next == 0)
+        forget_stands(a);
 }
 
-static bool enter_target(struct relay *rl, const struct limit_place *p, size_t n)
+static bool is_at_turn(const struct admission *a, const struct limit_place *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a->turn && p[i].gauge == a->turn)
+            return true;
+    return false;
+}
+
+/* Who waits keeps his place in every line where his turn has not come, as long as what is behind it can be asked. */
+bool admission_has_turn(struct relay *rl)
+{
+    struct admission *a = rl->admission;
+    struct limit_place p[2];
+    if (!a || !a->is_waiting || !a->is_for_upstream)
+        return true;
+    size_t n = target_places(rl, p);
+    if (n == 0) /* what failed is not asked again because there is room elsewhere */
+        return rl->attempts == 0 || a->is_recovery;
+    if (is_at_turn(a, p, n))
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        struct stand *s = stand_at(a, p[i].gauge);
+        if (!s || !s->at.is_in_line)
+            continue;
+        if (!s->is_full && !choice_is_left_alone(rl)) {
+            look_at(a, s, loop_now_ms(rl->env->loop));
+            s->is_full = true;
+        }
+        return false;
+    }
+    return true;
+}
+
+static bool enter_target(struct relay *rl, struct limit_place *p, size_t n)
 {
     struct admission *a = admission_of(rl);
     struct limit_refusal why;
     uint64_t now = loop_now_ms(rl->env->loop), marks[2];
     if (a->tokens < 0 && counts_tokens(p, n)) /* none was reserved elsewhere, for want of a limit */
         a->tokens = estimate(rl);
-    int64_t tokens = a->tokens > 0 ? a->tokens : 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (a->is_waiting)
+            renew_limits(a, &p[i]);
         marks[i] = limit_mark(p[i].gauge);
-    bool stands_behind = !a->is_waiting && rl->set->limit_queue_ms > 0 &&
-                         rl->spec->shape != RELAY_FORM && is_awaited(p, n, &why);
-    if (!stands_behind && limit_take(rl->env->shared->limiter, p, n, tokens, now, &why)) {
+    }
+    bool has_turn = is_at_turn(a, p, n) || !stands_behind(a, p, n, now, &why);
+    if (has_turn && limit_take(rl->env->shared->limiter, p, n, reserved(a), now, &why)) {
         a->up = (struct up_places){.n = n, .taken_ms = now, .is_in = true};
         memcpy(a->up.v, p, n * sizeof *p);
-        a->n_left_out = 0;
         stop_waiting(a, true);
         return true;
     }
-    if (a->n_left_out++ == 0 || is_nearer(&why, &p[why.place], a)) {
-        a->nearest = p[why.place];
-        a->nearest_why = why;
-        a->nearest_mark = marks[why.place];
-    }
+    turned_away(a, &p[why.place], &why, has_turn ? &marks[why.place] : NULL);
+    choice_limited(rl);
     if (!a->is_for_upstream) { /* not each time that it is looked at */
         struct err e = ERR_INIT;
         say_refused(&p[why.place], &why, &e);
@@ -387,31 +559,94 @@ bool admission_target(struct relay *rl)
 {
     struct limit_place p[2];
     size_t n = target_places(rl, p);
-    if (!rl->admission && n == 0)
-        return true;
-    if (rl->admission)
-        leave_target(rl); /* of the attempt before */
     if (n > 0)
         return enter_target(rl, p, n);
-    stop_waiting(rl->admission, true);
+    if (rl->admission)
+        stop_waiting(rl->admission, false);
     return true;
+}
+
+void admission_step_aside(struct relay *rl)
+{
+    if (!rl->admission)
+        return;
+    leave_target(rl);
+    stop_waiting(rl->admission, false);
 }
 
 bool admission_wait_target(struct relay *rl)
 {
     struct admission *a = rl->admission;
-    if (!a || a->n_left_out == 0 || rl->attempts > 0)
+    uint64_t now = loop_now_ms(rl->env->loop);
+    if (!a || (int64_t)rl->attempts >= rl->set->max_attempts + rl->has_fallen_back)
         return false;
-    struct limit_place p = a->nearest;
-    struct limit_refusal why = a->nearest_why;
-    a->has_choice = a->n_left_out > 1;
-    a->n_left_out = 0;
-    a->is_for_upstream = true;
-    if (wait_for(a, &p, &why, a->nearest_mark, loop_now_ms(rl->env->loop)))
+    leave_target(rl);
+    a->is_recovery = false;
+    note_waited(a, now);
+    int64_t recovery = choice_recovery_ms(rl);
+    a->recovery_ms = recovery >= 0 ? now + (uint64_t)recovery + 1 : 0;
+    a->waits_since_ms = now;
+    if (wait_for_room(a, now)) {
+        a->is_for_upstream = true;
         return true;
+    }
+    a->recovery_ms = 0;
     stop_waiting(a, false);
-    refuse(rl, &p, &why);
+    return false;
+}
+
+bool admission_refuses(struct relay *rl, struct err *e)
+{
+    struct admission *a = rl->admission;
+    struct stand *s = a ? nearest_stand(a, loop_now_ms(rl->env->loop)) : NULL;
+    if (!s)
+        return false;
+    int64_t wait_ms = s->why.wait_ms >= 0 ? s->why.wait_ms : RETRY_MS;
+    if (e->kind != ERR_NONE && e->retry_after_ms < wait_ms)
+        return false;
+    count_refused(rl, &s->place, &s->why);
+    say_refused(&s->place, &s->why, e);
     return true;
+}
+
+int64_t admission_room_ms(const struct relay *rl, const struct target *t)
+{
+    const struct admission *a = rl->admission;
+    struct limit_place p[2];
+    struct limit_refusal why;
+    size_t n = places_of(rl->snap, t, a ? a->model : NULL, p);
+    if (n == 0)
+        return 0;
+    if (!limit_fits(p, n, a ? reserved(a) : 0, loop_now_ms(rl->env->loop), &why))
+        return why.wait_ms > 0 ? why.wait_ms : RETRY_MS;
+    return rl->set->limit_queue_ms > 0 && is_awaited(p, n) ? RETRY_MS : 0;
+}
+
+void relay_mark_limited(const struct snapshot *s, const struct asker *by, int64_t max_output,
+                        uint64_t now_ms, struct plan *plan)
+{
+    int64_t tokens = asked_input(by->body) + (max_output > 0 ? max_output : USUAL_OUTPUT);
+    for (size_t i = 0; i < plan->n; i++) {
+        struct candidate *k = &plan->v[i];
+        struct limit_place p[2];
+        struct limit_refusal why = {.wait_ms = -1};
+        size_t n = places_of(s, k->target, NULL, p);
+        bool fits = limit_fits(p, n, tokens, now_ms, &why);
+        k->is_limited = !fits || is_awaited(p, n);
+        k->room_ms = fits ? -1 : why.wait_ms;
+    }
+    for (size_t i = 0; i < plan->n_ready; i++)
+        if (!plan->v[i].is_limited)
+            return;
+    plan->wait_ms = 0; /* nobody can be asked now */
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct candidate *k = &plan->v[i];
+        uint64_t ms = k->standing.wait_ms;
+        if (k->is_limited && k->room_ms > 0 && (uint64_t)k->room_ms > ms)
+            ms = (uint64_t)k->room_ms;
+        if (ms && !k->is_down && !k->is_excluded && (!plan->wait_ms || ms < plan->wait_ms))
+            plan->wait_ms = ms;
+    }
 }
 
 /* ---- two at once ---- */
@@ -471,8 +706,8 @@ bool admission_beside(struct relay *rl)
     struct beside *b = beside_of(a);
     if (!take_more(a, b, now))
         return false;
-    if (n > 0 && (is_awaited(p, n, &why) ||
-                  !limit_take(rl->env->shared->limiter, p, n, reserved(a), now, &why))) {
+    if (n > 0 &&
+        (is_awaited(p, n) || !limit_take(rl->env->shared->limiter, p, n, reserved(a), now, &why))) {
         give_more(a, b, now);
         return false;
     }
@@ -512,7 +747,9 @@ static void try_again(struct relay *rl)
         stop_waiting(a, false);
         return;
     }
+    a->turn = a->waiter.turn->gauge;
     if (a->is_for_upstream) {
+        note_waited(a, loop_now_ms(rl->env->loop));
         rl->next = 0;
         relay_attempt_next(rl);
     } else if (enter(a)) {
@@ -622,12 +859,16 @@ bool is_limit_header(struct str name)
            str_starts(name, STR("ratelimit-"));
 }
 
-/* As its client named it, else a number made of how it began. */
+/* As its client named it, else a number made of how it began, where that is known: it takes a look through the body. */
 static struct str session_text(const struct relay *rl)
 {
+    uint64_t seat = rl->admission ? rl->admission->session : 0;
+    if (rl->spec->shape != RELAY_TALK)
+        return STR_NONE;
     struct str name = str_first(session_named(rl->r), 64);
-    return name.n ? str_fmt(rl->r->arena, "ext:" STR_FMT, STR_ARG(name))
-                  : str_fmt(rl->r->arena, "%016llx", (unsigned long long)rl->admission->session);
+    if (name.n)
+        return str_fmt(rl->r->arena, "ext:" STR_FMT, STR_ARG(name));
+    return seat ? str_fmt(rl->r->arena, "%016llx", (unsigned long long)seat) : STR_NONE;
 }
 
 size_t admission_headers(const struct relay *rl, struct http_header *h)
@@ -655,10 +896,11 @@ size_t admission_headers(const struct relay *rl, struct http_header *h)
     bool is_anthropic = rl->spec->client == WIRE_ANTHROPIC;
     uint64_t now = loop_now_ms(rl->env->loop);
     size_t n = 0;
+    struct str session = session_text(rl);
+    if (session.n)
+        h[n++] = (struct http_header){STR("x-omniroute-session-id"), session};
     if (!admission_tells(rl))
-        return 0;
-    if (rl->admission->session)
-        h[n++] = (struct http_header){STR("x-omniroute-session-id"), session_text(rl)};
+        return n;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct limit_view v;
         const struct str *names = is_anthropic ? rows[i].anthropic : rows[i].openai;

@@ -50,11 +50,25 @@ static uint64_t hash_on(uint64_t h, struct str s)
     return (h ^ hash_bytes(s.p, s.n)) * 0x9e3779b97f4a7c15u;
 }
 
+/* In whatever order a client lists them. */
+static uint64_t hash_tools(struct arena *a, yyjson_val *tools)
+{
+    uint64_t h = 1;
+    size_t i, max;
+    yyjson_val *one;
+    yyjson_arr_foreach (tools, i, max, one) {
+        /* Google: all of them in one */
+        yyjson_val *several = json_get(one, "functionDeclarations");
+        h += yyjson_is_arr(several) ? hash_tools(a, several) : hash_on(1, json_text(a, one));
+    }
+    return h;
+}
+
 /* System prompt and tools; of a conversation also what its user said first. In any of the formats. */
 static uint64_t hash_opening(struct str body, unsigned depth, enum sticky sticky)
 {
     static const char *const heads[] = {"system", "instructions", "systemInstruction",
-                                        "system_instruction", "tools"};
+                                        "system_instruction"};
     static const char *const lists[] = {"messages", "input", "contents"};
     struct arena *a = arena_new();
     yyjson_val *root, *one;
@@ -66,6 +80,7 @@ static uint64_t hash_opening(struct str body, unsigned depth, enum sticky sticky
             if (v)
                 h = hash_on(h, json_text(a, v));
         }
+        h = (h ^ hash_tools(a, json_get(root, "tools"))) * 0x9e3779b97f4a7c15u;
         for (size_t k = 0; k < ARRAY_LEN(lists); k++) {
             yyjson_val *v = json_find(root, lists[k], strlen(lists[k]));
             if (yyjson_is_str(v) && sticky == STICKY_CONVERSATION)
@@ -611,36 +626,80 @@ static bool fall_back(struct relay *rl, enum fault f)
     return true;
 }
 
-/* Of all of them, the one that can be asked first. */
-static struct standing nearest(struct relay *rl)
+/* Of all of them, the one that can be asked first: once it does not cool any more and its limits have room. skips_limited: not of those
+ * that lack room alone, for which there is a line to stand in. None: its wait_ms is UINT64_MAX. */
+static struct standing nearest(struct relay *rl, bool skips_limited)
 {
     struct standing best = {.wait_ms = UINT64_MAX};
     for (size_t i = 0; i < rl->n_order; i++) {
         struct standing s = live_standing(live_of(rl), rl->order[i], rl->set, now_of(rl));
-        if (s.kind != STANDING_COOLING)
+        uint64_t room_ms = (uint64_t)admission_room_ms(rl, rl->order[i]);
+        if (s.kind != STANDING_COOLING) {
+            if (room_ms && skips_limited)
+                continue;
             s.wait_ms = BUSY_POLL_MS;
+        }
+        if (room_ms > s.wait_ms)
+            s.wait_ms = room_ms;
         if (s.wait_ms < best.wait_ms)
             best = s;
     }
     return best;
 }
 
+static bool is_within(const struct relay *rl, const struct standing *s)
+{
+    uint64_t most = (uint64_t)rl->set->route_wait_ms, waited = rl->choice->waited_ms;
+    return waited <= most && s->wait_ms <= most - waited;
+}
+
 static bool waits_within(struct relay *rl, const struct standing *s)
 {
-    if (rl->choice->waited_ms + s->wait_ms > (uint64_t)rl->set->route_wait_ms)
+    if (!is_within(rl, s))
         return false;
+    admission_step_aside(rl); /* nothing is held meanwhile */
     wait(rl, s->wait_ms + 1, on_recovery);
     return true;
 }
 
 /* All were asked in vain: a rate limit is over when its upstream said. How long a failure lasts nobody knows; whoever wants to wait for the
  * end of one has patience_ms. */
+static bool is_quota(const struct standing *s)
+{
+    return s->kind == STANDING_COOLING && s->fault == FAULT_QUOTA_WINDOW;
+}
+
 static bool waits_for_quota(struct relay *rl)
 {
     if (!rl->choice || rl->n_order < 2)
         return false;
-    struct standing s = nearest(rl);
-    return s.kind == STANDING_COOLING && s.fault == FAULT_QUOTA_WINDOW && waits_within(rl, &s);
+    struct standing s = nearest(rl, true);
+    return is_quota(&s) && waits_within(rl, &s);
+}
+
+int64_t choice_recovery_ms(struct relay *rl)
+{
+    if (!rl->choice || rl->n_order < 2)
+        return -1;
+    struct standing s = nearest(rl, true);
+    bool counts = s.kind == STANDING_COOLING && (rl->attempts == 0 || is_quota(&s));
+    return counts && is_within(rl, &s) ? (int64_t)s.wait_ms : -1;
+}
+
+void choice_waited(struct relay *rl, uint64_t ms)
+{
+    rl->choice->waited_ms += ms;
+}
+
+bool choice_is_left_alone(const struct relay *rl)
+{
+    return rl->n_order > 1 &&
+           live_standing(live_of(rl), rl->target, rl->set, now_of(rl)).kind == STANDING_COOLING;
+}
+
+void choice_limited(struct relay *rl)
+{
+    leave(rl, "limited");
 }
 
 bool choice_goes_on(struct relay *rl, enum fault f)
@@ -657,7 +716,7 @@ bool choice_goes_on(struct relay *rl, enum fault f)
         return true;
     }
     if (!fall_back(rl, f))
-        return waits_for_quota(rl);
+        return admission_wait_target(rl) || waits_for_quota(rl);
     relay_attempt_next(rl);
     return true;
 }
@@ -670,7 +729,9 @@ bool choice_waits(struct relay *rl, struct err *e)
     if (rl->attempts > 0)
         return (int64_t)rl->attempts < rl->set->max_attempts + rl->has_fallen_back &&
                waits_for_quota(rl);
-    struct standing s = nearest(rl);
+    struct standing s = nearest(rl, true);
+    if (s.wait_ms == UINT64_MAX) /* none but for want of room */
+        return false;
     if (waits_within(rl, &s))
         return true;
     err_set(e, ERR_RATE_LIMITED, "all_targets_cooling",
@@ -685,7 +746,7 @@ int64_t choice_retry_ms(struct relay *rl, enum fault f, int64_t of_last_ms)
     bool is_told = of_last_ms >= 0 || f == FAULT_QUOTA_WINDOW;
     if (!rl->choice || rl->n_order < 2 || !is_told)
         return of_last_ms;
-    int64_t ms = (int64_t)nearest(rl).wait_ms;
+    int64_t ms = (int64_t)nearest(rl, false).wait_ms;
     return of_last_ms >= 0 && of_last_ms < ms ? of_last_ms : ms;
 }
 

@@ -23,4 +23,6 @@ bool relay_find_model(const struct snapshot *s, struct arena *a, struct str name
 /* What the next request of theirs would choose by, but for the time. */
 void relay_choose_ask(const struct relay_shared *s, const struct snapshot *snap, const struct model *m, const struct asker *by,
                       struct choose_ask *out);
+/* Which of the plan have no room for such a request, by their limits, and until when. max_output: tokens that it lets come back; 0: not said. */
+void relay_mark_limited(const struct snapshot *s, const struct asker *by, int64_t max_output, uint64_t now_ms, struct plan *plan);
 #endif

@@ -218,10 +218,10 @@ static size_t reply_headers(struct relay *rl, struct http_header *h, size_t max,
         h[n++] = (struct http_header){STR("access-control-expose-headers"), STR("*")};
     }
     bool tells = admission_tells(rl);
-    for (size_t i = 0; i < rl->out_headers.n && n < max - (tells ? ADMISSION_HEADERS : 0); i++)
+    for (size_t i = 0; i < rl->out_headers.n && n < max - (tells ? ADMISSION_HEADERS : 1); i++)
         if (!tells || !is_limit_header(rl->out_headers.v[i].name))
             h[n++] = rl->out_headers.v[i];
-    return tells ? n + admission_headers(rl, h + n) : n;
+    return n + admission_headers(rl, h + n);
 }
 
 void relay_reply_json(struct relay *rl, int status, struct str body)
@@ -1335,14 +1335,19 @@ void relay_attempt_next(struct relay *rl)
         relay_fail(rl, &e);
         return;
     }
+    admission_look(rl);
     int64_t max = rl->set->max_attempts + rl->has_fallen_back;
     while (rl->next < rl->n_order && (int64_t)rl->attempts < max) {
         struct str path = STR_NONE, body = STR_NONE;
         rl->target = rl->order[rl->next++];
         rl->up_status = 0;
+        if (!admission_has_turn(rl))
+            continue;
         enum choice_step step = choice_admit(rl);
-        if (step == CHOICE_WAIT)
+        if (step == CHOICE_WAIT) {
+            admission_step_aside(rl);
             return;
+        }
         if (step == CHOICE_SKIP)
             continue;
         note_attempt(rl);
@@ -1416,7 +1421,7 @@ void relay_attempt_next(struct relay *rl)
             e.retry_after_ms = choice_retry_ms(rl, rl->last_fault, e.retry_after_ms);
             if (is_own_fault(rl))
                 own_fault(rl, &e);
-        } else if (e.kind == ERR_NONE)
+        } else if (!admission_refuses(rl, &e) && e.kind == ERR_NONE)
             err_set(&e, ERR_OVERLOADED, "no_upstream",
                     "No upstream is available for model '" STR_FMT "'", STR_ARG(rl->model));
     }

@@ -229,6 +229,10 @@ bool choice_goes_on(struct relay *rl, enum fault f) MUST_USE; /* another attempt
 bool choice_waits(struct relay *rl, struct err *e) MUST_USE;  /* nobody could be asked: for the nearest recovery. false with e set: too far off */
 /* When it may be tried again: the one that failed last, with f, asked for of_last_ms, and others may be ready before. < 0: not said. */
 int64_t choice_retry_ms(struct relay *rl, enum fault f, int64_t of_last_ms);
+int64_t choice_recovery_ms(struct relay *rl);                 /* until the first of those that cool can be asked, where that is waited for; -1: it is not */
+void choice_waited(struct relay *rl, uint64_t ms);            /* for it */
+bool choice_is_left_alone(const struct relay *rl) MUST_USE;   /* rl->target cools */
+void choice_limited(struct relay *rl);                        /* rl->target has no room */
 void choice_end(struct relay *rl);
 struct str choice_text(struct relay *rl);                     /* for the request log; STR_NONE: there was no choice */
 void relay_start_form(struct relay *rl, int64_t length, struct str content_type);
@@ -260,8 +264,13 @@ bool inject(struct relay *rl) MUST_USE;                       /* inject.c; true:
 /* admission.c */
 #define ADMISSION_HEADERS 7
 bool admission_begin(struct relay *rl) MUST_USE;              /* false: it waits for its turn (then relay_admitted goes on), or was refused */
+void admission_look(struct relay *rl);                        /* rl->order is looked through, from rl->next */
+bool admission_has_turn(struct relay *rl) MUST_USE;           /* false: it waits, and rl->target is not to be asked yet */
 bool admission_target(struct relay *rl) MUST_USE;             /* before an attempt at rl->target; false: its upstream has no room now */
-bool admission_wait_target(struct relay *rl) MUST_USE;      /* no target could be asked: true: for want of room, and it waits or was refused */
+bool admission_wait_target(struct relay *rl) MUST_USE;        /* no further target can be asked. true: some have no room, and it waits for them */
+bool admission_refuses(struct relay *rl, struct err *e) MUST_USE; /* it can not wait: true: e says so, unless it tells of something nearer */
+void admission_step_aside(struct relay *rl);                  /* what it waits for is not room: others go first */
+int64_t admission_room_ms(const struct relay *rl, const struct target *t); /* until its limits have room, as far as one knows; 0: they have */
 /* A second attempt, at rl->target, beside the one that is let in: in its upstream's limits, and once more at once in those of the caller. */
 bool admission_beside(struct relay *rl) MUST_USE;
 void admission_change_places(struct relay *rl);               /* which of the two is rl's */
@@ -269,7 +278,8 @@ void admission_other_over(struct relay *rl, bool was_asked);  /* of the other on
 void admission_end(struct relay *rl);
 bool admission_tells(const struct relay *rl);                 /* there are headers of our own; the upstream's are left out then */
 bool is_limit_header(struct str name);
-size_t admission_headers(const struct relay *rl, struct http_header *h); /* at most ADMISSION_HEADERS */
+/* The session of a conversation, and what admission_tells() of: at most ADMISSION_HEADERS, else one. */
+size_t admission_headers(const struct relay *rl, struct http_header *h);
 
 /* trace.c: all do nothing for a request without a trace */
 void trace_begin(struct relay *rl);

@@ -29,6 +29,8 @@ struct candidate {
     const struct combo *hedge;  /* that says how long it may be silent: its own, or that of the combo it is opened in */
     uint64_t hedge_after_ms;    /* then the next one is asked beside it; 0: never */
     const char *why;            /* a literal: its place among the others */
+    bool is_limited;            /* relay_mark_limited(): its limits have no room, and it is passed by */
+    int64_t room_ms;            /* until they have; -1: not known */
 };
 struct plan {
     struct candidate *v;        /* first those that can be tried, in order; then those that cool, nearest recovery first; then the others */

@@ -8,6 +8,8 @@ const char *standing_text(const struct candidate *k)
         return "down";
     if (k->is_excluded)
         return "excluded";
+    if (k->is_limited && k->standing.kind != STANDING_COOLING)
+        return "limited";
     switch (k->standing.kind) {
     case STANDING_READY:
         return "ready";
@@ -46,14 +48,16 @@ static void write_candidate(struct jw *w, const struct candidate *k, const char 
                             const struct target *chosen)
 {
     const struct standing *s = &k->standing;
+    uint64_t room_ms = k->is_limited && k->room_ms > 0 ? (uint64_t)k->room_ms : 0,
+             wait_ms = room_ms > s->wait_ms ? room_ms : s->wait_ms;
     jw_object(w);
     jw_kv_str(w, "provider", k->target->upstream->name);
     jw_kv_str(w, "provider_model", k->target->model);
     if (k->by && !k->by->of)
         jw_kv_str(w, "combo", k->by->name);
     jw_kv_str(w, "state", str_of(standing_text(k)));
-    if (s->wait_ms)
-        jw_kv_int(w, "wait_ms", (int64_t)s->wait_ms);
+    if (wait_ms)
+        jw_kv_int(w, "wait_ms", (int64_t)wait_ms);
     if (s->kind == STANDING_COOLING || s->kind == STANDING_PROBE)
         jw_kv_str(w, "fault", s->is_quota ? STR("quota_window") : str_of(fault_name(s->fault)));
     jw_key(w, "score");

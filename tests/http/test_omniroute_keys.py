@@ -140,6 +140,30 @@ def test_check_15_sessions_are_counted(s):
     assert talk("begin otherwise").status_code == 200
 
 
+def test_check_49_a_conversation_has_a_name(s):
+    """Check 49: the client's own on every conversation; else, of a key whose sessions are counted, one made of how it began."""
+    def session(key, headers=None, path="/v1/chat/completions", **body):
+        r = s.post(path, body, headers={**s.auth(key), **(headers or {})}, auth=False)
+        assert r.status_code in (200, 404), r.text
+        return r.headers.get("x-omniroute-session-id")
+
+    plain, counted = make(s)["key"], make(s, maxSessions=100)["key"]
+    talk = {"model": "echo", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]}
+    for name in ("X-Session-Id", "x_session_id", "X-OmniRoute-Session", "Session-Id"):
+        assert session(plain, {name: "abc"}, **talk) == session(counted, {name: "abc"}, **talk) == "ext:abc"
+    assert session(plain, {"X-Session-Id": "y" * 99}, **talk) == "ext:" + "y" * 64
+    assert session(plain, {"X-Session-Id": "abc"}, stream=True, **talk) == "ext:abc"
+    assert session(plain, {"X-Session-Id": "abc"}, **{**talk, "model": "none"}) == "ext:abc"  # refused
+    assert session(plain, {"X-Session-Id": "abc"}, "/v1/embeddings", model="echo", input="hi") is None  # none
+    tools = [{"type": "function", "function": {"name": n, "parameters": {"type": "object"}}} for n in "fg"]
+    first = session(counted, tools=tools, **talk)
+    assert len(first) == 16 and session(counted, tools=tools[::-1], **talk) == first
+    assert session(counted, tools=tools, model="echo", messages=[*talk["messages"], {"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]) == first
+    others = [session(counted, tools=tools[:1], **talk), session(counted, tools=tools, model="echo", messages=talk["messages"][1:]),
+              session(counted, tools=tools, model="echo", messages=[talk["messages"][0], {"role": "user", "content": "ho"}])]
+    assert len({first, *others}) == 4
+
+
 def test_check_15_connections_are_held_to(s, scripted):
     """Check 15, allowedConnections: a key is served by these alone, whatever they are called."""
     scripted.reset()

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "unit.h"
 #include <pthread.h>
+#include <sched.h>
 
 #define THREADS 8
 
@@ -427,6 +428,8 @@ END_TEST
 
 /* ---- waiting ---- */
 
+#define GAUGES 3
+
 static int rung;
 static void on_ring(void *arg)
 {
@@ -434,25 +437,49 @@ static void on_ring(void *arg)
     rung++;
 }
 
+/* A request that waits: for all places that it may be served by. */
+struct queuer {
+    struct limit_waiter w;
+    struct limit_stand at[GAUGES];
+    size_t n;
+    bool waits;
+};
+
+static void queuer_init(struct queuer *q, struct limit_bell *bell, uint64_t flow)
+{
+    *q = (struct queuer){.w = {.bell = bell, .flow = flow, .arg = q}};
+}
+
+static void wants(struct queuer *q, struct gauge *g)
+{
+    struct limit_stand *s = &q->at[q->n++];
+    limit_stand_init(&q->w, s, g);
+    s->is_wanted = s->is_tried = true;
+    s->mark = limit_mark(g);
+}
+
+static bool wait_at(struct queuer *q, struct limit_bell *bell, uint64_t flow, struct gauge *g,
+                    size_t max)
+{
+    queuer_init(q, bell, flow);
+    wants(q, g);
+    return limit_wait(limiter, &q->w, max);
+}
+
 START_TEST(flows_share_evenly_however_many_wait_in_each)
 {
     struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
     struct limit_bell bell = {.ring = on_ring};
-    struct limit_waiter w[12];
+    struct queuer q[12], more;
     char order[16] = "";
-    memset(w, 0, sizeof w);
     rung = 0;
     ck_assert(take(&p, 0, 1));
-    for (size_t i = 0; i < ARRAY_LEN(w); i++) { /* ten of a, then one of b, one of c */
-        w[i].bell = &bell;
-        w[i].flow = i < 10 ? 1 : i - 8;
-        ck_assert(limit_wait(limiter, p.gauge, &w[i], limit_mark(p.gauge), 12));
-    }
-    struct limit_waiter more = {.bell = &bell, .flow = 9};
-    ck_assert(!limit_wait(limiter, p.gauge, &more, limit_mark(p.gauge), 12)); /* full */
+    for (size_t i = 0; i < ARRAY_LEN(q); i++) /* ten of a, then one of b, one of c */
+        ck_assert(wait_at(&q[i], &bell, i < 10 ? 1 : i - 8, p.gauge, 12));
+    ck_assert(!wait_at(&more, &bell, 9, p.gauge, 12)); /* full */
     ck_assert_int_eq(rung, 0);
     ck_assert_uint_eq(limit_waiting(p.gauge), 12);
-    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(q); i++) {
         struct limit_waiter *next;
         end(&p, 0, 0, 1, 1);
         next = limit_next_woken(limiter, &bell);
@@ -461,8 +488,11 @@ START_TEST(flows_share_evenly_however_many_wait_in_each)
         ck_assert(take(&p, 0, 1));
         limit_got_in(limiter, next);
         struct limit_waiter *hasty = limit_next_woken(limiter, &bell); /* finds no room */
-        if (hasty)
-            limit_wait_again(limiter, p.gauge, hasty, limit_mark(p.gauge));
+        if (hasty) {
+            hasty->stands->is_tried = true;
+            hasty->stands->mark = limit_mark(p.gauge);
+            limit_wait_again(limiter, hasty);
+        }
         order[i] = (char)('a' + (int)next->flow - 1);
     }
     order[12] = 0;
@@ -476,20 +506,16 @@ START_TEST(who_leaves_is_not_woken_and_holds_nobody_up)
 {
     struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
     struct limit_bell bell = {.ring = on_ring};
-    struct limit_waiter w[3];
-    memset(w, 0, sizeof w);
+    struct queuer q[3];
     ck_assert(take(&p, 0, 1));
-    for (size_t i = 0; i < 3; i++) {
-        w[i].bell = &bell;
-        w[i].flow = 5;
-        ck_assert(limit_wait(limiter, p.gauge, &w[i], limit_mark(p.gauge), 12));
-    }
-    limit_leave(limiter, &w[1]);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert(wait_at(&q[i], &bell, 5, p.gauge, 12));
+    limit_leave(limiter, &q[1].w);
     end(&p, 0, 0, 1, 1);
-    limit_leave(limiter, &w[0]); /* woken, and gone before it knows */
-    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &w[2]);
+    limit_leave(limiter, &q[0].w); /* woken, and gone before it knows */
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &q[2].w);
     ck_assert(take(&p, 0, 1));
-    limit_got_in(limiter, &w[2]);
+    limit_got_in(limiter, &q[2].w);
     ck_assert_uint_eq(limit_waiting(p.gauge), 0);
     ck_assert_uint_eq(limiter_counts(limiter).waiting, 0);
     done();
@@ -500,16 +526,412 @@ START_TEST(what_happens_between_the_try_and_the_wait_is_not_missed)
 {
     struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
     struct limit_bell bell = {.ring = on_ring};
-    struct limit_waiter w = {.bell = &bell};
+    struct queuer q;
     rung = 0;
+    queuer_init(&q, &bell, 0);
     ck_assert(take(&p, 0, 1));
-    uint64_t mark = limit_mark(p.gauge);
+    wants(&q, p.gauge);
     ck_assert(!take(&p, 0, 1));
     end(&p, 0, 0, 1, 1);
-    ck_assert(limit_wait(limiter, p.gauge, &w, mark, 12));
+    ck_assert(limit_wait(limiter, &q.w, 12));
     ck_assert_int_eq(rung, 1);
-    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &w);
-    limit_leave(limiter, &w);
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &q.w);
+    limit_leave(limiter, &q.w);
+    /* nor that all went whom it saw in line */
+    ck_assert_ptr_null(limit_next_woken(limiter, &bell));
+    queuer_init(&q, &bell, 0);
+    wants(&q, p.gauge);
+    q.at[0].is_tried = false;
+    ck_assert(limit_wait(limiter, &q.w, 12));
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &q.w);
+    limit_leave(limiter, &q.w);
+    done();
+}
+END_TEST
+
+/* Several places that a request may be served by: one key each here, of one snapshot after the other. */
+struct hall {
+    struct limit_place p[GAUGES];
+    struct snapshot *snaps[GAUGES];
+    struct limit_bell bell;
+    char order[256];
+    size_t n_order;
+};
+
+static void hall_init(struct hall *h, const int64_t at_once[GAUGES])
+{
+    static const char *const ids[GAUGES] = {"a", "b", "c"};
+    *h = (struct hall){.bell = {.ring = on_ring}};
+    for (size_t i = 0; i < GAUGES; i++) {
+        h->p[i] = place_of(ids[i], (struct limits){.concurrency = at_once[i]});
+        h->snaps[i] = snap;
+    }
+}
+
+static void hall_done(struct hall *h)
+{
+    for (size_t i = 0; i + 1 < GAUGES; i++)
+        snapshot_unref(h->snaps[i]);
+    done();
+}
+
+static size_t gauge_at(const struct hall *h, const struct gauge *g)
+{
+    size_t i = 0;
+    while (h->p[i].gauge != g)
+        i++;
+    return i;
+}
+
+/* What a loop does with those woken: who finds room is in, who does not waits as before. Gives the last who is in; *place: where. */
+static struct queuer *serve(struct hall *h, size_t *place)
+{
+    struct queuer *in = NULL;
+    struct limit_waiter *w;
+    while ((w = limit_next_woken(limiter, &h->bell))) {
+        struct queuer *q = w->arg;
+        struct limit_stand *s = w->turn;
+        s->mark = limit_mark(s->gauge);
+        s->is_tried = true;
+        size_t at = gauge_at(h, s->gauge);
+        if (!take(&h->p[at], 0, 1)) {
+            limit_wait_again(limiter, w);
+            continue;
+        }
+        ck_assert_msg(!in, "one place was free and two are in");
+        limit_got_in(limiter, w);
+        q->waits = false;
+        in = q;
+        *place = at;
+    }
+    return in;
+}
+
+/* Twelve of a, then four of b, for two accounts of one request at once each: as for one of two. */
+START_TEST(two_lines_serve_in_turn_and_in_order)
+{
+    for (unsigned pattern = 0; pattern < 256; pattern++) {
+        struct hall h;
+        struct queuer q[16];
+        uint64_t last[2] = {0, 0};
+        size_t of_b = 0, place = 0;
+        hall_init(&h, (const int64_t[]){1, 1, 1});
+        ck_assert(take(&h.p[0], 0, 1) && take(&h.p[1], 0, 1));
+        for (size_t i = 0; i < ARRAY_LEN(q); i++) {
+            queuer_init(&q[i], &h.bell, i < 12 ? 1 : 2);
+            wants(&q[i], h.p[0].gauge);
+            wants(&q[i], h.p[1].gauge);
+            ck_assert(limit_wait(limiter, &q[i].w, 100));
+        }
+        ck_assert_uint_eq(limiter_counts(limiter).waiting, 16);
+        for (size_t i = 0; i < ARRAY_LEN(q); i++) {
+            end(&h.p[pattern >> i % 8 & 1], 0, 0, 1, 1); /* whichever is free first */
+            struct queuer *in = serve(&h, &place);
+            ck_assert_msg(in && place == (pattern >> i % 8 & 1), "pattern %u: nobody is in",
+                          pattern);
+            ck_assert_msg(in->w.arrival > last[in->w.flow - 1], "pattern %u: out of order",
+                          pattern);
+            last[in->w.flow - 1] = in->w.arrival;
+            of_b += in->w.flow == 2;
+            if (i < 8) /* as long as both wait, each has its half */
+                ck_assert_msg(of_b * 2 + 2 >= i + 1 && of_b * 2 <= i + 2, "pattern %u: %zu of %zu",
+                              pattern, of_b, i + 1);
+        }
+        ck_assert_uint_eq(of_b, 4);
+        ck_assert_uint_eq(limit_waiting(h.p[0].gauge) + limit_waiting(h.p[1].gauge), 0);
+        ck_assert_uint_eq(limiter_counts(limiter).waiting, 0);
+        hall_done(&h);
+    }
+}
+END_TEST
+
+/* Who was woken for one place, and finds none, has not missed what became free at another meanwhile. */
+START_TEST(a_turn_elsewhere_is_not_missed)
+{
+    struct hall h;
+    struct queuer q, behind;
+    hall_init(&h, (const int64_t[]){1, 1, 1});
+    ck_assert(take(&h.p[0], 0, 1) && take(&h.p[1], 0, 1));
+    queuer_init(&q, &h.bell, 1);
+    wants(&q, h.p[0].gauge);
+    wants(&q, h.p[1].gauge);
+    ck_assert(limit_wait(limiter, &q.w, 9));
+    end(&h.p[0], 0, 0, 1, 1);
+    ck_assert(take(&h.p[0], 0, 1)); /* somebody who did not see the line */
+    ck_assert_ptr_eq(limit_next_woken(limiter, &h.bell), &q.w);
+    end(&h.p[1], 0, 0, 1, 1); /* nobody else is there to be woken */
+    ck_assert_ptr_null(limit_next_woken(limiter, &h.bell));
+    q.w.turn->is_tried = true;
+    q.w.turn->mark = limit_mark(h.p[0].gauge);
+    limit_wait_again(limiter, &q.w);
+    ck_assert_ptr_eq(limit_next_woken(limiter, &h.bell), &q.w);
+    ck_assert_ptr_eq(q.w.turn->gauge, h.p[1].gauge);
+    /* and one that does not want its turn any more leaves it to the next */
+    ck_assert(wait_at(&behind, &h.bell, 1, h.p[1].gauge, 9));
+    q.at[1].is_wanted = false;
+    limit_wait_again(limiter, &q.w);
+    ck_assert_ptr_eq(limit_next_woken(limiter, &h.bell), &behind.w);
+    limit_leave(limiter, &behind.w);
+    limit_leave(limiter, &q.w);
+    ck_assert_uint_eq(limit_waiting(h.p[0].gauge) + limit_waiting(h.p[1].gauge), 0);
+    hall_done(&h);
+}
+END_TEST
+
+/* Who steps aside, or is sent to another line, goes before those of its flow that came later. */
+START_TEST(arrival_is_for_good)
+{
+    struct hall h;
+    struct queuer q[3];
+    size_t place;
+    hall_init(&h, (const int64_t[]){1, 1, 1});
+    ck_assert(take(&h.p[0], 0, 1) && take(&h.p[1], 0, 1));
+    ck_assert(wait_at(&q[0], &h.bell, 1, h.p[1].gauge, 9));
+    ck_assert(wait_at(&q[1], &h.bell, 1, h.p[0].gauge, 9));
+    ck_assert(wait_at(&q[2], &h.bell, 1, h.p[0].gauge, 9));
+    limit_leave(limiter, &q[1].w);
+    ck_assert_ptr_null(serve(&h, &place)); /* who was behind it may have looked */
+    ck_assert(limit_wait(limiter, &q[1].w, 9));
+    q[0].at[0].is_wanted = false;
+    wants(&q[0], h.p[0].gauge);
+    limit_wait_again(limiter, &q[0].w);
+    for (size_t i = 0; i < 3; i++) {
+        end(&h.p[0], 0, 0, 1, 1);
+        ck_assert_ptr_eq(serve(&h, &place), &q[i]);
+    }
+    ck_assert_uint_eq(limiter_counts(limiter).waited, 3); /* once each */
+    hall_done(&h);
+}
+END_TEST
+
+/* A snapshot that names other places, or others' limits: those who wait hear of it at once. */
+START_TEST(a_limit_that_is_raised_or_removed_wakes_who_waits)
+{
+    struct limit_place p = place_of("k", (struct limits){.concurrency = 1});
+    struct snapshot *first = snap, *second;
+    struct limit_bell bell = {.ring = on_ring};
+    struct queuer q;
+    struct limits now = *p.limits;
+    ck_assert(take(&p, 0, 1));
+    ck_assert(wait_at(&q, &bell, 1, p.gauge, 9));
+    ck_assert_ptr_null(limit_next_woken(limiter, &bell));
+    ck_assert(!limit_in_force(limiter, p.gauge, &now));
+    (void)place_of("k", (struct limits){.concurrency = 2});
+    second = snap;
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &q.w);
+    ck_assert(limit_in_force(limiter, p.gauge, &now) && now.concurrency == 2);
+    p.limits = &now;
+    ck_assert(take(&p, 0, 1) && !take(&p, 0, 1));
+    q.at[0].is_tried = true;
+    q.at[0].mark = limit_mark(p.gauge);
+    limit_wait_again(limiter, &q.w);
+    ck_assert_ptr_null(limit_next_woken(limiter, &bell));
+    (void)place_of("another", (struct limits){.concurrency = 2});
+    ck_assert_ptr_eq(limit_next_woken(limiter, &bell), &q.w);
+    ck_assert(limit_in_force(limiter, p.gauge, &now) && !limits_any(&now));
+    ck_assert(take(&p, 0, 1));
+    limit_got_in(limiter, &q.w);
+    snapshot_unref(first);
+    snapshot_unref(second);
+    done();
+}
+END_TEST
+
+static uint64_t state;
+static uint64_t below(uint64_t n)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (state >> 33) % n;
+}
+
+enum {
+    WAITERS = 60,
+    PLACES_AT_ONCE = 2
+};
+
+static bool wants_at(const struct queuer *q, const struct gauge *g)
+{
+    for (size_t i = 0; i < q->n; i++)
+        if (q->at[i].gauge == g && q->at[i].is_wanted)
+            return true;
+    return false;
+}
+
+static bool are_equal(const struct queuer *x, const struct queuer *y)
+{
+    for (size_t i = 0; i < y->n; i++)
+        if (!wants_at(x, y->at[i].gauge))
+            return false;
+    return x->n == y->n;
+}
+
+/* Requests that may be served by some of three places, of any size of flow, that come, are served, and leave in any order, the moment before
+ * they hear that it is their turn included: nothing is free that somebody waits for, and of equals the one that came first is served first. */
+START_TEST(whatever_happens_nobody_waits_for_what_is_free)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct hall h;
+        struct queuer q[WAITERS];
+        size_t runs[GAUGES] = {0}, served = 0, come = 0;
+        state = seed;
+        hall_init(&h, (const int64_t[]){PLACES_AT_ONCE, PLACES_AT_ONCE, PLACES_AT_ONCE});
+        for (size_t g = 0; g < GAUGES; g++)
+            while (take(&h.p[g], 0, 1))
+                runs[g]++;
+        for (size_t step = 0; step < 1000 && (come < WAITERS || limiter_counts(limiter).waiting);
+             step++) {
+            size_t what = (size_t)below(4), place = 0, g = (size_t)below(GAUGES);
+            size_t who = come ? (size_t)below(come) : 0;
+            if (what < 2 && come < WAITERS) {
+                size_t some = 1 + (size_t)below(7);
+                queuer_init(&q[come], &h.bell, below(3));
+                for (size_t k = 0; k < GAUGES; k++)
+                    if (some >> k & 1)
+                        wants(&q[come], h.p[k].gauge);
+                for (size_t k = 0; k < GAUGES && !q[come].waits; k++) {
+                    bool tries = some >> k & 1 && !limit_is_awaited(h.p[k].gauge);
+                    q[come].waits = tries && take(&h.p[k], 0, 1);
+                    runs[k] += q[come].waits;
+                }
+                q[come].waits = !q[come].waits; /* it was let in at once, or has to wait */
+                if (q[come].waits)
+                    ck_assert(limit_wait(limiter, &q[come].w, WAITERS));
+                come++;
+            } else if (what == 2 && runs[g] > 0) {
+                runs[g]--;
+                end(&h.p[g], 0, 0, 1, 1);
+            } else if (what == 3 && come && q[who].waits) {
+                limit_leave(limiter, &q[who].w);
+                q[who].waits = false;
+            }
+            if (below(4) == 0)
+                continue; /* the loop has not come to it yet */
+            struct limit_waiter *w;
+            while ((w = limit_next_woken(limiter, &h.bell))) {
+                struct queuer *in = w->arg;
+                w->turn->is_tried = true;
+                w->turn->mark = limit_mark(w->turn->gauge);
+                place = gauge_at(&h, w->turn->gauge);
+                if (!take(&h.p[place], 0, 1)) {
+                    limit_wait_again(limiter, w);
+                    continue;
+                }
+                limit_got_in(limiter, w);
+                in->waits = false;
+                served++;
+                ck_assert_uint_le(++runs[place], PLACES_AT_ONCE);
+                for (size_t i = 0; i < come; i++)
+                    ck_assert_msg(!q[i].waits || q[i].w.flow != in->w.flow ||
+                                      q[i].w.arrival > in->w.arrival || !are_equal(&q[i], in),
+                                  "seed %llu: out of order", (unsigned long long)seed);
+            }
+            for (size_t k = 0; k < GAUGES; k++)
+                for (size_t i = 0; i < come && runs[k] < PLACES_AT_ONCE; i++)
+                    ck_assert_msg(!q[i].waits || !wants_at(&q[i], h.p[k].gauge),
+                                  "seed %llu: it waits for what is free", (unsigned long long)seed);
+        }
+        ck_assert_uint_gt(served, 0);
+        ck_assert_uint_eq(limiter_counts(limiter).waiting, 0);
+        for (size_t k = 0; k < GAUGES; k++)
+            ck_assert_uint_eq(limit_waiting(h.p[k].gauge), 0);
+        hall_done(&h);
+    }
+}
+END_TEST
+
+/* The same from several threads, each with a bell of its own. */
+struct looper {
+    struct limit_place p[2];
+    uint64_t flow;
+    _Atomic bool is_rung;
+    _Atomic int64_t *at_once, *most;
+    size_t served, left;
+};
+
+static void on_looper(void *arg)
+{
+    struct looper *l = arg;
+    atomic_store(&l->is_rung, true);
+}
+
+static void go_in(struct looper *l, struct limit_place *p)
+{
+    int64_t n = atomic_fetch_add(l->at_once, 1) + 1, most = atomic_load(l->most);
+    while (n > most && !atomic_compare_exchange_weak(l->most, &most, n))
+        ;
+    l->served++;
+    atomic_fetch_sub(l->at_once, 1);
+    end(p, 0, 0, 1, 1);
+}
+
+static void *loop(void *arg)
+{
+    struct looper *l = arg;
+    struct limit_bell bell = {.ring = on_looper, .arg = l};
+    for (int i = 0; i < 2000; i++) {
+        struct queuer q;
+        queuer_init(&q, &bell, l->flow);
+        wants(&q, l->p[0].gauge);
+        wants(&q, l->p[1].gauge);
+        if (take(&l->p[i & 1], 0, 1)) {
+            go_in(l, &l->p[i & 1]);
+            continue;
+        }
+        ck_assert(limit_wait(limiter, &q.w, 1000));
+        for (q.waits = true; q.waits;) {
+            struct limit_waiter *w;
+            if (i % 7 == 0 && !atomic_load(&l->is_rung)) { /* its client has gone */
+                limit_leave(limiter, &q.w);
+                l->left++;
+                break;
+            }
+            if (!atomic_exchange(&l->is_rung, false)) {
+                sched_yield();
+                continue;
+            }
+            while ((w = limit_next_woken(limiter, &bell))) {
+                struct limit_place *p = &l->p[w->turn->gauge == l->p[1].gauge];
+                w->turn->is_tried = true;
+                w->turn->mark = limit_mark(p->gauge);
+                if (!take(p, 0, 1)) {
+                    limit_wait_again(limiter, w);
+                    continue;
+                }
+                limit_got_in(limiter, w);
+                q.waits = false;
+                go_in(l, p);
+            }
+        }
+    }
+    return NULL;
+}
+
+START_TEST(loops_wait_in_the_same_lines)
+{
+    pthread_t threads[4];
+    struct looper l[4];
+    struct limit_place p[2] = {place_of("a", (struct limits){.concurrency = 1})};
+    struct snapshot *first = snap;
+    _Atomic int64_t at_once = 0, most = 0;
+    size_t all = 0;
+    p[1] = place_of("b", (struct limits){.concurrency = 1});
+    for (size_t i = 0; i < ARRAY_LEN(l); i++) {
+        l[i] = (struct looper){
+            .p = {p[0], p[1]}, .flow = i % 3, .at_once = &at_once, .most = &most};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, loop, &l[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(l); i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        all += l[i].served + l[i].left;
+    }
+    ck_assert_uint_eq(all, 4 * 2000);
+    ck_assert_int_le(atomic_load(&most), 2);
+    ck_assert_uint_eq(limiter_counts(limiter).waiting, 0);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_uint_eq(limit_waiting(p[i].gauge), 0);
+        ck_assert_int_eq(limit_view(&p[i], LIMIT_CONCURRENCY, 1).used, 0);
+    }
+    snapshot_unref(first);
     done();
 }
 END_TEST
@@ -546,4 +968,7 @@ UNIT_MAIN("limit", hours_slide_and_outlive_the_process, no_window_of_an_hour_exc
           coming_and_going_at_once_leaves_nothing_behind,
           flows_share_evenly_however_many_wait_in_each, who_leaves_is_not_woken_and_holds_nobody_up,
           what_happens_between_the_try_and_the_wait_is_not_missed,
+          two_lines_serve_in_turn_and_in_order, a_turn_elsewhere_is_not_missed, arrival_is_for_good,
+          a_limit_that_is_raised_or_removed_wakes_who_waits,
+          whatever_happens_nobody_waits_for_what_is_free, loops_wait_in_the_same_lines,
           an_edit_forgets_nothing_and_the_number_kept_is_bounded)

@@ -22,7 +22,7 @@ function bodyOf(text: string): Record<string, unknown> | null {
   }
 }
 
-const looks: Record<string, 'fine' | 'warn' | 'bad'> = { ready: 'fine', probe: 'warn', strained: 'warn', cooling: 'bad', down: 'bad', excluded: 'bad' };
+const looks: Record<string, 'fine' | 'warn' | 'bad'> = { ready: 'fine', probe: 'warn', strained: 'warn', limited: 'warn', cooling: 'bad', down: 'bad', excluded: 'bad' };
 
 export function Decision() {
   const words = useWords();
