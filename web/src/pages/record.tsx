@@ -206,8 +206,8 @@ export function Audit() {
               <Table.Tr key={a.id}>
                 <Table.Td><Stamp iso={a.at} /></Table.Td>
                 <Table.Td><Text size="sm">{a.actor || a.actor_id || a.actor_kind}</Text></Table.Td>
-                <Table.Td><Text size="sm" className="mono">{a.address}</Text></Table.Td>
-                <Table.Td><Text size="xs" className="mono">{a.method} {a.path}</Text></Table.Td>
+                <Table.Td>{a.address && <span className="mono">{a.address}</span>}</Table.Td>
+                <Table.Td>{a.path && <Text size="xs" className="mono">{a.method} {a.path}</Text>}</Table.Td>
                 <Table.Td><Text size="sm">{[a.kind, a.object].filter(Boolean).join(' ')}</Text></Table.Td>
                 <Table.Td><span className="status" data-is={a.status < 400 ? 'fine' : 'warn'}>{a.outcome || a.status}</span></Table.Td>
                 <Table.Td ta="right">{has && <Button size="compact-xs" variant="default" onClick={() => setShown(shown === a.id ? null : a.id)} aria-expanded={shown === a.id} aria-label={`${words.show} ${a.id}`}>{words.show}</Button>}</Table.Td>
