@@ -131,6 +131,7 @@ struct http_call {
     int64_t send_left;
     bool is_head_seen, is_byte_seen, is_retried, is_reused, is_paused;
     bool is_send_ended, is_send_full, is_sent, is_waiting;
+    bool is_overdue; /* a phase is over its time, and sockets are looked at once more */
 };
 
 struct http_client {
@@ -180,6 +181,7 @@ static void arm_call(struct http_call *call)
 static void set_phase(struct http_call *call, enum http_failure failure, uint64_t ms)
 {
     call->phase_failure = failure;
+    call->is_overdue = false;
     call->phase_due_ms = ms ? loop_now_ms(call->client->loop) + ms : 0;
     if (ms)
         arm_call(call);
@@ -199,6 +201,13 @@ static void on_call_timer(struct timer *t)
     }
     if (!call->phase_due_ms || now < call->phase_due_ms) {
         arm_call(call);
+        return;
+    }
+    /* A loop that was kept busy runs its timers before it looks at its sockets: what was in time may lie there. */
+    if (!call->is_overdue) {
+        call->is_overdue = true;
+        call->timer_due_ms = now;
+        timer_start(call->client->loop, t, 1, on_call_timer);
         return;
     }
     static const char *const what[] = {"accept a connection", "begin its answer",

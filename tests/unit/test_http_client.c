@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct loop *l;
@@ -487,6 +488,32 @@ START_TEST(every_wait_has_an_end)
 }
 END_TEST
 
+/* The loop is kept busy beyond every deadline while what it waits for lies in its sockets. */
+START_TEST(what_came_in_time_counts_though_the_loop_is_late)
+{
+    const struct timespec busy = {.tv_nsec = 120000000};
+    struct http_out out = {.origin = &origin,
+                           .method = HTTP_GET,
+                           .target = STR("/"),
+                           .connect_timeout_ms = 40,
+                           .first_byte_timeout_ms = 40};
+    struct seen *s = start(&out);
+    ck_assert_int_eq(nanosleep(&busy, NULL), 0); /* the kernel has taken the connection */
+    int fd = peer_accept(l, listener);
+    ck_assert_msg(s->errors == 0, "%s", s->message);
+    ssize_t n;
+    char head[4096];
+    while ((n = recv(fd, head, sizeof head, MSG_DONTWAIT)) <= 0 && !s->errors)
+        net_turn(l); /* until the request is out: the first byte is waited for */
+    ck_assert_int_eq(send(fd, OK, strlen(OK), 0), (ssize_t)strlen(OK));
+    ck_assert_int_eq(nanosleep(&busy, NULL), 0);
+    TURN_UNTIL(l, s->ends + s->errors);
+    ck_assert_msg(s->errors == 0, "%s", s->message);
+    ck_assert_int_eq(s->status, 200);
+    (void)close(fd);
+}
+END_TEST
+
 START_TEST(a_paused_call_is_not_late)
 {
     struct http_out out = {
@@ -842,6 +869,7 @@ int main(void)
     tcase_add_test(t, no_second_try_once_the_reply_began_or_the_body_is_streamed);
     tcase_add_test(t, words_on_an_idle_connection_end_it);
     tcase_add_test(t, every_wait_has_an_end);
+    tcase_add_test(t, what_came_in_time_counts_though_the_loop_is_late);
     tcase_add_test(t, a_paused_call_is_not_late);
     tcase_add_test(t, cancelling_closes_at_once_at_every_stage);
     tcase_add_test(t, freeing_the_client_cuts_silently);
