@@ -1,4 +1,4 @@
-"""The dashboard in a real Chromium: one request in full, and what an upstream that fails looks like."""
+"""The dashboard in a real Chromium: one request in full, an upstream that fails, and who may what."""
 import pytest
 from dashboard import ADMIN, KEY, config, drive
 
@@ -20,3 +20,9 @@ def test_a_provider_that_fails(start_sluice):
     mine["providers"]["nowhere"] = {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1"}
     mine["models"]["broken"] = "nowhere"
     drive(start_sluice(mine).origin, ADMIN, "failing")
+
+
+@pytest.mark.timeout(600)
+def test_people(start_sluice):
+    """Operators, what a role does not allow, and two who change the same key."""
+    drive(start_sluice(config()).origin, ADMIN, "people")

@@ -21,7 +21,7 @@ export const bodyOf = (id: string, which: string) => queryOptions({
   queryFn: () => take(api.GET('/sluice/v1/requests/{id}/bodies/{which}', { params: { path: { id, which } } })),
 });
 
-export type Way = paths['/sluice/v1/requests/{id}/translation']['get']['responses']['200']['content']['application/json'] & { from_gathered?: unknown; to_gathered?: unknown };
+export type Way = paths['/sluice/v1/requests/{id}/translation']['get']['responses']['200']['content']['application/json'];
 export type Fate = Way['values'][number]['fate'];
 
 /** What became of each value of a body on its way to the upstream, or of the answer on its way back. */
