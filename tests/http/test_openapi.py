@@ -259,6 +259,7 @@ ANYTHING = {
     "before": "an object of any noun", "after": "an object of any noun", "changes": "objects of any noun",
     "route": "as /sluice/v1/route/explain describes it", "price": "a price of the list, in its own words, or null",
     "cost_nanousd": "an integer, or null where the price is unknown",
+    "from_gathered": "an answer in the upstream's format", "to_gathered": "an answer in the client's",
 }
 
 
