@@ -69,6 +69,19 @@ static bool is_data_plane(struct str path)
     return true;
 }
 
+/* It costs what a request costs: of which model is in the audit log. */
+static void note_start(struct control_call *c, const struct test_in *in, const char *id)
+{
+    struct buf b;
+    buf_init_arena(&b, c->arena, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_kv_str(&w, "endpoint", in->endpoint);
+    jw_kv_cstr(&w, "task_id", id);
+    jw_object_end(&w);
+    control_audit(c, "test", json_get_str(in->payload, "model"), STR_NONE, buf_str(&b));
+}
+
 static bool start(struct control_call *c, struct err *e)
 {
     const struct test_in *in = c->in;
@@ -84,6 +97,7 @@ static bool start(struct control_call *c, struct err *e)
     if (!test_tasks_start(c->control->tests, &max, in->endpoint, json_text(c->arena, in->payload),
                           clock_mono_ms(), id, e))
         return false;
+    note_start(c, in, id);
     struct started_out out = {str_of(id)};
     return control_reply(c, 200, &started_shape, &out);
 }

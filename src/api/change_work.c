@@ -491,6 +491,7 @@ static bool audit(struct work *w, const struct config_change *list, struct err *
                    after = config_change_side(w->a, one, one->after);
         struct audit_row row = {.at_ms = clock_wall_ms(),
                                 .actor_kind = STR("shell"),
+                                .actor = c->row ? STR_NONE : audit_shell_user(w->a),
                                 .kind = str_of(one->kind),
                                 .object = one->name,
                                 .outcome = STR("ok"),

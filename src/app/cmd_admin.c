@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "domain/audit.h"
 #include "gate/peer.h"
-#include <pwd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -35,12 +34,9 @@ static int close_shell(struct shell *s, bool ok, bool tells_server, const struct
 /* Who did it: the user of the system. Inside the caller's transaction. */
 static bool note(struct shell *s, const char *kind, struct str object, struct err *e)
 {
-    char room[4096];
-    struct passwd entry, *user = NULL;
-    (void)getpwuid_r(getuid(), &entry, room, sizeof room, &user);
     struct audit_row row = {.at_ms = clock_wall_ms(),
                             .actor_kind = STR("shell"),
-                            .actor = str_of(user ? user->pw_name : "unknown"),
+                            .actor = audit_shell_user(s->snap->arena),
                             .kind = str_of(kind),
                             .object = object,
                             .outcome = STR("ok")};

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/decimal.h"
 #include "base/file.h"
+#include "domain/audit.h"
 #include "domain/price_list.h"
 #include "meter/ledger_check.h"
 
@@ -56,6 +57,21 @@ int cmd_price_list(struct cli *c)
     return 0;
 }
 
+/* As the API notes it. */
+static bool note_import(struct cli *c, struct db *db, const struct price_rows *rows, int64_t added,
+                        struct err *e)
+{
+    struct audit_row row = {.at_ms = clock_wall_ms(),
+                            .actor_kind = STR("shell"),
+                            .actor = audit_shell_user(c->arena),
+                            .kind = STR("prices"),
+                            .object = str_of(rows->format),
+                            .outcome = STR("ok"),
+                            .after = str_fmt(c->arena, "{\"rows\":%zu,\"added\":%lld}", rows->n,
+                                             (long long)added)};
+    return audit_append(db, &row, e);
+}
+
 int cmd_price_import(struct cli *c)
 {
     static struct config_sources s;
@@ -74,7 +90,7 @@ int cmd_price_import(struct cli *c)
         return cli_fail(&e);
     struct db *db = cli_store(c, &s, &e);
     bool ok = db && db_begin(db, &e) && price_store_put(db, &rows, clock_wall_ms(), &added, &e) &&
-              db_commit(db, &e);
+              note_import(c, db, &rows, added, &e) && db_commit(db, &e);
     db_close(db);
     state_close(&s);
     if (!ok)

@@ -4,6 +4,8 @@
 #include "base/codec.h"
 #include "base/secret.h"
 #include "json/json.h"
+#include <pwd.h>
+#include <unistd.h>
 
 #define COLUMNS                                                                         \
     "id, at_ms, actor_kind, actor_id, actor, address, request_id, method, path, kind, " \
@@ -161,6 +163,14 @@ bool audit_append_alone(struct db *db, struct audit_row *row, struct err *e)
         return db_commit(db, e);
     db_rollback(db);
     return false;
+}
+
+struct str audit_shell_user(struct arena *a)
+{
+    char room[4096];
+    struct passwd entry, *user = NULL;
+    (void)getpwuid_r(getuid(), &entry, room, sizeof room, &user);
+    return user ? str_dup(a, str_of(user->pw_name)) : str_fmt(a, "%u", (unsigned)getuid());
 }
 
 /* ---- reading ---- */

@@ -22,6 +22,9 @@ bool audit_append(struct db *db, struct audit_row *row, struct err *e) MUST_USE;
 /* The same in a transaction of its own. */
 bool audit_append_alone(struct db *db, struct audit_row *row, struct err *e) MUST_USE;
 
+/* Who is at the shell: the name of the system's user, else their number. */
+struct str audit_shell_user(struct arena *a);
+
 struct audit_filter {
     struct str actor, kind, object, outcome, address; /* exact; empty: any */
     int64_t since_ms, until_ms; /* 0: open */

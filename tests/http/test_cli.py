@@ -1,6 +1,7 @@
 """The command line: what newcomers type, and that a running server follows."""
 import json
 import os
+import pwd
 import re
 import select
 import subprocess
@@ -198,8 +199,12 @@ def test_the_shell_changes_what_stands_in_the_file_by_the_rules_of_all(cli):
     history = json.loads(cli.ok("config", "history", "--json"))
     assert {v["actor"] for v in history} == {"shell", "file"}
     assert "provider oa" in history[0]["what"]
+    (cli.folder / "list.json").write_text(json.dumps({"prices": {"openai/gpt-x": {"input": 1, "output": 2}}}))
+    cli.ok("price", "import", "list.json")
     audit = [json.loads(line) for line in cli.ok("audit", "list", "--json").splitlines()]
-    assert {"provider", "model", "key", "setting"} <= {row["kind"] for row in audit}
+    assert {"provider", "model", "key", "setting", "prices"} <= {row["kind"] for row in audit}
+    assert {row["actor"] for row in audit if row["actor_kind"] == "shell"} == {pwd.getpwuid(os.getuid()).pw_name}
+    assert [row["after"] for row in audit if row["kind"] == "prices"] == [{"rows": 1, "added": 1}]
     assert key not in json.dumps(audit) and "SERVER_ONLY" not in json.dumps([row.get("after") for row in audit if row["kind"] == "key"])
     cli.ok("audit", "verify")
     cli.ok("config", "rollback", str(history[-1]["id"]))

@@ -344,7 +344,8 @@ def test_a_limit_that_changes_is_known_to_those_who_wait(start_sluice, upstream,
             up.served(i + 1) if i < 2 else up.wait(i - 1)
         assert admin(up.s, "PATCH", "/sluice/v1/providers/b", {"limits": change}).status_code == 200
         up.served(4)
-        assert up.order() == ["0", "1", "2", "3"] and [r.path[1] for r in upstream.requests] == ["a", "b", "b", "b"]
+        # two go at once, on connections of their own: either may come first
+        assert up.order()[:2] == ["0", "1"] and sorted(up.order()) == ["0", "1", "2", "3"] and [r.path[1] for r in upstream.requests] == ["a", "b", "b", "b"]
         for gate in range(4):
             up.let_go(gate)
         assert [a.result().status_code for a in asked] == [200] * 4

@@ -43,6 +43,8 @@ def test_every_format(admin, client, path, payload):
     got = settled(admin, task)
     assert set(got) == {"status", "status_code", "body"} and (got["status"], got["status_code"]) == ("done", 200), got
     assert HELLO.splitlines()[0] in str(got["body"])
+    noted = admin.get("/sluice/v1/audit?kind=test&limit=1").json()["data"][0]
+    assert noted["object"] == payload.get("model", "") and noted["after"] == {"endpoint": path, "task_id": task.rsplit("/", 1)[1]}, noted
 
 
 def test_states(admin, upstream):
