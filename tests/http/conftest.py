@@ -153,8 +153,9 @@ def llama_noise():
 
 
 # Files of few tests that take long: first, so that nobody waits for them at the end.
-LONG = ("test_injection_strings", "test_dashboard_scale", "test_dashboard_lists", "test_faults", "test_dashboard_looks", "test_dashboard_safe", "test_parallel", "test_dashboard_around",
-        "test_dashboard_work", "test_dashboard_flows", "test_dashboard_pages")
+# Browsers want a processor of their own: between two of their files stands one that mostly waits.
+LONG = ("test_injection_strings", "test_dashboard_work", "test_faults", "test_dashboard_safe", "test_access", "test_dashboard_pages", "test_export", "test_dashboard_around",
+        "test_injection", "test_dashboard_scale", "test_rosetta_tests", "test_dashboard_lists", "test_cli", "test_dashboard_flows", "test_parallel", "test_dashboard_looks")
 
 
 def pytest_collection_modifyitems(items):
