@@ -489,18 +489,14 @@ static bool audit(struct work *w, const struct config_change *list, struct err *
     for (const struct config_change *one = list; one; one = one->next) {
         struct str before = config_change_side(w->a, one, one->before),
                    after = config_change_side(w->a, one, one->after);
-        struct audit_row row = {.at_ms = clock_wall_ms(),
-                                .actor_kind = STR("shell"),
-                                .actor = c->row ? STR_NONE : audit_shell_user(w->a),
-                                .kind = str_of(one->kind),
-                                .object = one->name,
-                                .outcome = STR("ok"),
-                                .before = before,
-                                .after = after};
-        if (c->row)
+        if (c->row) {
             control_audit(c, one->kind, one->name, before, after);
-        else
-            ok = ok && audit_append(w->db, &row, e);
+            continue;
+        }
+        struct audit_row row = audit_of_shell(w->a, clock_wall_ms(), one->kind, one->name);
+        row.before = before;
+        row.after = after;
+        ok = ok && audit_append(w->db, &row, e);
     }
     return ok &&
            (!c->row || control_audit_write(c, w->db, c->row->status ? c->row->status : 200, e));

@@ -267,7 +267,7 @@ bool prices_put(struct control_call *c, const struct price_rows *rows, int64_t *
         return false;
     }
     control_audit(c, "prices", str_of(rows->format), STR_NONE,
-                  str_fmt(c->arena, "{\"rows\":%zu,\"added\":%lld}", rows->n, (long long)*added));
+                  price_rows_told(c->arena, rows, *added));
     return db_commit(db, e) && control_changed(c, e);
 }
 

@@ -34,12 +34,7 @@ static int close_shell(struct shell *s, bool ok, bool tells_server, const struct
 /* Who did it: the user of the system. Inside the caller's transaction. */
 static bool note(struct shell *s, const char *kind, struct str object, struct err *e)
 {
-    struct audit_row row = {.at_ms = clock_wall_ms(),
-                            .actor_kind = STR("shell"),
-                            .actor = audit_shell_user(s->snap->arena),
-                            .kind = str_of(kind),
-                            .object = object,
-                            .outcome = STR("ok")};
+    struct audit_row row = audit_of_shell(s->snap->arena, clock_wall_ms(), kind, object);
     return audit_append(s->db, &row, e);
 }
 

@@ -61,14 +61,9 @@ int cmd_price_list(struct cli *c)
 static bool note_import(struct cli *c, struct db *db, const struct price_rows *rows, int64_t added,
                         struct err *e)
 {
-    struct audit_row row = {
-        .at_ms = clock_wall_ms(),
-        .actor_kind = STR("shell"),
-        .actor = audit_shell_user(c->arena),
-        .kind = STR("prices"),
-        .object = str_of(rows->format),
-        .outcome = STR("ok"),
-        .after = str_fmt(c->arena, "{\"rows\":%zu,\"added\":%lld}", rows->n, (long long)added)};
+    struct audit_row row = audit_of_shell(c->arena, clock_wall_ms(), "prices",
+                                          str_of(rows->format));
+    row.after = price_rows_told(c->arena, rows, added);
     return audit_append(db, &row, e);
 }
 

@@ -165,12 +165,19 @@ bool audit_append_alone(struct db *db, struct audit_row *row, struct err *e)
     return false;
 }
 
-struct str audit_shell_user(struct arena *a)
+struct audit_row audit_of_shell(struct arena *a, int64_t now_ms, const char *kind,
+                                struct str object)
 {
     char room[4096];
     struct passwd entry, *user = NULL;
     (void)getpwuid_r(getuid(), &entry, room, sizeof room, &user);
-    return user ? str_dup(a, str_of(user->pw_name)) : str_fmt(a, "%u", (unsigned)getuid());
+    return (struct audit_row){.at_ms = now_ms,
+                              .actor_kind = STR("shell"),
+                              .actor = user ? str_dup(a, str_of(user->pw_name))
+                                            : str_fmt(a, "%u", (unsigned)getuid()),
+                              .kind = str_of(kind),
+                              .object = object,
+                              .outcome = STR("ok")};
 }
 
 /* ---- reading ---- */

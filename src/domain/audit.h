@@ -22,8 +22,8 @@ bool audit_append(struct db *db, struct audit_row *row, struct err *e) MUST_USE;
 /* The same in a transaction of its own. */
 bool audit_append_alone(struct db *db, struct audit_row *row, struct err *e) MUST_USE;
 
-/* Who is at the shell: the name of the system's user, else their number. */
-struct str audit_shell_user(struct arena *a);
+/* Of what was done at the shell, by whoever is there: the name of the system's user, else their number. In the arena. */
+struct audit_row audit_of_shell(struct arena *a, int64_t now_ms, const char *kind, struct str object);
 
 struct audit_filter {
     struct str actor, kind, object, outcome, address; /* exact; empty: any */

@@ -612,6 +612,11 @@ bool price_store_put(struct db *db, const struct price_rows *rows, int64_t now_m
     return ok;
 }
 
+struct str price_rows_told(struct arena *a, const struct price_rows *rows, int64_t added)
+{
+    return str_fmt(a, "{\"rows\":%zu,\"added\":%lld}", rows->n, (long long)added);
+}
+
 bool price_store_drop(struct db *db, enum price_source source, struct str provider,
                       int64_t *dropped, struct err *e)
 {

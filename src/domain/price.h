@@ -104,6 +104,8 @@ size_t price_book_rows(const struct price_book *b, struct arena *a, const struct
 bool price_store_each(struct db *db, struct arena *a, void (*each)(void *arg, struct price *p), void *arg, struct err *e) MUST_USE;
 /* Puts rows beside the older ones of the same model. *added: how many differ from what was there. In the caller's transaction. */
 bool price_store_put(struct db *db, const struct price_rows *rows, int64_t now_ms, int64_t *added, struct err *e) MUST_USE;
+/* What the audit log says of them. */
+struct str price_rows_told(struct arena *a, const struct price_rows *rows, int64_t added);
 /* Takes out the rows of a source; of one provider where it is not empty. */
 bool price_store_drop(struct db *db, enum price_source source, struct str provider, int64_t *dropped, struct err *e) MUST_USE;
 /* What was read in for a provider follows its name; what is there under the new one already stays. */
