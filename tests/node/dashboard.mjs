@@ -385,6 +385,7 @@ const flows = {
       ['add a chain', 'Add a chain Action', 'Add a chain'], ['set a price', 'Set a price Action', 'Set a price'], ['read a list', 'Read a list in Action', 'Read a list in'], ['add an op', 'Add an operator Action', 'Add an operator'], ['add a prov', 'Add a provider Action', 'Add a provider']]) {
       await find(text, option);
       await page.getByRole('dialog', { name: seen, exact: true }).waitFor();
+      await page.waitForFunction(() => document.activeElement?.closest('[role=dialog]')); // it has taken the focus, so it listens
       await page.keyboard.press('Escape');
       await dialog.waitFor({ state: 'detached' });
     }
@@ -414,6 +415,7 @@ const flows = {
         urls = [...text.matchAll(/curl '([^']+)'/g)].map((m) => m[1]);
         return text.includes('curl ') && (!path || urls.some((u) => path.test(u) && asked.has(u)));
       });
+      await page.evaluate(() => document.activeElement.blur()); // wherever the focus is
       await page.keyboard.press('Escape');
       await told.waitFor({ state: 'detached' });
     }

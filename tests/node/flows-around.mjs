@@ -257,6 +257,7 @@ export async function kept({ page }) {
   await until(async () => (await meter.getAttribute('aria-valuenow')) === '75');
   await page.getByRole('row').filter({ hasText: 'Bounded' }).click(); // to where it is set
   await page.getByRole('dialog', { name: 'Bounded' }).waitFor();
+  await page.waitForFunction(() => document.activeElement?.closest('[role=dialog]'));
   await page.keyboard.press('Escape');
 
   await visit(page, 'Requests');

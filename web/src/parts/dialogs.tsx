@@ -7,6 +7,7 @@ import { type Call, callsWith } from '../api/calls';
 import { apiUrl } from '../api/client';
 import { useWords } from '../i18n';
 import { Tag } from './edited';
+import { useEscape } from './focus';
 import { ApiButton, Failure } from './pieces';
 
 export function curl(call: Call): string {
@@ -22,11 +23,12 @@ export default function ApiCalls({ calls, onClose }: { calls: Call[]; onClose: (
   const words = useWords();
   const [, look] = useReducer((n: number) => n + 1, 0); // what is asked meanwhile
   useInterval(look, 1_000, { autoInvoke: true });
+  useEscape(onClose);
   const all = callsWith(calls);
   const isRead = (c: Call) => c.method === 'GET' || /\/(explain|check)$/.test(c.path);
   const groups = [{ title: words.apiReads, calls: all.filter(isRead) }, { title: words.apiChanges, calls: all.filter((c) => !isRead(c)) }].filter((g) => g.calls.length > 0);
   return (
-    <Popover opened onChange={(opened) => { if (!opened) onClose(); }} position="bottom-end" width={520} withArrow shadow="md" trapFocus returnFocus>
+    <Popover opened onChange={(opened) => { if (!opened) onClose(); }} position="bottom-end" width={520} withArrow shadow="md" trapFocus returnFocus closeOnEscape={false}>
       <Popover.Target><ApiButton isOpen onClick={onClose} /></Popover.Target>
       <Popover.Dropdown maw="94vw" mah="70vh" style={{ overflowY: 'auto' }} tabIndex={0} aria-label={words.apiHint}>
         <Stack gap="xs">{groups.map((g) => <Fragment key={g.title}><Text size="xs" fw={600}>{g.title}</Text>{g.calls.map((c) => <Snippet key={c.method + c.path} text={curl(c)} />)}</Fragment>)}</Stack>

@@ -1,5 +1,5 @@
 // Where the focus goes when what was opened above a page is closed: back to what opened it, or else to what had it last in the page itself.
-import { useEffect, useRef } from 'react';
+import { useEffect, useLayoutEffect, useRef } from 'react';
 
 const above = '[role=dialog], [role=menu], [role=listbox]';
 let last: HTMLElement | null = null; // in the page itself
@@ -27,4 +27,13 @@ export function useFocusBack(isOpen: boolean): void {
       setTimeout(() => giveFocusBack(to));
     };
   }, [isOpen]);
+}
+
+/** Escape closes it, wherever the focus is: a library that listens on what it opened is deaf until the focus has moved there, and again when what had it is drawn anew. From the moment it is seen. */
+export function useEscape(onClose: () => void): void {
+  useLayoutEffect(() => {
+    const hear = (e: KeyboardEvent) => { if (e.key === 'Escape' && !e.isComposing) onClose(); };
+    window.addEventListener('keydown', hear, { capture: true });
+    return () => window.removeEventListener('keydown', hear, { capture: true });
+  }, [onClose]);
 }
