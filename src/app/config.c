@@ -809,7 +809,8 @@ static struct target target_at(struct loader *l, const struct model *m, const st
                            .weight = json_get_int(more, "weight", u->weight),
                            .priority = json_get_int(more, "priority", u->priority),
                            .price_nanousd = json_get_int(more, "price_nanousd", -1),
-                           .prices = snapshot_prices(l->s, l->a, u, model)};
+                           .prices = snapshot_prices(l->s, l->a, u, model),
+                           .quirks = upstream_model_quirks(u, model)};
 }
 
 static void add_target(struct loader *l, struct model *m, size_t *room, struct str provider,
@@ -1536,8 +1537,12 @@ static void add_echo_model(struct loader *l)
                         .max_output_tokens = -1,
                         .context_tokens = -1,
                         .capabilities = CAP_TEXT | CAP_TOOLS | CAP_REASONING | CAP_EMBEDDING};
-    m->targets[m->n_targets++] = (struct target){
-        .upstream = u, .model = STR("echo"), .served = m, .weight = 1, .price_nanousd = -1};
+    m->targets[m->n_targets++] = (struct target){.upstream = u,
+                                                 .model = STR("echo"),
+                                                 .served = m,
+                                                 .weight = 1,
+                                                 .price_nanousd = -1,
+                                                 .quirks = upstream_model_quirks(u, STR("echo"))};
     m->targets[0].prices = snapshot_prices(l->s, l->a, u, STR("echo"));
     add_model(l, m);
 }

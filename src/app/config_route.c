@@ -151,7 +151,8 @@ static const struct target *at_provider(struct router_builder *b, const struct m
                          .weight = u->weight,
                          .priority = u->priority,
                          .price_nanousd = -1,
-                         .prices = snapshot_prices(b->s, b->a, u, model)};
+                         .prices = snapshot_prices(b->s, b->a, u, model),
+                         .quirks = upstream_model_quirks(u, model)};
     return t;
 }
 

@@ -97,6 +97,7 @@ struct target {
     int64_t weight, priority;
     int64_t price_nanousd;      /* as of members */
     const struct price *const *prices; /* price_at() of domain/price.h says which holds; NULL: unknown */
+    uint32_t quirks;            /* enum wire_quirk of its upstream and model: upstream_model_quirks() */
     uint64_t lane;              /* names upstream and model in live state: route/lane.h. 0: not worked out yet */
 };
 struct member {

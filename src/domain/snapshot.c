@@ -207,6 +207,12 @@ static void write_lines(struct snapshot *s, struct upstream *u)
     }
 }
 
+uint32_t upstream_model_quirks(const struct upstream *u, struct str model)
+{
+    return provider_quirks_edited(provider_model_quirks(u->kind, u->kind->quirks, model),
+                                  u->quirk_edit);
+}
+
 /* Also those that held until lately: a request is priced by the moment of its admission, and may be read and wait before its targets are found. */
 #define LATELY_MS 3600000
 
@@ -432,7 +438,8 @@ static const struct model *of_pool(const struct snapshot *s, struct arena *a, st
             .weight = p->upstreams[i]->weight,
             .priority = p->upstreams[i]->priority,
             .price_nanousd = -1,
-            .prices = snapshot_prices(s, a, p->upstreams[i], str_skip(name, slash + 1))};
+            .prices = snapshot_prices(s, a, p->upstreams[i], str_skip(name, slash + 1)),
+            .quirks = upstream_model_quirks(p->upstreams[i], str_skip(name, slash + 1))};
     if (p->n > 1)
         made->group = combo_of_targets(a, made, &s->settings);
     return made;
@@ -525,6 +532,7 @@ const struct model *snapshot_of_provider(const struct snapshot *s, struct arena 
     made->targets[0] = (struct target){
         .upstream = u, .model = str_skip(name, slash + 1), .weight = 1, .price_nanousd = -1};
     made->targets[0].prices = snapshot_prices(s, a, u, made->targets[0].model);
+    made->targets[0].quirks = upstream_model_quirks(u, made->targets[0].model);
     return made;
 }
 

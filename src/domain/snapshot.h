@@ -251,6 +251,8 @@ const struct model *snapshot_of_provider(const struct snapshot *s, struct arena 
 const struct model *snapshot_of_vendor(const struct snapshot *s, struct arena *a, struct str name, const char *kinds[PROVIDER_MAKERS], size_t *count);
 void combo_defaults(struct combo *c, const struct settings *set); /* what is below 0 as the settings say */
 struct combo *combo_of_targets(struct arena *a, const struct model *m, const struct settings *set); /* what there is to choose from */
+/* enum wire_quirk of one of its models: what its kind says of it, and the operator knows better. */
+uint32_t upstream_model_quirks(const struct upstream *u, struct str model);
 /* What a model of an upstream costs, as target.prices has it; made in the arena. */
 const struct price *const *snapshot_prices(const struct snapshot *s, struct arena *a, const struct upstream *u, struct str model);
 /* What it cost at that moment, also long ago; NULL: unknown. */

@@ -525,9 +525,12 @@ struct member_args {
 static void note_member(const struct member_args *m, const byte *text, const struct json_span *span)
 {
     byte first = text[span->key_at];
-    if (!(m->firsts >> first % 32 & 1) && span->key_n && first != '\\' && first < 0x80)
+    bool is_plain = span->key_n && first != '\\' && first < 0x80;
+    if (is_plain && !(m->firsts >> first % 32 & 1))
         return;
     for (size_t i = 0; i < m->n_want; i++) {
+        if (is_plain && ((first ^ (byte)m->want[i].key[0]) & 0x1f))
+            continue;
         enum key_fit fit = key_fits(text + span->key_at, span->key_n, m->want[i].key);
         if (fit != KEY_SAME) {
             m->want[i].alike += fit == KEY_ALIKE;

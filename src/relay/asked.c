@@ -332,10 +332,11 @@ static int64_t media_parts(struct str body)
         STR_INIT("\"fileData\""),  STR_INIT("\"file_data\""),   STR_INIT("\"inlineData\""),
         STR_INIT("\"images\""),    STR_INIT("\"inline_data\"")};
     int64_t n = 0;
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        struct str rest = body;
-        for (size_t at; (at = find_bytes(rest, words[i])) < rest.n; n++)
-            rest = str_skip(rest, at + words[i].n);
+    for (size_t at; (at = find_quoted(body, "fid")) < body.n;) {
+        body = str_skip(body, at);
+        for (size_t i = 0; i < ARRAY_LEN(words); i++)
+            n += body.n > 2 && body.p[2] == words[i].p[2] && str_starts(body, words[i]);
+        body = str_skip(body, 2);
     }
     return n;
 }

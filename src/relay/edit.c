@@ -287,13 +287,6 @@ static bool strip_fields(struct relay *rl, const char *const *strip, bool is_los
     return true;
 }
 
-static uint32_t quirks_of(const struct target *t)
-{
-    const struct upstream *u = t->upstream;
-    return provider_quirks_edited(provider_model_quirks(u->kind, u->kind->quirks, t->model),
-                                  u->quirk_edit);
-}
-
 static size_t count_of(struct str text, struct str what)
 {
     size_t n = 0;
@@ -317,7 +310,7 @@ bool edit_rewrites(const struct relay *rl, const struct target *t)
         {QUIRK_NO_FILES, {STR_INIT("\"file\""), STR_INIT("\"file\"")}},
         {QUIRK_SCHEMA_INLINE_REFS, {STR_INIT("\"$ref\""), STR_INIT("\"$defs\"")}},
     };
-    uint32_t quirks = quirks_of(t);
+    uint32_t quirks = t->quirks;
     if (rl->up != WIRE_CHAT || rl->spec->op != OP_CHAT)
         return false;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -362,7 +355,7 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
     struct str body = rl->body;
     struct splices s = {.arena = a, .cap = ARRAY_LEN(s.few)};
     bool is_chat = rl->up == WIRE_CHAT;
-    uint32_t quirks = is_chat ? quirks_of(t) : u->quirks;
+    uint32_t quirks = is_chat ? t->quirks : u->quirks;
     bool is_path_model = rl->path_model.n > 0;
     bool changes_model = !is_path_model && (rl->is_extended || !str_eq(t->model, rl->model));
     bool has_quirks = is_chat && ((quirks & EDITED_QUIRKS) || !(quirks & QUIRK_DEVELOPER_ROLE));

@@ -1033,9 +1033,7 @@ void relay_ready_ctx(struct relay *rl)
     c->is_continuation = responses_is_continuation(rl);
     c->client = rl->spec->client;
     c->upstream = rl->up;
-    c->quirks = provider_quirks_edited(
-        provider_model_quirks(t->upstream->kind, t->upstream->kind->quirks, t->model),
-        t->upstream->quirk_edit);
+    c->quirks = t->quirks;
     c->strip = t->upstream->strip;
     c->upstream_model = t->model;
     c->shown_model = m && m->show_alias ? rl->model : STR_NONE;

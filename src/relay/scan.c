@@ -68,6 +68,29 @@ size_t find_bytes(struct str hay, struct str needle)
     return hay.n;
 }
 
+size_t find_quoted(struct str hay, const char firsts[4])
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), x = _mm_set1_epi8(firsts[0]),
+                  y = _mm_set1_epi8(firsts[1]), z = _mm_set1_epi8(firsts[2]);
+    for (; i + 17 <= hay.n; i += 16) {
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(hay.p + i));
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(hay.p + i + 1));
+        __m128i begins = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(b, x), _mm_cmpeq_epi8(b, y)),
+                                      _mm_cmpeq_epi8(b, z));
+        int mask = _mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(a, quote), begins));
+        if (mask)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
+    }
+#endif
+    for (; i + 2 <= hay.n; i++)
+        if (hay.p[i] == '"' &&
+            (hay.p[i + 1] == firsts[0] || hay.p[i + 1] == firsts[1] || hay.p[i + 1] == firsts[2]))
+            return i;
+    return hay.n;
+}
+
 /* ---- pictures ---- */
 
 static struct str after_space(struct str s)

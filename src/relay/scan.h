@@ -54,4 +54,6 @@ void stream_scan_end(struct stream_scan *s, void (*forward)(void *arg, struct st
 bool tells_error(struct str json); /* "error" stands in it, not as the name of null */
 /* First position of needle (2..16 bytes) in hay; hay.n when absent. Some 8 GB/s. */
 size_t find_bytes(struct str hay, struct str needle);
+/* First position of a quote that one of the three letters follows; hay.n: there is none. */
+size_t find_quoted(struct str hay, const char firsts[4]);
 #endif

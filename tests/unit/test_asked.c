@@ -98,6 +98,27 @@ START_TEST(no_text_is_denser_than_what_is_held_for)
 }
 END_TEST
 
+/* Wherever they stand in a body, and however it ends. */
+START_TEST(every_part_that_is_no_text_is_counted)
+{
+    static const char *const names[] = {"image_url",  "input_image", "input_file", "file",
+                                        "image",      "document",    "fileData",   "file_data",
+                                        "inlineData", "images",      "inline_data"};
+    char body[256];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        for (int before = 0; before < 40; before++)
+            for (int behind = 0; behind < 20; behind++) {
+                int n = snprintf(body, sizeof body, "%.*s\"%s\"%.*s\"%s\"", before,
+                                 "\"input\",\"fil\",\"ima\",\"d\",i,\\\"imag\\\",\"i", names[i],
+                                 behind, ",\"integer\",\"Image\",\"f", names[i]);
+                int64_t all = asked_input_most(str_n(body, (size_t)n), 1);
+                ck_assert_msg(all >= 2 * 4096 && all < 3 * 4096, "%s: %lld", body, (long long)all);
+                all = asked_input_most(str_n(body, (size_t)n - 1), 1);
+                ck_assert_msg(all >= 4096 && all < 2 * 4096, "%s: %lld", body, (long long)all);
+            }
+}
+END_TEST
+
 /* Single quotes stand for double ones. */
 static struct str text_of(const char *text, char *to)
 {
@@ -245,6 +266,7 @@ START_TEST(only_what_bounds_a_search_bounds_it)
 }
 END_TEST
 
-UNIT_MAIN("asked", no_text_is_denser_than_what_is_held_for, input_is_counted_as_letter_by_letter,
-          runs_at_the_edges, what_is_allowed_is_read_as_upstreams_read_it,
-          context_that_the_upstream_keeps_is_seen, only_what_bounds_a_search_bounds_it)
+UNIT_MAIN("asked", every_part_that_is_no_text_is_counted, no_text_is_denser_than_what_is_held_for,
+          input_is_counted_as_letter_by_letter, runs_at_the_edges,
+          what_is_allowed_is_read_as_upstreams_read_it, context_that_the_upstream_keeps_is_seen,
+          only_what_bounds_a_search_bounds_it)
