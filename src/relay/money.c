@@ -434,9 +434,10 @@ static enum money_end end_of(const struct relay *rl, const struct usage_record *
     return u->status >= 400 || u->status == 0 ? MONEY_FAILED : MONEY_DONE;
 }
 
+/* As it was sent: decoded, with what was put before it. How few bytes it came in says nothing of its tokens. */
 static int64_t prompt_bytes(const struct relay *rl)
 {
-    return rl->r->content_length > 0 ? rl->r->content_length : (int64_t)rl->r->bytes_in;
+    return (int64_t)(rl->body.n ? rl->body.n : rl->prompt_bytes);
 }
 
 static int64_t prompt_tokens(const struct relay *rl)

@@ -318,6 +318,7 @@ void relay_forget_request(struct relay *rl)
     rl->root = NULL;
     rl->ir = NULL;
     if (!rl->kept) {
+        rl->prompt_bytes = rl->body.n;
         rl->body = STR_NONE;
         http_req_drop_body(rl->r);
         rl->received_bytes = 0;

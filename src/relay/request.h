@@ -50,6 +50,7 @@ struct relay {
     /* the request */
     struct buf chunks;               /* a chunked body as it came */
     struct str body;                 /* decoded, expanded */
+    size_t prompt_bytes;             /* of it, once it was let go */
     bool is_body_copied;             /* body_arena holds it */
     struct json_want model_want;
     struct json_want *responses_want; /* of a Responses request: RESPONSES_WANTS of them */

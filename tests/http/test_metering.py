@@ -1,9 +1,11 @@
 """What replies report of their usage, and what is estimated of them where they do not."""
+import gzip
 import json
+import zlib
 
 import pytest
-from gateway import KEY
-from test_money import CHAT, ask, lines, money_config, start  # noqa: F401 (a fixture)
+from gateway import KEY, read_all, wait_for
+from test_money import CHAT, ask, budget, lines, money_config, quiet, start  # noqa: F401 (a fixture)
 from upstream import http, stream
 
 PRICE = {"input": 3, "output": 15}
@@ -180,3 +182,38 @@ def test_a_transcript_that_comes_in_pieces_tells_its_usage(start, scripted):  # 
         line = lines(s, n + 1)[0]
         assert (line["usage_quality"], line["input_tokens"], line["audio_in_tokens"], line["output_tokens"]) == ("reported", 200, 800, 50), line
         assert line["cost_nanousd"] == 200 * 3000 + 800 * 6000 + 50 * 15000
+
+
+CODINGS = {"identity": lambda b: b, "gzip": gzip.compress, "deflate": zlib.compress, "chunked": lambda b: b}
+ESTIMATED = [("without usage", CHAT, {"messages": [{"role": "user", "content": "word " * 4000}], "max_tokens": 10}),
+             ("left", CHAT, {"messages": [{"role": "user", "content": "word " * 4000}], "max_tokens": 10}),
+             ("without usage", CHAT, {"messages": [{"role": "user", "content": "word " * 4000}], "max_tokens": 10, "stream": True}),
+             ("speech", "/v1/audio/speech", {"input": "The quick brown fox. " * 200, "voice": "alloy"})]
+
+
+@pytest.mark.parametrize("how, path, body", ESTIMATED)
+def test_how_a_request_is_packed_makes_it_no_cheaper(start, scripted, how, path, body):  # noqa: F811
+    """Where nobody reports its usage, it is estimated by what was sent, not by what came over the wire."""
+    s = start(money_config(scripted, PRICES, {"b": {"scope": "all", "limit_usd": 100, "period": "ever"}}))
+    plain, costs = json.dumps({"model": "to-chat", **body}).encode(), []
+    frames = [chunk({"role": "assistant", "content": "hi"}), chunk({}, finish="stop"), b"data: [DONE]\n\n"]
+    for n, (coding, pack) in enumerate(CODINGS.items()):
+        scripted.play({"left": quiet, "speech": http(200, b"ID3" * 3000, "audio/mpeg")}.get(how) or
+                      (stream(frames) if body.get("stream") else http(200, completion("null"))))
+        packed, seen = pack(plain), len(scripted.requests)
+        assert len(packed) < len(plain) // 20 or packed == plain
+        head = "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Type: application/json\r\n" % (path, KEY)
+        with s.connect() as c:
+            if coding == "chunked":
+                c.sendall((head + "Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(packed)).encode() + packed + b"\r\n0\r\n\r\n")
+            else:
+                c.sendall((head + "Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(packed))).encode() + packed)
+            scripted.wait(seen + 1)
+            if how != "left":
+                assert read_all(c).startswith(b"HTTP/1.1 200")
+        line = lines(s, n + 1)[0]
+        assert line["usage_quality"] == "estimated" and line["ended"] == ("left_early" if how == "left" else "done"), line
+        costs.append((line["input_tokens"], line["output_tokens"], line["audio_out_tokens"], line["cost_nanousd"]))
+    assert len(set(costs)) == 1 and costs[0][0] >= len(plain) // 4 and costs[0][3] > 0, costs
+    paid = wait_for(lambda: (lambda b: b["held_nanousd"] == 0 and b["spent_nanousd"])(budget(s)), "settled")
+    assert paid == 4 * costs[0][3]
