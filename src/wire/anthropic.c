@@ -1197,7 +1197,7 @@ static void write_sampling(struct wire_ctx *c, struct jw *w, const struct ir_req
                            bool is_thinking)
 {
     bool is_foreign = r->origin != WIRE_ANTHROPIC, has_temperature = false;
-    if (r->temperature && !wire_strips(c, "temperature")) {
+    if (r->temperature && wire_takes(c, "temperature")) {
         if (is_thinking && !number_is(r->temperature, 1)) {
             wire_drop(c, "thinking allows only 1", "temperature");
         } else if (number_above(r->temperature, 1)) {
@@ -1209,7 +1209,7 @@ static void write_sampling(struct wire_ctx *c, struct jw *w, const struct ir_req
             has_temperature = true;
         }
     }
-    if (r->top_p && !wire_strips(c, "top_p")) {
+    if (r->top_p && wire_takes(c, "top_p")) {
         if (is_thinking && !number_above(r->top_p, 0.9499999))
             wire_drop(c, "thinking allows only 0.95 to 1", "top_p");
         else if (has_temperature && is_foreign)
@@ -1217,7 +1217,7 @@ static void write_sampling(struct wire_ctx *c, struct jw *w, const struct ir_req
         else
             jw_kv_val(w, "top_p", r->top_p);
     }
-    if (r->top_k && !wire_strips(c, "top_k")) {
+    if (r->top_k && wire_takes(c, "top_k")) {
         if (is_thinking)
             wire_drop(c, "thinking does not allow it", "top_k");
         else

@@ -52,6 +52,14 @@ bool wire_strips(const struct wire_ctx *c, const char *field)
     return false;
 }
 
+bool wire_takes(struct wire_ctx *c, const char *field)
+{
+    if (!wire_strips(c, field))
+        return true;
+    wire_drop(c, "refused by the upstream", "%s", field);
+    return false;
+}
+
 /* ---- tools ---- */
 struct str wire_tool_name(struct wire_ctx *c, struct str client_name)
 {

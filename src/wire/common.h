@@ -13,6 +13,7 @@ struct str wire_model_shown(const struct wire_ctx *c, struct str upstream); /* c
 struct str wire_prefixed_id(struct wire_ctx *c, struct str id, const char *prefix);
 int64_t wire_created(const struct wire_ctx *c, int64_t created); /* Unix seconds; 0 gives ctx->now_ms */
 bool wire_strips(const struct wire_ctx *c, const char *field);   /* the upstream refuses this top-level field (or one it depends on) */
+bool wire_takes(struct wire_ctx *c, const char *field);          /* whether it can be sent; if not, the loss is noted */
 
 /* Images (and other media) still known only by http(s) URL, for targets that need the bytes. NULL ends the walk;
  * start with NULL. The caller may replace part->source by data. Walks tool results too. */

@@ -582,7 +582,7 @@ void openai_write_residue(struct wire_ctx *c, struct jw *w, yyjson_val *raw,
         bool is_known = false;
         for (const char *const *k = known; *k && !is_known; k++)
             is_known = str_eq(json_str(key), str_of(*k));
-        if (is_known || (json_str(key).n < 64 && wire_strips(c, str_z(c->arena, json_str(key)))))
+        if (is_known || (json_str(key).n < 64 && !wire_takes(c, str_z(c->arena, json_str(key)))))
             continue;
         jw_key_str(w, json_str(key));
         jw_val(w, value);

@@ -30,6 +30,7 @@ static const char *const known_members[] = {
     "metadata", "modalities", "audio", "store", NULL,
 };
 /* clang-format on */
+static const char refused[] = "refused by the upstream";
 
 /* ======================================================================== reading requests */
 
@@ -998,43 +999,42 @@ static void settle_allowed(const struct wire_ctx *c, struct ir_request *r)
 static void write_tools(struct wire_ctx *c, struct jw *w, struct ir_request *r)
 {
     settle_allowed(c, r);
-    if (!r->tools || wire_strips(c, "tools"))
+    if (!r->tools || !wire_takes(c, "tools"))
         return;
     jw_key(w, "tools");
     jw_array(w);
     for (const struct ir_tool *t = r->tools; t; t = t->next)
         write_tool(c, w, t);
     jw_array_end(w);
-    if (!wire_strips(c, "tool_choice"))
+    if (r->choice != IR_CHOICE_UNSET && wire_takes(c, "tool_choice"))
         write_choice(w, r);
-    if (r->has_disable_parallel && !(c->quirks & QUIRK_NO_PARALLEL_FIELD) &&
-        !wire_strips(c, "parallel_tool_calls"))
+    if (!r->has_disable_parallel)
+        return;
+    if (!(c->quirks & QUIRK_NO_PARALLEL_FIELD) && !wire_strips(c, "parallel_tool_calls"))
         jw_kv_bool(w, "parallel_tool_calls", !r->disable_parallel);
+    else if (r->disable_parallel) /* else it is what the upstream does anyhow */
+        wire_drop(c, refused, "parallel_tool_calls");
 }
 
 static void kv_number(struct wire_ctx *c, struct jw *w, const char *key, yyjson_val *v)
 {
-    if (!v)
-        return;
-    if (wire_strips(c, key))
-        wire_drop(c, "refused by the upstream", "%s", key);
-    else
+    if (v && wire_takes(c, key))
         jw_kv_val(w, key, v);
 }
 
-static void kv_str(struct wire_ctx *c, struct jw *w, const char *key, struct str v, bool is_taken)
+static void kv_str(struct wire_ctx *c, struct jw *w, const char *key, struct str v, bool is_home)
 {
     if (v.n == 0)
         return;
-    if (!is_taken || wire_strips(c, key))
-        wire_drop(c, "refused by the upstream", "%s", key);
-    else
+    if (!is_home)
+        wire_drop(c, refused, "%s", key);
+    else if (wire_takes(c, key))
         jw_kv_str(w, key, v);
 }
 
 static void write_stop(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
 {
-    if (r->stop.n == 0 || wire_strips(c, "stop"))
+    if (r->stop.n == 0 || !wire_takes(c, "stop"))
         return;
     jw_key(w, "stop");
     if (r->is_stop_string && r->stop.n == 1) {
@@ -1067,17 +1067,29 @@ static void write_reasoning_config(struct wire_ctx *c, struct jw *w, const struc
         return;
     if ((c->quirks & QUIRK_NO_REASONING_EFFORT) || wire_strips(c, "reasoning_effort")) {
         if (!(c->quirks & (QUIRK_THINKING_FIELD | QUIRK_REASONING_SPLIT)))
-            wire_drop(c, "refused by the upstream", "reasoning_effort");
+            wire_drop(c, refused, "reasoning_effort");
         return;
     }
     jw_kv_cstr(w, "reasoning_effort", effort);
+}
+
+static void write_logprobs(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
+{
+    bool is_wanted = r->has_logprobs ? r->logprobs : r->top_logprobs >= 0;
+    bool is_sent = (r->has_logprobs || r->top_logprobs >= 0) && !wire_strips(c, "logprobs");
+    if (is_sent)
+        jw_kv_bool(w, "logprobs", is_wanted);
+    else if (is_wanted && r->has_logprobs) /* elsewhere the number alone asks for them */
+        wire_drop(c, refused, "logprobs");
+    if (is_wanted && r->top_logprobs >= 0 && wire_takes(c, "top_logprobs"))
+        jw_kv_int(w, "top_logprobs", r->top_logprobs);
 }
 
 static void write_sampling(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
 {
     const char *limit = c->quirks & QUIRK_MAX_TOKENS_OLD ? "max_tokens" : "max_completion_tokens";
     bool has_top_k = c->quirks & QUIRK_TOP_K;
-    if (r->max_tokens >= 0 && !wire_strips(c, limit))
+    if (r->max_tokens >= 0 && wire_takes(c, limit))
         jw_kv_int(w, limit, r->max_tokens);
     kv_number(c, w, "temperature", r->temperature);
     kv_number(c, w, "top_p", r->top_p);
@@ -1094,14 +1106,9 @@ static void write_sampling(struct wire_ctx *c, struct jw *w, const struct ir_req
         if (r->min_p)
             wire_drop(c, "the format has no such field", "min_p");
     }
-    if (r->n > 0 && (r->n > 1 || r->origin == WIRE_CHAT) && !wire_strips(c, "n"))
+    if (r->n > 0 && (r->n > 1 || r->origin == WIRE_CHAT) && wire_takes(c, "n"))
         jw_kv_int(w, "n", r->n);
-    bool wants_logprobs = r->has_logprobs ? r->logprobs : r->top_logprobs >= 0;
-    if ((r->has_logprobs || r->top_logprobs >= 0) && !wire_strips(c, "logprobs")) {
-        jw_kv_bool(w, "logprobs", wants_logprobs);
-        if (r->top_logprobs >= 0 && wants_logprobs && !wire_strips(c, "top_logprobs"))
-            jw_kv_int(w, "top_logprobs", r->top_logprobs);
-    }
+    write_logprobs(c, w, r);
     write_stop(c, w, r);
 }
 
@@ -1109,7 +1116,7 @@ static void write_misc(struct wire_ctx *c, struct jw *w, const struct ir_request
 {
     bool is_home = is_openai(c) || r->origin == WIRE_CHAT;
     if (r->format != IR_FORMAT_UNSET && (r->format != IR_FORMAT_TEXT || r->origin == WIRE_CHAT) &&
-        !wire_strips(c, "response_format")) {
+        wire_takes(c, "response_format")) {
         jw_key(w, "response_format");
         openai_write_format(c, w, r, true);
     }
@@ -1119,11 +1126,11 @@ static void write_misc(struct wire_ctx *c, struct jw *w, const struct ir_request
     kv_str(c, w, "service_tier", tier, is_home);
     kv_str(c, w, "prompt_cache_key", r->cache_key, is_home);
     kv_str(c, w, "prompt_cache_retention", r->cache_retention, is_home);
-    if (r->metadata && is_home && !wire_strips(c, "metadata"))
+    if (r->metadata && !is_home)
+        wire_drop(c, refused, "metadata");
+    else if (r->metadata && wire_takes(c, "metadata"))
         jw_kv_val(w, "metadata", r->metadata);
-    else if (r->metadata)
-        wire_drop(c, "refused by the upstream", "metadata");
-    if (r->has_store && is_home && !wire_strips(c, "store"))
+    if (r->has_store && is_home && wire_takes(c, "store"))
         jw_kv_bool(w, "store", r->store);
     if (r->modalities && r->origin == WIRE_CHAT)
         jw_kv_val(w, "modalities", r->modalities);
@@ -1161,6 +1168,8 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
         .has_custom_tools = is_openai(c),
         .says_media = says_media,
     };
+    if (req->n > 1 && req->origin != WIRE_CHAT && wire_strips(c, "n"))
+        return err_unsupported(e, "n", "n: this model gives one choice at a time");
     struct ir_request *r = wire_prepare(c, req, &needs, e);
     if (!r)
         return false;

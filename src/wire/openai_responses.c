@@ -662,18 +662,18 @@ static void write_choice(struct jw *w, const struct ir_request *r)
 
 static void write_tools(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
 {
-    if (!r->tools || wire_strips(c, "tools"))
+    if (!r->tools || !wire_takes(c, "tools"))
         return;
     jw_key(w, "tools");
     jw_array(w);
     for (const struct ir_tool *t = r->tools; t; t = t->next)
         write_tool(c, w, t);
     jw_array_end(w);
-    if (!wire_strips(c, "tool_choice"))
+    if (r->choice != IR_CHOICE_UNSET && wire_takes(c, "tool_choice"))
         write_choice(w, r);
-    if (r->has_disable_parallel && !wire_strips(c, "parallel_tool_calls"))
+    if (r->has_disable_parallel && wire_takes(c, "parallel_tool_calls"))
         jw_kv_bool(w, "parallel_tool_calls", !r->disable_parallel);
-    if (r->max_tool_calls >= 0 && !wire_strips(c, "max_tool_calls"))
+    if (r->max_tool_calls >= 0 && wire_takes(c, "max_tool_calls"))
         jw_kv_int(w, "max_tool_calls", r->max_tool_calls);
 }
 
@@ -684,7 +684,7 @@ static void write_reasoning_config(struct wire_ctx *c, struct jw *w, const struc
     if (summary.n == 0 && r->has_include_thoughts && r->include_thoughts &&
         r->reasoning != IR_REASONING_DISABLED)
         summary = STR("auto");
-    if ((!effort && summary.n == 0) || wire_strips(c, "reasoning"))
+    if ((!effort && summary.n == 0) || !wire_takes(c, "reasoning"))
         return;
     jw_key(w, "reasoning");
     jw_object(w);
@@ -697,26 +697,27 @@ static void write_reasoning_config(struct wire_ctx *c, struct jw *w, const struc
 
 static void kv_number(struct wire_ctx *c, struct jw *w, const char *key, yyjson_val *v)
 {
-    if (!v)
-        return;
-    if (wire_strips(c, key))
-        wire_drop(c, "refused by the upstream", "%s", key);
-    else
+    if (v && wire_takes(c, key))
         jw_kv_val(w, key, v);
 }
 
 static void kv_str(struct wire_ctx *c, struct jw *w, const char *key, struct str v)
 {
-    if (v.n > 0 && !wire_strips(c, key))
+    if (v.n > 0 && wire_takes(c, key))
         jw_kv_str(w, key, v);
 }
 
-static void write_include(struct jw *w, const struct ir_request *r)
+static void write_include(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
 {
     bool wants_logprobs = r->origin != WIRE_RESPONSES &&
                           (r->has_logprobs ? r->logprobs : r->top_logprobs >= 0);
     yyjson_val *v;
     size_t i, n;
+    if (wants_logprobs && wire_strips(c, "logprobs")) {
+        wants_logprobs = false;
+        if (r->has_logprobs)
+            wire_drop(c, "refused by the upstream", "logprobs");
+    }
     if (!r->include && !wants_logprobs)
         return;
     jw_key(w, "include");
@@ -731,16 +732,16 @@ static void write_include(struct jw *w, const struct ir_request *r)
 static void write_params(struct wire_ctx *c, struct jw *w, const struct ir_request *r)
 {
     bool is_home = r->origin == WIRE_RESPONSES;
-    if (r->max_tokens >= 0 && !wire_strips(c, "max_output_tokens"))
+    if (r->max_tokens >= 0 && wire_takes(c, "max_output_tokens"))
         jw_kv_int(w, "max_output_tokens", r->max_tokens);
     kv_number(c, w, "temperature", r->temperature);
     kv_number(c, w, "top_p", r->top_p);
-    if (r->top_logprobs >= 0 && !wire_strips(c, "top_logprobs"))
+    if (r->top_logprobs >= 0 && wire_takes(c, "top_logprobs"))
         jw_kv_int(w, "top_logprobs", r->top_logprobs);
-    write_include(w, r);
+    write_include(c, w, r);
     kv_str(c, w, "truncation", r->truncation);
     bool has_format = r->format != IR_FORMAT_UNSET && (r->format != IR_FORMAT_TEXT || is_home);
-    if ((has_format || r->verbosity.n > 0) && !wire_strips(c, "text")) {
+    if ((has_format || r->verbosity.n > 0) && wire_takes(c, "text")) {
         jw_key(w, "text");
         jw_object(w);
         if (has_format) {
@@ -757,13 +758,13 @@ static void write_params(struct wire_ctx *c, struct jw *w, const struct ir_reque
            str_is(r->service_tier, "standard_only") ? STR("default") : r->service_tier);
     kv_str(c, w, "prompt_cache_key", r->cache_key);
     kv_str(c, w, "prompt_cache_retention", r->cache_retention);
-    if (r->metadata && (is_home || r->origin == WIRE_CHAT) && !wire_strips(c, "metadata"))
+    if (r->metadata && (is_home || r->origin == WIRE_CHAT) && wire_takes(c, "metadata"))
         jw_kv_val(w, "metadata", r->metadata);
     if (!wire_strips(c, "store"))
         jw_kv_bool(w, "store", r->has_store && r->store);
     if (is_home && !c->is_continuation)
         kv_str(c, w, "previous_response_id", r->previous_response_id);
-    if (is_home && r->is_background)
+    if (is_home && r->is_background && wire_takes(c, "background"))
         jw_kv_bool(w, "background", true);
 }
 

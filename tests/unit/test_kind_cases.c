@@ -262,5 +262,98 @@ START_TEST(operators_know_better)
 }
 END_TEST
 
+/* What a kind refuses, as each format asks for it. NULL: it has no such wish, or the loss is none: of Responses' `store` sluice
+ * keeps the answer itself. Names are those of the field; what goes with another may be named by that. */
+/* clang-format off */
+static const struct { const char *field, *other, *asks[WIRE_N]; } wishes[] = {
+    { "n", NULL, { [WIRE_CHAT] = "\"n\":2", [WIRE_GEMINI] = "\"generationConfig\":{\"candidateCount\":2}" } },
+    { "stop", NULL, { [WIRE_CHAT] = "\"stop\":[\"a\"]", [WIRE_ANTHROPIC] = "\"stop_sequences\":[\"a\"]",
+        [WIRE_GEMINI] = "\"generationConfig\":{\"stopSequences\":[\"a\"]}", [WIRE_OLLAMA] = "\"options\":{\"stop\":[\"a\"]}" } },
+    { "seed", NULL, { [WIRE_CHAT] = "\"seed\":1", [WIRE_GEMINI] = "\"generationConfig\":{\"seed\":1}", [WIRE_OLLAMA] = "\"options\":{\"seed\":1}" } },
+    { "frequency_penalty", NULL, { [WIRE_CHAT] = "\"frequency_penalty\":1", [WIRE_GEMINI] = "\"generationConfig\":{\"frequencyPenalty\":1}",
+        [WIRE_OLLAMA] = "\"options\":{\"frequency_penalty\":1}" } },
+    { "presence_penalty", NULL, { [WIRE_CHAT] = "\"presence_penalty\":1", [WIRE_GEMINI] = "\"generationConfig\":{\"presencePenalty\":1}",
+        [WIRE_OLLAMA] = "\"options\":{\"presence_penalty\":1}" } },
+    { "logit_bias", NULL, { [WIRE_CHAT] = "\"logit_bias\":{\"1\":1}" } },
+    { "logprobs", "top_logprobs", { [WIRE_CHAT] = "\"logprobs\":true", [WIRE_RESPONSES] = "\"top_logprobs\":2",
+        [WIRE_GEMINI] = "\"generationConfig\":{\"responseLogprobs\":true}", [WIRE_OLLAMA] = "\"logprobs\":true" } },
+    { "top_logprobs", NULL, { [WIRE_CHAT] = "\"logprobs\":true,\"top_logprobs\":2", [WIRE_RESPONSES] = "\"top_logprobs\":2",
+        [WIRE_GEMINI] = "\"generationConfig\":{\"responseLogprobs\":true,\"logprobs\":2}", [WIRE_OLLAMA] = "\"logprobs\":true,\"top_logprobs\":2" } },
+    { "user", NULL, { [WIRE_CHAT] = "\"user\":\"u\"", [WIRE_RESPONSES] = "\"user\":\"u\"", [WIRE_ANTHROPIC] = "\"metadata\":{\"user_id\":\"u\"}" } },
+    { "metadata", NULL, { [WIRE_CHAT] = "\"metadata\":{\"a\":\"b\"}", [WIRE_RESPONSES] = "\"metadata\":{\"a\":\"b\"}" } },
+    { "store", NULL, { [WIRE_CHAT] = "\"store\":true" } },
+    { "stream_options", NULL, { NULL } }, /* sluice's own wish */
+};
+static const char *const talks[WIRE_N] = {
+    [WIRE_CHAT] = "\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]", [WIRE_RESPONSES] = "\"model\":\"m\",\"input\":\"q\"",
+    [WIRE_ANTHROPIC] = "\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]",
+    [WIRE_GEMINI] = "\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"q\"}]}]",
+    [WIRE_OLLAMA] = "\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]",
+};
+/* clang-format on */
+
+static bool is_named(const struct wire_ctx *c, const char *name)
+{
+    for (const struct wire_dropped *d = c->dropped; name && d; d = d->next)
+        if (str_eq(d->what, str_of(name)))
+            return true;
+    return false;
+}
+
+static void check_wish(const struct provider_kind *k, enum wire_id from, enum wire_id to, size_t at)
+{
+    struct arena *a = arena_new();
+    struct wire_ctx c = context(a, k, k->quirks, STR("m"));
+    struct ir_request req;
+    struct err e = ERR_INIT;
+    struct buf body;
+    yyjson_val *v = NULL;
+    const char *field = wishes[at].field;
+    struct str text = str_fmt(a, "{%s,%s}", talks[from], wishes[at].asks[from]);
+    c.client = from;
+    c.upstream = to;
+    c.req = &req;
+    c.is_stream = false;
+    buf_init_arena(&body, a, MAX_TEXT);
+    ir_request_init(&req);
+    ck_assert_msg(json_parse(a, text, 0, &v, &e) && wire_of(from)->read_request(&c, v, &req, &e),
+                  STR_FMT ": %s", STR_ARG(text), e.message);
+    if (!wire_of(to)->write_request(&c, &req, &body, &e)) {
+        ck_assert_msg(e.kind == ERR_UNSUPPORTED && strcmp(e.field, field) == 0,
+                      "%s: " STR_FMT ": %s", k->id, STR_ARG(text), e.message);
+    } else {
+        ck_assert(json_parse(a, buf_str(&body), 0, &v, &e));
+        ck_assert_msg(!json_get(v, field), "%s is sent %s", k->id, field);
+        ck_assert_msg(is_named(&c, field) || is_named(&c, wishes[at].other),
+                      "%s loses %s from %s for %s", k->id, field, wire_of(from)->name,
+                      wire_of(to)->name);
+    }
+    arena_free(a);
+}
+
+static size_t wish_of(const char *field)
+{
+    size_t at = 0;
+    while (at < ARRAY_LEN(wishes) && strcmp(wishes[at].field, field) != 0)
+        at++;
+    ck_assert_msg(at < ARRAY_LEN(wishes), "how do the formats ask for %s?", field);
+    return at;
+}
+
+/* Also of the same format: a Chat request is written anew where a quirk asks for it. */
+START_TEST(what_a_kind_refuses_is_named)
+{
+    const struct provider_kind *k;
+    for (size_t i = 0; (k = provider_kind_at(i)) != NULL; i++)
+        for (const char *const *field = k->strip; field && *field; field++) {
+            size_t at = wish_of(*field);
+            for (size_t w = 0; w < ARRAY_LEN(k->wires) && k->wires[w] != WIRE_NONE; w++)
+                for (int from = 0; from < WIRE_N; from++)
+                    if (wishes[at].asks[from])
+                        check_wish(k, (enum wire_id)from, k->wires[w], at);
+        }
+}
+END_TEST
+
 UNIT_MAIN("kind_cases", every_kind_has_its_case, every_case_is_of_a_kind, every_quirk_can_be_had,
-          operators_know_better)
+          operators_know_better, what_a_kind_refuses_is_named)
