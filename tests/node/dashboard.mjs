@@ -591,8 +591,23 @@ const flows = {
     await signInByPassword(page); // it signs out
     await context.setOffline(true);
     await page.getByText('The server cannot be reached').waitFor();
+    await page.getByRole('navigation').getByRole('link', { name: 'Models', exact: true }).click(); // which was not open before
     await context.setOffline(false);
     await page.getByText('The server cannot be reached').waitFor({ state: 'detached' });
+    await page.getByRole('heading', { level: 1, name: 'Models' }).waitFor(); // by itself
+    await page.getByRole('row').filter({ hasText: 'echo' }).first().waitFor();
+    // a part of the page that is missing once, and one that has another name since an upgrade
+    const gone = (route) => route.fulfill({ status: 404, body: '' });
+    let refused = 0;
+    await page.route(/\/orgs-[^/]*\.js$/, (route) => { refused++; return gone(route); }, { times: 1 });
+    await visit(page, 'Organisations & users');
+    assert.equal(refused, 1);
+    let isOld = true;
+    await page.route(/\/routing-[^/]*\.js$/, (route) => (isOld ? gone(route) : route.continue()));
+    page.on('request', (r) => { if (r.isNavigationRequest()) isOld = false; });
+    await visit(page, 'Routing');
+    await page.unrouteAll();
+    assert.ok(!isOld, 'it was not read anew');
     for (const path of ['', 'requests', 'models', 'providers', 'routing', 'routing/trace', 'keys', 'cost', 'cost/reconciliation', 'playground', 'settings', 'settings/proxies', 'settings/proxies?new', 'settings/addresses', 'settings/limits', 'settings/cache', 'settings/history', 'start', 'providers/echo', 'models/echo', 'keys/0a1b2c3d']) {
       await page.goto(`${origin}/dashboard/${path}`);
       await page.getByRole('heading', { level: 1 }).first().waitFor();

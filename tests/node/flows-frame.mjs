@@ -90,6 +90,26 @@ export async function keyboard({ page }) {
   for (let i = 0; i < 30; i++) { await page.keyboard.press('Tab'); assert.ok(await page.evaluate(() => document.querySelector('[role=dialog]').contains(document.activeElement))); }
   await page.keyboard.press('Escape');
   await form.waitFor({ state: 'detached' });
+  // what is open beside a list keeps the focus, and gives it back
+  await visit(page, 'Requests');
+  const more = page.getByRole('button', { name: 'More', exact: true });
+  const filters = page.getByRole('dialog').filter({ hasText: 'Operation' });
+  const isInFilters = () => page.evaluate(() => document.activeElement?.closest('.mantine-Popover-dropdown') !== null);
+  await more.focus();
+  await page.keyboard.press('Enter');
+  await until(isInFilters);
+  for (let i = 0; i < 12; i++) { await page.keyboard.press('Tab'); assert.ok(await isInFilters()); }
+  await page.keyboard.press('Escape');
+  await filters.waitFor({ state: 'detached' });
+  await until(() => more.evaluate((b) => b === document.activeElement));
+  await page.keyboard.press('Enter');
+  await until(isInFilters);
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox', { name: 'Go to' }).waitFor();
+  await filters.waitFor({ state: 'detached' });
+  await page.waitForFunction(() => document.activeElement?.closest('[role=dialog]'));
+  await page.keyboard.press('Escape');
+  await until(() => more.evaluate((b) => b === document.activeElement));
   // where the pages are a menu, it takes the focus, and gives it back
   await page.setViewportSize({ width: 360, height: 740 });
   const menu = page.getByRole('button', { name: 'Menu' });

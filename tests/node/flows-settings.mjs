@@ -15,7 +15,12 @@ export async function settings({ page }) {
   assert.ok(await page.getByRole('button', { name: 'Save max_attempts' }).isDisabled());
   await field.fill('7');
   await page.getByRole('button', { name: 'Save max_attempts' }).click();
-  await page.getByText('Saved: max_attempts').waitFor();
+  const saved = page.getByRole('alert').filter({ hasText: 'Saved: max_attempts' });
+  await saved.waitFor();
+  await until(() => saved.evaluate((toast) => { // it can be read, whatever it stands above
+    const look = getComputedStyle(toast);
+    return look.display === 'flex' && look.boxShadow !== 'none' && /^rgb\(/.test(look.backgroundColor);
+  }));
   assert.equal(await value('max_attempts'), 7);
   await row('max_attempts').getByText('sluice.jsonc').waitFor(); // where it stands
   // what the file or the environment alone decide, and what only the server knows to be wrong

@@ -10,6 +10,7 @@ import { ApiError, dashboardUrl } from './api/client';
 import { begin } from './api/entry';
 import { App } from './app';
 import { Speaking, useWords } from './i18n';
+import { Boundary } from './parts/boundary';
 import { requestIdle } from './parts/idle';
 import { late } from './parts/late';
 import { theme, variables } from './theme';
@@ -57,8 +58,10 @@ createRoot(root).render(
     <Speaking>
       <Themed>
         <QueryClientProvider client={queries}>
-          <Later />
-          <Router base={base}><App /></Router>
+          <Boundary>
+            <Later />
+            <Router base={base}><App /></Router>
+          </Boundary>
         </QueryClientProvider>
       </Themed>
     </Speaking>

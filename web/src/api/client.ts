@@ -52,6 +52,9 @@ export function onUnreachable(callback: () => void): () => void {
   return () => void missed.delete(callback);
 }
 
+/** A call that does not go through `api` got no answer. */
+export const noteUnreachable = (): void => missed.forEach((callback) => callback());
+
 /** The headers of a call that does not go through `api`, such as one that is read as a stream. */
 export function credentials(): Record<string, string> {
   return key ? { authorization: `Bearer ${key}` } : {};
@@ -63,7 +66,7 @@ const longest = 10_000; // of a body that is shown
 
 const door: Middleware = {
   onError({ error }) {
-    if (!(error instanceof DOMException && error.name === 'AbortError')) missed.forEach((callback) => callback());
+    if (!(error instanceof DOMException && error.name === 'AbortError')) noteUnreachable();
   },
   onRequest({ request }) {
     if (key) request.headers.set('authorization', `Bearer ${key}`);

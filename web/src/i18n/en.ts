@@ -42,7 +42,7 @@ export const en = {
   revoke: 'End', thisOne: 'this one', role: 'Role', outcome: 'Outcome', object: 'Object', show: 'Show changes', before: 'before', address: 'Address', configFault: 'The configuration file is wrong; the last good one stays in force', telemetryUnsent: 'Traces and metrics do not get out',
   skip: 'Skip to content', results: 'found',
   pages: 'Pages', top: '', serving: 'Serving', access: 'Access',
-  server: 'Server', away: 'The server cannot be reached', awayHint: 'What you see may be old. It is asked every two seconds, and everything is brought up to date once it answers.', start: 'First steps',
+  server: 'Server', away: 'The server cannot be reached', awayHint: 'What you see may be old. It is asked every two seconds, and everything is brought up to date once it answers.', partMissing: 'A part of the dashboard did not come: it may have become another since this page was opened. Load the page anew.', start: 'First steps',
   startHint: 'From nothing to a request that is answered, in about three minutes.', stepProvider: 'Choose a provider', stepTest: 'Test it live', stepKey: 'Make a client key',
   stepKeyMade: 'made', stepUse: 'Put it to work', keyGone: 'The key was shown once, where it was made. Put it in place of $SLUICE_KEY.', change: 'Change',
   foundProviders: 'Found here already', fromEnvironment: 'key found in the environment', orAdd: 'Or add one',

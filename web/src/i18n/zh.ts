@@ -44,7 +44,7 @@ export const zh: Words = {
   revoke: '结束', thisOne: '当前会话', role: '角色', outcome: '结果', object: '对象', show: '显示更改', before: '之前', address: '地址', configFault: '配置文件有误；上一个正确的配置仍然有效', telemetryUnsent: '追踪与指标未能送出',
   skip: '跳到内容', results: '个结果',
   pages: '页面', top: '', serving: '服务', access: '访问',
-  server: '服务器', away: '无法连接服务器', awayHint: '显示的内容可能已过时。每两秒尝试一次，恢复后会自动更新。', start: '快速开始',
+  server: '服务器', away: '无法连接服务器', awayHint: '显示的内容可能已过时。每两秒尝试一次，恢复后会自动更新。', partMissing: '控制台有一部分未能加载：可能在打开本页之后已经升级。请重新加载页面。', start: '快速开始',
   startHint: '约三分钟，从零到第一个得到回答的请求。', stepProvider: '选择供应商', stepTest: '实时测试', stepKey: '创建客户端密钥',
   stepKeyMade: '已创建', stepUse: '开始使用', keyGone: '密钥只在创建时显示一次。请用它替换 $SLUICE_KEY。', change: '更改',
   foundProviders: '已找到', fromEnvironment: '环境变量中的密钥', orAdd: '或者添加一个',

@@ -2,7 +2,7 @@
 import { Skeleton } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconHistory, IconRocket } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
-import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
+import { Suspense, useEffect, useMemo, useState } from 'react';
 import { Link, useLocation, useSearchParams } from 'wouter';
 import { lists, seriesOf } from '../api/lists';
 import { problems, told } from '../api/problems';
@@ -12,14 +12,15 @@ import { Choice } from '../parts/choice';
 import { actorWords, changedWords, count, counted, money, moneyLike, short, span } from '../parts/format';
 import { requestIdle } from '../parts/idle';
 import { InFlight } from '../parts/in-flight';
+import { later } from '../parts/late';
 import { Empty, Failure, Loaded, Page, When } from '../parts/pieces';
 import { Spend } from '../parts/spend';
 import type { Dim, PastSpan, Shown } from './overview-past';
 
 // What draws, and what only shows when something failed, comes after the figures.
-const Chart = lazy(() => import('../parts/chart'));
-const RequestList = lazy(() => import('../parts/request-list'));
-const Past = lazy(() => import('./overview-past'));
+const Chart = later(() => import('../parts/chart'));
+const RequestList = later(() => import('../parts/request-list'));
+const Past = later(() => import('./overview-past'));
 
 export default function Overview() {
   const words = useWords();

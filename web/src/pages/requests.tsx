@@ -3,12 +3,13 @@ import { ActionIcon, Alert, Box, Button, Group, Menu, Modal, Paper, Popover, Seg
 import { useDebouncedCallback, useLocalStorage, useMediaQuery } from '@mantine/hooks';
 import { IconAdjustmentsHorizontal, IconArrowUp, IconBookmark, IconListDetails, IconSearch, IconTrash, IconX } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
-import { useMemo, useRef, useState } from 'react';
+import { useCallback, useMemo, useRef, useState } from 'react';
 import { Link, useLocation, useParams, useSearchParams } from 'wouter';
 import { lists } from '../api/lists';
 import { useLog } from '../api/log';
 import type { Filter, LoggedRequest } from '../api/requests';
 import { useWords } from '../i18n';
+import { useBeside } from '../parts/focus';
 import { count, local } from '../parts/format';
 import { InFlight } from '../parts/in-flight';
 import { Empty, Failure, Page } from '../parts/pieces';
@@ -49,6 +50,9 @@ export default function Requests() {
   const providers = useQuery(lists.providers);
   const keys = useQuery(lists.keys);
   const query = search.toString();
+  const [hasMore, setMore] = useState(false);
+  const moreButton = useRef<HTMLButtonElement>(null);
+  useBeside(hasMore, useCallback(() => setMore(false), []), moreButton);
   const box = useRef<HTMLDivElement>(null);
   const set = (name: string, value: string | null) =>
     setSearch((old) => { const next = new URLSearchParams(old); if (value) next.set(name, value); else next.delete(name); return next; }, { replace: true });
@@ -80,11 +84,11 @@ export default function Requests() {
           data={known([{ value: 'ok', label: words.ok }, { value: 'error', label: words.failedOnes }, ...['4xx', '5xx', '429'].map((s) => ({ value: s, label: s }))], search.get('status'))} />
         <Select size="xs" placeholder={words.anyTime} aria-label={words.time} value={search.get('since')} onChange={(v) => set('since', v)} clearable w={{ base: '48%', xs: 130 }}
           data={[{ value: '15m', label: words.last15m }, { value: '1h', label: words.lastHour }, { value: '24h', label: words.lastDay }, { value: '7d', label: words.lastWeek }]} />
-        <Popover position="bottom-end" width={300} withArrow shadow="md" trapFocus>
-          <Popover.Target><Button size="xs" variant="default" leftSection={<IconAdjustmentsHorizontal size={14} />}>{words.more}{more > 0 && ` · ${more}`}</Button></Popover.Target>
+        <Popover opened={hasMore} onChange={setMore} position="bottom-end" width={300} withArrow shadow="md" trapFocus closeOnEscape={false}>
+          <Popover.Target><Button ref={moreButton} onClick={() => setMore(!hasMore)} size="xs" variant="default" leftSection={<IconAdjustmentsHorizontal size={14} />}>{words.more}{more > 0 && ` · ${more}`}</Button></Popover.Target>
           <Popover.Dropdown>
             <Stack gap="xs">
-              <SegmentedControl data-autofocus size="xs" value={search.get('stream') ?? ''} onChange={(v) => set('stream', v)} data={[{ value: '', label: words.all }, { value: 'true', label: words.streams }, { value: 'false', label: words.noStreams }]} />
+              <SegmentedControl size="xs" value={search.get('stream') ?? ''} onChange={(v) => set('stream', v)} data={[{ value: '', label: words.all }, { value: 'true', label: words.streams }, { value: 'false', label: words.noStreams }]} />
               <Select {...field} comboboxProps={{ withinPortal: false }} label={words.clientFormat} data={known(formats.map((f) => ({ value: f, label: f })), search.get('format'))} value={search.get('format')} onChange={(v) => set('format', v)} />
               <Select {...field} comboboxProps={{ withinPortal: false }} label={words.upstreamFormat} data={known(formats.map((f) => ({ value: f, label: f })), search.get('upstream_format'))} value={search.get('upstream_format')} onChange={(v) => set('upstream_format', v)} />
               <Select {...field} comboboxProps={{ withinPortal: false }} label={words.operation} data={known(operations.map((o) => ({ value: o, label: o })), search.get('operation'))} value={search.get('operation')} onChange={(v) => set('operation', v)} />

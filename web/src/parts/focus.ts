@@ -1,5 +1,5 @@
 // Where the focus goes when what was opened above a page is closed: back to what opened it, or else to what had it last in the page itself.
-import { useEffect, useLayoutEffect, useRef } from 'react';
+import { type RefObject, useEffect, useLayoutEffect, useRef } from 'react';
 
 const above = '[role=dialog], [role=menu], [role=listbox]';
 let last: HTMLElement | null = null; // in the page itself
@@ -36,4 +36,19 @@ export function useEscape(onClose: () => void): void {
     window.addEventListener('keydown', hear, { capture: true });
     return () => window.removeEventListener('keydown', hear, { capture: true });
   }, [onClose]);
+}
+
+/** For what is open beside a page that stays as it is: Escape closes it, unless that is for a list that is open in it, and so does what opens above the page. The focus goes back to what opened it. */
+export function useBeside(isOpen: boolean, onClose: () => void, opener: RefObject<HTMLElement | null>): void {
+  useLayoutEffect(() => {
+    if (!isOpen) return undefined;
+    const hear = (e: KeyboardEvent) => {
+      const isEscape = e.key === 'Escape' && !e.isComposing && document.activeElement?.getAttribute('aria-expanded') !== 'true';
+      if (!isEscape && !(e.key.toLowerCase() === 'k' && (e.ctrlKey || e.metaKey))) return;
+      opener.current?.focus();
+      onClose();
+    };
+    window.addEventListener('keydown', hear, { capture: true });
+    return () => window.removeEventListener('keydown', hear, { capture: true });
+  }, [isOpen, onClose, opener]);
 }
