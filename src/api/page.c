@@ -155,46 +155,56 @@ static bool fits(const struct control_call *c, const struct shape *s, const void
     return false;
 }
 
-/* The place behind which the page begins: where the sorting is by the key alone, the key itself. */
-static struct str cursor_of(struct arena *a, const struct ranked *r, bool by_key)
+struct order {
+    const struct field *by;
+    bool is_down, is_by_key;
+};
+
+/* The place behind which the page begins: where the sorting is by the key alone, the key itself; else with how it was sorted. */
+static struct str cursor_of(struct arena *a, const struct ranked *r, const struct order *o)
 {
     struct buf b;
-    if (by_key)
+    if (o->is_by_key)
         return r->key;
     buf_init_arena(&b, a, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     jw_array(&w);
     jw_str(&w, r->by);
     jw_str(&w, r->key);
+    jw_str(&w, str_of(o->by->name));
+    jw_bool(&w, o->is_down);
     jw_array_end(&w);
     return base64_encode(a, buf_str(&b));
 }
 
-static bool read_cursor(struct arena *a, struct str text, bool by_key, struct ranked *out,
+static bool read_cursor(struct arena *a, struct str text, const struct order *o, struct ranked *out,
                         struct err *e)
 {
-    yyjson_val *v;
+    yyjson_val *v = NULL;
     struct str json;
+    bool is_sorted = text.n && base64_decode(a, text, &json) && json_parse(a, json, 4, &v, NULL) &&
+                     yyjson_arr_size(v) == 4;
     *out = (struct ranked){.by = text, .key = text};
-    if (by_key || !text.n)
+    if (!text.n || (o->is_by_key && !is_sorted))
         return true;
-    if (!base64_decode(a, text, &json) || !json_parse(a, json, 4, &v, NULL) ||
-        yyjson_arr_size(v) != 2)
+    if (!is_sorted || !str_eq(json_str(yyjson_arr_get(v, 2)), str_of(o->by->name)) ||
+        yyjson_is_true(yyjson_arr_get(v, 3)) != o->is_down)
         return err_field(e, "after", "'after' is not the next of a page sorted like this one");
     out->by = json_str(yyjson_arr_get(v, 0));
     out->key = json_str(yyjson_arr_get(v, 1));
     return true;
 }
 
-static bool read_sort(const struct control_call *c, const struct shape *s, const char *key,
-                      const struct field **by, bool *is_down, struct err *e)
+static bool read_sort(const struct control_call *c, const struct shape *s, const struct field *key,
+                      struct order *o, struct err *e)
 {
     struct str text = asked_text(c, "sort");
-    *is_down = text.n && text.p[0] == '-';
-    if (*is_down)
+    o->is_down = text.n && text.p[0] == '-';
+    if (o->is_down)
         text = str_skip(text, 1);
-    *by = field_of(s, text.n ? text : str_of(key));
-    return (*by && can_sort(*by)) ||
+    o->by = text.n ? field_of(s, text) : key;
+    o->is_by_key = o->by == key;
+    return (o->by && can_sort(o->by)) ||
            err_field(e, "sort", "'sort' is no field that can be sorted by: '" STR_FMT "'",
                      STR_ARG(str_first(text, 60)));
 }
@@ -210,12 +220,13 @@ struct listed {
 /* Those that fit and stand behind the cursor, in order. What is made is looked at and let go: of each the page may need its place and
  * what it sorts by. */
 static struct ranked *rank(struct control_call *c, const struct shape *s, const struct listed *l,
-                           const struct field *by, const struct field *key,
-                           const struct ranked *after, bool is_down, size_t *used)
+                           const struct order *o, const struct field *key,
+                           const struct ranked *after, size_t *used)
 {
     struct ranked *v = ARENA_ARRAY(c->arena, struct ranked, l->n + 1);
     struct arena *scratch = arena_new();
     void *made = arena_zalloc(c->arena, s->size);
+    bool is_down = o->is_down;
     *used = 0;
     for (size_t i = 0; i < l->n; i++) {
         const void *value = l->make ? made : (const char *)l->first + i * s->size;
@@ -223,7 +234,7 @@ static struct ranked *rank(struct control_call *c, const struct shape *s, const 
             memset(made, 0, s->size);
             l->make(l->arg, scratch, i, made);
         }
-        struct ranked one = {l->make ? NULL : value, i, sortable(scratch, value, by),
+        struct ranked one = {l->make ? NULL : value, i, sortable(scratch, value, o->by),
                              *(const struct str *)member(value, key)};
         if (fits(c, s, value) && (!after->key.n || compare(&one, after, &is_down) > 0)) {
             one.by = str_dup(c->arena, one.by);
@@ -241,15 +252,15 @@ static struct ranked *rank(struct control_call *c, const struct shape *s, const 
 static bool reply_sorted(struct control_call *c, const struct shape *s, const struct listed *l,
                          const char *key, struct err *e)
 {
-    const struct field *by, *key_field = field_of(s, str_of(key));
+    const struct field *key_field = field_of(s, str_of(key));
     const int64_t *asked_limit = asked(c, "limit");
     size_t limit = asked_limit ? (size_t)*asked_limit : USUAL_LIMIT, used;
+    struct order o;
     struct ranked after;
-    bool is_down;
-    if (!read_sort(c, s, key, &by, &is_down, e) ||
-        !read_cursor(c->arena, asked_text(c, "after"), by == key_field, &after, e))
+    if (!read_sort(c, s, key_field, &o, e) ||
+        !read_cursor(c->arena, asked_text(c, "after"), &o, &after, e))
         return false;
-    struct ranked *v = rank(c, s, l, by, key_field, &after, is_down, &used);
+    struct ranked *v = rank(c, s, l, &o, key_field, &after, &used);
     size_t count = used < limit ? used : limit;
     const void **page = ARENA_ARRAY(c->arena, const void *, count + 1);
     for (size_t i = 0; i < count; i++) {
@@ -258,8 +269,7 @@ static bool reply_sorted(struct control_call *c, const struct shape *s, const st
             l->make(l->arg, c->arena, v[i].at, made);
         page[i] = made ? made : v[i].value;
     }
-    write_page(c, s, page, count,
-               count < used ? cursor_of(c->arena, &v[count - 1], by == key_field) : STR_NONE);
+    write_page(c, s, page, count, count < used ? cursor_of(c->arena, &v[count - 1], &o) : STR_NONE);
     return true;
 }
 

@@ -307,6 +307,20 @@ def test_every_list_comes_in_pages(admin):
             assert admin.get(path, params={"sort": "nothing-like-it"}).status_code == 400, path
 
 
+def test_a_cursor_is_of_its_order(admin):
+    for n in range(3):
+        assert admin.post("/sluice/v1/providers", {"name": "order%d" % n, "type": "echo"}).status_code == 201
+
+    def page(sort, **more):
+        return admin.get("/sluice/v1/providers", params={"sort": sort, "limit": 1, **more})
+    cursor = page("type").json()["next"]
+    assert page("type", after=cursor).status_code == 200
+    for other in ("name", "-type", "base_url"):
+        r = page(other, after=cursor)
+        assert r.status_code == 400 and r.json()["error"]["param"] == "after", (other, r.text)
+    assert page("type", after=page("name").json()["next"]).status_code == 400
+
+
 # preconditions
 
 @pytest.mark.parametrize("path, change", [
