@@ -270,7 +270,7 @@ static bool strip_fields(struct relay *rl, const char *const *strip, bool is_los
     for (size_t i = 0; i < n; i++) {
         found += want[i].count;
         if (want[i].count && is_loss && strcmp(strip[i], "stream_options") != 0)
-            relay_note_dropped(rl, strip[i]);
+            relay_note_dropped(rl, "refused by the upstream", strip[i]);
         want[i] = (struct json_want){.key = strip[i]};
     }
     if (found == 0) /* most bodies */
@@ -403,7 +403,8 @@ bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct
         return false;
     static const char *const ours[] = {"previous_response_id", NULL};
     return apply(a, body, &s, out, e) && strip_refused(rl, t, quirks, out, e) &&
-           (!responses_is_continuation(rl) || strip_fields(rl, ours, false, out, e));
+           (!responses_is_continuation(rl) ||
+            (strip_fields(rl, ours, false, out, e) && responses_leave_out_thoughts(rl, t, out, e)));
 }
 
 /* Raw bytes: a quoted name with a colon behind it stands in no string. Replies that have the new name already keep both. */

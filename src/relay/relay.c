@@ -1046,6 +1046,7 @@ void relay_ready_ctx(struct relay *rl)
     c->req = rl->ir;
     c->is_stream = rl->is_stream;
     c->is_json_array = rl->is_gemini_array;
+    c->kept_mark = responses_mark(rl);
     c->now_ms = clock_wall_ms();
     c->seed = random_u64();
     c->signature_get = signature_get;
@@ -1056,11 +1057,11 @@ void relay_ready_ctx(struct relay *rl)
     rl->is_ctx_ready = true;
 }
 
-void relay_note_dropped(struct relay *rl, const char *field)
+void relay_note_dropped(struct relay *rl, const char *why, const char *field)
 {
     if (!rl->is_ctx_ready)
         relay_ready_ctx(rl);
-    wire_drop(&rl->ctx, "refused by the upstream", "%s", field);
+    wire_drop(&rl->ctx, why, "%s", field);
 }
 
 /* Replies echo the request where they can; a request that only its own format understands leaves the defaults. */

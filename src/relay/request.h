@@ -375,7 +375,7 @@ bool relay_renames_reasoning(const struct relay *rl) MUST_USE;
 bool relay_repairs(const struct relay *rl) MUST_USE; /* the reply is decoded and encoded although it has the caller's format */
 /* Whether a Chat request must be written anew for a Chat upstream: its quirks reach deeper than edit_body does. */
 bool edit_rewrites(const struct relay *rl, const struct target *t);
-void relay_note_dropped(struct relay *rl, const char *field); /* of a request that passes otherwise as it came */
+void relay_note_dropped(struct relay *rl, const char *why, const char *field); /* of a request that passes otherwise as it came */
 bool edit_body(struct relay *rl, const struct target *t, struct str *out, struct err *e) MUST_USE;
 /* headers.c */
 bool header_is_forwarded(struct str name) MUST_USE;           /* of the caller: to upstreams of the same format */
@@ -450,3 +450,6 @@ void responses_keep(struct relay *rl, struct str response_json); /* the final re
 void images_forget(struct relay *rl);                         /* the request goes away while a fetch runs */
 bool images_fetch(struct relay *rl);                          /* true: a fetch was started; the attempt goes on when it is done */
 #endif
+/* What ends the id of the reply where sluice keeps it, the same for each attempt: upstreams may give two answers one id. Empty: it is not kept here. */
+struct str responses_mark(struct relay *rl);
+bool responses_leave_out_thoughts(struct relay *rl, const struct target *t, struct str *body, struct err *e) MUST_USE; /* of a continuation */

@@ -29,7 +29,8 @@ struct stored { /* one response; ref-counted */
     int64_t line;            /* of the ledger, where its usage was not told with it; 0: it was */
     /* the only members that change. tokens: of its prompt and its output; -1: not known yet */
     _Atomic int64_t tokens;
-    _Atomic bool is_told; /* and by now it is */
+    _Atomic bool is_told;  /* and by now it is */
+    _Atomic bool is_taken; /* its id: by a response of another key, which stays */
     int64_t created_ms, expires_ms;
 };
 
@@ -52,8 +53,10 @@ struct kept {       /* of one request */
     struct stored *previous;
     /* all items as one JSON array, previous ones first: filled when first needed */
     struct str input;
-    struct str tail; /* this request's own items */
-    struct str body; /* the request without previous_response_id, input expanded */
+    struct str tail;  /* this request's own items */
+    size_t n_earlier; /* items before those */
+    struct str mark;  /* responses_mark() */
+    struct str body;  /* the request without previous_response_id, input expanded */
     struct lookup *lookup;
 };
 
@@ -141,11 +144,18 @@ static struct stored *known_of(struct responses *rs, struct str id)
     return s ? s : map_get(&rs->by_id, id);
 }
 
+static bool is_there(const struct stored *s)
+{
+    return !s->is_deleted && s->expires_ms >= clock_wall_ms();
+}
+
 static void cache_put(struct responses *rs, struct stored *s)
 {
     pthread_mutex_lock(&rs->lock);
     const struct stored *known = known_of(rs, s->id);
-    if (known && known->is_deleted) { /* s was read from the store before it was gone there */
+    bool is_others = known && is_there(known) && !str_eq(known->key_id, s->key_id);
+    /* s was read from the store before it was gone there, or comes too late */
+    if (known && (known->is_deleted || is_others)) {
         pthread_mutex_unlock(&rs->lock);
         return;
     }
@@ -172,11 +182,6 @@ static struct stored *cache_get(struct responses *rs, struct str id)
     return s;
 }
 
-static bool is_there(const struct stored *s)
-{
-    return !s->is_deleted && s->expires_ms >= clock_wall_ms();
-}
-
 /* A mark takes its place: the store is asked no more, which may hold it a moment longer. The caller's to let go. */
 static struct stored *cache_del(struct responses *rs, const struct stored *s)
 {
@@ -197,11 +202,16 @@ static struct stored *cache_del(struct responses *rs, const struct stored *s)
 static bool db_insert(void *arg, struct db *db, struct err *e)
 {
     struct stored *s = arg;
-    struct stmt *st = db_prepare(db,
-                                 "INSERT OR REPLACE INTO response(id, key_id, upstream, is_native, "
-                                 "created_ms, expires_ms, input, reply, tokens, line)"
-                                 " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
-                                 e);
+    struct stmt *st = db_prepare(
+        db,
+        "INSERT INTO response(id, key_id, upstream, is_native, created_ms, expires_ms, input, "
+        "reply, tokens, line) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
+        " ON CONFLICT(id) DO UPDATE SET key_id = excluded.key_id, upstream = excluded.upstream, "
+        "is_native = excluded.is_native, created_ms = excluded.created_ms, "
+        "expires_ms = excluded.expires_ms, input = excluded.input, reply = excluded.reply, "
+        "tokens = excluded.tokens, line = excluded.line"
+        " WHERE key_id = excluded.key_id OR expires_ms < excluded.created_ms",
+        e);
     if (!st)
         return false;
     stmt_bind_str(st, 1, s->id);
@@ -219,6 +229,7 @@ static bool db_insert(void *arg, struct db *db, struct err *e)
         stmt_bind_int(st, 10, s->line);
     bool ok = stmt_run(st, e);
     stmt_free(st);
+    atomic_store(&s->is_taken, ok && db_changes(db) == 0);
     return ok;
 }
 
@@ -249,6 +260,16 @@ static bool db_remove(void *arg, struct db *db, struct err *e)
     return ok;
 }
 
+/* lock held. The store did not take it. */
+static void let_go(struct responses *rs, const struct stored *s)
+{
+    for (size_t i = 0; i < CACHE_MAX; i++)
+        if (rs->ring[i] == s)
+            cache_evict(rs, i);
+    log_warn(NULL, "response.not_stored", "reason=%s",
+             "the upstream gave it the id of another key's");
+}
+
 static void written(void *arg)
 {
     struct stored *s = arg;
@@ -256,6 +277,8 @@ static void written(void *arg)
     pthread_mutex_lock(&rs->lock);
     if (map_get(&rs->unwritten, s->id) == s)
         (void)map_del(&rs->unwritten, s->id);
+    if (atomic_load(&s->is_taken))
+        let_go(rs, s);
     pthread_mutex_unlock(&rs->lock);
     stored_unref(s);
 }
@@ -394,13 +417,13 @@ static bool keeps_responses(const struct upstream *u)
     return (u->quirks & QUIRK_STATEFUL_RESPONSES) != 0;
 }
 
-/* Members of an input: a string becomes one user message. Appended to b as items, without brackets. */
-static void add_items(struct arena *a, struct buf *b, struct str input)
+/* Members of an input: a string becomes one user message. Appended to b as items, without brackets; how many. */
+static size_t add_items(struct arena *a, struct buf *b, struct str input)
 {
     yyjson_val *v;
     struct jw w = jw_on(b);
     if (!json_parse(a, input, 0, &v, NULL))
-        return;
+        return 0;
     if (b->n > 1)
         buf_char(b, ',');
     if (yyjson_is_str(v)) {
@@ -415,7 +438,7 @@ static void add_items(struct arena *a, struct buf *b, struct str input)
         jw_object_end(&w);
         jw_array_end(&w);
         jw_object_end(&w);
-        return;
+        return 1;
     }
     if (yyjson_is_arr(v)) {
         size_t i, max;
@@ -430,9 +453,10 @@ static void add_items(struct arena *a, struct buf *b, struct str input)
         }
         if (is_first && b->n > 1)
             b->n--; /* nothing came: the comma goes again */
-        return;
+        return max;
     }
     jw_val(&w, v);
+    return 1;
 }
 
 static void continue_with(void *owner, struct stored *s);
@@ -537,10 +561,10 @@ static void continue_with(void *owner, struct stored *s)
     yyjson_val *response;
     buf_init_arena(&items, a, (size_t)rl->set->max_body_bytes);
     buf_char(&items, '[');
-    add_items(a, &items, s->input);
+    k->n_earlier = add_items(a, &items, s->input);
     if (json_parse(a, s->response, 0, &response, NULL))
-        add_items(a, &items, json_text(a, json_get(response, "output")));
-    add_items(a, &items, k->tail);
+        k->n_earlier += add_items(a, &items, json_text(a, json_get(response, "output")));
+    (void)add_items(a, &items, k->tail);
     buf_char(&items, ']');
     if (!json_scan_object(rl->body, want, N, 0, &scan, &e)) {
         relay_fail(rl, &e);
@@ -585,6 +609,54 @@ bool responses_is_continuation(const struct relay *rl)
     return rl->kept && rl->kept->previous && !rl->kept->previous->is_native;
 }
 
+struct str responses_mark(struct relay *rl)
+{
+    struct kept *k = rl->kept;
+    if (!k || !k->is_store || k->is_native)
+        return STR_NONE;
+    if (!k->mark.n)
+        k->mark = random_id(rl->r->arena, "_", 16);
+    return k->mark;
+}
+
+/* The input without what another upstream thought before: it is known there alone, or was told in words that only a translation reads. */
+bool responses_leave_out_thoughts(struct relay *rl, const struct target *t, struct str *body,
+                                  struct err *e)
+{
+    const struct kept *k = rl->kept;
+    struct arena *a = rl->body_arena;
+    struct json_want want = {.key = "input"};
+    struct json_scan scan;
+    struct buf b;
+    yyjson_val *list, *item;
+    size_t i, max, n_left = 0;
+    if (rl->up != WIRE_RESPONSES || upstream_of(rl->snap, k->previous) == t->upstream)
+        return true;
+    if (!json_scan_object(*body, &want, 1, (unsigned)rl->set->max_json_depth, &scan, e))
+        return false;
+    struct json_span span = want.span;
+    if (want.count != 1 || !json_parse(a, str_n(body->p + span.at, span.n), 0, &list, e))
+        return want.count != 1;
+    buf_init_arena(&b, a, SIZE_MAX / 4);
+    struct jw w = jw_on(&b);
+    buf_add(&b, body->p, span.at);
+    jw_array(&w);
+    yyjson_arr_foreach (list, i, max, item) {
+        if (i < k->n_earlier && str_is(json_get_str(item, "type"), "reasoning")) {
+            n_left++;
+            continue;
+        }
+        jw_val(&w, item);
+    }
+    jw_array_end(&w);
+    if (n_left == 0)
+        return true;
+    buf_add(&b, body->p + span.at + span.n, body->n - span.at - span.n);
+    relay_note_dropped(rl, "of another upstream", "reasoning");
+    *body = buf_str(&b);
+    return !buf_failed(&b) || err_no_memory(e);
+}
+
 int64_t responses_context(const struct relay *rl)
 {
     const struct kept *k = rl->kept;
@@ -623,7 +695,7 @@ static struct str all_items(struct relay *rl)
     struct buf b;
     buf_init_arena(&b, rl->r->arena, (size_t)rl->set->max_body_bytes);
     buf_char(&b, '[');
-    add_items(rl->r->arena, &b, k->tail);
+    (void)add_items(rl->r->arena, &b, k->tail);
     buf_char(&b, ']');
     return buf_str(&b);
 }

@@ -1082,7 +1082,7 @@ struct reply {
 
 static struct reply reply_of(struct wire_ctx *c, struct str id, struct str model, int64_t created)
 {
-    return (struct reply){.id = wire_prefixed_id(c, id, "resp_"),
+    return (struct reply){.id = str_cat(c->arena, wire_prefixed_id(c, id, "resp_"), c->kept_mark),
                           .model = str_dup(c->arena, wire_model_shown(c, model)),
                           .echo = echo_text(c),
                           .created = wire_created(c, created)};

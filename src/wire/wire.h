@@ -80,6 +80,7 @@ struct wire_ctx {
     bool allow_hosted_tools;        /* policy: map web search across formats */
     int64_t elapsed_ns;             /* since the start, kept up to date by the relay before writing: Ollama tells times */
     bool is_json_array;             /* google: the client's stream is one JSON array (no alt=sse) */
+    struct str kept_mark;           /* responses: ends the id of a reply that is kept, since upstreams may give two the same; empty: it is not kept */
     bool is_continuation;           /* responses: history was expanded by the relay (previous_response_id) */
 };
 

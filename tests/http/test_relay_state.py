@@ -266,6 +266,99 @@ def test_responses_belong_to_their_key(start_sluice, scripted, upstream, model):
     assert r.status_code == 200, r.text
 
 
+def reply_of_chat(text):
+    return http(200, json.dumps({"id": "chatcmpl-7", "object": "chat.completion", "created": 1700000000, "model": "m",
+                                 "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}))
+
+
+def said(r):
+    return r.json()["output"][0]["content"][0]["text"]
+
+
+def test_two_answers_that_an_upstream_gives_one_id_are_two(start_sluice, scripted, upstream):
+    """Of one key and of two, whole and streamed; nor does a request id that two clients chose make one of them."""
+    s = start_sluice(two_keys(scripted.origin))
+    other = {"Authorization": "Bearer " + OTHER}
+
+    def ask(text, **more):
+        upstream.next(reply_of_chat(text))
+        r = s.post("/v1/responses", {"model": "to-chat", "input": "x"}, **more)
+        assert r.status_code == 200 and r.json()["id"].startswith("resp_chatcmpl-7_"), r.text
+        return r.json()["id"]
+    first, second, third = ask("one"), ask("two"), ask("three", headers=other)
+    assert len({first, second, third}) == 3
+    assert [said(s.get("/v1/responses/" + i)) for i in (first, second)] == ["one", "two"]
+    assert said(s.get("/v1/responses/" + third, headers=other)) == "three"
+    for i in (first, second):
+        assert s.get("/v1/responses/" + i, headers=other).status_code == 404
+    assert s.post("/v1/responses", {"model": "to-chat", "input": "on", "previous_response_id": first}).status_code == 200
+    assert ("assistant", "one") in FORMATS["chat"].understand(upstream.last).messages
+    upstream.next(reply_of_chat("four"))
+    unkept = s.post("/v1/responses", {"model": "to-chat", "input": "x", "store": False})
+    assert unkept.json()["id"] == "resp_chatcmpl-7" and s.get("/v1/responses/resp_chatcmpl-7").status_code == 404
+    with s.stream("/v1/responses", {"model": "to-chat", "input": "x", "stream": True}) as r:
+        events = [json.loads(line[6:]) for line in r.read().decode().split("\n") if line.startswith("data: {")]
+    ids = {e["response"]["id"] for e in events if "response" in e}
+    assert len(ids) == 1 and s.get("/v1/responses/" + ids.pop()).status_code == 200
+    mine = {"x-request-id": "trace-abc"}
+    echoed = [s.post("/v1/responses", {"model": "echo", "input": "mine"}, headers={**s.auth(), **mine}).json()["id"],
+              s.post("/v1/responses", {"model": "echo", "input": "theirs"}, headers={**other, **mine}).json()["id"]]
+    assert echoed[0] != echoed[1]
+    assert s.get("/v1/responses/" + echoed[0]).status_code == 200
+    assert s.get("/v1/responses/" + echoed[1], headers=other).status_code == 200
+
+
+def keeping(origin):
+    config = two_keys(origin)
+    config["providers"]["same"] = {"type": "openai-responses", "api_key": "upstream-secret-same", "base_url": origin + "/v1"}
+    config["models"]["to-same"] = {"provider": "same", "upstream_model": "same-model"}
+    return config
+
+
+def test_nobody_takes_a_response_by_its_id(start_sluice, scripted, upstream):
+    """What passes as it came keeps the upstream's id: the first one's stays, also once the store alone knows it."""
+    config = keeping(scripted.origin)
+    s = start_sluice(config)
+    other = {"Authorization": "Bearer " + OTHER}
+
+    def ask(text, **more):
+        reply = FORMATS["responses"].reply(Turn(text=text), "same-model")
+        upstream.next(http(200, json.dumps({**reply, "id": "resp_same"})))
+        r = s.post("/v1/responses", {"model": "to-same", "input": "x"}, **more)
+        assert r.status_code == 200 and r.json()["id"] == "resp_same", r.text
+
+    def mine_stays():
+        assert said(s.get("/v1/responses/resp_same")) == "mine"
+        assert s.get("/v1/responses/resp_same", headers=other).status_code == 404
+    ask("mine")
+    ask("theirs", headers=other)
+    mine_stays()
+    s.stop()
+    s = Sluice(s.folder, config)
+    try:
+        ask("theirs", headers=other)
+        wait_for(lambda: s.get("/v1/responses/resp_same").status_code == 200, "the store says whose it is")
+        mine_stays()
+    finally:
+        s.stop()
+
+
+def test_thoughts_of_another_upstream_are_left_out(start_sluice, scripted, upstream):
+    """A conversation that goes on elsewhere in the same format: nobody there knows what was thought, and items of that kind are refused."""
+    s = start_sluice(keeping(scripted.origin))
+    upstream.next(answer(FORMATS["anthropic"], Turn(text=HELLO, reasoning="Let me think.")))
+    first = s.post("/v1/responses", {"model": "to-anthropic", "input": "x", "reasoning": {"effort": "low"}}).json()
+    assert [o["type"] for o in first["output"]] == ["reasoning", "message"]
+    upstream.next(answer(FORMATS["responses"], Turn(text="On.", reasoning="Here too.")))
+    r = s.post("/v1/responses", {"model": "to-same", "input": "on", "previous_response_id": first["id"]})
+    assert r.status_code == 200 and r.headers["x-sluice-dropped"] == "reasoning", (r.text, r.headers)
+    assert [i.get("type", "message") for i in upstream.last.json["input"]] == ["message"] * 3
+    upstream.next(answer(FORMATS["responses"], Turn(text="End.")))
+    r = s.post("/v1/responses", {"model": "to-same", "input": "on", "previous_response_id": r.json()["id"]})
+    assert r.status_code == 200 and "x-sluice-dropped" not in r.headers
+    assert "reasoning" in [i.get("type") for i in upstream.last.json["input"]]  # its own it may read again
+
+
 def test_deleted_at_once_and_for_good(start_sluice, scripted, upstream):
     """On any connection and loop, while the store's writer may still be behind; and after a restart."""
     config = basic_config(scripted.origin)
