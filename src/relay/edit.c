@@ -427,3 +427,73 @@ void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), 
     }
     put(arg, bytes);
 }
+
+/* Where a reply, or one event of a stream, tells the model: at its top, or in what an event says of the whole. */
+static bool model_at(struct str json, unsigned max_depth, struct json_span *out)
+{
+    enum {
+        AT_MODEL,
+        AT_VERSION,
+        IN_MESSAGE,
+        IN_RESPONSE,
+        PLACES
+    };
+    struct json_want want[PLACES] = {
+        {.key = "model"}, {.key = "modelVersion"}, {.key = "message"}, {.key = "response"}};
+    struct json_want inner = {.key = "model"};
+    struct json_scan scan;
+    if (!json_scan_object(json, want, PLACES, max_depth, &scan, NULL))
+        return false;
+    for (int i = AT_MODEL; i < PLACES; i++) {
+        struct str value = str_n(json.p + want[i].span.at, want[i].span.n);
+        if (want[i].count && i <= AT_VERSION && value.p[0] == '"') {
+            *out = want[i].span;
+            return true;
+        }
+        if (want[i].count && i > AT_VERSION && value.p[0] == '{' &&
+            json_scan_object(value, &inner, 1, max_depth, &scan, NULL) && inner.count &&
+            value.p[inner.span.at] == '"') {
+            *out = inner.span;
+            out->at += want[i].span.at;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct str edit_model(struct relay *rl, struct str json)
+{
+    struct str shown = relay_model_shown(rl);
+    struct json_span span;
+    struct buf b;
+    if (!shown.n || !model_at(json, (unsigned)rl->set->max_json_depth, &span))
+        return json;
+    buf_init_arena(&b, rl->r->arena, SIZE_MAX / 4);
+    buf_add(&b, json.p, span.at);
+    buf_str_add(&b, quoted(rl->r->arena, shown));
+    buf_add(&b, json.p + span.at + span.n, json.n - span.at - span.n);
+    return buf_str(&b);
+}
+
+void edit_model_frames(struct relay *rl, struct str frames,
+                       void (*put)(void *arg, struct str bytes), void *arg)
+{
+    struct str left = frames, line;
+    struct arena *a = arena_new();
+    struct str shown = quoted(a, relay_model_shown(rl));
+    size_t from = 0;
+    while (left.n) {
+        struct json_span span;
+        left = str_cut(left, '\n', &line);
+        struct str json = str_trim(str_skip(line, str_starts(line, STR("data:")) ? 5 : 0));
+        if (!str_starts(json, STR("{")) || find_bytes(json, STR("\"model")) == json.n ||
+            !model_at(json, (unsigned)rl->set->max_json_depth, &span))
+            continue;
+        size_t at = (size_t)(json.p - frames.p) + span.at;
+        put(arg, str_n(frames.p + from, at - from));
+        put(arg, shown);
+        from = at + span.n;
+    }
+    put(arg, str_skip(frames, from));
+    arena_free(a);
+}

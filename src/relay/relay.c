@@ -650,7 +650,8 @@ void relay_attempt_failed(struct relay *rl, const struct err *e, enum fault f,
 /* The upstream is asked for one array, which passes as it is. What may have to be ended in its midst comes in events. */
 static bool takes_array(const struct relay *rl)
 {
-    return rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array && !money_cuts(rl);
+    return rl->up == WIRE_GEMINI && rl->is_same && rl->is_gemini_array && !money_cuts(rl) &&
+           !relay_model_shown(rl).n;
 }
 
 bool relay_repairs(const struct relay *rl)
@@ -662,6 +663,8 @@ bool relay_repairs(const struct relay *rl)
                      rl->spec->op == OP_GEMINI;
     if (money_cuts(rl) && is_framed)
         return true; /* it may have to be ended in its midst */
+    if (rl->is_gemini_array && relay_model_shown(rl).n)
+        return true; /* asked for in events: takes_array() */
     /* <think> in the text is reasoning, also for those who speak as the upstream does */
     if (rl->up == WIRE_CHAT)
         return rl->spec->op == OP_CHAT && (quirks & QUIRK_THINK_TAGS) != 0;
@@ -1019,12 +1022,23 @@ static void say_thinking_tokens(struct relay *rl)
     rl->ir->budget_tokens = tokens > 0 && !(rl->ctx.quirks & QUIRK_ADAPTIVE_THINKING) ? tokens : -1;
 }
 
+/* NULL: provider/model, of which nothing is known */
+static const struct model *model_of(const struct relay *rl)
+{
+    return rl->target->served ? rl->target->served : snapshot_model(rl->snap, rl->model);
+}
+
+struct str relay_model_shown(const struct relay *rl)
+{
+    const struct model *m = model_of(rl);
+    return m && m->show_alias ? rl->model : STR_NONE;
+}
+
 void relay_ready_ctx(struct relay *rl)
 {
     struct wire_ctx *c = &rl->ctx;
     const struct target *t = rl->target;
-    /* NULL: provider/model, of which nothing is known */
-    const struct model *m = t->served ? t->served : snapshot_model(rl->snap, rl->model);
+    const struct model *m = model_of(rl);
     wire_ctx_init(c, rl->r->arena);
     if (rl->read_dropped) {
         *rl->read_dropped_tail = NULL; /* without what another attempt added */
@@ -1032,12 +1046,13 @@ void relay_ready_ctx(struct relay *rl)
         c->dropped_tail = rl->read_dropped_tail;
     }
     c->is_continuation = responses_is_continuation(rl);
+    c->kept_mark = responses_mark(rl);
     c->client = rl->spec->client;
     c->upstream = rl->up;
     c->quirks = t->quirks;
     c->strip = t->upstream->strip;
     c->upstream_model = t->model;
-    c->shown_model = m && m->show_alias ? rl->model : STR_NONE;
+    c->shown_model = relay_model_shown(rl);
     c->max_output_tokens = m ? m->max_output_tokens : -1;
     if (rl->given_output > 0 &&
         (c->max_output_tokens <= 0 || rl->given_output < c->max_output_tokens))
@@ -1046,7 +1061,6 @@ void relay_ready_ctx(struct relay *rl)
     c->req = rl->ir;
     c->is_stream = rl->is_stream;
     c->is_json_array = rl->is_gemini_array;
-    c->kept_mark = responses_mark(rl);
     c->now_ms = clock_wall_ms();
     c->seed = random_u64();
     c->signature_get = signature_get;

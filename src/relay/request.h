@@ -372,6 +372,11 @@ size_t cache_headers(struct relay *rl, struct http_header *h, size_t max);
 /* Reply bytes whose "reasoning" members become "reasoning_content", as put(arg, …) gets them piece by piece. */
 void edit_reasoning(struct str bytes, void (*put)(void *arg, struct str bytes), void *arg);
 bool relay_renames_reasoning(const struct relay *rl) MUST_USE;
+struct str relay_model_shown(const struct relay *rl); /* what replies call the model (show_alias); empty: as the upstream does */
+/* A whole reply, or the data of an event, that calls the model so; itself where there is nothing to change. */
+struct str edit_model(struct relay *rl, struct str json);
+/* The same for whole frames of a stream, piece by piece. What is no frame passes as it is. */
+void edit_model_frames(struct relay *rl, struct str frames, void (*put)(void *arg, struct str bytes), void *arg);
 bool relay_repairs(const struct relay *rl) MUST_USE; /* the reply is decoded and encoded although it has the caller's format */
 /* Whether a Chat request must be written anew for a Chat upstream: its quirks reach deeper than edit_body does. */
 bool edit_rewrites(const struct relay *rl, const struct target *t);
@@ -445,11 +450,11 @@ void responses_keep_event(struct relay *rl, struct str data);  /* the same from 
 void responses_keep_frames(struct relay *rl, struct str frames); /* the same from SSE frames that hold response.completed */
 /* The events of a stored response behind number `after` (-1: all of them), appended to out. */
 bool stored_stream(struct arena *a, struct str response, int64_t after, struct buf *out, struct err *e) MUST_USE;
+/* What ends the id of the reply where sluice keeps it, the same for each attempt: upstreams may give two answers one id. Empty: it is not kept here. */
+struct str responses_mark(struct relay *rl);
+bool responses_leave_out_thoughts(struct relay *rl, const struct target *t, struct str *body, struct err *e) MUST_USE; /* of a continuation */
 void responses_keep(struct relay *rl, struct str response_json); /* the final response object, as sent to the client */
 /* images.c */
 void images_forget(struct relay *rl);                         /* the request goes away while a fetch runs */
 bool images_fetch(struct relay *rl);                          /* true: a fetch was started; the attempt goes on when it is done */
 #endif
-/* What ends the id of the reply where sluice keeps it, the same for each attempt: upstreams may give two answers one id. Empty: it is not kept here. */
-struct str responses_mark(struct relay *rl);
-bool responses_leave_out_thoughts(struct relay *rl, const struct target *t, struct str *body, struct err *e) MUST_USE; /* of a continuation */

@@ -276,6 +276,15 @@ static void put(void *arg, struct str bytes)
         http_reply_body(rl->r, bytes);
 }
 
+static void put_edited(void *arg, struct str bytes)
+{
+    const struct relay *rl = arg;
+    if (relay_renames_reasoning(rl))
+        edit_reasoning(bytes, put, arg);
+    else
+        put(arg, bytes);
+}
+
 static void forward(void *arg, struct str bytes)
 {
     struct relay *rl = arg;
@@ -287,10 +296,10 @@ static void forward(void *arg, struct str bytes)
         trace_answer(rl, bytes);
         relay_begin_stream(rl);
     }
-    if (relay_renames_reasoning(rl))
-        edit_reasoning(bytes, put, rl);
+    if (relay_model_shown(rl).n && !rl->pass.is_giant)
+        edit_model_frames(rl, bytes, put_edited, rl);
     else
-        put(rl, bytes);
+        put_edited(rl, bytes);
     rl->last_write_ms = loop_now_ms(rl->env->loop);
 }
 
@@ -552,9 +561,10 @@ void stream_end(struct relay *rl)
             return;
         }
         rl->is_done = true;
-        if (rl->kept && rl->last_frame.n)
-            responses_keep_event(rl, rl->pass.has_error ? note_mask(rl, buf_str(&rl->last_frame))
-                                                        : buf_str(&rl->last_frame));
+        if (rl->kept && rl->last_frame.n) {
+            struct str last = edit_model(rl, buf_str(&rl->last_frame));
+            responses_keep_event(rl, rl->pass.has_error ? note_mask(rl, last) : last);
+        }
         relay_finish(rl);
         return;
     }

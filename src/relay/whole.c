@@ -145,6 +145,7 @@ static void pass_whole(struct relay *rl)
     /* neither what it took nor why it ended: it may be an error in words of its own */
     if (rl->spec->shape == RELAY_TALK && rl->stop == IR_STOP_NONE && !ir_usage_known(&rl->usage))
         body = note_mask(rl, body);
+    body = edit_model(rl, body);
     rl->is_open = responses_runs_on(rl, body);
     rl->is_done = true;
     rl->is_ended = true;
