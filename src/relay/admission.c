@@ -54,8 +54,10 @@ struct admission {
 
 static int64_t estimate(struct relay *rl)
 {
-    if (rl->spec->shape == RELAY_COUNT || rl->spec->shape == RELAY_FORM)
+    if (rl->spec->shape == RELAY_COUNT)
         return 0;
+    if (rl->form)
+        return form_tokens(rl, true);
     int64_t output = (rl->asked_output > 0 ? rl->asked_output : USUAL_OUTPUT) * rl->asked_choices;
     return asked_input(rl->body) + (rl->spec->shape == RELAY_TALK ? output : 0);
 }
@@ -86,8 +88,11 @@ static int64_t used_tokens(const struct relay *rl, int64_t reserved)
         return is_paid ? (int64_t)saved_tokens(again) : 0;
     }
     int64_t in = u->input_total, out = u->output_total;
-    if (in < 0 && out < 0)
-        return (rl->is_head_sent && rl->status < 400) || was_ended_early(rl) ? reserved : 0;
+    if (in < 0 && out < 0) {
+        int64_t came = rl->form ? form_tokens(rl, false) : 0; /* more than it announced */
+        bool stays = (rl->is_head_sent && rl->status < 400) || was_ended_early(rl);
+        return !stays ? 0 : came > reserved ? came : reserved;
+    }
     /* of its reply only the beginning was told */
     if (rl->is_stream && rl->is_head_sent && !rl->is_done) {
         int64_t so_far = live_tokens_out(rl);

@@ -86,6 +86,15 @@ static bool choices_in(struct str text, const char *name, int64_t *n, struct err
     return true;
 }
 
+bool asked_form_choices(struct relay *rl, struct str text, struct err *e)
+{
+    int64_t n = ABSENT;
+    if (!choices_in(text, "n", &n, e))
+        return false;
+    rl->asked_choices = n < 1 ? 1 : n < MAX_CHOICES ? n : MAX_CHOICES;
+    return true;
+}
+
 /* Google's configuration, each member of which may be written in either way; Ollama's options. */
 static bool config_in(struct str object, const char *of, int64_t *most, int64_t *choices,
                       struct err *e)

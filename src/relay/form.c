@@ -1,4 +1,5 @@
-/* form.c - multipart bodies: streamed to the upstream, with the value of the part `model` replaced on the way.
+/* form.c - multipart bodies: streamed to the upstream, with the value of the part `model` replaced on the way. What a budget must know of
+ * them (how many pictures are asked for, how many files come, how large they are) is read while they pass.
  * Bytes are held until the model is known: in memory up to HELD_MAX, beyond it in an unlinked file, since many clients send the
  * file first. A form that is held whole can be tried again elsewhere. RFC 7578, RFC 2046. */
 #include "relay/request.h"
@@ -12,12 +13,16 @@
 #define MODEL_MAX 256
 #define PIECE 65536
 #define PADDING_MAX 1024 /* spaces behind a boundary */
+/* of a file, at most where it is small: a picture, or some minutes of sound */
+#define FILE_TOKENS 4096
+#define BYTES_A_TOKEN 60   /* of sound as tightly coded as it may be */
+#define UNKNOWN_CHOICES 10 /* that it may ask for behind its files */
 
 enum form_state {
     FORM_PREAMBLE,
     FORM_HEAD,
     FORM_VALUE,
-    FORM_MODEL,
+    FORM_TEXT, /* the value of a part that is read */
     FORM_EPILOGUE
 };
 
@@ -26,7 +31,9 @@ struct form {
     enum form_state state;
     struct buf window; /* bytes not yet consumed by the parser */
     uint64_t parsed;   /* offset of window's first byte in the body */
-    bool has_model;
+    bool has_model, has_choices;
+    bool is_choices;            /* the part whose text is being read: n, not model */
+    int64_t n_files;            /* whose heads passed */
     uint64_t model_at, model_n; /* of its value */
     /* held bytes: all from the start of the body */
     struct buf held;
@@ -111,7 +118,8 @@ static enum found param_of(struct str value, struct str name, char room[PART_HEA
         /* name*=, name*0=: RFC 7578 has no such */
         bool is_extended = one.n > name.n && one.p[name.n] == '*' &&
                            str_eq_nocase(str_first(one, name.n), name);
-        if (is_extended || (is_it && (found == FOUND || (has_escape && str_is(said, "model")))))
+        bool is_read = str_is(said, "model") || str_is(said, "n");
+        if (is_extended || (is_it && (found == FOUND || (has_escape && is_read))))
             return FOUND_ILL;
         if (!is_it)
             continue;
@@ -128,16 +136,21 @@ static struct str boundary_of(struct arena *a, struct str type)
     return param_of(type, STR("boundary"), room, &b) == FOUND ? str_dup(a, b) : STR_NONE;
 }
 
+static void fail_with(struct relay *rl, const struct err *e)
+{
+    if (rl->call) /* it got what went before */
+        http_call_cancel(rl->call);
+    rl->call = NULL;
+    relay_fail(rl, e);
+}
+
 static void fail(struct relay *rl, enum err_kind kind, const char *code, const char *field,
                  const char *text)
 {
     struct err e = ERR_INIT;
     err_set(&e, kind, code, "%s", text);
     (void)snprintf(e.field, sizeof e.field, "%s", field);
-    if (rl->call) /* it got what went before */
-        http_call_cancel(rl->call);
-    rl->call = NULL;
-    relay_fail(rl, &e);
+    fail_with(rl, &e);
 }
 
 void form_begin(struct relay *rl)
@@ -180,16 +193,17 @@ void form_close(struct relay *rl)
 enum part {
     PART_OTHER,
     PART_MODEL,
-    PART_MODEL_FILE,
+    PART_CHOICES,
     PART_ILL
 };
 
-static enum part part_of(struct str head)
+static enum part part_of(struct str head, bool *is_file)
 {
     char room[PART_HEAD_MAX];
     const struct str field = STR("content-disposition:");
     enum part part = PART_OTHER;
     bool is_said = false;
+    *is_file = false;
     while (head.n) {
         size_t end = find_bytes(head, STR("\r\n"));
         struct str line = str_first(head, end), name = STR_NONE, file;
@@ -208,9 +222,10 @@ static enum part part_of(struct str head)
         if (found == FOUND_ILL || is_said)
             return PART_ILL;
         is_said = true;
-        if (found == FOUND && str_is(name, "model"))
-            part = param_of(value, STR("filename"), room, &file) == FOUND_NOT ? PART_MODEL
-                                                                              : PART_MODEL_FILE;
+        bool is_model = found == FOUND && str_is(name, "model"),
+             is_choices = found == FOUND && str_is(name, "n");
+        *is_file = param_of(value, STR("filename"), room, &file) != FOUND_NOT;
+        part = is_model ? PART_MODEL : is_choices ? PART_CHOICES : PART_OTHER;
     }
     return part;
 }
@@ -242,6 +257,54 @@ static enum mark mark_at(const struct form *f, size_t at, size_t *pad)
     if (after.n < n + 2)
         return MARK_OPEN;
     return str_starts(str_skip(after, n), STR("\r\n")) ? MARK_NEXT : MARK_TEXT;
+}
+
+/* What its head says; false: it is answered. */
+static bool begin_part(struct relay *rl, struct str head)
+{
+    struct form *f = rl->form;
+    bool is_file, is_image = rl->spec->op == OP_IMAGE_EDIT;
+    enum part part = part_of(head, &is_file);
+    if (part == PART_ILL) {
+        fail(rl, ERR_INPUT, "invalid_multipart", "",
+             "A part of the multipart body has headers that can be read in more than one way");
+        return false;
+    }
+    f->n_files += is_file;
+    if (part != PART_MODEL && !(part == PART_CHOICES && is_image)) {
+        f->state = FORM_VALUE;
+        return true;
+    }
+    f->state = FORM_TEXT;
+    f->is_choices = part == PART_CHOICES;
+    const char *name = f->is_choices ? "n" : "model";
+    bool is_second = f->is_choices ? f->has_choices : f->has_model;
+    if (!is_file && !is_second)
+        return true;
+    char text[80];
+    (void)snprintf(text, sizeof text,
+                   is_file ? "The part '%s' must be a text, not a file"
+                           : "The part '%s' stands in the form more than once",
+                   name);
+    fail(rl, ERR_INPUT, "invalid_multipart", name, text);
+    return false;
+}
+
+static bool take_text(struct relay *rl, struct str text)
+{
+    struct form *f = rl->form;
+    struct err e = ERR_INIT;
+    if (!f->is_choices) {
+        rl->model = str_dup(rl->r->arena, str_trim(text));
+        f->model_n = text.n;
+        f->has_model = true;
+        return true;
+    }
+    f->has_choices = true;
+    if (asked_form_choices(rl, str_trim(text), &e))
+        return true;
+    fail_with(rl, &e);
+    return false;
 }
 
 /* Reads on in the window; false: the form is malformed (already answered). */
@@ -282,28 +345,15 @@ static bool parse(struct relay *rl)
                      "A part of the multipart body has no end of its headers");
                 return false;
             }
-            enum part part = part_of(str_skip(str_first(w, end), 2));
-            if (part == PART_ILL || part == PART_MODEL_FILE ||
-                (part == PART_MODEL && f->has_model)) {
-                fail(rl, ERR_INPUT, "invalid_multipart", part == PART_ILL ? "" : "model",
-                     part == PART_ILL ? "A part of the multipart body has headers that can be read "
-                                        "in more than one way"
-                     : part == PART_MODEL_FILE
-                         ? "The part 'model' must be a text, not a file"
-                         : "The part 'model' stands in the form more than once");
+            if (!begin_part(rl, str_skip(str_first(w, end), 2)))
                 return false;
-            }
-            f->state = part == PART_MODEL ? FORM_MODEL : FORM_VALUE;
-            if (f->state == FORM_MODEL) {
-                consume(f, end + 4);
+            /* an empty value's delimiter starts with the CRLF of the head's end */
+            consume(f, end + (f->state == FORM_TEXT ? 4 : 2));
+            if (f->state == FORM_TEXT && !f->is_choices)
                 f->model_at = f->parsed;
-            } else {
-                /* an empty value's delimiter starts with the CRLF of the head's end */
-                consume(f, end + 2);
-            }
             break;
         }
-        case FORM_MODEL: {
+        case FORM_TEXT: {
             size_t at = find_bytes(w, f->delimiter);
             if (at == w.n && w.n <= MODEL_MAX + f->delimiter.n)
                 return true;
@@ -312,14 +362,18 @@ static bool parse(struct relay *rl)
             if (mark == MARK_OPEN && at <= MODEL_MAX)
                 return true;
             if (at == w.n || at > MODEL_MAX || mark == MARK_TEXT) {
-                fail(rl, ERR_INPUT, "invalid_value", "model",
-                     mark == MARK_TEXT && at < w.n ? "The part 'model' is no name of a model"
-                                                   : "The part 'model' is too long");
+                const char *name = f->is_choices ? "n" : "model";
+                struct err e = ERR_INIT;
+                (void)err_field(&e, name,
+                                mark != MARK_TEXT || at == w.n ? "The part '%s' is too long"
+                                : f->is_choices                ? "The part '%s' is no number"
+                                                : "The part '%s' is no name of a model",
+                                name);
+                fail_with(rl, &e);
                 return false;
             }
-            rl->model = str_dup(rl->r->arena, str_trim(str_first(w, at)));
-            f->model_n = at;
-            f->has_model = true;
+            if (!take_text(rl, str_first(w, at)))
+                return false;
             consume(f, at);
             f->state = FORM_VALUE;
             break;
@@ -468,6 +522,11 @@ void form_body(struct relay *rl, struct str chunk)
     if (!parse(rl))
         return;
     if (f->is_started) {
+        struct err e = ERR_INIT;
+        if (!money_upload(rl, &e)) {
+            fail_with(rl, &e);
+            return;
+        }
         if (!rl->call)
             return; /* answered early, or between attempts: the rest is not wanted */
         /* caught up: nothing is held any more */
@@ -517,6 +576,39 @@ void form_complete(struct relay *rl)
         pump(rl);
     else
         start_when_ready(rl);
+}
+
+/* ---- what it may cost ---- */
+
+/* As it was announced; of one that was not, what came so far. */
+static int64_t size_of(const struct relay *rl)
+{
+    int64_t came = (int64_t)rl->form->total;
+    return rl->r->content_length > came ? rl->r->content_length : came;
+}
+
+static int64_t of_files(const struct form *f)
+{
+    return FILE_TOKENS * (f->n_files > 0 ? f->n_files : 1);
+}
+
+int64_t form_tokens_most(const struct relay *rl)
+{
+    int64_t by_size = size_of(rl) / BYTES_A_TOKEN, by_files = of_files(rl->form);
+    return by_size > by_files ? by_size : by_files;
+}
+
+int64_t form_tokens(const struct relay *rl, bool is_announced)
+{
+    if (rl->spec->op == OP_IMAGE_EDIT) /* how tightly a picture is coded says nothing */
+        return of_files(rl->form);
+    return (is_announced ? size_of(rl) : (int64_t)rl->form->total) / BYTES_A_TOKEN + 1;
+}
+
+int64_t form_choices(const struct relay *rl)
+{
+    const struct form *f = rl->form;
+    return f->has_choices || f->is_complete ? rl->asked_choices : UNKNOWN_CHOICES;
 }
 
 int64_t form_length(const struct relay *rl)

@@ -9,12 +9,10 @@
 #include "wire/flow.h"
 #include <time.h>
 
-#define FORM_TOKENS 4096          /* of an upload, at least: a picture, or some minutes of sound */
-#define FORM_BYTES_A_TOKEN 60     /* of sound as tightly coded as it may be */
-#define FORM_IMAGES 10            /* that an upload may ask for, which says so behind its picture */
 #define IMAGE_TOKENS 8192         /* of one that is made, where it is billed by tokens */
 #define MAX_HOLD 1000000000000000 /* nano-USD: no budget is larger */
 #define STEP_TOKENS 512           /* that a hold grows by */
+#define UPLOAD_STEP 4096          /* … that of an upload of unknown length */
 #define LEAST_MAXIMUM 16          /* that an upstream can be told: Responses takes no less */
 /* of what is left, one in so many is held for a request that could do with less */
 #define SHARE 4
@@ -26,6 +24,7 @@ struct money {
     struct hold hold;
     struct str warnings;
     struct price_most most; /* that the hold is large enough for */
+    int64_t upload_tokens;  /* of a form's bytes that are held for */
     size_t out_bytes;       /* of text so far */
     bool lacks_context;     /* nobody knows how much of it the upstream adds */
     bool is_bounded;        /* the request says how much may come: nothing has to grow */
@@ -83,12 +82,6 @@ static bool makes_images(const struct relay *rl)
     return rl->spec->op == OP_IMAGE_GENERATE || rl->spec->op == OP_IMAGE_EDIT;
 }
 
-static int64_t form_tokens(const struct relay *rl)
-{
-    int64_t by_size = rl->r->content_length / FORM_BYTES_A_TOKEN; /* unknown: below 0 */
-    return by_size > FORM_TOKENS ? by_size : FORM_TOKENS;
-}
-
 /* Tokens may be given by their numbers. */
 static bool has_ids(const struct relay *rl)
 {
@@ -123,12 +116,14 @@ static int64_t far_context(const struct relay *rl)
     return 0;
 }
 
-static void estimate(struct relay *rl, struct money *m)
+/* ahead: tokens of an upload that are held for before they come. */
+static void estimate(struct relay *rl, int64_t ahead, struct money *m)
 {
     int64_t asked = asked_tokens(rl), known = known_most(rl), context = context_of(rl),
             far = far_context(rl);
     struct price_most *most = &m->most;
-    most->tokens_in = rl->form ? form_tokens(rl)
+    m->upload_tokens = rl->form ? form_tokens_most(rl) + ahead : 0;
+    most->tokens_in = rl->form ? m->upload_tokens
                                : asked_input_most(rl->body,
                                                   has_ids(rl) && rl->set->budget_bytes_per_token > 2
                                                       ? 2 /* a digit and a comma */
@@ -141,7 +136,7 @@ static void estimate(struct relay *rl, struct money *m)
     most->searches = rl->form ? 0 : -1;
     most->images = rl->spec->shape == RELAY_TALK ? -1 : 0;
     if (makes_images(rl)) {
-        most->images = rl->form ? FORM_IMAGES : rl->asked_choices;
+        most->images = rl->form ? form_choices(rl) : rl->asked_choices;
         most->tokens_out = most->images * IMAGE_TOKENS;
     }
     int64_t natural = natural_most(rl, most->tokens_in);
@@ -285,7 +280,7 @@ bool money_admit(struct relay *rl, struct err *e)
         return true;
     int64_t now = clock_wall_ms();
     struct money *m = ARENA_NEW(rl->r->arena, struct money);
-    estimate(rl, m);
+    estimate(rl, 0, m);
     if (m->lacks_context && any(budgets, stops))
         return err_set(e, ERR_NO_FUNDS, "context_unknown",
                        "How much the upstream adds to this request is not known, and a budget must "
@@ -308,6 +303,27 @@ bool money_follows(struct relay *rl)
         return true;
     int64_t now = clock_wall_ms(), amount = amount_of(rl, m);
     return amount <= m->hold.amount || hold_grow(&m->hold, amount - m->hold.amount, now, &by);
+}
+
+bool money_upload(struct relay *rl, struct err *e)
+{
+    const struct budget *by = NULL;
+    struct money *m = rl->money;
+    if (!m || !m->hold.is_taken ||
+        (form_tokens_most(rl) <= m->upload_tokens &&
+         (!makes_images(rl) || form_choices(rl) <= m->most.images)))
+        return true;
+    struct money to = *m;
+    int64_t now = clock_wall_ms();
+    estimate(rl, UPLOAD_STEP, &to);
+    int64_t more = amount_of(rl, &to) - m->hold.amount;
+    if (more > 0 && !hold_grow(&m->hold, more, now, &by)) {
+        atomic_fetch_add_explicit(&by->state->refused, 1, memory_order_relaxed);
+        return budget_refusal(by, now, e);
+    }
+    m->most = to.most;
+    m->upload_tokens = to.upload_tokens;
+    return true;
 }
 
 bool money_covers(struct relay *rl, int64_t max_tokens, struct err *e)
@@ -442,7 +458,14 @@ static int64_t prompt_bytes(const struct relay *rl)
 
 static int64_t prompt_tokens(const struct relay *rl)
 {
-    return rl->form ? FORM_TOKENS : (prompt_bytes(rl) + 3) / 4;
+    return rl->form ? form_tokens(rl, false) : (prompt_bytes(rl) + 3) / 4;
+}
+
+static void estimate_prompt(const struct relay *rl, int64_t tokens, struct usage_record *u)
+{
+    u->usage.input_total = tokens;
+    if (rl->spec->op == OP_TRANSCRIBE || rl->spec->op == OP_TRANSLATE)
+        u->usage.audio_in = tokens;
 }
 
 /* The upstream goes on with it, whoever listens: what it comes to is told later, to who asks for it. */
@@ -466,7 +489,8 @@ static void estimate_usage(const struct relay *rl, struct usage_record *u)
 {
     bool is_most = runs_on(rl);
     if (u->usage.input_total < 0)
-        u->usage.input_total = is_most && rl->money ? rl->money->most.tokens_in : prompt_tokens(rl);
+        estimate_prompt(rl, is_most && rl->money ? rl->money->most.tokens_in : prompt_tokens(rl),
+                        u);
     int64_t out = is_most ? most_out(rl) : has_output(rl) ? live_tokens_out(rl) : 0;
     if (rl->spec->op == OP_SPEECH) { /* how tightly its sound is coded says nothing */
         out = prompt_bytes(rl) * SPOKEN_TOKENS;
@@ -572,7 +596,7 @@ static int64_t record_loss(struct relay *rl, const struct usage_record *of,
                               .price = p ? p->version : 0,
                               .is_free = rule == RULE_ZERO};
     if (!m->is_free && (is_by_tokens(p) || rl->money)) {
-        u.usage.input_total = prompt_tokens(rl);
+        estimate_prompt(rl, prompt_tokens(rl), &u);
         u.quality = USAGE_ESTIMATED;
     }
     struct usage_vector parts = ledger_parts(&u);

@@ -306,6 +306,7 @@ enum { ASKED_WANTS = 12 };
 void asked_wants(struct json_want want[ASKED_WANTS]);
 /* Fills rl->asked_*; the spans are of rl->body. false: something that decides stands there twice, or is no number. */
 bool asked_take(struct relay *rl, const struct json_want want[ASKED_WANTS], struct err *e) MUST_USE;
+bool asked_form_choices(struct relay *rl, struct str text, struct err *e) MUST_USE; /* the same of a form's part n: rl->asked_choices. false: it is no number */
 /* Parsers differ in which of duplicates wins: what decides may stand there once. of: what goes before its name, "" or "options." */
 bool asked_once(const struct json_want *want, const char *of, struct err *e) MUST_USE;
 /* How often the web may be searched for it: as often as it says in its format's way, else `otherwise`; 0: nothing in it is of a search. */
@@ -321,6 +322,7 @@ bool money_follows(struct relay *rl) MUST_USE;                 /* rl->order is a
 /* The upstream is told of a maximum that is larger than the one that was asked for: the hold grows to it. false: there is no room. */
 bool money_covers(struct relay *rl, int64_t max_tokens, struct err *e) MUST_USE;
 bool money_beside(struct relay *rl) MUST_USE;                  /* holds what a second attempt, at rl->target, may cost; false: there is no room, or its price is not known */
+bool money_upload(struct relay *rl, struct err *e) MUST_USE;   /* more of a form came: the hold grows to it. false: there is no room */
 struct str money_warning(const struct relay *rl);              /* the budgets that are nearly spent; empty: none */
 bool money_cuts(const struct relay *rl) MUST_USE;              /* the stream may be ended: it goes through events */
 void money_passed(struct relay *rl, int64_t tokens);           /* rl->money is there: so many came so far; the hold grows */
@@ -429,6 +431,10 @@ void form_close(struct relay *rl);
 bool form_is_complete(const struct relay *rl);                 /* received to its end */
 bool form_can_retry(const struct relay *rl);
 void form_attempt(struct relay *rl, const struct target *t);
+int64_t form_tokens_most(const struct relay *rl);              /* that it may come to, as far as its size is known */
+/* That it comes to, as far as anybody can say: of sound by its size, as announced or as it came, of pictures by their number. */
+int64_t form_tokens(const struct relay *rl, bool is_announced);
+int64_t form_choices(const struct relay *rl);                  /* answers that it asks for; as long as that is not known, as many as are usual at most */
 int64_t form_length(const struct relay *rl);                   /* -1: unknown, sent chunked */
 /* signatures.c */
 struct signatures *signatures_new(void);
