@@ -419,7 +419,7 @@ static const struct shape fetched_shape = SHAPE(struct fetched_out,
     FIELD(struct fetched_out, format, 0, "litellm, openrouter or sluice"),
     FIELD_AS(struct fetched_out, models, "modelCount", NULL, 0, "Prices that it states"),
     FIELD_AS(struct fetched_out, changed, "changedCount", NULL, 0, "Of these, how many differ from what was known"),
-    FIELD_AS(struct fetched_out, skipped, "skippedCount", NULL, 0, "Entries that state no usable price"));
+    FIELD_AS(struct fetched_out, skipped, "skippedCount", NULL, 0, "Entries that state no usable price, and members of others that were left out"));
 static const struct shape dropped_shape = SHAPE(struct dropped_out,
     FIELD(struct dropped_out, success, 0, "true"),
     FIELD(struct dropped_out, removed, 0, "Prices that are gone: of all lists that were read in for no provider"));

@@ -64,6 +64,7 @@ static const struct {
     {"gemini", "google"}, {"together_ai", "together"}, {"fireworks_ai", "fireworks"}, {"cohere_chat", "cohere"},
     {"nvidia_nim", "nvidia"}, {"text-completion-openai", "openai"}, {"dashscope", "alibaba"}, {"moonshot", "kimi"},
     {"hosted_vllm", "vllm"}, {"codestral", "mistral"}, {"text-completion-codestral", "mistral"}, {"zai", "zhipu"},
+    {"vertex_ai", "vertex"}, {"vertex_ai_beta", "vertex"},
 };
 static const struct {
     const char *name;
@@ -83,6 +84,11 @@ static const struct {
     {"input_cost_per_query", PRICE_REQUEST, 9},
     {"output_cost_per_image_token", PRICE_OUTPUT, 15, true},
 };
+static const char *const their_twins[] = { /* what another member says in another unit, and what is read apart */
+    "input_dbu_cost_per_token", "output_dbu_cost_per_token", "output_db_cost_per_token", "tiered_pricing",
+    "search_queries_cost_per_query", "search_context_cost_per_query",
+};
+#define WHOLE 1000000000 /* of a share */
 /* clang-format on */
 
 static struct price_rates *rates_of(struct price *p, enum price_service service, int64_t above)
@@ -139,31 +145,44 @@ static bool read_suffix(struct str rest, enum price_part *part, enum price_servi
     return true;
 }
 
-/* Of requests of more tokens than `from`. false: the number makes no sense. Members of other meaning are passed over. */
-static bool take_rate(struct price *p, struct str name, yyjson_val *v, int64_t from, bool of_images)
+/* What a member of the list is about; false: of another meaning, or of the other class (is_of_images). */
+static bool find_rate(struct str name, bool of_images, size_t *row, enum price_part *part,
+                      enum price_service *service, int64_t *above)
 {
     for (size_t i = 0; i < ARRAY_LEN(their_rates); i++) {
         struct str base = str_of(their_rates[i].name);
-        enum price_part part = their_rates[i].part;
-        enum price_service service = SERVICE_STANDARD;
-        int64_t above = from, rate;
-        if (their_rates[i].is_of_images != of_images || !str_starts(name, base) ||
-            !read_suffix(str_skip(name, base.n), &part, &service, &above))
-            continue;
-        if (json_absent(v))
+        *row = i;
+        *part = their_rates[i].part;
+        *service = SERVICE_STANDARD;
+        if (their_rates[i].is_of_images == of_images && str_starts(name, base) &&
+            read_suffix(str_skip(name, base.n), part, service, above))
             return true;
-        if (!decimal_parse(lexeme_of(v), their_rates[i].shift, &rate))
-            return false;
-        struct price_rates *to = rates_of(p, service, above);
-        if (to)
-            to->v[part] = rate;
-        return to != NULL;
     }
-    return true;
+    return false;
 }
 
+/* Of requests of more tokens than `from`. false: the number makes no sense. Members of other meaning are passed over. */
+static bool take_rate(struct price *p, struct str name, yyjson_val *v, int64_t from, bool of_images)
+{
+    enum price_part part;
+    enum price_service service;
+    int64_t above = from, rate;
+    size_t row;
+    if (!find_rate(name, of_images, &row, &part, &service, &above) || json_absent(v))
+        return true;
+    if (!decimal_parse(lexeme_of(v), their_rates[row].shift, &rate))
+        return false;
+    struct price_rates *to = rates_of(p, service, above);
+    if (to)
+        to->v[part] = rate;
+    return to != NULL;
+}
+
+/* They call some by what of a provider's models is meant: "vertex_ai-language-models", "fireworks_ai-embedding-models". */
 static struct str our_provider(struct str theirs)
 {
+    if (str_ends(theirs, STR("models")))
+        (void)str_cut(theirs, '-', &theirs);
     for (size_t i = 0; i < ARRAY_LEN(their_providers); i++)
         if (str_eq(theirs, str_of(their_providers[i].theirs)))
             return str_of(their_providers[i].ours);
@@ -206,40 +225,159 @@ static bool take_tiers(struct arena *a, struct price *p, struct str model, yyjso
     return true;
 }
 
+/* ---- what of an entry no part is made of ---- */
+
+struct listed { /* a model of the public list, while it is read */
+    struct arena *a;
+    struct str model;
+    struct price_rows *out;
+    bool has_hit, has_image, has_image_tokens; /* which of the members that count at times did */
+};
+
+static bool is_zero(yyjson_val *v)
+{
+    int64_t n;
+    return decimal_parse(lexeme_of(v), 18, &n) && n == 0;
+}
+
+static bool asks_money(struct str name)
+{
+    return str_contains(name, STR("cost")) || str_contains(name, STR("pricing")) ||
+           str_contains(name, STR("uplift")) || str_is(name, "provider_specific_entry");
+}
+
+static bool is_read(const struct listed *m, struct str name)
+{
+    enum price_part part;
+    enum price_service service;
+    int64_t above;
+    size_t row;
+    for (size_t i = 0; i < ARRAY_LEN(their_twins); i++)
+        if (str_eq(name, str_of(their_twins[i])))
+            return true;
+    return find_rate(name, false, &row, &part, &service, &above) ||
+           (m->has_image_tokens && find_rate(name, true, &row, &part, &service, &above)) ||
+           (m->has_image && str_is(name, "input_cost_per_image")) ||
+           (m->has_hit && str_is(name, "input_cost_per_token_cache_hit"));
+}
+
+static void leave_out(const struct listed *m, struct str name)
+{
+    skip(m->a, m->out, m->model,
+         str_fmt(m->a, "'" STR_FMT "' is left out", STR_ARG(str_first(name, 100))));
+}
+
+/* Nothing is lost with zeros, with factors of one, and with what a provider's entry says in words. */
+static bool says_nothing(struct str name, yyjson_val *v)
+{
+    size_t i, max;
+    yyjson_val *k, *one;
+    int64_t n;
+    if (str_contains(name, STR("uplift")))
+        return decimal_parse(lexeme_of(v), 9, &n) && n == WHOLE;
+    if (!str_is(name, "provider_specific_entry"))
+        return json_absent(v) || is_zero(v);
+    yyjson_obj_foreach (v, i, max, k, one)
+        if (json_is_number(one) && !says_nothing(STR("uplift"), one))
+            return false;
+    return true;
+}
+
+/* Says so of every member that asks money and is no part of the price. */
+static void tell_unread(const struct listed *m, yyjson_val *entry)
+{
+    size_t i, max;
+    yyjson_val *k, *v;
+    yyjson_obj_foreach (entry, i, max, k, v)
+        if (asks_money(json_str(k)) && !is_read(m, json_str(k)) && !says_nothing(json_str(k), v))
+            leave_out(m, json_str(k));
+}
+
+/* Searches: at a price each, or by how much of what is found is read. Unasked, vendors read a medium amount. */
+static bool take_searches(const struct listed *m, struct price *p, yyjson_val *entry)
+{
+    static const char *const sizes[] = {"search_context_size_medium", "search_context_size_low",
+                                        "search_context_size_high"};
+    static const char *const names[] = {"search_queries_cost_per_query",
+                                        "search_context_cost_per_query"};
+    int64_t rate;
+    for (size_t n = 0; n < ARRAY_LEN(names); n++) {
+        yyjson_val *all = json_find(entry, names[n], strlen(names[n]));
+        for (size_t i = 0; i <= ARRAY_LEN(sizes); i++) {
+            yyjson_val *v = i ? json_find(all, sizes[i - 1], strlen(sizes[i - 1])) : all;
+            if (json_absent(v) || yyjson_is_obj(v))
+                continue;
+            if (!decimal_parse(lexeme_of(v), 9, &rate)) {
+                skip(m->a, m->out, m->model,
+                     str_fmt(m->a, "'%s' is no usable price", i ? sizes[i - 1] : names[n]));
+                return false;
+            }
+            if (p->base.v[PRICE_SEARCH] < 0)
+                p->base.v[PRICE_SEARCH] = rate;
+            else if (rate != p->base.v[PRICE_SEARCH])
+                leave_out(m, str_of(i ? sizes[i - 1] : names[n]));
+        }
+    }
+    return true;
+}
+
+/* Members that count where no other one says the same. */
+static bool take_spare(struct listed *m, struct price *p, yyjson_val *entry, bool makes_images)
+{
+    static const struct {
+        const char *name;
+        enum price_part part;
+        int shift;
+    } spare[] = {{"input_cost_per_token_cache_hit", PRICE_CACHE_READ, 15},
+                 {"input_cost_per_image", PRICE_IMAGE, 9}};
+    bool *const is_taken[] = {&m->has_hit, &m->has_image};
+    for (size_t i = 0; i < ARRAY_LEN(spare); i++) {
+        yyjson_val *v = json_find(entry, spare[i].name, strlen(spare[i].name));
+        int64_t *to = &p->base.v[spare[i].part], rate;
+        if (json_absent(v) || (spare[i].part == PRICE_IMAGE && !makes_images))
+            continue;
+        if (!decimal_parse(lexeme_of(v), spare[i].shift, &rate)) {
+            skip(m->a, m->out, m->model, str_fmt(m->a, "'%s' is no usable price", spare[i].name));
+            return false;
+        }
+        if (*to < 0)
+            *to = rate;
+        *is_taken[i] = *to == rate;
+    }
+    /* what such a model gives is tokens of images, unless each image has its price */
+    if (p->base.v[PRICE_IMAGE] >= 0 || (!makes_images && p->base.v[PRICE_OUTPUT] >= 0))
+        return true;
+    m->has_image_tokens = true;
+    return take_rates(m->a, p, m->model, entry, 0, true, m->out);
+}
+
 static void read_public(struct arena *a, struct str key, yyjson_val *entry,
                         const struct price_import *how, struct price_rows *out)
 {
     struct str theirs = json_get_str(entry, "litellm_provider"), head;
     struct price_variant room[PRICE_MAX_VARIANTS];
     struct price *p = new_price(a, how, room);
+    struct listed m = {.a = a, .model = key, .out = out};
     bool makes_images = str_starts(json_get_str(entry, "mode"), STR("image_"));
-    int64_t search;
+    yyjson_val *tiers = json_get(entry, "tiered_pricing"), *tier;
+    size_t i, max;
     if (str_is(key, "sample_spec"))
         return;
     if (theirs.n == 0) {
         skip(a, out, key, STR("names no provider"));
         return;
     }
-    if (!take_rates(a, p, key, entry, 0, false, out) ||
-        !take_tiers(a, p, key, json_get(entry, "tiered_pricing"), out))
+    if (!take_rates(a, p, key, entry, 0, false, out) || !take_tiers(a, p, key, tiers, out) ||
+        !take_spare(&m, p, entry, makes_images) || !take_searches(&m, p, entry))
         return;
-    yyjson_val *image = json_get(entry, "input_cost_per_image");
-    if (makes_images && p->base.v[PRICE_IMAGE] < 0 && image &&
-        !decimal_parse(lexeme_of(image), 9, &p->base.v[PRICE_IMAGE]))
-        p->base.v[PRICE_IMAGE] = -1;
-    /* what such a model gives is tokens of images, unless each image has its price */
-    if (p->base.v[PRICE_IMAGE] < 0 && (makes_images || p->base.v[PRICE_OUTPUT] < 0) &&
-        !take_rates(a, p, key, entry, 0, true, out))
-        return;
-    yyjson_val *searches = json_get(entry, "search_context_cost_per_query"),
-               *medium = json_get(searches, "search_context_size_medium");
-    if (medium && decimal_parse(lexeme_of(medium), 9, &search)) /* what vendors do unasked */
-        p->base.v[PRICE_SEARCH] = search;
     if (!states_any(&p->base) || (p->base.v[PRICE_INPUT] < 0 && p->base.v[PRICE_OUTPUT] < 0 &&
                                   p->base.v[PRICE_IMAGE] < 0 && p->base.v[PRICE_REQUEST] < 0)) {
         skip(a, out, key, STR("is not priced by tokens, images or requests"));
         return;
     }
+    tell_unread(&m, entry);
+    yyjson_arr_foreach (tiers, i, max, tier)
+        tell_unread(&m, tier);
     price_keep_variants(a, p);
     p->provider = how->provider.n ? how->provider : our_provider(theirs);
     struct str rest = str_cut(key, '/', &head);
@@ -278,7 +416,6 @@ static const struct word router_others[] = {
     {"min_prompt_tokens", ROUTER_READ}, {"image_token", ROUTER_UNUSED}, {"input_audio_cache", ROUTER_UNUSED}, {0},
 };
 /* clang-format on */
-#define WHOLE 1000000000 /* of a share */
 
 struct routed { /* a model of their list, while it is read */
     struct arena *a;
@@ -301,12 +438,6 @@ static bool router_rate(struct routed *m, yyjson_val *v, int shift, int64_t *rat
         return false;
     *rate = (int64_t)(((__int128)*rate * m->paid + WHOLE / 2) / WHOLE);
     return true;
-}
-
-static bool is_zero(yyjson_val *v)
-{
-    int64_t n;
-    return decimal_parse(lexeme_of(v), 18, &n) && n == 0;
 }
 
 /* What they write last rules, also for longer prompts that an earlier override is of. */

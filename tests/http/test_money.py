@@ -597,6 +597,22 @@ def test_lists_are_read_as_they_are(start, scripted):
     assert len(admin(s, "GET", "/sluice/v1/prices", params={"source": "shipped", "limit": 1000}).json()["data"]) > 100
 
 
+def test_what_the_public_list_says_of_cache_hits_and_of_vertex(start, scripted):
+    """A model whose cached tokens have their price under another name; Google's platform under one of its many names."""
+    config = money_config(scripted)
+    config["providers"]["vertex"] = {"type": "vertex", "api_key": "k", "base_url": scripted.origin}
+    s = start(config)
+    public = {"deepseek/r1": {"litellm_provider": "deepseek", "input_cost_per_token": 5.5e-07, "input_cost_per_token_cache_hit": 1.4e-07,
+                              "output_cost_per_token": 2.19e-06, "citation_cost_per_token": 2e-06},
+              "gemini-2.5-pro": {"litellm_provider": "vertex_ai-language-models", "input_cost_per_token": 1.25e-06, "output_cost_per_token": 1e-05}}
+    r = admin(s, "POST", "/sluice/v1/prices/import", public).json()
+    assert r["rows"] == 2 and r["skipped"] == [{"model": "deepseek/r1", "why": "'citation_cost_per_token' is left out"}]
+    rows = {x["name"]: x for x in admin(s, "GET", "/sluice/v1/prices", params={"source": "list"}).json()["data"]}
+    assert rows["deepseek/r1"]["price"]["cache_read"] == 0.14
+    found = admin(s, "GET", "/sluice/v1/prices/lookup", params={"model": "vertex/gemini-2.5-pro"}).json()["data"]
+    assert found[0]["source"] == "list" and found[0]["price"]["input"] == 1.25
+
+
 def test_read_prices_follow_the_name_of_their_provider(start, scripted):
     s = start(money_config(scripted))
     router = {"data": [{"id": "a/b", "pricing": {"prompt": "0.000002", "completion": "0.00001"}}]}

@@ -213,7 +213,8 @@ START_TEST(reads_the_public_list)
     ck_assert_msg(price_list_read(a, root, &how, &rows, &e), "%s", e.message);
     ck_assert_str_eq(rows.format, "litellm");
     ck_assert_uint_eq(rows.n, 12);
-    ck_assert_uint_eq(rows.n_skipped, 4);
+    /* four entries, the small search, two prices of tokens of images */
+    ck_assert_uint_eq(rows.n_skipped, 7);
     const struct price *p = row_named(&rows, "openai", "gpt-x");
     ck_assert_int_eq(p->base.v[PRICE_INPUT], 1250000000);
     ck_assert_int_eq(p->base.v[PRICE_CACHE_READ], 125000000);
@@ -256,6 +257,105 @@ START_TEST(reads_the_public_list)
     struct usage_vector both = {{[PRICE_INPUT] = 40000, [PRICE_OUTPUT] = 1000}};
     ck_assert_int_eq(price_cost(p, SERVICE_STANDARD, &both).nanousd, 90000000);
     arena_free(a);
+}
+END_TEST
+
+static const char *const public_members[] = {
+    "'input_cost_per_token_cache_hit':1.4e-07",
+    "'cache_read_input_token_cost':7e-08,'input_cost_per_token_cache_hit':7e-08",
+    "'cache_read_input_token_cost':7e-08,'input_cost_per_token_cache_hit':9e-08",
+    "'cache_read_input_audio_token_cost':2e-06,'cache_creation_input_audio_token_cost':3e-06",
+    "'search_queries_cost_per_query':0.005,'search_context_cost_per_query':{"
+    "'search_context_size_medium':0.008,'search_context_size_low':0.005}",
+    "'search_context_cost_per_query':0.006",
+    "'search_context_cost_per_query':{'search_context_size_low':0.01}",
+    "'citation_cost_per_token':2e-06,'input_cost_per_character':1e-09",
+    "'input_cost_per_image':0.001,'input_cost_per_video_per_second':0.002",
+    "'input_cost_per_pixel':0.0,'output_cost_per_second':null,'output_cost_per_image_token':0",
+    "'input_dbu_cost_per_token':1e-05,'provider_specific_entry':{'schema':'x','us':1.0}",
+    "'provider_specific_entry':{'us':1.1}",
+    "'regional_processing_uplift_multiplier_us':1.1,'regional_endpoint_uplift_multiplier':1.0",
+    "'off_peak_pricing':{'windows':[]},'max_tokens':5,'supports_vision':true",
+    "'tiered_pricing':[{'range':[0,1],'input_cost_per_token':1e-06,'input_cost_per_character':1}]",
+};
+
+/* Whatever asks for money has a part, or is named. */
+START_TEST(names_what_of_the_public_list_has_no_part)
+{
+    static const struct {
+        enum price_part part;
+        int64_t rate;
+        const char *left_out;
+    } rows[ARRAY_LEN(public_members)] = {
+        {PRICE_CACHE_READ, 140000000, ""},
+        {PRICE_CACHE_READ, 70000000, ""},
+        {PRICE_CACHE_READ, 70000000, "input_cost_per_token_cache_hit"},
+        {PRICE_CACHE_READ, -1,
+         "cache_read_input_audio_token_cost cache_creation_input_audio_token_cost"},
+        {PRICE_SEARCH, 5000000, "search_context_size_medium"},
+        {PRICE_SEARCH, 6000000, ""},
+        {PRICE_SEARCH, 10000000, ""},
+        {PRICE_SEARCH, -1, "citation_cost_per_token input_cost_per_character"},
+        {PRICE_IMAGE, -1, "input_cost_per_image input_cost_per_video_per_second"},
+        {PRICE_IMAGE, -1, ""},
+        {PRICE_IMAGE, -1, ""},
+        {PRICE_IMAGE, -1, "provider_specific_entry"},
+        {PRICE_IMAGE, -1, "regional_processing_uplift_multiplier_us"},
+        {PRICE_IMAGE, -1, "off_peak_pricing"},
+        {PRICE_IMAGE, -1, "input_cost_per_character"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena *a = arena_new();
+        struct price_rows got;
+        struct err e = ERR_INIT;
+        const struct price_import how = {.source = PRICE_LIST};
+        struct str text = str_fmt(a,
+                                  "{'m':{'litellm_provider':'x','input_cost_per_token':1e-06,"
+                                  "'output_cost_per_token':2e-06,%s}}",
+                                  public_members[i]),
+                   left = str_of(rows[i].left_out), one;
+        ck_assert(price_list_read(a, json_of(a, text.p), &how, &got, &e));
+        ck_assert_msg(got.n == 1 && got.v[0]->base.v[rows[i].part] == rows[i].rate, "%s",
+                      public_members[i]);
+        for (size_t s = 0; s < got.n_skipped; s++) {
+            left = str_cut(left, ' ', &one);
+            check_str(got.skipped[s].why, str_fmt(a, "'" STR_FMT "' is left out", STR_ARG(one)));
+        }
+        ck_assert_msg(left.n == 0, "%s: " STR_FMT " is not named", public_members[i],
+                      STR_ARG(left));
+        arena_free(a);
+    }
+}
+END_TEST
+
+/* "vertex_ai-language-models": of all that a provider has, some. */
+START_TEST(knows_the_public_lists_providers)
+{
+    static const struct {
+        const char *key, *theirs, *provider, *model;
+    } rows[] = {
+        {"gemini-2.5-pro", "vertex_ai-language-models", "vertex", "gemini-2.5-pro"},
+        {"vertex_ai/claude-x@2025", "vertex_ai-anthropic_models", "vertex", "claude-x@2025"},
+        {"vertex_ai/meta/llama-x", "vertex_ai-llama_models", "vertex", "meta/llama-x"},
+        {"vertex_ai/imagen", "vertex_ai-image-models", "vertex", "imagen"},
+        {"gemini/g", "gemini", "google", "g"},
+        {"fireworks_ai/n/e", "fireworks_ai-embedding-models", "fireworks", "n/e"},
+        {"some_host/x", "some_host", "some_host", "x"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena *a = arena_new();
+        struct price_rows got;
+        struct err e = ERR_INIT;
+        const struct price_import how = {.source = PRICE_LIST};
+        struct str text = str_fmt(a,
+                                  "{'%s':{'litellm_provider':'%s','input_cost_per_token':1e-06}}",
+                                  rows[i].key, rows[i].theirs);
+        ck_assert(price_list_read(a, json_of(a, text.p), &how, &got, &e));
+        ck_assert_uint_eq(got.n, 1);
+        check_str(got.v[0]->provider, str_of(rows[i].provider));
+        check_str(got.v[0]->model, str_of(rows[i].model));
+        arena_free(a);
+    }
 }
 END_TEST
 
@@ -692,7 +792,8 @@ END_TEST
 
 UNIT_MAIN("price", reads_decimals_exactly, writes_decimals_that_read_back,
           entries_read_back_as_they_were_written, refuses_entries_and_names_the_member,
-          reads_the_public_list, reads_openrouters_list,
+          reads_the_public_list, names_what_of_the_public_list_has_no_part,
+          knows_the_public_lists_providers, reads_openrouters_list,
           counts_or_names_every_price_of_openrouters_list, ships_prices_with_their_provenance,
           the_nearest_source_and_the_longest_pattern_count, prices_change_at_their_time,
           lists_are_kept_once_and_versions_found_again, the_contracts_example_comes_out,
