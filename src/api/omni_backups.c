@@ -226,13 +226,21 @@ static bool copy_file(const char *from, const char *to, struct err *e)
     return ok;
 }
 
+/* A file that the database cannot read is its sender's fault, whatever the library calls it: it was written here a moment ago. */
+static bool is_whole(struct control_call *c, struct str from, struct err *e)
+{
+    struct db *db = db_open(str_z(c->arena, from), DB_READ_ONLY, e);
+    bool ok = db && db_verify(db, e);
+    db_close(db);
+    return ok || err_set(e, ERR_INPUT, "damaged", "This copy is damaged: %s",
+                         str_z(c->arena, str_of(e->message)));
+}
+
 /* A copy of the copy, brought to today's schema: the backup itself is never written to. */
 static struct db *open_copy(struct control_call *c, struct str from, struct str to, struct err *e)
 {
-    struct db *db = db_open(str_z(c->arena, from), DB_READ_ONLY, e);
-    bool ok = db && db_verify(db, e) && copy_file(str_z(c->arena, from), str_z(c->arena, to), e);
-    db_close(db);
-    if (!ok)
+    struct db *db;
+    if (!is_whole(c, from, e) || !copy_file(str_z(c->arena, from), str_z(c->arena, to), e))
         return NULL;
     db = db_open(str_z(c->arena, to), DB_READ_WRITE, e);
     if (db &&

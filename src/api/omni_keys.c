@@ -43,11 +43,12 @@ enum key_bit {
     IN_SCHEDULE
 };
 struct made_out {
-    struct str key, name, label, id, machine;
+    struct str key, name, label, id, machine, warning;
 };
 struct changed_out {
     struct str message;
     struct key_shown key;
+    struct str warning;
 };
 struct message_out {
     struct str message;
@@ -72,7 +73,7 @@ static const struct shape key_shape = SHAPE(struct key_shown,
     SHOWN(machine, "machineId", 0, "Of the node that made it: sluice"),
     SHOWN(models, "allowedModels", 0, "Models it may use, with * for any run of characters; empty: all"),
     SHOWN(connections, "allowedConnections", 0, "Connections it may use; empty: all"),
-    SHOWN(no_log, "noLog", 0, "Whether its requests' bodies are kept out of the log: false, the log's own settings say"),
+    SHOWN(no_log, "noLog", 0, "Whether its requests' bodies are never kept; false: the log's own settings say"),
     SHOWN(auto_resolve, "autoResolve", 0, "true: names of models are always resolved"),
     SHOWN(is_active, "isActive", 0, "Whether it opens anything"),
     {FIELD_BASE(struct key_shown, schedule, "accessSchedule", SHAPE_JSON, NULL_EMPTY, "When it opens anything; null: always"), .shape = &access_schedule_shape},
@@ -95,7 +96,7 @@ static const struct shape when_shape = SHAPE(struct when,
     IN(name, "name", "label", 1, 200, (required) | TRIM, "Name for people"), \
     IN(models, "allowedModels", NULL, 0, 0, 0, "Models it may use, with * for any run of characters; empty: all"), \
     IN(connections, "allowedConnections", NULL, 0, 0, 0, "Ids of connections it may be served by; empty: all"), \
-    IN(no_log, "noLog", NULL, 0, 0, 0, "false only: the log's own settings say which bodies are kept"), \
+    IN(no_log, "noLog", NULL, 0, 0, 0, "true: bodies of its requests are never kept; false: the log's own settings say"), \
     IN(auto_resolve, "autoResolve", NULL, 0, 0, 0, "true only: names of models are always resolved"), \
     IN(is_active, "isActive", NULL, 0, 0, 0, "Whether it opens anything"), \
     IN(max_sessions, "maxSessions", NULL, 0, 10000, COERCE, "Most conversations in half an hour; 0: as many as come"), \
@@ -104,15 +105,18 @@ static const struct shape when_shape = SHAPE(struct when,
     {FIELD_BASE(struct key_in, schedule, "accessSchedule", SHAPE_OBJECT, 0, "When it opens anything; null: always"), .shape = &when_shape}
 static const struct shape create_shape = SHAPE(struct key_in, KEY_FIELDS(REQUIRED));
 static const struct shape change_shape = SHAPE(struct key_in, KEY_FIELDS(0));
+#define ZONE_DOC "What of accessSchedule is not in force, as its time zone is unknown"
 static const struct shape made_shape = SHAPE(struct made_out,
     FIELD(struct made_out, key, 0, "The key: shown this once"),
     FIELD(struct made_out, name, 0, "Name for people"),
     FIELD(struct made_out, label, 0, "The same"),
     FIELD(struct made_out, id, 0, "Name of the key in logs and lists"),
-    FIELD_AS(struct made_out, machine, "machineId", NULL, 0, "Of the node that made it: sluice"));
+    FIELD_AS(struct made_out, machine, "machineId", NULL, 0, "Of the node that made it: sluice"),
+    FIELD(struct made_out, warning, OMIT_EMPTY, ZONE_DOC));
 static const struct shape changed_shape = SHAPE(struct changed_out,
     FIELD(struct changed_out, message, 0, "What was done"),
-    FIELD_OBJECT(struct changed_out, key, &key_shape, 0, "The key as it is now"));
+    FIELD_OBJECT(struct changed_out, key, &key_shape, 0, "The key as it is now"),
+    FIELD(struct changed_out, warning, OMIT_EMPTY, ZONE_DOC));
 static const struct shape message_shape = SHAPE(struct message_out, FIELD(struct message_out, message, 0, "What was done"));
 static const struct shape revealed_shape = SHAPE(struct revealed_out, FIELD(struct revealed_out, key, 0, "The key's text"));
 /* clang-format on */
@@ -205,6 +209,7 @@ static struct key_shown show(const struct control_call *c, const struct key *k, 
                               .machine = STR("sluice"),
                               .models = {k->allowed_models, k->n_allowed},
                               .connections = ids_of(c, &k->policy->providers),
+                              .no_log = k->policy->no_log,
                               .auto_resolve = true,
                               .is_active = k->is_enabled,
                               .schedule = schedule_of(a, &k->policy->schedule),
@@ -269,9 +274,6 @@ static bool unsupported(const char *field, const char *why, struct err *e)
 static bool check(struct control_call *c, struct err *e)
 {
     const struct key_in *in = c->in;
-    if (HAS(IN_NO_LOG) && in->no_log)
-        return unsupported("noLog",
-                           "cannot be true: the setting log_bodies says which bodies are kept", e);
     if (HAS(IN_AUTO) && !in->auto_resolve)
         return unsupported("autoResolve", "cannot be false: names of models are always resolved",
                            e);
@@ -303,6 +305,19 @@ static bool take_schedule(struct control_call *c, const struct when *w, struct s
     return true;
 }
 
+/* Whoever wrote such a zone believes the key closed at times. */
+static struct str zone_warning(struct control_call *c)
+{
+    const struct key_in *in = c->in;
+    struct str tz = HAS(IN_SCHEDULE) ? in->schedule.tz : STR_NONE;
+    return !tz.n || zone_load(c->arena, tz, NULL)
+               ? STR_NONE
+               : str_fmt(c->arena,
+                         "There is no time zone '" STR_FMT "': accessSchedule is kept switched "
+                         "off, in UTC, and the key opens at any time",
+                         STR_ARG(tz));
+}
+
 static bool take_connections(struct control_call *c, struct key_change *k, struct err *e)
 {
     const struct key_in *in = c->in;
@@ -332,7 +347,9 @@ static bool take(struct control_call *c, const struct key *was, struct key_chang
     k->label = in->name;
     k->allowed_models = in->models;
     k->is_enabled = in->is_active;
-    k->given |= (HAS(IN_NAME) ? KEY_LABEL : 0u) |
+    k->policy.no_log = in->no_log;
+    k->given |= (HAS(IN_NO_LOG) ? KEY_POLICY << KEY_POLICY_NO_LOG : 0u) |
+                (HAS(IN_NAME) ? KEY_LABEL : 0u) |
                 (HAS(IN_MODELS) || is_null(c, "allowedModels") ? KEY_ALLOWED : 0u) |
                 (HAS(IN_ACTIVE) ? KEY_ENABLED : 0u);
     bool has_day = HAS(IN_PER_DAY) || is_null(c, "maxRequestsPerDay"),
@@ -373,7 +390,7 @@ static bool create(struct control_call *c, struct err *e)
         return false;
     if (!change_key_create(c, &k, &made, e))
         return refused(e);
-    struct made_out out = {made.text, in->name, in->name, made.id, STR("sluice")};
+    struct made_out out = {made.text, in->name, in->name, made.id, STR("sluice"), zone_warning(c)};
     return control_reply(c, 201, &made_shape, &out);
 }
 
@@ -395,7 +412,7 @@ static bool change(struct control_call *c, struct err *e)
         return false;
     struct snapshot *now = snapshot_current();
     const struct key *key = snapshot_key_by_id(now, k.id);
-    struct changed_out out = {STR("Key updated"), {.id = k.id}};
+    struct changed_out out = {STR("Key updated"), {.id = k.id}, zone_warning(c)};
     if (key)
         out.key = show(c, key, written(all, k.id));
     bool ok = key ? control_reply(c, 200, &changed_shape, &out) : omni_not_found("Key", k.id, e);

@@ -2,6 +2,7 @@
  * took, and the files to take away. */
 #include "api/omni_usage.h"
 #include "api/change.h"
+#include "api/combos.h"
 #include "base/clock.h"
 #include "base/log_recent.h"
 #include "domain/proxy.h"
@@ -56,6 +57,66 @@ static struct str model_of(const struct usage_row *r)
     return r->upstream_model.n ? r->upstream_model : r->model;
 }
 
+/* ---- combos ---- */
+
+/* The names of the log that lead to a combo now: those of combos, and aliases of whatever pattern. */
+struct combo_names {
+    struct str *names;
+    const struct combo **combos;
+    size_t n;
+};
+
+static const struct combo *combo_behind(struct control_call *c, struct str name)
+{
+    const struct combo *x = combo_called(c->snap, name);
+    const struct model *m = x ? NULL : snapshot_resolve(c->snap, c->arena, name);
+    if (x && str_eq(x->name, name))
+        return x; /* also one that is switched off: it was on when it was asked */
+    return m && m->face == MODEL_OF_COMBO && m->group && !m->group->of ? m->group : NULL;
+}
+
+static bool read_combos(struct control_call *c, struct combo_names *out, struct err *e)
+{
+    struct db *db = control_db(c, e);
+    struct str *names;
+    size_t n;
+    *out = (struct combo_names){.n = 0};
+    if (!db || !usage_read_models(c->arena, db, &names, &n, e))
+        return false;
+    out->names = ARENA_ARRAY(c->arena, struct str, n + 1);
+    out->combos = ARENA_ARRAY(c->arena, const struct combo *, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        out->combos[out->n] = combo_behind(c, names[i]);
+        out->names[out->n] = names[i];
+        out->n += out->combos[out->n] != NULL;
+    }
+    return true;
+}
+
+static const struct combo *combo_of(const struct combo_names *of, const struct usage_row *r)
+{
+    for (size_t i = 0; i < of->n; i++)
+        if (str_eq(of->names[i], r->model))
+            return of->combos[i];
+    return NULL;
+}
+
+/* asked: a combo's name or id, or a word for any. What is called otherwise had no requests. */
+static void filter_combo(struct control_call *c, const struct combo_names *of, struct str asked,
+                         struct usage_filter *f)
+{
+    const struct combo *x = combo_called(c->snap, asked);
+    bool is_any = str_is(asked, "1") || str_is(asked, "true") || str_is(asked, "all");
+    struct str *names = ARENA_ARRAY(c->arena, struct str, of->n + 1);
+    if (asked.n == 0)
+        return;
+    for (size_t i = 0; i < of->n; i++)
+        if (x ? of->combos[i] == x : is_any)
+            names[f->n_models++] = of->names[i];
+    f->models = names;
+    f->has_models = true;
+}
+
 /* ---- call logs ---- */
 
 struct tokens_out {
@@ -92,7 +153,7 @@ static const struct shape tokens_shape = SHAPE(struct tokens_out,
     FIELD(struct call_out, sourceFormat, 0, "The client's format"), \
     FIELD(struct call_out, targetFormat, 0, "The format that the provider got"), \
     FIELD(struct call_out, error, NULL_EMPTY, "What went wrong"), \
-    FIELD(struct call_out, comboName, NULL_EMPTY, "The combo that was asked for"), \
+    FIELD(struct call_out, comboName, NULL_EMPTY, "The combo that was asked for, or that the name leads to now"), \
     FIELD(struct call_out, apiKeyId, NULL_EMPTY, "Client key"), \
     FIELD(struct call_out, apiKeyName, NULL_EMPTY, "Its name"), \
     FIELD(struct call_out, hasRequestBody, 0, "Whether the request's body was kept"), \
@@ -115,7 +176,7 @@ static const struct shape calls_query_shape = SHAPE(struct calls_query,
     FIELD(struct calls_query, account, 0, "Connection"),
     FIELD(struct calls_query, apiKey, 0, "Id or name of the client key"),
     FIELD(struct calls_query, search, 0, "Part of a model's, connection's, key's or error's name"),
-    FIELD(struct calls_query, combo, 0, "Only requests for a combo: of this name, or of any with 1"),
+    FIELD(struct calls_query, combo, 0, "Only requests for a combo: of this name or id, or of any with 1"),
     FIELD_RANGE(struct calls_query, limit, 1, MOST_ROWS, 0, "Most requests in the answer; 200 when absent, 50 beside an offset"),
     FIELD(struct calls_query, offset, NOT_NEGATIVE, "How many to leave out"));
 /* clang-format on */
@@ -123,10 +184,11 @@ enum {
     CALLS_OFFSET = 8
 };
 
-static struct call_out call_of(struct control_call *c, const struct usage_row *r,
-                               struct usage_detail *d)
+static struct call_out call_of(struct control_call *c, const struct combo_names *combos,
+                               const struct usage_row *r, struct usage_detail *d)
 {
     struct arena *a = c->arena;
+    const struct combo *combo = combo_of(combos, r);
     usage_detail_read(a, r->detail, d);
     bool has_bodies = d->body.n > 0;
     return (struct call_out){
@@ -145,6 +207,7 @@ static struct call_out call_of(struct control_call *c, const struct usage_row *r
         .sourceFormat = r->client_format,
         .targetFormat = r->upstream_format,
         .error = d->error.n ? d->error : r->error,
+        .comboName = combo ? combo->name : STR_NONE,
         .apiKeyId = r->key,
         .apiKeyName = request_key_label(c->snap, r->key),
         .hasRequestBody = has_bodies,
@@ -194,6 +257,7 @@ static bool filter_status(struct str status, struct usage_filter *f, struct err 
 
 struct calls {
     struct control_call *c;
+    struct combo_names combos;
     struct call_out *v;
     size_t n;
 };
@@ -203,7 +267,7 @@ static bool on_call(void *arg, const struct usage_row *r, struct err *e)
     struct calls *to = arg;
     struct usage_detail d;
     (void)e;
-    to->v[to->n++] = call_of(to->c, r, &d);
+    to->v[to->n++] = call_of(to->c, &to->combos, r, &d);
     return true;
 }
 
@@ -214,6 +278,9 @@ static bool call_logs(struct control_call *c, struct err *e)
     struct usage_filter f = {.any_model = q->model, .upstream = q->account, .text = q->search};
     struct calls out = {.c = c, .v = ARENA_ARRAY(c->arena, struct call_out, limit)};
     omni_filter_provider(c, q->provider, &f);
+    if (!read_combos(c, &out.combos, e))
+        return false;
+    filter_combo(c, &out.combos, q->combo, &f);
     if (!filter_status(q->status, &f, e) || !filter_key(c, q->apiKey, &f, e) ||
         !each_record(c, &f, q->offset, limit, on_call, &out, e))
         return false;
@@ -274,9 +341,11 @@ static bool call_log(struct control_call *c, struct err *e)
     struct db *db = control_db(c, e);
     struct usage_row row;
     struct usage_detail d;
-    if (!db || !usage_find(c->arena, db, route_param(&c->params, "id"), &row, e))
+    struct combo_names combos;
+    if (!db || !usage_find(c->arena, db, route_param(&c->params, "id"), &row, e) ||
+        !read_combos(c, &combos, e))
         return false;
-    struct call_out out = call_of(c, &row, &d);
+    struct call_out out = call_of(c, &combos, &row, &d);
     return add_bodies(c, &row, &d, &out, e) && control_reply(c, 200, &call_detail_shape, &out);
 }
 
@@ -399,6 +468,7 @@ static const struct shape proxy_query_shape = SHAPE(struct proxy_query,
 struct proxy_logs {
     struct control_call *c;
     const struct proxy_query *q;
+    struct combo_names combos;
     struct proxy_log_out *v;
     size_t n, max;
 };
@@ -453,7 +523,10 @@ static bool on_proxied(void *arg, const struct usage_row *r, struct err *e)
     struct usage_detail d;
     struct proxy_part p = {.port = 0};
     struct str level = STR("direct"), provider = omni_provider(to->c->snap, r->upstream);
+    const struct combo *combo = combo_of(&to->combos, r);
     (void)e;
+    if (r->upstream.n == 0) /* nobody was asked: an unknown model, an answer of the cache */
+        return true;
     usage_detail_read(a, r->detail, &d);
     if (d.via.n)
         split_via(d.via, &level, &p);
@@ -473,6 +546,7 @@ static bool on_proxied(void *arg, const struct usage_row *r, struct err *e)
         .latencyMs = r->duration_us / 1000,
         .error = d.error.n ? d.error : r->error,
         .connectionId = omni_connection_id(to->c->snap, r->upstream),
+        .comboId = combo ? combo->id : STR_NONE,
         .account = r->upstream,
     };
     return to->n < to->max;
@@ -494,7 +568,8 @@ static bool proxy_logs(struct control_call *c, struct err *e)
     size_t limit = q->limit ? (size_t)q->limit : 300;
     int64_t cleared;
     struct usage_filter f = {.text = q->search};
-    struct proxy_logs out = {c, q, ARENA_ARRAY(c->arena, struct proxy_log_out, limit), 0, limit};
+    struct proxy_logs out = {
+        .c = c, .q = q, .v = ARENA_ARRAY(c->arena, struct proxy_log_out, limit), .max = limit};
     omni_filter_provider(c, q->provider, &f);
     if (str_is(q->status, "ok") || str_is(q->status, "success")) {
         f.status_max = 399;
@@ -504,7 +579,7 @@ static bool proxy_logs(struct control_call *c, struct err *e)
     } else if (q->status.n) {
         return err_field(e, "status", "'status' must be ok, error or timeout");
     }
-    if (!proxy_cleared(c, &cleared, e))
+    if (!proxy_cleared(c, &cleared, e) || !read_combos(c, &out.combos, e))
         return false;
     f.from_ms = cleared / 1000 + (cleared > 0);
     if (!each_record(c, &f, 0, LOOKED_THROUGH, on_proxied, &out, e))
@@ -669,7 +744,7 @@ struct exporting {
     struct control_call *c;
     struct lines l;
     struct proxy_logs proxies;
-    int64_t n;
+    int64_t n, seen;
     int type; /* of export_types */
 };
 static const char *const export_types[] = {"call-logs", "proxy-logs", "request-logs"};
@@ -678,17 +753,20 @@ static bool on_exported(void *arg, const struct usage_row *r, struct err *e)
 {
     struct exporting *x = arg;
     struct usage_detail d;
-    x->n++;
-    if (x->type == 2)
-        return on_line(&x->l, r, e);
+    x->seen++;
     if (x->type == 1) {
         x->proxies.n = 0;
         (void)on_proxied(&x->proxies, r, e);
-        shape_write(&proxy_log_shape, x->proxies.v, x->l.w);
-    } else {
-        struct call_out out = call_of(x->c, r, &d);
-        shape_write(&call_shape, &out, x->l.w);
+        x->n += (int64_t)x->proxies.n;
+        if (x->proxies.n)
+            shape_write(&proxy_log_shape, x->proxies.v, x->l.w);
+        return true;
     }
+    x->n++;
+    if (x->type == 2)
+        return on_line(&x->l, r, e);
+    struct call_out out = call_of(x->c, &x->proxies.combos, r, &d);
+    shape_write(&call_shape, &out, x->l.w);
     return true;
 }
 
@@ -699,14 +777,17 @@ static bool export_logs(struct control_call *c, struct err *e)
     int64_t hours = q->hours ? q->hours : 24, now = clock_wall_ms();
     struct usage_filter f = {.from_ms = now - hours * 3600000};
     struct jw w = jw_on(&c->out);
-    struct exporting x = {.c = c,
-                          .l = {c, &w},
-                          .proxies = {c, &any, ARENA_NEW(c->arena, struct proxy_log_out), 0, 1}};
+    struct exporting x = {
+        .c = c,
+        .l = {c, &w},
+        .proxies = {.c = c, .q = &any, .v = ARENA_NEW(c->arena, struct proxy_log_out), .max = 1}};
     for (x.type = 2; x.type > 0; x.type--)
         if (str_eq(q->type, str_of(export_types[x.type])))
             break;
     if (q->type.n && !str_eq(q->type, str_of(export_types[x.type])))
         return err_field(e, "type", "'type' must be call-logs, proxy-logs or request-logs");
+    if (!read_combos(c, &x.proxies.combos, e))
+        return false;
     jw_object(&w);
     jw_kv_cstr(&w, "type", export_types[x.type]);
     jw_kv_str(&w, "exportedAt", omni_iso(c->arena, now));
@@ -716,7 +797,7 @@ static bool export_logs(struct control_call *c, struct err *e)
     bool ok = each_record(c, &f, 0, EXPORT_ROWS, on_exported, &x, e);
     jw_array_end(&w);
     jw_kv_int(&w, "count", x.n);
-    jw_kv_bool(&w, "truncated", x.n == EXPORT_ROWS);
+    jw_kv_bool(&w, "truncated", x.seen == EXPORT_ROWS);
     jw_object_end(&w);
     control_header(c, STR("content-disposition"),
                    str_fmt(c->arena, "attachment; filename=\"%s-%lldh.json\"", export_types[x.type],
@@ -757,6 +838,7 @@ static const struct shape detail_set_shape = SHAPE(
 
 struct details {
     struct control_call *c;
+    struct combo_names combos;
     struct call_out *v;
     size_t n, max;
     int64_t skip;
@@ -766,7 +848,7 @@ static bool on_detail(void *arg, const struct usage_row *r, struct err *e)
 {
     struct details *to = arg;
     struct usage_detail d;
-    struct call_out out = call_of(to->c, r, &d);
+    struct call_out out = call_of(to->c, &to->combos, r, &d);
     if (d.body.n == 0)
         return true;
     if (to->skip > 0) {
@@ -785,8 +867,12 @@ static bool detail_logs(struct control_call *c, struct err *e)
     const struct detail_query *q = c->asked;
     size_t limit = q->limit ? (size_t)q->limit : 50;
     struct usage_filter all = {0};
-    struct details found = {c, ARENA_ARRAY(c->arena, struct call_out, limit), 0, limit, q->offset};
-    if (!each_record(c, &all, 0, LOOKED_THROUGH, on_detail, &found, e))
+    struct details found = {.c = c,
+                            .v = ARENA_ARRAY(c->arena, struct call_out, limit),
+                            .max = limit,
+                            .skip = q->offset};
+    if (!read_combos(c, &found.combos, e) ||
+        !each_record(c, &all, 0, LOOKED_THROUGH, on_detail, &found, e))
         return false;
     struct detail_list out = {.enabled = !str_is(c->snap->settings.log_bodies, "off"),
                               .logs = {found.v, found.n},

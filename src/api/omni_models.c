@@ -9,14 +9,22 @@
 #define MODELS_TIMEOUT_MS 15000
 #define MAX_SYNCED 5000
 
-static const char *type_of(const struct model *m)
+/* What clients may ask of it, each its word of the catalogue. What does nothing special is talked to. */
+static size_t types_of(const struct model *m, const char *out[6])
 {
-    return m->capabilities & CAP_EMBEDDING    ? "embedding"
-           : m->capabilities & CAP_IMAGE      ? "image"
-           : m->capabilities & CAP_AUDIO      ? "audio"
-           : m->capabilities & CAP_RERANK     ? "rerank"
-           : m->capabilities & CAP_MODERATION ? "moderation"
-                                              : "chat";
+    static const struct {
+        uint32_t bit;
+        const char *type;
+    } words[] = {{CAP_TEXT, "chat"},     {CAP_EMBEDDING, "embedding"},
+                 {CAP_IMAGE, "image"},   {CAP_AUDIO, "audio"},
+                 {CAP_RERANK, "rerank"}, {CAP_MODERATION, "moderation"}};
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (m->capabilities & words[i].bit)
+            out[n++] = words[i].type;
+    if (n == 0)
+        out[n++] = "chat";
+    return n;
 }
 
 /* What a model that was added for a provider is called behind the prefix. */
@@ -101,22 +109,29 @@ struct catalog_out {
 };
 static const struct shape catalog_shape = SHAPE(
     struct catalog_out,
-    FIELD_JSON(struct catalog_out, catalog, JSON_MAP, &json_of_object, 0,
-               "By prefix: provider, active, and models with id, name, type, custom"));
+    FIELD_JSON(
+        struct catalog_out, catalog, JSON_MAP, &json_of_object, 0,
+        "By prefix: provider, active, and models with id, name, type, custom; one that talks "
+        "and embeds stands there once for each type"));
 
+/* An entry says one type: what is talked to and embeds as well stands there once for each. */
 static void write_entry(struct jw *w, struct arena *a, struct str prefix, const struct model *m,
                         struct str id)
 {
+    const char *types[6];
+    size_t n = types_of(m, types);
     struct str full = str_starts(id, prefix) && str_index(id, '/') == prefix.n
                           ? id
                           : str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(prefix), STR_ARG(id));
-    jw_object(w);
-    jw_kv_str(w, "id", full);
-    jw_kv_str(w, "name", m->label.n ? m->label : m->name);
-    jw_key(w, "type");
-    jw_cstr(w, type_of(m));
-    jw_kv_bool(w, "custom", str_is(m->source, "manual"));
-    jw_object_end(w);
+    for (size_t i = 0; i < n; i++) {
+        jw_object(w);
+        jw_kv_str(w, "id", full);
+        jw_kv_str(w, "name", m->label.n ? m->label : m->name);
+        jw_key(w, "type");
+        jw_cstr(w, types[i]);
+        jw_kv_bool(w, "custom", str_is(m->source, "manual"));
+        jw_object_end(w);
+    }
 }
 
 /* The models of one prefix: those with a target there, each once. */
@@ -220,7 +235,7 @@ static const struct shape custom_shape = SHAPE(struct custom_out,
     FIELD_AS(struct custom_out, is_hidden, "isHidden", NULL, OMIT_EMPTY, "Whether it is neither listed nor served"));
 static const struct shape customs_shape = SHAPE(struct customs_out,
     FIELD(struct customs_out, models, 0, "Those of the provider; without one, by provider"),
-    FIELD_LIST(struct customs_out, overrides, &custom_shape, 0, "None: formats are kept apart by the provider's kind"));
+    {FIELD_BASE(struct customs_out, overrides, "modelCompatOverrides", SHAPE_LIST, 0, "None: formats are kept apart by the provider's kind"), .shape = &custom_shape});
 static const struct shape custom_query_shape = SHAPE(struct custom_query,
     FIELD(struct custom_query, provider, 0, "Only of this provider"));
 static const struct shape remove_query_shape = SHAPE(struct custom_query,

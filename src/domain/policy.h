@@ -40,6 +40,7 @@ struct key_policy {
 };
 #define KEY_POLICY_LIMITS 3   /* places in the shape */
 #define KEY_POLICY_SCHEDULE 4
+#define KEY_POLICY_NO_LOG 7
 #define KEY_POLICY_PROVIDERS 9
 extern const struct shape schedule_shape;
 extern const struct shape key_policy_shape; /* in the order of KEY_POLICY_FIELDS */

@@ -110,9 +110,10 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
     unsigned char *named = NULL;
     int64_t n_named = 0, *keys = ARENA_ARRAY(r->arena, int64_t, f->n_keys + 1),
             *upstreams = ARENA_ARRAY(r->arena, int64_t, f->n_upstreams + 1),
+            *models = ARENA_ARRAY(r->arena, int64_t, f->n_models + 1),
             *text_keys = ARENA_ARRAY(r->arena, int64_t, f->n_text_keys + 1), model = 0;
     bool any = f->status_min || f->status_max || f->is_stream || f->has_keys || f->text.n ||
-               f->has_upstreams || f->any_model.n;
+               f->has_upstreams || f->has_models || f->any_model.n;
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         any |= want[i].text.n > 0;
         if (want[i].text.n && !find_name(r->db, want[i].text, &want[i].id, e))
@@ -125,6 +126,9 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
             return false;
     for (size_t i = 0; i < f->n_upstreams; i++)
         if (!find_name(r->db, f->upstreams[i], &upstreams[i], e))
+            return false;
+    for (size_t i = 0; i < f->n_models; i++)
+        if (!find_name(r->db, f->models[i], &models[i], e))
             return false;
     if (f->any_model.n && !find_name(r->db, f->any_model, &model, e))
         return false;
@@ -154,6 +158,8 @@ static bool choose_kinds(struct usage_reader *r, struct err *e)
             fits = is_among(stmt_int(s, K_KEY), keys, f->n_keys);
         if (fits && f->has_upstreams)
             fits = is_among(stmt_int(s, K_UPSTREAM), upstreams, f->n_upstreams);
+        if (fits && f->has_models)
+            fits = is_among(stmt_int(s, K_MODEL), models, f->n_models);
         if (fits && f->any_model.n)
             fits = stmt_int(s, K_MODEL) == model || stmt_int(s, K_UPSTREAM_MODEL) == model;
         if (fits && f->text.n)
@@ -475,24 +481,39 @@ bool usage_find(struct arena *a, struct db *db, struct str request_id, struct us
     return ok;
 }
 
-bool usage_read_keys(struct arena *a, struct db *db, struct str **keys, size_t *n, struct err *e)
+/* The first column of each row. */
+static bool read_texts(struct arena *a, struct db *db, const char *sql, struct str **out, size_t *n,
+                       struct err *e)
 {
-    struct stmt *s = db_prepare(
-        db,
-        "SELECT DISTINCT coalesce(n.text, '') FROM usage_kind k LEFT JOIN name n ON n.id = k.key",
-        e);
+    struct stmt *s = db_prepare(db, sql, e);
     size_t cap = 0;
-    *keys = NULL;
+    *out = NULL;
     *n = 0;
     if (!s)
         return false;
     while (stmt_step(s, e)) {
         if (*n == cap) {
-            *keys = arena_realloc(a, *keys, cap * sizeof **keys, (cap * 2 + 16) * sizeof **keys);
+            *out = arena_realloc(a, *out, cap * sizeof **out, (cap * 2 + 16) * sizeof **out);
             cap = cap * 2 + 16;
         }
-        (*keys)[(*n)++] = str_dup(a, stmt_str(s, 0));
+        (*out)[(*n)++] = str_dup(a, stmt_str(s, 0));
     }
     stmt_free(s);
     return e->kind == ERR_NONE;
+}
+
+bool usage_read_keys(struct arena *a, struct db *db, struct str **keys, size_t *n, struct err *e)
+{
+    return read_texts(
+        a, db,
+        "SELECT DISTINCT coalesce(n.text, '') FROM usage_kind k LEFT JOIN name n ON n.id = k.key",
+        keys, n, e);
+}
+
+bool usage_read_models(struct arena *a, struct db *db, struct str **models, size_t *n,
+                       struct err *e)
+{
+    return read_texts(a, db,
+                      "SELECT DISTINCT n.text FROM usage_kind k JOIN name n ON n.id = k.model",
+                      models, n, e);
 }

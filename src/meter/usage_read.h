@@ -16,6 +16,9 @@ struct usage_filter {           /* empty, 0: anything */
     const struct str *upstreams; /* any of these */
     size_t n_upstreams;
     bool has_upstreams;
+    const struct str *models;   /* any of these, as they were asked for */
+    size_t n_models;
+    bool has_models;
     /* any_model: as it was asked for, or as the upstream calls it */
     struct str text;            /* a part of a name: model, upstream and its model, key, error; case does not matter */
     const struct str *text_keys; /* ids of keys whose label holds the text: they fit as well */
@@ -55,4 +58,5 @@ const struct usage_seen *usage_reader_seen(const struct usage_reader *r);
 bool usage_find(struct arena *a, struct db *db, struct str request_id, struct usage_row *out, struct err *e) MUST_USE;
 /* Key ids that stand in the log. */
 bool usage_read_keys(struct arena *a, struct db *db, struct str **keys, size_t *n, struct err *e) MUST_USE;
+bool usage_read_models(struct arena *a, struct db *db, struct str **models, size_t *n, struct err *e) MUST_USE; /* as they were asked for */
 #endif

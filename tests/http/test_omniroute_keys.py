@@ -93,8 +93,13 @@ def test_check_13_schedules(s):
     assert ok(s.api("GET", "/keys/" + made["id"]))["accessSchedule"] == night
     ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {**night, "enabled": False}}))
     assert use(s, made["key"]).status_code == 200
-    ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {"enabled": True, "from": "00:00", "until": "00:01", "days": [], "tz": "Nowhere/At all"}}))
-    assert use(s, made["key"]).status_code == 200  # a zone that nobody knows: allowed
+    lost = {"enabled": True, "from": "00:00", "until": "00:01", "days": [], "tz": "Nowhere/At all"}
+    assert "warning" not in ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {**lost, "tz": "Europe/Berlin"}}))
+    got = ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": lost}))
+    assert use(s, made["key"]).status_code == 200  # a zone that nobody knows: allowed, and said
+    assert "'Nowhere/At all'" in got["warning"] and got["key"]["accessSchedule"]["enabled"] is False
+    other = make(s, accessSchedule=lost)
+    assert "'Nowhere/At all'" in other["warning"] and use(s, other["key"]).status_code == 200 and "warning" not in make(s, accessSchedule=night)
     assert ok(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": None}))["key"]["accessSchedule"] is None
     invalid(s.api("PATCH", "/keys/" + made["id"], {"accessSchedule": {"enabled": True, "days": [7]}}), "accessSchedule.days")
 
@@ -195,11 +200,19 @@ def test_check_15_connections_are_held_to(s, scripted):
     ok(s.api("DELETE", "/providers/" + two[0]["id"]))
 
 
-@pytest.mark.parametrize("field,value", [("noLog", True), ("autoResolve", False)])
-def test_what_would_not_be_obeyed_is_not_taken(s, field, value):
+def test_what_would_not_be_obeyed_is_not_taken(s):
     made = make(s)
-    invalid(s.api("PATCH", "/keys/" + made["id"], {field: value}), field)
-    ok(s.api("PATCH", "/keys/" + made["id"], {field: type(value)(not value)}))
+    invalid(s.api("PATCH", "/keys/" + made["id"], {"autoResolve": False}), "autoResolve")
+    ok(s.api("PATCH", "/keys/" + made["id"], {"autoResolve": True}))
+
+
+def test_no_log_is_no_log_on_both_sides(s):
+    """That it binds shows test_omniroute_usage's check 52."""
+    made = make(s, noLog=True)
+    path, ours = "/keys/" + made["id"], lambda: s.get("/sluice/v1/keys/" + made["id"], auth=False, headers={"Authorization": "Bearer " + ADMIN}).json()
+    assert ok(s.api("GET", path))["noLog"] is True and ours()["no_log"] is True
+    assert ok(s.api("PATCH", path, {"name": "other"}))["key"]["noLog"] is True  # what is not named stays
+    assert ok(s.api("PATCH", path, {"noLog": False}))["key"]["noLog"] is False and ours()["no_log"] is False
 
 
 def test_the_same_key_on_every_surface(s):

@@ -42,6 +42,11 @@ def test_the_catalog(s, upstream):
     assert got["together"] == {"provider": "Together", "active": True, "models": [
         {"id": "together/emb", "name": "together/emb", "type": "embedding", "custom": True}]}
     assert [m["custom"] for m in got["chat"]["models"]] == [False]
+    # an entry says one type: what talks and embeds is found as either
+    ok(s.api("POST", "/provider-models", {"provider": "together", "modelId": "both", "supportedEndpoints": ["embeddings", "chat"]}))
+    both = [m for m in ok(s.api("GET", "/models/catalog"))["catalog"]["together"]["models"] if m["id"] == "together/both"]
+    assert [m["type"] for m in both] == ["chat", "embedding"]
+    assert ok(s.api("GET", "/provider-models"))["modelCompatOverrides"] == []
 
 
 def test_a_model_added_by_hand_is_served_by_all_connections(s, upstream):

@@ -148,6 +148,40 @@ def test_call_logs_filter_and_page(serve, upstream):
     assert admin(s, "/api/usage/call-logs/" + good["id"]).json()["requestId"]
 
 
+def test_call_logs_of_combos(start_sluice, upstream):
+    """By the combo's name or an alias of it; a model, and a name of nothing, are of none."""
+    on(upstream, lambda r: reply())
+    s = start_sluice({**config(upstream.origin), "combos": {"co": {"members": ["m"]}, "other": {"members": ["echo"]}}, "aliases": {"fast-*": "co"}})
+    for model in ("co", "m", "fast-1", "other"):
+        ok(chat(s, model))
+    assert chat(s, "nope").status_code == 404
+    rows = logged(s, 5)
+    said = {r["requestedModel"]: r["comboName"] for r in rows}
+    assert said == {"co": "co", "m": None, "fast-1": "co", "other": "other", "nope": None}
+    asked = lambda q: [r["requestedModel"] for r in ok(admin(s, "/api/usage/call-logs?combo=" + q))]  # noqa: E731
+    assert asked("1") == ["other", "fast-1", "co"] and asked("co") == ["fast-1", "co"] and asked("other") == ["other"]
+    assert asked("nope") == asked("m") == [] and len(asked("")) == 5
+    combo = next(c for c in ok(admin(s, "/api/combos"))["combos"] if c["name"] == "co")
+    assert asked(combo["id"]) == ["fast-1", "co"]
+    got = ok(admin(s, "/api/usage/call-logs/" + next(r["id"] for r in rows if r["requestedModel"] == "fast-1")))
+    assert got["comboName"] == "co"
+    assert [r["comboName"] for r in ok(admin(s, "/api/logs/export"))["logs"]] == [r["comboName"] for r in rows]
+    # proxies were taken, or not, by those that asked somebody
+    taken = ok(admin(s, "/api/usage/proxy-logs"))
+    assert [(r["comboId"] == combo["id"], bool(r["provider"])) for r in taken] == [(False, True), (True, True), (False, True), (True, True)]
+    export = ok(admin(s, "/api/logs/export?type=proxy-logs"))
+    assert [r["id"] for r in export["logs"]] == [r["id"] for r in taken] and export["count"] == 4 and export["truncated"] is False
+
+
+def test_proxy_logs_have_no_answers_of_the_cache(serve, upstream):
+    s = serve(response_cache=True)
+    on(upstream, lambda r: reply())
+    ok(chat(s, "m", temperature=0))
+    ok(chat(s, "m", temperature=0))
+    assert len(logged(s, 2)) == 2 and len(upstream.requests) == 1
+    assert [r["account"] for r in ok(admin(s, "/api/usage/proxy-logs"))] == ["main"]
+
+
 def test_check_52_a_large_body_is_whole_in_the_detail(serve, upstream):
     """Check 52: the list says that there is a body, the detail returns all of it."""
     s = serve(log_bodies="all")
@@ -163,6 +197,15 @@ def test_check_52_a_large_body_is_whole_in_the_detail(serve, upstream):
     assert four["clientRequest"]["model"] == "m" and four["providerRequest"]["model"] == "vendor/gpt-x"
     listed = ok(admin(s, "/api/logs/detail?limit=5"))
     assert listed["enabled"] is True and listed["logs"][0]["id"] == row["id"]
+    # a key of which none are kept
+    quiet = ok(admin(s, "/api/keys", "POST", {"name": "quiet", "noLog": True}), 201)
+    assert ok(admin(s, "/api/keys/" + quiet["id"]))["noLog"] is True
+    f, ask = FORMATS["chat"], Ask(model="m")
+    ok(s.call("POST", f.path(ask), f.request(ask), auth=False, headers={"Authorization": "Bearer " + quiet["key"]}))
+    row = logged(s, 2)[0]
+    assert row["apiKeyName"] == "quiet" and not row["hasRequestBody"] and not row["hasResponseBody"]
+    got = ok(admin(s, "/api/usage/call-logs/" + row["id"]))
+    assert got["requestBody"] is None and got["responseBody"] is None
     # a viewer reads the log, but no bodies
     assert s.get("/api/usage/call-logs/" + row["id"]).status_code == 401
 
