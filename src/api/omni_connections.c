@@ -14,7 +14,7 @@
 
 struct connection_out {
     struct str id, provider, auth_type, name;
-    int64_t priority, global_priority, health_check_interval, backoff_level;
+    int64_t priority, backoff_level;
     bool is_active, rate_limit_protection;
     struct str default_model, group, url, created_at, updated_at;
     struct connection_state state;
@@ -29,7 +29,6 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     SHOW(auth_type, "authType", "apikey"),
     SHOW(name, "name", "Name for people, unique for its provider"),
     SHOW(priority, "priority", "Place among the connections of its provider, 1 first"),
-    OMIT(global_priority, "globalPriority", "Place among all, kept for clients"),
     SHOW(is_active, "isActive", "Whether requests are sent to it"),
     OMIT(default_model, "defaultModel", "The model that it is tested with"),
     OMIT(group, "group", "Word to group connections by"),
@@ -42,7 +41,6 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     OMIT(state.error_code, "errorCode", "The upstream's status then"),
     SHOW(backoff_level, "backoffLevel", "How often in a row it failed"),
     OMIT(state.rate_limited_until, "rateLimitedUntil", "Until when it stands back behind the others"),
-    OMIT(health_check_interval, "healthCheckInterval", "Minutes between health checks; absent: none"),
     SHOW(rate_limit_protection, "rateLimitProtection", "Whether its requests per minute, or at once, are limited: others wait"),
     OMIT(url, "url", "Base URL; absent: the kind's own"),
     FIELD_AS_JSON(struct connection_out, data, "providerSpecificData", 0, &json_of_object, OMIT_EMPTY, "baseUrl, and what its node says"),
@@ -165,12 +163,10 @@ static bool show(struct control_call *c, const struct snapshot *s, const struct 
         .auth_type = STR("apikey"),
         .name = u->label.n ? u->label : u->name,
         .priority = u->priority ? u->priority : 1,
-        .global_priority = json_get_int(extra, "globalPriority", 0),
         .is_active = u->is_enabled,
         .rate_limit_protection = u->limits.requests_per_minute || u->limits.concurrency,
         .default_model = u->default_model,
         .group = json_get_str(extra, "group"),
-        .health_check_interval = json_get_int(extra, "healthCheckInterval", 0),
         .url = url,
         .data = data_of(c->arena, s, u, json_get(extra, "providerSpecificData")),
         .created_at = json_get_str(extra, "createdAt"),
@@ -272,14 +268,14 @@ enum connection_bit {
     IN(name, "name", name_min, 200, 0, "Name for people, unique for its provider; the provider's when absent"), \
     IN(url, "url", 0, 2000, 0, "Base URL, as providerSpecificData.baseUrl"), \
     IN(default_model, "defaultModel", 0, 200, 0, "The model that it is tested with; null: none"), \
-    IN(test_status, "testStatus", 0, 50, 0, "Kept until the next test"), \
+    IN(test_status, "testStatus", 0, 50, 0, "untested or unknown, active, error, unavailable: shown until the next test says otherwise; what would take it out of use is isActive"), \
     IN(group, "group", 0, 100, 0, "Word to group connections by; null: none"), \
     IN(priority, "priority", 1, 100, COERCE, "Place among the connections of its provider, 1 first"), \
-    IN(global_priority, "globalPriority", 1, 100, COERCE, "Place among all, kept for clients; null: none"), \
-    IN(health_check_interval, "healthCheckInterval", 0, 525600, COERCE, "Minutes between health checks; 0: none"), \
+    IN(global_priority, "globalPriority", 1, 100, COERCE, "null only: priority is its place among those of its provider"), \
+    IN(health_check_interval, "healthCheckInterval", 0, 525600, COERCE, "0 only: requests themselves say how it is"), \
     IN(is_active, "isActive", 0, 0, 0, "Whether requests are sent to it; true when absent"), \
     IN(rate_limit_protection, "rateLimitProtection", 0, 0, 0, "Whether its requests per minute, or at once, are limited: others wait"), \
-    IN(data, "providerSpecificData", 0, 0, 0, "baseUrl, extraApiKeys and what clients keep there; credentials of other names are not taken"), \
+    IN(data, "providerSpecificData", 0, 0, 0, "baseUrl, extraApiKeys, validationModelId, accountId, and notes of clients; credentials of other names are not taken, nor what its node says or nothing here obeys"), \
     IN(last_error, "lastError", 0, 2000, 0, "What went wrong last; null: nothing"), \
     IN(last_error_at, "lastErrorAt", 0, 50, 0, "When that was; null: never"), \
     IN(last_error_type, "lastErrorType", 0, 100, 0, "What kind of fault it was; null: none"), \
@@ -345,11 +341,6 @@ static bool make_extra(struct control_call *c, const struct upstream *was, struc
                group = HAS(c, IN_GROUP)      ? in->group
                        : is_null(c, "group") ? STR_NONE
                                              : json_get_str(before, "group");
-    int64_t global = HAS(c, IN_GLOBAL_PRIORITY)     ? in->global_priority
-                     : is_null(c, "globalPriority") ? 0
-                                                    : json_get_int(before, "globalPriority", 0),
-            interval = HAS(c, IN_HEALTH_CHECK) ? in->health_check_interval
-                                               : json_get_int(before, "healthCheckInterval", 0);
     struct buf b;
     size_t i, max, n = 0;
     if (HAS(c, IN_DATA) && !yyjson_is_obj(in->data))
@@ -357,11 +348,7 @@ static bool make_extra(struct control_call *c, const struct upstream *was, struc
     buf_init_arena(&b, c->arena, 65536);
     struct jw w = jw_on(&b);
     jw_object(&w);
-    if (global)
-        jw_kv_int(&w, "globalPriority", global);
     kv(&w, "group", group);
-    if (interval)
-        jw_kv_int(&w, "healthCheckInterval", interval);
     jw_key(&w, "providerSpecificData");
     jw_object(&w);
     yyjson_obj_foreach (data, i, max, k, v) { /* a shallow merge */
@@ -434,6 +421,72 @@ static bool make_url(struct control_call *c, struct str *out, bool *is_given, st
     return !out->n || str_starts(*out, STR("http://")) || str_starts(*out, STR("https://")) ||
            err_field(e, HAS(c, IN_URL) ? "url" : "providerSpecificData.baseUrl",
                      "'baseUrl' must start with http:// or https://");
+}
+
+/* ---- what would be kept and not obeyed is not taken ---- */
+
+static bool unsupported(const char *field, const char *why, struct err *e)
+{
+    return err_field(e, field, "'%s' %s", field, why);
+}
+
+static bool check_status(struct str status, struct err *e)
+{
+    static const char *const shown[] = {"untested", "unknown", "active", "error", "unavailable"};
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++)
+        if (str_eq(status, str_of(shown[i])))
+            return true;
+    return !status.n ||
+           unsupported("testStatus",
+                       "must be untested, unknown, active, error or unavailable, which are shown "
+                       "until the next test: isActive takes a connection out of use",
+                       e);
+}
+
+/* What its node, or nobody, says of a connection; as it is shown it may be given back. */
+static bool check_data(struct control_call *c, const struct upstream *u, struct err *e)
+{
+    static const struct {
+        const char *name, *why;
+    } members[] = {
+        {"chatPath", "is its node's: change that"},
+        {"modelsPath", "is its node's: change that"},
+        {"prefix", "is its node's: change that"},
+        {"apiType", "is its node's: change that"},
+        {"nodeName", "is its node's: change that"},
+        {"limitPolicy", "is no connection's: the setting quota_threshold_percent holds for all"},
+        {"codexLimitPolicy",
+         "is no connection's: the setting quota_threshold_percent holds for all"},
+        {"codexQuotaState", "is not taken: windows are what the vendor's replies say"},
+        {"codexScopeRateLimitedUntil", "is not taken: rateLimitedUntil is"},
+        {"autoSync", "is not taken: models are added by POST /api/provider-models"},
+        {"resourceUrl", "is not taken: url is the address"},
+    };
+    const struct connection_in *in = c->in;
+    yyjson_val *shown = u ? data_of(c->arena, c->snap, u, NULL) : NULL;
+    for (size_t i = 0; HAS(c, IN_DATA) && i < ARRAY_LEN(members); i++) {
+        size_t n = strlen(members[i].name);
+        yyjson_val *v = json_find(in->data, members[i].name, n);
+        bool is_off = json_absent(v) || yyjson_is_false(v) ||
+                      json_equal(v, json_find(shown, members[i].name, n));
+        if (!is_off)
+            return unsupported(
+                str_z(c->arena, str_fmt(c->arena, "providerSpecificData.%s", members[i].name)),
+                members[i].why, e);
+    }
+    return true;
+}
+
+static bool check(struct control_call *c, const struct upstream *u, struct err *e)
+{
+    const struct connection_in *in = c->in;
+    if (HAS(c, IN_GLOBAL_PRIORITY))
+        return unsupported("globalPriority",
+                           "is not taken: priority is its place among those of its provider", e);
+    if (HAS(c, IN_HEALTH_CHECK) && in->health_check_interval)
+        return unsupported("healthCheckInterval",
+                           "must be 0: how it is, is seen by the requests that it serves", e);
+    return check_status(in->test_status, e) && check_data(c, u, e);
 }
 
 static bool keep_state(struct control_call *c, struct str id, struct err *e)
@@ -532,8 +585,8 @@ static bool make_entry(struct control_call *c, const struct upstream *was, struc
     bool has_key, has_url;
     struct provider_change *p = &out->p;
     struct str extra;
-    if (!make_extra(c, was, &extra, e) || !make_key(c, was, &p->api_key, &has_key, e) ||
-        !make_url(c, &p->base_url, &has_url, e))
+    if (!check(c, was, e) || !make_extra(c, was, &extra, e) ||
+        !make_key(c, was, &p->api_key, &has_key, e) || !make_url(c, &p->base_url, &has_url, e))
         return false;
     p->given |= (has_key ? PROVIDER_API_KEY : 0u) | (has_url ? PROVIDER_BASE_URL : 0u) |
                 (HAS(c, IN_ACTIVE) ? PROVIDER_ENABLED : 0u) |
@@ -586,7 +639,10 @@ static bool update(struct control_call *c, const struct upstream *u, int status,
 {
     struct entry entry = {.p = {.name = u->name}};
     struct str name = str_dup(c->arena, u->name), provider = str_dup(c->arena, omni_provider_of(u));
+    const struct connection_in *in = c->in;
+    bool has_account = HAS(c, IN_DATA) && json_find(in->data, "accountId", 9);
     return make_entry(c, u, &entry, e) &&
+           (!has_account || make_account_url(c, u->kind, &entry, e)) &&
            (change_provider(c, CHANGE_UPDATE, &entry.p, e) || refused(e)) &&
            (!HAS(c, IN_PRIORITY) || renumber(c, provider, name, e)) && keep_state(c, u->uid, e) &&
            reply_now(c, status, name, e);
@@ -713,6 +769,14 @@ static const struct shape test_in_shape = SHAPE(struct test_in,
     FIELD_AS_TEXT(struct test_in, model, "validationModelId", NULL, 0, 500, TRIM, "The model to try it with, where its list of models does not say enough"));
 /* clang-format on */
 
+/* What it is tested with: the model that it was told, else its usual one. */
+static struct str tested_with(struct arena *a, const struct upstream *u)
+{
+    yyjson_val *data = json_get(extra_of(a, u), "providerSpecificData");
+    struct str model = json_get_str(data, "validationModelId");
+    return model.n ? model : u->default_model;
+}
+
 static struct test_out shown_test(struct arena *a, const struct omni_probe *p, struct str at)
 {
     bool is_bad = p->status >= 300;
@@ -750,7 +814,7 @@ static bool test(struct control_call *c, struct err *e)
     struct omni_probe p;
     if (!u)
         return false;
-    omni_probe(c, u, in->model.n ? in->model : u->default_model, &p);
+    omni_probe(c, u, in->model.n ? in->model : tested_with(c->arena, u), &p);
     struct str at = omni_time(c->arena, clock_wall_ms());
     struct test_out out = shown_test(c->arena, &p, at);
     control_audit(c, "provider_test", u->name, STR_NONE, STR_NONE);
@@ -838,7 +902,7 @@ static void *run_batch(void *arg)
     struct batch_worker *w = arg;
     struct batch *b = w->batch;
     for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < b->n;)
-        omni_probe(&w->call, b->v[i], b->v[i]->default_model, &b->probes[i]);
+        omni_probe(&w->call, b->v[i], tested_with(w->call.arena, b->v[i]), &b->probes[i]);
     return NULL;
 }
 

@@ -34,11 +34,11 @@ def authorizations(upstream):
 
 def test_a_connection_comes_goes_and_is_used(s, upstream):
     made = s.add(provider="together", name="main", apiKey=SECRET, url=upstream.origin + "/v1", defaultModel="gpt-x", group="prod",
-                 globalPriority=3, healthCheckInterval=60, providerSpecificData={"workspaceId": "w-1", "machineToken": "secret-canary",
+                 globalPriority=None, healthCheckInterval=0, providerSpecificData={"workspaceId": "w-1", "machineToken": "secret-canary",
                                        "deep": [{"clientSecret": "secret-canary", "kept": 1}]})
     assert re.fullmatch(UUID, made["id"]) and made["provider"] == "together" and made["name"] == "main" and made["authType"] == "apikey"
     assert made["priority"] == 1 and made["isActive"] is True and made["testStatus"] == "untested"
-    assert made["defaultModel"] == "gpt-x" and made["group"] == "prod" and made["globalPriority"] == 3 and made["healthCheckInterval"] == 60
+    assert made["defaultModel"] == "gpt-x" and made["group"] == "prod"
     assert made["url"] == upstream.origin + "/v1" == made["providerSpecificData"]["baseUrl"]
     assert made["providerSpecificData"]["deep"] == [{"kept": 1}] and "secret-canary" not in s.config_path.read_text()
     assert made["providerSpecificData"]["workspaceId"] == "w-1" and made["createdAt"].endswith("Z") and "lastError" not in made
@@ -53,6 +53,36 @@ def test_a_connection_comes_goes_and_is_used(s, upstream):
     assert ok(s.api("DELETE", "/providers/" + made["id"]))["message"]
     refused(s.api("GET", "/providers/" + made["id"]), 404)
     assert ask(s, "together/gpt-x").status_code == 404
+
+
+def test_what_nothing_would_obey_is_not_taken(s, upstream):
+    made = s.add(provider="together", name="main", apiKey=SECRET, url=upstream.origin + "/v1")
+    data = {"limitPolicy": {"enabled": True, "thresholdPercent": 50}, "codexLimitPolicy": {"use5h": True}, "autoSync": True, "chatPath": "/x", "modelsPath": "/x",
+            "prefix": "x", "apiType": "responses", "resourceUrl": "https://x.example"}
+    cases = [("providerSpecificData." + name, {"providerSpecificData": {name: value}}) for name, value in data.items()]
+    cases += [("testStatus", {"testStatus": word}) for word in ("banned", "expired", "credits_exhausted", "strange")]
+    for field, body in [*cases, ("globalPriority", {"globalPriority": 1}), ("healthCheckInterval", {"healthCheckInterval": 60})]:
+        invalid(s.api("PATCH", "/providers/" + made["id"], body), field)
+        invalid(s.api("POST", "/providers", {"provider": "together", "name": "other", "apiKey": SECRET, "url": upstream.origin, **body}), field)
+    assert connections(s, "together") == [made]
+
+
+def test_what_a_node_says_is_given_back_as_it_is_shown(s, upstream):
+    node = node_of(s, baseUrl=upstream.origin, chatPath="/c", modelsPath="/m")
+    made = s.add(provider=node["id"], name="x", apiKey=SECRET)
+    shown = made["providerSpecificData"]
+    assert shown["chatPath"] == "/c" and shown["prefix"]
+    got = ok(s.api("PATCH", "/providers/" + made["id"], {"providerSpecificData": {**shown, "note": 1, "autoSync": False}}))["connection"]
+    assert got["providerSpecificData"] == {**shown, "note": 1, "autoSync": False}
+    invalid(s.api("PATCH", "/providers/" + made["id"], {"providerSpecificData": {**shown, "chatPath": "/d"}}), "providerSpecificData.chatPath")
+
+
+def test_a_connection_is_tested_with_the_model_that_it_was_told(s, upstream):
+    made = s.add(provider="together", name="x", apiKey=SECRET, url=upstream.origin + "/v1", defaultModel="usual",
+                 providerSpecificData={"validationModelId": "tiny"})
+    upstream.next(models(status=404), chat())
+    assert ok(s.api("POST", "/providers/%s/test" % made["id"]))["valid"] is True
+    assert upstream.last.json["model"] == "tiny"
 
 
 def test_what_a_connection_needs(s, upstream):
@@ -91,6 +121,8 @@ def test_every_provider_of_the_registry(s, upstream):
             "providerSpecificData.accountId")
     made = s.add(provider="cf", name="n", apiKey="k-1234567890", providerSpecificData={"accountId": "a1b2"})
     assert made["url"] == "https://api.cloudflare.com/client/v4/accounts/a1b2/ai/v1"
+    moved = ok(s.api("PATCH", "/providers/" + made["id"], {"providerSpecificData": {"accountId": "c3"}}))["connection"]
+    assert moved["url"] == "https://api.cloudflare.com/client/v4/accounts/c3/ai/v1"
     assert s.add(provider="pollinations", name="free")["provider"] == "pollinations"  # answers without a key as well
     for name in ("cc", "codex", "gemini-cli", "antigravity", "kiro", "cursor", "iflow", "cline", "kilocode", "kimi-coding"):
         refused(s.api("POST", "/providers", {"provider": name, "apiKey": "k-1234567890"}), 400)
