@@ -56,7 +56,7 @@ const struct endpoint inference_endpoints[] = {
     { HTTP_POST, "/v1/audio/speech",             SURFACE_OPENAI,    ACCESS_INFERENCE, "Speak a text", .relay = OPENAI(RELAY_JSON, OP_SPEECH) },
     { HTTP_POST, "/v1/audio/transcriptions",     SURFACE_OPENAI,    ACCESS_INFERENCE, "Transcribe speech", .relay = OPENAI(RELAY_FORM, OP_TRANSCRIBE), .takes_form = true },
     { HTTP_POST, "/v1/audio/translations",       SURFACE_OPENAI,    ACCESS_INFERENCE, "Translate speech into English text", .relay = OPENAI(RELAY_FORM, OP_TRANSLATE), .takes_form = true },
-    { HTTP_POST, "/v1/moderations",              SURFACE_OPENAI,    ACCESS_INFERENCE, "Classify content", .relay = OPENAI(RELAY_JSON, OP_MODERATE) },
+    { HTTP_POST, "/v1/moderations",              SURFACE_OPENAI,    ACCESS_INFERENCE, "Classify content", .relay = &(const struct relay_spec){.shape = RELAY_JSON, .op = OP_MODERATE, .client = WIRE_CHAT, .native_auth = "authorization", .usual_model = "omni-moderation-latest"} },
     { HTTP_POST, "/v1/rerank",                   SURFACE_OPENAI,    ACCESS_INFERENCE, "Rank documents by relevance to a query", .relay = OPENAI(RELAY_JSON, OP_RERANK) },
     { HTTP_POST, "/v1/providers/{provider}/chat/completions",   SURFACE_OPENAI, ACCESS_INFERENCE, "Create a chat completion with one named provider", .relay = TALK(OP_CHAT, WIRE_CHAT, "authorization") },
     { HTTP_POST, "/v1/providers/{provider}/embeddings",         SURFACE_OPENAI, ACCESS_INFERENCE, "Create embeddings with one named provider", .relay = OPENAI(RELAY_EMBED, OP_EMBED_OPENAI) },

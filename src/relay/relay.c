@@ -1457,6 +1457,30 @@ static bool accepts_stream(const struct relay *rl)
            str_contains(http_req_header(rl->r, "accept"), STR("text/event-stream"));
 }
 
+static bool says_no_model(const struct relay *rl, struct err *e)
+{
+    err_field(e, "model", "Missing 'model' in request body%s%s%s",
+              rl->spec->usual_model ? "; the usual one, '" : "",
+              rl->spec->usual_model ? rl->spec->usual_model : "",
+              rl->spec->usual_model ? "', is not served here" : "");
+    (void)snprintf(e->code, sizeof e->code, "missing_required_parameter");
+    return false;
+}
+
+/* Of a body without `model`: the usual one of its operation stands in it from here on. false: there is none, or nobody serves it. */
+static bool add_usual_model(struct relay *rl)
+{
+    struct str name = str_of(rl->spec->usual_model ? rl->spec->usual_model : "");
+    const struct model *m = name.n ? snapshot_resolve(rl->snap, rl->r->arena, name) : NULL;
+    if (!m || m->n_targets == 0)
+        return false;
+    struct str rest = str_skip(rl->body, str_index(rl->body, '{') + 1);
+    bool is_empty = str_starts(str_trim(rest), STR("}"));
+    rl->body = str_fmt(rl->body_arena, "{\"model\":\"" STR_FMT "\"%s" STR_FMT, STR_ARG(name),
+                       is_empty ? "" : ",", STR_ARG(rest));
+    return true;
+}
+
 /* model, stream and what else is decided by, of a JSON body. */
 static bool read_head_fields(struct relay *rl, struct err *e)
 {
@@ -1517,9 +1541,7 @@ static bool read_head_fields(struct relay *rl, struct err *e)
         return true;
     }
     if (want[MODEL].count == 0)
-        return err_set(e, ERR_INPUT, "missing_required_parameter",
-                       "Missing 'model' in request body") ||
-               (snprintf(e->field, sizeof e->field, "model"), false);
+        return add_usual_model(rl) ? read_head_fields(rl, e) : says_no_model(rl, e);
     if (!json_unquote(rl->r->arena, str_n(rl->body.p + want[MODEL].span.at, want[MODEL].span.n),
                       &rl->model) ||
         rl->model.n == 0)

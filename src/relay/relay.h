@@ -24,6 +24,7 @@ struct relay_spec {
     enum op op;
     enum wire_id client;      /* the caller's format: body, stream and error envelope */
     const char *native_auth;  /* header in which this format's clients send their key */
+    const char *usual_model;  /* of requests that name none, where it is served; NULL: none */
 };
 
 struct relay_self {           /* our own door, for what is asked of our own models */

@@ -130,3 +130,26 @@ def test_check_38_a_suffix_asks_for_the_extended_context(s, upstream):
     ok(s.api("POST", "/models/alias", {"model": "to-chat", "alias": "odd[1m]"}))
     assert asks("odd[1m]") == ("chat-model", None)
     assert s.post("/v1/messages", {"model": "nobody[1m]", "max_tokens": 9, **ASK}).status_code == 404
+
+
+def test_moderations_have_a_usual_model(upstream, calls, tmp_path):
+    """Of whoever names none; where nobody serves it, that is said. Another operation has none."""
+    config = omni_config(upstream.origin)
+    config["providers"] = {"one": {"type": "openai-compatible", "base_url": upstream.origin + "/v1", "api_key": "sk-one-0123456789"}}
+    config["models"] = {}
+    s = start(tmp_path / "omni", upstream.origin, calls, config)
+    try:
+        r = s.post("/api/v1/moderations", {"input": "hi"})
+        assert r.status_code == 400 and "omni-moderation-latest" in r.json()["error"]["message"] and r.json()["error"]["param"] == "model", r.text
+        ok(s.api("POST", "/models/alias", {"model": "one/mod-1", "alias": "omni-moderation-latest"}))
+        body = '{"id":"modr-1","model":"mod-1","results":[]}'
+        for said, sent in (({"input": "hi", "kept": {"a": [1]}}, {"model": "mod-1", "input": "hi", "kept": {"a": [1]}}), ({}, {"model": "mod-1"}),
+                           ({"model": "one/other", "input": "hi"}, {"model": "other", "input": "hi"})):
+            upstream.reset()
+            upstream.next(http(200, body))
+            r = s.post("/v1/moderations", said)
+            assert r.status_code == 200 and r.text == body and upstream.last.path == "/v1/moderations" and upstream.last.json == sent, r.text
+        r = s.post("/v1/rerank", {"query": "q", "documents": ["a"]})
+        assert r.status_code == 400 and "served" not in r.json()["error"]["message"]
+    finally:
+        s.stop()
