@@ -183,16 +183,28 @@ size_t price_lines(const struct price *p, enum price_service service, const stru
     return n;
 }
 
-/* Also where more tokens are cheaper: fewer may come than are held for. */
-static int64_t dearest(const struct price *p, enum price_service service, int64_t in,
-                       enum price_part from, enum price_part to)
+static int64_t dearest_at(const struct price *p, enum price_service service, int64_t in,
+                          enum price_part from, enum price_part to)
 {
     int64_t most = -1;
     for (int part = (int)from; part <= (int)to; part++) {
-        int64_t rate = rate_of(p, service, in, (enum price_part)part),
-                few = p->n_variants ? rate_of(p, service, 0, (enum price_part)part) : -1;
+        int64_t rate = rate_of(p, service, in, (enum price_part)part);
         most = rate > most ? rate : most;
-        most = few > most ? few : most;
+    }
+    return most;
+}
+
+/* On every step up to so many tokens: more may be cheaper, and fewer may come than are held for. */
+static int64_t dearest(const struct price *p, enum price_service service, int64_t in,
+                       enum price_part from, enum price_part to)
+{
+    int64_t most = dearest_at(p, service, 0, from, to);
+    for (size_t i = 0; i < p->n_variants; i++) {
+        int64_t above = p->variants[i].above;
+        if (above == 0 || above >= in)
+            continue;
+        int64_t rate = dearest_at(p, service, above + 1, from, to);
+        most = rate > most ? rate : most;
     }
     return most;
 }

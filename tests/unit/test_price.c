@@ -749,6 +749,10 @@ START_TEST(the_bound_is_never_below_the_cost)
         "'image':0.04}",
         "{'input':3,'output':15,'cache_write_1h':6,'flex':{'input':1,'output':7,'audio_out':9},"
         "'above':[{'tokens':2000,'input':1,'output':2}]}",
+        /* the middle step is the dearest, of one service further up than of the other */
+        "{'input':1,'output':1,'above':[{'tokens':500,'input':1000,'output':1000},"
+        "{'tokens':3000,'input':1,'output':1}],'flex':{'input':1,'output':1,"
+        "'above':[{'tokens':2500,'input':2000},{'tokens':4000,'input':1}]}}",
         "{'image':0.04}", "{'input':5,'output':40}"};
     struct arena *a = arena_new();
     for (size_t k = 0; k < ARRAY_LEN(prices); k++) {
