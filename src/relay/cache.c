@@ -222,6 +222,7 @@ static bool key_of(struct relay *rl, struct arena *a, yyjson_val *root, const ch
     add_text(&b, str_of(op_name(rl->spec->op)));
     uint8_t mode[] = {(uint8_t)rl->spec->client, rl->is_stream, rl->is_gemini_array};
     buf_add(&b, mode, sizeof mode);
+    buf_add(&b, &rl->thinking_tokens, sizeof rl->thinking_tokens); /* it stands beside the body */
     add_text(&b, rl->model);
     add_targets(rl, a, &b);
     add_told_headers(rl, &b);

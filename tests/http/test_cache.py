@@ -4,6 +4,7 @@ import concurrent.futures
 import itertools
 import json
 import subprocess
+import threading
 import time
 
 import pytest
@@ -217,6 +218,38 @@ def test_a_change_of_the_target_is_another_request(start_sluice, upstream):
     assert s.post("/sluice/v1/reload", headers=admin).status_code == 200
     assert s.post(path, b).headers["x-sluice-cache"] == "MISS"
     assert upstream.last.json["model"] == "newer"
+
+
+@pytest.mark.parametrize("how", ["response", "coalesce"])
+def test_thinking_that_the_operator_sets_is_part_of_the_request(start_sluice, upstream, how):
+    """Also as a number that the client's format has no word for, and that stands nowhere in its body."""
+    s = start_sluice(config(upstream.origin, response_cache=how == "response", coalesce=how == "coalesce", thinking_mode="custom", thinking_budget=2000))
+    admin = {"Authorization": "Bearer sk-test-admin-0123456789abcdef0123456"}
+    b = {"model": "to-google", "temperature": 0, "reasoning_effort": "low", "messages": [{"role": "user", "content": "hi"}]}
+    told, go_on = [], threading.Event()
+
+    async def script(conn, request):
+        budget = request.json["generationConfig"]["thinkingConfig"]["thinkingBudget"]
+        told.append(budget)
+        while how == "coalesce" and not go_on.is_set():
+            await asyncio.sleep(0.02)
+        await answer(FORMATS["google"], Turn(text="thought %d" % budget))(conn, request)
+    upstream.play(script)
+
+    def ask():
+        r = s.post("/v1/chat/completions", b, timeout=120)
+        return r.status_code, r.headers["x-sluice-cache"], r.json()["choices"][0]["message"]["content"]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask)
+        upstream.wait(1)
+        if how == "response":
+            assert first.result(120) == (200, "MISS", "thought 2000") and ask() == (200, "HIT", "thought 2000")
+        assert s.call("PATCH", "/sluice/v1/settings/thinking_budget", {"value": 3000}, headers=admin).status_code == 200
+        second = pool.submit(ask)
+        upstream.wait(2)  # beside the first one, not behind it
+        go_on.set()
+        assert first.result(120) == (200, "MISS", "thought 2000") and second.result(120) == (200, "MISS", "thought 3000")
+    assert told == [2000, 3000]
 
 
 def test_figures_and_forgetting(start_sluice, upstream):
