@@ -393,6 +393,30 @@ struct db *cli_store(const struct cli *c, struct config_sources *s, struct err *
     return state_open(s, e) ? db_open(s->db_path, DB_READ_WRITE, e) : NULL;
 }
 
+/* A look makes none: a folder that was mistyped would be filled, and the first start would be none. */
+static bool has_store(const struct cli *c, struct config_sources *s, struct err *e)
+{
+    cli_sources(c, s);
+    return access(str_z(c->arena, str_fmt(c->arena, "%s/sluice.db", s->data_dir)), F_OK) == 0 ||
+           err_set(e, ERR_INPUT, "no_store",
+                   "there is no store in '%s' (--data, SLUICE_DATA): sluice has not run there yet",
+                   s->data_dir);
+}
+
+struct db *cli_kept_store(const struct cli *c, struct config_sources *s, struct err *e)
+{
+    return has_store(c, s, e) ? cli_store(c, s, e) : NULL;
+}
+
+bool cli_snapshot(const struct cli *c, struct config_sources *s, struct snapshot **out,
+                  struct err *e)
+{
+    if (!has_store(c, s, e) && !s->file)
+        return false;
+    err_clear(e); /* the file says something by itself */
+    return state_open(s, e) && config_load(s, out, e);
+}
+
 void cli_tell_server(const struct config_sources *s)
 {
     if (pidfile_signal(s->data_dir))

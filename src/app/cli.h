@@ -62,6 +62,10 @@ int cli_usage(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3); /* t
 void cli_sources(const struct cli *c, struct config_sources *out);
 /* The store of the installation, opened for writing and brought to the newest schema. NULL with e set. */
 struct db *cli_store(const struct cli *c, struct config_sources *s, struct err *e);
+/* The same where there is one: with what only looks, a mistyped folder is an error and stays as it is. */
+struct db *cli_kept_store(const struct cli *c, struct config_sources *s, struct err *e);
+/* What is in force there, for lists. */
+bool cli_snapshot(const struct cli *c, struct config_sources *s, struct snapshot **out, struct err *e) MUST_USE;
 /* Tells a server running on this data folder to read its configuration again, and says what happened. */
 void cli_tell_server(const struct config_sources *s);
 /* The word of a list that is nearest to an unknown one, NULL when none is near. */

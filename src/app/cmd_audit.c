@@ -12,7 +12,7 @@ int cmd_audit_verify(struct cli *c)
     static struct config_sources s;
     struct err e = ERR_INIT;
     struct audit_finding f;
-    struct db *db = cli_store(c, &s, &e);
+    struct db *db = cli_kept_store(c, &s, &e);
     bool ok = db && audit_verify(db, &f, &e);
     db_close(db);
     state_close(&s);
@@ -97,7 +97,7 @@ int cmd_audit_list(struct cli *c)
     struct audit_filter f = {.limit = c->lines >= 0 ? c->lines : USUAL_LINES};
     if (f.limit > MAX_LINES)
         f.limit = MAX_LINES;
-    struct db *db = cli_store(c, &s, &e);
+    struct db *db = cli_kept_store(c, &s, &e);
     bool ok = db && audit_list(db, c->arena, &f, &rows, &n, &e);
     db_close(db);
     state_close(&s);

@@ -38,7 +38,7 @@ int cmd_config_history(struct cli *c)
     struct sheet t;
     size_t n = 0;
     struct version_filter f = {.limit = c->lines >= 0 ? c->lines : 20};
-    struct db *db = cli_store(c, &s, &e);
+    struct db *db = cli_kept_store(c, &s, &e);
     bool ok = db && version_list(db, c->arena, &f, &v, &n, &e);
     db_close(db);
     state_close(&s);
@@ -96,7 +96,7 @@ int cmd_config_diff(struct cli *c)
     yyjson_val *list, *one;
     buf_init_arena(&b, c->arena, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
-    struct db *db = cli_store(c, &s, &e);
+    struct db *db = cli_kept_store(c, &s, &e);
     bool ok = db && read_number(c->args[0], &from, &e);
     if (ok && c->n_args > 1) {
         ok = read_number(c->args[1], &to, &e);

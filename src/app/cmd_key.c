@@ -118,8 +118,7 @@ int cmd_key_list(struct cli *c)
     struct snapshot *snap;
     struct sheet t;
     struct buf b;
-    cli_sources(c, &s);
-    if (!state_open(&s, &e) || !config_load(&s, &snap, &e))
+    if (!cli_snapshot(c, &s, &snap, &e))
         return cli_fail(&e);
     if (c->json) {
         buf_init_arena(&b, c->arena, SIZE_MAX / 2);

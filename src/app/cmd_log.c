@@ -205,7 +205,7 @@ int cmd_log(struct cli *c)
     static struct config_sources s;
     struct err e = ERR_INIT;
     int64_t last = 0;
-    struct db *db = cli_store(c, &s, &e);
+    struct db *db = cli_kept_store(c, &s, &e);
     struct stmt *tail = db ? db_prepare(db,
                                         "SELECT * FROM (SELECT " COLUMNS TABLES
                                         " ORDER BY u.id DESC LIMIT ?1) ORDER BY 1",

@@ -28,8 +28,7 @@ int cmd_price_list(struct cli *c)
     struct snapshot *snap;
     struct sheet t;
     const struct price *const *rows;
-    cli_sources(c, &s);
-    if (!state_open(&s, &e) || !config_load(&s, &snap, &e))
+    if (!cli_snapshot(c, &s, &snap, &e))
         return cli_fail(&e);
     struct str part = c->n_args ? str_of(c->args[0]) : STR_NONE;
     size_t n = price_book_rows(snap->prices, c->arena, &rows);

@@ -8,8 +8,7 @@
 static struct snapshot *load(struct cli *c, struct config_sources *s, struct err *e)
 {
     struct snapshot *snap;
-    cli_sources(c, s);
-    return state_open(s, e) && config_load(s, &snap, e) ? snap : NULL;
+    return cli_snapshot(c, s, &snap, e) ? snap : NULL;
 }
 
 static struct str masked_key(struct arena *a, const struct upstream *u)

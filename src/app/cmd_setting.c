@@ -28,8 +28,7 @@ int cmd_setting_list(struct cli *c)
     struct snapshot *snap;
     struct sheet t;
     const struct setting *row;
-    cli_sources(c, &s);
-    if (!state_open(&s, &e) || !config_load(&s, &snap, &e))
+    if (!cli_snapshot(c, &s, &snap, &e))
         return cli_fail(&e);
     enum origin *from = ARENA_ARRAY(c->arena, enum origin, setting_count());
     setting_origins(&s, from);

@@ -73,6 +73,15 @@ def test_near_names(cli, words, near):
     assert "did you mean " + near in cli.refused(*words)
 
 
+@pytest.mark.parametrize("words", [["log"], ["log", "-f"], ["key", "list"], ["provider", "list"], ["model", "list"], ["price", "list"],
+                                   ["setting", "list"], ["config", "history"], ["audit", "verify"]])
+def test_a_look_makes_no_store(cli, words):
+    """In a folder that was mistyped it would show nothing and say nothing, and the first start would be none."""
+    text = cli.refused(*words, status=1)
+    assert "no store" in text and str(cli.data) in text
+    assert not cli.data.exists()
+
+
 @pytest.mark.parametrize("words, part", [
     (["serve", "--port", "x"], "0 to 65535"), (["serve", "--port"], "needs a value"), (["serve", "extra"], "unexpected argument"),
     (["key", "create", "--expires", "soon"], "no time"), (["key", "create", "--scopes", "root"], "unknown scope"),
