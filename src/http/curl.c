@@ -10,6 +10,7 @@
 
 #include "base/banned.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "http/fetch.h"
 #include "http/head.h"
 
@@ -420,6 +421,9 @@ static void end_call(struct curl_call *call)
     }
     enum http_failure how = failure_of(call);
     struct err e = ERR_INIT;
+    /* an address, with a password */
+    const char *why = *call->error && !strchr(call->error, '@') ? call->error
+                                                                : curl_easy_strerror(call->result);
     if (how == HTTP_FAIL_POLICY)
         (void)err_set(&e, ERR_FORBIDDEN, "private_address",
                       "'" STR_FMT "' is a private address, which this upstream may not have",
@@ -427,12 +431,17 @@ static void end_call(struct curl_call *call)
     else if (call->is_too_large)
         (void)err_set(&e, ERR_UPSTREAM, "upstream_protocol",
                       "the head of the upstream's answer is too large");
-    else
+    else if (call->out.origin->proxy.n && (how == HTTP_FAIL_CONNECT || how == HTTP_FAIL_DNS)) {
+        /* where it stands is told to the operator alone */
+        log_info(NULL, "proxy.failed", "host=" STR_FMT " error=%s", STR_ARG(call->out.origin->host),
+                 why);
+        (void)err_set(&e, ERR_UPSTREAM, "upstream_failed",
+                      "the proxy of '" STR_FMT "' could not be reached, or did not connect",
+                      STR_ARG(call->out.origin->host));
+    } else {
         (void)err_set(&e, how == HTTP_FAIL_TIMEOUT_CONNECT ? ERR_TIMEOUT : ERR_UPSTREAM,
-                      "upstream_failed", "%s",
-                      *call->error && !strchr(call->error, '@') /* an address, with a password */
-                          ? call->error
-                          : curl_easy_strerror(call->result));
+                      "upstream_failed", "%s", why);
+    }
     fail(call, how, &e);
 }
 

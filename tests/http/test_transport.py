@@ -296,8 +296,10 @@ def test_dead_proxy(start_sluice, scripted, upstream):
     with socket.socket() as s:  # nobody listens, and nobody else gets the port
         s.bind(("127.0.0.1", 0))
         for kind in ("http", "socks5"):
-            r = ask(start_sluice(config_for(scripted.origin, proxy="%s://127.0.0.1:%d" % (kind, s.getsockname()[1]))))
-            assert r.status_code == 502, r.text
+            running = start_sluice(config_for(scripted.origin, proxy="%s://127.0.0.1:%d" % (kind, s.getsockname()[1])))
+            r = ask(running)
+            assert r.status_code == 502 and "the proxy of" in r.text, r.text
+            assert str(s.getsockname()[1]) not in r.text and "proxy.failed" in running.output()  # its address is the operator's
     assert not upstream.requests, "the proxy was passed by"
 
 
