@@ -623,15 +623,17 @@ size_t snapshot_near(const struct snapshot *s, const struct key *key, struct str
                      struct str *out, size_t max)
 {
     size_t score[8], n = 0;
+    struct arena *a = arena_new();
+    name = str_lower(a, name);
     if (max > ARRAY_LEN(score))
         max = ARRAY_LEN(score);
     for (size_t i = 0; i < s->n_listed; i++) {
         const struct model *m = s->listed[i];
         if (name.n == 0 || (key && !key_may_use(key, m->name)))
             continue;
-        size_t d = str_edit_distance(name, m->name),
-               longest = name.n > m->name.n ? name.n : m->name.n;
-        bool is_part = name.n >= 3 && (str_contains(m->name, name) || str_contains(name, m->name));
+        struct str other = str_lower(a, m->name);
+        size_t d = str_edit_distance(name, other), longest = name.n > other.n ? name.n : other.n;
+        bool is_part = name.n >= 3 && (str_contains(other, name) || str_contains(name, other));
         if (d * 5 > longest * 2 && !is_part) /* more than two fifths differ */
             continue;
         if (is_part && d > 2)
@@ -649,6 +651,7 @@ size_t snapshot_near(const struct snapshot *s, const struct key *key, struct str
             out[at] = m->name;
         }
     }
+    arena_free(a);
     return n;
 }
 

@@ -42,6 +42,8 @@ START_TEST(names_near_ones)
     n = snapshot_near(s, NULL, STR("claude-sonet"), near, 3);
     ck_assert_uint_eq(n, 1);
     check_text(near[0], "claude-sonnet");
+    ck_assert_uint_ge(snapshot_near(s, NULL, STR("CLAUDE-SONNET"), near, 3), 1);
+    check_text(near[0], "claude-sonnet");
     ck_assert_uint_eq(snapshot_near(s, NULL, STR("zzzzzzzzzzzz"), near, 3), 0);
     ck_assert_uint_eq(snapshot_near(s, NULL, STR(""), near, 3), 0);
     snapshot_unref(s);
