@@ -440,6 +440,7 @@ static struct rule rule_for(const struct target *t, uint32_t key, const struct o
     case FAULT_NONE:
     case FAULT_CLIENT:
     case FAULT_POLICY:
+    case FAULT_UNFIT:
         break;
     }
     return (struct rule){key, true, p.after, p.cool_ms, p.cool_max_ms};
@@ -506,7 +507,7 @@ void live_report(struct live *l, const struct target *t, struct ticket *p, const
                  const struct settings *set, uint64_t now)
 {
     const struct upstream *u = t->upstream;
-    bool is_well = !fault_is_retryable(o->fault);
+    bool is_well = !fault_is_its_own(o->fault);
     if (u->id >= MAX_UPSTREAMS)
         return;
     if (is_well && !atomic_load_explicit(&l->troubles[u->id], memory_order_acquire))

@@ -7,7 +7,7 @@
 
 static const char *const fault_names[] = {"none",        "client",   "auth",      "quota_window",
                                           "quota_money", "overload", "transport", "model",
-                                          "policy",      "server"};
+                                          "policy",      "server",   "unfit"};
 
 const char *fault_name(enum fault f)
 {
@@ -34,12 +34,19 @@ static const struct {
     {"rate_limit_exceeded", FAULT_QUOTA_WINDOW},
 };
 
+/* Of statuses that do not stand here, those from 400 to 499 are unfit: whether the caller's doing or an upstream's whim, another upstream
+ * may see it differently, and what a caller can bring about must not keep others from it. 422 is what servers with a schema say where
+ * others say 400. */
 static const struct {
     int status;
     enum fault fault;
 } fault_statuses[] = {
-    {401, FAULT_AUTH},     {402, FAULT_QUOTA_MONEY},  {403, FAULT_AUTH},     {404, FAULT_MODEL},
-    {408, FAULT_OVERLOAD}, {429, FAULT_QUOTA_WINDOW}, {503, FAULT_OVERLOAD}, {529, FAULT_OVERLOAD},
+    {400, FAULT_CLIENT},       {401, FAULT_AUTH},     {402, FAULT_QUOTA_MONEY},
+    {403, FAULT_AUTH},         {404, FAULT_MODEL},    {406, FAULT_OVERLOAD},
+    {407, FAULT_SERVER},       {408, FAULT_OVERLOAD}, {410, FAULT_MODEL},
+    {421, FAULT_SERVER},       {422, FAULT_CLIENT},   {423, FAULT_OVERLOAD},
+    {424, FAULT_SERVER},       {425, FAULT_OVERLOAD}, {426, FAULT_SERVER},
+    {429, FAULT_QUOTA_WINDOW}, {503, FAULT_OVERLOAD}, {529, FAULT_OVERLOAD},
 };
 
 enum fault fault_of_reply(int status, const struct err *e)
@@ -57,7 +64,7 @@ enum fault fault_of_reply(int status, const struct err *e)
             return fault_statuses[i].fault;
     if (status >= 300 && status < 400)
         return FAULT_SERVER; /* redirects are not followed: the address is wrong */
-    return status >= 400 && status < 500 ? FAULT_CLIENT : FAULT_SERVER;
+    return status >= 400 && status < 500 ? FAULT_UNFIT : FAULT_SERVER;
 }
 
 bool fault_is_retryable(enum fault f)
@@ -74,9 +81,15 @@ bool fault_is_retryable(enum fault f)
     case FAULT_TRANSPORT:
     case FAULT_MODEL:
     case FAULT_SERVER:
+    case FAULT_UNFIT:
         return true;
     }
     return false;
+}
+
+bool fault_is_its_own(enum fault f)
+{
+    return fault_is_retryable(f) && f != FAULT_UNFIT;
 }
 
 /* "1s", "6m0s", "250ms", "1h2m3.5s" (OpenAI, Groq); a bare number is seconds. */
@@ -122,9 +135,8 @@ static bool parse_go_duration(struct str s, int64_t *ms)
             }
         }
     }
-    if (total < 0 || total > 366.0 * 86400e3)
-        return false;
-    *ms = (int64_t)total;
+    /* as much as can be said in digits: also more than any number holds */
+    *ms = total < (double)MAX_RETRY_MS ? (int64_t)total : MAX_RETRY_MS;
     return true;
 }
 
@@ -151,11 +163,21 @@ bool quota_parse_reset(struct str v, int64_t now, int64_t *ms)
     return true;
 }
 
+/* Digits alone, more than a number holds. */
+static bool parse_huge(struct str v, int64_t *ms)
+{
+    for (size_t i = 0; i < v.n; i++)
+        if (v.p[i] < '0' || v.p[i] > '9')
+            return false;
+    *ms = MAX_RETRY_MS;
+    return v.n > 18;
+}
+
 static int64_t asked_ms(const struct http_header *h, size_t n, struct str body, int64_t now)
 {
     int64_t ms;
     struct str v = http_header_get(h, n, "retry-after-ms");
-    if (v.n && str_to_int(v, &ms) && ms >= 0)
+    if (v.n && ((str_to_int(v, &ms) && ms >= 0) || parse_huge(v, &ms)))
         return ms;
     v = http_header_get(h, n, "retry-after");
     if (v.n && quota_parse_reset(v, now, &ms))

@@ -638,6 +638,14 @@ def test_a_client_that_leaves_ends_nobody_elses_probe(start_sluice, scripted):
             c.close()
 
 
+def test_more_than_any_number_holds_is_as_long_as_can_be(start_sluice, scripted):
+    s = routed(start_sluice, scripted, max_retries=0)
+    plays(scripted, a=broken(429, retry_after="99999999999999999999"))
+    assert who(s, "k") == "b"
+    row, = s.get("/sluice/v1/breakers").json()["data"]
+    assert row["state"] == "open" and 7 * 86400_000 < row["wait_ms"] <= 8 * 86400_000
+
+
 def test_a_kill_does_not_make_breakers_forget(calls, scripted, tmp_path):
     scripted.reset()
     config = config_of(scripted.origin, combos={"k": {"members": MEMBERS[:2], "max_retries": 0}})

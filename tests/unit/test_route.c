@@ -29,6 +29,25 @@ START_TEST(classifies_by_body_before_status)
         {503, "", "", FAULT_OVERLOAD, true},
         {500, "", "", FAULT_SERVER, true},
         {302, "", "", FAULT_SERVER, true},
+        /* another one may take what this one refuses: no breaker hears of it where a caller can bring it about */
+        {405, "", "no", FAULT_UNFIT, true},
+        {406, "", "no", FAULT_OVERLOAD, true},
+        {407, "", "no", FAULT_SERVER, true},
+        {408, "", "no", FAULT_OVERLOAD, true},
+        {409, "", "no", FAULT_UNFIT, true},
+        {410, "", "no", FAULT_MODEL, true},
+        {413, "", "too large", FAULT_UNFIT, true},
+        {415, "", "no", FAULT_UNFIT, true},
+        {421, "", "no", FAULT_SERVER, true},
+        {422, "", "bad", FAULT_CLIENT, false},
+        {422, "insufficient_quota", "", FAULT_QUOTA_MONEY, true},
+        {423, "", "no", FAULT_OVERLOAD, true},
+        {424, "", "no", FAULT_SERVER, true},
+        {425, "", "no", FAULT_OVERLOAD, true},
+        {426, "", "no", FAULT_SERVER, true},
+        {431, "", "no", FAULT_UNFIT, true},
+        {451, "", "no", FAULT_UNFIT, true},
+        {501, "", "no", FAULT_SERVER, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err e = {.kind = cases[i].status == 200 ? ERR_NONE : ERR_UPSTREAM,
@@ -38,6 +57,7 @@ START_TEST(classifies_by_body_before_status)
         enum fault f = fault_of_reply(cases[i].status, &e);
         ck_assert_msg(f == cases[i].fault, "case %zu is %s", i, fault_name(f));
         ck_assert_int_eq(fault_is_retryable(f), cases[i].is_retryable);
+        ck_assert_int_eq(fault_is_its_own(f), cases[i].is_retryable && f != FAULT_UNFIT);
     }
 }
 END_TEST
@@ -84,6 +104,26 @@ START_TEST(reads_every_dialect_of_waiting)
          "",
          366LL * 86400 * 1000},
         {{{STR_INIT("retry-after"), STR_INIT("9223372036854775807")}}, 1, "", 366LL * 86400 * 1000},
+        /* more than a number holds is a long time, not none */
+        {{{STR_INIT("retry-after"), STR_INIT("99999999999999999999")}},
+         1,
+         "",
+         366LL * 86400 * 1000},
+        {{{STR_INIT("retry-after-ms"), STR_INIT("99999999999999999999")},
+          {STR_INIT("retry-after"), STR_INIT("1")}},
+         2,
+         "",
+         366LL * 86400 * 1000},
+        {{{STR_INIT("retry-after-ms"), STR_INIT("9999999999999999999x")},
+          {STR_INIT("retry-after"), STR_INIT("1")}},
+         2,
+         "",
+         1000},
+        {{{STR_INIT("x-ratelimit-reset-tokens"), STR_INIT("99999999999999999999h")}},
+         1,
+         "",
+         366LL * 86400 * 1000},
+        {{{STR_INIT("retry-after"), STR_INIT("-99999999999999999999")}}, 1, "", -1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int64_t ms = fault_retry_after_ms(cases[i].h, cases[i].n, str_of(cases[i].body), NOW);
