@@ -83,15 +83,15 @@ static struct upstream_gauge *upstream_gauges(const struct control *k, const str
     struct upstream_gauge *all = ARENA_ARRAY(a, struct upstream_gauge, s->n_upstreams + 1);
     uint64_t now = clock_mono_ms();
     struct breaker_info *b;
-    size_t n = live_breakers(relay_live_state(k->shared), a, now, &b);
+    size_t n = live_breakers(relay_live_state(k->shared), s, a, now, &b);
     for (size_t i = 0; i < s->n_upstreams; i++)
         all[i] = (struct upstream_gauge){
             .name = s->upstreams[i]->name,
-            .cooling_ms = live_cooling_ms(relay_live_state(k->shared), s->upstreams[i]->id, now),
+            .cooling_ms = live_cooling_ms(relay_live_state(k->shared), s->upstreams[i], now),
             .is_enabled = s->upstreams[i]->is_enabled};
     for (size_t k2 = 0; k2 < n; k2++)
         for (size_t i = 0; b[k2].state == BREAKER_OPEN && i < s->n_upstreams; i++)
-            all[i].breakers_open += s->upstreams[i]->id == b[k2].upstream;
+            all[i].breakers_open += s->upstreams[i] == b[k2].upstream;
     return all;
 }
 

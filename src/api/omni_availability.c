@@ -41,13 +41,13 @@ static bool list(struct control_call *c, struct err *e)
 {
     struct breaker_info *all;
     struct live *live = relay_live_state(c->control->shared);
-    size_t n = live_breakers(live, c->arena, clock_mono_ms(), &all);
+    size_t n = live_breakers(live, c->snap, c->arena, clock_mono_ms(), &all);
     struct cooling_out *v = ARENA_ARRAY(c->arena, struct cooling_out, n + 1);
     struct availability_out out = {.models = {v, 0}};
     (void)e;
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = snapshot_upstream_by_id(c->snap, all[i].upstream);
-        if (!u || all[i].state == BREAKER_CLOSED)
+        const struct upstream *u = all[i].upstream;
+        if (all[i].state == BREAKER_CLOSED)
             continue;
         v[out.n++] = (struct cooling_out){
             .provider = omni_provider_of(u),

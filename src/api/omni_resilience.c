@@ -63,13 +63,11 @@ static const char *state_text(enum breaker_state s)
 static void write_breakers(struct jw *w, struct control_call *c)
 {
     struct breaker_info *b;
-    size_t n = live_breakers(live_of(c), c->arena, clock_mono_ms(), &b);
+    size_t n = live_breakers(live_of(c), c->snap, c->arena, clock_mono_ms(), &b);
     jw_key(w, "circuitBreakers");
     jw_array(w);
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = snapshot_upstream_by_id(c->snap, b[i].upstream);
-        if (!u)
-            continue;
+        const struct upstream *u = b[i].upstream;
         jw_object(w);
         jw_kv_str(
             w, "name",
@@ -93,7 +91,8 @@ struct reset_out {
 static const struct shape reset_shape = SHAPE(
     struct reset_out, FIELD(struct reset_out, ok, 0, "true"),
     FIELD(struct reset_out, success, 0, "true"),
-    FIELD_AS(struct reset_out, n, "resetCount", NULL, 0, "How many were not closed"),
+    FIELD_AS(struct reset_out, n, "resetCount", NULL, 0,
+             "How many were not closed, and accounts had used up a quota window"),
     FIELD(struct reset_out, message, 0, "What was done"));
 
 static bool reset(struct control_call *c, struct err *e)
@@ -101,7 +100,8 @@ static bool reset(struct control_call *c, struct err *e)
     struct reset_out out = {.ok = true, .success = true};
     (void)e;
     out.n = (int64_t)live_reset(live_of(c), UINT32_MAX, STR_NONE, clock_mono_ms());
-    out.message = str_fmt(c->arena, "%lld breakers are closed again", (long long)out.n);
+    out.message = str_fmt(c->arena, "%lld breakers are closed and quota windows asked for again",
+                          (long long)out.n);
     control_audit(c, "breakers", STR("*"), STR_NONE, STR_NONE);
     return control_reply(c, 200, &reset_shape, &out);
 }
@@ -415,12 +415,12 @@ static const struct shape protect_out_shape = SHAPE(struct protect_out,
 static void write_lockouts(struct jw *w, struct control_call *c)
 {
     struct breaker_info *b;
-    size_t n = live_breakers(live_of(c), c->arena, clock_mono_ms(), &b);
+    size_t n = live_breakers(live_of(c), c->snap, c->arena, clock_mono_ms(), &b);
     jw_key(w, "lockouts");
     jw_array(w);
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = snapshot_upstream_by_id(c->snap, b[i].upstream);
-        if (!u || b[i].state == BREAKER_CLOSED)
+        const struct upstream *u = b[i].upstream;
+        if (b[i].state == BREAKER_CLOSED)
             continue;
         jw_object(w);
         jw_kv_str(w, "provider", omni_provider_of(u));

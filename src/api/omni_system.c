@@ -208,7 +208,7 @@ static const struct shape health_shape = SHAPE(struct health_out,
 
 static uint64_t cooling_ms(struct control_call *c, const struct upstream *u)
 {
-    return live_cooling_ms(relay_live_state(c->control->shared), u->id, clock_mono_ms());
+    return live_cooling_ms(relay_live_state(c->control->shared), u, clock_mono_ms());
 }
 
 static void write_process(struct jw *w, struct control_call *c)

@@ -182,7 +182,7 @@ static void of_breakers(struct found *f, const struct upstream *u, const struct 
     const char *fault = NULL;
     uint64_t wait_ms = 0;
     for (size_t i = 0; i < n; i++) {
-        if (b[i].upstream != u->id || b[i].state == BREAKER_CLOSED)
+        if (b[i].upstream != u || b[i].state == BREAKER_CLOSED)
             continue;
         is_open |= b[i].state == BREAKER_OPEN;
         is_whole |= !b[i].model[0];
@@ -244,8 +244,8 @@ static void of_providers(struct found *f)
 {
     const struct snapshot *s = f->c->snap;
     struct breaker_info *b;
-    size_t n = live_breakers(relay_live_state(f->c->control->shared), f->c->arena, clock_mono_ms(),
-                             &b);
+    size_t n = live_breakers(relay_live_state(f->c->control->shared), s, f->c->arena,
+                             clock_mono_ms(), &b);
     for (size_t i = 0; i < s->n_upstreams; i++) {
         const struct upstream *u = s->upstreams[i];
         of_breakers(f, u, b, n);

@@ -241,31 +241,28 @@ static const struct shape breaker_query_shape = SHAPE(
 static bool list_breakers(struct control_call *c, struct err *e)
 {
     struct breaker_info *b;
-    size_t n = live_breakers(relay_live_state(c->control->shared), c->arena, clock_mono_ms(), &b),
-           used = 0;
+    size_t n = live_breakers(relay_live_state(c->control->shared), c->snap, c->arena,
+                             clock_mono_ms(), &b);
     struct breaker_out *v = ARENA_ARRAY(c->arena, struct breaker_out, n + 1);
     for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = snapshot_upstream_by_id(c->snap, b[i].upstream);
-        if (!u) /* it is gone */
-            continue;
+        const struct upstream *u = b[i].upstream;
         char key[16] = "*";
         if (b[i].key >= 0)
             (void)snprintf(key, sizeof key, "%d", b[i].key);
-        v[used++] = (struct breaker_out){
-            .id = str_fmt(c->arena, STR_FMT "/%s/%s", STR_ARG(u->name), key,
-                          b[i].model[0] ? b[i].model : "*"),
-            .provider = u->name,
-            .credential = b[i].key,
-            .model = str_of(b[i].model),
-            .state = str_of(word_text(breaker_words, (int)b[i].state, "")),
-            .fault = str_of(fault_name(b[i].fault)),
-            .failures = b[i].failures,
-            .level = b[i].level,
-            .wait_ms = (int64_t)b[i].wait_ms,
-            .age_ms = (int64_t)b[i].age_ms,
-            .is_probing = b[i].is_probing};
+        v[i] = (struct breaker_out){.id = str_fmt(c->arena, STR_FMT "/%s/%s", STR_ARG(u->name), key,
+                                                  b[i].model[0] ? b[i].model : "*"),
+                                    .provider = u->name,
+                                    .credential = b[i].key,
+                                    .model = str_of(b[i].model),
+                                    .state = str_of(word_text(breaker_words, (int)b[i].state, "")),
+                                    .fault = str_of(fault_name(b[i].fault)),
+                                    .failures = b[i].failures,
+                                    .level = b[i].level,
+                                    .wait_ms = (int64_t)b[i].wait_ms,
+                                    .age_ms = (int64_t)b[i].age_ms,
+                                    .is_probing = b[i].is_probing};
     }
-    return control_reply_sorted(c, &breaker_shape, v, used, "id", e);
+    return control_reply_sorted(c, &breaker_shape, v, n, "id", e);
 }
 
 struct reset_in {
@@ -276,9 +273,14 @@ struct reset_out {
 };
 static const struct shape reset_in_shape = SHAPE_STRICT(
     struct reset_in, FIELD(struct reset_in, provider, 0, "Only those of this provider"),
-    FIELD(struct reset_in, model, 0, "Only that of this model, as the provider calls it"));
+    FIELD(
+        struct reset_in, model, 0,
+        "Only that of this model, as the provider calls it; quota windows, which are of no model, "
+        "are left as they are"));
 static const struct shape reset_out_shape = SHAPE(
-    struct reset_out, FIELD(struct reset_out, reset, 0, "How many were not closed"));
+    struct reset_out,
+    FIELD(struct reset_out, reset, 0,
+          "How many were not closed, and credentials had used up a quota window"));
 
 static bool reset_breakers(struct control_call *c, struct err *e)
 {

@@ -1,16 +1,37 @@
 #include "app/breakers.h"
 #include "base/clock.h"
+#include "base/codec.h"
 #include "meter/saved.h"
 
 #define MAX_TEXT (4u << 20)
+#define MARK_DIGITS 16
+
+/* Whose it is, whatever place its key has by then. The place is for versions of sluice that know nothing of marks. */
+static void write_whose(struct jw *w, const struct upstream *u, uint64_t mark, int32_t key)
+{
+    char hex[MARK_DIGITS];
+    hex_encode(hex, &mark, sizeof mark);
+    jw_kv_str(w, "provider", u->name);
+    jw_kv_str(w, "mark", str_n(hex, sizeof hex));
+    jw_kv_int(w, "key", key);
+}
+
+/* false: its credential or address is not there any more, or it was written by a version that told a place in a list alone, where another
+ * key may stand by now. Who is asked once too often says so again. */
+static bool read_whose(const struct snapshot *s, yyjson_val *v, const struct upstream **u,
+                       uint64_t *mark, int32_t *key)
+{
+    struct str hex = json_get_str(v, "mark");
+    *u = snapshot_upstream(s, json_get_str(v, "provider"));
+    return *u && hex.n == MARK_DIGITS && hex_decode(mark, hex) && live_place(*u, *mark, key);
+}
 
 /* By the wall clock: the monotonic one begins anew. */
-static void write_breaker(struct jw *w, const struct breaker_info *b, struct str provider)
+static void write_breaker(struct jw *w, const struct breaker_info *b)
 {
     int64_t now = clock_wall_ms();
     jw_object(w);
-    jw_kv_str(w, "provider", provider);
-    jw_kv_int(w, "key", b->key);
+    write_whose(w, b->upstream, b->mark, b->key);
     jw_kv_str(w, "model", str_of(b->model));
     jw_kv_int(w, "state", (int)b->state);
     jw_kv_int(w, "fault", (int)b->fault);
@@ -35,8 +56,7 @@ static void write_quotas(struct jw *w, const struct live *l, const struct snapsh
                 if (v[x].reset_ms < QUOTA_SAVED_MS)
                     continue;
                 jw_object(w);
-                jw_kv_str(w, "provider", u->name);
-                jw_kv_int(w, "key", k);
+                write_whose(w, u, live_mark(u, k), (int32_t)k);
                 jw_kv_str(w, "window", str_of(word_text(quota_words, (int)v[x].name, "")));
                 jw_key(w, "used");
                 jw_double(w, v[x].used);
@@ -59,11 +79,13 @@ static bool save_quotas(const struct live *l, const struct snapshot *snap, struc
 
 static void restore_quota(struct live *l, const struct snapshot *s, yyjson_val *v)
 {
-    const struct upstream *u = snapshot_upstream(s, json_get_str(v, "provider"));
-    int64_t left = json_get_int(v, "until", 0) - clock_wall_ms(), key = json_get_int(v, "key", -1);
+    const struct upstream *u;
+    uint64_t mark;
+    int32_t key;
+    int64_t left = json_get_int(v, "until", 0) - clock_wall_ms();
     int name = word_value(quota_words, json_get_str(v, "window"), -1);
     double used;
-    if (!u || name < 0 || left <= 0 || key < 0 || key > UINT32_MAX ||
+    if (name < 0 || left <= 0 || !read_whose(s, v, &u, &mark, &key) || key < 0 ||
         !json_double(json_get(v, "used"), &used))
         return;
     const struct target t = {.upstream = u};
@@ -82,13 +104,10 @@ void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log
     struct buf text;
     buf_init(&text, MAX_TEXT);
     struct jw w = jw_on(&text);
-    size_t n = live_breakers(l, a, clock_mono_ms(), &b);
+    size_t n = live_breakers(l, snap, a, clock_mono_ms(), &b);
     jw_array(&w);
-    for (size_t i = 0; i < n; i++) {
-        const struct upstream *u = snapshot_upstream_by_id(snap, b[i].upstream);
-        if (u)
-            write_breaker(&w, &b[i], u->name);
-    }
+    for (size_t i = 0; i < n; i++)
+        write_breaker(&w, &b[i]);
     jw_array_end(&w);
     arena_free(a);
     if (saved_put(log, "breakers", &text) && save_quotas(l, snap, log))
@@ -97,16 +116,19 @@ void breakers_save(struct live *l, const struct snapshot *snap, struct usage_log
 
 static void restore(struct live *l, const struct snapshot *s, yyjson_val *v)
 {
-    const struct upstream *u = snapshot_upstream(s, json_get_str(v, "provider"));
+    const struct upstream *u;
+    uint64_t mark;
+    int32_t key;
     int64_t now = clock_wall_ms(), wait = json_get_int(v, "until", 0) - now,
             age = now - json_get_int(v, "failed", now), fault = json_get_int(v, "fault", 0),
             state = json_get_int(v, "state", 0);
     struct str model = json_get_str(v, "model");
-    if (!u || fault < FAULT_NONE || fault > FAULT_SERVER || state < BREAKER_CLOSED ||
-        state > BREAKER_HALF_OPEN)
+    if (!read_whose(s, v, &u, &mark, &key) || fault < FAULT_NONE || fault > FAULT_SERVER ||
+        state < BREAKER_CLOSED || state > BREAKER_HALF_OPEN)
         return;
-    struct breaker_info b = {.upstream = u->id,
-                             .key = (int32_t)json_get_int(v, "key", -1),
+    struct breaker_info b = {.upstream = u,
+                             .key = key,
+                             .mark = mark,
                              .state = (enum breaker_state)state,
                              .fault = (enum fault)fault,
                              .failures = (uint32_t)json_get_int(v, "failures", 0),

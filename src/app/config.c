@@ -514,6 +514,33 @@ static void describe(struct loader *l, yyjson_val *v, struct upstream *u)
         u->extra = json_text(l->a, extra);
 }
 
+/* What is known of an upstream belongs to a credential at an address, wherever its key stands in the list: a new key, another address
+ * or another header, which may name the account, have nothing to answer for. The way to the address concerns reaching it alone. */
+static void mark(const struct loader *l, struct upstream *u)
+{
+    const struct str base = str_fmt(l->a, "%s://" STR_FMT ":%u" STR_FMT,
+                                    u->origin.is_tls ? "https" : "http", STR_ARG(u->origin.host),
+                                    u->origin.port, STR_ARG(u->base_path)),
+                     kind = str_of(u->kind->id);
+    const size_t n = 5 + 2 * u->n_headers, n_keys = u->n_keys ? u->n_keys : 1;
+    struct str *part = ARENA_ARRAY(l->a, struct str, n);
+    part[0] = STR("credential");
+    part[1] = kind;
+    part[2] = base;
+    part[3] = u->api_version;
+    for (size_t i = 0; i < u->n_headers; i++) {
+        part[4 + 2 * i] = u->headers[i].name;
+        part[5 + 2 * i] = u->headers[i].value;
+    }
+    u->marks = ARENA_ARRAY(l->a, uint64_t, n_keys);
+    for (size_t i = 0; i < n_keys; i++) {
+        part[n - 1] = u->n_keys ? secret_reveal(u->keys[i]) : STR_NONE;
+        u->marks[i] = seal_mark(&l->src->seal, part, n);
+    }
+    u->address_mark = seal_mark(&l->src->seal,
+                                (const struct str[]){STR("address"), base, u->origin.key}, 3);
+}
+
 static bool add_provider(struct loader *l, const struct provider_in *in, struct err *e)
 {
     char where[160];
@@ -580,6 +607,7 @@ static bool add_provider(struct loader *l, const struct provider_in *in, struct 
     if (!split_keys(l, u, in->api_key, key_where, e) || !timeouts(l, in->extra, u, where, e) ||
         !extra_headers(l, in->extra, u, where, e))
         return false;
+    mark(l, u);
     if (map_get(&l->upstreams, u->name))
         return true; /* the file's entry hides the store's of the same name */
     map_set(&l->upstreams, u->name, u);

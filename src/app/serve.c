@@ -180,7 +180,10 @@ static void publish(void *arg, struct snapshot *next, bool is_of_file)
     configure_log(s, &next->settings);
     otlp_configure(s->otlp, &next->settings, str_of(s->sources.data_dir));
     limiter_bind(s->limiter, next);
+    bool is_rebound = live_bind(relay_live_state(s->shared), next);
     config_publish(next, s->sources.db_path, s->usage);
+    if (is_rebound) /* is saved with the snapshot that it belongs to */
+        live_touch(relay_live_state(s->shared));
     atomic_fetch_add(&s->reloads.ok, 1);
     atomic_store(&s->reloads.last_ms, clock_wall_ms());
     atomic_store(&s->reloads.is_last_ok, true);

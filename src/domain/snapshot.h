@@ -27,6 +27,8 @@ struct upstream {               /* one provider entry: a base URL with its crede
     struct secret *keys;        /* rotated, one step a request */
     size_t n_keys;
     _Atomic uint32_t *next_key;
+    uint64_t *marks;            /* one for each key, at least one: names the credential at its address, keyed: says nothing of it. NULL: by its place */
+    uint64_t address_mark;      /* of the address alone, and the way to it */
     uint32_t quirks;            /* of the kind, edited */
     struct quirk_edit quirk_said; /* in its own entry */
     struct quirk_edit quirk_edit; /* the same with its kind's where that is the operator's: it holds against what is known of a model as well */

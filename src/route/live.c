@@ -20,6 +20,7 @@
 #define LOCAL_MODEL_COOL_MS 5000
 #define MAX_LEVEL 20
 #define ANY_KEY UINT32_MAX
+#define FREED 1 /* tag of an account that was forgotten */
 #define USES_HALF_MS 300000.0
 #define FAILURES_HALF_MS 60000.0
 #define LATENCY_TAU_MS 10000.0
@@ -27,13 +28,17 @@
 const struct word breaker_words[] = {
     {"closed", BREAKER_CLOSED}, {"open", BREAKER_OPEN}, {"half-open", BREAKER_HALF_OPEN}, {0}};
 
+struct whose { /* of which upstream, and which of its credentials, or its address */
+    uint32_t upstream;
+    uint64_t mark, uid; /* uid: hash of what names the upstream when it is renamed */
+};
 struct slot {
-    _Atomic uint64_t tag; /* of upstream, key and model; 0: empty */
+    _Atomic uint64_t tag; /* of upstream, mark and model; 0: empty */
     _Atomic uint64_t until_ms, last_ms, probe_ms;
     _Atomic uint32_t failures, level, fault;
     _Atomic uint32_t is_dirty; /* counted in `troubles` */
     /* under the lock */
-    uint32_t upstream, key;
+    struct whose whose;
     char model[128];
 };
 struct lane {
@@ -47,13 +52,14 @@ struct lane {
 struct starts {
     _Atomic uint16_t n, v[START_STEPS];
 };
-struct account { /* of an upstream's key: its quota windows */
+struct account { /* of an upstream's credential: its quota windows */
     _Atomic uint64_t tag;
     struct {
         _Atomic uint64_t used;     /* bits of a double; 0: nothing known */
         _Atomic uint64_t reset_ms; /* monotonic; 0: not said */
         _Atomic uint64_t seen_ms;
     } v[QUOTA_WINDOWS];
+    struct whose whose; /* under the lock */
 };
 struct pin {
     _Atomic uint64_t key, lane, at_ms;
@@ -124,9 +130,38 @@ uint64_t live_lane(const struct target *t)
 
 /* ---- breakers ---- */
 
-static uint64_t slot_tag(uint64_t lane, uint32_t key)
+static uint64_t slot_tag(uint64_t lane, uint64_t mark)
 {
-    return mix(lane + 0x632be59bd9b4e019u * (uint64_t)(key + 2u));
+    return mix(lane + 0x632be59bd9b4e019u * mark);
+}
+
+/* ANY_KEY: of the address. */
+uint64_t live_mark(const struct upstream *u, uint32_t key)
+{
+    return key == ANY_KEY ? u->address_mark : u->marks ? u->marks[key] : key + 1ull;
+}
+
+static size_t keys_of(const struct upstream *u)
+{
+    return u->n_keys ? u->n_keys : 1;
+}
+
+bool live_place(const struct upstream *u, uint64_t mark, int32_t *key)
+{
+    *key = -1;
+    if (mark == u->address_mark)
+        return true;
+    for (uint32_t k = 0; k < keys_of(u); k++)
+        if (live_mark(u, k) == mark) {
+            *key = (int32_t)k;
+            return true;
+        }
+    return false;
+}
+
+static struct whose whose_of(const struct upstream *u, uint64_t mark)
+{
+    return (struct whose){u->id, mark, hash_bytes(u->uid.p, u->uid.n)};
 }
 
 static struct slot *find_slot(const struct live *l, uint64_t tag)
@@ -143,12 +178,23 @@ static struct slot *find_slot(const struct live *l, uint64_t tag)
     return NULL;
 }
 
-/* Of a new one, or of the one that was quiet for longest. */
-static struct slot *make_slot(struct live *l, uint64_t tag, uint32_t upstream, uint32_t key,
-                              struct str model)
+/* As new. */
+static void forget_slot(struct live *l, struct slot *s)
+{
+    if (atomic_exchange(&s->is_dirty, 0) && s->whose.upstream < MAX_UPSTREAMS)
+        (void)atomic_fetch_sub(&l->troubles[s->whose.upstream], 1);
+    PUT(s->until_ms, 0);
+    PUT(s->last_ms, 0);
+    PUT(s->probe_ms, 0);
+    PUT(s->failures, 0);
+    PUT(s->level, 0);
+}
+
+/* Of a new one, or of the one that was quiet for longest. Under the lock. */
+static struct slot *make_slot_locked(struct live *l, uint64_t tag, const struct whose *whose,
+                                     struct str model)
 {
     struct slot *best = NULL;
-    pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < SLOT_STEPS; i++) {
         struct slot *s = &l->slots[(tag + i) % SLOTS];
         uint64_t has = GET(s->tag);
@@ -160,23 +206,25 @@ static struct slot *make_slot(struct live *l, uint64_t tag, uint32_t upstream, u
             best = s;
     }
     if (GET(best->tag) != tag) {
-        if (atomic_exchange(&best->is_dirty, 0) && best->upstream < MAX_UPSTREAMS)
-            (void)atomic_fetch_sub(&l->troubles[best->upstream], 1);
-        PUT(best->until_ms, 0);
-        PUT(best->last_ms, 0);
-        PUT(best->probe_ms, 0);
-        PUT(best->failures, 0);
-        PUT(best->level, 0);
-        best->upstream = upstream;
-        best->key = key;
+        forget_slot(l, best);
+        best->whose = *whose;
         size_t n = model.n < sizeof best->model - 1 ? model.n : sizeof best->model - 1;
         if (n)
             memcpy(best->model, model.p, n);
         best->model[n] = 0;
         atomic_store_explicit(&best->tag, tag, memory_order_release);
     }
-    pthread_mutex_unlock(&l->lock);
     return best;
+}
+
+static struct slot *make_slot(struct live *l, uint64_t tag, const struct upstream *u, uint64_t mark,
+                              struct str model)
+{
+    const struct whose whose = whose_of(u, mark);
+    pthread_mutex_lock(&l->lock);
+    struct slot *s = make_slot_locked(l, tag, &whose, model);
+    pthread_mutex_unlock(&l->lock);
+    return s;
 }
 
 /* The three that stand in a request's way. */
@@ -186,9 +234,10 @@ struct slots {
 
 static struct slots slots_of(const struct live *l, const struct target *t, uint32_t key)
 {
-    uint64_t all = lane_of(t->upstream->id, STR_NONE);
-    return (struct slots){{find_slot(l, slot_tag(live_lane(t), key)),
-                           find_slot(l, slot_tag(all, key)), find_slot(l, slot_tag(all, ANY_KEY))}};
+    uint64_t all = lane_of(t->upstream->id, STR_NONE), mark = live_mark(t->upstream, key);
+    return (struct slots){{find_slot(l, slot_tag(live_lane(t), mark)),
+                           find_slot(l, slot_tag(all, mark)),
+                           find_slot(l, slot_tag(all, t->upstream->address_mark))}};
 }
 
 static bool is_open(const struct slot *s, uint64_t now)
@@ -258,11 +307,6 @@ static struct standing of_key(const struct live *l, const struct target *t, uint
     }
     judge_quota(l, t->upstream, key, set, now, &s);
     return s;
-}
-
-static size_t keys_of(const struct upstream *u)
-{
-    return u->n_keys ? u->n_keys : 1;
 }
 
 static bool is_better(const struct standing *x, const struct standing *y)
@@ -483,10 +527,10 @@ static bool note_failure(struct live *l, const struct target *t, const struct ru
     uint32_t upstream = t->upstream->id;
     struct str model = r->is_of_model ? t->model : STR_NONE;
     uint64_t lane = r->is_of_model ? live_lane(t) : lane_of(upstream, STR_NONE),
-             tag = slot_tag(lane, r->key);
+             mark = live_mark(t->upstream, r->key), tag = slot_tag(lane, mark);
     struct slot *s = find_slot(l, tag);
     if (!s)
-        s = make_slot(l, tag, upstream, r->key, model);
+        s = make_slot(l, tag, t->upstream, mark, model);
     bool is_new = !atomic_exchange(&s->is_dirty, 1);
     if (is_new)
         (void)atomic_fetch_add(&l->troubles[upstream], 1);
@@ -537,24 +581,26 @@ void live_give_up(struct live *l, const struct target *t, struct ticket *p)
     end_probe(&all, p);
 }
 
-uint64_t live_cooling_ms(const struct live *l, uint32_t upstream, uint64_t now)
+uint64_t live_cooling_ms(const struct live *l, const struct upstream *u, uint64_t now)
 {
     struct live *live = (struct live *)(uintptr_t)l;
     uint64_t longest = 0;
-    if (upstream >= MAX_UPSTREAMS || !GET(l->troubles[upstream]))
+    int32_t key;
+    if (u->id >= MAX_UPSTREAMS || !GET(l->troubles[u->id]))
         return 0;
     pthread_mutex_lock(&live->lock);
     for (size_t i = 0; i < SLOTS; i++) {
         const struct slot *s = &l->slots[i];
-        if (GET(s->tag) && s->upstream == upstream && is_open(s, now) &&
-            GET(s->until_ms) - now > longest)
+        if (GET(s->tag) && s->whose.upstream == u->id && is_open(s, now) &&
+            GET(s->until_ms) - now > longest && live_place(u, s->whose.mark, &key))
             longest = GET(s->until_ms) - now;
     }
     pthread_mutex_unlock(&live->lock);
     return longest;
 }
 
-size_t live_breakers(struct live *l, struct arena *a, uint64_t now, struct breaker_info **out)
+size_t live_breakers(struct live *l, const struct snapshot *snap, struct arena *a, uint64_t now,
+                     struct breaker_info **out)
 {
     size_t n = 0;
     pthread_mutex_lock(&l->lock);
@@ -567,10 +613,15 @@ size_t live_breakers(struct live *l, struct arena *a, uint64_t now, struct break
         const struct slot *s = &l->slots[i];
         if (!GET(s->tag) || !GET(s->is_dirty))
             continue;
+        const struct upstream *u = snapshot_upstream_by_id(snap, s->whose.upstream);
+        int32_t key;
+        if (!u || !live_place(u, s->whose.mark, &key))
+            continue; /* of a request that began when it was there */
         struct breaker_info *b = &(*out)[n++];
         uint64_t until = GET(s->until_ms), last = GET(s->last_ms);
-        *b = (struct breaker_info){.upstream = s->upstream,
-                                   .key = s->key == ANY_KEY ? -1 : (int32_t)s->key,
+        *b = (struct breaker_info){.upstream = u,
+                                   .key = key,
+                                   .mark = s->whose.mark,
                                    .state = until > now  ? BREAKER_OPEN
                                             : until != 0 ? BREAKER_HALF_OPEN
                                                          : BREAKER_CLOSED,
@@ -586,36 +637,62 @@ size_t live_breakers(struct live *l, struct arena *a, uint64_t now, struct break
     return n;
 }
 
+/* What the vendor said of them. false: nothing. */
+static bool forget_windows(struct account *a)
+{
+    bool has = false;
+    for (size_t k = 0; k < QUOTA_WINDOWS; k++)
+        has |= atomic_exchange(&a->v[k].used, 0) != 0;
+    return has;
+}
+
+static bool has_used_up(const struct account *a, uint64_t now)
+{
+    for (size_t k = 0; k < QUOTA_WINDOWS; k++) {
+        uint64_t bits = GET(a->v[k].used);
+        double used;
+        memcpy(&used, &bits, sizeof used);
+        if (used >= 1 && GET(a->v[k].reset_ms) > now)
+            return true;
+    }
+    return false;
+}
+
 size_t live_reset(struct live *l, uint32_t upstream, struct str model, uint64_t now)
 {
     size_t n = 0;
-    (void)now;
     pthread_mutex_lock(&l->lock);
     for (size_t i = 0; i < SLOTS; i++) {
         struct slot *s = &l->slots[i];
         if (!GET(s->tag) || !GET(s->is_dirty) ||
-            (upstream != UINT32_MAX && s->upstream != upstream) ||
+            (upstream != UINT32_MAX && s->whose.upstream != upstream) ||
             (model.p && !str_eq(model, str_of(s->model))))
             continue;
         n += GET(s->until_ms) != 0;
-        clean(l, s, s->upstream);
+        clean(l, s, s->whose.upstream);
     }
-    for (size_t i = 0; i < SLOTS; i++) /* what a vendor said of its windows is asked anew */
-        if (upstream == UINT32_MAX)
-            for (size_t k = 0; k < QUOTA_WINDOWS; k++)
-                PUT(l->accounts[i].v[k].used, 0);
+    size_t forgotten = 0;
+    for (size_t i = 0; !model.p && i < SLOTS; i++) { /* what a vendor said is asked anew */
+        struct account *a = &l->accounts[i];
+        if (GET(a->tag) <= FREED || (upstream != UINT32_MAX && a->whose.upstream != upstream))
+            continue;
+        n += has_used_up(a, now);
+        forgotten += forget_windows(a);
+    }
     pthread_mutex_unlock(&l->lock);
+    if (forgotten)
+        changed(l);
     return n;
 }
 
 void live_restore(struct live *l, const struct breaker_info *b, uint64_t now)
 {
     struct str model = str_of(b->model);
-    uint32_t key = b->key < 0 ? ANY_KEY : (uint32_t)b->key;
-    if (b->upstream >= MAX_UPSTREAMS)
+    uint32_t upstream = b->upstream->id;
+    if (upstream >= MAX_UPSTREAMS)
         return;
-    uint64_t tag = slot_tag(lane_of(b->upstream, model.n ? model : STR_NONE), key);
-    struct slot *s = make_slot(l, tag, b->upstream, key, model);
+    uint64_t tag = slot_tag(lane_of(upstream, model.n ? model : STR_NONE), b->mark);
+    struct slot *s = make_slot(l, tag, b->upstream, b->mark, model);
     PUT(s->failures, b->failures);
     PUT(s->level, b->level < MAX_LEVEL ? b->level : MAX_LEVEL);
     PUT(s->fault, (uint32_t)b->fault);
@@ -623,7 +700,7 @@ void live_restore(struct live *l, const struct breaker_info *b, uint64_t now)
     /* one that was open is probed first, however long ago that was */
     PUT(s->until_ms, b->state == BREAKER_CLOSED ? 0 : b->wait_ms ? now + b->wait_ms : now);
     if (!atomic_exchange(&s->is_dirty, 1))
-        (void)atomic_fetch_add(&l->troubles[b->upstream], 1);
+        (void)atomic_fetch_add(&l->troubles[upstream], 1);
 }
 
 uint64_t live_version(const struct live *l)
@@ -826,24 +903,56 @@ void live_hedge_return(struct live *l, uint32_t index)
 
 /* ---- quota windows ---- */
 
-static struct account *find_account(const struct live *l, const struct upstream *u, uint32_t key,
-                                    bool makes)
+static uint64_t account_tag(uint32_t upstream, uint64_t mark)
+{
+    uint64_t tag = mix(mark + 0x9e3779b97f4a7c15u * (upstream + 1ull) + 0x51ed270b);
+    return tag > FREED ? tag : FREED + 1;
+}
+
+static struct account *find_account(const struct live *l, uint64_t tag)
 {
     struct live *live = (struct live *)(uintptr_t)l;
-    uint64_t tag = mix(((uint64_t)u->id << 32 | key) + 0x51ed270b);
     for (size_t i = 0; i < SLOT_STEPS; i++) {
         struct account *a = &live->accounts[(tag + i) % SLOTS];
-        uint64_t has = GET(a->tag);
+        uint64_t has = atomic_load_explicit(&a->tag, memory_order_acquire);
         if (has == tag)
             return a;
-        if (has != 0)
-            continue;
-        if (!makes)
+        if (has == 0)
             return NULL;
-        if (atomic_compare_exchange_strong(&a->tag, &has, tag) || has == tag)
-            return a;
     }
     return NULL;
+}
+
+/* Under the lock. NULL: there is no room. */
+static struct account *make_account(struct live *l, uint64_t tag, const struct whose *whose)
+{
+    struct account *found = find_account(l, tag);
+    if (found)
+        return found;
+    for (size_t i = 0; i < SLOT_STEPS; i++) {
+        struct account *a = &l->accounts[(tag + i) % SLOTS];
+        if (GET(a->tag) > FREED)
+            continue;
+        (void)forget_windows(a);
+        a->whose = *whose;
+        atomic_store_explicit(&a->tag, tag, memory_order_release);
+        return a;
+    }
+    return NULL;
+}
+
+/* Once for each credential that says anything of quotas. */
+static struct account *account_of(struct live *l, const struct upstream *u, uint64_t mark)
+{
+    const uint64_t tag = account_tag(u->id, mark);
+    struct account *a = find_account(l, tag);
+    if (a)
+        return a;
+    const struct whose whose = whose_of(u, mark);
+    pthread_mutex_lock(&l->lock);
+    a = make_account(l, tag, &whose);
+    pthread_mutex_unlock(&l->lock);
+    return a;
 }
 
 /* Of windows that outlast a restart: what is used of them is saved, percent by percent. */
@@ -857,19 +966,25 @@ static bool is_worth_saving(const struct quota_window *v, uint64_t was_bits)
 void live_note_quota(struct live *l, const struct target *t, uint32_t key,
                      const struct quota_window *v, size_t n, uint64_t now)
 {
-    struct account *a = n && t->upstream->id < MAX_UPSTREAMS
-                            ? find_account(l, t->upstream, key, true)
-                            : NULL;
+    const uint64_t mark = live_mark(t->upstream, key), tag = account_tag(t->upstream->id, mark);
+    struct account *a = n && t->upstream->id < MAX_UPSTREAMS ? account_of(l, t->upstream, mark)
+                                                             : NULL;
     bool is_news = false;
     for (size_t i = 0; a && i < n; i++) {
         double used = v[i].used > 0 ? v[i].used : 1e-9;
         uint64_t bits;
         memcpy(&bits, &used, sizeof bits);
         is_news |= is_worth_saving(&v[i], GET(a->v[v[i].name].used));
-        PUT(a->v[v[i].name].reset_ms, v[i].reset_ms >= 0 ? now + (uint64_t)v[i].reset_ms : 0);
+        /* a peer's number: any */
+        const uint64_t left = v[i].reset_ms > (int64_t)MAX_COOL_MS ? MAX_COOL_MS
+                                                                   : (uint64_t)v[i].reset_ms;
+        PUT(a->v[v[i].name].reset_ms, v[i].reset_ms >= 0 ? now + left : 0);
         PUT(a->v[v[i].name].seen_ms, now);
         PUT(a->v[v[i].name].used, bits);
     }
+    if (a && atomic_load(&a->tag) != tag)
+        /* forgotten meanwhile: they are nobody's, or not those of who has the place now */
+        (void)forget_windows(a);
     if (a)
         PUT(l->quotas[t->upstream->id], 1);
     if (is_news)
@@ -879,7 +994,7 @@ void live_note_quota(struct live *l, const struct target *t, uint32_t key,
 size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, uint64_t now,
                   struct quota_window out[QUOTA_WINDOWS])
 {
-    const struct account *a = find_account(l, u, key, false);
+    const struct account *a = find_account(l, account_tag(u->id, live_mark(u, key)));
     size_t n = 0;
     for (size_t i = 0; a && i < QUOTA_WINDOWS; i++) {
         uint64_t bits = GET(a->v[i].used), reset = GET(a->v[i].reset_ms);
@@ -892,6 +1007,172 @@ size_t live_quota(const struct live *l, const struct upstream *u, uint32_t key, 
                                          reset ? (int64_t)(reset - now) : -1};
     }
     return n;
+}
+
+/* ---- another snapshot ---- */
+
+struct bind {
+    struct live *l;
+    const struct snapshot *s;
+    struct arena *a;
+    const struct upstream **by_id;
+    bool is_news;
+};
+
+static bool is_of(const struct upstream *u, const struct whose *w, bool is_same_uid)
+{
+    int32_t key;
+    return live_place(u, w->mark, &key) &&
+           (!is_same_uid || (u->uid.n && hash_bytes(u->uid.p, u->uid.n) == w->uid));
+}
+
+/* Where it belongs to now: with a renamed upstream to another id. NULL: nowhere. */
+static const struct upstream *home_of(const struct bind *b, const struct whose *w)
+{
+    const struct upstream *own = b->by_id[w->upstream];
+    if (own && is_of(own, w, true))
+        return own;
+    for (size_t i = 0; i < b->s->n_upstreams; i++)
+        if (b->s->upstreams[i]->id < MAX_UPSTREAMS && is_of(b->s->upstreams[i], w, true))
+            return b->s->upstreams[i];
+    return own && is_of(own, w, false) ? own : NULL;
+}
+
+struct moved_slot {
+    struct moved_slot *next;
+    const struct upstream *to;
+    uint64_t mark, until_ms, last_ms;
+    uint32_t failures, level, fault;
+    struct str model;
+};
+struct moved_account {
+    struct moved_account *next;
+    const struct upstream *to;
+    uint64_t mark;
+    struct {
+        uint64_t used, reset_ms, seen_ms;
+    } v[QUOTA_WINDOWS];
+};
+
+static struct moved_slot *take_slot(struct arena *a, const struct slot *s,
+                                    const struct upstream *to)
+{
+    struct moved_slot *m = ARENA_NEW(a, struct moved_slot);
+    *m = (struct moved_slot){.to = to,
+                             .mark = s->whose.mark,
+                             .until_ms = GET(s->until_ms),
+                             .last_ms = GET(s->last_ms),
+                             .failures = GET(s->failures),
+                             .level = GET(s->level),
+                             .fault = GET(s->fault),
+                             .model = str_dup(a, str_of(s->model))};
+    return m;
+}
+
+static void settle_slot(struct live *l, const struct moved_slot *m)
+{
+    const uint64_t lane = lane_of(m->to->id, m->model.n ? m->model : STR_NONE);
+    const struct whose whose = whose_of(m->to, m->mark);
+    struct slot *s = make_slot_locked(l, slot_tag(lane, m->mark), &whose, m->model);
+    PUT(s->failures, m->failures);
+    PUT(s->level, m->level);
+    PUT(s->fault, m->fault);
+    PUT(s->last_ms, m->last_ms);
+    PUT(s->until_ms, m->until_ms);
+    if (!atomic_exchange(&s->is_dirty, 1))
+        (void)atomic_fetch_add(&l->troubles[m->to->id], 1);
+}
+
+static void bind_slots(struct bind *b)
+{
+    struct live *l = b->l;
+    struct moved_slot *moved = NULL;
+    for (size_t i = 0; i < SLOTS; i++) {
+        struct slot *s = &l->slots[i];
+        if (!GET(s->tag) || !GET(s->is_dirty))
+            continue;
+        const struct upstream *to = home_of(b, &s->whose);
+        if (to && to->id == s->whose.upstream)
+            continue;
+        if (to) {
+            struct moved_slot *m = take_slot(b->a, s, to);
+            m->next = moved;
+            moved = m;
+        }
+        forget_slot(l, s);
+        b->is_news = true;
+    }
+    /* all are taken before any is put: two may have changed their names */
+    for (; moved; moved = moved->next)
+        settle_slot(l, moved);
+}
+
+static struct moved_account *take_account(struct arena *a, const struct account *x,
+                                          const struct upstream *to)
+{
+    struct moved_account *m = ARENA_NEW(a, struct moved_account);
+    m->to = to;
+    m->mark = x->whose.mark;
+    for (size_t k = 0; k < QUOTA_WINDOWS; k++) {
+        m->v[k].used = GET(x->v[k].used);
+        m->v[k].reset_ms = GET(x->v[k].reset_ms);
+        m->v[k].seen_ms = GET(x->v[k].seen_ms);
+    }
+    return m;
+}
+
+static void settle_account(struct live *l, const struct moved_account *m)
+{
+    const struct whose whose = whose_of(m->to, m->mark);
+    struct account *x = make_account(l, account_tag(m->to->id, m->mark), &whose);
+    for (size_t k = 0; x && k < QUOTA_WINDOWS; k++) {
+        PUT(x->v[k].reset_ms, m->v[k].reset_ms);
+        PUT(x->v[k].seen_ms, m->v[k].seen_ms);
+        PUT(x->v[k].used, m->v[k].used);
+    }
+    PUT(l->quotas[m->to->id], 1);
+}
+
+static void bind_accounts(struct bind *b)
+{
+    struct moved_account *moved = NULL;
+    for (size_t i = 0; i < SLOTS; i++) {
+        struct account *x = &b->l->accounts[i];
+        if (GET(x->tag) <= FREED)
+            continue;
+        const struct upstream *to = home_of(b, &x->whose);
+        if (to && to->id == x->whose.upstream)
+            continue;
+        if (to) {
+            struct moved_account *m = take_account(b->a, x, to);
+            m->next = moved;
+            moved = m;
+        }
+        atomic_store(&x->tag, FREED);
+        b->is_news |= forget_windows(x);
+    }
+    for (; moved; moved = moved->next)
+        settle_account(b->l, moved);
+}
+
+bool live_bind(struct live *l, const struct snapshot *next)
+{
+    struct bind b = {.l = l, .s = next, .a = arena_new()};
+    b.by_id = ARENA_ARRAY(b.a, const struct upstream *, MAX_UPSTREAMS);
+    for (size_t i = 0; i < next->n_upstreams; i++)
+        if (next->upstreams[i]->id < MAX_UPSTREAMS)
+            b.by_id[next->upstreams[i]->id] = next->upstreams[i];
+    pthread_mutex_lock(&l->lock);
+    bind_slots(&b);
+    bind_accounts(&b);
+    pthread_mutex_unlock(&l->lock);
+    arena_free(b.a);
+    return b.is_news;
+}
+
+void live_touch(struct live *l)
+{
+    changed(l);
 }
 
 /* ---- places and pins ---- */

@@ -11,6 +11,12 @@ struct live *live_new(void);
 void live_free(struct live *l);
 uint64_t live_lane(const struct target *t);   /* names upstream and model; never 0 */
 
+/* What is kept of a credential is kept under its mark (upstream.marks), not under its place: a credential that stands in its place later
+ * has nothing to do with it. Another snapshot is put in force: what moved with a renamed upstream is moved, what belongs to a credential or
+ * an address that is not there any more is forgotten. true: something was; live_touch() once the snapshot is the current one. */
+bool live_bind(struct live *l, const struct snapshot *next) MUST_USE;
+void live_touch(struct live *l);              /* it is to be saved */
+
 /* ---- breakers: of a credential and a model, of a credential, of an upstream ---- */
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
 extern const struct word breaker_words[];     /* "closed", "open", "half-open" */
@@ -44,11 +50,12 @@ struct outcome {
 /* An answer to an attempt that was sent before a breaker opened does not close it. */
 void live_report(struct live *l, const struct target *t, struct ticket *p, const struct outcome *o, const struct settings *set, uint64_t now_ms);
 void live_give_up(struct live *l, const struct target *t, struct ticket *p); /* no outcome: the client left. Another one's probe goes on */
-uint64_t live_cooling_ms(const struct live *l, uint32_t upstream_id, uint64_t now_ms); /* the longest of its breakers; 0: none is open */
+uint64_t live_cooling_ms(const struct live *l, const struct upstream *u, uint64_t now_ms); /* the longest of its breakers; 0: none is open */
 
 struct breaker_info {
-    uint32_t upstream;        /* id */
+    const struct upstream *upstream;
     int32_t key;              /* place among its credentials; -1: all of them */
+    uint64_t mark;            /* of the credential, or of the address; not to be shown */
     char model[128];          /* the upstream's id of it; empty: every model */
     enum breaker_state state;
     enum fault fault;
@@ -56,10 +63,14 @@ struct breaker_info {
     uint64_t wait_ms, age_ms; /* until it is tried again; since the last failure */
     bool is_probing;
 };
-size_t live_breakers(struct live *l, struct arena *a, uint64_t now_ms, struct breaker_info **out); /* those with a failure to remember */
-/* upstream UINT32_MAX: of all; model p NULL: all models. How many were not closed. */
+/* Those with a failure to remember, of what the snapshot has. */
+size_t live_breakers(struct live *l, const struct snapshot *s, struct arena *a, uint64_t now_ms, struct breaker_info **out);
+/* upstream UINT32_MAX: of all; model p NULL: all models, and what vendors said of windows, which are of no model. How many breakers were not
+ * closed, and credentials had used up a window. */
 size_t live_reset(struct live *l, uint32_t upstream, struct str model, uint64_t now_ms);
-void live_restore(struct live *l, const struct breaker_info *b, uint64_t now_ms); /* as it was before a restart */
+bool live_place(const struct upstream *u, uint64_t mark, int32_t *key) MUST_USE; /* as breaker_info.key; false: it has no such credential */
+uint64_t live_mark(const struct upstream *u, uint32_t key);
+void live_restore(struct live *l, const struct breaker_info *b, uint64_t now_ms); /* as it was before a restart: by upstream and mark */
 uint64_t live_version(const struct live *l);  /* changes with every breaker and long quota window: whether there is something to save */
 void live_on_change(struct live *l, void (*fn)(void *arg), void *arg); /* before the first request; called on any thread: it only tells */
 uint64_t live_transitions(const struct live *l, enum breaker_state to); /* counted since the start */

@@ -120,3 +120,20 @@ struct str seal_tag(const struct seal *s, struct arena *a, struct str content)
     hex_encode(hex, hash, sizeof hex / 2);
     return str_fmt(a, "\"%.16s\"", hex);
 }
+
+uint64_t seal_mark(const struct seal *s, const struct str *parts, size_t n)
+{
+    crypto_generichash_state state;
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+    uint64_t mark;
+    (void)crypto_generichash_init(&state, s->key, sizeof s->key, sizeof hash);
+    for (size_t i = 0; i < n; i++) { /* the length first: "ab", "c" is not "a", "bc" */
+        const uint64_t size = parts[i].n;
+        (void)crypto_generichash_update(&state, (const unsigned char *)&size, sizeof size);
+        if (size)
+            (void)crypto_generichash_update(&state, (const unsigned char *)parts[i].p, size);
+    }
+    (void)crypto_generichash_final(&state, hash, sizeof hash);
+    memcpy(&mark, hash, sizeof mark);
+    return mark ? mark : 1;
+}

@@ -18,4 +18,6 @@ struct str seal_wrap(const struct seal *s, struct arena *a, struct secret plain,
 bool seal_unwrap(const struct seal *s, struct arena *a, struct str blob, struct str bound_to, struct secret *out, struct err *e) MUST_USE;
 /* "<16 hex digits>" with its quotes: tells contents apart, also secret ones, and says nothing of them without the key. In the arena. */
 struct str seal_tag(const struct seal *s, struct arena *a, struct str content);
+/* The same as a number, of several parts in their order; never 0. */
+uint64_t seal_mark(const struct seal *s, const struct str *parts, size_t n);
 #endif

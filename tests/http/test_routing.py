@@ -802,6 +802,177 @@ def test_quota_windows_are_obeyed(start_sluice, scripted):
     assert explain(s, "k")["candidates"][-1]["state"] == "strained"
 
 
+def by_key(full=False):
+    """Any upstream: a key with `bad` in it is used up (429 for an hour; full: 200, and its week is over), every other one answers with its own text."""
+    async def script(conn, request):
+        key = request.header("authorization").removeprefix("Bearer ")
+        text = json.dumps(CHAT.reply(Turn(text=key), "m")).encode()
+        if "bad" not in key:
+            conn.send(head(200, [("Content-Type", "application/json"), ("Content-Length", len(text))]) + text)
+        elif full:
+            conn.send(head(200, [("Content-Type", "application/json"), ("Content-Length", len(text)), ("x-codex-secondary-used-percent", "100"),
+                                 ("x-codex-secondary-reset-after-seconds", "500000"), ("x-codex-secondary-window-minutes", "10080")]) + text)
+        else:
+            await broken(429, retry_after="3600")(conn, request)
+    return script
+
+
+def key_used(s, model="k"):
+    r = ask(s, model)
+    assert r.status_code == 200, r.text
+    return CHAT.read(r.content).text
+
+
+def keyed(scripted, a, b="ok-b", **more):
+    """Providers a and b with these credentials, and k, which asks a first."""
+    return config_of(scripted.origin, combos={"k": {"members": MEMBERS[:2], "strategy": "priority", "max_retries": 0}}, providers={
+        "a": provider("chat", scripted.origin + "/a", api_key=a), "b": provider("chat", scripted.origin + "/b", api_key=b)},
+        models={"ma": {"provider": "a", "upstream_model": "m"}, "mb": {"provider": "b", "upstream_model": "m"}}, **more)
+
+
+def change(s, whose, **what):
+    r = s.call("PATCH", "/sluice/v1/providers/" + whose, what)
+    assert r.status_code == 200, r.text
+
+
+def left_alone(s):
+    """Provider and place of what is left alone, wherever it is told."""
+    rows = [(b["provider"], b["credential"]) for b in s.get("/sluice/v1/breakers").json()["data"]]
+    cooling = {m["connectionId"] for m in s.get("/api/rate-limits").json()["lockouts"]}
+    assert len(cooling) == len({p for p, _ in rows})
+    return rows
+
+
+def test_a_new_credential_has_nothing_to_answer_for(scripted, calls, tmp_path):
+    scripted.reset()
+    scripted.play(by_key())
+    s = Sluice(tmp_path / "keys", keyed(scripted, "bad-1,good-2"), calls)
+    try:
+        s.key = ADMIN
+        assert {key_used(s) for _ in range(4)} == {"good-2", "ok-b"} and left_alone(s) == [("a", 0)]
+        # merely moved: the used up one is known at its new place, over a restart as well
+        change(s, "a", api_key="good-2,bad-1")
+        assert left_alone(s) == [("a", 1)]
+        scripted.reset()
+        scripted.play(by_key())
+        assert {key_used(s) for _ in range(4)} == {"good-2"} and len(scripted.requests) == 4
+        s.stop()
+        s = Sluice(tmp_path / "keys", None, calls)
+        s.key = ADMIN
+        assert left_alone(s) == [("a", 1)] and key_used(s) == "good-2"
+        # renamed: the same
+        change(s, "a", name="z")
+        assert left_alone(s) == [("z", 1)] and {key_used(s) for _ in range(4)} == {"good-2"}
+        change(s, "z", name="a")
+        assert left_alone(s) == [("a", 1)]
+        # taken out: the good one stands at another place, and serves
+        change(s, "a", api_key="bad-1")
+        assert left_alone(s) == [("a", 0)] and key_used(s) == "ok-b" and explain(s, "k")["candidates"][-1]["state"] == "cooling"
+        change(s, "a", api_key="good-2")
+        assert left_alone(s) == [] and explain(s, "k")["candidates"][0]["state"] == "ready" and key_used(s) == "good-2"
+        # replaced: what is saved has nothing of the old one either
+        change(s, "b", api_key="bad-3")
+        assert ask(s, "mb").status_code == 429 and left_alone(s) == [("b", 0)]
+        change(s, "b", api_key="good-3")
+        assert left_alone(s) == []
+        s.stop()
+        s = Sluice(tmp_path / "keys", None, calls)
+        s.key = ADMIN
+        assert left_alone(s) == [] and key_used(s, "mb") == "good-3"
+    finally:
+        s.stop()
+
+
+def test_another_address_and_a_provider_made_anew_are_asked(start_sluice, scripted):
+    scripted.reset()
+    scripted.play(by_key())
+    s = start_sluice(keyed(scripted, "bad-1"))
+    s.key = ADMIN
+    assert key_used(s) == "ok-b" and left_alone(s) == [("a", 0)]
+    scripted.reset()  # everybody answers now, but the old address is not asked again
+    assert who(s, "k") == "b"
+    change(s, "a", base_url=scripted.origin + "/a2/v1")
+    assert left_alone(s) == [] and who(s, "k") == "a" and asked(scripted)[-1] == "a2"
+    scripted.reset()
+    scripted.play(by_key())
+    assert who(s, "k") == "b"
+    made = {"name": "a", "type": "openai-compatible", "api_key": "brand-new", "base_url": scripted.origin + "/a2/v1"}
+    assert s.call("DELETE", "/sluice/v1/providers/a?cascade=true").status_code == 204
+    assert s.post("/sluice/v1/providers", made).status_code == 201
+    assert s.post("/sluice/v1/models", {"name": "again", "targets": [{"provider": "a", "upstream_model": "m"}, {"provider": "b", "upstream_model": "m"}]}).status_code == 201
+    assert left_alone(s) == [] and key_used(s, "again") == "brand-new"
+
+
+def test_both_accounts_replaced_are_asked(start_sluice, scripted):
+    scripted.reset()
+    scripted.play(by_key())
+    s = start_sluice(keyed(scripted, "bad-1", "bad-2"))
+    s.key = ADMIN
+    assert ask(s, "k").status_code == 429 and ask(s, "k").json()["error"]["code"] == "all_targets_cooling"
+    change(s, "a", api_key="good")
+    change(s, "b", api_key="good")
+    assert key_used(s) == "good" and left_alone(s) == []
+
+
+def test_a_quota_window_goes_with_its_credential(scripted, calls, tmp_path):
+    scripted.reset()
+    scripted.play(by_key(full=True))
+    s = Sluice(tmp_path / "quota", keyed(scripted, "bad-1"), calls)
+
+    def windows():
+        return [(q["provider"], q["credential"], q["window"]) for q in s.get("/sluice/v1/quotas").json()["data"]]
+    try:
+        s.key = ADMIN
+        assert key_used(s) == "bad-1" and key_used(s) == "ok-b" and windows() == [("a", 0, "7d")]
+        change(s, "a", api_key="fresh-0,bad-1")
+        assert windows() == [("a", 1, "7d")] and {key_used(s) for _ in range(4)} == {"fresh-0"}
+        s.stop()
+        s = Sluice(tmp_path / "quota", None, calls)
+        s.key = ADMIN
+        assert windows() == [("a", 1, "7d")] and {key_used(s) for _ in range(4)} == {"fresh-0"}
+        # a provider's reset asks for its windows again, and they do not come back at a restart
+        assert s.post("/sluice/v1/breakers/reset", {"provider": "b"}).json() == {"reset": 0} and windows()
+        assert s.post("/sluice/v1/breakers/reset", {"provider": "a"}).json() == {"reset": 1} and windows() == []
+        s.stop()
+        s = Sluice(tmp_path / "quota", None, calls)
+        s.key = ADMIN
+        assert windows() == []
+        # used up again, and the credential replaced
+        change(s, "a", api_key="bad-1")
+        assert key_used(s) == "bad-1" and key_used(s) == "ok-b"
+        change(s, "a", api_key="fresh-9")
+        assert windows() == [] and key_used(s) == "fresh-9"
+    finally:
+        s.stop()
+
+
+def test_what_an_older_version_saved_by_place_is_forgotten_and_no_credential_is_saved(scripted, calls, tmp_path):
+    scripted.reset()
+    scripted.play(by_key())
+    s = Sluice(tmp_path / "older", keyed(scripted, "bad-1,good-2"), calls)
+    s.key = ADMIN
+    assert {key_used(s) for _ in range(4)} == {"good-2", "ok-b"} and left_alone(s) == [("a", 0)]
+    s.stop()
+    with contextlib.closing(sqlite3.connect(s.folder / "data" / "sluice.db")) as db:
+        text, = db.execute("SELECT value FROM metrics WHERE key = 'breakers'").fetchone()
+        assert b"bad-1" not in (text if isinstance(text, bytes) else text.encode())
+        rows = json.loads(text)
+        assert all(len(row["mark"]) == 16 for row in rows) and rows
+        for row in rows:
+            del row["mark"]
+        old_quota = [{"provider": "a", "key": 1, "window": "7d", "used": 1.0, "until": rows[0]["until"]}]
+        for key, value in (("breakers", rows), ("quotas", old_quota)):
+            db.execute("INSERT OR REPLACE INTO metrics (key, value) VALUES (?, ?)", (key, json.dumps(value)))
+        db.commit()
+    s = Sluice(tmp_path / "older", None, calls)
+    try:
+        s.key = ADMIN
+        assert left_alone(s) == [] and s.get("/sluice/v1/quotas").json()["data"] == []
+        assert {key_used(s) for _ in range(4)} == {"good-2", "ok-b"} and left_alone(s) == [("a", 0)]  # who is asked says so again
+    finally:
+        s.stop()
+
+
 @pytest.mark.parametrize("stop", ["stop", "kill"])
 def test_a_quota_that_is_used_up_is_known_after_a_restart(scripted, calls, tmp_path, stop):
     body = json.dumps(CHAT.reply(Turn(text="x"), "ma")).encode()

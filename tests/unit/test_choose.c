@@ -13,7 +13,7 @@ struct rig {
     struct live *l;
     struct snapshot *s;
     struct provider_kind kind;
-    struct upstream u[MEMBERS];
+    struct upstream u[MEMBERS], *all[MEMBERS];
     struct target t[MEMBERS];
     struct combo combo;
     struct member m[MEMBERS];
@@ -39,6 +39,7 @@ static void rig_init(struct rig *r, enum strategy strategy, size_t n)
                                     .kind = &r->kind,
                                     .is_enabled = true,
                                     .is_measured = true};
+        r->all[i] = &r->u[i];
         r->t[i] = (struct target){
             .upstream = &r->u[i], .model = STR("m"), .weight = 1, .price_nanousd = -1};
         r->t[i].lane = live_lane(&r->t[i]);
@@ -50,6 +51,8 @@ static void rig_init(struct rig *r, enum strategy strategy, size_t n)
                                   .targets = &r->t[i],
                                   .n_targets = 1};
     }
+    r->s->upstreams = r->all;
+    r->s->n_upstreams = n;
     r->combo = (struct combo){.name = STR("k"),
                               .strategy = strategy,
                               .members = r->m,
@@ -330,7 +333,7 @@ START_TEST(what_a_fault_concerns)
     ck_assert_uint_eq(live_standing(r.l, &other, &r.s->settings, r.now).wait_ms, 0);
     tell(&r, 0, FAULT_TRANSPORT, 0, -1); /* of the whole upstream */
     ck_assert_uint_eq(live_standing(r.l, &other, &r.s->settings, r.now).wait_ms, 3000);
-    ck_assert_uint_gt(live_cooling_ms(r.l, r.u[0].id, r.now), 3000);
+    ck_assert_uint_gt(live_cooling_ms(r.l, &r.u[0], r.now), 3000);
     (void)live_reset(r.l, UINT32_MAX, STR_NONE, r.now);
     r.u[0].keys = keys;
     r.u[0].n_keys = 2;
@@ -389,7 +392,7 @@ START_TEST(breakers_outlive_the_process)
     uint64_t version = live_version(r.l);
     tell(&r, 0, FAULT_OVERLOAD, 503, 20000);
     ck_assert_uint_ne(live_version(r.l), version);
-    ck_assert_uint_eq(live_breakers(r.l, r.a, r.now, &b), 1);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 1);
     ck_assert(b->state == BREAKER_OPEN && b->wait_ms == 20000 && b->key == 0 &&
               str_is(str_of(b->model), "m"));
     struct live *fresh = live_new();
@@ -397,6 +400,183 @@ START_TEST(breakers_outlive_the_process)
     ck_assert_uint_eq(live_standing(fresh, &r.t[0], &r.s->settings, r.now).wait_ms, 20000);
     ck_assert(!live_admit(fresh, &r.t[0], &r.s->settings, false, r.now, &r.ticket[0]));
     live_free(fresh);
+    rig_done(&r);
+}
+END_TEST
+
+/* An upstream as another snapshot has it: with these credentials at that address. */
+static struct target at(struct rig *r, struct str name, uint32_t id, uint64_t address, size_t n,
+                        const uint64_t *marks)
+{
+    struct upstream *u = ARENA_NEW(r->a, struct upstream);
+    *u = r->u[0];
+    u->name = name;
+    u->uid = STR("one");
+    u->id = id;
+    u->address_mark = address;
+    u->keys = ARENA_ARRAY(r->a, struct secret, n);
+    u->n_keys = n;
+    u->next_key = ARENA_NEW(r->a, _Atomic uint32_t);
+    u->marks = ARENA_ARRAY(r->a, uint64_t, n);
+    memcpy(u->marks, marks, n * sizeof *marks);
+    return (struct target){.upstream = u, .model = STR("m"), .weight = 1, .price_nanousd = -1};
+}
+
+static void put_in_force(struct rig *r, const struct target *t)
+{
+    r->all[0] = (struct upstream *)(uintptr_t)t->upstream;
+    r->s->n_upstreams = 1;
+    (void)!live_bind(r->l, r->s);
+}
+
+/* Which of its credentials is asked, several times over; -1: none. */
+static int used(struct rig *r, const struct target *t)
+{
+    struct ticket k;
+    int one = -1;
+    for (int i = 0; i < 4; i++) {
+        if (!live_admit(r->l, t, &r->s->settings, false, r->now, &k))
+            return -1;
+        ck_assert(i == 0 || one == (int)k.key);
+        one = (int)k.key;
+    }
+    return one;
+}
+
+static void fails_with(struct rig *r, const struct target *t, uint32_t key, enum fault f,
+                       int status)
+{
+    struct ticket k = {.key = key, .at_ms = r->now};
+    live_report(r->l, t, &k, &(struct outcome){f, status, f == FAULT_QUOTA_WINDOW ? 3600000 : -1},
+                &r->s->settings, r->now);
+}
+
+START_TEST(what_is_known_is_of_a_credential_not_of_a_place)
+{
+    static const uint64_t bad_good[] = {11, 22}, good_bad[] = {22, 11}, good[] = {22},
+                          fresh[] = {33}, there[] = {111, 133};
+    struct rig r;
+    struct breaker_info *b;
+    rig_init(&r, STRATEGY_PRIORITY, 1);
+    const struct target was = at(&r, STR("a"), r.u[0].id, 7, 2, bad_good);
+    put_in_force(&r, &was);
+    fails_with(&r, &was, 0, FAULT_QUOTA_WINDOW, 429);
+    ck_assert_int_eq(used(&r, &was), 1);
+    /* merely moved: it keeps what it has */
+    const struct target moved = at(&r, STR("a"), r.u[0].id, 7, 2, good_bad);
+    uint64_t version = live_version(r.l);
+    put_in_force(&r, &moved);
+    ck_assert_uint_eq(live_version(r.l), version);
+    ck_assert_int_eq(used(&r, &moved), 0);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 1);
+    ck_assert(b->key == 1 && b->mark == 11 && b->upstream == moved.upstream);
+    /* renamed, with another id: the same */
+    const struct target renamed = at(&r, STR("b"), r.u[0].id + 1, 7, 2, bad_good);
+    put_in_force(&r, &renamed);
+    ck_assert_int_eq(used(&r, &renamed), 1);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 1);
+    ck_assert(b->key == 0 && b->wait_ms == 3600000);
+    ck_assert_uint_eq(live_cooling_ms(r.l, renamed.upstream, r.now), 3600000);
+    /* taken out: the good one stands in its place */
+    const struct target alone = at(&r, STR("b"), r.u[0].id + 1, 7, 1, good);
+    put_in_force(&r, &alone);
+    ck_assert_int_eq(live_standing(r.l, &alone, &r.s->settings, r.now).kind, STANDING_READY);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 0);
+    ck_assert_uint_eq(live_cooling_ms(r.l, alone.upstream, r.now), 0);
+    /* forgotten with it: put back, it is asked */
+    put_in_force(&r, &renamed);
+    ck_assert(live_standing(r.l, &renamed, &r.s->settings, r.now).kind == STANDING_READY);
+    /* a good one in the place of the bad one, while a request of before is under way */
+    fails_with(&r, &renamed, 0, FAULT_AUTH, 401);
+    ck_assert_int_eq(used(&r, &renamed), 1);
+    const struct target replaced = at(&r, STR("b"), r.u[0].id + 1, 7, 1, fresh);
+    put_in_force(&r, &replaced);
+    fails_with(&r, &renamed, 0, FAULT_AUTH, 401);
+    ck_assert_int_eq(used(&r, &replaced), 0);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 0);
+    ck_assert_uint_eq(live_cooling_ms(r.l, replaced.upstream, r.now), 0);
+    /* another address: that the old one could not be reached says nothing of it */
+    for (int i = 0; i < 3; i++)
+        fails_with(&r, &replaced, 0, FAULT_TRANSPORT, 0);
+    ck_assert_int_eq(used(&r, &replaced), -1);
+    const struct target elsewhere = at(&r, STR("b"), r.u[0].id + 1, 8, 2, there);
+    put_in_force(&r, &elsewhere);
+    ck_assert_int_eq(live_standing(r.l, &elsewhere, &r.s->settings, r.now).kind, STANDING_READY);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 0);
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(quota_windows_are_of_a_credential_and_reset_with_their_provider)
+{
+    static const uint64_t bad_good[] = {11, 22}, good_bad[] = {22, 11}, good[] = {22};
+    static const struct quota_window full = {QUOTA_WEEK, 1, 400000000};
+    struct quota_window v[QUOTA_WINDOWS];
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 1);
+    const uint32_t id = r.u[0].id;
+    const struct target was = at(&r, STR("a"), id, 7, 2, bad_good),
+                        moved = at(&r, STR("a"), id, 7, 2, good_bad),
+                        renamed = at(&r, STR("b"), id + 1, 7, 2, good_bad),
+                        alone = at(&r, STR("b"), id + 1, 7, 1, good);
+    put_in_force(&r, &was);
+    live_note_quota(r.l, &was, 0, &full, 1, r.now);
+    ck_assert_int_eq(used(&r, &was), 1);
+    put_in_force(&r, &moved);
+    ck_assert_int_eq(used(&r, &moved), 0);
+    put_in_force(&r, &renamed);
+    ck_assert_int_eq(used(&r, &renamed), 0);
+    ck_assert_uint_eq(live_quota(r.l, renamed.upstream, 1, r.now, v), 1);
+    ck_assert(v[0].name == QUOTA_WEEK && v[0].reset_ms == full.reset_ms);
+    put_in_force(&r, &alone);
+    ck_assert_int_eq(used(&r, &alone), 0);
+    put_in_force(&r, &renamed);
+    ck_assert_uint_eq(live_quota(r.l, renamed.upstream, 1, r.now, v), 0);
+    /* of a model they are not, nor of another provider */
+    live_note_quota(r.l, &renamed, 1, &full, 1, r.now);
+    uint64_t version = live_version(r.l);
+    ck_assert_uint_eq(live_reset(r.l, id + 1, STR("m"), r.now), 0);
+    ck_assert_uint_eq(live_reset(r.l, id, STR_NONE, r.now), 0);
+    ck_assert_uint_eq(live_version(r.l), version);
+    ck_assert_int_eq(used(&r, &renamed), 0);
+    ck_assert_uint_eq(live_reset(r.l, id + 1, STR_NONE, r.now), 1);
+    ck_assert_uint_ne(live_version(r.l), version); /* so that none comes back at a restart */
+    ck_assert_uint_eq(live_quota(r.l, renamed.upstream, 1, r.now, v), 0);
+    /* as long as anything is left alone, whatever a vendor says */
+    live_note_quota(r.l, &renamed, 1, &(struct quota_window){QUOTA_WEEK, 1, INT64_MAX}, 1, r.now);
+    ck_assert_uint_eq(live_quota(r.l, renamed.upstream, 1, r.now, v), 1);
+    ck_assert_int_eq(v[0].reset_ms, 8ll * 86400000);
+    rig_done(&r);
+}
+END_TEST
+
+/* However often keys are replaced, there is room for what is said of them. */
+START_TEST(credentials_that_are_gone_leave_their_room)
+{
+    struct quota_window v[QUOTA_WINDOWS];
+    struct rig r;
+    rig_init(&r, STRATEGY_PRIORITY, 1);
+    for (uint64_t i = 0; i < 6000; i++) {
+        const uint64_t mark = 1000 + i;
+        const struct target t = at(&r, STR("a"), r.u[0].id, 7, 1, &mark);
+        put_in_force(&r, &t);
+        live_note_quota(r.l, &t, 0, &(struct quota_window){QUOTA_WEEK, 1, 400000000}, 1, r.now);
+        ck_assert_uint_eq(live_quota(r.l, t.upstream, 0, r.now, v), 1);
+        ck_assert_int_eq(live_standing(r.l, &t, &r.s->settings, r.now).kind, STANDING_COOLING);
+    }
+    rig_done(&r);
+}
+END_TEST
+
+START_TEST(a_request_that_fits_nowhere_is_no_failure)
+{
+    struct rig r;
+    struct breaker_info *b;
+    rig_init(&r, STRATEGY_PRIORITY, 1);
+    for (int i = 0; i < 20; i++)
+        tell(&r, 0, FAULT_UNFIT, 413, 60000);
+    ck_assert_int_eq(live_standing(r.l, &r.t[0], &r.s->settings, r.now).kind, STANDING_READY);
+    ck_assert_uint_eq(live_breakers(r.l, r.s, r.a, r.now, &b), 0);
     rig_done(&r);
 }
 END_TEST
@@ -939,6 +1119,10 @@ int main(void)
     tcase_add_test(t, what_a_fault_concerns);
     tcase_add_test(t, a_403_is_of_its_model_and_of_a_second_one_the_credentials);
     tcase_add_test(t, breakers_outlive_the_process);
+    tcase_add_test(t, what_is_known_is_of_a_credential_not_of_a_place);
+    tcase_add_test(t, quota_windows_are_of_a_credential_and_reset_with_their_provider);
+    tcase_add_test(t, credentials_that_are_gone_leave_their_room);
+    tcase_add_test(t, a_request_that_fits_nowhere_is_no_failure);
     tcase_add_test(t, quota_windows_are_read_foreseen_and_obeyed);
     tcase_add_test(t, conversations_keep_to_where_they_were);
     tcase_add_test(t, nested_combos_are_opened_in_place_and_what_if_is_answered);

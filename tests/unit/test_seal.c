@@ -33,6 +33,20 @@ START_TEST(opens_what_it_sealed_and_nothing_else)
 }
 END_TEST
 
+START_TEST(a_mark_tells_contents_apart_and_is_the_keys)
+{
+    struct seal s = {{1}}, other = {{2}};
+    const struct str one[] = {STR("ab"), STR("c")}, same[] = {STR("ab"), STR("c")},
+                     shifted[] = {STR("a"), STR("bc")}, longer[] = {STR("ab"), STR("c"), STR_NONE};
+    const uint64_t mark = seal_mark(&s, one, 2);
+    ck_assert_uint_ne(mark, 0);
+    ck_assert_uint_eq(mark, seal_mark(&s, same, 2));
+    ck_assert_uint_ne(mark, seal_mark(&other, one, 2));
+    ck_assert_uint_ne(mark, seal_mark(&s, shifted, 2));
+    ck_assert_uint_ne(mark, seal_mark(&s, longer, 3));
+}
+END_TEST
+
 START_TEST(the_master_key_is_made_once_and_is_private)
 {
     struct seal s, again;
@@ -78,5 +92,6 @@ START_TEST(the_master_key_may_come_from_the_environment)
 }
 END_TEST
 
-UNIT_MAIN("seal", opens_what_it_sealed_and_nothing_else, the_master_key_is_made_once_and_is_private,
+UNIT_MAIN("seal", opens_what_it_sealed_and_nothing_else,
+          a_mark_tells_contents_apart_and_is_the_keys, the_master_key_is_made_once_and_is_private,
           the_master_key_may_come_from_the_environment)
