@@ -446,11 +446,11 @@ static bool model_at(struct str json, unsigned max_depth, struct json_span *out)
         return false;
     for (int i = AT_MODEL; i < PLACES; i++) {
         struct str value = str_n(json.p + want[i].span.at, want[i].span.n);
-        if (want[i].count && i <= AT_VERSION && value.p[0] == '"') {
+        if (i <= AT_VERSION && want[i].count && value.p[0] == '"') {
             *out = want[i].span;
             return true;
         }
-        if (want[i].count && i > AT_VERSION && value.p[0] == '{' &&
+        if (i > AT_VERSION && want[i].count && value.p[0] == '{' &&
             json_scan_object(value, &inner, 1, max_depth, &scan, NULL) && inner.count &&
             value.p[inner.span.at] == '"') {
             *out = inner.span;
