@@ -7,10 +7,13 @@
 #include "domain/connection.h"
 #include "domain/discover.h"
 #include "json/shape_json.h"
+#include "relay/relay.h"
+#include "route/live.h"
 #include <pthread.h>
 
 #define MAX_LISTED 20000
 #define MODELS_TIMEOUT_MS 15000
+#define LONGEST_REST_MS (8 * 86400000ll) /* as what an upstream asks for itself: route/live.c */
 
 struct connection_out {
     struct str id, provider, auth_type, name;
@@ -40,7 +43,7 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     OMIT(state.last_error_source, "lastErrorSource", "local or upstream"),
     OMIT(state.error_code, "errorCode", "The upstream's status then"),
     SHOW(backoff_level, "backoffLevel", "How often in a row it failed"),
-    OMIT(state.rate_limited_until, "rateLimitedUntil", "Until when it stands back behind the others"),
+    OMIT(state.rate_limited_until, "rateLimitedUntil", "Until when all of it stands back behind the others, by its breakers, its windows or what was said here"),
     SHOW(rate_limit_protection, "rateLimitProtection", "Whether its requests per minute, or at once, are limited: others wait"),
     OMIT(url, "url", "Base URL; absent: the kind's own"),
     FIELD_AS_JSON(struct connection_out, data, "providerSpecificData", 0, &json_of_object, OMIT_EMPTY, "baseUrl, and what its node says"),
@@ -149,6 +152,16 @@ static yyjson_val *data_of(struct arena *a, const struct snapshot *s, const stru
     return json_parse(a, buf_str(&b), 0, &out, NULL) ? out : NULL;
 }
 
+/* Of the connection as a whole, of the credential that stands best. */
+static struct str rests_until(struct control_call *c, const struct upstream *u)
+{
+    const struct target t = {.upstream = u};
+    struct standing is = live_standing(relay_live_state(c->control->shared), &t, &c->snap->settings,
+                                       clock_mono_ms());
+    return is.kind == STANDING_COOLING ? omni_time(c->arena, clock_wall_ms() + (int64_t)is.wait_ms)
+                                       : STR_NONE;
+}
+
 static bool show(struct control_call *c, const struct snapshot *s, const struct upstream *u,
                  struct connection_out *out, struct err *e)
 {
@@ -171,7 +184,9 @@ static bool show(struct control_call *c, const struct snapshot *s, const struct 
         .data = data_of(c->arena, s, u, json_get(extra, "providerSpecificData")),
         .created_at = json_get_str(extra, "createdAt"),
         .updated_at = json_get_str(extra, "updatedAt")};
-    return connection_state_get(db, c->arena, u->uid, &out->state, e);
+    bool ok = connection_state_get(db, c->arena, u->uid, &out->state, e);
+    out->state.rate_limited_until = rests_until(c, u);
+    return ok;
 }
 
 static int by_place(const void *x, const void *y)
@@ -281,7 +296,7 @@ enum connection_bit {
     IN(last_error_type, "lastErrorType", 0, 100, 0, "What kind of fault it was; null: none"), \
     IN(last_error_source, "lastErrorSource", 0, 100, 0, "local or upstream; null: none"), \
     IN(error_code, "errorCode", 0, 50, 0, "The upstream's status then; null: none"), \
-    IN(rate_limited_until, "rateLimitedUntil", 0, 50, 0, "Kept until the next test; null: not at all"), \
+    IN(rate_limited_until, "rateLimitedUntil", 0, 50, 0, "Until then it stands back behind the others, eight days at most; null, or a time that is past: its breakers are closed"), \
     IN(last_tested, "lastTested", 0, 50, 0, "When it was tested last; null: never")
 static const struct shape create_shape = SHAPE(struct connection_in,
     IN(provider, "provider", 1, 100, REQUIRED | TRIM, "Kind of provider, or the id or prefix of a node"),
@@ -477,16 +492,56 @@ static bool check_data(struct control_call *c, const struct upstream *u, struct 
     return true;
 }
 
+/* 0: no longer, or not said. */
+static bool read_rest(struct control_call *c, int64_t *wait_ms, struct err *e)
+{
+    struct str text = ((const struct connection_in *)c->in)->rate_limited_until;
+    int64_t at;
+    *wait_ms = 0;
+    if (text.n == 0)
+        return true;
+    if (!clock_parse_rfc3339(text, &at))
+        return unsupported("rateLimitedUntil", "must be a time like 2026-01-31T12:00:00Z, or null",
+                           e);
+    *wait_ms = at > clock_wall_ms() ? at - clock_wall_ms() : 0;
+    return *wait_ms <= LONGEST_REST_MS ||
+           unsupported("rateLimitedUntil",
+                       "is more than eight days ahead: isActive takes a connection out of use", e);
+}
+
+/* As though each of its credentials had been told to wait that long: kept over restarts like all that upstreams say. */
+static bool rest(struct control_call *c, struct str name, struct err *e)
+{
+    struct snapshot *now = snapshot_current();
+    struct target t = {.upstream = snapshot_upstream(now, name)};
+    struct live *live = relay_live_state(c->control->shared);
+    uint64_t at = clock_mono_ms();
+    int64_t wait;
+    bool is_said = HAS(c, IN_RATE_LIMITED_UNTIL) || is_null(c, "rateLimitedUntil"),
+         ok = read_rest(c, &wait, e);
+    if (ok && is_said && t.upstream) {
+        const struct outcome o = {FAULT_QUOTA_MONEY, 0, wait};
+        (void)live_reset(live, t.upstream->id, STR_NONE, at);
+        for (uint32_t k = 0; wait && k < (t.upstream->n_keys ? t.upstream->n_keys : 1); k++) {
+            struct ticket p = {.key = k, .at_ms = at};
+            live_report(live, &t, &p, &o, &now->settings, at);
+        }
+    }
+    snapshot_unref(now);
+    return ok;
+}
+
 static bool check(struct control_call *c, const struct upstream *u, struct err *e)
 {
     const struct connection_in *in = c->in;
+    int64_t wait;
     if (HAS(c, IN_GLOBAL_PRIORITY))
         return unsupported("globalPriority",
                            "is not taken: priority is its place among those of its provider", e);
     if (HAS(c, IN_HEALTH_CHECK) && in->health_check_interval)
         return unsupported("healthCheckInterval",
                            "must be 0: how it is, is seen by the requests that it serves", e);
-    return check_status(in->test_status, e) && check_data(c, u, e);
+    return check_status(in->test_status, e) && check_data(c, u, e) && read_rest(c, &wait, e);
 }
 
 static bool keep_state(struct control_call *c, struct str id, struct err *e)
@@ -504,7 +559,6 @@ static bool keep_state(struct control_call *c, struct str id, struct err *e)
         {IN_LAST_ERROR_TYPE, "lastErrorType", in->last_error_type, &s.last_error_type},
         {IN_LAST_ERROR_SOURCE, "lastErrorSource", in->last_error_source, &s.last_error_source},
         {IN_ERROR_CODE, "errorCode", in->error_code, &s.error_code},
-        {IN_RATE_LIMITED_UNTIL, "rateLimitedUntil", in->rate_limited_until, &s.rate_limited_until},
         {IN_LAST_TESTED, "lastTested", in->last_tested, &s.last_tested}};
     bool is_any = false;
     struct db *db = control_db(c, e);
@@ -645,7 +699,7 @@ static bool update(struct control_call *c, const struct upstream *u, int status,
            (!has_account || make_account_url(c, u->kind, &entry, e)) &&
            (change_provider(c, CHANGE_UPDATE, &entry.p, e) || refused(e)) &&
            (!HAS(c, IN_PRIORITY) || renumber(c, provider, name, e)) && keep_state(c, u->uid, e) &&
-           reply_now(c, status, name, e);
+           rest(c, name, e) && reply_now(c, status, name, e);
 }
 
 static bool create(struct control_call *c, struct err *e)
@@ -687,7 +741,7 @@ static bool create(struct control_call *c, struct err *e)
     entry.p.more = more;
     return (change_provider(c, CHANGE_CREATE, &entry.p, e) || refused(e)) &&
            renumber(c, node ? node->id : in->provider, entry.p.name, e) && keep_state(c, id, e) &&
-           reply_now(c, 201, entry.p.name, e);
+           rest(c, entry.p.name, e) && reply_now(c, 201, entry.p.name, e);
 }
 
 static bool change(struct control_call *c, struct err *e)

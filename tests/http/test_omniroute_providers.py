@@ -1,9 +1,10 @@
 """OmniRoute's surface: connections and nodes. Names say which acceptance check of the contract a test shows (docs/omniroute.md)."""
+import datetime
 import json
 import re
 
 import pytest
-from omni import ADMIN, UUID, chat, invalid, models, ok, omni_config, refused, start
+from omni import ADMIN, UUID, Omni, chat, invalid, models, ok, omni_config, refused, start
 from test_export_start import export as exported, variables
 from upstream import http, reset
 
@@ -65,6 +66,42 @@ def test_what_nothing_would_obey_is_not_taken(s, upstream):
         invalid(s.api("PATCH", "/providers/" + made["id"], body), field)
         invalid(s.api("POST", "/providers", {"provider": "together", "name": "other", "apiKey": SECRET, "url": upstream.origin, **body}), field)
     assert connections(s, "together") == [made]
+
+
+def test_a_connection_stands_back_until_it_is_said(s, upstream):
+    """Also over a restart; null, and a time that is past, let it serve again."""
+    one, two = [s.add(provider="together", name=name, apiKey="k-" + name + "-0123456789", url=upstream.origin + "/v1", priority=place,
+                      providerSpecificData={"extraApiKeys": ["k-more-" + name]}) for place, name in ((1, "one"), (2, "two"))]
+    path = "/providers/" + one["id"]
+
+    def first(of=s):
+        upstream.reset()
+        upstream.next(chat())
+        assert ask(of, "together/gpt").status_code == 200
+        return {"k-one-0123456789": "one", "k-more-one": "one"}.get(authorizations(upstream)[0].split()[1], "two")
+
+    def until(days):
+        return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)).isoformat()
+
+    assert first() == "one" and "rateLimitedUntil" not in one
+    asked = until(2)
+    got = ok(s.api("PATCH", path, {"rateLimitedUntil": asked}))["connection"]
+    apart = datetime.datetime.fromisoformat(got["rateLimitedUntil"]) - datetime.datetime.fromisoformat(asked)
+    assert abs(apart.total_seconds()) < 60 and first() == first() == "two"
+    assert "rateLimitedUntil" not in ok(s.api("GET", "/providers/" + two["id"]))["connection"]
+    for bad in ("soon", until(9)):
+        invalid(s.api("PATCH", path, {"rateLimitedUntil": bad}), "rateLimitedUntil")
+    assert first() == "two"
+    assert "rateLimitedUntil" not in ok(s.api("PATCH", path, {"rateLimitedUntil": None}))["connection"] and first() == "one"
+    ok(s.api("PATCH", path, {"rateLimitedUntil": until(2)}))
+    assert first() == "two" and "rateLimitedUntil" not in ok(s.api("PATCH", path, {"rateLimitedUntil": until(-2)}))["connection"] and first() == "one"
+    ok(s.api("PATCH", path, {"rateLimitedUntil": until(2)}))
+    s.stop()
+    again = Omni(s.folder, None, None)
+    try:
+        assert first(again) == "two" and ok(again.api("GET", path))["connection"]["rateLimitedUntil"]
+    finally:
+        again.stop()
 
 
 def test_what_a_node_says_is_given_back_as_it_is_shown(s, upstream):
