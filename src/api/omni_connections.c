@@ -42,7 +42,7 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     OMIT(state.last_error_type, "lastErrorType", "What kind of fault it was"),
     OMIT(state.last_error_source, "lastErrorSource", "local or upstream"),
     OMIT(state.error_code, "errorCode", "The upstream's status then"),
-    SHOW(backoff_level, "backoffLevel", "How often in a row it failed"),
+    SHOW(backoff_level, "backoffLevel", "How often in a row it was left alone for longer, at worst of its credentials and models"),
     OMIT(state.rate_limited_until, "rateLimitedUntil", "Until when all of it stands back behind the others, by its breakers, its windows or what was said here"),
     SHOW(rate_limit_protection, "rateLimitProtection", "Whether its requests per minute, or at once, are limited: others wait"),
     OMIT(url, "url", "Base URL; absent: the kind's own"),
@@ -162,6 +162,23 @@ static struct str rests_until(struct control_call *c, const struct upstream *u)
                                        : STR_NONE;
 }
 
+/* Of its credentials and models, the one that was left alone for longer and longer most often. */
+static int64_t backoff_of(struct control_call *c, const struct snapshot *s,
+                          const struct upstream *u)
+{
+    struct live *live = relay_live_state(c->control->shared);
+    struct breaker_info *b;
+    uint64_t now = clock_mono_ms();
+    int64_t most = 0;
+    if (!live_cooling_ms(live, u, now))
+        return 0;
+    size_t n = live_breakers(live, s, c->arena, now, &b);
+    for (size_t i = 0; i < n; i++)
+        if (b[i].upstream == u && b[i].state == BREAKER_OPEN && b[i].level > most)
+            most = b[i].level;
+    return most;
+}
+
 static bool show(struct control_call *c, const struct snapshot *s, const struct upstream *u,
                  struct connection_out *out, struct err *e)
 {
@@ -176,6 +193,7 @@ static bool show(struct control_call *c, const struct snapshot *s, const struct 
         .auth_type = STR("apikey"),
         .name = u->label.n ? u->label : u->name,
         .priority = u->priority ? u->priority : 1,
+        .backoff_level = backoff_of(c, s, u),
         .is_active = u->is_enabled,
         .rate_limit_protection = u->limits.requests_per_minute || u->limits.concurrency,
         .default_model = u->default_model,

@@ -42,6 +42,8 @@ def test_check_17_and_22_a_limited_account_leaves_its_turn_and_comes_back(s, ups
     assert ask(s).status_code == 200 and asked(upstream) == ["one", "two"]
     left = cooling(s)
     assert list(left) == ["one"] and left["one"] <= 30_000
+    levels = {c["name"]: c["backoffLevel"] for c in ok(s.api("GET", "/providers"))["connections"]}
+    assert (levels["one"], levels["two"]) == (1, 0)
     ok(s.api("POST", "/models/availability", {}))
     assert ask(s).status_code == 200 and asked(upstream)[-1] == "one" and cooling(s) == {}
     assert [b["level"] for b in s.call("GET", "/sluice/v1/breakers", auth=False, headers={
