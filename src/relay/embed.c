@@ -58,6 +58,11 @@ bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct
             !embed_write_request(upstream_format(*up_op), rl->asked, t->model, &b, e))
             return false;
         rl->embed_op = *up_op;
+        rl->is_ctx_ready = false;
+        for (size_t k = 0; k < rl->asked->n_lost; k++)
+            relay_note_dropped(rl, str_z(rl->r->arena, rl->asked->lost[k]));
+        if (rl->asked->user.n && upstream_format(*up_op) != EMBED_OPENAI)
+            relay_note_dropped(rl, "user");
         *out = buf_str(&b);
         return true;
     }

@@ -1,5 +1,6 @@
 /* relay.c - the way of one request: model -> candidates -> attempts -> reply -> record. */
 #include "relay/request.h"
+#include "relay/find.h"
 #include "relay/semantic.h"
 #include "relay/sessions.h"
 #include "base/clock.h"
@@ -878,12 +879,26 @@ static void on_read_end(void *arg)
     }
 }
 
+/* It has no such call, which is no fault of its: the tokens are estimated. */
+static bool cannot_count(const struct relay *rl)
+{
+    return rl->spec->shape == RELAY_COUNT &&
+           (rl->up_status == 404 || rl->up_status == 405 || rl->up_status == 501);
+}
+
 static void error_reply(struct relay *rl)
 {
     struct err e = ERR_INIT;
     struct str body = note_mask(rl, buf_str(&rl->reply));
     int64_t retry_ms = rl->reply_retry_ms;
     wire_read_error(rl->r->arena, rl->up_status, body, &e);
+    if (cannot_count(rl)) {
+        note_failed(rl, &e, "unsupported");
+        trace_attempt_end(rl, "");
+        relay_drop_attempt(rl);
+        count_locally(rl);
+        return;
+    }
     if (retry_ms < 0)
         retry_ms = fault_retry_after_ms(NULL, 0, body, clock_wall_ms());
     if (e.retry_after_ms < 0)
@@ -1210,6 +1225,42 @@ static bool plan_talk(struct relay *rl, const struct target *t, enum op *op)
     return rl->up != WIRE_NONE;
 }
 
+/* Anthropic's signed and hidden thinking is worth something only to the vendor that made it: another one, to which the request fell
+ * back, would refuse it or believe what it cannot check. Who made it is not said in it; the first target is the one it was meant for. */
+static bool is_thought_elsewhere(const struct relay *rl, const struct target *t)
+{
+    if (rl->up != WIRE_ANTHROPIC || rl->spec->op != OP_MESSAGES || rl->n_order == 0)
+        return false;
+    if (t->upstream->kind == rl->order[0]->upstream->kind && !rl->has_fallen_back)
+        return false;
+    return find_bytes(rl->body, STR("\"signature\"")) < rl->body.n ||
+           find_bytes(rl->body, STR("\"redacted_thinking\"")) < rl->body.n;
+}
+
+static const struct ir_request *without_signed(struct relay *rl)
+{
+    struct arena *a = rl->ctx.arena;
+    struct ir_request *r = arena_alloc(a, sizeof *r);
+    *r = *rl->ir;
+    r->messages = (struct ir_messages){0};
+    for (const struct ir_message *m = rl->ir->messages.first; m; m = m->next) {
+        struct ir_message *copy = ir_message_add(a, &r->messages, m->role);
+        *copy = *m;
+        copy->next = NULL;
+        copy->parts = (struct ir_parts){0};
+        for (const struct ir_part *p = m->parts.first; p; p = p->next) {
+            if (p->kind == IR_REASONING && (p->signature.n || p->redacted.n)) {
+                wire_drop(&rl->ctx, "bound to the provider that made it", "reasoning");
+                continue;
+            }
+            struct ir_part *kept = ir_part_add(a, &copy->parts, p->kind);
+            *kept = *p;
+            kept->next = NULL;
+        }
+    }
+    return r;
+}
+
 /* Writes the attempt's body and path. false with e: this target cannot take the request. */
 static bool build_talk(struct relay *rl, struct str *path, struct str *body, struct err *e)
 {
@@ -1222,7 +1273,9 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
     rl->strip_usage = false;
     responses_plan(rl, t, rl->is_same);
     struct err unread = ERR_INIT; /* what the format's own reader cannot read passes as it came */
-    bool is_rewritten = rl->is_same && edit_rewrites(rl, t) && relay_load_ir(rl, &unread);
+    bool is_elsewhere = rl->is_same && is_thought_elsewhere(rl, t);
+    bool is_rewritten = rl->is_same && (is_elsewhere || edit_rewrites(rl, t)) &&
+                        relay_load_ir(rl, &unread);
     if (rl->is_same && !is_rewritten) {
         rl->is_ctx_ready = false;
         rl->ctx.dropped = NULL;
@@ -1236,7 +1289,8 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
         rl->sent_arena = arena_new();
     buf_init_arena(&b, rl->sent_arena, (size_t)rl->set->max_reply_bytes);
     rl->ctx.arena = rl->ctx.scratch = rl->sent_arena;
-    bool ok = wire_of(rl->up)->write_request(&rl->ctx, rl->ir, &b, e);
+    bool ok = wire_of(rl->up)->write_request(&rl->ctx, is_elsewhere ? without_signed(rl) : rl->ir,
+                                             &b, e);
     wire_ctx_move(&rl->ctx, rl->r->arena);
     if (!ok)
         return false;
@@ -1247,7 +1301,7 @@ static bool build_talk(struct relay *rl, struct str *path, struct str *body, str
                        "The request is too large once translated");
     *body = buf_str(&b);
     if (is_rewritten) {
-        rl->strip_usage = rl->is_stream && !rl->asked_usage &&
+        rl->strip_usage = rl->up == WIRE_CHAT && rl->is_stream && !rl->asked_usage &&
                           !(rl->ctx.quirks & QUIRK_NO_STREAM_OPTIONS);
         /* the reply still passes as it comes, unless names in it must be told back */
         rl->is_same = !rl->ctx.renames && !rl->ctx.is_json_tool;

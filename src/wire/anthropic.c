@@ -574,6 +574,8 @@ static struct thinking plan_thinking(struct wire_ctx *c, const struct ir_request
     }
     if (t.kind == THINKING_BUDGET)
         fit_budget(c, &t);
+    if (r->max_tokens >= 0 && t.max_tokens > r->max_tokens)
+        wire_drop(c, "raised above the thinking budget, which counts in it", "max_tokens");
     return t;
 }
 
@@ -2194,11 +2196,16 @@ static void put_reasoning(struct encoder *s, const struct ir_event *ev, struct b
     }
 }
 
-static void put_citation(struct encoder *s, const struct ir_citation *cite, struct buf *out)
+static void put_citation(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
+    const struct ir_citation *cite = ev->citation;
     struct jw w = jw_on(out);
     if (!wire_answers_with_citation(s->c, cite))
         return;
+    if (ev->is_late) {
+        wire_drop_late(s->c, ev);
+        return;
+    }
     need_block(s, out);
     DELTA(s, out, "{\"type\":\"citations_delta\",\"citation\":");
     write_citation(&w, cite, STR_NONE);
@@ -2271,7 +2278,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
         text_delta_end(ev, out);
         break;
     case IR_EV_CITATION:
-        put_citation(s, ev->citation, out);
+        put_citation(s, ev, out);
         break;
     case IR_EV_BLOCK_END:
         block_end(s, out);

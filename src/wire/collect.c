@@ -12,7 +12,6 @@ struct gathered { /* one choice */
     struct buf text;      /* its text or arguments */
     struct buf logprobs;  /* the entries of all its tokens */
     struct buf sound;     /* of a block of audio: its pieces as bytes */
-    struct ir_citation **citations;
 };
 struct ir_collector {
     struct wire_ctx *c;
@@ -97,7 +96,6 @@ static void begin_block(struct ir_collector *k, struct gathered *g, const struct
     p->is_summary = ev->is_summary;
     p->raw = keep_val(k, ev->raw);
     g->part = p;
-    g->citations = &p->citations;
     buf_init_arena(&g->text, k->c->arena, REPLY_MAX);
     if (p->kind == IR_AUDIO)
         buf_init_arena(&g->sound, k->c->arena, REPLY_MAX);
@@ -113,17 +111,27 @@ static void add_reasoning(struct ir_collector *k, struct ir_part *p, const struc
         p->thought_signature = keep(k, ev->thought_signature);
 }
 
-static void add_citation(struct ir_collector *k, struct gathered *g, const struct ir_citation *cite)
+static void add_citation(struct ir_collector *k, struct gathered *g, const struct ir_event *ev)
 {
-    struct ir_citation *copy = ARENA_NEW(k->c->arena, struct ir_citation);
+    const struct ir_citation *cite = ev->citation;
+    struct ir_part *p = g->part;
+    if (ev->is_late) { /* the blocks are the parts, in order */
+        p = g->choice->message.parts.first;
+        for (unsigned i = 0; p && i < ev->block; i++)
+            p = p->next;
+    }
+    if (!p)
+        return;
+    struct ir_citation *copy = ARENA_NEW(k->c->arena, struct ir_citation), **tail = &p->citations;
     *copy = *cite;
     copy->next = NULL;
     copy->url = keep(k, cite->url);
     copy->title = keep(k, cite->title);
     copy->cited_text = keep(k, cite->cited_text);
     copy->raw = keep_val(k, cite->raw);
-    *g->citations = copy;
-    g->citations = &copy->next;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = copy;
 }
 
 static void add_logprobs(struct gathered *g, yyjson_val *list)
@@ -177,6 +185,10 @@ static void gather(struct ir_collector *k, const struct ir_event *ev)
         g->choice->stop_sequence = keep(k, ev->stop_sequence);
         return;
     }
+    if (ev->kind == IR_EV_CITATION)
+        add_citation(k, g, ev);
+    if (ev->kind == IR_EV_LOGPROBS) /* of the choice */
+        add_logprobs(g, ev->raw);
     if (!g->part)
         return;
     if (ev->thought_signature.n > 0)
@@ -190,12 +202,6 @@ static void gather(struct ir_collector *k, const struct ir_event *ev)
         buf_str_add(&g->text, ev->text);
         add_reasoning(k, g->part, ev);
         break;
-    case IR_EV_CITATION:
-        add_citation(k, g, ev->citation);
-        break;
-    case IR_EV_LOGPROBS:
-        add_logprobs(g, ev->raw);
-        break;
     case IR_EV_MEDIA:
         add_media(k, g, ev);
         break;
@@ -204,6 +210,8 @@ static void gather(struct ir_collector *k, const struct ir_event *ev)
         break;
     case IR_EV_START:
     case IR_EV_BLOCK_START:
+    case IR_EV_CITATION:
+    case IR_EV_LOGPROBS:
     case IR_EV_USAGE:
     case IR_EV_FINISH:
     case IR_EV_ERROR:

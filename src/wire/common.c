@@ -579,6 +579,12 @@ void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res)
             drop_foreign_part(c, p);
 }
 
+void wire_drop_late(struct wire_ctx *c, const struct ir_event *ev)
+{
+    wire_drop(c, "its text had ended before", "%s",
+              ev->kind == IR_EV_CITATION ? "citation" : "logprobs");
+}
+
 void wire_drop_foreign_event(struct wire_ctx *c, const struct ir_event *ev)
 {
     if (ev->kind == IR_EV_CITATION)

@@ -75,6 +75,8 @@ bool wire_check_members(yyjson_val *root, const struct wire_member *list, struct
 void wire_add_user(struct wire_ctx *c, struct ir_part *first, struct ir_messages *out);
 /* Notes what of a whole reply the client's format cannot carry: items and blocks of one vendor's own, citations. */
 void wire_drop_foreign(struct wire_ctx *c, const struct ir_response *res);
+/* A citation or log probabilities that come when their text was told whole, to a format that has them within it. */
+void wire_drop_late(struct wire_ctx *c, const struct ir_event *ev);
 void wire_drop_foreign_event(struct wire_ctx *c, const struct ir_event *ev); /* the same of a stream, before it is encoded */
 
 /* ---- reasoning ---- */

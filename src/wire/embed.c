@@ -43,6 +43,48 @@ static yyjson_val *either(yyjson_val *obj, const char *camel, const char *snake)
     return v ? v : json_get(obj, snake);
 }
 
+/* Once each; what is more than the list holds is told by what it does hold. */
+static void note_lost(struct embed_request *out, struct str name)
+{
+    for (size_t i = 0; i < out->n_lost; i++)
+        if (str_eq(out->lost[i], name))
+            return;
+    if (out->n_lost < EMBED_LOST && name.n > 0 && name.n < 64)
+        out->lost[out->n_lost++] = name;
+}
+
+/* The members that are not in known (names with a space behind each). */
+static void note_unknown(struct embed_request *out, yyjson_val *obj, struct str known)
+{
+    yyjson_val *key, *value;
+    size_t i, n;
+    yyjson_obj_foreach (obj, i, n, key, value) {
+        struct str name = json_str(key), rest = known;
+        bool is_known = json_absent(value);
+        while (!is_known && rest.n > 0) {
+            size_t end = str_index(rest, ' ');
+            is_known = str_eq(str_first(rest, end), name);
+            rest = str_skip(rest, end + 1);
+        }
+        if (!is_known)
+            note_lost(out, name);
+    }
+}
+
+/* Nobody else embeds pictures and the like; without them it would be an embedding of something else. */
+static bool part_text(yyjson_val *part, const char *field, size_t at, struct str *text,
+                      struct err *e)
+{
+    yyjson_val *v = json_get(part, "text");
+    if (yyjson_is_str(v)) {
+        *text = json_str(v);
+        return true;
+    }
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s.parts[%zu]", field, at);
+    return err_unsupported(e, name, "This upstream embeds texts only: '%s' is none", name);
+}
+
 /* {"parts":[{"text":…},…]}: its texts as one. */
 static bool content_text(struct arena *a, yyjson_val *content, const char *field, struct str *out,
                          struct err *e)
@@ -50,15 +92,17 @@ static bool content_text(struct arena *a, yyjson_val *content, const char *field
     size_t i, max;
     yyjson_val *part, *parts = json_get(content, "parts");
     struct buf b;
-    if (yyjson_is_obj(parts)) { /* an object instead of an array of one */
-        *out = json_get_str(parts, "text");
-        return true;
-    }
+    struct str text;
+    if (yyjson_is_obj(parts)) /* an object instead of an array of one */
+        return part_text(parts, field, 0, out, e);
     if (!yyjson_is_arr(parts))
         return err_field(e, field, "'%s.parts' must be an array", field);
     buf_init_arena(&b, a, 1u << 30);
-    yyjson_arr_foreach (parts, i, max, part)
-        buf_str_add(&b, json_get_str(part, "text"));
+    yyjson_arr_foreach (parts, i, max, part) {
+        if (!part_text(part, field, i, &text, e))
+            return false;
+        buf_str_add(&b, text);
+    }
     *out = buf_str(&b);
     return true;
 }
@@ -76,6 +120,7 @@ static bool read_gemini_item(struct arena *a, yyjson_val *item, const char *fiel
     if (task.n)
         out->task_type = task;
     out->title = json_get_str(item, "title");
+    note_unknown(out, item, STR("model content outputDimensionality output_dimensionality "));
     return true;
 }
 
@@ -99,6 +144,11 @@ bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root,
             return err_field(e, "encoding_format", "'encoding_format' must be float or base64");
         out->is_base64 = f == EMBED_OPENAI && str_is(format, "base64");
         out->user = json_get_str(root, "user");
+        note_unknown(out, root,
+                     f == EMBED_OPENAI ? STR("model input dimensions encoding_format user ")
+                                       : STR("model input dimensions truncate "));
+        if (f == EMBED_OLLAMA && !json_get_bool(root, "truncate", true))
+            note_lost(out, STR("truncate")); /* to cut is what others do */
         return texts_of(a, json_get(root, "input"), "input", out, e);
     }
     case EMBED_GEMINI:
@@ -109,6 +159,7 @@ bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root,
         list = json_get(root, "requests");
         if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0 || yyjson_arr_size(list) > MAX_TEXTS)
             return err_field(e, "requests", "'requests' must be a non-empty array");
+        note_unknown(out, root, STR("model requests "));
         out->texts = ARENA_ARRAY(a, struct str, yyjson_arr_size(list));
         yyjson_arr_foreach (list, i, max, item)
             if (!read_gemini_item(a, item, "requests.content", out, e))

@@ -5,6 +5,8 @@
 #include "json/json.h"
 #include "wire/ir.h"
 
+#define EMBED_LOST 16
+
 enum embed_format { EMBED_OPENAI, EMBED_GEMINI, EMBED_GEMINI_BATCH, EMBED_OLLAMA };
 
 struct embed_request {
@@ -15,6 +17,8 @@ struct embed_request {
     bool is_base64;           /* the caller wants little-endian 32-bit floats in base64 */
     bool is_single;           /* one text, not a list of one */
     struct str user, task_type, title;
+    struct str lost[EMBED_LOST]; /* names of what only the caller's format can say */
+    size_t n_lost;
 };
 struct embed_reply {
     yyjson_val **vectors;     /* arrays of numbers */
@@ -22,7 +26,7 @@ struct embed_reply {
     int64_t tokens;           /* -1 unknown */
 };
 
-/* root: the parsed body. ERR_INPUT names the field. */
+/* root: the parsed body. ERR_INPUT names the field; a part that is no text is ERR_UNSUPPORTED. */
 bool embed_read_request(struct arena *a, enum embed_format f, yyjson_val *root, struct embed_request *out, struct err *e) MUST_USE;
 /* ERR_UNSUPPORTED for token arrays outside OpenAI. model: the upstream's id. */
 bool embed_write_request(enum embed_format f, const struct embed_request *in, struct str model, struct buf *out, struct err *e) MUST_USE;

@@ -127,6 +127,18 @@ void flow_event(struct flow *f, unsigned choice, struct ir_event *ev)
     send(f, ev);
 }
 
+void flow_late_citation(struct flow *f, unsigned choice, unsigned block, struct ir_event *ev)
+{
+    if (!choice_of(f, choice))
+        return;
+    ev->kind = IR_EV_CITATION;
+    ev->choice = choice;
+    ev->block = block;
+    ev->part_kind = IR_TEXT;
+    ev->is_late = true;
+    send(f, ev);
+}
+
 void flow_text(struct flow *f, unsigned choice, enum ir_part_kind kind, struct str text)
 {
     if (text.n == 0)

@@ -55,6 +55,8 @@ void flow_text(struct flow *f, unsigned choice, enum ir_part_kind kind, struct s
 void flow_args(struct flow *f, unsigned choice, struct str fragment); /* of the open call */
 /* Any event of the open block: sets choice and block. */
 void flow_event(struct flow *f, unsigned choice, struct ir_event *ev);
+/* CITATION of a block that has ended. */
+void flow_late_citation(struct flow *f, unsigned choice, unsigned block, struct ir_event *ev);
 void flow_usage(struct flow *f, const struct ir_usage *u);    /* nothing when unknown */
 /* Closes the block and notes the reason; FINISH itself comes once a choice, from flow_end, since some upstreams send more
  * content or calls behind it. The overlay is applied: END with calls is TOOL, with a refusal REFUSAL. The first reason counts. */

@@ -1180,7 +1180,6 @@ static bool write_request(struct wire_ctx *c, const struct ir_request *req, stru
 
 /* ======================================================================== replies and streams of an upstream */
 
-/* What of a choice must outlive its chunk. */
 /* Text that was told, for the offsets of its citations: bytes here, characters elsewhere. */
 struct told {
     size_t n_ascii; /* as far as it is ASCII its length says all */
@@ -1194,12 +1193,6 @@ static void told_init(struct told *t, struct arena *a)
     buf_init_arena(&t->rest, a, TEXT_KEPT_MAX);
 }
 
-static void told_clear(struct told *t)
-{
-    t->n_ascii = 0;
-    buf_clear(&t->rest);
-}
-
 static void told_add(struct told *t, struct str text)
 {
     if (t->rest.n == 0) {
@@ -1210,10 +1203,23 @@ static void told_add(struct told *t, struct str text)
     buf_str_add(&t->rest, text);
 }
 
+struct run { /* a stretch of the answer's text: what of one part stands in one block */
+    struct run *next;
+    int64_t part; /* the part's number, from 0 */
+    unsigned block;
+    size_t at, n; /* in bytes of all the text */
+};
+
+/* What of a choice must outlive its chunk. */
 struct choice_state {
     enum ir_stop stop;
     bool has_stop, has_content;
-    struct told told; /* of the open text block */
+    struct told
+        told;      /* all its text: citations come last, and count from where their part begins */
+    size_t n_told; /* bytes */
+    struct run first, *last;     /* last: NULL before any text */
+    int64_t n_parts;             /* begun; a stream's pieces of one text are one */
+    enum ir_part_kind part_kind; /* of the last one; IR_OPAQUE: no text */
 };
 
 struct decoder {
@@ -1221,6 +1227,7 @@ struct decoder {
     struct flow flow;
     struct choice_state choices[FLOW_CHOICES];
     struct ir_usage usage;
+    bool is_whole; /* one reply, no stream */
 };
 
 static void *decoder_new(struct wire_ctx *c)
@@ -1324,24 +1331,78 @@ static int64_t chars_at(const struct choice_state *s, int64_t bytes)
     return n;
 }
 
-static void emit_citation(struct decoder *d, unsigned choice, struct ir_citation *cite)
+/* Bytes from `from` to `to` of a part (-1: of all text) as bytes of all text. Those that lie in no such part are tried in the whole: its
+ * number is missing then, or counts otherwise than ours. */
+static const struct run *find_run(const struct choice_state *s, int64_t part, int64_t *from,
+                                  int64_t *to)
 {
+    const struct run *r = s->last ? &s->first : NULL;
+    for (; r && part >= 0; r = r->next)
+        if (r->part == part && *to >= *from && *to <= (int64_t)r->n) {
+            *from += (int64_t)r->at;
+            *to += (int64_t)r->at;
+            return r;
+        }
+    if (*to < *from || *to > (int64_t)s->n_told) {
+        *from = *to = -1; /* of the last text as a whole */
+        return s->last;
+    }
+    for (r = s->last ? &s->first : NULL; r && r->next; r = r->next)
+        if (*from < (int64_t)(r->at + r->n))
+            break;
+    return r;
+}
+
+/* Where the text of a block begins and ends. */
+static void block_bounds(const struct choice_state *s, unsigned block, size_t *from, size_t *to)
+{
+    const struct run *r = &s->first;
+    while (r->block != block)
+        r = r->next;
+    *from = r->at;
+    for (; r && r->block == block; r = r->next)
+        *to = r->at + r->n;
+}
+
+/* cite->start and end: in bytes of that part, or of all text. */
+static void emit_citation(struct decoder *d, unsigned choice, int64_t part,
+                          struct ir_citation *cite)
+{
+    const struct choice_state *s = &d->choices[choice];
     const struct flow_choice *f = &d->flow.choices[choice];
+    const struct run *r = find_run(s, part, &cite->start, &cite->end);
+    size_t begins = 0, ends = 0;
+    if (!r) {
+        wire_drop(d->c, "it belongs to no text", "citation");
+        return;
+    }
+    block_bounds(s, r->block, &begins, &ends);
+    int64_t before = chars_at(s, (int64_t)begins);
+    int64_t to = cite->end < (int64_t)ends ? cite->end : (int64_t)ends;
+    bool has_place = before >= 0 && cite->start >= 0;
     cite->origin = WIRE_GEMINI;
     cite->doc_index = -1;
-    if (f->is_open && f->kind == IR_TEXT)
-        flow_event(&d->flow, choice, &(struct ir_event){.kind = IR_EV_CITATION, .citation = cite});
-    else
-        wire_drop(d->c, "it belongs to no text", "citation");
+    cite->start = has_place ? chars_at(s, cite->start) - before : -1;
+    cite->end = has_place ? chars_at(s, to) - before : -1;
+    struct ir_event ev = {.kind = IR_EV_CITATION, .citation = cite};
+    if (f->is_open && f->block == r->block) {
+        flow_event(&d->flow, choice, &ev);
+    } else if (before < 0) {
+        wire_drop(d->c, "its text is too long to count in", "citation");
+    } else {
+        ev.before = before;
+        ev.length = chars_at(s, (int64_t)ends) - before;
+        flow_late_citation(&d->flow, choice, r->block, &ev);
+    }
 }
 
 /* One support is a stretch of the answer and the numbers of the chunks (pages) it rests on. */
 static void grounding_support(struct decoder *d, unsigned choice, yyjson_val *support,
                               yyjson_val *chunks)
 {
-    const struct choice_state *s = &d->choices[choice];
     yyjson_val *segment = json_get(support, "segment");
     yyjson_val *indices = get2(support, "groundingChunkIndices", "grounding_chunk_indices");
+    int64_t part = or_zero(count_of(segment, "partIndex", "part_index"));
     int64_t from = or_zero(count_of(segment, "startIndex", "start_index"));
     int64_t to = count_of(segment, "endIndex", "end_index"), which;
     size_t i, n;
@@ -1355,13 +1416,13 @@ static void grounding_support(struct decoder *d, unsigned choice, yyjson_val *su
         yyjson_val *page = json_get(chunk, "web");
         if (!page)
             page = get2(chunk, "retrievedContext", "retrieved_context");
-        emit_citation(d, choice,
+        emit_citation(d, choice, part,
                       &(struct ir_citation){.kind = IR_CITE_URL,
                                             .url = json_get_str(page, "uri"),
                                             .title = json_get_str(page, "title"),
                                             .cited_text = json_get_str(segment, "text"),
-                                            .start = chars_at(s, from),
-                                            .end = chars_at(s, to)});
+                                            .start = from,
+                                            .end = to});
     }
 }
 
@@ -1372,23 +1433,23 @@ static void read_citations(struct decoder *d, unsigned choice, yyjson_val *candi
     yyjson_val *chunks = get2(grounding, "groundingChunks", "grounding_chunks");
     yyjson_val *cited = get2(candidate, "citationMetadata", "citation_metadata");
     yyjson_val *sources = get2(cited, "citationSources", "citation_sources"), *v;
-    const struct choice_state *s = &d->choices[choice];
     size_t i, n;
     if (!sources)
         sources = json_get(cited, "citations");
     if (yyjson_is_arr(supports) && yyjson_is_arr(chunks))
         yyjson_arr_foreach (supports, i, n, v)
             grounding_support(d, choice, v, chunks);
+    else if (yyjson_arr_size(chunks) > 0)
+        wire_drop(d->c, "it says of nothing in the answer that it rests on it", "citation");
     if (yyjson_is_arr(sources))
         yyjson_arr_foreach (sources, i, n, v)
             emit_citation(
-                d, choice,
-                &(struct ir_citation){
-                    .kind = IR_CITE_URL,
-                    .url = json_get_str(v, "uri"),
-                    .title = json_get_str(v, "title"),
-                    .start = chars_at(s, or_zero(count_of(v, "startIndex", "start_index"))),
-                    .end = chars_at(s, count_of(v, "endIndex", "end_index"))});
+                d, choice, -1,
+                &(struct ir_citation){.kind = IR_CITE_URL,
+                                      .url = json_get_str(v, "uri"),
+                                      .title = json_get_str(v, "title"),
+                                      .start = or_zero(count_of(v, "startIndex", "start_index")),
+                                      .end = count_of(v, "endIndex", "end_index")});
 }
 
 /* ---- logprobs: to the shape of chat completions ---- */
@@ -1445,6 +1506,31 @@ static void read_logprobs(struct decoder *d, unsigned choice, yyjson_val *candid
 }
 
 /* ---- parts ---- */
+static void count_part(struct decoder *d, struct choice_state *s, enum ir_part_kind kind)
+{
+    bool is_more = !d->is_whole && s->n_parts > 0 && kind != IR_OPAQUE && kind == s->part_kind;
+    s->n_parts += !is_more;
+    s->part_kind = kind;
+}
+
+/* Behind what was told in the block that is open. */
+static void add_to_run(struct decoder *d, unsigned choice, struct str text)
+{
+    struct choice_state *s = &d->choices[choice];
+    unsigned block = d->flow.choices[choice].block;
+    int64_t part = s->n_parts - 1;
+    if (!s->last || s->last->block != block || s->last->part != part) {
+        struct run *r = s->last ? ARENA_NEW(d->c->arena, struct run) : &s->first;
+        *r = (struct run){.part = part, .block = block, .at = s->n_told};
+        if (s->last)
+            s->last->next = r;
+        s->last = r;
+    }
+    s->last->n += text.n;
+    s->n_told += text.n;
+    told_add(&s->told, text);
+}
+
 static void reply_text(struct decoder *d, unsigned choice, yyjson_val *v)
 {
     struct choice_state *s = &d->choices[choice];
@@ -1453,13 +1539,13 @@ static void reply_text(struct decoder *d, unsigned choice, yyjson_val *v)
     struct str signature = get2_str(v, "thoughtSignature", "thought_signature");
     bool is_thought = json_get_bool(v, "thought", false);
     enum ir_part_kind kind = is_thought ? IR_REASONING : IR_TEXT;
+    if (text.n || d->is_whole)
+        count_part(d, s, kind);
     if (text.n) {
         s->has_content = true;
-        if (kind == IR_TEXT && !(f->is_open && f->kind == IR_TEXT))
-            told_clear(&s->told);
         flow_text(&d->flow, choice, kind, text);
         if (kind == IR_TEXT)
-            told_add(&s->told, text);
+            add_to_run(d, choice, text);
     }
     if (signature.n && f->is_open && f->kind == kind)
         flow_event(&d->flow, choice,
@@ -1505,7 +1591,10 @@ static void reply_part(struct decoder *d, unsigned choice, yyjson_val *v)
     yyjson_val *x;
     if (yyjson_is_str(json_get(v, "text"))) {
         reply_text(d, choice, v);
-    } else if (yyjson_is_obj(x = get2(v, "functionCall", "function_call"))) {
+        return;
+    }
+    count_part(d, &d->choices[choice], IR_OPAQUE);
+    if (yyjson_is_obj(x = get2(v, "functionCall", "function_call"))) {
         reply_call(d, choice, x, get2_str(v, "thoughtSignature", "thought_signature"));
     } else if (yyjson_is_obj(x = get2(v, "inlineData", "inline_data"))) {
         reply_media(d, choice, x);
@@ -1573,8 +1662,13 @@ static bool chunk(struct decoder *d, yyjson_val *root, struct err *e)
 {
     yyjson_val *list = json_get(root, "candidates"), *v;
     size_t i, n;
-    if (yyjson_is_arr(root) && yyjson_arr_size(root) == 1)
-        return chunk(d, yyjson_arr_get_first(root), e);
+    if (yyjson_is_arr(root) &&
+        yyjson_arr_size(root) > 0) { /* what alt=sse would have had in events */
+        yyjson_arr_foreach (root, i, n, v)
+            if (!chunk(d, v, e))
+                return false;
+        return true;
+    }
     if (!yyjson_is_obj(root))
         return err_set(e, ERR_UPSTREAM, "bad_upstream_stream",
                        "a chunk of the stream is no object");
@@ -1652,6 +1746,7 @@ static bool read_response(struct wire_ctx *c, yyjson_val *root, struct ir_respon
 {
     struct decoder *d = decoder_new(c);
     struct ir_collector *k = ir_collector_new(c);
+    d->is_whole = yyjson_is_obj(root);
     flow_on(&d->flow, ir_collect, k);
     if (!chunk(d, root, e))
         return false;
@@ -1903,8 +1998,8 @@ struct pending { /* of one choice */
     struct ir_part call;    /* its arguments are gathered to the end of the block */
     struct buf args;
     enum ir_stop stop;
-    struct told told;     /* of the open text block */
-    size_t before;        /* bytes of text in blocks before it */
+    struct told told;     /* all text */
+    int64_t before;       /* characters of it in blocks before the open one */
     struct buf citations; /* JSON, without brackets */
 };
 
@@ -2020,8 +2115,7 @@ static void begin_block(struct encoder *s, const struct ir_event *ev, struct buf
     struct pending *p = pending_of(s, ev->choice);
     struct arena *a = s->c->arena;
     p->kind = ev->part_kind;
-    p->before += p->told.n_ascii + p->told.rest.n;
-    told_clear(&p->told);
+    p->before = (int64_t)p->told.n_ascii + wire_chars(buf_str(&p->told.rest));
     buf_clear(&p->args);
     if (p->kind == IR_TOOL_CALL)
         p->call = (struct ir_part){.kind = IR_TOOL_CALL,
@@ -2044,14 +2138,20 @@ static void end_block(struct encoder *s, const struct ir_event *ev, struct buf *
     p->kind = IR_OPAQUE;
 }
 
-static void keep_citation(struct encoder *s, struct pending *p, const struct ir_citation *cite)
+static void keep_citation(struct encoder *s, struct pending *p, const struct ir_event *ev)
 {
+    struct ir_citation cite = *ev->citation;
+    int64_t before = ev->is_late ? ev->before : p->before;
     struct jw w = jw_on(&p->citations);
-    if (!wire_answers_with_citation(s->c, cite))
+    if (!wire_answers_with_citation(s->c, &cite))
         return;
+    if (cite.start >= 0 && cite.end >= cite.start) {
+        cite.start += before;
+        cite.end += before;
+    }
     if (p->citations.n)
         buf_char(&p->citations, ',');
-    write_citation(&w, cite, p->told.n_ascii, buf_str(&p->told.rest), p->before);
+    write_citation(&w, &cite, p->told.n_ascii, buf_str(&p->told.rest), 0);
 }
 
 static void put_logprobs(struct encoder *s, const struct ir_event *ev, struct buf *out)
@@ -2141,7 +2241,7 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             buf_str_add(&p->args, ev->text);
         break;
     case IR_EV_CITATION:
-        keep_citation(s, p, ev->citation);
+        keep_citation(s, p, ev);
         break;
     case IR_EV_LOGPROBS:
         put_logprobs(s, ev, out);

@@ -232,8 +232,8 @@ enum ir_event_kind {
     IR_EV_TEXT,        /* block, text: also of refusals */
     IR_EV_REASONING,   /* block, text and/or signature / encrypted */
     IR_EV_TOOL_ARGS,   /* block, text: a fragment of the arguments */
-    IR_EV_CITATION,    /* block, citation */
-    IR_EV_LOGPROBS,    /* block, raw: array of chat-shaped token entries */
+    IR_EV_CITATION,    /* block, citation; Google tells them last: the block may have ended */
+    IR_EV_LOGPROBS,    /* raw: array of chat-shaped token entries; likewise */
     IR_EV_MEDIA,       /* block, source: an image or (a piece of) audio made by the model; text: a piece of its transcript */
     IR_EV_BLOCK_END,   /* block */
     IR_EV_USAGE,       /* usage: cumulative, replaces what was known field by field */
@@ -256,6 +256,8 @@ struct ir_event {
     bool is_summary;
     struct ir_source source;
     const struct ir_citation *citation;
+    bool is_late;             /* CITATION: of a block that has ended; then also the characters of the */
+    int64_t before, length;   /* answer's text in the blocks before it, and of its own */
     yyjson_val *raw;
     struct ir_usage usage;
     enum ir_stop stop;

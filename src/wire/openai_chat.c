@@ -2093,7 +2093,9 @@ static void raw_chunk(struct encoder *s, const struct ir_event *ev, struct buf *
     chunk_begin(s, ev->choice, out);
     if (ev->kind == IR_EV_CITATION) {
         buf_lit(out, "\"annotations\":[");
-        openai_write_annotation(&w, ev->citation, true, s->before[ev->choice], s->told[ev->choice]);
+        openai_write_annotation(&w, ev->citation, true,
+                                ev->is_late ? ev->before : s->before[ev->choice],
+                                ev->is_late ? ev->length : s->told[ev->choice]);
         buf_char(out, ']');
         chunk_end(out);
     } else if (ev->kind == IR_EV_MEDIA) {

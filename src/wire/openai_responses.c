@@ -2046,11 +2046,15 @@ static int64_t chars_of_json(struct str s)
     return n;
 }
 
-static void put_annotation(struct encoder *s, const struct ir_citation *cite, struct buf *out)
+static void put_annotation(struct encoder *s, const struct ir_event *ev, struct buf *out)
 {
     struct buf b;
+    if (ev->is_late) { /* the part was told whole already */
+        wire_drop_late(s->c, ev);
+        return;
+    }
     render(s, &b, 0);
-    add_annotation(s->c, &b, cite, chars_of_json(buf_str(&s->text)));
+    add_annotation(s->c, &b, ev->citation, chars_of_json(buf_str(&s->text)));
     if (b.n == 0)
         return;
     need_part(s, out);
@@ -2320,11 +2324,13 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
             put_args(s, ev, out);
         break;
     case IR_EV_CITATION:
-        put_annotation(s, ev->citation, out);
+        put_annotation(s, ev, out);
         break;
     case IR_EV_LOGPROBS:
         if (s->open == OPEN_MESSAGE)
             add_logprobs(&s->logprobs, ev->raw);
+        else
+            wire_drop_late(s->c, ev);
         break;
     case IR_EV_MEDIA:
         put_media(s, ev, out);

@@ -540,6 +540,63 @@ static bool is_web_search(struct str type)
            str_is(type, "google_search") || str_is(type, "googleSearchRetrieval");
 }
 
+/* What limits a web search. Domains and the place are said alike by OpenAI and Anthropic; the rest, and all of it for Google, has no equal
+ * and is named: a search without its limits costs more, or tells less of what was asked for. */
+static void map_search(struct prep *p, struct ir_tool *t)
+{
+    enum wire_id to = p->needs->target;
+    bool has_limits = to == WIRE_RESPONSES || to == WIRE_ANTHROPIC;
+    yyjson_val *raw = t->raw, *filters = json_get(raw, "filters"), *k, *v;
+    yyjson_val *domains = json_get(filters, "allowed_domains"),
+               *place = json_get(raw, "user_location");
+    struct err ignored = ERR_INIT;
+    struct buf b;
+    size_t i, n;
+    if (!domains)
+        domains = json_get(raw, "allowed_domains");
+    if (yyjson_is_obj(raw))
+        yyjson_obj_foreach (raw, i, n, k, v) {
+            struct str name = json_str(k);
+            bool is_said = str_is(name, "type") || str_is(name, "name") || v == filters ||
+                           str_is(name, "external_web_access") ||
+                           (has_limits && (v == domains || v == place));
+            if (!is_said && !json_absent(v) && str_is(name, "cache_control"))
+                wire_drop(p->c, "the format has no such field", "cache_control");
+            else if (!is_said && !json_absent(v))
+                wire_drop(p->c, "the format has no such field", "tools.web_search." STR_FMT,
+                          STR_ARG(str_first(name, 40)));
+        }
+    if (yyjson_is_obj(filters))
+        yyjson_obj_foreach (filters, i, n, k, v)
+            if (!(has_limits && v == domains) && !json_absent(v))
+                wire_drop(p->c, "the format has no such field", "tools.web_search." STR_FMT,
+                          STR_ARG(str_first(json_str(k), 40)));
+    t->hosted_type = str_of(p->needs->web_search);
+    t->raw = NULL;
+    t->origin = to;
+    if (!has_limits || (json_absent(domains) && json_absent(place)))
+        return;
+    buf_init_arena(&b, p->c->arena, SIZE_MAX / 2);
+    struct jw w = jw_on(&b);
+    jw_object(&w);
+    jw_kv_str(&w, "type", t->hosted_type);
+    if (to == WIRE_ANTHROPIC)
+        jw_kv_cstr(&w, "name", "web_search");
+    if (!json_absent(domains) && to == WIRE_RESPONSES) {
+        jw_key(&w, "filters");
+        jw_object(&w);
+    }
+    if (!json_absent(domains))
+        jw_kv_val(&w, "allowed_domains", domains);
+    if (!json_absent(domains) && to == WIRE_RESPONSES)
+        jw_object_end(&w);
+    if (!json_absent(place))
+        jw_kv_val(&w, "user_location", place);
+    jw_object_end(&w);
+    if (!json_parse(p->c->arena, buf_str(&b), 0, &t->raw, &ignored))
+        t->raw = NULL;
+}
+
 /* Hosted tools: kept at home; web search is mapped where policy allows. What a client offers by the way (agents always
  * list their web search) is dropped and named; anything else is refused, since a model without it would fail silently. */
 static bool map_hosted(struct prep *p, struct ir_tool *t, bool *is_kept, struct err *e)
@@ -550,9 +607,7 @@ static bool map_hosted(struct prep *p, struct ir_tool *t, bool *is_kept, struct 
     if (is_web_search(t->hosted_type)) {
         bool is_offline = t->raw && !json_get_bool(t->raw, "external_web_access", true);
         if (p->needs->web_search && p->c->allow_hosted_tools && !is_offline) {
-            t->hosted_type = str_of(p->needs->web_search);
-            t->raw = NULL;
-            t->origin = p->needs->target;
+            map_search(p, t);
             return true;
         }
         *is_kept = false;
