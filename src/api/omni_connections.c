@@ -17,7 +17,7 @@
 
 struct connection_out {
     struct str id, provider, auth_type, name;
-    int64_t priority, backoff_level;
+    int64_t priority, backoff_level, health_check_interval;
     bool is_active, rate_limit_protection;
     struct str default_model, group, url, created_at, updated_at;
     struct connection_state state;
@@ -44,6 +44,7 @@ static const struct shape connection_shape = SHAPE(struct connection_out,
     OMIT(state.error_code, "errorCode", "The upstream's status then"),
     SHOW(backoff_level, "backoffLevel", "How often in a row it was left alone for longer, at worst of its credentials and models"),
     OMIT(state.rate_limited_until, "rateLimitedUntil", "Until when all of it stands back behind the others, by its breakers, its windows or what was said here"),
+    SHOW(health_check_interval, "healthCheckInterval", "0, as it may be given back: requests themselves tell how it is"),
     SHOW(rate_limit_protection, "rateLimitProtection", "Whether its requests per minute, or at once, are limited: others wait"),
     OMIT(url, "url", "Base URL; absent: the kind's own"),
     FIELD_AS_JSON(struct connection_out, data, "providerSpecificData", 0, &json_of_object, OMIT_EMPTY, "baseUrl, and what its node says"),

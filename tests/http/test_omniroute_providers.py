@@ -40,6 +40,7 @@ def test_a_connection_comes_goes_and_is_used(s, upstream):
     assert re.fullmatch(UUID, made["id"]) and made["provider"] == "together" and made["name"] == "main" and made["authType"] == "apikey"
     assert made["priority"] == 1 and made["isActive"] is True and made["testStatus"] == "untested"
     assert made["defaultModel"] == "gpt-x" and made["group"] == "prod"
+    assert made["healthCheckInterval"] == 0  # a form that finds none sends sixty minutes, which is refused
     assert made["url"] == upstream.origin + "/v1" == made["providerSpecificData"]["baseUrl"]
     assert made["providerSpecificData"]["deep"] == [{"kept": 1}] and "secret-canary" not in s.config_path.read_text()
     assert made["providerSpecificData"]["workspaceId"] == "w-1" and made["createdAt"].endswith("Z") and "lastError" not in made
