@@ -34,6 +34,7 @@ static bool read_asked(struct relay *rl, struct embed_request *asked, struct err
 bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct str *out,
                 struct err *e)
 {
+    static const char no_place[] = "the format has no place for it";
     static const enum op others[] = {OP_EMBED_OPENAI, OP_EMBED_GEMINI, OP_EMBED_OLLAMA};
     const struct provider_kind *kind = t->upstream->kind;
     struct buf b;
@@ -60,9 +61,9 @@ bool embed_body(struct relay *rl, const struct target *t, enum op *up_op, struct
         rl->embed_op = *up_op;
         rl->is_ctx_ready = false;
         for (size_t k = 0; k < rl->asked->n_lost; k++)
-            relay_note_dropped(rl, str_z(rl->r->arena, rl->asked->lost[k]));
+            relay_note_dropped(rl, no_place, str_z(rl->r->arena, rl->asked->lost[k]));
         if (rl->asked->user.n && upstream_format(*up_op) != EMBED_OPENAI)
-            relay_note_dropped(rl, "user");
+            relay_note_dropped(rl, no_place, "user");
         *out = buf_str(&b);
         return true;
     }
