@@ -88,7 +88,7 @@ static int64_t used_tokens(const struct relay *rl, int64_t reserved)
         return is_paid ? (int64_t)saved_tokens(again) : 0;
     }
     int64_t in = u->input_total, out = u->output_total;
-    if (in < 0 && out < 0) {
+    if (in <= 0 && out <= 0) {                                /* zeros are no word of it */
         int64_t came = rl->form ? form_tokens(rl, false) : 0; /* more than it announced */
         bool stays = (rl->is_head_sent && rl->status < 400) || was_ended_early(rl);
         return !stays ? 0 : came > reserved ? came : reserved;

@@ -629,6 +629,10 @@ void money_record(struct relay *rl, struct usage_record *u)
         return;
     }
     const struct price *p = t ? price_of(rl, t) : NULL;
+    if (ir_usage_is_zero(&u->usage) && (is_by_tokens(p) || rl->money)) { /* that is no word of it */
+        u->usage.input_total = u->usage.output_total = u->usage.total = -1;
+        u->quality = USAGE_NONE;
+    }
     bool is_reported = ir_usage_known(&u->usage);
     enum money_rule rule = money_rule_of(end, is_reported, rl->set->cost_client_left_estimate);
     m->is_free = rule == RULE_ZERO;

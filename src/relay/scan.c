@@ -766,7 +766,7 @@ static void read_frames(struct stream_scan *s, struct str text, void (*forward)(
             s->is_error = false;
             from = end;
         }
-        if (s->usage.output_total != told) {
+        if (s->usage.output_total != told && s->usage.output_total > 0) {
             s->said = 0;
             untold = end;
         }

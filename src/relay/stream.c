@@ -125,7 +125,7 @@ static void take_usage(struct relay *rl, struct ir_usage u)
         u.output_total = -1; /* Anthropic's "1 so far" says nothing of the reply */
     rl->is_opening = false;
     rl->usage = ir_usage_merge(rl->usage, u);
-    if (u.output_total >= 0)
+    if (u.output_total > 0)
         rl->said = 0;
 }
 

@@ -116,8 +116,17 @@ struct ir_message *ir_message_add(struct arena *a, struct ir_messages *m, enum i
     return p;
 }
 
+bool ir_usage_is_zero(const struct ir_usage *u)
+{
+    return u->input_total == 0 && u->output_total == 0 && u->total <= 0;
+}
+
 struct ir_usage ir_usage_merge(struct ir_usage old, struct ir_usage newer)
 {
+    /* some servers end a stream with zeros: they take nothing back */
+    if (ir_usage_is_zero(&newer) && (old.input_total > 0 || old.output_total > 0))
+        newer.input_total = newer.output_total = newer.total = newer.cache_read =
+            newer.cache_write = newer.reasoning = -1;
 #define MERGE(field)      \
     if (newer.field >= 0) \
     old.field = newer.field

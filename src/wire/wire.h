@@ -136,6 +136,7 @@ struct ir_part *ir_part_add(struct arena *a, struct ir_parts *parts, enum ir_par
 struct ir_message *ir_message_add(struct arena *a, struct ir_messages *m, enum ir_role role);
 struct ir_usage ir_usage_merge(struct ir_usage old, struct ir_usage newer); /* field by field: newer where known */
 bool ir_usage_known(const struct ir_usage *u);
+bool ir_usage_is_zero(const struct ir_usage *u);              /* both sides were told, as nothing: no request is that */
 /* Its sides and its sum agree, where a sum is told: the sum rules. A side that is missing is the rest of it; what it has beyond both sides is
  * output, as of vendors that count their model's thoughts apart, less what of caches has no room in the input. Whoever reads a usage does this once. */
 void ir_usage_settle(struct ir_usage *u);
