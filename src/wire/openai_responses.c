@@ -901,13 +901,21 @@ static yyjson_val *chat_logprobs(struct wire_ctx *c, yyjson_val *list)
     return list && json_parse(c->arena, text, 0, &root, &e) ? root : NULL;
 }
 
+/* Of what its tool does with the web only searching is billed as a call, not the opening of a page nor looking in it. */
+static bool is_search(yyjson_val *item)
+{
+    struct str action = json_get_str(json_get(item, "action"), "type");
+    return str_is(json_get_str(item, "type"), "web_search_call") &&
+           (action.n == 0 || str_is(action, "search"));
+}
+
 static void count_searches(yyjson_val *output, struct ir_usage *u)
 {
     size_t i, n;
     yyjson_val *item;
     int64_t searches = 0;
     yyjson_arr_foreach (output, i, n, item)
-        searches += str_is(json_get_str(item, "type"), "web_search_call");
+        searches += is_search(item);
     if (searches)
         u->searches = searches;
 }
@@ -2361,14 +2369,31 @@ static void encoder_push(void *enc, const struct ir_event *ev, struct buf *out)
 
 /* ======================================================================== metering */
 
-/* Each is an item of the output; their type may stand in text only with its quotes escaped. */
-static void meter_searches(struct str data, struct ir_usage *usage)
+static bool is_search_text(struct str item)
 {
-    static const struct str item = STR_INIT("\"web_search_call\"");
+    struct str action = wire_member(wire_member(item, "action"), "type");
+    return str_is(wire_member(item, "type"), "\"web_search_call\"") &&
+           (action.n == 0 || str_is(action, "\"search\""));
+}
+
+/* The same of what passes: nearly all of it has none. */
+static void meter_searches(struct str data, enum openai_place place, struct ir_usage *usage)
+{
+    if (!str_contains(data, STR("\"web_search_call\"")))
+        return;
+    struct str output = openai_member(data, STR("output"), place);
     int64_t n = 0;
-    for (const char *at; data.n > 0 && (at = memmem(data.p, data.n, item.p, item.n)) != NULL;) {
-        n += at > data.p && strchr(": ", at[-1]);
-        data = str_skip(data, (size_t)(at - data.p) + item.n);
+    size_t depth = 0, from = 0;
+    for (size_t i = 0; i < output.n; i++) {
+        char c = output.p[i];
+        if (c == '"') {
+            i = wire_string_end(output, i + 1);
+        } else if (c == '{' || c == '[') {
+            if (++depth == 2)
+                from = i;
+        } else if ((c == '}' || c == ']') && depth > 0 && depth-- == 2) {
+            n += is_search_text(str_n(output.p + from, i + 1 - from));
+        }
     }
     if (n)
         usage->searches = n;
@@ -2387,7 +2412,7 @@ static bool meter(struct str event, struct str data, struct ir_usage *usage, enu
         return true;
     enum openai_place place = is_last ? OPENAI_OF_EVENT : OPENAI_OF_REPLY;
     (void)openai_meter_usage(data, place, usage);
-    meter_searches(data, usage);
+    meter_searches(data, place, usage);
     struct str why = openai_find_string(openai_member(data, STR("incomplete_details"), place),
                                         STR("reason"));
     if (why.n > 0)

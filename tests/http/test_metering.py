@@ -217,3 +217,36 @@ def test_how_a_request_is_packed_makes_it_no_cheaper(start, scripted, how, path,
     assert len(set(costs)) == 1 and costs[0][0] >= len(plain) // 4 and costs[0][3] > 0, costs
     paid = wait_for(lambda: (lambda b: b["held_nanousd"] == 0 and b["spent_nanousd"])(budget(s)), "settled")
     assert paid == 4 * costs[0][3]
+
+
+def test_zeros_are_no_word_of_what_was_used(start, scripted):  # noqa: F811
+    """Some servers tell zeros where they know nothing, or behind what they told before."""
+    s = start(money_config(scripted, PRICES))
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    told = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+    text, end = {"role": "assistant", "content": "word " * 40}, [chunk({}, finish="stop"), b"data: [DONE]\n\n"]
+    for path in (CHAT, "/v1/messages"):
+        for script, is_stream, quality, out in ((http(200, completion(zeros)), False, "estimated", None),
+                                                (stream([chunk(text), chunk({}, finish="stop"), chunk(usage=zeros), end[1]]), True, "estimated", 50),
+                                                (stream([chunk(text), chunk({}, usage=told, finish="stop"), chunk(usage=zeros), end[1]]), True, "reported", 2)):
+            r, line = settled(s, scripted, script, path, stream=is_stream)
+            assert (line["usage_quality"], line["ended"]) == (quality, "done"), (path, line)
+            assert line["input_tokens"] > 0 and (line["output_tokens"] == out if out == 2 else line["output_tokens"] > 10 if out else line["output_tokens"] > 0), (path, line)
+            assert line["cost_nanousd"] > 0
+
+
+@pytest.mark.parametrize("path, body", [("/v1/responses", {"input": "x"}), (CHAT, {})])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_only_searching_is_a_search(start, scripted, path, body, is_stream):  # noqa: F811
+    """What the tool opens and looks through afterwards is no call that is billed."""
+    s = start(money_config(scripted, {"responses/*": {"input": 0, "output": 0, "search": 0.01}}))
+    calls = [{"type": "web_search_call", "id": "w%d" % n, "status": "completed", **({"action": {"type": a, "x": {"type": "search"}}} if a else {})}
+             for n, a in enumerate(("search", "open_page", None, "find_in_page"))]
+    said = {"type": "message", "id": "m", "role": "assistant", "status": "completed",
+            "content": [{"type": "output_text", "text": '{"type":"web_search_call"}', "annotations": []}]}
+    response = {"id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "tools": [{"type": "web_search"}],
+                "output": [*calls, said], "usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}}
+    frames = [sse({"type": "response.created", "response": {**response, "output": [], "status": "in_progress", "usage": None}}, "response.created"),
+              sse({"type": "response.completed", "response": response}, "response.completed")]
+    r, line = settled(s, scripted, stream(frames) if is_stream else http(200, json.dumps(response)), path, model="to-responses", stream=is_stream, **body)
+    assert (line["searches"], line["cost_nanousd"]) == (2, 20_000_000), line
