@@ -431,6 +431,11 @@ static bool add(struct control_call *c, struct err *e)
     const struct key *key = in->corrects.n ? NULL : snapshot_key_by_id(c->snap, l.key);
     if (l.key.n && !key && !in->corrects.n)
         return err_field(e, "key", "There is no key '" STR_FMT "'", STR_ARG(str_first(l.key, 100)));
+    if (l.org.n && !in->corrects.n && !snapshot_holder(c->snap, HOLDER_ORG, l.org))
+        return err_field(e, "org", "There is no org '" STR_FMT "'", STR_ARG(str_first(l.org, 100)));
+    if (l.user.n && !in->corrects.n && !snapshot_holder(c->snap, HOLDER_USER, l.user))
+        return err_field(e, "user", "There is no user '" STR_FMT "'",
+                         STR_ARG(str_first(l.user, 100)));
     if (key && !l.org.n && key->org)
         l.org = key->org->id;
     if (key && !l.user.n && key->user)

@@ -412,3 +412,12 @@ def test_a_budget_is_of_somebody(start, scripted):
         assert admin(s, "PATCH", "/sluice/v1/budgets/" + scope, {"limit_usd": 2}).status_code == 200
     r = admin(s, "PATCH", "/sluice/v1/budgets/key", {"scope": "org"})  # a key's id is no organisation
     assert r.status_code == 400, r.text
+
+
+def test_a_credit_is_of_somebody(start, scripted):
+    s = start(money_config(scripted))
+    for of, there in (("key", "0b000000"), ("org", "acme"), ("user", "ann")):
+        body = {"entry": "credit", "amount_nanousd": 1000, "note": "sorry"}
+        r = admin(s, "POST", "/sluice/v1/ledger", {**body, of: "nobody"})
+        assert r.status_code == 400 and r.json()["error"]["param"] == of and "no %s 'nobody'" % of in r.text, r.text
+        assert admin(s, "POST", "/sluice/v1/ledger", {**body, of: there}).status_code == 201
