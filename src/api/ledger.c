@@ -619,13 +619,16 @@ static const struct shape cost_shape = SHAPE(
     FIELD(struct cost_out, output_tokens, 0, "All tokens of replies"));
 struct costs_out {
     struct shape_list data;
-    int64_t total_nanousd, unpriced, forecast_nanousd;
+    int64_t total_nanousd, requests, input_tokens, output_tokens, unpriced, forecast_nanousd;
     struct str from, to;
 };
 static const struct shape costs_shape = SHAPE(
     struct costs_out, FIELD_LIST(struct costs_out, data, &cost_shape, 0, "By span and group"),
     FIELD(struct costs_out, total_nanousd, NULL_LEAST,
           "Of the whole, each request once; null: the cost of none is known"),
+    FIELD(struct costs_out, requests, 0, "Settled requests of the whole, each once"),
+    FIELD(struct costs_out, input_tokens, 0, "All tokens of their prompts"),
+    FIELD(struct costs_out, output_tokens, 0, "All tokens of their replies"),
     FIELD(struct costs_out, unpriced, 0, "Requests without a known cost: on top of it"),
     FIELD(struct costs_out, forecast_nanousd, NULL_NEGATIVE,
           "What this month comes to at the pace of its days so far; null: too early to say, or "
@@ -654,7 +657,7 @@ struct summing {
     struct cost_out **v;
     size_t n, cap;
     int64_t begin, end; /* of the span that was last asked for: they come in runs */
-    int64_t total, requests, unpriced;
+    int64_t total, requests, unpriced, tokens_in, tokens_out;
 };
 
 static struct str dim_text(const struct ledger_line *of, enum dim d)
@@ -755,6 +758,8 @@ static void on_sum(void *arg, int64_t at_ms, const struct ledger_line *of,
     find_span(s, at_ms);
     s->total += x->amount;
     s->requests += x->n;
+    s->tokens_in += x->tokens_in;
+    s->tokens_out += x->tokens_out;
     s->unpriced += x->unpriced;
     for (size_t i = 0; i < s->n_dims; i++)
         texts[i] = dim_text(of, (enum dim)s->dims[i]);
@@ -835,6 +840,9 @@ static bool costs(struct control_call *c, struct err *e)
     bool ok = ledger_sums(db, &f, span_ends, on_sum, &s, e);
     map_done(&s.rows);
     struct costs_out out = {.total_nanousd = known_sum(s.requests, s.unpriced, s.total),
+                            .requests = s.requests,
+                            .input_tokens = s.tokens_in,
+                            .output_tokens = s.tokens_out,
                             .unpriced = s.unpriced};
     if (!ok || !forecast(db, &f, s.zone, &out.forecast_nanousd, e))
         return false;

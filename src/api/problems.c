@@ -12,6 +12,7 @@
 #define FAIL_PERCENT 20 /* … and their share of the requests */
 #define FAIL_GRAVE_PERCENT 50
 #define EXPIRES_SOON_MS (3 * 86400000ll)
+#define REFUSED_LATELY_MS (METRICS_SECONDS * 1000ll)
 
 enum problem_kind {
     PROBLEM_DRAINING,
@@ -58,7 +59,7 @@ struct problem_out {
     struct str id, severity, object, name, label, message, fix, fault, at;
     int kind;
     struct strs models;
-    int64_t requests, errors, wait_ms;
+    int64_t requests, errors, wait_ms, limit_nanousd, spent_nanousd, refused;
 };
 static const struct shape problem_shape = SHAPE(struct problem_out,
     FIELD(struct problem_out, id, 0, "Names it among the others, and stays the same as long as it lasts"),
@@ -74,6 +75,9 @@ static const struct shape problem_shape = SHAPE(struct problem_out,
     FIELD(struct problem_out, requests, OMIT_EMPTY, "Requests of the last five minutes"),
     FIELD(struct problem_out, errors, OMIT_EMPTY, "Of these, those that failed"),
     FIELD(struct problem_out, wait_ms, OMIT_EMPTY, "Until it is asked again, or its window begins anew"),
+    FIELD(struct problem_out, limit_nanousd, OMIT_EMPTY, "Of a budget: what may be spent"),
+    FIELD(struct problem_out, spent_nanousd, OMIT_EMPTY, "Of it: what is spent, or held for requests that run"),
+    FIELD(struct problem_out, refused, OMIT_EMPTY, "Requests that it refused since the process began"),
     FIELD(struct problem_out, at, OMIT_EMPTY, "Since when the file is wrong; when the key expires or the budget begins anew"));
 struct problem_query {
     struct page_query page;
@@ -173,6 +177,14 @@ static void of_traffic(struct found *f)
     }
 }
 
+static bool strs_has(struct strs all, struct str one)
+{
+    for (size_t i = 0; i < all.n; i++)
+        if (str_eq(all.v[i], one))
+            return true;
+    return false;
+}
+
 /* All breakers of a provider that are not closed are one problem. */
 static void of_breakers(struct found *f, const struct upstream *u, const struct breaker_info *b,
                         size_t n)
@@ -188,7 +200,7 @@ static void of_breakers(struct found *f, const struct upstream *u, const struct 
         is_whole |= !b[i].model[0];
         wait_ms = b[i].wait_ms > wait_ms ? b[i].wait_ms : wait_ms;
         fault = fault ? fault : fault_name(b[i].fault);
-        if (b[i].model[0])
+        if (b[i].model[0] && !strs_has(models, str_of(b[i].model))) /* one for each credential */
             models.v[models.n++] = str_of(b[i].model);
     }
     if (!fault)
@@ -319,18 +331,25 @@ static void of_budgets(struct found *f)
                 f->c->arena, "The budget '" STR_FMT "' binds nobody: there is no %s '" STR_FMT "'",
                 STR_ARG(b->name), word_text(budget_scope_words, (int)b->scope, ""),
                 STR_ARG(b->subject));
-        bool is_passed = v.spent + v.held >= b->limit_nanousd,
-             warns = b->warn_percent > 0 &&
-                     (v.spent + v.held) * 100 >= b->limit_nanousd * b->warn_percent;
-        if (!b->is_enabled || (!is_passed && !warns))
+        int64_t taken = v.spent + v.held;
+        bool is_passed = taken >= b->limit_nanousd,
+             warns = b->warn_percent > 0 && taken * 100 >= b->limit_nanousd * b->warn_percent,
+             refuses = budget_binds(b) && v.refused_ms > now - REFUSED_LATELY_MS;
+        if (!b->is_enabled || (!is_passed && !warns && !refuses))
             continue;
-        struct problem_out *p = add(f, is_passed ? PROBLEM_BUDGET_PASSED : PROBLEM_BUDGET_WARNS,
-                                    is_passed && budget_binds(b), b->name);
+        struct problem_out *p = add(
+            f, is_passed || refuses ? PROBLEM_BUDGET_PASSED : PROBLEM_BUDGET_WARNS,
+            refuses || (is_passed && budget_binds(b)), b->name);
         p->at = v.ends_ms == INT64_MAX ? STR_NONE : moment(f->c->arena, v.ends_ms);
+        p->limit_nanousd = b->limit_nanousd;
+        p->spent_nanousd = taken;
+        p->refused = (int64_t)v.refused;
         p->message = str_fmt(f->c->arena, "The budget '" STR_FMT "' is %s", STR_ARG(b->name),
-                             !is_passed        ? "nearly spent"
-                             : budget_binds(b) ? "spent: requests that fall under it are refused"
-                                               : "spent");
+                             is_passed && budget_binds(b)
+                                 ? "spent: requests that fall under it are refused"
+                             : is_passed ? "spent"
+                             : refuses   ? "too small for what is asked: requests are refused"
+                                         : "nearly spent");
     }
 }
 

@@ -188,8 +188,10 @@ bool hold_take(struct hold *h, const struct budget *const *budgets, int64_t amou
 {
     *h = (struct hold){.budgets = budgets, .amount = amount};
     h->is_taken = commit_all(budgets, amount, now_ms, by);
-    if (!h->is_taken)
+    if (!h->is_taken) {
         atomic_fetch_add_explicit(&(*by)->state->refused, 1, memory_order_relaxed);
+        atomic_store_explicit(&(*by)->state->refused_ms, now_ms, memory_order_relaxed);
+    }
     return h->is_taken;
 }
 
@@ -249,6 +251,7 @@ struct budget_view budget_look(const struct budget *b, int64_t now_ms)
         .begins_ms = atomic_load_explicit(&s->begins_ms, memory_order_relaxed),
         .ends_ms = atomic_load_explicit(&s->ends_ms, memory_order_relaxed),
         .spent = atomic_load_explicit(&s->spent, memory_order_acquire),
+        .refused_ms = atomic_load_explicit(&s->refused_ms, memory_order_relaxed),
         .refused = atomic_load_explicit(&s->refused, memory_order_relaxed),
         .cut = atomic_load_explicit(&s->cut, memory_order_relaxed),
         .warned = atomic_load_explicit(&s->warned, memory_order_relaxed),

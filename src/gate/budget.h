@@ -15,6 +15,7 @@ struct budget_state {
     _Atomic int64_t committed;  /* spent, and held by requests that run */
     _Atomic int64_t before_ends_ms, before; /* the period before: its end, and what was spent in it. For a clock that is set back */
     _Atomic uint64_t refused, cut, warned, overrun_nanousd; /* since the process began */
+    _Atomic int64_t refused_ms; /* when one was refused last; 0: never */
     _Atomic int64_t loaded;     /* of what is spent: what the ledger said when it was read */
     _Atomic uint64_t turn;      /* of the configuration that it was last in: budgets_turn() */
 };
@@ -54,6 +55,7 @@ int64_t budget_room(const struct budget *const *budgets, int64_t now_ms);
 
 struct budget_view {
     int64_t begins_ms, ends_ms, spent, held;
+    int64_t refused_ms;         /* 0: never */
     uint64_t refused, cut, warned;
 };
 struct budget_view budget_look(const struct budget *b, int64_t now_ms);

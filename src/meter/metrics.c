@@ -436,7 +436,9 @@ void metrics_done(struct metrics_shard *s, const struct metrics_request *r)
 {
     struct metrics *m = s->all;
     bool is_error = r->status >= 400 || r->error_code[0];
-    unsigned upstream = upstream_label(m, r->upstream);
+    /* refused before anybody was asked, it says nothing about who would have been */
+    bool is_theirs = r->attempts || !is_error;
+    unsigned upstream = is_theirs ? upstream_label(m, r->upstream) : LABEL_NONE;
     unsigned model = r->model.n ? label_of(m, &m->labels[DIM_MODEL], r->model, NULL, r->snap)
                                 : LABEL_NONE;
     unsigned key = r->key ? label_of(m, &m->labels[DIM_KEY], r->key->id, NULL, NULL) : LABEL_NONE;

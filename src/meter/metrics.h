@@ -25,7 +25,7 @@ struct metrics_request {            /* one that ended; nothing of it is kept */
     enum wire_id client;
     struct str model;               /* as the client called it; empty: it led nowhere */
     const struct snapshot *snap;    /* says whether the model stands in the configuration by that name */
-    const struct upstream *upstream; /* the last one tried; NULL: none */
+    const struct upstream *upstream; /* the last one tried; NULL: none. Counts where it was asked, or answered */
     const struct key *key;          /* NULL: anonymous */
     int status;                     /* 499: the client left */
     bool is_stream;

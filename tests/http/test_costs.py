@@ -122,7 +122,9 @@ def test_sums_in_any_zone_are_those_of_the_lines(books, zone):
                 assert (name, row["model"]) not in told
                 told[name, row.pop("model")] = row
             assert told == {name: sums_of(group) for name, group in groups.items()}, query
-            assert r.json()["total_nanousd"] == sums_of(counted)["cost_nanousd"]
+            whole = sums_of(counted)
+            assert [r.json()[n] for n in ("total_nanousd", "requests", "input_tokens", "output_tokens")] == [
+                whole[n] for n in ("cost_nanousd", "requests", "input_tokens", "output_tokens")]
 
 
 def test_the_books_it_was_made_of_hold(books):

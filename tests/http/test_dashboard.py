@@ -141,6 +141,17 @@ def test_what_is_shared_without_texts(tmp_path):
     assert "Invalid value: 'secret'" in whole and "127.0.0.1" not in whole and json.loads(whole)["request"]["key"] is None
 
 
+def test_spans_and_days():
+    """No duration in the notation of machines; days are those of the calendar."""
+    script = """const { span, relative } = await import(`${process.argv[1]}/parts/format.ts`);
+        const now = new Date(2026, 10, 30, 22, 15).getTime();
+        const to = (...at) => relative(new Date(...at).toISOString(), now, 'en');
+        console.log(JSON.stringify([[999, 1200, 9960, 12340, 99960, 999499, 999500, 999999, 3_440_000].map(span), [to(2026, 11, 2), to(2026, 11, 1, 23), to(2026, 10, 29, 21), to(2026, 11, 1, 0, 1)]]));"""
+    done = subprocess.run([str(NODE), "--no-warnings", "--input-type=module", "-e", script, str(ROOT / "web/src")], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [["999 µs", "1.2 ms", "10 ms", "12.3 ms", "100 ms", "999 ms", "1.0 s", "1.0 s", "3.4 s"],
+                                       ["in 2 days", "tomorrow", "yesterday", "in 1 hour"]]
+
+
 def test_each_setting_is_told_in_chinese(start_sluice):
     """The server says what a setting does in English; the dashboard has the same in Chinese, of every one and of no other."""
     found = set(re.findall(r"^  (\w+): '[^']*[\u4e00-\u9fff]", (ROOT / "web/src/i18n/settings-zh.ts").read_text(), re.M))

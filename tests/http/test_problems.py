@@ -96,6 +96,24 @@ def test_budgets(start_sluice):
     assert s.post("/v1/chat/completions", ask).status_code == 429
 
 
+def test_a_budget_that_refuses_though_something_is_left(start_sluice):
+    s = start(start_sluice, budgets={"small": {"scope": "all", "limit_usd": 0.05, "warn_percent": 100}})
+    ask = {"model": "echo", "max_tokens": 100000, "messages": [{"role": "user", "content": "hello"}]}
+    assert s.post("/v1/chat/completions", ask).status_code == 429
+    one = found(s)["budget_passed/small"]
+    assert (one["severity"], one["limit_nanousd"], one["refused"]) == ("error", 50_000_000, 1) and "spent_nanousd" not in one
+    assert s.call("PATCH", "/sluice/v1/budgets/small", {"action": "warn"}).status_code == 200
+    assert "budget_passed/small" not in found(s)
+
+
+def test_who_was_not_asked_does_not_fail(start_sluice):
+    s = start(start_sluice, budgets={"all": {"scope": "all", "limit_usd": 5}})  # and nobody knows what "dead" costs
+    for _ in range(3):
+        assert s.post("/v1/chat/completions", CHAT).status_code == 402
+    series = wait_for(lambda: (lambda x: x if [m["requests"] for m in x["models"] if m["id"] == "broken"] == [3] else None)(s.get("/sluice/v1/metrics/series").json()), "counted")
+    assert [u["id"] for u in series["upstreams"] if u["id"] == "dead"] == [] and "provider_failing/dead" not in found(s)
+
+
 def test_budgets_of_nobody(start_sluice):
     of = {"key": "k0000001", "org": "acme", "user": "ada", "tag": "any"}
     s = start(start_sluice, budgets={"%s-%s" % (scope, subject): {"scope": scope, "subject": subject, "limit_usd": 1}

@@ -241,7 +241,7 @@ const flows = {
     await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
     await until(async () => (await read('/sluice/v1/ledger')).data.some((l) => l.model === 'browser-model'));
     await page.getByText('from the browser').click(); // what it used
-    await page.getByRole('region', { name: 'Last 30 days' }).getByText(/1 request ·/).waitFor();
+    await page.getByRole('region', { name: 'Last 30 days' }).getByText(/1 request settled ·/).waitFor();
     await page.getByRole('region', { name: 'Last 30 days' }).getByRole('link', { name: 'Cost' }).waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -465,6 +465,13 @@ const flows = {
     await page.getByText('Nothing is broken').waitFor();
     for (let i = 0; i < 3; i++) assert.equal((await say('broken', 'Hello')).status, 502);
     await page.getByRole('region', { name: 'What is broken now' }).getByText('nowhere: fails').waitFor();
+    const failed = page.getByRole('region', { name: 'Latest errors' }).getByRole('cell').getByText('broken').first();
+    await failed.waitFor();
+    for (let i = 0; i < 60; i++) assert.equal((await say('echo', 'Hello', { max_tokens: 1 })).status, 200);
+    await until(async () => (await read('/sluice/v1/requests?limit=50')).data.filter((r) => r.status === 200).length === 50); // however many went well since
+    const asked = page.waitForResponse((r) => r.url().includes('/sluice/v1/requests?') && r.url().includes('status=error'));
+    await asked;
+    await failed.waitFor();
     await page.getByRole('link', { name: 'See the errors' }).click();
     await page.waitForURL(/requests\?provider=nowhere&status=error$/);
     await page.getByRole('cell').getByText('broken').first().waitFor();
@@ -616,6 +623,12 @@ const flows = {
       await page.getByRole('heading', { level: 1, name: before }).first().waitFor();
       assert.equal(page.url(), `${origin}/dashboard/${path}`);
       if (/^(providers|models|keys)\//.test(path)) await page.getByRole('dialog').first().waitFor();
+    }
+    for (const path of ['models/nope', 'providers/nope', 'keys/nope', 'cost/budgets?budget=nope']) { // to what is gone
+      await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/${path}`);
+      await page.waitForFunction((p) => location.href.endsWith(p), path);
+      await page.getByRole('heading', { level: 1, name: title(path.split('/')[0]), exact: true }).waitFor();
+      await page.getByText('Nothing here is called nope').waitFor();
     }
     await page.goto(`${origin}/dashboard/keys`);
     await page.getByRole('heading', { name: 'Keys' }).waitFor();

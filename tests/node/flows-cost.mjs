@@ -1,11 +1,13 @@
 // Cost: stacked by two dimensions, drilled into, as a table for elsewhere; budgets; a vendor's export beside the ledger.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { ask, choose, read, say, signIn, until, visit } from './browser.mjs';
+import { ask, choose, origin, read, say, signIn, until, visit } from './browser.mjs';
 
 export async function cost({ page }) {
   assert.equal((await ask('POST', '/sluice/v1/prices', { provider: 'echo', model: '*', price: { input: 1000, output: 2000 } })).status, 200);
   assert.equal((await ask('POST', '/sluice/v1/models', { name: 'other', targets: [{ provider: 'echo', upstream_model: 'other' }] })).status, 201);
+  const mine = (await read('/sluice/v1/keys')).data.find((k) => k.label === 'expiring').id;
+  assert.equal((await ask('PATCH', `/sluice/v1/keys/${mine}`, { tags: ['prod', 'east'] })).status, 200);
   for (const model of ['echo', 'echo', 'other']) assert.equal((await say(model, 'A question of some words')).status, 200);
   let lines = [];
   while (lines.length < 3) lines = (await read('/sluice/v1/ledger')).data.filter((l) => l.provider === 'echo' && l.cost_nanousd > 0);
@@ -36,6 +38,14 @@ export async function cost({ page }) {
   await page.getByRole('button', { name: 'Clear Model' }).waitFor();
   await page.getByRole('table', { name: 'Spending' }).getByText('expiring').waitFor();
   await until(async () => (await rows.count()) === 2); // the figures of before stand there until the new ones come
+  // by tag a request stands under each of its own, and once in the whole
+  await page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/cost?by=tag`);
+  await page.getByText('A request with several tags counts for each of them.').waitFor();
+  for (const tag of ['prod', 'east']) await rows.filter({ hasText: tag }).first().waitFor();
+  const whole = await read('/sluice/v1/costs?group_by=tag&bucket=total');
+  assert.ok(whole.data.reduce((n, r) => n + r.requests, 0) >= whole.requests + 3);
+  await page.getByRole('region', { name: 'Spending' }).first().getByText(`${whole.requests} requests settled`).waitFor();
+  assert.equal((await ask('PATCH', `/sluice/v1/keys/${mine}`, { tags: [] })).status, 200);
 
   // a budget: made, seen to fill, changed, deleted
   await page.getByRole('tab', { name: 'Budgets' }).click();

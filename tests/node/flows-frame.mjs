@@ -7,7 +7,20 @@ import { ask, open, origin, read, say, signIn, until, visit } from './browser.mj
 export async function overview({ page }) {
   assert.equal((await ask('POST', '/sluice/v1/prices', { provider: 'echo', model: '*', price: { input: 1000, output: 2000 } })).status, 200);
   for (let i = 0; i < 3; i++) assert.equal((await say('echo', 'Hello')).status, 200);
+  // with nothing to draw, an axis says 0 and no more
+  await page.addInitScript(() => {
+    window.drawn = [];
+    const draw = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function fillText(text, ...where) { window.drawn.push(text); return draw.call(this, text, ...where); };
+  });
+  await page.route('**/sluice/v1/metrics/series?seconds=300', async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, json: { ...await answer.json(), series: [] } });
+  });
   await signIn(page);
+  await page.waitForFunction(() => document.querySelectorAll('.chart canvas').length === 4 && ['0', '$0'].every((zero) => window.drawn.includes(zero)));
+  assert.deepEqual(await page.evaluate(() => [...new Set(window.drawn)].filter((text) => text && !/^(0|\$0|\d\d:\d\d(:\d\d)?)$/.test(text))), []);
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
   const figures = page.getByRole('region', { name: 'The last five minutes' }).first();
   for (const name of ['Requests a second', 'Latency', 'Tokens a second, all together', 'Cost a minute']) await figures.getByRole('img', { name: new RegExp(`^${name}: `) }).waitFor();
   await page.getByText('Spent today').waitFor();

@@ -101,6 +101,7 @@ export async function objectsAsSeen({ page }) {
   await form.getByRole('textbox', { name: 'Priority' }).fill('3');
   await form.getByRole('button', { name: 'Save', exact: true }).click();
   await form.waitFor({ state: 'detached' });
+  await page.getByRole('row').filter({ hasText: 'gpt-4*' }).getByText('echo', { exact: true }).waitFor(); // what the row showed before is changed no more
   await flip('gpt-4*');
   await until(async () => { const a = await read('/sluice/v1/aliases/gpt-4*'); return a.to === 'echo' && a.priority === 3 && !a.enabled; });
   await page.getByRole('button', { name: 'Delete gpt-4*' }).click();

@@ -1,6 +1,6 @@
 // Operators and one's own password; and two who change the same object at the same time.
 import assert from 'node:assert/strict';
-import { ask, choose, open, origin, read, signIn, until } from './browser.mjs';
+import { ask, choose, open, origin, read, signIn, until, visit } from './browser.mjs';
 
 export async function people({ page, context, browser }) {
   await signIn(page, '/dashboard/settings/operators');
@@ -30,6 +30,17 @@ export async function people({ page, context, browser }) {
   const seen = looks.page.getByRole('dialog');
   await seen.getByRole('note').getByText('This takes the role admin').waitFor();
   assert.ok(await seen.getByRole('textbox', { name: 'Label' }).isDisabled() && await seen.getByRole('button', { name: 'Save', exact: true }).isDisabled());
+  await looks.page.keyboard.press('Escape');
+  await seen.waitFor({ state: 'detached' });
+  await visit(looks.page, 'Playground');
+  await looks.page.getByRole('textbox', { name: 'Your message' }).fill('Hello');
+  const send = looks.page.getByRole('button', { name: 'Send' });
+  await send.waitFor();
+  assert.ok(await send.isDisabled());
+  await looks.page.evaluate((to) => history.pushState(null, '', to), `${origin}/dashboard/start`);
+  await looks.page.getByRole('button', { name: /^Groq/ }).click();
+  await looks.page.getByRole('note').getByText('This takes the role admin').waitFor();
+  assert.ok(await looks.page.getByRole('button', { name: 'Add and go on' }).isDisabled());
   await looks.context.close();
 
   await page.getByRole('button', { name: 'ann', exact: true }).click();

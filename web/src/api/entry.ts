@@ -3,7 +3,7 @@ import { type QueryClient, queryOptions } from '@tanstack/react-query';
 import { ApiError, api, hasKey, take } from './client';
 import { lists, spentToday } from './lists';
 import { problems } from './problems';
-import { latest } from './requests';
+import { latest, latestFailures } from './requests';
 import { hasSession, noteSession } from './session';
 
 export const entry = queryOptions({
@@ -22,7 +22,7 @@ export const entry = queryOptions({
 });
 
 /** What the first screen shows. */
-const first = [lists.info, lists.series, problems, latest(50), lists.active, lists.budgets, spentToday, lists.versions];
+const first = [lists.info, lists.series, problems, latest(1), latestFailures, lists.active, lists.budgets, spentToday, lists.versions];
 
 /** Asks at once; resolves when all is there, or when it takes so long that a page without figures is better than none. */
 export async function begin(queries: QueryClient, isFirstScreen: boolean): Promise<void> {

@@ -12,6 +12,11 @@ export const latest = (limit: number) => queryOptions({
   queryFn: async () => (await take(api.GET('/sluice/v1/requests', { params: { query: { limit } } }))).data,
 });
 
+export const latestFailures = queryOptions({
+  queryKey: ['requests', 'failed'], refetchInterval: 2_000,
+  queryFn: async () => (await take(api.GET('/sluice/v1/requests', { params: { query: { status: 'error', limit: 8 } } }))).data,
+});
+
 export const one = (id: string) => queryOptions({
   queryKey: ['request', id], queryFn: () => take(api.GET('/sluice/v1/requests/{id}', { params: { path: { id } } })),
 });

@@ -87,7 +87,7 @@ export const zh: Words = {
   limitsAndTimes: '限制与时段', schedule: '可用时段', days: '日期', everyDay: '每天', timeZone: '时区', revokeKey: '吊销',
   page: '页面', action: '操作', setting: '设置', inTheLog: '搜索请求日志',
   aliases: '别名', aliasesHint: '模型的其他名称。* 代表任意文本，? 代表一个字符；匹配时优先级最高者生效。', standsFor: '代表', priority: '优先级',
-  held: '进行中请求预留：', spentToday: '今日花费', ofBudget: '/', budgetPassed: '预算已用完', budgetWarns: '预算即将用完', budgetOfNobody: '此预算不约束任何人', budgetOfNobodyHint: '没有这样的密钥、组织或用户', budgetHint: '受其约束的请求会被拒绝。', routing: '路由', costs: '费用', combos: '组合', combo: '组合', chains: '备用链', decision: '决策', breakers: '熔断', addCombo: '新建组合', addChain: '添加备用链',
+  held: '进行中请求预留：', spentToday: '今日花费', ofBudget: '/', budgetPassed: '预算已用完', budgetRefuses: '预算正在拒绝请求', sinceStart: '（自服务器启动以来）', settledOnes: '（已结算）', tagsOverlap: '带有多个标签的请求会分别计入每个标签。', passedOver: '已跳过', nothingCalled: '此处没有名为：', fault_unpriced: '受预算约束，但价格未知', budgetWarns: '预算即将用完', budgetOfNobody: '此预算不约束任何人', budgetOfNobodyHint: '没有这样的密钥、组织或用户', budgetHint: '受其约束的请求会被拒绝。', routing: '路由', costs: '费用', combos: '组合', combo: '组合', chains: '备用链', decision: '决策', breakers: '熔断', addCombo: '新建组合', addChain: '添加备用链',
   noCombos: '还没有组合', noCombosHint: '组合用一个名称代表多个模型：先请求其中一个，失败时再请求其他。', noChains: '没有备用链', noChainsHint: '为模型指定其他供应商，在其自身供应商失败时使用。',
   chainsHint: '模型的目标失败时，按此顺序向这些供应商请求同一模型。', chainOf: '所请求的模型', moveIt: '移动', moveHint: '拖动，或使用方向键', strategy: '先请求谁', members: '成员',
   orderCounts: '按此顺序请求，拖动可调整', weightCounts: '按权重比例抽取', orderLast: '由策略决定；相同时列在前面的优先', addMember: '添加成员', addMemberHint: '模型、供应商/模型或另一个组合',

@@ -14,6 +14,7 @@ import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { money, relative } from '../parts/format';
 import { Edited } from '../parts/edited';
+import { Gone } from '../parts/gone';
 import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin } from '../parts/pieces';
 
@@ -35,6 +36,7 @@ export function Budgets() {
   return (
     <Stack gap="sm">
       <Group justify="space-between"><Text size="sm" c="dimmed">{words.budgetsHint}</Text>{add}</Group>
+      <Gone name={edited} among={budgets.data} is={(b, n) => b.name === n} />
       <Loaded query={budgets}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconPigMoney size={36} />} title={words.noBudgets} hint={words.noBudgetsHint} action={add} /></Paper>
           : <Paper withBorder component="ul" className="rows" aria-label={words.budgets}>{all.map((b) => <li key={b.name}><Row b={b} onOpen={() => setEdited(b.name)} /></li>)}</Paper>}
@@ -60,7 +62,7 @@ function Row({ b, onOpen }: { b: Budget; onOpen: () => void }) {
         <span className="budget-line"><span className="num"><b>{money(b.spent_nanousd)}</b> {words.ofBudget} {money(b.limit_nanousd)}{b.held_nanousd > 0 && <span style={{ color: 'var(--mantine-color-dimmed)' }}> · {words.held} {money(b.held_nanousd)}</span>}</span>
           <span style={{ color: 'var(--mantine-color-dimmed)' }} className="num">{b.forecast_nanousd !== null && <span style={b.forecast_nanousd > b.limit_nanousd ? { color: 'var(--bad)' } : undefined}>{words.forecast} {money(b.forecast_nanousd)}</span>}{b.ends && ` · ${words.beginsAnewAt} ${relative(b.ends, Date.now(), language)}`}</span></span>
         <Meter b={b} />
-        {(b.refused > 0 || b.cut > 0) && <Text size="xs" c="var(--mantine-color-error)" mt={3}>{b.refused > 0 && `${b.refused} ${words.refusedOnes}`}{b.cut > 0 && ` ${b.cut} ${words.cutOnes}`}</Text>}
+        {(b.refused > 0 || b.cut > 0) && <Text size="xs" c="var(--mantine-color-error)" mt={3}>{b.refused > 0 && `${b.refused} ${words.refusedOnes} ${words.sinceStart}`}{b.cut > 0 && ` ${b.cut} ${words.cutOnes}`}</Text>}
       </span>
     </button>
   );

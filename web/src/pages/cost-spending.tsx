@@ -64,14 +64,15 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
     onError: (e) => notifications.show({ title: words.failed, message: e.message, color: 'red' }),
   });
   const dimWord = { model: words.model, provider: words.provider, key: words.key, org: words.org, user: words.user, tag: words.tag };
-  const { times, groups, parts, expected } = useMemo(() => arranged(sums.data?.data ?? [], grouped as Dim[], from, to, bucket, sums.data?.forecast_nanousd ?? null, span, words.others, (d, id) => (id === '(none)' ? words.none : nameOf(d, id))),
-    [sums.data, by, then, from, to, bucket, span, words]); // eslint-disable-line -- names follow with the next figures
+  const total = sums.data?.total_nanousd ?? 0;
+  const { times, groups, parts, expected } = useMemo(() => arranged(sums.data?.data ?? [], grouped as Dim[], from, to, bucket, sums.data?.forecast_nanousd ?? null, span, words.others, (d, id) => (id === '(none)' ? words.none : nameOf(d, id)), total),
+    [sums.data, by, then, from, to, bucket, span, words, total]); // eslint-disable-line -- names follow with the next figures
   const sorted = useMemo(() => groups.toSorted((a, b) => {
     const of = (g: Group2) => (sort.by === 'cost' ? g.cost : sort.by === 'requests' ? g.requests : sort.by === 'input' ? g.input : sort.by === 'output' ? g.output : 0);
     return (sort.down ? -1 : 1) * (of(a) - of(b));
   }), [groups, sort]);
-  const total = sums.data?.total_nanousd ?? 0;
-  const stated = (sums.data?.data ?? []).reduce((s, r) => ({ n: s.n + r.stated_requests, cost: s.cost + r.stated_nanousd, requests: s.requests + r.requests, input: s.input + r.input_tokens, output: s.output + r.output_tokens }), { n: 0, cost: 0, requests: 0, input: 0, output: 0 });
+  const stated = (sums.data?.data ?? []).reduce((s, r) => ({ n: s.n + r.stated_requests, cost: s.cost + r.stated_nanousd }), { n: 0, cost: 0 });
+  const isMany = grouped.includes('tag'); // what has two of them stands below both: the sums are more than the whole
   const dollars = useMemo(() => moneyLike(groups.map((g) => g.cost)), [groups]);
   const columns: Column<Group2>[] = [
     ...grouped.map((d, i) => ({ id: d, head: dimWord[d as Dim], width: 'minmax(110px, 1.6fr)', cell: (g: Group2) => <>{i === 0 && <Swatch color={g.color} hatch={g.hatch} />}<span className={d === 'model' ? 'mono' : undefined}>{g.ids[i] === '(none)' ? words.none : nameOf(d as Dim, g.ids[i] ?? '')}</span></> })),
@@ -97,15 +98,16 @@ export function Spending({ onAsk }: { onAsk: (path: string) => void }) {
         {(data) => (
           <>
             <Paper withBorder className="tiles" component="section" aria-label={words.spending}>
-              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={counted(stated.requests, words.request, words.requests, language)} />
+              <Figure name={words[`span_${span}`]} value={money(data.total_nanousd)} note={`${counted(data.requests, words.request, words.requests, language)} ${words.settledOnes}`} />
               <Figure name={words.forecast} value={money(data.forecast_nanousd)} note={words.forecastNote} />
-              <Figure name={words.tokens} value={`${short(stated.input, language)} → ${short(stated.output, language)}`} note={stated.requests ? `${money(total / stated.requests)} ${words.aRequest}` : undefined} />
+              <Figure name={words.tokens} value={`${short(data.input_tokens, language)} → ${short(data.output_tokens, language)}`} note={data.requests ? `${money(total / data.requests)} ${words.aRequest}` : undefined} />
               <Figure name={words.unpriced} value={count(data.unpriced, language)} note={words.unpricedNote} is={data.unpriced > 0 ? 'warn' : undefined} />
-              {stated.n > 0 && <Figure name={words.vendorsSay} value={money(stated.cost)} note={counted(stated.n, words.request, words.requests, language)} />}
+              {stated.n > 0 && !isMany && <Figure name={words.vendorsSay} value={money(stated.cost)} note={counted(stated.n, words.request, words.requests, language)} />}
             </Paper>
             {data.data.length === 0 ? <Paper withBorder><Empty icon={<IconCoin size={36} />} title={words.noCosts} hint={words.noCostsHint} /></Paper> : (
               <>
                 <Paper withBorder p="md" component="section" aria-label={words.overTime}>
+                  {isMany && <Text size="xs" c="dimmed" mb={6}>{words.tagsOverlap}</Text>}
                   <Stacked label={words.spending} times={times} parts={parts} expected={expected} show={(v) => money(v)}
                     dated={(t) => new Date(t).toLocaleString(language === 'zh' ? 'zh-Hans' : 'en-GB', bucket === 'hour' ? { hour: '2-digit', minute: '2-digit' } : bucket === 'day' ? { day: 'numeric', month: 'short' } : { month: 'short', year: '2-digit' })} />
                   <Group gap={14} mt={8} component="ul" className="legend">{parts.map((p) => <li key={p.name}><Swatch color={p.color} hatch={p.hatch} />{p.name}</li>)}{expected && <li><span className="swatch" data-is="guess" />{words.forecast}</li>}</Group>
@@ -128,7 +130,7 @@ function Figure({ name, value, note, is }: { name: string; value: string; note?:
 }
 
 /** Rows of the ledger's sums as groups over time, the dearest first; and what the days to come would cost at the pace of the forecast. */
-function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, bucket: Bucket, forecast: number | null, span: Span, others: string, nameOf: (dim: Dim, id: string) => string) {
+function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, bucket: Bucket, forecast: number | null, span: Span, others: string, nameOf: (dim: Dim, id: string) => string, spent: number) {
   const times = beginnings(from, to, bucket);
   const place = new Map(times.map((t, i) => [t, i]));
   const found = new Map<string, Group2>();
@@ -157,7 +159,6 @@ function arranged(rows: readonly CostRow[], by: Dim[], from: Date, to: Date, buc
   const now = Date.now();
   const ahead = times.map((t, i) => Math.max(0, (times[i + 1] ?? to.getTime()) - Math.max(now, t))); // of today the rest
   const left = ahead.reduce((sum, a) => sum + a, 0);
-  const spent = dearest.reduce((sum, g) => sum + g.cost, 0);
   const expected = span === 'month' && forecast !== null && left > 0 && forecast > spent ? ahead.map((a, i) => (a > 0 ? dearest.reduce((sum, g) => sum + (g.values[i] ?? 0), 0) + ((forecast - spent) * a) / left : null)) : undefined;
   return { times, groups: [...head, ...rest], parts, expected };
 }

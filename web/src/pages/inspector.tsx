@@ -101,15 +101,18 @@ function Facts({ r }: { r: RequestDetail }) {
 /** The attempts on one line of time; of the one that answered, the wait for its first token is drawn lighter. */
 function Fall({ r }: { r: RequestDetail }) {
   const words = useWords();
-  const all = Math.max(r.duration_us, 1, ...r.tried.map((t) => t.at_us + t.duration_us));
-  const tries = r.tried.length > 0 ? r.tried : r.provider ? [{ provider: r.provider, provider_model: r.provider_model ?? '', status: r.status, fault: '', code: r.error ?? '', message: '', at_us: 0, duration_us: r.duration_us }] : [];
-  if (tries.length === 0) return null;
+  const passed = r.tried.filter((t) => t.fault === 'unpriced'); // who would have been next, but was not asked
+  const told = r.tried.filter((t) => t.fault !== 'unpriced');
+  const tries = told.length > 0 || r.attempts === 0 ? told : [{ provider: r.provider ?? '', provider_model: r.provider_model ?? '', status: r.status, fault: '', code: r.error ?? '', message: '', at_us: 0, duration_us: r.duration_us }];
+  const all = Math.max(r.duration_us, 1, ...tries.map((t) => t.at_us + t.duration_us));
+  if (tries.length + passed.length === 0) return null;
   const at = (us: number) => `${(100 * us) / all}%`;
   const first = tries[0]?.at_us ?? 0;
   return (
     <Stack gap={8}>
       <Text size="sm" fw={600}>{words.tried} · {tries.length}</Text>
-      <div className="fall">
+      {passed.map((t, i) => <Text key={i} size="sm"><b style={{ fontWeight: 600 }}>{t.provider}</b> <span className="mono">{t.provider_model}</span> <Text span inherit c="dimmed">{words.passedOver}: {said(words, 'fault', t.fault ?? '')}</Text></Text>)}
+      {tries.length > 0 && <div className="fall">
         {first > 0 && <><Text size="sm" c="dimmed">{words.beforeAsking}</Text><div className="fall-track"><div className="fall-bar" style={{ left: 0, width: at(first), background: 'var(--mantine-color-gray-6)' }} /></div><Text size="sm" ta="right" className="num">{span(first)}</Text></>}
         {tries.map((t, i) => {
           const isBad = Boolean(t.fault) || (t.status ?? 0) >= 400;
@@ -129,7 +132,7 @@ function Fall({ r }: { r: RequestDetail }) {
             </Fragment>
           );
         })}
-      </div>
+      </div>}
     </Stack>
   );
 }

@@ -14,6 +14,7 @@ import { BudgetCell, BudgetOf } from '../parts/budget';
 import { Confirm, Snippet } from '../parts/dialogs';
 import { count, local, moment, short } from '../parts/format';
 import { Edited } from '../parts/edited';
+import { Gone } from '../parts/gone';
 import { Guard } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page, When } from '../parts/pieces';
 import { Side } from '../parts/side';
@@ -54,7 +55,7 @@ export default function Keys() {
     { id: 'scopes', head: words.scopes, width: 'minmax(190px, 1fr)', from: 640, cell: (k) => k.scopes.map((s) => (s === 'admin' ? <span key={s} className="status" data-is="warn">{s}</span> : <span key={s} className="tag">{s}</span>)) },
     { id: 'models', head: words.allowedModels, width: 'minmax(90px, 1fr)', from: 1060, cell: (k) => k.allowed_models.join(', ') || words.all },
     { id: 'limits', head: words.limits, width: 'minmax(90px, 1fr)', from: 960, cell: (k) => { const all = limitNames.filter((n) => (k.limits?.[n] ?? 0) > 0).map((n) => `${short(k.limits?.[n], language)} ${words[`short_${n}`]}`).join(', '); return all ? <span title={all}>{all}</span> : '–'; } },
-    { id: 'budget', head: words.budget, width: 'minmax(110px, 0.9fr)', from: 1120, cell: (k) => <BudgetCell kind="key" id={k.id} /> },
+    { id: 'budget', head: words.budget, width: 'minmax(136px, 1fr)', from: 1120, cell: (k) => <BudgetCell kind="key" id={k.id} /> },
     { id: 'used', head: <span title={`${words.requests} ${words.inFiveMinutes}`}>{words.lately}</span>, width: '96px', right: true, from: 760, cell: (k) => { const u = used.get(k.id); return u ? <>{count(u.requests + u.refused, language)}{u.errors + u.refused > 0 && <span style={{ color: 'var(--bad)' }}> · {u.errors + u.refused}</span>}</> : '–'; } },
     { id: 'expires', head: words.expires, width: 'minmax(90px, 110px)', from: 520, cell: (k) => (k.expires_at ? isExpired(k) ? <span className="status" data-is="bad" title={moment(k.expires_at, language)}>{words.expired}</span> : <When iso={k.expires_at} /> : <span style={{ color: 'var(--mantine-color-dimmed)' }}>{words.never}</span>) },
     { id: 'enabled', head: words.enabled, width: '56px', cell: (k) => <Toggle k={k} /> },
@@ -63,6 +64,7 @@ export default function Keys() {
   return (
     <Page title={words.keys} actions={add}
       calls={[{ method: 'GET', path: '/sluice/v1/keys' }, { method: 'POST', path: '/sluice/v1/keys', body: { label: 'laptop', scopes: ['inference', 'models'], limits: { requests_per_minute: 60 } } }, { method: 'GET', path: '/sluice/v1/metrics/series?by=key&label=ID' }]}>
+      <Gone name={id && decodeURIComponent(id)} among={keys.data} is={(k, n) => k.id === n} />
       <Loaded query={keys}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconKey size={36} />} title={words.noKeys} hint={words.noKeysHint} action={add} /></Paper> : (
           <Stack gap="sm">

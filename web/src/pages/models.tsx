@@ -18,6 +18,7 @@ import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { rate, said, short, span } from '../parts/format';
 import { Edited } from '../parts/edited';
+import { Gone } from '../parts/gone';
 import { Guard, useMay } from '../parts/guard';
 import { Empty, Failure, Loaded, Origin, Page } from '../parts/pieces';
 import { ModelAdvanced, modelMore, modelMoreBody } from '../parts/model-advanced';
@@ -123,7 +124,7 @@ export default function Models() {
   const columns = useMemo<Column<ServedModel>[]>(() => [
     { id: 'pick', head: <Checkbox size="xs" aria-label={words.pickAll} checked={rows.length > 0 && rows.every((m) => picked.has(m.name))} indeterminate={picked.size > 0 && !rows.every((m) => picked.has(m.name))} onChange={(e) => setPicked(e.currentTarget.checked ? new Set(rows.map((m) => m.name)) : new Set())} />, width: '22px',
       cell: (m) => <Checkbox size="xs" aria-label={`${words.pick} ${m.name}`} checked={picked.has(m.name)} onClick={(e) => e.stopPropagation()} onChange={(e) => pick(m.name, e.currentTarget.checked)} /> },
-    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span style={{ opacity: isServed(m) ? 1 : 0.65 }}><b className="mono" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b> <Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{m.enabled && !isServed(m) && <span className="status" data-is="warn" title={words.nobodyServesHint}>{words.nobodyServes}</span>}{hiding(m.name) && <span className="tag" title={`${words.hiddenHint} ${hiding(m.name) ?? ''}`}>{words.hidden}</span>}{m.is_free && <span className="status" data-is="fine">{words.free}</span>}</span> },
+    { id: 'name', head: words.model, width: 'minmax(130px, 2fr)', sortable: true, cell: (m) => <span className="model-cell" style={{ opacity: isServed(m) ? 1 : 0.65 }}><b className="mono ell" style={{ fontWeight: 600 }} title={m.name}>{m.name}</b><Origin from={m.origin} />{m.show_alias && <span className="tag">{words.alias}</span>}{m.targets.length > 0 && m.targets.every((t) => keyless.has(t.provider)) && <span className="status" data-is="warn">{words.noCredential}</span>}{m.enabled && !isServed(m) && <span className="status" data-is="warn" title={words.nobodyServesHint}>{words.nobodyServes}</span>}{hiding(m.name) && <span className="tag" title={`${words.hiddenHint} ${hiding(m.name) ?? ''}`}>{words.hidden}</span>}{m.is_free && <span className="status" data-is="fine">{words.free}</span>}</span> },
     { id: 'targets', head: words.targets, width: 'minmax(140px, 2fr)', from: 760, cell: (m) => <span className="mono" style={{ color: 'var(--mantine-color-dimmed)' }} title={m.targets.map((t) => `${t.provider}/${t.upstream_model}`).join('\n')}>{m.targets[0] ? `${m.targets[0].provider}/${m.targets[0].upstream_model || m.name}` : '–'}{m.targets.length > 1 && ` +${m.targets.length - 1}`}</span> },
     { id: 'type', head: words.capabilities, width: 'minmax(120px, 1.4fr)', from: 920, cell: (m) => m.capabilities.map((c) => <span key={c} className="tag">{c}</span>) },
     { id: 'context', head: words.context, width: '76px', right: true, from: 620, sortable: true, cell: (m) => <Context m={m} /> },
@@ -136,6 +137,7 @@ export default function Models() {
     <Page title={words.models} actions={tab === aliasTab ? undefined : add} calls={[{ method: 'GET', path: '/sluice/v1/models' },
       { method: 'POST', path: '/sluice/v1/models', body: { name: 'coder', targets: [{ provider: 'work', upstream_model: 'qwen3-coder' }] } },
       { method: 'PATCH', path: '/sluice/v1/models/coder', body: { enabled: false } }, { method: 'GET', path: '/sluice/v1/prices/lookup?model=coder' }]}>
+      <Gone name={name && decodeURIComponent(name)} among={models.data} is={(m, n) => m.name === n} />
       <Loaded query={models}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconStack2 size={36} />} title={words.noModels} hint={words.noModelsHint} action={add} /></Paper> : (
           <Stack gap="sm">

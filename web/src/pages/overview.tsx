@@ -5,8 +5,8 @@ import { useQuery } from '@tanstack/react-query';
 import { Suspense, useEffect, useMemo, useState } from 'react';
 import { Link, useLocation, useSearchParams } from 'wouter';
 import { lists, seriesOf } from '../api/lists';
-import { problems, told } from '../api/problems';
-import { latest } from '../api/requests';
+import { byObject, problems, told } from '../api/problems';
+import { latest, latestFailures } from '../api/requests';
 import { useSpeech, useWords } from '../i18n';
 import { Choice } from '../parts/choice';
 import { actorWords, changedWords, count, counted, money, moneyLike, short, span } from '../parts/format';
@@ -26,11 +26,11 @@ export default function Overview() {
   const words = useWords();
   const [, go] = useLocation();
   const info = useQuery(lists.info);
-  const requests = useQuery(latest(50));
-  const isNew = requests.data?.length === 0;
+  const isNew = useQuery(latest(1)).data?.length === 0;
+  const failures = useQuery(latestFailures);
   return (
     <Page title={words.dashboard} calls={[{ method: 'GET', path: '/sluice/v1/info' }, { method: 'GET', path: '/sluice/v1/problems?sort=severity' }, { method: 'GET', path: '/sluice/v1/metrics/series?seconds=300' },
-      { method: 'GET', path: '/sluice/v1/requests/active' }, { method: 'GET', path: '/sluice/v1/requests?limit=50' }]}
+      { method: 'GET', path: '/sluice/v1/requests/active' }, { method: 'GET', path: '/sluice/v1/requests?status=error&limit=8' }]}
       note={info.data ? `${words.version} ${info.data.version} · ${words.uptime} ${span(info.data.uptime_seconds * 1e6)}` : undefined}>
       <Problems />
       {isNew && <Newcomer />}
@@ -40,12 +40,9 @@ export default function Overview() {
       <div className="pair">
         <section className="card" aria-label={words.lastErrors}>
           <Head title={words.lastErrors} to="/requests?status=error" />
-          <Loaded query={requests}>
-            {(rows) => {
-              const bad = rows.filter((r) => r.status >= 400).slice(0, 8);
-              return bad.length === 0 ? <p className="card-text">{words.noErrors}</p>
-                : <Suspense fallback={<Skeleton height={340} />}><RequestList rows={bad} height="340px" onOpen={(r) => go(`/requests/${encodeURIComponent(r.id)}`)} /></Suspense>;
-            }}
+          <Loaded query={failures}>
+            {(bad) => (bad.length === 0 ? <p className="card-text">{words.noErrors}</p>
+              : <Suspense fallback={<Skeleton height={340} />}><RequestList rows={bad} height="340px" onOpen={(r) => go(`/requests/${encodeURIComponent(r.id)}`)} /></Suspense>)}
           </Loaded>
         </section>
         <Changes />
@@ -72,18 +69,19 @@ function Problems() {
   const found = useQuery(problems);
   if (found.error && !found.data) return <Failure error={found.error} retry={() => void found.refetch()} />;
   if (!found.data) return null;
-  const all = found.data.data;
+  const all = byObject(found.data.data);
   return (
     <section className="card" aria-label={words.brokenNow} aria-live="polite">
       {all.length === 0
         ? <div className="problem"><IconCircleCheck size={19} color="var(--fine)" aria-hidden /><b>{words.nothingBroken}</b><span className="dim">{words.allWell}</span></div>
-        : (isWhole ? all : all.slice(0, few)).map((p) => {
-          const { title, text, action, to } = told(p, words);
+        : (isWhole ? all : all.slice(0, few)).map((its) => {
+          const [first, ...others] = its.map((p) => ({ p, ...told(p, words) }));
+          if (!first) return null;
           return (
-            <div key={p.id} className="problem">
-              <IconAlertTriangle size={18} color={p.severity === 'error' ? 'var(--bad)' : 'var(--warn)'} aria-hidden />
-              <div className="problem-text"><b>{title}</b> <span className="dim">{text}</span></div>
-              <Link href={to} className="button" data-small>{words[action]}</Link>
+            <div key={first.p.id} className="problem">
+              <IconAlertTriangle size={18} color={first.p.severity === 'error' ? 'var(--bad)' : 'var(--warn)'} aria-hidden />
+              <div className="problem-text"><b>{[first.of, first.what].filter(Boolean).join(': ')}</b> <span className="dim">{[first.text, ...others.map((o) => [o.of === first.of ? '' : o.of.slice(first.of.length).replace(/^ · /, ''), o.what, o.text && `(${o.text})`].filter(Boolean).join(' '))].filter(Boolean).join(' · ')}</span></div>
+              <Link href={first.to} className="button" data-small>{words[first.action]}</Link>
             </div>
           );
         })}
@@ -233,12 +231,14 @@ function Live({ dim, label, onPick, by }: Shown) {
 
 function Changes() {
   const words = useWords();
+  const versions = useQuery(lists.versions);
+  const keys = useQuery({ ...lists.keys, enabled: versions.data?.slice(0, 8).some((v) => v.actor.startsWith('key ')) ?? false });
   return (
     <section className="card" aria-label={words.whatChanged}>
       <Head title={words.whatChanged} to="/settings/history" />
-      <Loaded query={useQuery(lists.versions)}>
+      <Loaded query={versions}>
         {(all) => all.length === 0 ? <Empty icon={<IconHistory size={28} />} title={words.none} hint="" />
-          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{changedWords(words, v.what)}</span><span className="dim ell" title={v.actor}>{actorWords(words, v.actor)}</span><When iso={v.at} /></li>)}</ul>}
+          : <ul className="changes">{all.slice(0, 8).map((v) => <li key={v.id}><span className="ell changes-what" title={v.what}>{changedWords(words, v.what)}</span><span className="dim ell" title={v.actor}>{actorWords(words, v.actor, (id) => keys.data?.find((k) => k.id === id)?.label || id)}</span><When iso={v.at} /></li>)}</ul>}
       </Loaded>
     </section>
   );

@@ -13,6 +13,7 @@ import { copies } from '../parts/copies';
 import { Dialog } from '../parts/dialog';
 import { Snippet } from '../parts/dialogs';
 import { count, money, short, span, speedOf } from '../parts/format';
+import { Guard, useMay } from '../parts/guard';
 import { Loaded, Page } from '../parts/pieces';
 import { TargetSelect, useLikelyModel } from '../parts/target';
 
@@ -60,6 +61,7 @@ function Bench({ names }: { names: string[] }) {
   const [copied, setCopied] = useState<Question | null>(null);
   const [fault, setFault] = useState('');
   const stop = useRef<AbortController | null>(null);
+  const may = useMay('member');
 
   const change = (id: number, how: (lane: Lane) => Lane) => setLanes((old) => old.map((l) => (l.id === id ? how(l) : l)));
   const last = (id: number, how: (turn: Turn) => Turn) => change(id, (l) => ({ ...l, turns: l.turns.map((t, i) => (i === l.turns.length - 1 ? how(t) : t)) }));
@@ -86,7 +88,7 @@ function Bench({ names }: { names: string[] }) {
   }
   async function send() {
     const question = text.trim();
-    if ((!question && media.length === 0) || running) return;
+    if (!may || (!question && media.length === 0) || running) return;
     setFault('');
     if (deaf.includes(format) && (media.some((m) => m.kind === 'audio') || lanes.some((l) => l.turns.some((t) => t.media.some((m) => m.kind === 'audio'))))) {
       setFault(`${format}: ${words.takesNoSound}`);
@@ -164,7 +166,7 @@ function Bench({ names }: { names: string[] }) {
               onKeyDown={(e) => { if (e.key === 'Enter' && !e.shiftKey && !e.nativeEvent.isComposing) { e.preventDefault(); void send(); } }} />
             {running > 0
               ? <Button size="sm" color="red" variant="light" leftSection={<IconPlayerStop size={16} />} onClick={() => stop.current?.abort()}>{words.stop}</Button>
-              : <Button size="sm" leftSection={<IconSend size={16} />} onClick={() => void send()} disabled={(!text.trim() && media.length === 0) || lanes.some((l) => !l.model)}>{words.send}</Button>}
+              : <Guard role="member"><Button size="sm" leftSection={<IconSend size={16} />} onClick={() => void send()} disabled={(!text.trim() && media.length === 0) || lanes.some((l) => !l.model)}>{words.send}</Button></Guard>}
           </Group>
         </Stack>
       </Paper>

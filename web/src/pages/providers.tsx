@@ -16,6 +16,7 @@ import { AfterProvider } from '../parts/consequences';
 import { Dialog } from '../parts/dialog';
 import { Confirm } from '../parts/dialogs';
 import { count, counted, said, span } from '../parts/format';
+import { Gone } from '../parts/gone';
 import { Guard } from '../parts/guard';
 import { Mark } from '../parts/mark';
 import { Edited } from '../parts/edited';
@@ -54,6 +55,7 @@ export default function Providers() {
   return (
     <Page title={words.providers} actions={add} calls={[{ method: 'GET', path: '/sluice/v1/providers' }, { method: 'POST', path: '/sluice/v1/providers', body: { name: 'work', type: 'openai', api_key: '…' } },
       { method: 'GET', path: '/admin/api/config/providers/cloud/models' }]}>
+      <Gone name={edited ?? (name && decodeURIComponent(name))} among={providers.data} is={(p, n) => p.name === n} />
       <Loaded query={providers}>
         {(all) => all.length === 0 ? <Paper withBorder><Empty icon={<IconBuildingWarehouse size={36} />} title={words.noProviders} hint={words.noProvidersHint} action={add} /></Paper> : (
           <Stack gap="sm">

@@ -38,6 +38,7 @@ export function Decision() {
   const providers = useQuery(lists.providers);
   const names = [...new Set([...(combos.data ?? []).map((c) => c.name), ...(aliases.data ?? []).map((a) => a.alias).filter((a) => !/[*?]/.test(a)), ...(models.data ?? []).map((m) => m.name)])];
   const all = providers.data?.map((p) => p.name) ?? [];
+  const kindOf = new Map(providers.data?.map((p) => [p.name, p.type]));
   const keys = useQuery(lists.keys);
   const [key, task] = [search.get('key') ?? '', search.get('task') ?? ''];
   const [request, setRequest] = useState(''); // it may be long, and is nobody else's: not in the address
@@ -73,7 +74,7 @@ export function Decision() {
                 {(t.wait_ms ?? 0) > 0 && <Text size="sm" c="var(--mantine-color-error)">{words.nobodyFor} {span((t.wait_ms ?? 0) * 1000)}</Text>}
                 {!t.candidates.some((c) => c.chosen) && <Text size="sm" c="var(--mantine-color-error)">{words.nobodyAnswers}</Text>}
               </Group>
-              <ol className="steps-list">{t.candidates.map((c, i) => <Step key={`${c.provider}/${c.provider_model}/${i}`} c={c} no={i + 1} isDown={down.includes(c.provider)} onToggle={() => toggle(c.provider)} />)}</ol>
+              <ol className="steps-list">{t.candidates.map((c, i) => <Step key={`${c.provider}/${c.provider_model}/${i}`} c={c} no={i + 1} kind={kindOf.get(c.provider)} isDown={down.includes(c.provider)} onToggle={() => toggle(c.provider)} />)}</ol>
             </Paper>
           )}
         </Loaded>
@@ -82,12 +83,12 @@ export function Decision() {
   );
 }
 
-function Step({ c, no, isDown, onToggle }: { c: Candidate; no: number; isDown: boolean; onToggle: () => void }) {
+function Step({ c, no, kind, isDown, onToggle }: { c: Candidate; no: number; kind: string | undefined; isDown: boolean; onToggle: () => void }) {
   const words = useWords();
   return (
     <li className="step-line" data-chosen={c.chosen || undefined}>
       <span className="step-no num" aria-hidden>{no}</span>
-      <Mark name={c.provider} size={28} />
+      <Mark name={c.provider} kind={kind} size={28} />
       <div className="step-text">
         <div className="ell"><Link href={`/providers/${encodeURIComponent(c.provider)}`} className="plain"><b style={{ fontWeight: 600 }}>{c.provider}</b></Link> <span className="mono">{c.provider_model}</span>{c.combo && <span className="tag" style={{ marginLeft: 6 }}>{c.combo}</span>}</div>
         <Text size="xs" c="dimmed">{said(words, 'why', c.why)}{c.price_nanousd !== undefined && c.price_nanousd > 0 && ` · ${rate(c.price_nanousd * 1e6)} / M ${words.input}`}{c.fault && ` · ${said(words, 'fault', c.fault)}`}</Text>

@@ -11,6 +11,7 @@ import { useWords } from '../i18n';
 import { Catalogue } from '../parts/catalogue';
 import { Snippet } from '../parts/dialogs';
 import { span } from '../parts/format';
+import { Guard } from '../parts/guard';
 import { Mark } from '../parts/mark';
 import { Failure, Loaded, Page } from '../parts/pieces';
 import { UseIt } from '../parts/use-it';
@@ -102,7 +103,7 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
       </Loaded>
       <Catalogue title={words.orAdd} picked={kindId} onPick={(k) => { setKindId(k.id); setUrl(k.base_url); add.reset(); }} />
       {kind && (
-        <form onSubmit={(e) => { e.preventDefault(); add.mutate(); }}>
+        <Guard isForm><form onSubmit={(e) => { e.preventDefault(); add.mutate(); }}>
           <Stack gap="sm" maw={520}>
             <TextInput label={words.baseUrl} value={url} onChange={(e) => setUrl(e.currentTarget.value)} placeholder="https://" classNames={{ input: 'mono' }} required={!kind.base_url} />
             <PasswordInput label={`${kind.title}: ${words.apiKey}`} value={key} onChange={(e) => setKey(e.currentTarget.value)} autoComplete="off" autoFocus required={!kind.is_local}
@@ -110,7 +111,7 @@ function ChooseProvider({ onChosen }: { onChosen: (name: string) => void }) {
             {add.error && <Failure error={add.error} />}
             <Group><Button type="submit" loading={add.isPending}>{words.addAndTest}</Button></Group>
           </Stack>
-        </form>
+        </form></Guard>
       )}
     </Stack>
   );
@@ -144,9 +145,9 @@ function TryProvider({ provider, onDone }: { provider: string; onDone: (model: s
         ? <Select label={`${words.model} (${choices.length})`} data={choices} value={typed ? null : model} onChange={(v) => { setPicked(v ?? ''); setTyped(''); test.reset(); }} searchable allowDeselect={false} limit={100} />
         : <TextInput label={words.upstreamModel} value={typed} onChange={(e) => { setTyped(e.currentTarget.value); test.reset(); }} />}
       <Group>
-        <Button leftSection={<IconPlayerPlay size={15} />} loading={test.isPending} disabled={!model} variant={test.data ? 'default' : 'filled'} onClick={() => test.mutate(model)}>{words.testNow}</Button>
-        {test.data && <Button loading={serve.isPending} onClick={() => serve.mutate(model)}>{words.goOn}</Button>}
-        {!test.data && choices.length > 0 && <Anchor component="button" type="button" size="sm" c="dimmed" onClick={() => serve.mutate(model)}>{words.skipTest}</Anchor>}
+        <Guard role="member"><Button leftSection={<IconPlayerPlay size={15} />} loading={test.isPending} disabled={!model} variant={test.data ? 'default' : 'filled'} onClick={() => test.mutate(model)}>{words.testNow}</Button></Guard>
+        {test.data && <Guard><Button loading={serve.isPending} onClick={() => serve.mutate(model)}>{words.goOn}</Button></Guard>}
+        {!test.data && choices.length > 0 && <Guard><Anchor component="button" type="button" size="sm" c="dimmed" onClick={() => serve.mutate(model)}>{words.skipTest}</Anchor></Guard>}
       </Group>
       {test.data && <Answered answer={test.data} />}
       {test.error && <Failure error={test.error} />}
@@ -172,13 +173,13 @@ function MakeKey({ onMade }: { onMade: (id: string, text: string) => void }) {
     onSuccess: (k) => onMade(k.id, k.key ?? ''),
   });
   return (
-    <form onSubmit={(e) => { e.preventDefault(); make.mutate(); }}>
+    <Guard isForm><form onSubmit={(e) => { e.preventDefault(); make.mutate(); }}>
       <Stack gap="sm" maw={420}>
         <TextInput label={words.label} description={words.labelHint} value={label} onChange={(e) => setLabel(e.currentTarget.value)} required />
         {make.error && <Failure error={make.error} />}
         <Group><Button type="submit" loading={make.isPending}>{words.addKey}</Button></Group>
       </Stack>
-    </form>
+    </form></Guard>
   );
 }
 

@@ -19,6 +19,10 @@ interface Props { times: number[]; lines: Line[]; height?: number; label: string
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const plain = (color: string) => (color.startsWith('--') ? css(color) : color);
 
+/** Where there is nothing, or nothing but zeros, the axis has the one mark that says so. */
+const isEmpty = (u: uPlot) => !u.data.slice(1).some((values) => Array.from(values).some(Boolean));
+const rangeOf = (low: number | null, high: number | null): [number, number] => [Math.min(0, low ?? 0), high ? high * 1.1 : 1];
+
 export default function Chart({ times, lines, height = 150, label, show }: Props) {
   const scheme = useComputedColorScheme('light');
   const box = useRef<HTMLDivElement>(null);
@@ -37,10 +41,10 @@ export default function Chart({ times, lines, height = 150, label, show }: Props
     const grid = { stroke: css('--mantine-color-default-border'), width: 1 };
     const made = new uPlot({
       width, height, legend: { show: true, live: true }, cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-      scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1e-6) * 1.1 || 1] } },
+      scales: { y: { range: (_, low, high) => rangeOf(low, high) } },
       axes: [
         { ...axis, grid: { show: false }, size: 26, gap: 2, space: 56, incrs: [1, 5, 15, 30, 60, 300, 900, 3600, 21600, 86400], values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: (at[1] ?? 0) - (at[0] ?? 0) < 60 ? '2-digit' : undefined, hour12: false })) },
-        { ...axis, grid, size: 52, space: 34, values: (_, at) => at.map((v) => showing.current(v)) },
+        { ...axis, grid, size: 52, space: 34, values: (u, at) => at.map((v) => (isEmpty(u) && v !== 0 ? '' : showing.current(v))) },
       ],
       series: [
         { value: (_, t) => (t === null ? '' : new Date(t * 1000).toLocaleTimeString([], { hour12: false })), label: '' },

@@ -21,7 +21,7 @@ export function speakUnits(language: Language): void {
 export function span(us: number | null | undefined): string {
   if (us === null || us === undefined || us < 0) return '–';
   if (us < 1000) return `${us} ${units.us}`;
-  if (us < 1e6) return `${(us / 1000).toPrecision(us < 1e4 ? 2 : 3).replace(/\.0+$/, '')} ${units.ms}`;
+  if (us < 999_500) return `${(us / 1000).toFixed(us < 99_950 ? 1 : 0).replace(/\.0$/, '')} ${units.ms}`;
   if (us < 6e7) return `${(us / 1e6).toFixed(us < 1e7 ? 1 : 0)} ${units.s}`;
   const s = Math.round(us / 1e6);
   if (s < 3600) return `${Math.floor(s / 60)} ${units.min} ${s % 60} ${units.s}`;
@@ -46,7 +46,9 @@ export function relative(iso: string, now: number, language: Language): string {
   const s = (new Date(iso).getTime() - now) / 1000;
   if (Number.isNaN(s)) return iso;
   const [unit, size] = steps.find(([, n]) => Math.abs(s) >= n) ?? ['second', 1];
-  return new Intl.RelativeTimeFormat(locale(language), { numeric: 'auto' }).format(Math.round(s / size), unit);
+  const midnight = (at: number) => { const d = new Date(at); return Date.UTC(d.getFullYear(), d.getMonth(), d.getDate()); }; // days are those of the calendar: tomorrow is the next one
+  const n = unit === 'day' ? (midnight(now + s * 1000) - midnight(now)) / 86_400_000 : Math.trunc(s / size);
+  return new Intl.RelativeTimeFormat(locale(language), { numeric: 'auto' }).format(n, unit);
 }
 
 export function median(values: number[]): number | null {

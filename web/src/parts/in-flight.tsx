@@ -35,7 +35,7 @@ export function InFlight({ hidesEmpty = false }: { hidesEmpty?: boolean }) {
             <tbody>
               {rows.slice(0, shown).map((r) => (
                 <tr key={r.id}>
-                  <td><span className="mono">{r.model || '…'}</span></td>
+                  <td><span className="mono">{r.model || '…'}</span><span className="dim num small-only">{span(r.elapsed_ms * 1000)}{r.cost_nanousd !== null && ` · ≈ ${money(r.cost_nanousd)}`}</span></td>
                   <td>{r.upstream ?? '–'}</td>
                   <td className="dim">{r.key_label || r.key_id || '–'}</td>
                   <td><span className="tag">{said(words, 'state', r.state)}</span></td>

@@ -3,7 +3,7 @@ import { Alert, Box, Button, Code, Skeleton, Stack, Text } from '@mantine/core';
 import { useInterval } from '@mantine/hooks';
 import { IconAlertTriangle, IconCode, IconRefresh } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
-import { type ButtonHTMLAttributes, createContext, type ReactNode, type Ref, Suspense, useEffect, useRef, useState } from 'react';
+import { type ButtonHTMLAttributes, createContext, type ReactNode, type Ref, Suspense, useCallback, useEffect, useRef, useState } from 'react';
 import type { Call } from '../api/calls';
 import { ApiError } from '../api/client';
 import { forgetTag, useReread } from '../api/tags';
@@ -54,9 +54,10 @@ export function Failure({ error, retry, overwrite }: { error: Error; retry?: () 
   const words = useWords();
   const reread = useReread();
   const id = error instanceof ApiError ? error.requestId : '';
+  const show = useCallback((box: HTMLElement | null) => box?.scrollIntoView({ block: 'nearest' }), []); // a form may be longer than the window
   if (error instanceof ApiError && error.status === 412)
     return (
-      <Alert color="orange" icon={<IconAlertTriangle />} title={words.conflict} role="alert">
+      <Alert ref={show} color="orange" icon={<IconAlertTriangle />} title={words.conflict} role="alert">
         <Stack gap="xs" align="flex-start">
           <Text size="sm">{words.conflictHint}</Text>
           <div className="page-acts">

@@ -12,21 +12,27 @@ export default function RequestList({ rows, onOpen, picked, height, scroller, on
 }) {
   const words = useWords();
   const { language } = useSpeech();
+  const day = new Date().toDateString();
+  const isToday = [rows[0], rows.at(-1)].every((r) => !r || new Date(r.ended).toDateString() === day); // no row has its day before its time
   const columns = useMemo<Column<LoggedRequest>[]>(() => {
     const now = Date.now();
+    const dim = (text: string) => <span className="dim">{text}</span>;
+    const format = (r: LoggedRequest) => [...new Set([r.client_format ?? '–', r.upstream_format || r.client_format || '–'])].map((f) => f.replace(/^openai_/, '')).join(' → ');
     return [
-      { id: 'time', head: words.time, width: 'minmax(74px, 128px)', cell: (r) => <time className="num" dateTime={r.ended} title={moment(r.ended, language)}>{clock(r.ended, now, language)}</time> },
-      { id: 'status', head: words.status, width: '58px', cell: (r) => <StatusBadge status={r.status} /> },
-      { id: 'model', head: words.model, width: 'minmax(120px, 2fr)', cell: (r) => <><span className="mono">{r.model ?? '–'}</span>{r.error && <span style={{ color: 'var(--mantine-color-error)' }}> · {r.error}</span>}</> },
-      { id: 'provider', head: words.provider, width: 'minmax(80px, 1fr)', from: 640, cell: (r) => <>{r.provider ?? '–'}{r.attempts > 1 && <span className="tag" style={{ marginLeft: 6 }}>{r.attempts}×</span>}</> },
-      { id: 'key', head: words.key, width: 'minmax(70px, 1fr)', from: 820, cell: (r) => <span style={{ color: 'var(--mantine-color-dimmed)' }}>{r.key_label || r.key || '–'}</span> },
-      { id: 'format', head: words.format, width: 'minmax(150px, 1.2fr)', from: 1180, cell: (r) => <span style={{ color: 'var(--mantine-color-dimmed)' }}>{r.client_format ?? '–'}{r.upstream_format && r.upstream_format !== r.client_format ? ` → ${r.upstream_format}` : ''}</span> },
-      { id: 'in', head: words.input, width: '64px', right: true, from: 740, cell: (r) => count(r.input_tokens, language) },
-      { id: 'out', head: words.output, width: '64px', right: true, from: 740, cell: (r) => count(r.output_tokens, language) },
-      { id: 'cost', head: words.cost, width: '78px', right: true, from: 700, cell: (r) => money(r.cost_nanousd) },
-      { id: 'ttft', head: words.ttft, width: '82px', right: true, from: 960, cell: (r) => span(r.ttft_us) },
-      { id: 'duration', head: words.duration, width: '70px', right: true, from: 380, cell: (r) => span(r.duration_us) },
+      { id: 'time', head: words.time, width: isToday ? '66px' : 'minmax(74px, 118px)', cell: (r) => <time className="num" dateTime={r.ended} title={moment(r.ended, language)}>{clock(r.ended, now, language)}</time> },
+      { id: 'status', head: words.status, width: '52px', cell: (r) => <StatusBadge status={r.status} /> },
+      { id: 'model', head: words.model, width: 'minmax(120px, 2.4fr)', hint: (r) => [r.model, r.error, r.error_message].filter(Boolean).join(' · '),
+        cell: (r) => <span className="model-cell"><span className="mono ell">{r.model ?? '–'}</span>{r.error && <span className="tag ell" data-is="bad">{r.error}</span>}</span> },
+      { id: 'provider', head: words.provider, width: 'minmax(80px, 1fr)', from: 640, hint: (r) => r.provider ?? '', cell: (r) => r.provider ?? '–' },
+      { id: 'attempts', head: <span className="hide">{words.tried}</span>, width: '26px', right: true, from: 640, hint: (r) => `${words.tried} · ${r.attempts}`, cell: (r) => (r.attempts > 1 ? <span className="tag">{r.attempts}×</span> : null) },
+      { id: 'key', head: words.key, width: 'minmax(70px, 0.8fr)', from: 820, hint: (r) => r.key_label || r.key || '', cell: (r) => dim(r.key_label || r.key || '–') },
+      { id: 'format', head: words.format, width: 'minmax(124px, 1fr)', from: 1080, hint: (r) => [r.client_format, r.upstream_format].filter(Boolean).join(' → '), cell: (r) => dim(format(r)) },
+      { id: 'in', head: words.input, width: '58px', right: true, from: 820, cell: (r) => count(r.input_tokens, language) },
+      { id: 'out', head: words.output, width: '58px', right: true, from: 820, cell: (r) => count(r.output_tokens, language) },
+      { id: 'cost', head: words.cost, width: '76px', right: true, from: 700, cell: (r) => money(r.cost_nanousd) },
+      { id: 'ttft', head: words.ttft, width: '76px', right: true, from: 960, cell: (r) => span(r.ttft_us) },
+      { id: 'duration', head: words.duration, width: '66px', right: true, from: 380, cell: (r) => span(r.duration_us) },
     ];
-  }, [words, language]);
+  }, [words, language, isToday]);
   return <VTable label={words.requests} rows={rows} columns={columns} rowKey={(r) => r.seq} rowHeight={36} height={height} onOpen={onOpen} isPicked={picked ? (r) => r.id === picked : undefined} scroller={scroller} onEnd={onEnd} onScroll={onScroll} foot={foot} />;
 }

@@ -26,7 +26,7 @@ export function UsageOfKey({ id }: { id: string }) {
           if (all.requests === 0) return <Text size="sm" c="dimmed">{words.unused}</Text>;
           return (
             <>
-              <Text size="sm" className="num"><b>{money(data.total_nanousd)}</b> · {counted(all.requests, words.request, words.requests, language)} · {short(all.input, language)} → {short(all.output, language)} {words.tokens.toLowerCase()}</Text>
+              <Text size="sm" className="num"><b>{money(data.total_nanousd)}</b> · {counted(all.requests, words.request, words.requests, language)} {words.settledOnes} · {short(all.input, language)} → {short(all.output, language)} {words.tokens.toLowerCase()}</Text>
               <Stacked label={words.spending} times={times} parts={[{ name: words.cost, color: 'var(--series-1)', values: times.map((t) => byDay.get(t) ?? 0) }]} show={(v) => money(v)} height={120}
                 dated={(t) => new Date(t).toLocaleDateString(language === 'zh' ? 'zh-Hans' : 'en-GB', { day: 'numeric', month: 'short' })} />
             </>

@@ -15,6 +15,8 @@ export interface Column<T> {
   from?: number;
   sortable?: boolean;
   cell: (row: T) => ReactNode;
+  /** all of what may be cut off */
+  hint?: (row: T) => string;
 }
 export interface Sort { by: string; down: boolean }
 
@@ -81,7 +83,7 @@ export function VTable<T>({ label, rows, columns, rowKey, rowHeight = 38, height
             <div key={item.key} role="row" aria-rowindex={item.index + 2} data-index={item.index} className="vt-row" data-open={onOpen ? true : undefined} aria-selected={isPicked ? isPicked(row) : undefined}
               style={{ gridTemplateColumns: tracks, height: rowHeight, transform: `translateY(${item.start}px)` }} tabIndex={onOpen ? 0 : undefined}
               onClick={onOpen && (() => onOpen(row))} onKeyDown={(e) => onKeyDown(e, item.index, row)}>
-              {shown.map((c) => <div key={c.id} role="cell" dir="auto" className="vt-cell" data-right={c.right || undefined}>{c.cell(row)}</div>)}
+              {shown.map((c) => <div key={c.id} role="cell" dir="auto" className="vt-cell" data-right={c.right || undefined} title={c.hint?.(row) || undefined}>{c.cell(row)}</div>)}
             </div>
           );
         })}
