@@ -42,6 +42,13 @@ static void on_event(void *arg, const struct ir_event *ev)
     case IR_EV_TOOL_ARGS:
     case IR_EV_CITATION:
     case IR_EV_MEDIA:
+        if (ev->is_late) {
+            REQUIRE(ev->kind == IR_EV_CITATION &&
+                        ev->block + *is_open < w->choices[ev->choice].next,
+                    "late in block %u", ev->block);
+            REQUIRE(!w->choices[ev->choice].is_finished, "late behind the finish");
+            break;
+        }
         REQUIRE(*is_open && ev->block + 1 == w->choices[ev->choice].next, "outside of its block");
         break;
     case IR_EV_BLOCK_END:
