@@ -464,15 +464,15 @@ static bool model_at(struct str json, unsigned max_depth, struct json_span *out)
 struct str edit_model(struct relay *rl, struct str json)
 {
     struct str shown = relay_model_shown(rl);
+    struct arena *a = rl->r->arena;
+    struct splices s = {.arena = a, .cap = ARRAY_LEN(s.few)};
     struct json_span span;
-    struct buf b;
+    struct str out;
     if (!shown.n || !model_at(json, (unsigned)rl->set->max_json_depth, &span))
         return json;
-    buf_init_arena(&b, rl->r->arena, SIZE_MAX / 4);
-    buf_add(&b, json.p, span.at);
-    buf_str_add(&b, quoted(rl->r->arena, shown));
-    buf_add(&b, json.p + span.at + span.n, json.n - span.at - span.n);
-    return buf_str(&b);
+    s.v = s.few;
+    add_splice(&s, span.at, span.n, quoted(a, shown));
+    return apply(a, json, &s, &out, NULL) ? out : json;
 }
 
 void edit_model_frames(struct relay *rl, struct str frames,

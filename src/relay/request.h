@@ -115,6 +115,7 @@ struct relay {
     struct framing_reader *framing;
     struct buf out;                  /* frames of one read, written once */
     struct stream_scan pass;
+    bool renames_model;              /* in a passed stream: relay_model_shown() */
     struct buf last_frame;           /* of a passed Responses stream that is to be kept */
     bool is_head_sent, has_content, is_ended, is_done, is_closing;
     bool has_begun;                  /* the encoder has written the opening, in which a reply repeats its request */

@@ -635,8 +635,10 @@ bool responses_leave_out_thoughts(struct relay *rl, const struct target *t, stru
     if (!json_scan_object(*body, &want, 1, (unsigned)rl->set->max_json_depth, &scan, e))
         return false;
     struct json_span span = want.span;
-    if (want.count != 1 || !json_parse(a, str_n(body->p + span.at, span.n), 0, &list, e))
-        return want.count != 1;
+    if (want.count != 1)
+        return true;
+    if (!json_parse(a, str_n(body->p + span.at, span.n), 0, &list, e))
+        return false;
     buf_init_arena(&b, a, SIZE_MAX / 4);
     struct jw w = jw_on(&b);
     buf_add(&b, body->p, span.at);

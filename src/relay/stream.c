@@ -250,6 +250,7 @@ void stream_start(struct relay *rl)
         if (!rl->kept && max > MAX_SCANNED)
             max = MAX_SCANNED;
         stream_scan_init(&rl->pass, up, rl->strip_usage, max);
+        rl->renames_model = relay_model_shown(rl).n > 0;
         rl->pass.needs_role = rl->up == WIRE_CHAT &&
                               (rl->target->upstream->quirks & QUIRK_REPAIR_STREAM) != 0;
         if (rl->kept) {
@@ -296,7 +297,7 @@ static void forward(void *arg, struct str bytes)
         trace_answer(rl, bytes);
         relay_begin_stream(rl);
     }
-    if (relay_model_shown(rl).n && !rl->pass.is_giant)
+    if (rl->renames_model && !rl->pass.is_giant)
         edit_model_frames(rl, bytes, put_edited, rl);
     else
         put_edited(rl, bytes);
